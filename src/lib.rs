@@ -1,0 +1,21 @@
+//! Conntrack over netlink, one floor above the other:
+//!
+//! ```text
+//! 7  output            flows → bytes
+//! 6  filter  group     expression → predicate;  count by fields
+//! 5  field             one row per flow field: name, doc, value
+//! 4  age               how long idle, how old, each with its certainty
+//! 3  table             one kernel verb per file, streaming
+//! 2  netlink  sysctl   the only code that touches the kernel
+//! 1  model             Flow, Tuple, Status … plain values
+//! 0  wire              bytes ↔ views
+//! ```
+//!
+//! A file imports only from floors below its own (`tests/floors.rs` checks it).
+//! Synchronous, no global state: the kernel, the clock and paths are arguments.
+//! Start with [`table`].
+
+pub mod age;
+pub mod field;
+pub mod model;
+pub mod wire;

@@ -1,0 +1,27 @@
+//! Floor 1, the kernel's nouns as plain values: no I/O, no clock.
+//!
+//! A [`Flow`] is one conntrack entry. It has two [`Tuple`]s, `orig` and
+//! `reply`, as in the kernel: who opened it, and what the answers look like.
+//! Where both are each other's mirror there is no NAT.
+
+mod flow;
+mod labels;
+mod nat;
+mod protocol;
+mod protoinfo;
+mod status;
+mod text;
+mod tuple;
+mod undecided;
+mod zone;
+
+pub use flow::{Counters, Flow, SequenceAdjustment, Synproxy, UnknownAttributes};
+pub use labels::Labels;
+pub use nat::Nat;
+pub use protocol::{Protocol, protocol_from_name, protocol_name};
+pub use protoinfo::{DccpInfo, ProtoInfo, SctpInfo, SctpState, TcpInfo, TcpState, tcp_flag};
+pub use status::{STATUS_BITS, Status, StatusBit};
+pub use text::HelperName;
+pub use tuple::{L4, Tuple};
+pub use undecided::Undecided;
+pub use zone::Zone;

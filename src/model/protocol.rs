@@ -1,0 +1,47 @@
+//! Layer 4 protocols and their names.
+
+pub use netlink_packet_netfilter::conntrack::Protocol;
+
+/// Names as conntrack(8) prints them, with the protocol number.
+const NAMES: [(&str, u8); 8] =
+    [("tcp", 6), ("udp", 17), ("icmp", 1), ("icmpv6", 58), ("sctp", 132), ("dccp", 33), ("gre", 47), ("udplite", 136)];
+
+/// Further names that are understood, not printed: the kernel has no tracker
+/// of its own for these.
+const ALIASES: [(&str, u8); 6] =
+    [("ipv6-icmp", 58), ("udp-lite", 136), ("igmp", 2), ("esp", 50), ("ah", 51), ("ospf", 89)];
+
+/// The name of a protocol that the kernel tracks by itself; `None` for the rest,
+/// which conntrack(8) calls `unknown`.
+#[must_use]
+pub fn protocol_name(protocol: Protocol) -> Option<&'static str> {
+    let number = u8::from(protocol);
+    NAMES.iter().find(|(_, n)| *n == number).map(|(name, _)| *name)
+}
+
+/// The protocol of a name or of a decimal number.
+#[must_use]
+pub fn protocol_from_name(name: &str) -> Option<Protocol> {
+    let known = NAMES.iter().chain(&ALIASES).find(|(known, _)| known.eq_ignore_ascii_case(name));
+    known.map(|(_, number)| *number).or_else(|| name.parse().ok()).map(Protocol::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_read_back_as_its_own_protocol() {
+        for (name, number) in NAMES {
+            assert_eq!(protocol_from_name(name).map(u8::from), Some(number));
+            assert_eq!(protocol_name(Protocol::from(number)), Some(name));
+        }
+    }
+
+    #[test]
+    fn a_number_is_a_protocol_and_a_larger_one_is_not() {
+        assert_eq!(protocol_from_name("253").map(u8::from), Some(253));
+        assert_eq!(protocol_from_name("256"), None);
+        assert_eq!(protocol_name(Protocol::from(253)), None);
+    }
+}

@@ -1,0 +1,108 @@
+//! Why a question about a flow has no certain answer.
+
+use std::fmt;
+
+/// Why something about a flow cannot be known from what the kernel dumps.
+///
+/// A flow whose answer is undecided is never matched, negated or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Undecided {
+    /// Handled by a flowtable or by hardware: timeout and state stand still.
+    Offloaded,
+    /// `IPS_FIXED_TIMEOUT`: packets do not refresh the timeout.
+    FixedTimeout,
+    /// A short-lived entry of a NAT insert race.
+    NatClash,
+    /// More time is left than today's sysctls give.
+    LongerThanSysctl,
+    /// Several timeouts could have been in force (data not acknowledged,
+    /// window closed, keepalive unanswered, RST not accepted).
+    AmbiguousTimeout,
+    /// A timeout policy exists for this protocol, and a dump does not show
+    /// which flows it is bound to.
+    TimeoutPolicy,
+    /// No state, or one that this version does not know: made over netlink, or by a newer kernel.
+    UnknownState,
+    /// The timeout was set when the flow was made (GRE), or by its helper.
+    TimeoutOfHelper,
+    /// The timeouts in force could not be read.
+    UnknownTimeouts,
+    /// The entry was made with `nf_conntrack_timestamp=0`.
+    NoTimestamp,
+    /// The entry was made with `nf_conntrack_acct=0`.
+    NoAccounting,
+    /// The value is known only to the second, and the limit falls into that second.
+    WithinOneSecond,
+    /// The kernel sent no such attribute.
+    NotSent,
+}
+
+impl Undecided {
+    /// Every reason.
+    pub const ALL: [Undecided; 13] = [
+        Undecided::Offloaded,
+        Undecided::FixedTimeout,
+        Undecided::NatClash,
+        Undecided::LongerThanSysctl,
+        Undecided::AmbiguousTimeout,
+        Undecided::TimeoutPolicy,
+        Undecided::UnknownState,
+        Undecided::TimeoutOfHelper,
+        Undecided::UnknownTimeouts,
+        Undecided::NoTimestamp,
+        Undecided::NoAccounting,
+        Undecided::WithinOneSecond,
+        Undecided::NotSent,
+    ];
+
+    /// A word for scripts.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Undecided::Offloaded => "offloaded",
+            Undecided::FixedTimeout => "fixed-timeout",
+            Undecided::NatClash => "nat-clash",
+            Undecided::LongerThanSysctl => "longer-than-sysctl",
+            Undecided::AmbiguousTimeout => "ambiguous-timeout",
+            Undecided::TimeoutPolicy => "timeout-policy",
+            Undecided::UnknownState => "unknown-state",
+            Undecided::TimeoutOfHelper => "timeout-of-helper",
+            Undecided::UnknownTimeouts => "unknown-timeouts",
+            Undecided::NoTimestamp => "no-timestamp",
+            Undecided::NoAccounting => "no-accounting",
+            Undecided::WithinOneSecond => "within-one-second",
+            Undecided::NotSent => "not-sent",
+        }
+    }
+
+    /// What is so, and what would decide it, for a person.
+    #[must_use]
+    pub fn advice(self) -> &'static str {
+        match self {
+            Undecided::Offloaded => "in a flowtable, so in use as far as can be known; name them with 'status offload'",
+            Undecided::FixedTimeout => "the timeout is fixed and says nothing about traffic; use 'age' or 'timeout'",
+            Undecided::NatClash => "entries of a NAT race, gone within a second",
+            Undecided::LongerThanSysctl => {
+                "more time left than today's sysctl gives: say which was in force before, with --base-timeout"
+            }
+            Undecided::AmbiguousTimeout => {
+                "unacknowledged data, a closed window or a lost RST may have shortened the timeout: use --confirm-idle"
+            }
+            Undecided::TimeoutPolicy => "a timeout policy exists for the protocol: use --confirm-idle",
+            Undecided::UnknownState => "no state that is known: use --confirm-idle, or match on 'timeout'",
+            Undecided::TimeoutOfHelper => "the timeout was fixed when the flow was made: use --confirm-idle",
+            Undecided::UnknownTimeouts => "the timeouts in force could not be read",
+            Undecided::NoTimestamp => "made while net.netfilter.nf_conntrack_timestamp was 0",
+            Undecided::NoAccounting => "made while net.netfilter.nf_conntrack_acct was 0",
+            Undecided::WithinOneSecond => "within a second of the limit",
+            Undecided::NotSent => "the kernel did not send the attribute",
+        }
+    }
+}
+
+impl fmt::Display for Undecided {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

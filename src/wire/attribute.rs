@@ -1,0 +1,125 @@
+//! Netlink attributes, read in place.
+//!
+//! ```text
+//!  0        2        4                 4+n   padded to 4
+//! +--------+--------+-----------------+---+
+//! | length |  type  | value (n bytes) | 0 |
+//! +--------+--------+-----------------+---+
+//! ```
+
+use netlink_packet_core::{NLA_HEADER_SIZE, NlasIterator};
+
+use super::error::{DecodeError, Fault};
+
+/// Iterator over the attributes of a message or a nest. Stops after an error.
+#[derive(Debug, Clone)]
+pub struct Attributes<'a> {
+    inner: NlasIterator<&'a [u8]>,
+    offset: usize,
+}
+
+impl<'a> Attributes<'a> {
+    /// Attributes in `bytes`, which start at `offset` of the datagram.
+    #[must_use]
+    pub fn new(bytes: &'a [u8], offset: usize) -> Self {
+        Attributes { inner: NlasIterator::new(bytes), offset }
+    }
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = Result<Attribute<'a>, DecodeError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let at = self.offset;
+        let nla = match self.inner.next()? {
+            Ok(nla) => nla,
+            Err(_) => {
+                return Some(Err(DecodeError { fault: Fault::Truncated, attribute: None, offset: at }));
+            }
+        };
+        let (kind, length) = (nla.kind(), usize::from(nla.length()));
+        self.offset = at + length.next_multiple_of(4);
+        let Some(value) = nla.into_inner().get(NLA_HEADER_SIZE..length) else {
+            return Some(Err(DecodeError { fault: Fault::BadLength, attribute: Some(kind), offset: at }));
+        };
+        Some(Ok(Attribute { kind, value, offset: at + NLA_HEADER_SIZE }))
+    }
+}
+
+/// One attribute. The number is without the `NLA_F_*` flags.
+#[derive(Debug, Clone, Copy)]
+pub struct Attribute<'a> {
+    /// Its number within its nest.
+    pub kind: u16,
+    /// Its value, without padding.
+    pub value: &'a [u8],
+    /// Where the value begins in the datagram.
+    pub offset: usize,
+}
+
+impl<'a> Attribute<'a> {
+    /// The attributes inside this one.
+    #[must_use]
+    pub fn nested(&self) -> Attributes<'a> {
+        Attributes::new(self.value, self.offset)
+    }
+
+    /// The value as exactly `N` bytes.
+    ///
+    /// # Errors
+    /// [`Fault::BadSize`] when it has another length.
+    #[inline]
+    pub fn array<const N: usize>(&self) -> Result<[u8; N], DecodeError> {
+        self.value.try_into().map_err(|_| self.fault(Fault::BadSize { expected: N, found: self.value.len() }))
+    }
+
+    /// The value as one byte.
+    ///
+    /// # Errors
+    /// As [`Attribute::array`].
+    #[inline]
+    pub fn u8(&self) -> Result<u8, DecodeError> {
+        self.array().map(u8::from_ne_bytes)
+    }
+
+    /// The value as a 16-bit number in network order.
+    ///
+    /// # Errors
+    /// As [`Attribute::array`].
+    #[inline]
+    pub fn be16(&self) -> Result<u16, DecodeError> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    /// The value as a 32-bit number in network order.
+    ///
+    /// # Errors
+    /// As [`Attribute::array`].
+    #[inline]
+    pub fn be32(&self) -> Result<u32, DecodeError> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    /// The value as a 64-bit number in network order.
+    ///
+    /// # Errors
+    /// As [`Attribute::array`].
+    #[inline]
+    pub fn be64(&self) -> Result<u64, DecodeError> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    /// The value as a string, without its NUL.
+    #[must_use]
+    pub fn string(&self) -> &'a [u8] {
+        self.value.split(|&byte| byte == 0).next().unwrap_or_default()
+    }
+
+    /// An error at this attribute.
+    #[must_use]
+    #[cold]
+    pub fn fault(&self, fault: Fault) -> DecodeError {
+        DecodeError { fault, attribute: Some(self.kind), offset: self.offset }
+    }
+}

@@ -1,0 +1,189 @@
+//! Message framing: a datagram is a row of messages, each with a netlink header.
+
+use std::num::NonZeroI32;
+
+use netlink_packet_core::{
+    ErrorBuffer, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN, NetlinkBuffer,
+};
+
+use super::attribute::Attributes;
+use super::error::{DecodeError, Fault};
+use super::uapi::nlmsgerr;
+
+const NETLINK_HEADER: usize = 16;
+const NETFILTER_HEADER: usize = 4;
+/// An error code, before the request's own header.
+const ERROR_CODE: usize = 4;
+
+/// One message, borrowed from its datagram.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// `nlmsg_type`: subsystem in the high byte, command in the low one.
+    pub kind: u16,
+    /// `nlmsg_flags`.
+    pub flags: u16,
+    /// `nlmsg_seq`: that of the request it answers, 0 in events.
+    pub sequence: u32,
+    /// `nlmsg_pid`: in events, the port of the requester that caused it.
+    pub port: u32,
+    /// Everything after the header.
+    pub payload: &'a [u8],
+    /// Where the payload begins in the datagram.
+    pub offset: usize,
+}
+
+/// What a message is for.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind<'a> {
+    /// Data of a subsystem.
+    Data,
+    /// The end of a dump, with its error number where it failed.
+    Done(Option<NonZeroI32>),
+    /// The answer to a request: an ACK or an error.
+    Answer(Answer<'a>),
+    /// Nothing (`NLMSG_NOOP`).
+    Noop,
+    /// Data was lost (`NLMSG_OVERRUN`).
+    Overrun,
+}
+
+/// The kernel's answer to one request.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Answer<'a> {
+    /// Positive error number; `None` is success.
+    pub errno: Option<NonZeroI32>,
+    /// The kernel's own words (extended ACK).
+    pub text: Option<&'a [u8]>,
+    /// Offset in the request of the attribute at fault.
+    pub request_offset: Option<u32>,
+}
+
+impl<'a> Message<'a> {
+    /// What this message is for.
+    ///
+    /// # Errors
+    /// A control message that is too short for its own fields.
+    pub fn classify(&self) -> Result<Kind<'a>, DecodeError> {
+        Ok(match self.kind {
+            NLMSG_NOOP => Kind::Noop,
+            NLMSG_OVERRUN => Kind::Overrun,
+            NLMSG_DONE => Kind::Done(self.done_code()),
+            NLMSG_ERROR => Kind::Answer(self.answer()?),
+            _ => Kind::Data,
+        })
+    }
+
+    /// The address family of the `nfgenmsg` header.
+    ///
+    /// # Errors
+    /// [`Fault::Truncated`] when the payload has no such header.
+    pub fn family(&self) -> Result<u8, DecodeError> {
+        self.netfilter_header().map(|header| header[0])
+    }
+
+    /// `nfgenmsg.res_id`.
+    ///
+    /// # Errors
+    /// [`Fault::Truncated`] when the payload has no such header.
+    pub fn resource(&self) -> Result<u16, DecodeError> {
+        self.netfilter_header().map(|header| u16::from_be_bytes([header[2], header[3]]))
+    }
+
+    /// The attributes after the `nfgenmsg` header.
+    #[must_use]
+    pub fn attributes(&self) -> Attributes<'a> {
+        let bytes = self.payload.get(NETFILTER_HEADER..).unwrap_or_default();
+        Attributes::new(bytes, self.offset + NETFILTER_HEADER)
+    }
+
+    #[inline]
+    fn netfilter_header(&self) -> Result<[u8; NETFILTER_HEADER], DecodeError> {
+        self.payload.first_chunk().copied().ok_or(self.truncated())
+    }
+
+    fn done_code(&self) -> Option<NonZeroI32> {
+        let code = self.payload.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
+        NonZeroI32::new(code.wrapping_neg())
+    }
+
+    fn answer(&self) -> Result<Answer<'a>, DecodeError> {
+        let error = ErrorBuffer::new_checked(self.payload).map_err(|_| self.truncated())?;
+        let errno = error.code().and_then(|code| NonZeroI32::new(code.get().wrapping_neg()));
+        let mut answer = Answer { errno, ..Answer::default() };
+        if self.flags & NLM_F_ACK_TLVS != 0 {
+            self.read_extended_ack(&mut answer);
+        }
+        Ok(answer)
+    }
+
+    /// The attributes behind the echoed request. What cannot be read there is
+    /// left out: the error number is what matters.
+    fn read_extended_ack(&self, answer: &mut Answer<'a>) {
+        let echoed = if self.flags & NLM_F_CAPPED != 0 { NETLINK_HEADER } else { self.echoed_length() };
+        let start = ERROR_CODE + echoed.next_multiple_of(4);
+        let bytes = self.payload.get(start..).unwrap_or_default();
+        for attribute in Attributes::new(bytes, self.offset + start).flatten() {
+            match attribute.kind {
+                nlmsgerr::MSG => answer.text = Some(attribute.string()),
+                nlmsgerr::OFFS => answer.request_offset = attribute.array().map(u32::from_ne_bytes).ok(),
+                _ => {}
+            }
+        }
+    }
+
+    fn echoed_length(&self) -> usize {
+        let length = self.payload.get(ERROR_CODE..).and_then(|echo| echo.first_chunk());
+        length.map_or(NETLINK_HEADER, |bytes| u32::from_ne_bytes(*bytes) as usize)
+    }
+
+    #[cold]
+    fn truncated(&self) -> DecodeError {
+        DecodeError { fault: Fault::Truncated, attribute: None, offset: self.offset }
+    }
+}
+
+/// Iterator over the messages of a datagram. Stops after an error.
+#[derive(Debug, Clone)]
+pub struct Messages<'a> {
+    rest: &'a [u8],
+    offset: usize,
+}
+
+impl<'a> Messages<'a> {
+    /// The messages in `datagram`.
+    #[must_use]
+    pub fn new(datagram: &'a [u8]) -> Self {
+        Messages { rest: datagram, offset: 0 }
+    }
+}
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = Result<Message<'a>, DecodeError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let bytes = std::mem::take(&mut self.rest);
+        let Ok(header) = NetlinkBuffer::new_checked(bytes) else {
+            return Some(Err(DecodeError { fault: Fault::Truncated, attribute: None, offset: self.offset }));
+        };
+        let length = header.length() as usize;
+        let Some(payload) = bytes.get(NETLINK_HEADER..length) else {
+            return Some(Err(DecodeError { fault: Fault::BadLength, attribute: None, offset: self.offset }));
+        };
+        let message = Message {
+            kind: header.message_type(),
+            flags: header.flags(),
+            sequence: header.sequence_number(),
+            port: header.port_number(),
+            payload,
+            offset: self.offset + NETLINK_HEADER,
+        };
+        let step = length.next_multiple_of(4);
+        self.rest = bytes.get(step..).unwrap_or_default();
+        self.offset += step;
+        Some(Ok(message))
+    }
+}
