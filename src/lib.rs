@@ -18,4 +18,6 @@
 pub mod age;
 pub mod field;
 pub mod model;
+pub mod netlink;
+pub mod table;
 pub mod wire;
