@@ -20,4 +20,5 @@ pub mod field;
 pub mod model;
 pub mod netlink;
 pub mod table;
+pub mod output;
 pub mod wire;
