@@ -19,6 +19,6 @@ pub mod age;
 pub mod field;
 pub mod model;
 pub mod netlink;
-pub mod table;
 pub mod output;
+pub mod table;
 pub mod wire;

@@ -161,7 +161,8 @@ impl Change {
     /// Local seconds since 1970 of the change in `year`.
     fn second_in(&self, year: i64) -> i64 {
         let first = days_since_1970(year, self.month, 1);
-        let next = if self.month == 12 { days_since_1970(year + 1, 1, 1) } else { days_since_1970(year, self.month + 1, 1) };
+        let next =
+            if self.month == 12 { days_since_1970(year + 1, 1, 1) } else { days_since_1970(year, self.month + 1, 1) };
         // 1970-01-01 was a Thursday.
         let day = first + (self.weekday - (first + 4)).rem_euclid(7) + 7 * (self.week - 1);
         (if day < next { day } else { day - 7 }) * DAY + self.second

@@ -197,11 +197,7 @@ impl<W: Write + Send + 'static> Thread<W> {
     }
 }
 
-fn write_chunks<W: Write>(
-    sink: &mut W,
-    chunks: &Receiver<Vec<u8>>,
-    recycle: &SyncSender<Vec<u8>>,
-) -> io::Result<()> {
+fn write_chunks<W: Write>(sink: &mut W, chunks: &Receiver<Vec<u8>>, recycle: &SyncSender<Vec<u8>>) -> io::Result<()> {
     for chunk in chunks {
         sink.write_all(&chunk)?;
         // The other end is gone when all is done; then the chunk is just freed.
