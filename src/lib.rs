@@ -19,5 +19,6 @@ pub mod age;
 pub mod field;
 pub mod model;
 pub mod netlink;
+pub mod sysctl;
 pub mod table;
 pub mod wire;
