@@ -60,8 +60,10 @@ pub fn run(options: &Options) -> Result<std::convert::Infallible> {
 fn populate(options: &Options) -> Result<u64> {
     let mut connection = Connection::open(&Netns::Current)?;
     let max = table::count(&mut connection).context("cannot ask for the table's size")?.max.unwrap_or(0);
+    let (count, clamped) = clamped(options.entries, max.into());
+    clamped.into_iter().for_each(|words| say(options, &words));
     let population = Population {
-        count: clamped(options, max.into()),
+        count,
         timeouts: Timeouts::from_sysctls(namespace::sysctl),
         shortest: options.keep.max(1),
         // Only where it is loaded: to ask the kernel for it would load it into the host.
@@ -75,19 +77,17 @@ fn populate(options: &Options) -> Result<u64> {
     Ok(outcome.done)
 }
 
-/// The maximum is one number for all namespaces, and only the host's own may set it.
-fn clamped(options: &Options, max: u64) -> u64 {
-    if max == 0 || options.entries <= max {
-        return options.entries;
+/// As many entries as fit. The maximum is one number for all namespaces, and only
+/// the host's own may set it.
+fn clamped(entries: u64, max: u64) -> (u64, Option<String>) {
+    if max == 0 || entries <= max {
+        return (entries, None);
     }
-    say(
-        options,
-        &format!(
-            "{} entries instead of {}: that is this host's net.netfilter.nf_conntrack_max, which a private namespace cannot raise",
-            max, options.entries
-        ),
+    let words = format!(
+        "{max} entries instead of {entries}: this host's net.netfilter.nf_conntrack_max is {max}, and cannot be \
+         raised from a private namespace"
     );
-    max
+    (max, Some(words))
 }
 
 fn become_command(options: &Options, own_folder: Option<&Path>) -> Result<std::convert::Infallible> {
@@ -117,5 +117,23 @@ fn say(options: &Options, line: &str) {
     if !options.quiet {
         // Nobody left to read it is no reason to stop.
         let _ = writeln!(std::io::stderr(), "ctnl lab: {line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_entries_is_clamped_to_the_maximum_and_the_figure_is_named() {
+        let (count, words) = clamped(300_000, 262_144);
+        assert_eq!(count, 262_144);
+        assert!(words.is_some_and(|words| words.contains("nf_conntrack_max is 262144")));
+        assert_eq!(clamped(262_144, 262_144), (262_144, None));
+    }
+
+    #[test]
+    fn a_maximum_of_zero_is_no_limit() {
+        assert_eq!(clamped(300_000, 0), (300_000, None));
     }
 }

@@ -48,12 +48,7 @@ impl Sketch<'_> {
         let service = addresses::tcp_service(self.draw);
         let mut flow = self.connection(Protocol::Tcp, service);
         let state = self.draw.weighted(TcpState::Established, &TCP_STATES);
-        let mut info = TcpInfo { state, ..TcpInfo::default() };
-        if state != TcpState::None {
-            let flags = tcp_flag::WINDOW_SCALE | tcp_flag::SACK_PERM;
-            (info.flags_orig, info.flags_reply) = (Some(flags), Some(flags));
-            (info.wscale_orig, info.wscale_reply) = (Some(7), Some(self.draw.weighted(7, &[(300, 8), (100, 10)])));
-        }
+        let mut info = self.negotiated(state);
         flow.status |= match state {
             TcpState::None | TcpState::SynSent | TcpState::SynSent2 => Status::empty(),
             TcpState::SynRecv => Status::SeenReply,
@@ -65,6 +60,24 @@ impl Sketch<'_> {
         });
         flow.protoinfo = ProtoInfo::Tcp(info);
         flow
+    }
+
+    /// What both sides agreed on when they opened; nothing where nobody saw it.
+    fn negotiated(&mut self, state: TcpState) -> TcpInfo {
+        let (flags, scales) = match state {
+            TcpState::None => (0, (0, 0)),
+            _ => {
+                let reply = self.draw.weighted(7, &[(300, 8), (100, 10)]);
+                (tcp_flag::WINDOW_SCALE | tcp_flag::SACK_PERM, (7, reply))
+            }
+        };
+        TcpInfo {
+            state,
+            wscale_orig: Some(scales.0),
+            wscale_reply: Some(scales.1),
+            flags_orig: Some(flags),
+            flags_reply: Some(flags),
+        }
     }
 
     /// Seconds left to a connection: most are in use or were until lately, a
