@@ -17,5 +17,6 @@
 
 pub mod age;
 pub mod field;
+pub mod filter;
 pub mod model;
 pub mod wire;
