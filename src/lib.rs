@@ -19,6 +19,7 @@ pub mod age;
 pub mod field;
 pub mod model;
 pub mod netlink;
+pub mod output;
 pub mod sysctl;
 pub mod table;
 pub mod wire;

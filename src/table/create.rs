@@ -109,12 +109,17 @@ fn emit_protoinfo(writer: &mut AttributeWriter<'_>, protoinfo: &ProtoInfo) {
         ProtoInfo::Tcp(tcp) => writer.nest(cta::PROTOINFO, |info| {
             info.nest(cta_protoinfo::TCP, |nest| {
                 nest.put(cta_protoinfo::TCP_STATE, &[tcp.state.number()]);
-                let flags = [
-                    (cta_protoinfo::TCP_FLAGS_ORIG, tcp.flags_orig),
-                    (cta_protoinfo::TCP_FLAGS_REPLY, tcp.flags_reply),
-                ];
-                for (kind, flags) in flags.into_iter().filter_map(|(kind, flags)| flags.map(|flags| (kind, flags))) {
-                    nest.put(kind, &[flags, 0xff]);
+                for (kind, flags) in
+                    [(cta_protoinfo::TCP_FLAGS_ORIG, tcp.flags_orig), (cta_protoinfo::TCP_FLAGS_REPLY, tcp.flags_reply)]
+                {
+                    flags.into_iter().for_each(|flags| nest.put(kind, &[flags, 0xff]));
+                }
+                // Taken by the kernel only where both sides have them and the flag.
+                for (kind, scale) in [
+                    (cta_protoinfo::TCP_WSCALE_ORIG, tcp.wscale_orig),
+                    (cta_protoinfo::TCP_WSCALE_REPLY, tcp.wscale_reply),
+                ] {
+                    scale.into_iter().for_each(|scale| nest.put(kind, &[scale]));
                 }
             });
         }),

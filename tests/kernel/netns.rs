@@ -1,0 +1,2 @@
+//! soon
+crate::harness::tests![];
