@@ -35,7 +35,7 @@ pub struct Taken {
 pub enum Confirmed {
     /// No packet was accepted in the last so many seconds before the second look.
     Quiet {
-        /// Seconds, rounded down: up to two less than the distance of the looks.
+        /// Seconds, rounded down: up to [`Confirm::DOUBT`] less than the distance of the looks.
         at_least: u32,
     },
     /// A packet came, or the entry is another one, or someone wrote its timeout.
@@ -61,6 +61,9 @@ struct Sample {
 }
 
 impl Confirm {
+    /// How many seconds less than the distance of the looks may be confirmed.
+    pub const DOUBT: u32 = 3;
+
     /// Nothing looked at yet.
     #[must_use]
     pub fn new() -> Self {

@@ -203,7 +203,7 @@ fn a_quiet_flow_is_confirmed_for_nearly_the_distance_of_the_looks() {
     let mut confirm = Confirm::new();
     let look = |left| tcp(TcpState::Established, BOTH, left);
     confirm.first(&look(200), at(100)).unwrap();
-    assert_eq!(confirm.second(&look(170), at(130)), Confirmed::Quiet { at_least: 29 });
+    assert_eq!(confirm.second(&look(170), at(130)), Confirmed::Quiet { at_least: 28 });
     assert_eq!(confirm.second(&look(200), at(130)), Confirmed::Moved);
     assert_eq!(confirm.second(&tcp(TcpState::FinWait, BOTH, 170), at(130)), Confirmed::Moved);
     assert_eq!(confirm.second(&flow(17, BOTH, 170), at(130)), Confirmed::Moved, "not there at the first look");

@@ -34,7 +34,7 @@ pub(super) fn each(mut check: impl FnMut(&Subject<'_>)) {
 
 /// A clock reading in nanoseconds, and no timeouts.
 pub(super) fn ages(now: u64) -> Ages {
-    Ages { now }
+    Ages::without_timeouts(now)
 }
 
 static FIELDS: [Field; 4] = [
