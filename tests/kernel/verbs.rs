@@ -1,6 +1,7 @@
 //! Each verb does what it says to the entry it names, and nothing to the others.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use ctnl::model::{Flow, L4, Protocol, Tuple, Zone};
 use ctnl::table::{self, Dump, DumpRequest, Family, Outcome, Target};
@@ -23,6 +24,7 @@ tests![
     creating_an_entry_that_exists_fails_with_eexist_and_the_rest_goes_on,
     an_abandoned_dump_does_not_disturb_the_next_request,
     more_requests_than_one_datagram_holds_are_all_counted,
+    accounting_and_start_times_are_read_where_they_were_on_at_creation,
 ];
 
 /// The same addresses and ports again in other zones, families and protocols,
@@ -234,4 +236,17 @@ fn more_requests_than_one_datagram_holds_are_all_counted(world: &World) {
     targets.extend_from_within(..300);
     assert_eq!(delete(world, &targets), Outcome { done: 1_000, gone: 300, ..Outcome::default() });
     assert_eq!(world.dump(), []);
+}
+
+fn accounting_and_start_times_are_read_where_they_were_on_at_creation(world: &World) {
+    world.create(&[udp(1, 53)]);
+    world.set_sysctl("netfilter/nf_conntrack_acct", 1);
+    world.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
+    world.create(&[udp(2, 53)]);
+    let [before, after] = [1, 2].map(|port| world.dumped(&udp(port, 53).orig).unwrap());
+    assert_eq!((before.packets(), before.bytes(), before.start), (None, None, None));
+    assert_eq!((after.packets(), after.bytes()), (Some(0), Some(0)));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    let age = now - u128::from(after.start.expect("a start time"));
+    assert!(age < 60_000_000_000, "{age} ns old");
 }
