@@ -17,6 +17,7 @@
 
 pub mod age;
 pub mod field;
+pub mod filter;
 pub mod model;
 pub mod netlink;
 pub mod output;

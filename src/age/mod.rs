@@ -76,6 +76,22 @@ impl Idle {
     }
 }
 
+impl Idle {
+    /// What is known after a second look has shown `seconds` without a packet.
+    #[must_use]
+    pub fn confirmed(self, seconds: u32) -> Self {
+        match self {
+            Idle::Exact { at_least, at_most } if seconds <= at_most => {
+                Idle::Exact { at_least: at_least.max(seconds), at_most }
+            }
+            // Longer than the timeout allows: it was another one than today's.
+            Idle::Exact { .. } => Idle::AtLeast(seconds, Undecided::LongerThanSysctl),
+            Idle::AtLeast(at_least, reason) => Idle::AtLeast(at_least.max(seconds), reason),
+            Idle::Unknown(reason) => Idle::AtLeast(seconds, reason),
+        }
+    }
+}
+
 /// Time since the flow was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Age {

@@ -18,7 +18,7 @@ pub(super) const ROWS: &[Field] =
         })
         .quantity(),
         Field::new("idle", Kind::Duration, "time since the last accepted packet", "idle >= 12h", |s| {
-            match s.ages.idle(s.flow) {
+            match s.idle() {
                 Idle::Exact { at_least, at_most } => {
                     Value::Span(Span { at_least, at_most: Some(at_most), why: Undecided::WithinOneSecond })
                 }

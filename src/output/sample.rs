@@ -28,7 +28,7 @@ pub(super) fn each(mut check: impl FnMut(&Subject<'_>)) {
     tcp.helper = Some(HelperName::new(b"f\"t,p\x1b"));
     let other = flow("2001:db8::1", "2001:db8::2", 253, L4::None);
     for flow in [tcp, other] {
-        check(&Subject { flow: &flow, ages: &ages });
+        check(&Subject::new(&flow, &ages));
     }
 }
 

@@ -136,7 +136,7 @@ fn emit_protoinfo(writer: &mut AttributeWriter<'_>, protoinfo: &ProtoInfo) {
 }
 
 /// The mirror of `tuple`: what answers carry without NAT. ICMP types have their
-/// own answers.
+/// own answers, and a zone of one direction is not that of the other.
 #[must_use]
 pub fn mirror(tuple: &Tuple) -> Tuple {
     let l4 = match tuple.l4 {
@@ -144,7 +144,7 @@ pub fn mirror(tuple: &Tuple) -> Tuple {
         L4::Icmp { kind, code, id } => L4::Icmp { kind: icmp_answer(tuple.protocol, kind), code, id },
         L4::None => L4::None,
     };
-    Tuple { src: tuple.dst, dst: tuple.src, l4, ..*tuple }
+    Tuple { src: tuple.dst, dst: tuple.src, l4, zone: None, ..*tuple }
 }
 
 fn icmp_answer(protocol: Protocol, kind: u8) -> u8 {

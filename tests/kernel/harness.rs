@@ -12,6 +12,7 @@ use ctnl::model::{Flow, L4, Protocol, Status, Tuple};
 use ctnl::netlink::{Connection, Netns};
 use ctnl::table::{self, DumpRequest, Outcome, Target, mirror};
 use libtest_mimic::{Failed, Trial};
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
@@ -37,22 +38,27 @@ pub(crate) use tests;
 /// there is a second thread.
 pub fn enter_user_namespace() -> Result<(), String> {
     let (uid, gid) = (geteuid(), getegid());
-    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).map_err(|errno| {
-        format!(
-            "the kernel tests need a private user and network namespace, and this host refuses: {errno}\n\
-             Allow it for ordinary users with one of these, as root:\n\
-             \u{20} sysctl -w user.max_user_namespaces=10000\n\
-             \u{20} sysctl -w kernel.unprivileged_userns_clone=1\n\
-             \u{20} sysctl -w kernel.apparmor_restrict_unprivileged_userns=0\n\
-             or, in a container, start it with --privileged. 'cargo test --lib --bins --test floors --test bytes'\n\
-             runs the tests that need no kernel."
-        )
-    })?;
+    if let Err(errno) = unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET) {
+        // Root can do without a user namespace.
+        return unshare(CloneFlags::CLONE_NEWNET).map_err(|_| refusal(errno));
+    }
     let maps = [("setgroups", "deny".into()), ("uid_map", format!("0 {uid} 1")), ("gid_map", format!("0 {gid} 1"))];
     for (file, line) in maps {
         fs::write(format!("/proc/self/{file}"), line).map_err(|error| format!("cannot write {file}: {error}"))?;
     }
     Ok(())
+}
+
+fn refusal(errno: Errno) -> String {
+    format!(
+        "the kernel tests need a private user and network namespace, and this host refuses: {errno}\n\
+         Allow it for ordinary users with one of these, as root:\n\
+         \u{20} sysctl -w user.max_user_namespaces=10000\n\
+         \u{20} sysctl -w kernel.unprivileged_userns_clone=1\n\
+         \u{20} sysctl -w kernel.apparmor_restrict_unprivileged_userns=0\n\
+         or, in a container, start it with --privileged. 'cargo test --lib --bins --test floors --test bytes'\n\
+         runs the tests that need no kernel."
+    )
 }
 
 /// The test on a thread of its own, in a fresh network namespace.

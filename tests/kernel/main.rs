@@ -27,7 +27,7 @@ mod harness;
 mod lab;
 mod netns;
 #[path = "../../src/bin/ctnl/lab/population/mod.rs"]
-#[allow(dead_code, reason = "the lab uses more of it")]
+#[allow(dead_code, unused_imports, reason = "the lab uses more of it, and runs its unit tests")]
 mod population;
 mod verbs;
 
