@@ -18,5 +18,6 @@
 pub mod age;
 pub mod field;
 pub mod filter;
+pub mod group;
 pub mod model;
 pub mod wire;
