@@ -3,7 +3,7 @@
 use super::kind::Kind;
 use super::row::Field;
 use super::value::{Named, Numbers, Value};
-use crate::model::{Protocol, Undecided, Zone, protocol_name};
+use crate::model::{Protocol, Undecided, protocol_name};
 use crate::wire::uapi::nfproto;
 
 pub(super) const ROWS: &[Field] = &[
@@ -19,12 +19,16 @@ pub(super) const ROWS: &[Field] = &[
         Kind::Number(65535),
         "zone of either direction; 0 is an entry without a zone in either",
         "zone 5",
-        |s| match s.flow.zone() {
-            Zone::Default => Value::Number(0),
-            Zone::Both(zone) | Zone::Orig(zone) | Zone::Reply(zone) => Value::Number(zone.into()),
-            Zone::Each(orig, reply) => Value::Numbers(Numbers::new([orig, reply])),
+        |s| {
+            let zone = s.flow.zone();
+            match (zone.orig(), zone.reply()) {
+                (orig, reply) if orig == reply || reply == 0 => Value::Number(orig.into()),
+                (0, reply) => Value::Number(reply.into()),
+                (orig, reply) => Value::Numbers(Numbers::new([orig, reply])),
+            }
         },
-    ),
+    )
+    .perhaps_two(),
     Field::new("orig-zone", Kind::Number(65535), "zone of the original direction", "orig-zone 5", |s| {
         Value::Number(s.flow.zone().orig().into())
     }),
