@@ -293,7 +293,7 @@ fn put_synproxy(line: &mut Line<'_>, synproxy: Synproxy) {
 
 #[inline(always)]
 fn put_idle(line: &mut Line<'_>, subject: &Subject<'_>) {
-    match subject.ages.idle(subject.flow) {
+    match subject.idle() {
         Idle::Exact { at_least, at_most } => {
             number(line, b",\"idle\":{\"at_least\":", Some(at_least));
             number(line, b",\"at_most\":", Some(at_most));

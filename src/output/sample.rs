@@ -28,13 +28,13 @@ pub(super) fn each(mut check: impl FnMut(&Subject<'_>)) {
     tcp.helper = Some(HelperName::new(b"f\"t,p\x1b"));
     let other = flow("2001:db8::1", "2001:db8::2", 253, L4::None);
     for flow in [tcp, other] {
-        check(&Subject { flow: &flow, ages: &ages });
+        check(&Subject::new(&flow, &ages));
     }
 }
 
 /// A clock reading in nanoseconds, and no timeouts.
 pub(super) fn ages(now: u64) -> Ages {
-    Ages { now }
+    Ages::without_timeouts(now)
 }
 
 static FIELDS: [Field; 4] = [

@@ -241,11 +241,11 @@ mod tests {
         let ages = sample::ages(0);
         let mut out = Vec::new();
         let narrow = sample::flow("10.0.0.1", "10.0.0.2", 6, crate::model::L4::Ports { src: 1, dst: 2 });
-        (0..HELD_BACK).for_each(|_| writer.flow(&mut out, &Subject { flow: &narrow, ages: &ages }));
+        (0..HELD_BACK).for_each(|_| writer.flow(&mut out, &Subject::new(&narrow, &ages)));
         assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), HELD_BACK + 1);
         let wide = sample::flow("2001:db8:1:2:3:4:5:6", "::1", 6, crate::model::L4::Ports { src: 60000, dst: 2 });
         out.clear();
-        writer.flow(&mut out, &Subject { flow: &wide, ages: &ages });
+        writer.flow(&mut out, &Subject::new(&wide, &ages));
         assert_eq!(String::from_utf8(out).unwrap(), "2001:db8:1:2:3:4:5:6  60000  -        ?\n");
     }
 

@@ -1,2 +1,43 @@
-//! The program.
-fn main() {}
+//! Floor 10: parse, run, exit code. `commands` has the verbs.
+
+mod advice;
+mod columns;
+mod commands;
+mod console;
+mod exit;
+mod files;
+mod interrupt;
+mod lab;
+mod selection;
+mod sorted;
+mod ssh;
+mod walk;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use ctnl::netlink::Error;
+
+use exit::{Exit, UsageError};
+
+fn main() -> ExitCode {
+    let cli = commands::Cli::parse();
+    let exit = commands::run(cli).unwrap_or_else(|error| fail(&error));
+    exit.into()
+}
+
+/// Says what was tried, what the kernel answered, and what to do next.
+fn fail(error: &anyhow::Error) -> Exit {
+    let mut stderr = io::stderr().lock();
+    if let Some(usage) = error.downcast_ref::<UsageError>() {
+        let _ = writeln!(stderr, "ctnl: {usage}");
+        return Exit::Usage;
+    }
+    let _ = writeln!(stderr, "ctnl: {error:#}");
+    let kernel = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
+    if let Some(advice) = kernel.and_then(advice::advice) {
+        let _ = writeln!(stderr, "  hint: {advice}");
+    }
+    Exit::Failed
+}
