@@ -2,7 +2,7 @@
 
 use super::kind::Kind;
 use super::value::Value;
-use crate::age::Ages;
+use crate::age::{Ages, Idle};
 use crate::model::Flow;
 
 /// A flow together with what its idle time and age are computed from.
@@ -12,6 +12,23 @@ pub struct Subject<'a> {
     pub flow: &'a Flow,
     /// Timeouts and clock.
     pub ages: &'a Ages,
+    /// Seconds without a packet, where two looks have shown so.
+    pub quiet_for: Option<u32>,
+}
+
+impl<'a> Subject<'a> {
+    /// A flow that was looked at once.
+    #[must_use]
+    pub fn new(flow: &'a Flow, ages: &'a Ages) -> Self {
+        Subject { flow, ages, quiet_for: None }
+    }
+
+    /// Time since the last packet, from the time left and from a second look.
+    #[must_use]
+    pub fn idle(&self) -> Idle {
+        let idle = self.ages.idle(self.flow);
+        self.quiet_for.map_or(idle, |seconds| idle.confirmed(seconds))
+    }
 }
 
 /// One row of the registry.

@@ -1,0 +1,254 @@
+//! Requests and their answers over one socket.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR};
+
+use super::error::{Error, Refusal};
+use super::netns::Netns;
+use super::socket::Socket;
+use crate::wire::{Answer, AttributeWriter, Batch, DecodeError, Header, Kind, Message, Messages};
+
+/// The kernel fills at most 32 KiB of a dump's datagram. Never shrunk: the
+/// kernel sizes later datagrams by the largest read so far, and would cut off
+/// what does not fit.
+const BUFFER: usize = 64 * 1024;
+
+/// Room for the answers to a batch: each takes 832 bytes of the queue, and those
+/// that do not fit are lost.
+const RECEIVE_QUEUE: usize = 1024 * 1024;
+
+/// What stands for the kernel in tests: request bytes to reply datagrams.
+type FakeKernel = Box<dyn FnMut(&[u8]) -> Vec<Vec<u8>> + Send>;
+
+enum Link {
+    Kernel(Socket),
+    Fake { kernel: FakeKernel, queue: VecDeque<Vec<u8>> },
+}
+
+/// A conversation with the kernel in one namespace: one request or dump at a time.
+pub struct Connection {
+    link: Link,
+    netns: Netns,
+    buffer: Vec<u8>,
+    sequence: u32,
+    /// A dump was left before its end: its rest would be taken for an answer.
+    abandoned: bool,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("netns", &self.netns)
+            .field("sequence", &self.sequence)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Opens a connection to the kernel's netfilter subsystems in `netns`.
+    ///
+    /// # Errors
+    /// The namespace cannot be entered, or the socket not be opened.
+    pub fn open(netns: &Netns) -> Result<Self, Error> {
+        let socket = open_socket(netns)?;
+        Ok(Self::new(Link::Kernel(socket), netns.clone()))
+    }
+
+    /// A connection to `kernel`, which answers each datagram sent with datagrams.
+    #[must_use]
+    pub fn fake(kernel: impl FnMut(&[u8]) -> Vec<Vec<u8>> + Send + 'static) -> Self {
+        Self::new(Link::Fake { kernel: Box::new(kernel), queue: VecDeque::new() }, Netns::Current)
+    }
+
+    fn new(link: Link, netns: Netns) -> Self {
+        Connection { link, netns, buffer: vec![0; BUFFER], sequence: 0, abandoned: false }
+    }
+
+    /// The namespace that this connection is to.
+    #[must_use]
+    pub fn netns(&self) -> &Netns {
+        &self.netns
+    }
+
+    /// The next sequence number, never 0 (events carry that one).
+    pub fn next_sequence(&mut self) -> u32 {
+        self.sequence = self.sequence.checked_add(1).unwrap_or(1);
+        self.sequence
+    }
+
+    /// Sends a batch of requests as one datagram.
+    ///
+    /// # Errors
+    /// What send(2) says.
+    pub fn send(&mut self, operation: &'static str, batch: &Batch) -> Result<(), Error> {
+        if std::mem::take(&mut self.abandoned) {
+            self.reopen()?;
+        }
+        match &mut self.link {
+            Link::Kernel(socket) => socket.send(batch.as_bytes()).map_err(Error::socket(operation)),
+            Link::Fake { kernel, queue } => {
+                queue.extend(kernel(batch.as_bytes()));
+                Ok(())
+            }
+        }
+    }
+
+    /// Receives one datagram.
+    ///
+    /// # Errors
+    /// What recv(2) says; a datagram that does not fit.
+    pub fn receive(&mut self, operation: &'static str) -> Result<Messages<'_>, Error> {
+        let length = match &mut self.link {
+            Link::Kernel(socket) => socket.receive(&mut self.buffer).map_err(Error::socket(operation))?,
+            Link::Fake { queue, .. } => receive_fake(queue, &mut self.buffer),
+        };
+        match self.buffer.get(..length) {
+            Some(datagram) => Ok(Messages::new(datagram)),
+            None => Err(Error::Oversized { operation, length, capacity: self.buffer.len() }),
+        }
+    }
+
+    /// One request that is answered with an ACK. `each` gets the data messages
+    /// that come before it.
+    ///
+    /// # Errors
+    /// What the kernel refuses, with its own words.
+    pub fn request(
+        &mut self,
+        operation: &'static str,
+        header: Header,
+        fill: impl FnOnce(&mut AttributeWriter<'_>),
+        mut each: impl FnMut(&Message<'_>) -> Result<(), DecodeError>,
+    ) -> Result<(), Error> {
+        let sequence = self.start(operation, Header { flags: header.flags | NLM_F_ACK, ..header }, fill)?;
+        loop {
+            for message in self.receive(operation)? {
+                let message = message.map_err(Error::decode(operation))?;
+                if message.sequence != sequence {
+                    continue;
+                }
+                match message.classify().map_err(Error::decode(operation))? {
+                    Kind::Data => each(&message).map_err(Error::decode(operation))?,
+                    Kind::Answer(answer) => return accept(operation, &answer),
+                    Kind::Overrun => return Err(Error::Overrun { operation }),
+                    Kind::Done(_) | Kind::Noop => {}
+                }
+            }
+        }
+    }
+
+    /// Starts a dump.
+    ///
+    /// # Errors
+    /// What send(2) says.
+    pub fn dump(
+        &mut self,
+        operation: &'static str,
+        header: Header,
+        fill: impl FnOnce(&mut AttributeWriter<'_>),
+    ) -> Result<DumpStream<'_>, Error> {
+        let sequence = self.start(operation, Header { flags: header.flags | NLM_F_DUMP, ..header }, fill)?;
+        self.abandoned = true;
+        Ok(DumpStream { connection: self, operation, sequence, done: false, interrupted: false })
+    }
+
+    fn start(
+        &mut self,
+        operation: &'static str,
+        header: Header,
+        fill: impl FnOnce(&mut AttributeWriter<'_>),
+    ) -> Result<u32, Error> {
+        let sequence = self.next_sequence();
+        let mut batch = Batch::new();
+        batch.push(Header { sequence, ..header }, fill);
+        self.send(operation, &batch)?;
+        Ok(sequence)
+    }
+
+    /// Closing the socket is the only way out of a dump.
+    fn reopen(&mut self) -> Result<(), Error> {
+        match &mut self.link {
+            Link::Kernel(socket) => *socket = open_socket(&self.netns)?,
+            Link::Fake { queue, .. } => queue.clear(),
+        }
+        Ok(())
+    }
+}
+
+/// The datagrams of a dump, one at a time. To leave it early, drop it.
+#[derive(Debug)]
+pub struct DumpStream<'c> {
+    connection: &'c mut Connection,
+    operation: &'static str,
+    sequence: u32,
+    done: bool,
+    interrupted: bool,
+}
+
+impl DumpStream<'_> {
+    /// Hands the data messages of the next datagram to `each`; false once the
+    /// dump is at its end. An error from `each` ends the dump.
+    ///
+    /// # Errors
+    /// What the kernel refuses; bytes that cannot be read; messages lost.
+    pub fn next_datagram(
+        &mut self,
+        mut each: impl FnMut(&Message<'_>) -> Result<(), DecodeError>,
+    ) -> Result<bool, Error> {
+        if self.done {
+            return Ok(false);
+        }
+        let operation = self.operation;
+        for message in self.connection.receive(operation)? {
+            let message = message.map_err(Error::decode(operation))?;
+            if message.sequence != self.sequence {
+                continue;
+            }
+            self.interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
+            match message.classify().map_err(Error::decode(operation))? {
+                Kind::Data => each(&message).map_err(Error::decode(operation))?,
+                Kind::Done(errno) => {
+                    self.done = true;
+                    accept(operation, &Answer { errno, ..Answer::default() })?;
+                }
+                Kind::Answer(answer) => {
+                    self.done = true;
+                    accept(operation, &answer)?;
+                }
+                Kind::Overrun => return Err(Error::Overrun { operation }),
+                Kind::Noop => {}
+            }
+        }
+        if self.done {
+            self.connection.abandoned = false;
+        }
+        Ok(!self.done)
+    }
+
+    /// Whether the kernel said that the table changed under the dump
+    /// (`NLM_F_DUMP_INTR`). Conntrack dumps never say so, others do.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupted
+    }
+}
+
+fn accept(operation: &'static str, answer: &Answer<'_>) -> Result<(), Error> {
+    Refusal::from_answer(operation, answer).map_or(Ok(()), |refusal| Err(Error::Refused(refusal)))
+}
+
+fn open_socket(netns: &Netns) -> Result<Socket, Error> {
+    let socket = netns.run(Socket::open)??;
+    socket.grow_receive_queue(RECEIVE_QUEUE);
+    Ok(socket)
+}
+
+/// The next datagram of a fake kernel. An empty queue is a test that waits for
+/// an answer that never comes: it gets an error instead of a hang.
+fn receive_fake(queue: &mut VecDeque<Vec<u8>>, buffer: &mut [u8]) -> usize {
+    let datagram = queue.pop_front().unwrap_or_else(|| vec![0; 1]);
+    buffer.iter_mut().zip(&datagram).for_each(|(to, from)| *to = *from);
+    datagram.len()
+}

@@ -1,0 +1,69 @@
+//! One netfilter netlink socket.
+
+use std::io;
+
+use netlink_sys::protocols::NETLINK_NETFILTER;
+use netlink_sys::{Socket as RawSocket, SocketAddr};
+use nix::sys::socket::{setsockopt, sockopt};
+
+use super::error::Error;
+
+/// `MSG_TRUNC`: a receive returns the datagram's true length.
+const MSG_TRUNC: i32 = 0x20;
+
+/// An open socket. Not `Clone`: a clone of the socket inside would share the
+/// descriptor, and both would close it.
+#[derive(Debug)]
+pub struct Socket {
+    raw: RawSocket,
+}
+
+impl Socket {
+    /// Opens a socket in the network namespace of the calling thread. It stays
+    /// in that namespace wherever it is used.
+    ///
+    /// # Errors
+    /// The socket call that failed.
+    pub fn open() -> Result<Self, Error> {
+        let mut raw = RawSocket::new(NETLINK_NETFILTER).map_err(Error::socket("open a netlink socket"))?;
+        raw.bind_auto().map_err(Error::socket("bind a netlink socket"))?;
+        raw.connect(&SocketAddr::new(0, 0)).map_err(Error::socket("connect a netlink socket"))?;
+        raw.set_ext_ack(true).map_err(Error::socket("ask for extended ACKs"))?;
+        Ok(Socket { raw })
+    }
+
+    /// Asks for a receive queue of `bytes`: by force where the caller may, else
+    /// as far as `net.core.rmem_max` allows.
+    pub fn grow_receive_queue(&self, bytes: usize) {
+        if setsockopt(&self.raw, sockopt::RcvBufForce, &bytes).is_err() {
+            // Nothing to do about a refusal: the default queue is what there is.
+            let _ = setsockopt(&self.raw, sockopt::RcvBuf, &bytes);
+        }
+    }
+
+    /// Sends `bytes` as one datagram.
+    ///
+    /// # Errors
+    /// `EMSGSIZE` when it is larger than the send buffer, and what else send(2) may say.
+    pub fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        retry(|| self.raw.send(bytes, 0)).map(drop)
+    }
+
+    /// Receives one datagram into `buffer` and returns its true length, which is
+    /// larger than the buffer when it did not fit.
+    ///
+    /// # Errors
+    /// `ENOBUFS` after the kernel has dropped messages, and what else recv(2) may say.
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        retry(|| self.raw.recv(&mut &mut *buffer, MSG_TRUNC))
+    }
+}
+
+fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Create entries.
+
+use std::net::IpAddr;
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+
+use super::batch::{Outcome, send_each};
+use crate::model::{Flow, L4, ProtoInfo, Protocol, Status, Tuple};
+use crate::netlink::{Connection, Error};
+use crate::wire::uapi::{cta, cta_help, cta_nat, cta_protoinfo, ipctnl_msg_ct, nfnl_subsys};
+use crate::wire::{AttributeWriter, Header};
+
+/// Status bits that a new entry may be given; the kernel sets the others itself.
+const SETTABLE: Status = Status::SeenReply.union(Status::Assured).union(Status::Confirmed).union(Status::FixedTimeout);
+
+/// Creates `flows` as they stand: tuples, zone, status, timeout, mark, state,
+/// helper and labels. Id, counters and times are the kernel's. Where the status
+/// says NAT, the kernel is asked to set it up from the difference of the tuples.
+///
+/// A flow that exists already counts as failed with `EEXIST`, a full table is
+/// `ENOMEM`, a chain that is too long `ENOSPC`.
+///
+/// # Errors
+/// As [`super::delete`].
+pub fn create(connection: &mut Connection, flows: &[Flow], outcome: &mut Outcome) -> Result<(), Error> {
+    send_each(connection, "create entries", flows, outcome, |batch, sequence, flags, flow| {
+        let header = Header {
+            subsystem: nfnl_subsys::CTNETLINK,
+            command: ipctnl_msg_ct::NEW,
+            flags: flags | NLM_F_CREATE | NLM_F_EXCL,
+            family: flow.family,
+            sequence,
+        };
+        batch.push(header, |writer| emit(writer, flow));
+    })
+}
+
+fn emit(writer: &mut AttributeWriter<'_>, flow: &Flow) {
+    flow.orig.emit(writer, cta::TUPLE_ORIG);
+    emit_reply(writer, flow);
+    writer.put(cta::TIMEOUT, &flow.timeout.unwrap_or(0).to_be_bytes());
+    let status = (flow.status & SETTABLE) | Status::Confirmed;
+    writer.put(cta::STATUS, &status.bits().to_be_bytes());
+    if let Some(mark) = flow.mark {
+        writer.put(cta::MARK, &mark.to_be_bytes());
+    }
+    if let Some(zone) = flow.zone_both {
+        writer.put(cta::ZONE, &zone.to_be_bytes());
+    }
+    if let Some(helper) = &flow.helper {
+        let name: Vec<u8> = helper.as_bytes().iter().copied().chain([0]).collect();
+        writer.nest(cta::HELP, |nest| nest.put(cta_help::NAME, &name));
+    }
+    if let Some(labels) = flow.labels {
+        writer.put(cta::LABELS, &labels.to_bytes());
+    }
+    emit_protoinfo(writer, &flow.protoinfo);
+}
+
+/// The reply tuple without NAT, and the NAT beside it: so the kernel also keeps
+/// what it needs to rewrite packets, and sets the status bits.
+fn emit_reply(writer: &mut AttributeWriter<'_>, flow: &Flow) {
+    let mut plain = flow.reply;
+    if flow.status.contains(Status::SrcNat) {
+        plain.dst = flow.orig.src;
+        emit_nat(writer, cta::NAT_SRC, flow.reply.dst, flow.reply.dport());
+    }
+    if flow.status.contains(Status::DstNat) {
+        plain.src = flow.orig.dst;
+        emit_nat(writer, cta::NAT_DST, flow.reply.src, flow.reply.sport());
+    }
+    if flow.status.intersects(Status::SrcNat | Status::DstNat) {
+        plain.l4 = mirrored(&flow.orig, flow.reply.l4);
+    }
+    plain.emit(writer, cta::TUPLE_REPLY);
+}
+
+fn mirrored(orig: &Tuple, reply: L4) -> L4 {
+    match (orig.l4, reply) {
+        (L4::Ports { src, dst }, L4::Ports { .. }) => L4::Ports { src: dst, dst: src },
+        (L4::Icmp { id, .. }, L4::Icmp { kind, code, .. }) => L4::Icmp { kind, code, id },
+        (_, other) => other,
+    }
+}
+
+fn emit_nat(writer: &mut AttributeWriter<'_>, kind: u16, address: IpAddr, port: Option<u16>) {
+    writer.nest(kind, |nat| {
+        match address {
+            IpAddr::V4(address) => {
+                nat.put(cta_nat::V4_MINIP, &address.octets());
+                nat.put(cta_nat::V4_MAXIP, &address.octets());
+            }
+            IpAddr::V6(address) => {
+                nat.put(cta_nat::V6_MINIP, &address.octets());
+                nat.put(cta_nat::V6_MAXIP, &address.octets());
+            }
+        }
+        if let Some(port) = port {
+            nat.nest(cta_nat::PROTO, |range| {
+                range.put(cta_nat::PROTO_MIN, &port.to_be_bytes());
+                range.put(cta_nat::PROTO_MAX, &port.to_be_bytes());
+            });
+        }
+    });
+}
+
+fn emit_protoinfo(writer: &mut AttributeWriter<'_>, protoinfo: &ProtoInfo) {
+    match protoinfo {
+        ProtoInfo::Tcp(tcp) => writer.nest(cta::PROTOINFO, |info| {
+            info.nest(cta_protoinfo::TCP, |nest| {
+                nest.put(cta_protoinfo::TCP_STATE, &[tcp.state.number()]);
+                for (kind, flags) in
+                    [(cta_protoinfo::TCP_FLAGS_ORIG, tcp.flags_orig), (cta_protoinfo::TCP_FLAGS_REPLY, tcp.flags_reply)]
+                {
+                    flags.into_iter().for_each(|flags| nest.put(kind, &[flags, 0xff]));
+                }
+                // Taken by the kernel only where both sides have them and the flag.
+                for (kind, scale) in [
+                    (cta_protoinfo::TCP_WSCALE_ORIG, tcp.wscale_orig),
+                    (cta_protoinfo::TCP_WSCALE_REPLY, tcp.wscale_reply),
+                ] {
+                    scale.into_iter().for_each(|scale| nest.put(kind, &[scale]));
+                }
+            });
+        }),
+        ProtoInfo::Sctp(sctp) => writer.nest(cta::PROTOINFO, |info| {
+            info.nest(cta_protoinfo::SCTP, |nest| {
+                nest.put(cta_protoinfo::SCTP_STATE, &[sctp.state.0]);
+                nest.put(cta_protoinfo::SCTP_VTAG_ORIG, &sctp.vtag_orig.unwrap_or(1).to_be_bytes());
+                nest.put(cta_protoinfo::SCTP_VTAG_REPLY, &sctp.vtag_reply.unwrap_or(1).to_be_bytes());
+            });
+        }),
+        // DCCP wants what a dump does not hold in full; the kernel starts it at NONE.
+        ProtoInfo::None | ProtoInfo::Dccp(_) | ProtoInfo::Unknown(_) => {}
+    }
+}
+
+/// The mirror of `tuple`: what answers carry without NAT. ICMP types have their
+/// own answers, and a zone of one direction is not that of the other.
+#[must_use]
+pub fn mirror(tuple: &Tuple) -> Tuple {
+    let l4 = match tuple.l4 {
+        L4::Ports { src, dst } => L4::Ports { src: dst, dst: src },
+        L4::Icmp { kind, code, id } => L4::Icmp { kind: icmp_answer(tuple.protocol, kind), code, id },
+        L4::None => L4::None,
+    };
+    Tuple { src: tuple.dst, dst: tuple.src, l4, zone: None, ..*tuple }
+}
+
+fn icmp_answer(protocol: Protocol, kind: u8) -> u8 {
+    match (protocol, kind) {
+        (Protocol::Icmp, 8) => 0,
+        (Protocol::Icmp, 0) => 8,
+        (Protocol::Icmp, 13 | 15 | 17) | (Protocol::Ipv6Icmp, 128) => kind + 1,
+        (Protocol::Icmp, 14 | 16 | 18) | (Protocol::Ipv6Icmp, 129) => kind - 1,
+        (_, kind) => kind,
+    }
+}

@@ -1,0 +1,122 @@
+//! Walk the table.
+
+use std::ops::ControlFlow;
+
+use super::window::Window;
+use crate::model::Flow;
+use crate::netlink::{Connection, DumpStream, Error};
+use crate::wire::uapi::{ipctnl_msg_ct, nfnl_subsys, nfproto};
+use crate::wire::{Header, Message};
+
+const OPERATION: &str = "dump the conntrack table";
+
+/// What to dump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DumpRequest {
+    /// Only entries of this address family.
+    pub family: Option<Family>,
+}
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Its number in `nfgenmsg`.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Family::V4 => nfproto::IPV4,
+            Family::V6 => nfproto::IPV6,
+        }
+    }
+}
+
+/// What a dump has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DumpTotals {
+    /// Entries, each counted once.
+    pub entries: u64,
+    /// Entries that the kernel sent twice and that were left out the second time.
+    pub repeated: u64,
+}
+
+/// A dump that is under way. To leave it early, drop it.
+#[derive(Debug)]
+pub struct Dump<'c> {
+    stream: DumpStream<'c>,
+    window: Window,
+    totals: DumpTotals,
+}
+
+impl<'c> Dump<'c> {
+    /// Starts to dump the table of the connection's namespace.
+    ///
+    /// # Errors
+    /// What the kernel refuses: `EPERM` without CAP_NET_ADMIN, `EINVAL` where
+    /// ctnetlink is missing.
+    pub fn start(connection: &'c mut Connection, request: DumpRequest) -> Result<Self, Error> {
+        let header = Header {
+            subsystem: nfnl_subsys::CTNETLINK,
+            command: ipctnl_msg_ct::GET,
+            flags: 0,
+            family: request.family.map_or(nfproto::UNSPEC, Family::number),
+            sequence: 0,
+        };
+        let stream = connection.dump(OPERATION, header, |_| {})?;
+        Ok(Dump { stream, window: Window::new(), totals: DumpTotals::default() })
+    }
+
+    /// Hands each entry of the next datagram (up to some 135) to `each`. False
+    /// once the dump is at its end.
+    ///
+    /// # Errors
+    /// The kernel refused or lost something, or sent what cannot be read.
+    pub fn next_chunk(&mut self, mut each: impl FnMut(&Flow)) -> Result<bool, Error> {
+        let (window, totals) = (&mut self.window, &mut self.totals);
+        self.stream.next_datagram(|message: &Message<'_>| {
+            if !Flow::is_in(message) {
+                return Ok(());
+            }
+            let flow = Flow::decode(message)?;
+            if window.contains_or_insert(&flow) {
+                totals.repeated += 1;
+            } else {
+                totals.entries += 1;
+                each(&flow);
+            }
+            Ok(())
+        })
+    }
+
+    /// What has been seen so far.
+    #[must_use]
+    pub fn totals(&self) -> DumpTotals {
+        self.totals
+    }
+}
+
+/// Hands every entry of the table to `each`, until it breaks.
+///
+/// # Errors
+/// As [`Dump::start`] and [`Dump::next_chunk`].
+pub fn dump(
+    connection: &mut Connection,
+    request: DumpRequest,
+    mut each: impl FnMut(&Flow) -> ControlFlow<()>,
+) -> Result<DumpTotals, Error> {
+    let mut dump = Dump::start(connection, request)?;
+    let mut step = ControlFlow::Continue(());
+    while dump.next_chunk(|flow| {
+        if step.is_continue() {
+            step = each(flow);
+        }
+    })? && step.is_continue()
+    {}
+    Ok(dump.totals())
+}

@@ -1,0 +1,35 @@
+//! Floor 3, one kernel verb per file, streaming.
+//!
+//! `dump` walks the table, `get` asks for one entry, `count` for the number of
+//! all; `create`, `delete` and `update` change entries in batches; `flush` is a
+//! dump whose matches a second thread deletes. `timeouts` and `policies` read how
+//! long the tracker waits.
+//!
+//! A delete without a tuple is a flush of everything to the kernel. It cannot be
+//! expressed here: what is deleted is a [`Target`], and a target is only made of
+//! a whole dumped entry.
+
+mod batch;
+mod count;
+mod create;
+mod delete;
+mod dump;
+mod flush;
+mod get;
+mod policies;
+mod target;
+mod timeouts;
+mod update;
+mod window;
+
+pub use batch::{BATCH, Outcome};
+pub use count::{Occupancy, count};
+pub use create::{create, mirror};
+pub use delete::delete;
+pub use dump::{Dump, DumpRequest, DumpTotals, Family, dump};
+pub use flush::{Action, Flush, Progress};
+pub use get::get;
+pub use policies::policies;
+pub use target::{Target, Untargetable};
+pub use timeouts::timeouts;
+pub use update::lower_timeout;
