@@ -69,7 +69,7 @@ pub fn trial(test: Test) -> Trial {
             let world = World::new();
             catch_unwind(AssertUnwindSafe(|| (test.run)(&world)))
         });
-        outcome.join().flatten().map_err(|panic| Failed::from(words(&*panic)))
+        outcome.join().and_then(|run| run).map_err(|panic| Failed::from(words(&*panic)))
     })
 }
 
