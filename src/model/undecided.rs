@@ -26,10 +26,15 @@ pub enum Undecided {
     UnknownState,
     /// The timeout was set when the flow was made (GRE), or by its helper.
     TimeoutOfHelper,
+    /// The handshake is not complete: packets sent again do not refresh the
+    /// timeout, so it says how old the attempt is, not when it last tried.
+    NotRefreshed,
     /// The timeouts in force could not be read.
     UnknownTimeouts,
     /// The entry was made with `nf_conntrack_timestamp=0`.
     NoTimestamp,
+    /// The entry was made in the future: the clock was set back since.
+    ClockStep,
     /// The entry was made with `nf_conntrack_acct=0`.
     NoAccounting,
     /// The value is known only to the second, and the limit falls into that second.
@@ -40,7 +45,7 @@ pub enum Undecided {
 
 impl Undecided {
     /// Every reason.
-    pub const ALL: [Undecided; 13] = [
+    pub const ALL: [Undecided; 15] = [
         Undecided::Offloaded,
         Undecided::FixedTimeout,
         Undecided::NatClash,
@@ -49,8 +54,10 @@ impl Undecided {
         Undecided::TimeoutPolicy,
         Undecided::UnknownState,
         Undecided::TimeoutOfHelper,
+        Undecided::NotRefreshed,
         Undecided::UnknownTimeouts,
         Undecided::NoTimestamp,
+        Undecided::ClockStep,
         Undecided::NoAccounting,
         Undecided::WithinOneSecond,
         Undecided::NotSent,
@@ -69,7 +76,9 @@ impl Undecided {
             Undecided::UnknownState => "unknown-state",
             Undecided::TimeoutOfHelper => "timeout-of-helper",
             Undecided::UnknownTimeouts => "unknown-timeouts",
+            Undecided::NotRefreshed => "not-refreshed",
             Undecided::NoTimestamp => "no-timestamp",
+            Undecided::ClockStep => "clock-step",
             Undecided::NoAccounting => "no-accounting",
             Undecided::WithinOneSecond => "within-one-second",
             Undecided::NotSent => "not-sent",
@@ -84,15 +93,21 @@ impl Undecided {
             Undecided::FixedTimeout => "the timeout is fixed and says nothing about traffic; use 'age' or 'timeout'",
             Undecided::NatClash => "entries of a NAT race, gone within a second",
             Undecided::LongerThanSysctl => {
-                "more time left than today's sysctl gives: say which was in force before, with --base-timeout"
+                "more time left than today's sysctl gives: say which was in force before, with --base-timeout, or use --confirm-idle"
             }
             Undecided::AmbiguousTimeout => {
                 "unacknowledged data, a closed window or a lost RST may have shortened the timeout: use --confirm-idle"
             }
             Undecided::TimeoutPolicy => "a timeout policy exists for the protocol: use --confirm-idle",
             Undecided::UnknownState => "no state that is known: use --confirm-idle, or match on 'timeout'",
-            Undecided::TimeoutOfHelper => "the timeout was fixed when the flow was made: use --confirm-idle",
+            Undecided::TimeoutOfHelper => {
+                "a helper sets timeouts of its own, or the timeout was fixed when the flow was made: use --confirm-idle"
+            }
+            Undecided::NotRefreshed => {
+                "still in its handshake, where packets sent again leave no trace: match on 'state' with 'timeout' or 'age'"
+            }
             Undecided::UnknownTimeouts => "the timeouts in force could not be read",
+            Undecided::ClockStep => "made in the future: the clock was set back since",
             Undecided::NoTimestamp => "made while net.netfilter.nf_conntrack_timestamp was 0",
             Undecided::NoAccounting => "made while net.netfilter.nf_conntrack_acct was 0",
             Undecided::WithinOneSecond => "within a second of the limit",
@@ -104,5 +119,18 @@ impl Undecided {
 impl fmt::Display for Undecided {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_word_of_its_own_and_an_advice() {
+        for (place, reason) in Undecided::ALL.iter().enumerate() {
+            assert!(Undecided::ALL.iter().skip(place + 1).all(|other| other.name() != reason.name()), "{reason}");
+            assert!(!reason.advice().is_empty());
+        }
     }
 }

@@ -1,0 +1,136 @@
+//! What a person sees beside the data: notes, warnings, progress and questions,
+//! all on stderr.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+/// Before this, a run is too short for a progress line.
+const PROGRESS_AFTER: Duration = Duration::from_millis(500);
+/// Time between two progress lines.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// The person's side of the terminal.
+#[derive(Debug)]
+pub struct Console {
+    quiet: bool,
+    verbose: bool,
+    stderr_is_terminal: bool,
+    started: Instant,
+    shown: Option<Instant>,
+}
+
+impl Console {
+    /// A console that leaves out notes (`quiet`) or adds details (`verbose`).
+    pub fn new(quiet: bool, verbose: bool) -> Self {
+        Console {
+            quiet,
+            verbose,
+            stderr_is_terminal: io::stderr().is_terminal(),
+            started: Instant::now(),
+            shown: None,
+        }
+    }
+
+    /// A line that a person wants and a script does not.
+    pub fn note(&mut self, text: &str) {
+        if !self.quiet {
+            self.line(text);
+        }
+    }
+
+    /// A line for those who asked for details.
+    pub fn detail(&mut self, text: &str) {
+        if self.verbose {
+            self.line(text);
+        }
+    }
+
+    /// A line that is shown also to those who asked for quiet.
+    pub fn warn(&mut self, text: &str) {
+        self.line(text);
+    }
+
+    /// Replaces the progress line, on a terminal, when the run has taken a while.
+    pub fn progress(&mut self, text: impl FnOnce() -> String) {
+        let since = self.shown.map_or(self.started + PROGRESS_AFTER, |shown| shown + PROGRESS_EVERY);
+        if self.quiet || !self.stderr_is_terminal || Instant::now() < since {
+            return;
+        }
+        self.shown = Some(Instant::now());
+        let mut stderr = io::stderr().lock();
+        let _ = write!(stderr, "\r\x1b[K{}", text());
+        let _ = stderr.flush();
+    }
+
+    /// Whether there is a person to ask.
+    pub fn can_ask(&self) -> bool {
+        self.stderr_is_terminal && io::stdin().is_terminal()
+    }
+
+    /// Asks a question; true for yes. Anything else, and the end of input, is no.
+    pub fn ask(&mut self, question: &str) -> io::Result<bool> {
+        self.clear_progress();
+        let mut stderr = io::stderr().lock();
+        write!(stderr, "{question} [y/N] ")?;
+        stderr.flush()?;
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+
+    fn line(&mut self, text: &str) {
+        self.clear_progress();
+        // Where stderr is gone there is nobody to tell.
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
+    fn clear_progress(&mut self) {
+        if self.shown.take().is_some() {
+            let _ = write!(io::stderr().lock(), "\r\x1b[K");
+        }
+    }
+}
+
+/// A duration as people write it: `45s`, `12m`, `5h 20m`, `3d 4h`.
+pub fn in_words(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, minutes) => format!("{minutes}m {}s", seconds % 60),
+        (0, hours, minutes) => format!("{hours}h {minutes}m"),
+        (days, hours, _) => format!("{days}d {hours}h"),
+    }
+}
+
+/// `part` of `whole` in percent, with one digit.
+pub fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return "0 %".into();
+    }
+    let tenths = u128::from(part) * 1000 / u128::from(whole);
+    if part > 0 && tenths == 0 {
+        return "<0.1 %".into();
+    }
+    format!("{}.{} %", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_that_is_not_nothing_is_never_shown_as_nothing() {
+        assert_eq!(percent(1, 1_000_000), "<0.1 %");
+        assert_eq!(percent(0, 10), "0.0 %");
+        assert_eq!(percent(1, 3), "33.3 %");
+        assert_eq!(percent(5, 0), "0 %");
+    }
+
+    #[test]
+    fn durations_read_as_people_write_them() {
+        assert_eq!(in_words(59), "59s");
+        assert_eq!(in_words(61), "1m 1s");
+        assert_eq!(in_words(7260), "2h 1m");
+        assert_eq!(in_words(432_000), "5d 0h");
+    }
+}

@@ -1,0 +1,47 @@
+//! Ctrl-C and SIGTERM end a run at a message boundary, so that it can still say
+//! what it did.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+/// Whether the user wants it to end.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt {
+    asked: Arc<AtomicBool>,
+}
+
+impl Interrupt {
+    /// Listens for SIGINT and SIGTERM from now on. A second one ends the process
+    /// at once.
+    pub fn listen() -> io::Result<Self> {
+        let interrupt = Interrupt::default();
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::flag::register_conditional_default(signal, Arc::clone(&interrupt.asked))?;
+            signal_hook::flag::register(signal, Arc::clone(&interrupt.asked))?;
+        }
+        Ok(interrupt)
+    }
+
+    /// Whether a signal has come.
+    pub fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Sleeps, and wakes up early when a signal comes. True when it slept to the end.
+    pub fn sleep(&self, duration: Duration, mut tick: impl FnMut(Duration)) -> bool {
+        let end = Instant::now() + duration;
+        while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            if self.is_asked() {
+                return false;
+            }
+            tick(left);
+            thread::sleep(left.min(Duration::from_millis(100)));
+        }
+        !self.is_asked()
+    }
+}
