@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::kernel_filter::KernelFilter;
 use super::window::Window;
 use crate::model::Flow;
 use crate::netlink::{Connection, DumpStream, Error};
@@ -15,6 +16,8 @@ const OPERATION: &str = "dump the conntrack table";
 pub struct DumpRequest {
     /// Only entries of this address family.
     pub family: Option<Family>,
+    /// What the kernel is asked to leave out. Check every entry again.
+    pub filter: KernelFilter,
 }
 
 /// An address family.
@@ -68,7 +71,7 @@ impl<'c> Dump<'c> {
             family: request.family.map_or(nfproto::UNSPEC, Family::number),
             sequence: 0,
         };
-        let stream = connection.dump(OPERATION, header, |_| {})?;
+        let stream = connection.dump(OPERATION, header, |writer| request.filter.emit(writer, request.family))?;
         Ok(Dump { stream, window: Window::new(), totals: DumpTotals::default() })
     }
 
