@@ -22,13 +22,7 @@ pub struct Console {
 impl Console {
     /// A console that leaves out notes (`quiet`) or adds details (`verbose`).
     pub fn new(quiet: bool, verbose: bool) -> Self {
-        Console {
-            quiet,
-            verbose,
-            stderr_is_terminal: io::stderr().is_terminal(),
-            started: Instant::now(),
-            shown: None,
-        }
+        Console { quiet, verbose, stderr_is_terminal: io::stderr().is_terminal(), started: Instant::now(), shown: None }
     }
 
     /// A line that a person wants and a script does not.

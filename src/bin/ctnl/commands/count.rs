@@ -165,8 +165,11 @@ fn as_table(groups: &Groups, top: &[Group<'_>]) -> String {
     let mut columns = Columns::new(heads, numbers);
     for group in top {
         let totals = &group.totals;
-        let mut row =
-            vec![totals.entries.to_string(), percent(totals.entries, groups.total().entries), totals.evictable.to_string()];
+        let mut row = vec![
+            totals.entries.to_string(),
+            percent(totals.entries, groups.total().entries),
+            totals.evictable.to_string(),
+        ];
         if with_traffic {
             row.extend([totals.packets.to_string(), totals.bytes.to_string()]);
         }

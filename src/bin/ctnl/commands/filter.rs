@@ -57,8 +57,17 @@ age is the time since creation, known with net.netfilter.nf_conntrack_timestamp=
 pub fn language() -> String {
     let mut text = format!("{GRAMMAR}\nFIELDS\n");
     for field in FIELDS {
-        let aliases = if field.aliases.is_empty() { String::new() } else { format!(" (also {})", field.aliases.join(", ")) };
-        let _ = writeln!(text, "  {:<16} {}{aliases}\n  {:<16} {}  e.g. {}", field.name, field.doc, "", field.value_name(), field.example);
+        let aliases =
+            if field.aliases.is_empty() { String::new() } else { format!(" (also {})", field.aliases.join(", ")) };
+        let _ = writeln!(
+            text,
+            "  {:<16} {}{aliases}\n  {:<16} {}  e.g. {}",
+            field.name,
+            field.doc,
+            "",
+            field.value_name(),
+            field.example
+        );
     }
     text.push_str("\nWORDS\n");
     for word in words() {

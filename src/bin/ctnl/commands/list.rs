@@ -107,7 +107,8 @@ fn parse_order(text: &str) -> Result<Order> {
         Some((name, "desc")) => (name, true),
         Some((_, direction)) => return Err(usage(format!("--sort {text}: `{direction}` is neither asc nor desc"))),
     };
-    let found = field(name).ok_or_else(|| usage(format!("--sort {text}: there is no field `{name}`{}", hint_for(name))))?;
+    let found =
+        field(name).ok_or_else(|| usage(format!("--sort {text}: there is no field `{name}`{}", hint_for(name))))?;
     if !found.sortable {
         return Err(usage(format!("--sort {text}: a flow may have several values of `{name}`")));
     }
@@ -130,7 +131,14 @@ impl Printer {
         let mut chunks = if stdout.is_terminal() { ChunkWriter::terminal(stdout) } else { ChunkWriter::new(stdout) };
         writer.begin(chunks.buffer());
         let limit = limit.unwrap_or(u64::MAX);
-        Printer { writer, chunks, failed: None, limit, printed: 0, sorted: order.map(|order| Sorted::new(order, limit)) }
+        Printer {
+            writer,
+            chunks,
+            failed: None,
+            limit,
+            printed: 0,
+            sorted: order.map(|order| Sorted::new(order, limit)),
+        }
     }
 
     fn flow(&mut self, subject: &ctnl::field::Subject<'_>) -> ControlFlow<()> {
