@@ -18,7 +18,7 @@ use crate::model::{Flow, Status};
 #[derive(Debug, Clone)]
 pub struct Groups {
     fields: Vec<&'static Field>,
-    table: HashTable<u32>,
+    table: HashTable<Slot>,
     hasher: RandomState,
     counters: Vec<Counter>,
     keys: Vec<u8>,
@@ -51,6 +51,21 @@ struct Counter {
     entries: u32,
     evictable: u32,
     counted: u32,
+}
+
+/// Where a counter stands. The hash is kept, so that growing the table reads no keys.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    hash: u32,
+    at: u32,
+}
+
+impl Slot {
+    /// The hash table takes the place from the low bits and a tag from the high ones.
+    #[inline]
+    fn spread(hash: u32) -> u64 {
+        u64::from(hash) << 32 | u64::from(hash)
+    }
 }
 
 /// One group.
@@ -103,11 +118,13 @@ impl Groups {
             pack((field.value)(subject), &mut self.scratch);
         }
         self.total.add(subject.flow);
-        let hash = self.hasher.hash_one(self.scratch.as_slice());
+        let hash = (self.hasher.hash_one(self.scratch.as_slice()) >> 32) as u32;
         let (counters, keys, scratch) = (&self.counters, &self.keys, &self.scratch);
-        let found = self.table.find(hash, |at| key_at(counters, keys, *at) == scratch.as_slice());
+        let found = self.table.find(Slot::spread(hash), |slot| {
+            slot.hash == hash && key_at(counters, keys, slot.at) == scratch.as_slice()
+        });
         let at = match found {
-            Some(at) => *at,
+            Some(slot) => slot.at,
             None => self.insert(hash),
         };
         if let Some(counter) = self.counters.get_mut(at as usize) {
@@ -115,15 +132,14 @@ impl Groups {
         }
     }
 
-    /// A new group for the key in `scratch`. The table holds positions of 32
-    /// bits, which is as many as there can be entries.
+    /// A new group for the key in `scratch`. Positions have 32 bits, which is as
+    /// many as there can be entries.
     #[cold]
-    fn insert(&mut self, hash: u64) -> u32 {
+    fn insert(&mut self, hash: u32) -> u32 {
         let at = u32::try_from(self.counters.len()).unwrap_or(u32::MAX);
         self.counters.push(Counter { key: self.keys.len() as u64, ..Counter::default() });
         self.keys.extend_from_slice(&self.scratch);
-        let (counters, keys, hasher) = (&self.counters, &self.keys, &self.hasher);
-        self.table.insert_unique(hash, at, |at| hasher.hash_one(key_at(counters, keys, *at)));
+        self.table.insert_unique(Slot::spread(hash), Slot { hash, at }, |slot| Slot::spread(slot.hash));
         at
     }
 

@@ -9,7 +9,7 @@
 
 use std::net::IpAddr;
 
-use crate::field::{Field, Named, Numbers, Span, Value};
+use crate::field::{Field, Numbers, Span, Value};
 use crate::model::{Labels, Status, Undecided};
 
 const ABSENT: u8 = 0;
@@ -90,7 +90,7 @@ pub(super) fn unpack<'a>(field: &Field, key: &'a [u8]) -> Option<(Value<'a>, &'a
         }
         NAMED => {
             let (code, rest) = rest.split_first_chunk()?;
-            (Value::Named(named(field, u16::from_be_bytes(*code))), rest)
+            (Value::Named(field.kind.named(u16::from_be_bytes(*code))), rest)
         }
         V4 => {
             let (octets, rest) = rest.split_first_chunk::<4>()?;
@@ -120,10 +120,6 @@ pub(super) fn unpack<'a>(field: &Field, key: &'a [u8]) -> Option<(Value<'a>, &'a
             (Value::Number(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))), rest)
         }
     })
-}
-
-fn named(field: &Field, code: u16) -> Named {
-    field.kind.named(code)
 }
 
 fn unpack_numbers(bytes: &[u8]) -> Option<(Value<'_>, &[u8])> {

@@ -27,6 +27,7 @@ pub fn append_address(out: &mut Vec<u8>, address: IpAddr) {
 /// Each octet in decimal with a dot behind it, and the number of its digits.
 static OCTETS: [([u8; 4], u8); 256] = octets();
 
+#[allow(clippy::indexing_slicing)] // At compile time.
 const fn octets() -> [([u8; 4], u8); 256] {
     let mut table = [([b'.'; 4], 0); 256];
     let mut octet = 0;
@@ -58,6 +59,7 @@ pub(super) fn put_v4<const SIZE: usize>(cursor: &mut Cursor<'_, SIZE>, address: 
 /// longest run of two or more, as its start and its length.
 static RUNS: [(u8, u8); 256] = runs();
 
+#[allow(clippy::indexing_slicing)] // At compile time.
 const fn runs() -> [(u8, u8); 256] {
     let mut table = [(8, 0); 256];
     let mut set = 0;
@@ -110,6 +112,7 @@ fn put_embedded_v4<const SIZE: usize>(cursor: &mut Cursor<'_, SIZE>, address: Ip
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -129,7 +129,7 @@ impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
     pub(super) fn port(&mut self, value: u16) {
         let value = u32::from(value);
         let (top, rest) = (value / 10_000, value % 10_000);
-        let hundreds = rest * 5243 >> 19;
+        let hundreds = (rest * 5243) >> 19;
         let pairs = hundreds | (rest - 100 * hundreds) << 16;
         let tens = (pairs * 103) >> 10 & 0x000f_000f;
         let digits = u64::from(top) | u64::from(tens | (pairs - 10 * tens) << 8) << 8;
@@ -194,7 +194,7 @@ fn ascii(digits: u64) -> [u8; 8] {
 #[inline(always)]
 fn digits(value: u32) -> u64 {
     let value = u64::from(value);
-    let halves = value / 10_000 | (value % 10_000) << 32;
+    let halves = (value / 10_000) | ((value % 10_000) << 32);
     let hundreds = (halves * 10_486) >> 20 & 0x0000_007f_0000_007f;
     let pairs = hundreds | (halves - 100 * hundreds) << 16;
     let tens = (pairs * 103) >> 10 & 0x000f_000f_000f_000f;

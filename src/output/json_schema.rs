@@ -103,8 +103,8 @@ fn validate(root: &Value, schema: &Value, value: &Value, place: &str) -> Result<
         Some("boolean") if value.is_boolean() => Ok(()),
         Some("integer") if value.as_u64().is_some_and(|n| n <= schema["maximum"].as_u64().unwrap()) => Ok(()),
         Some("array") if value.is_array() => {
-            let items = value.as_array().unwrap().iter();
-            items.map(|item| validate(root, &schema["items"], item, &format!("{place}[]"))).collect()
+            let mut items = value.as_array().unwrap().iter();
+            items.try_for_each(|item| validate(root, &schema["items"], item, &format!("{place}[]")))
         }
         Some("object") if value.is_object() => validate_object(root, schema, value, place),
         Some(kind) => wrong(kind),

@@ -72,7 +72,7 @@ proptest! {
         let (everything, never) = (filter.matches_everything(), filter.never_matches());
         let ages = flows::ages();
         for flow in &flows {
-            let subject = Subject { flow, ages: &ages };
+            let subject = Subject::new(flow, &ages);
             let expected = ast.holds(flow, &ages);
             let verdict = filter.matches(&subject);
             prop_assert_eq!(decided(verdict), expected, "{}\n{:?}", text, flow);

@@ -28,7 +28,7 @@ proptest! {
         let ages = flows::ages();
         let mut plain: HashMap<Vec<String>, (u64, u64, u64, u64)> = HashMap::new();
         for flow in &flows {
-            let subject = Subject { flow, ages: &ages };
+            let subject = Subject::new(flow, &ages);
             groups.add(&subject);
             let key = groups.fields().iter().map(|field| format!("{:?}", (field.value)(&subject))).collect();
             let entry = plain.entry(key).or_default();

@@ -6,10 +6,10 @@
 
 use std::net::IpAddr;
 
-use ctnl::age::Ages;
+use ctnl::age::{Ages, Basis};
 use ctnl::model::{
     Counters, DccpInfo, Flow, HelperName, L4, Labels, ProtoInfo, Protocol, SctpInfo, SctpState, Status, TcpInfo,
-    TcpState, Tuple,
+    TcpState, Timeouts, Tuple,
 };
 use proptest::option;
 use proptest::prelude::*;
@@ -23,9 +23,10 @@ pub const V6: [&str; 5] = ["2001:db8::1", "2001:db8::2", "2001:db9::", "fe80::1"
 pub const PORTS: [u16; 8] = [0, 53, 80, 443, 444, 1024, 32768, 65535];
 pub const HELPERS: [&str; 3] = ["ftp", "sip", "any"];
 
-/// What idle time and age are computed from.
+/// What idle time and age are computed from: the kernel's default timeouts.
 pub fn ages() -> Ages {
-    Ages { now: NOW }
+    let timeouts = Timeouts::kernel_defaults();
+    Ages::new(&Basis { timeouts, assured_udp_is_stream: true, ..Basis::default() }, NOW)
 }
 
 pub fn address(v6: bool) -> BoxedStrategy<IpAddr> {
