@@ -129,7 +129,7 @@ fn validate_object(root: &Value, schema: &Value, value: &Value, place: &str) -> 
 fn json(flow: &Flow) -> String {
     let names = LabelNames::parse("0 zero\n77 x-y\n");
     let mut out = Vec::new();
-    JsonWriter::new(Some(Arc::new(names))).flow(&mut out, &Subject { flow, ages: &sample::ages(1 << 60) });
+    JsonWriter::new(Some(Arc::new(names))).flow(&mut out, &Subject::new(flow, &sample::ages(1 << 60)));
     let text = String::from_utf8(out).unwrap();
     assert!(text.ends_with('\n') && text.lines().count() == 1);
     text
@@ -275,7 +275,7 @@ fn every_format_is_one_line(flow: &Flow) {
     for format in [Format::Conntrack, Format::Xml] {
         let options = WriterOptions { text: options.clone(), columns: None };
         let mut out = Vec::new();
-        Writer::new(format, options).unwrap().flow(&mut out, &Subject { flow, ages: &ages });
+        Writer::new(format, options).unwrap().flow(&mut out, &Subject::new(flow, &ages));
         let text = String::from_utf8(out).unwrap();
         let line = text.strip_suffix('\n').unwrap();
         assert!(!line.contains(char::is_control), "{line}");

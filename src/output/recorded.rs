@@ -53,7 +53,7 @@ fn compare(recording: &Recording, expected: &str, options: TextOptions) {
     let mut out = Vec::new();
     for flow in flows_in(recording.dump) {
         out.clear();
-        writer.flow(&mut out, &Subject { flow: &flow, ages: &ages });
+        writer.flow(&mut out, &Subject::new(&flow, &ages));
         assert_eq!(std::str::from_utf8(&out).unwrap(), format!("{}\n", lines.next().unwrap()));
     }
     assert_eq!(lines.next(), None);

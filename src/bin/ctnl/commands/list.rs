@@ -10,6 +10,7 @@ use ctnl::output::{ChunkWriter, Writer};
 use super::args::{CommonArgs, FilterArgs};
 use super::format::{FormatArgs, hint_for};
 use super::report;
+use crate::console::Console;
 use crate::exit::{Exit, usage};
 use crate::interrupt::Interrupt;
 use crate::selection::Selection;
@@ -79,7 +80,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     // What was printed so far goes out also when the walk failed.
     let printed = printer.finish(&selection)?;
     let walked = walked?;
-    tell(&mut console, &selection, walked, printed);
+    tell(&mut console, &selection, walked, printed, args.limit.is_some_and(|limit| printed >= limit));
     Ok(match (walked.interrupted, printed) {
         (true, _) => Exit::Partly,
         (_, 0) if args.fail_if_none => Exit::Failed,
@@ -87,10 +88,13 @@ pub fn run(args: &Args) -> Result<Exit> {
     })
 }
 
-fn tell(console: &mut crate::console::Console, selection: &Selection, walked: Walked, printed: u64) {
-    let shown = if printed < selection.tally.matched { format!("{printed} shown of ") } else { String::new() };
-    let seen = walked.totals.entries;
-    console.note(&format!("{shown}{} matched, {seen} entries seen", selection.tally.matched));
+fn tell(console: &mut Console, selection: &Selection, walked: Walked, printed: u64, at_limit: bool) {
+    let (matched, seen) = (selection.tally.matched, walked.totals.entries);
+    console.note(&match (at_limit, printed < matched) {
+        (true, false) => format!("{printed} shown, which is the limit"),
+        (_, true) => format!("{printed} shown of {matched} matched, {seen} entries seen"),
+        (false, false) => format!("{matched} matched, {seen} entries seen"),
+    });
     report::tell_undecided(console, &selection.tally);
     if walked.totals.repeated > 0 {
         console.detail(&format!("{} entries came twice from the kernel and are shown once", walked.totals.repeated));
@@ -151,13 +155,12 @@ impl Printer {
 
     #[inline]
     fn print(&mut self, subject: &ctnl::field::Subject<'_>) -> ControlFlow<()> {
-        if self.printed >= self.limit {
-            return ControlFlow::Break(());
+        if self.printed < self.limit {
+            self.writer.flow(self.chunks.buffer(), subject);
+            self.printed += 1;
+            self.failed = self.chunks.commit().err();
         }
-        self.writer.flow(self.chunks.buffer(), subject);
-        self.printed += 1;
-        if let Err(error) = self.chunks.commit() {
-            self.failed = Some(error);
+        if self.failed.is_some() || self.printed >= self.limit {
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())

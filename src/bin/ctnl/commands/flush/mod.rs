@@ -15,7 +15,6 @@ use ctnl::table::{self, Action, Dump, DumpRequest, Flush, Occupancy};
 use self::choose::{Chooser, Limits};
 use self::summary::{Share, Summary};
 use super::args::{CommonArgs, FilterArgs};
-use super::report;
 use crate::columns::Columns;
 use crate::console::{Console, percent};
 use crate::exit::{Exit, usage};
