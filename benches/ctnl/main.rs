@@ -32,7 +32,7 @@ use crate::machine::Machine;
 use crate::options::Options;
 use crate::population::Table;
 use crate::report::{say, warn};
-use crate::rounds::Measured;
+use crate::rounds::{Fault, Measured};
 use crate::world::World;
 
 fn main() -> ExitCode {
@@ -104,7 +104,7 @@ fn benchmark(options: &Options) -> Result<bool> {
     let json = serde_json::to_string_pretty(&results)?;
     fs::write(&options.json, json).with_context(|| format!("write {}", options.json.display()))?;
     say(&format!("written to {}", options.json.display()));
-    Ok(results.churn_passed != Some(false) && results.cases.iter().all(|case| case.fault.is_none()))
+    Ok(results.churn_passed != Some(false) && results.cases.iter().all(|case| !case.has_failed()))
 }
 
 fn measure_all(options: &Options, world: &World, interrupted: &Arc<AtomicBool>) -> Result<Results> {
@@ -145,8 +145,8 @@ fn one(
         return rounds::run(case, table, rounds, interrupted);
     }
     let (max, _) = world.limits();
-    let fault = format!("LEFT OUT: nf_conntrack_max is {max} and may not be raised from here (run as root)");
-    Ok(Measured { fault: Some(fault), ..Measured::new(case) })
+    let why = format!("nf_conntrack_max is {max} and may not be raised from here (run as root)");
+    Ok(Measured { fault: Some(Fault::LeftOut(why)), ..Measured::new(case) })
 }
 
 fn churn(commands: &Commands, entries: u32) -> Result<String> {
@@ -171,6 +171,6 @@ fn print(results: &Results) {
     match (&results.churn, results.churn_passed) {
         (Some(text), Some(true)) => say(&format!("churn check passed: {text}")),
         (Some(text), _) => say(&format!("!! churn check FAILED: {text}")),
-        _ => say("!! churn check left out"),
+        _ => say("!! churn check LEFT OUT"),
     }
 }

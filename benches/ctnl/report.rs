@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::measure::{Sample, Series};
-use crate::rounds::{Measured, Ratio};
+use crate::rounds::{Fault, Measured, Ratio};
 
 /// The columns; the first is aligned to the left.
 const HEADS: [&str; 10] = [
@@ -37,7 +37,11 @@ pub fn table(results: &[Measured], floor: u64) -> String {
     let mut text = aligned(&rows);
     for result in results {
         if let Some(fault) = &result.fault {
-            text.push_str(&format!("!! {} ({} entries): {fault}\n", result.name, result.entries));
+            let (word, why) = match fault {
+                Fault::LeftOut(why) => ("LEFT OUT", why),
+                Fault::Failed(why) => ("FAILED", why),
+            };
+            text.push_str(&format!("!! {word}: {} ({} entries): {why}\n", result.name, result.entries));
         }
     }
     text

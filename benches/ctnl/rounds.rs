@@ -28,8 +28,16 @@ pub struct Measured {
     pub to_limit: Option<Ratio>,
     pub to_conntrack: Option<Ratio>,
     pub peak_is_within_target: Option<bool>,
-    /// Why it was left out, or what failed.
-    pub fault: Option<String>,
+    pub fault: Option<Fault>,
+}
+
+/// Why there are no figures.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// It could not be measured here.
+    LeftOut(String),
+    Failed(String),
 }
 
 /// A ratio of medians, and its target where it has one at this size.
@@ -65,6 +73,10 @@ impl Measured {
         }
     }
 
+    pub fn has_failed(&self) -> bool {
+        matches!(self.fault, Some(Fault::Failed(_)))
+    }
+
     /// Draws the ratios from the samples.
     fn judge(&mut self) {
         let judged = self.entries >= TARGETS_FROM;
@@ -87,7 +99,7 @@ pub fn run(case: &Case, table: &mut Table, runs: usize, interrupted: &Arc<Atomic
         })
     });
     ensure!(!interrupted.load(Ordering::Relaxed), "interrupted");
-    measured.fault = outcome.err().map(|error| format!("FAILED: {error:#}"));
+    measured.fault = outcome.err().map(|error| Fault::Failed(format!("{error:#}")));
     if measured.fault.is_none() {
         measured.judge();
     }
