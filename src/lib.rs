@@ -17,7 +17,10 @@
 
 pub mod age;
 pub mod field;
+pub mod filter;
 pub mod model;
 pub mod netlink;
+pub mod output;
+pub mod sysctl;
 pub mod table;
 pub mod wire;

@@ -1,71 +1,111 @@
 //! Floor 5, the registry of flow fields: filter terms, `--by` keys, columns,
-//! sort keys, completion and help are drawn from it. Adding a term is one row.
+//! sort keys, completion and help are drawn from it.
+//!
+//! Adding a term is one row in the file of its subject (`addresses`, `ports`,
+//! `identity`, `state`, `time`, `counters`). `value` has what a row's function
+//! returns, `kind` which values are understood for it, `words` the words that
+//! stand for a whole term (`tcp`, `assured`, `ipv6`).
 
-use std::fmt;
-use std::net::IpAddr;
+mod addresses;
+mod counters;
+mod identity;
+mod kind;
+mod nearest;
+mod ports;
+mod row;
+mod state;
+mod time;
+mod value;
+mod words;
 
-use crate::age::Ages;
-use crate::model::{Flow, Undecided};
+pub use kind::Kind;
+pub use nearest::nearest;
+pub use row::{Field, Subject};
+pub use state::{Tracker, state_codes, status_bit};
+pub use value::{Addresses, Named, Numbers, Span, Value};
+pub use words::{UNREPLIED, Word, word, words};
 
-/// A flow together with what its idle time and age are computed from.
-#[derive(Debug, Clone, Copy)]
-pub struct Subject<'a> {
-    /// The flow.
-    pub flow: &'a Flow,
-    /// Timeouts and clock.
-    pub ages: &'a Ages,
-}
+const PARTS: [&[Field]; 6] = [addresses::ROWS, ports::ROWS, identity::ROWS, state::ROWS, time::ROWS, counters::ROWS];
 
-/// The value of one field of one flow.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Value<'a> {
-    /// The flow has no such thing (a port of an ICMP flow).
-    Absent,
-    /// It has one, but it cannot be known.
-    Undecided(Undecided),
-    /// A number.
-    Number(u64),
-    /// An address.
-    Address(IpAddr),
-    /// A word.
-    Text(&'a str),
-}
+const COUNT: usize = count(&PARTS);
 
-impl fmt::Display for Value<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Value::Absent => f.write_str("-"),
-            Value::Undecided(_) => f.write_str("?"),
-            Value::Number(number) => number.fmt(f),
-            Value::Address(address) => address.fmt(f),
-            Value::Text(text) => text.fmt(f),
-        }
-    }
-}
+static ALL: [Field; COUNT] = join(&PARTS);
 
-/// One row of the registry.
-#[derive(Debug)]
-pub struct Field {
-    /// The word in expressions, flags (`--NAME`), columns and JSON keys.
-    pub name: &'static str,
-    /// Further words that are understood.
-    pub aliases: &'static [&'static str],
-    /// One line of help.
-    pub doc: &'static str,
-    /// The field's value in a flow.
-    pub value: for<'a> fn(&Subject<'a>) -> Value<'a>,
-}
+/// The registry, in the order of help and documentation.
+pub static FIELDS: &[Field] = &ALL;
 
-/// The registry.
-pub static FIELDS: &[Field] = &[Field {
-    name: "src",
-    aliases: &[],
-    doc: "source address of the original direction",
-    value: |subject| Value::Address(subject.flow.orig.src),
-}];
-
-/// The field of a name or an alias.
+/// The field of a name or an alias, both lower case.
 #[must_use]
 pub fn field(name: &str) -> Option<&'static Field> {
     FIELDS.iter().find(|field| field.name == name || field.aliases.contains(&name))
+}
+
+const fn count(mut parts: &[&[Field]]) -> usize {
+    let mut count = 0;
+    while let Some((first, rest)) = parts.split_first() {
+        count += first.len();
+        parts = rest;
+    }
+    count
+}
+
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, where a wrong index is a build error")]
+const fn join<const N: usize>(mut parts: &[&[Field]]) -> [Field; N] {
+    let mut joined = [addresses::ROWS[0]; N];
+    let mut at = 0;
+    while let Some((part, rest)) = parts.split_first() {
+        let mut rows: &[Field] = part;
+        while let Some((row, others)) = rows.split_first() {
+            joined[at] = *row;
+            at += 1;
+            rows = others;
+        }
+        parts = rest;
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_name_or_alias_stands_for_two_fields_or_for_a_word() {
+        let mut seen = HashSet::new();
+        for name in FIELDS.iter().flat_map(|field| [field.name].into_iter().chain(field.aliases.iter().copied())) {
+            assert!(seen.insert(name), "{name} twice");
+        }
+        for word in words() {
+            assert!(seen.insert(word.name), "{} is a field, or a word twice", word.name);
+        }
+    }
+
+    #[test]
+    fn every_row_and_word_is_documented_and_lower_case() {
+        for field in FIELDS {
+            assert!(!field.doc.is_empty() && !field.example.is_empty(), "{}", field.name);
+            assert!(!field.doc.ends_with('.'), "{}: {}", field.name, field.doc);
+            assert!(!field.kind.value_name().is_empty(), "{}", field.name);
+        }
+        for (name, doc) in FIELDS.iter().map(|f| (f.name, f.doc)).chain(words().map(|w| (w.name, w.doc))) {
+            assert!(!doc.is_empty(), "{name}");
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{name}");
+            assert!(name.starts_with(|c: char| c.is_ascii_lowercase()), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_field_is_called_like_a_word_of_the_grammar() {
+        for reserved in ["and", "or", "not", "older", "age-over", "all", "any", "none"] {
+            assert!(field(reserved).is_none() && word(reserved).is_none(), "{reserved}");
+        }
+    }
+
+    #[test]
+    fn a_field_is_found_by_its_aliases() {
+        assert_eq!(field("protocol").map(|field| field.name), Some("proto"));
+        assert!(field("no-such-field").is_none());
+    }
 }

@@ -5,23 +5,33 @@
 //! Where both are each other's mirror there is no NAT.
 
 mod flow;
+mod label_names;
 mod labels;
 mod nat;
+mod policies;
 mod protocol;
 mod protoinfo;
 mod status;
 mod text;
+mod time_zone;
+mod timeouts;
+mod timer;
 mod tuple;
 mod undecided;
 mod zone;
 
 pub use flow::{Counters, Flow, SequenceAdjustment, Synproxy, UnknownAttributes};
+pub use label_names::LabelNames;
 pub use labels::Labels;
 pub use nat::Nat;
+pub use policies::Policies;
 pub use protocol::{Protocol, protocol_from_name, protocol_name};
 pub use protoinfo::{DccpInfo, ProtoInfo, SctpInfo, SctpState, TcpInfo, TcpState, tcp_flag};
 pub use status::{STATUS_BITS, Status, StatusBit};
 pub use text::HelperName;
+pub use time_zone::{TimeZone, civil_date};
+pub use timeouts::Timeouts;
+pub use timer::{TIMERS, Timer, TimerRow, UNTOLD};
 pub use tuple::{L4, Tuple};
 pub use undecided::Undecided;
 pub use zone::Zone;

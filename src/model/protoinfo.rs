@@ -146,7 +146,7 @@ pub struct SctpInfo {
 pub struct SctpState(pub u8);
 
 /// In the kernel's order.
-const SCTP_STATES: [&str; 9] = [
+const SCTP_STATES: [&str; 10] = [
     "NONE",
     "CLOSED",
     "COOKIE_WAIT",
@@ -156,6 +156,8 @@ const SCTP_STATES: [&str; 9] = [
     "SHUTDOWN_RECD",
     "SHUTDOWN_ACK_SENT",
     "HEARTBEAT_SENT",
+    // Up to Linux 6.2.
+    "HEARTBEAT_ACKED",
 ];
 
 impl SctpState {

@@ -26,10 +26,15 @@ pub enum Undecided {
     UnknownState,
     /// The timeout was set when the flow was made (GRE), or by its helper.
     TimeoutOfHelper,
+    /// The handshake is not complete: packets sent again do not refresh the
+    /// timeout, so it says how old the attempt is, not when it last tried.
+    NotRefreshed,
     /// The timeouts in force could not be read.
     UnknownTimeouts,
     /// The entry was made with `nf_conntrack_timestamp=0`.
     NoTimestamp,
+    /// The entry was made in the future: the clock was set back since.
+    ClockStep,
     /// The entry was made with `nf_conntrack_acct=0`.
     NoAccounting,
     /// The value is known only to the second, and the limit falls into that second.
@@ -40,7 +45,7 @@ pub enum Undecided {
 
 impl Undecided {
     /// Every reason.
-    pub const ALL: [Undecided; 13] = [
+    pub const ALL: [Undecided; 15] = [
         Undecided::Offloaded,
         Undecided::FixedTimeout,
         Undecided::NatClash,
@@ -49,8 +54,10 @@ impl Undecided {
         Undecided::TimeoutPolicy,
         Undecided::UnknownState,
         Undecided::TimeoutOfHelper,
+        Undecided::NotRefreshed,
         Undecided::UnknownTimeouts,
         Undecided::NoTimestamp,
+        Undecided::ClockStep,
         Undecided::NoAccounting,
         Undecided::WithinOneSecond,
         Undecided::NotSent,
@@ -69,7 +76,9 @@ impl Undecided {
             Undecided::UnknownState => "unknown-state",
             Undecided::TimeoutOfHelper => "timeout-of-helper",
             Undecided::UnknownTimeouts => "unknown-timeouts",
+            Undecided::NotRefreshed => "not-refreshed",
             Undecided::NoTimestamp => "no-timestamp",
+            Undecided::ClockStep => "clock-step",
             Undecided::NoAccounting => "no-accounting",
             Undecided::WithinOneSecond => "within-one-second",
             Undecided::NotSent => "not-sent",
@@ -91,8 +100,14 @@ impl Undecided {
             }
             Undecided::TimeoutPolicy => "a timeout policy exists for the protocol: use --confirm-idle",
             Undecided::UnknownState => "no state that is known: use --confirm-idle, or match on 'timeout'",
-            Undecided::TimeoutOfHelper => "the timeout was fixed when the flow was made: use --confirm-idle",
+            Undecided::TimeoutOfHelper => {
+                "a helper sets timeouts of its own, or the timeout was fixed when the flow was made: use --confirm-idle"
+            }
+            Undecided::NotRefreshed => {
+                "still in its handshake, where packets sent again leave no trace: match on 'state' with 'timeout' or 'age'"
+            }
             Undecided::UnknownTimeouts => "the timeouts in force could not be read",
+            Undecided::ClockStep => "made in the future: the clock was set back since",
             Undecided::NoTimestamp => "made while net.netfilter.nf_conntrack_timestamp was 0",
             Undecided::NoAccounting => "made while net.netfilter.nf_conntrack_acct was 0",
             Undecided::WithinOneSecond => "within a second of the limit",

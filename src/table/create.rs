@@ -109,12 +109,17 @@ fn emit_protoinfo(writer: &mut AttributeWriter<'_>, protoinfo: &ProtoInfo) {
         ProtoInfo::Tcp(tcp) => writer.nest(cta::PROTOINFO, |info| {
             info.nest(cta_protoinfo::TCP, |nest| {
                 nest.put(cta_protoinfo::TCP_STATE, &[tcp.state.number()]);
-                let flags = [
-                    (cta_protoinfo::TCP_FLAGS_ORIG, tcp.flags_orig),
-                    (cta_protoinfo::TCP_FLAGS_REPLY, tcp.flags_reply),
-                ];
-                for (kind, flags) in flags.into_iter().filter_map(|(kind, flags)| flags.map(|flags| (kind, flags))) {
-                    nest.put(kind, &[flags, 0xff]);
+                for (kind, flags) in
+                    [(cta_protoinfo::TCP_FLAGS_ORIG, tcp.flags_orig), (cta_protoinfo::TCP_FLAGS_REPLY, tcp.flags_reply)]
+                {
+                    flags.into_iter().for_each(|flags| nest.put(kind, &[flags, 0xff]));
+                }
+                // Taken by the kernel only where both sides have them and the flag.
+                for (kind, scale) in [
+                    (cta_protoinfo::TCP_WSCALE_ORIG, tcp.wscale_orig),
+                    (cta_protoinfo::TCP_WSCALE_REPLY, tcp.wscale_reply),
+                ] {
+                    scale.into_iter().for_each(|scale| nest.put(kind, &[scale]));
                 }
             });
         }),
@@ -131,7 +136,7 @@ fn emit_protoinfo(writer: &mut AttributeWriter<'_>, protoinfo: &ProtoInfo) {
 }
 
 /// The mirror of `tuple`: what answers carry without NAT. ICMP types have their
-/// own answers.
+/// own answers, and a zone of one direction is not that of the other.
 #[must_use]
 pub fn mirror(tuple: &Tuple) -> Tuple {
     let l4 = match tuple.l4 {
@@ -139,7 +144,7 @@ pub fn mirror(tuple: &Tuple) -> Tuple {
         L4::Icmp { kind, code, id } => L4::Icmp { kind: icmp_answer(tuple.protocol, kind), code, id },
         L4::None => L4::None,
     };
-    Tuple { src: tuple.dst, dst: tuple.src, l4, ..*tuple }
+    Tuple { src: tuple.dst, dst: tuple.src, l4, zone: None, ..*tuple }
 }
 
 fn icmp_answer(protocol: Protocol, kind: u8) -> u8 {

@@ -2,7 +2,8 @@
 //!
 //! `dump` walks the table, `get` asks for one entry, `count` for the number of
 //! all; `create`, `delete` and `update` change entries in batches; `flush` is a
-//! dump whose matches a second thread deletes.
+//! dump whose matches a second thread deletes. `timeouts` and `policies` read how
+//! long the tracker waits.
 //!
 //! A delete without a tuple is a flush of everything to the kernel. It cannot be
 //! expressed here: what is deleted is a [`Target`], and a target is only made of
@@ -15,7 +16,9 @@ mod delete;
 mod dump;
 mod flush;
 mod get;
+mod policies;
 mod target;
+mod timeouts;
 mod update;
 mod window;
 
@@ -26,5 +29,7 @@ pub use delete::delete;
 pub use dump::{Dump, DumpRequest, DumpTotals, Family, dump};
 pub use flush::{Action, Flush, Progress};
 pub use get::get;
+pub use policies::policies;
 pub use target::{Target, Untargetable};
+pub use timeouts::timeouts;
 pub use update::lower_timeout;

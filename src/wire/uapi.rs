@@ -290,6 +290,8 @@ pub mod cttimeout {
 pub mod nft {
     /// `NFT_MSG_GETOBJ`.
     pub const MSG_GETOBJ: u8 = 19;
+    /// `NFT_MSG_GETFLOWTABLE` (Linux 4.16).
+    pub const MSG_GETFLOWTABLE: u8 = 23;
     /// `NFTA_OBJ_TYPE`, be32.
     pub const OBJ_TYPE: u16 = 3;
     /// `NFTA_OBJ_DATA`, nest.

@@ -1,0 +1,158 @@
+//! `--base-timeout NAME=SECS`: a timeout that was in force earlier.
+//!
+//! A sysctl that is lowered or raised changes nothing for an entry until its
+//! next packet. Whoever knows the earlier value can say so: it is one more
+//! timeout that the last packet may have set.
+
+use std::fmt;
+use std::ops::Range;
+use std::str::FromStr;
+
+use crate::model::{TIMERS, Timer};
+
+/// A timeout that was in force earlier, besides today's.
+///
+/// Read from `tcp.established=432000` or `tcp.established=5d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BaseTimeout {
+    /// Which timeout.
+    pub timer: Timer,
+    /// What it was, in seconds.
+    pub seconds: u32,
+}
+
+/// Why a `--base-timeout` cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseError {
+    /// What is wrong.
+    pub fault: BaseFault,
+    /// The bytes of the argument at fault, for a caret. May be empty, at its end.
+    pub span: Range<usize>,
+}
+
+/// What is wrong with a `--base-timeout`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BaseFault {
+    /// There is no `=`.
+    NoEquals,
+    /// No timeout is called so.
+    UnknownName(String),
+    /// Not a number of seconds, nor one with units.
+    BadDuration(String),
+    /// More seconds than the kernel can keep.
+    TooLong(String),
+}
+
+impl FromStr for BaseTimeout {
+    type Err = BaseError;
+
+    fn from_str(argument: &str) -> Result<Self, BaseError> {
+        let Some((name, duration)) = argument.split_once('=') else {
+            let end = argument.len();
+            return Err(BaseError { fault: BaseFault::NoEquals, span: end..end });
+        };
+        let timer = Timer::from_name(name)
+            .ok_or_else(|| BaseError { fault: BaseFault::UnknownName(name.to_owned()), span: 0..name.len() })?;
+        let span = name.len() + 1..argument.len();
+        let seconds = seconds(duration).map_err(|fault| BaseError { fault, span })?;
+        Ok(BaseTimeout { timer, seconds })
+    }
+}
+
+/// Seconds of `90`, `90s`, `12h` or `1d12h`.
+fn seconds(duration: &str) -> Result<u32, BaseFault> {
+    let bad = || BaseFault::BadDuration(duration.to_owned());
+    let too_long = || BaseFault::TooLong(duration.to_owned());
+    let (mut total, mut rest) = (0_u64, duration);
+    if rest.is_empty() {
+        return Err(bad());
+    }
+    while !rest.is_empty() {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, unit) = rest.split_at_checked(digits).ok_or_else(bad)?;
+        let mut unit = unit.chars();
+        let each: u64 = match unit.next() {
+            None if number.len() == duration.len() => 1,
+            Some('s') => 1,
+            Some('m') => 60,
+            Some('h') => 3600,
+            Some('d') => 86_400,
+            Some('w') => 604_800,
+            _ => return Err(bad()),
+        };
+        if number.is_empty() {
+            return Err(bad());
+        }
+        let part = number.parse::<u64>().ok().and_then(|number| number.checked_mul(each)).ok_or_else(too_long)?;
+        total = total.checked_add(part).ok_or_else(too_long)?;
+        rest = unit.as_str();
+    }
+    // The kernel keeps timeouts in signed 32-bit jiffies.
+    u32::try_from(total).ok().filter(|seconds| i32::try_from(*seconds).is_ok()).ok_or_else(too_long)
+}
+
+impl fmt::Display for BaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.fault {
+            BaseFault::NoEquals => write!(f, "expected NAME=SECS, such as tcp.established=432000"),
+            BaseFault::UnknownName(name) => {
+                write!(f, "there is no timeout '{name}'; there are")?;
+                TIMERS.iter().try_for_each(|row| write!(f, " {}", row.name))
+            }
+            BaseFault::BadDuration(word) => {
+                write!(f, "'{word}' is no time: expected seconds, or 90s, 30m, 12h, 5d, 1w")
+            }
+            BaseFault::TooLong(word) => write!(f, "'{word}' is longer than the kernel can wait"),
+        }
+    }
+}
+
+impl std::error::Error for BaseError {}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_stand_alone_or_with_units() {
+        for (argument, seconds) in [
+            ("tcp.established=432000", 432_000),
+            ("tcp.established=5d", 432_000),
+            ("udp.stream=1d12h", 129_600),
+            ("generic=10m30s", 630),
+            ("icmp=0", 0),
+        ] {
+            assert_eq!(argument.parse::<BaseTimeout>().unwrap().seconds, seconds, "{argument}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_pointed_at() {
+        for (argument, at) in [
+            ("tcp.established", "" /* at the end */),
+            ("tcp.establish=5", "tcp.establish"),
+            ("=5", ""),
+            ("icmp=", ""),
+            ("icmp=d", "d"),
+            ("icmp=5x", "5x"),
+            ("icmp=1h5", "1h5"),
+            ("icmp=-5", "-5"),
+            ("icmp=5 ", "5 "),
+            ("icmp=1.5h", "1.5h"),
+            ("icmp=99999999999999999999", "99999999999999999999"),
+            ("icmp=4294967295", "4294967295"),
+            ("icmp=9999999999w", "9999999999w"),
+        ] {
+            let error = argument.parse::<BaseTimeout>().unwrap_err();
+            assert_eq!(argument.get(error.span), Some(at), "{argument}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_those_that_are_known() {
+        let words = "tcp.estab=5".parse::<BaseTimeout>().unwrap_err().to_string();
+        assert!(words.contains("tcp.established") && words.contains("generic"), "{words}");
+    }
+}

@@ -1,0 +1,270 @@
+//! Tests: the decision table, row by row, with the kernel's default timeouts.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use super::{Age, Ages, BaseTimeout, Basis, Idle};
+use crate::model::{
+    DccpInfo, Flow, HelperName, L4, Policies, ProtoInfo, Protocol, SctpInfo, SctpState, Status, Synproxy, TcpInfo,
+    TcpState, Timeouts, Timer, Tuple, Undecided, tcp_flag,
+};
+
+const REPLIED: Status = Status::SeenReply;
+const BOTH: Status = Status::SeenReply.union(Status::Assured);
+
+fn basis() -> Basis {
+    Basis { timeouts: Timeouts::kernel_defaults(), assured_udp_is_stream: true, ..Basis::default() }
+}
+
+pub(super) fn flow(protocol: u8, status: Status, left: u32) -> Flow {
+    let l4 = match protocol {
+        1 | 58 => L4::Icmp { kind: 8, code: 0, id: 7 },
+        6 | 17 | 33 | 47 | 132 | 136 => L4::Ports { src: 40_000, dst: 443 },
+        _ => L4::None,
+    };
+    let tuple = Tuple {
+        src: [10, 0, 0, 1].into(),
+        dst: [10, 0, 0, 2].into(),
+        protocol: Protocol::from(protocol),
+        l4,
+        zone: None,
+        has_unknown_part: false,
+    };
+    let mut flow = Flow::new(tuple, tuple);
+    flow.status = status | Status::Confirmed;
+    flow.timeout = Some(left);
+    flow
+}
+
+pub(super) fn tcp(state: TcpState, status: Status, left: u32) -> Flow {
+    let info = TcpInfo { state, ..TcpInfo::default() };
+    Flow { protoinfo: ProtoInfo::Tcp(info), ..flow(6, status, left) }
+}
+
+fn sctp(state: u8, left: u32) -> Flow {
+    let info = SctpInfo { state: SctpState(state), ..SctpInfo::default() };
+    Flow { protoinfo: ProtoInfo::Sctp(info), ..flow(132, BOTH, left) }
+}
+
+fn dccp(state: u8, left: u32) -> Flow {
+    Flow { protoinfo: ProtoInfo::Dccp(DccpInfo { state, ..DccpInfo::default() }), ..flow(33, BOTH, left) }
+}
+
+fn unacknowledged(mut flow: Flow) -> Flow {
+    if let ProtoInfo::Tcp(info) = &mut flow.protoinfo {
+        info.flags_orig = Some(tcp_flag::DATA_UNACKNOWLEDGED);
+    }
+    flow
+}
+
+fn exact(at_least: u32) -> Idle {
+    Idle::Exact { at_least, at_most: at_least + 1 }
+}
+
+const AMBIGUOUS: Undecided = Undecided::AmbiguousTimeout;
+const LONGER: Idle = Idle::Unknown(Undecided::LongerThanSysctl);
+const PASSED_OVER: Idle = Idle::Unknown(Undecided::NotRefreshed);
+const NO_STATE: Idle = Idle::Unknown(Undecided::UnknownState);
+
+#[test]
+fn every_row_of_the_decision_table_gives_its_verdict() {
+    use TcpState::*;
+    let rows: &[(&str, Flow, Idle)] = &[
+        ("normal, just seen", tcp(Established, BOTH, 431_999), exact(0)),
+        ("normal, idle for 12 hours", tcp(Established, BOTH, 388_799), exact(43_200)),
+        ("above what may replace its timeout", tcp(Established, BOTH, 301), exact(431_698)),
+        ("as long as what may replace it", tcp(Established, BOTH, 300), Idle::AtLeast(0, AMBIGUOUS)),
+        ("keepalives unanswered, zero window", tcp(Established, BOTH, 299), Idle::AtLeast(0, AMBIGUOUS)),
+        ("long ago, or unanswered", tcp(Established, BOTH, 100), Idle::AtLeast(199, AMBIGUOUS)),
+        ("RST not believed", tcp(Established, BOTH, 9), Idle::AtLeast(0, AMBIGUOUS)),
+        ("about to expire", tcp(Established, BOTH, 0), Idle::AtLeast(9, AMBIGUOUS)),
+        ("more time than any timeout", tcp(Established, BOTH, 432_001), LONGER),
+        ("data not acknowledged", unacknowledged(tcp(Established, BOTH, 299)), exact(0)),
+        ("not acknowledged, RST", unacknowledged(tcp(Established, BOTH, 9)), Idle::AtLeast(0, AMBIGUOUS)),
+        ("not acknowledged, longer", unacknowledged(tcp(Established, BOTH, 301)), LONGER),
+        ("picked up, no answer", tcp(Established, Status::empty(), 299), exact(0)),
+        ("picked up, long", tcp(Established, Status::empty(), 431_000), LONGER),
+        ("SYN", tcp(SynSent, Status::empty(), 1), PASSED_OVER),
+        ("SYN both ways", tcp(SynSent2, REPLIED, 1), PASSED_OVER),
+        ("SYN/ACK", tcp(SynRecv, REPLIED, 1), PASSED_OVER),
+        ("FIN", tcp(FinWait, BOTH, 100), exact(19)),
+        ("FIN acknowledged", tcp(CloseWait, BOTH, 20), exact(39)),
+        ("both FIN", tcp(LastAck, BOTH, 20), exact(9)),
+        ("closed in order", tcp(TimeWait, BOTH, 119), exact(0)),
+        ("reset", tcp(Close, BOTH, 4), exact(5)),
+        ("no TCP state", tcp(None, BOTH, 10), NO_STATE),
+        ("a state of the future", tcp(Unknown(12), BOTH, 10), NO_STATE),
+        ("TCP without tracker data", flow(6, BOTH, 10), NO_STATE),
+        ("UDP one way", flow(17, Status::empty(), 20), exact(9)),
+        ("UDP replied within two seconds", flow(17, REPLIED, 29), exact(0)),
+        ("UDP not assured, too long", flow(17, REPLIED, 31), LONGER),
+        ("UDP stream", flow(17, BOTH, 10), exact(109)),
+        ("UDP-lite one way", flow(136, Status::empty(), 20), exact(9)),
+        ("UDP-lite stream", flow(136, BOTH, 20), exact(99)),
+        ("ICMP", flow(1, REPLIED, 20), exact(9)),
+        ("ICMPv6", flow(58, REPLIED, 20), exact(9)),
+        ("GRE one way", flow(47, Status::empty(), 20), exact(9)),
+        ("GRE both ways", flow(47, BOTH, 20), exact(159)),
+        ("GRE of PPTP", flow(47, BOTH | Status::Expected, 17_000), Idle::Unknown(Undecided::TimeoutOfHelper)),
+        ("SCTP established", sctp(4, 200), exact(9)),
+        ("SCTP INIT", sctp(1, 5), PASSED_OVER),
+        ("SCTP heartbeat", sctp(8, 20), exact(9)),
+        ("SCTP state of older kernels, not told", sctp(9, 20), Idle::Unknown(Undecided::UnknownTimeouts)),
+        ("SCTP state of the future", sctp(10, 20), NO_STATE),
+        ("SCTP without state", sctp(0, 20), NO_STATE),
+        ("DCCP request", dccp(1, 20), PASSED_OVER),
+        ("DCCP open", dccp(4, 43_190), exact(9)),
+        ("DCCP ignored state", dccp(8, 20), NO_STATE),
+        ("ESP", flow(50, REPLIED, 590), exact(9)),
+        (
+            "offloaded, without timeout",
+            Flow { timeout: Option::None, ..flow(6, BOTH | Status::Offload, 0) },
+            Idle::Unknown(Undecided::Offloaded),
+        ),
+        ("offloaded, with timeout", tcp(Established, BOTH | Status::Offload, 5), Idle::Unknown(Undecided::Offloaded)),
+        (
+            "hardware",
+            tcp(Established, BOTH | Status::from_bits_retain(1 << 15), 5),
+            Idle::Unknown(Undecided::Offloaded),
+        ),
+        (
+            "no timeout sent",
+            Flow { timeout: Option::None, ..tcp(Established, BOTH, 0) },
+            Idle::Unknown(Undecided::NotSent),
+        ),
+        ("fixed", flow(17, BOTH | Status::FixedTimeout, 5), Idle::Unknown(Undecided::FixedTimeout)),
+        ("clash", flow(17, Status::Untracked | Status::FixedTimeout, 1), Idle::Unknown(Undecided::NatClash)),
+    ];
+    let ages = Ages::new(&basis(), 0);
+    for (name, flow, verdict) in rows {
+        assert_eq!(ages.idle(flow), *verdict, "{name}");
+    }
+}
+
+#[test]
+fn dccp_without_ports_is_tracked_as_any_other_protocol() {
+    let mut flow = flow(33, REPLIED, 590);
+    flow.orig.l4 = L4::None;
+    assert_eq!(Ages::new(&basis(), 0).idle(&flow), exact(9));
+}
+
+#[test]
+fn a_helper_that_sets_timeouts_of_its_own_leaves_nothing_certain() {
+    let ages = Ages::new(&basis(), 0);
+    // Busy: the sip helper sets an hour at every packet, for TCP as well.
+    let sip = Flow { helper: Some(HelperName::new(b"sip")), ..tcp(TcpState::Established, BOTH, 3599) };
+    assert_eq!(ages.idle(&sip), Idle::Unknown(Undecided::TimeoutOfHelper));
+    let ftp = Flow { helper: Some(HelperName::new(b"ftp")), ..tcp(TcpState::Established, BOTH, 431_989) };
+    assert_eq!(ages.idle(&ftp), exact(10));
+}
+
+#[test]
+fn a_policy_makes_its_protocol_and_family_undecided_and_no_other() {
+    let undecided = Idle::Unknown(Undecided::TimeoutPolicy);
+    for (family, protocol, tcp4, udp4, esp4) in [
+        (2, 6, true, false, false),
+        (10, 6, false, false, false),
+        (1, 6, true, false, false),
+        (0, 17, false, true, false),
+        (2, 255, false, false, true),
+    ] {
+        let mut policies = Policies::default();
+        policies.add(family, protocol);
+        let ages = Ages::new(&Basis { policies, ..basis() }, 0);
+        let is_undecided = |flow: &Flow| ages.idle(flow) == undecided;
+        assert_eq!(is_undecided(&tcp(TcpState::Established, BOTH, 400_000)), tcp4, "{family} {protocol}");
+        assert_eq!(is_undecided(&flow(17, BOTH, 20)), udp4, "{family} {protocol}");
+        assert_eq!(is_undecided(&flow(50, BOTH, 20)), esp4, "{family} {protocol}");
+    }
+}
+
+#[test]
+fn assured_udp_is_in_doubt_on_old_kernels_and_where_user_space_made_the_flow() {
+    let old = Ages::new(&Basis { assured_udp_is_stream: false, ..basis() }, 0);
+    assert_eq!(old.idle(&flow(17, BOTH, 29)), Idle::AtLeast(0, AMBIGUOUS));
+    assert_eq!(old.idle(&flow(17, BOTH, 31)), exact(88));
+    assert_eq!(old.idle(&flow(136, BOTH, 29)), exact(90), "UDP-lite is as it always was");
+    let injected = Flow { synproxy: Some(Synproxy::default()), ..flow(17, BOTH, 29) };
+    assert_eq!(Ages::new(&basis(), 0).idle(&injected), Idle::AtLeast(0, AMBIGUOUS));
+}
+
+#[test]
+fn flows_that_may_have_left_a_flowtable_get_less_certain_by_its_timeout() {
+    let mut policies = Policies::default();
+    policies.flowtables = true;
+    let ages = Ages::new(&Basis { policies: policies.clone(), ..basis() }, 0);
+    assert_eq!(ages.idle(&tcp(TcpState::Established, BOTH, 431_969)).at_least(), Some(0));
+    assert_eq!(ages.idle(&tcp(TcpState::Established, BOTH, 431_869)).at_least(), Some(100));
+    assert_eq!(ages.idle(&flow(17, BOTH, 19)).at_least(), Some(70));
+    assert_eq!(ages.idle(&flow(1, REPLIED, 20)), exact(9));
+    let untold = Ages::new(&Basis { policies, timeouts: Timeouts::default().with(Timer::Udp, 30), ..basis() }, 0);
+    assert_eq!(untold.idle(&flow(17, Status::empty(), 20)), Idle::Unknown(Undecided::UnknownTimeouts));
+}
+
+#[test]
+fn a_base_timeout_decides_what_a_lowered_sysctl_left_open() {
+    let lowered = Timeouts::kernel_defaults().with(Timer::TcpEstablished, 3600);
+    let bases = vec![BaseTimeout { timer: Timer::TcpEstablished, seconds: 432_000 }];
+    let plain = Ages::new(&Basis { timeouts: lowered.clone(), ..basis() }, 0);
+    let with_base = Ages::new(&Basis { timeouts: lowered, bases, ..basis() }, 0);
+    let live = tcp(TcpState::Established, BOTH, 431_990);
+    assert_eq!((plain.idle(&live), with_base.idle(&live)), (LONGER, exact(9)));
+    // Idle for an hour less 1000 s, or for nearly five days: the shorter counts.
+    let either = tcp(TcpState::Established, BOTH, 1000);
+    assert_eq!((plain.idle(&either), with_base.idle(&either)), (exact(2599), Idle::AtLeast(2599, AMBIGUOUS)));
+}
+
+#[test]
+fn a_base_timeout_saves_busy_flows_after_a_sysctl_was_raised() {
+    let bases = vec![BaseTimeout { timer: Timer::TcpEstablished, seconds: 3600 }];
+    let busy = tcp(TcpState::Established, BOTH, 3599);
+    assert_eq!(Ages::new(&basis(), 0).idle(&busy), exact(428_400), "not to be seen in one look");
+    assert_eq!(Ages::new(&Basis { bases, ..basis() }, 0).idle(&busy), Idle::AtLeast(0, AMBIGUOUS));
+}
+
+#[test]
+fn just_lowered_replacements_do_not_make_a_flow_look_idle_for_days() {
+    // Keepalives unanswered under the default of 300 s, which then became 100 s.
+    let timeouts = Timeouts::kernel_defaults().with(Timer::TcpMaxRetrans, 100).with(Timer::TcpUnacknowledged, 100);
+    let ages = Ages::new(&Basis { timeouts, ..basis() }, 0);
+    assert_eq!(ages.idle(&tcp(TcpState::Established, BOTH, 290)), Idle::AtLeast(9, AMBIGUOUS));
+}
+
+#[test]
+fn an_established_timeout_below_the_replacements_stands_alone() {
+    let timeouts = Timeouts::kernel_defaults().with(Timer::TcpEstablished, 60);
+    let ages = Ages::new(&Basis { timeouts, ..basis() }, 0);
+    assert_eq!(ages.idle(&tcp(TcpState::Established, BOTH, 30)), exact(29));
+    assert_eq!(ages.idle(&tcp(TcpState::Established, BOTH, 290)), LONGER);
+    assert_eq!(ages.idle(&unacknowledged(tcp(TcpState::Established, BOTH, 30))), exact(29));
+}
+
+#[test]
+fn gre_keeps_the_timeout_it_was_made_with() {
+    let ages = |stream| {
+        let timeouts = Timeouts::kernel_defaults().with(Timer::GreStream, stream);
+        Ages::new(&Basis { timeouts, ..basis() }, 0).idle(&flow(47, BOTH, 179))
+    };
+    assert_eq!(ages(3600), Idle::AtLeast(0, AMBIGUOUS));
+    assert_eq!(ages(60), LONGER);
+}
+
+#[test]
+fn without_timeouts_nothing_is_certain() {
+    let ages = Ages::without_timeouts(0);
+    for flow in [tcp(TcpState::Established, BOTH, 1000), flow(17, BOTH, 1), flow(50, BOTH, 1), flow(1, BOTH, 1)] {
+        assert_eq!(ages.idle(&flow), Idle::Unknown(Undecided::UnknownTimeouts));
+    }
+    let half = Timeouts::default().with(Timer::TcpEstablished, 432_000);
+    let ages = Ages::new(&Basis { timeouts: half, ..basis() }, 0);
+    assert_eq!(ages.idle(&tcp(TcpState::Established, BOTH, 1000)), Idle::Unknown(Undecided::UnknownTimeouts));
+}
+
+#[test]
+fn age_is_known_with_a_timestamp_that_is_not_in_the_future() {
+    let second = 1_000_000_000;
+    let ages = Ages::new(&basis(), 1000 * second);
+    let age = |start| ages.age(&Flow { start, ..flow(17, BOTH, 1) });
+    assert_eq!(age(None), Age::Unknown(Undecided::NoTimestamp));
+    assert_eq!(age(Some(900 * second + 1)), Age::Known(99));
+    assert_eq!(age(Some(1001 * second)), Age::Known(0), "made while the dump ran");
+    assert_eq!(age(Some(1100 * second)), Age::Unknown(Undecided::ClockStep));
+}

@@ -1,0 +1,87 @@
+//! Ask the kernel for what [`Ages`](super::Ages) are computed from.
+
+use super::{BaseTimeout, Basis};
+use crate::model::{TIMERS, Timeouts};
+use crate::netlink::{Connection, Error};
+use crate::sysctl::Sysctl;
+use crate::table;
+
+/// The first kernel in which a UDP flow becomes ASSURED as a stream only (commit
+/// b7b1d02fc439). Stable kernels have it earlier; to doubt them is safe.
+const ASSURED_UDP_IS_STREAM: (u32, u32) = (5, 16);
+
+impl Basis {
+    /// Reads the timeouts of the connection's namespace, over netlink where the
+    /// kernel tells them there, else from files in `netfilter`
+    /// ([`Sysctl::NETFILTER`]), its timeout policies, and from `kernel`
+    /// ([`Sysctl::KERNEL`]) which release it is. A timeout in neither place is
+    /// absent.
+    ///
+    /// # Errors
+    /// What the kernel refuses, and a namespace that cannot be entered. A
+    /// setting that cannot be read is absent.
+    pub fn read(
+        connection: &mut Connection,
+        netfilter: &Sysctl,
+        kernel: &Sysctl,
+        bases: Vec<BaseTimeout>,
+    ) -> Result<Self, Error> {
+        let policies = table::policies(connection)?;
+        let mut timeouts = table::timeouts(connection)?;
+        connection.netns().run(|| complete(&mut timeouts, netfilter))?;
+        let release = kernel.read_text("osrelease").ok();
+        let assured_udp_is_stream =
+            release.and_then(|release| version(&release)).is_some_and(|version| version >= ASSURED_UDP_IS_STREAM);
+        Ok(Basis { timeouts, policies, bases, assured_udp_is_stream })
+    }
+}
+
+/// Adds from files what netlink did not tell.
+fn complete(timeouts: &mut Timeouts, netfilter: &Sysctl) {
+    for row in &TIMERS {
+        if timeouts.get(row.timer).is_some() {
+            continue;
+        }
+        let seconds = row.sysctl.and_then(|name| netfilter.read(name).ok());
+        if let Some(seconds) = seconds.and_then(|seconds| u32::try_from(seconds).ok()) {
+            timeouts.set(row.timer, seconds);
+        }
+    }
+}
+
+/// The first two numbers of a release such as `6.1.0-18-amd64`.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::Timer;
+
+    #[test]
+    fn files_fill_in_only_what_netlink_did_not_tell() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("nf_conntrack_udp_timeout", "31\n");
+        write("nf_conntrack_icmp_timeout", "32\n");
+        write("nf_conntrack_generic_timeout", "soon\n");
+        let mut timeouts = Timeouts::default().with(Timer::Udp, 7);
+        complete(&mut timeouts, &Sysctl::at(folder.path()));
+        assert_eq!(timeouts.get(Timer::Udp), Some(7));
+        assert_eq!(timeouts.get(Timer::Icmp), Some(32));
+        assert_eq!(timeouts.get(Timer::Generic), None);
+        assert_eq!(timeouts.get(Timer::TcpEstablished), None);
+    }
+
+    #[test]
+    fn a_release_is_compared_by_number_and_an_odd_one_is_not_trusted() {
+        assert_eq!(version("6.18.44-fc-v595"), Some((6, 18)));
+        assert_eq!(version("5.9.0+"), Some((5, 9)));
+        assert!(version("5.9").unwrap() < ASSURED_UDP_IS_STREAM);
+        assert_eq!(version("next-2024"), None);
+        assert_eq!(version(""), None);
+    }
+}

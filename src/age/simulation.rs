@@ -1,0 +1,227 @@
+//! Tests: simulated lives of flows. Whatever happens, the reported lower bound
+//! never exceeds the true idle time.
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::decision_table::{flow, tcp};
+use super::{Ages, BaseTimeout, Basis, Confirm, Confirmed, Idle, Taken};
+use crate::model::{Flow, ProtoInfo, Status, TcpState, Timeouts, Timer, tcp_flag};
+
+const BOTH: Status = Status::SeenReply.union(Status::Assured);
+
+/// The kernel counts in jiffies, here of 4 ms: a time may be counted one longer.
+const JIFFY: u64 = 4;
+
+/// What a packet of an established flow is, as far as its timeout goes.
+#[derive(Debug, Clone, Copy)]
+enum Packet {
+    Plain,
+    Unacknowledged,
+    Retransmitted,
+    NoWindow,
+    WrongReset,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sysctls {
+    established: u32,
+    unacknowledged: u32,
+    max_retrans: u32,
+    close: u32,
+}
+
+impl Sysctls {
+    /// The tracker's choice.
+    fn timeout(self, packet: Packet) -> u32 {
+        match packet {
+            Packet::Retransmitted | Packet::NoWindow => self.established.min(self.max_retrans),
+            Packet::Unacknowledged => self.established.min(self.unacknowledged),
+            Packet::WrongReset => self.close,
+            Packet::Plain => self.established,
+        }
+    }
+
+    fn timeouts(self) -> Timeouts {
+        Timeouts::kernel_defaults()
+            .with(Timer::TcpEstablished, self.established)
+            .with(Timer::TcpUnacknowledged, self.unacknowledged)
+            .with(Timer::TcpMaxRetrans, self.max_retrans)
+            .with(Timer::TcpClose, self.close)
+    }
+
+    fn bases(self) -> [BaseTimeout; 4] {
+        let base = |timer, seconds| BaseTimeout { timer, seconds };
+        [
+            base(Timer::TcpEstablished, self.established),
+            base(Timer::TcpUnacknowledged, self.unacknowledged),
+            base(Timer::TcpMaxRetrans, self.max_retrans),
+            base(Timer::TcpClose, self.close),
+        ]
+    }
+}
+
+fn packet() -> impl Strategy<Value = Packet> {
+    use Packet::*;
+    prop_oneof![Just(Plain), Just(Unacknowledged), Just(Retransmitted), Just(NoWindow), Just(WrongReset)]
+}
+
+/// Timeouts in every order of size.
+fn sysctls() -> impl Strategy<Value = Sysctls> {
+    (1..2000u32, 1..500u32, 1..500u32, 1..100u32).prop_map(|(established, unacknowledged, max_retrans, close)| {
+        Sysctls { established, unacknowledged, max_retrans, close }
+    })
+}
+
+/// Settings that replace each other's defaults, each not longer than before.
+fn lowered() -> impl Strategy<Value = (Sysctls, Sysctls)> {
+    let defaults = Sysctls { established: 0, unacknowledged: 300, max_retrans: 300, close: 10 };
+    (1..432_000u32, 1..=300u32, 1..=300u32, 1..=10u32, 1..=1000u32).prop_map(
+        move |(established, unacknowledged, max_retrans, close, part)| {
+            let lower = u32::try_from(u64::from(established) * u64::from(part) / 1000).unwrap().max(1);
+            (Sysctls { established, ..defaults }, Sysctls { established: lower, unacknowledged, max_retrans, close })
+        },
+    )
+}
+
+/// What a dump shows `idle` milliseconds after `packet` came; None once expired.
+fn dumped(packet: Packet, timeout: u32, idle: u64) -> Option<Flow> {
+    let left = (u64::from(timeout) * 1000).checked_sub(idle.div_ceil(JIFFY) * JIFFY)?;
+    let mut flow = tcp(TcpState::Established, BOTH, u32::try_from(left / 1000).unwrap());
+    if let (Packet::Unacknowledged, ProtoInfo::Tcp(info)) = (packet, &mut flow.protoinfo) {
+        info.flags_reply = Some(tcp_flag::DATA_UNACKNOWLEDGED);
+    }
+    (left > 0).then_some(flow)
+}
+
+/// A look at a random moment of a timeout's life.
+fn moment(timeout: u32, part: u32) -> u64 {
+    u64::from(timeout) * u64::from(part)
+}
+
+fn is_no_overestimate(basis: &Basis, flow: &Flow, idle: u64) -> Result<Idle, TestCaseError> {
+    let verdict = Ages::new(basis, 0).idle(flow);
+    let said = u64::from(verdict.at_least().unwrap_or(0)) * 1000;
+    prop_assert!(said <= idle, "{verdict:?} of a flow idle for {idle} ms with {:?} s left", flow.timeout);
+    Ok(verdict)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn with_constant_timeouts_the_bound_holds_and_an_exact_verdict_is_right(
+        sysctls in sysctls(), packet in packet(), part in 0..1000u32,
+    ) {
+        let timeout = sysctls.timeout(packet);
+        let idle = moment(timeout, part);
+        if let Some(flow) = dumped(packet, timeout, idle) {
+            let basis = Basis { timeouts: sysctls.timeouts(), ..Basis::default() };
+            // A close timeout above that of ESTABLISHED is not told apart from it.
+            if let Idle::Exact { at_most, .. } = is_no_overestimate(&basis, &flow, idle)?
+                && sysctls.close < sysctls.established.min(sysctls.unacknowledged)
+            {
+                prop_assert!(idle < (u64::from(at_most) + 1) * 1000);
+            }
+        }
+    }
+
+    #[test]
+    fn after_sysctls_were_lowered_the_bound_holds(
+        (before, now) in lowered(), packet in packet(), part in 0..1000u32,
+    ) {
+        let timeout = before.timeout(packet);
+        let idle = moment(timeout, part);
+        if let Some(flow) = dumped(packet, timeout, idle) {
+            is_no_overestimate(&Basis { timeouts: now.timeouts(), ..Basis::default() }, &flow, idle)?;
+        }
+    }
+
+    #[test]
+    fn after_any_change_the_bound_holds_when_the_earlier_values_are_told(
+        history in prop::collection::vec(sysctls(), 1..4), now in sysctls(), packet in packet(),
+        part in 0..1000u32,
+    ) {
+        let timeout = history.first().unwrap().timeout(packet);
+        let idle = moment(timeout, part);
+        if let Some(flow) = dumped(packet, timeout, idle) {
+            let bases = history.iter().flat_map(|sysctls| sysctls.bases()).collect();
+            is_no_overestimate(&Basis { timeouts: now.timeouts(), bases, ..Basis::default() }, &flow, idle)?;
+        }
+    }
+
+    #[test]
+    fn udp_of_every_kernel_is_never_over_estimated(
+        waiting in 1..400u32, stream in 1..400u32, old in any::<bool>(), replied in any::<bool>(),
+        young in any::<bool>(), part in 0..1000u32,
+    ) {
+        let timeout = if replied && !young { stream } else { waiting };
+        let assured = replied && (old || !young);
+        let idle = moment(timeout, part);
+        let left = (u64::from(timeout) * 1000).saturating_sub(idle.div_ceil(JIFFY) * JIFFY) / 1000;
+        let mut status = Status::empty();
+        status.set(Status::SeenReply, replied);
+        status.set(Status::Assured, assured);
+        let timeouts = Timeouts::default().with(Timer::Udp, waiting).with(Timer::UdpStream, stream);
+        let basis = Basis { timeouts, assured_udp_is_stream: !old, ..Basis::default() };
+        is_no_overestimate(&basis, &flow(17, status, u32::try_from(left).unwrap()), idle)?;
+    }
+
+    #[test]
+    fn two_looks_never_confirm_more_than_the_time_since_the_last_packet(
+        timeout in 1..1000u64, packets in prop::collection::vec(0..60_000u64, 1..6), from in 0..30_000u64,
+        distance in 0..30_000u64, skew in (0..2000u64, 0..2000u64, 0..2000u64, 0..2000u64), counted in any::<bool>(),
+    ) {
+        let first = 60_000 + from;
+        let second = first + distance;
+        let mut confirm = Confirm::new();
+        // Packets may come before, between and never after the looks.
+        let packets: Vec<u64> = packets.into_iter().map(|at| 30_000 + at % (second - 30_000)).collect();
+        let look = |at: u64, before: u64, after: u64| {
+            let last = packets.iter().copied().filter(|packet| *packet <= at).max().unwrap_or(0);
+            let left = (last + timeout * 1000).saturating_sub(at) / 1000;
+            let mut flow = flow(17, BOTH, u32::try_from(left).unwrap());
+            if counted {
+                let packets = packets.iter().filter(|packet| **packet <= at).count();
+                flow.counters_orig = Some(crate::model::Counters { packets: packets as u64, bytes: 0 });
+            }
+            (flow, Taken { earliest: (at - before) * 1_000_000, latest: (at + after) * 1_000_000 }, at - last)
+        };
+        let (flow, taken, _) = look(first, skew.0, skew.1);
+        confirm.first(&flow, taken).unwrap();
+        let (flow, taken, idle) = look(second, skew.2, skew.3);
+        // An expired flow is not dumped.
+        if flow.timeout > Some(0) && let Confirmed::Quiet { at_least } = confirm.second(&flow, taken) {
+            prop_assert!(u64::from(at_least) * 1000 <= idle, "{at_least} s said, {idle} ms true");
+        }
+    }
+}
+
+#[test]
+fn a_quiet_flow_is_confirmed_for_nearly_the_distance_of_the_looks() {
+    let at = |seconds: u64| Taken { earliest: seconds * 1_000_000_000, latest: seconds * 1_000_000_000 };
+    let mut confirm = Confirm::new();
+    let look = |left| tcp(TcpState::Established, BOTH, left);
+    confirm.first(&look(200), at(100)).unwrap();
+    assert_eq!(confirm.second(&look(170), at(130)), Confirmed::Quiet { at_least: 28 });
+    assert_eq!(confirm.second(&look(200), at(130)), Confirmed::Moved);
+    assert_eq!(confirm.second(&tcp(TcpState::FinWait, BOTH, 170), at(130)), Confirmed::Moved);
+    assert_eq!(confirm.second(&flow(17, BOTH, 170), at(130)), Confirmed::Moved, "not there at the first look");
+}
+
+#[test]
+fn what_is_not_refreshed_by_packets_cannot_be_confirmed() {
+    let at = Taken { earliest: 0, latest: 0 };
+    let mut confirm = Confirm::new();
+    for flow in [
+        tcp(TcpState::SynSent, Status::empty(), 100),
+        tcp(TcpState::SynRecv, Status::SeenReply, 50),
+        tcp(TcpState::Established, BOTH | Status::Offload, 50),
+        flow(17, BOTH | Status::FixedTimeout, 50),
+        Flow { timeout: None, ..flow(17, BOTH, 0) },
+    ] {
+        confirm.first(&flow, at).unwrap_err();
+        assert!(matches!(confirm.second(&flow, at), Confirmed::Unknown(_)));
+    }
+    assert!(confirm.is_empty());
+}

@@ -1,0 +1,173 @@
+//! Arguments that several commands share: the filter, the namespace, how much
+//! to say.
+
+use anyhow::Result;
+use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
+use ctnl::age::BaseTimeout;
+use ctnl::filter::{Context, Filter, FilterBuilder, ParseError, flags};
+use ctnl::netlink::{Connection, Netns};
+
+use crate::console::Console;
+use crate::exit::usage;
+use crate::files;
+use crate::selection::Selection;
+
+const EXPRESSION: &str = "expression";
+const BASE_TIMEOUT: &str = "base-timeout";
+const CONFIRM_IDLE: &str = "confirm-idle";
+const HEADING: &str = "Filter (everything given has to match; `ctnl help filter` explains the terms)";
+
+/// Longest wait between two looks: beyond that, entries expire by themselves.
+const LONGEST_WAIT: u64 = 86_400;
+
+/// Letters that conntrack(8) has for the same.
+const SHORT: [(&str, char); 6] =
+    [("src", 's'), ("dst", 'd'), ("proto", 'p'), ("mark", 'm'), ("status", 'u'), ("zone", 'w')];
+
+/// An expression and filter flags: the same for every command that takes them.
+#[derive(Debug, Default)]
+pub struct FilterArgs {
+    expression: String,
+    flags: Vec<(&'static str, String)>,
+    base_timeouts: Vec<String>,
+    /// Seconds between two looks.
+    pub confirm_idle: Option<u64>,
+}
+
+impl clap::Args for FilterArgs {
+    fn augment_args(command: Command) -> Command {
+        let expression = Arg::new(EXPRESSION)
+            .num_args(0..)
+            .value_name("EXPRESSION")
+            .help("Which entries, such as: tcp and dport 443 and idle \\> 10m")
+            .help_heading(HEADING);
+        let command = flags().fold(command.arg(expression), |command, flag| {
+            let short = SHORT.iter().find(|(name, _)| *name == flag.name).map(|(_, letter)| *letter);
+            let arg = Arg::new(flag.name).long(flag.name).value_name(flag.value_name).help(flag.doc);
+            let arg = arg.help_heading(HEADING).hide_short_help(!is_frequent(flag.name));
+            command.arg(match short {
+                Some(letter) => arg.short(letter),
+                None => arg,
+            })
+        });
+        command.arg(base_timeout_arg()).arg(confirm_idle_arg())
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+fn base_timeout_arg() -> Arg {
+    Arg::new(BASE_TIMEOUT)
+        .long(BASE_TIMEOUT)
+        .value_name("NAME=TIME")
+        .action(ArgAction::Append)
+        .help("A timeout that was in force before its sysctl was changed, such as tcp.established=5d")
+        .help_heading(HEADING)
+        .hide_short_help(true)
+}
+
+fn confirm_idle_arg() -> Arg {
+    Arg::new(CONFIRM_IDLE)
+        .long(CONFIRM_IDLE)
+        .value_name("SECS")
+        .value_parser(clap::value_parser!(u64).range(1..=LONGEST_WAIT))
+        .help("Look again after SECS, and keep only what had no packet in between")
+        .help_heading(HEADING)
+}
+
+/// Flags that `-h` shows; `--help` shows all.
+fn is_frequent(flag: &str) -> bool {
+    matches!(flag, "proto" | "src" | "dst" | "addr" | "sport" | "dport" | "state" | "status" | "nat" | "zone" | "mark" | "older")
+}
+
+impl FromArgMatches for FilterArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let words: Vec<&str> = matches.get_many::<String>(EXPRESSION).into_iter().flatten().map(String::as_str).collect();
+        let flags = flags().filter_map(|flag| Some((flag.name, matches.get_one::<String>(flag.name)?.clone())));
+        Ok(FilterArgs {
+            expression: words.join(" "),
+            flags: flags.collect(),
+            base_timeouts: matches.get_many::<String>(BASE_TIMEOUT).into_iter().flatten().cloned().collect(),
+            confirm_idle: matches.get_one::<u64>(CONFIRM_IDLE).copied(),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl FilterArgs {
+    /// The filter that was typed.
+    pub fn filter(&self) -> Result<Filter> {
+        let services = files::services();
+        let labels = files::labels();
+        let context = Context {
+            services: &services,
+            label: &|name| labels.number(name),
+            read_file: &|path| files::values(path),
+        };
+        self.build(&context).map_err(|error| usage(error.render()))
+    }
+
+    fn build(&self, context: &Context<'_>) -> Result<Filter, ParseError> {
+        let mut builder = FilterBuilder::new(context).expression(&self.expression)?;
+        for (name, value) in &self.flags {
+            builder = builder.flag(name, value)?;
+        }
+        Ok(builder.build())
+    }
+
+    /// The earlier timeouts that were typed.
+    pub fn bases(&self) -> Result<Vec<BaseTimeout>> {
+        let parse = |text: &String| {
+            text.parse().map_err(|error: ctnl::age::BaseError| {
+                let (before, marked) = (error.span.start, error.span.len().max(1));
+                usage(format!("{error}\n  --{BASE_TIMEOUT} {text}\n  {}{}",
+                    " ".repeat(BASE_TIMEOUT.len() + 3 + before), "^".repeat(marked)))
+            })
+        };
+        self.base_timeouts.iter().map(parse).collect()
+    }
+
+    /// The selection: filter, timeouts and clock.
+    pub fn selection(&self, filter: Filter, connection: &mut Connection, with_ages: bool) -> Result<Selection> {
+        Ok(Selection::new(filter, connection, self.bases()?, with_ages)?)
+    }
+}
+
+/// Where to work and how much to say.
+#[derive(Debug, clap::Args)]
+pub struct CommonArgs {
+    /// Work in another network namespace: a name of `ip netns`, a PID, or a path
+    #[arg(long, value_name = "NAME|PID|PATH")]
+    netns: Option<String>,
+
+    /// Leave out the summary and progress
+    #[arg(long, short)]
+    quiet: bool,
+
+    /// Say more
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+impl CommonArgs {
+    /// The namespace to work in.
+    pub fn netns(&self) -> Netns {
+        self.netns.as_deref().map_or(Netns::Current, Netns::parse)
+    }
+
+    /// A connection to the kernel in that namespace.
+    pub fn connect(&self) -> Result<Connection> {
+        Ok(Connection::open(&self.netns())?)
+    }
+
+    /// A console as talkative as was asked for.
+    pub fn console(&self) -> Console {
+        Console::new(self.quiet, self.verbose)
+    }
+}

@@ -1,0 +1,182 @@
+//! Which entries a command means, and how many were in doubt: the one place
+//! where a filter is asked, for every verb.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ctnl::age::{Ages, BaseTimeout, Basis, Confirm, Confirmed, Taken};
+use ctnl::field::Subject;
+use ctnl::filter::{Filter, Verdict};
+use ctnl::model::{Flow, Undecided};
+use ctnl::netlink::{Connection, Error};
+use ctnl::sysctl::Sysctl;
+use ctnl::table::{Dump, DumpRequest};
+
+/// A filter with all that it needs, and the tally of its answers.
+#[derive(Debug)]
+pub struct Selection {
+    filter: Filter,
+    ages: Ages,
+    confirm: Option<Confirm>,
+    looks: Looks,
+    /// What came out so far.
+    pub tally: Tally,
+}
+
+/// How many entries were judged how.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Entries that match.
+    pub matched: u64,
+    /// Entries of which it is not certain, by reason.
+    pub undecided: BTreeMap<Undecided, u64>,
+    /// Entries that match but moved between two looks.
+    pub moved: u64,
+}
+
+impl Tally {
+    /// Number of entries of which it is not certain.
+    pub fn undecided_total(&self) -> u64 {
+        self.undecided.values().sum()
+    }
+
+    /// A line for each reason, with what would decide it.
+    pub fn undecided_lines(&self) -> Vec<String> {
+        self.undecided.iter().map(|(why, count)| format!("undecided: {count} {why}: {}", why.advice())).collect()
+    }
+}
+
+impl Selection {
+    /// A selection by `filter`. With `with_ages` the namespace's timeouts are
+    /// read; without, idle times are undecided.
+    pub fn new(
+        filter: Filter,
+        connection: &mut Connection,
+        bases: Vec<BaseTimeout>,
+        with_ages: bool,
+    ) -> Result<Self, Error> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let ages = if with_ages || filter.needs().idle {
+            let basis = Basis::read(connection, &Sysctl::default(), &Sysctl::at(Sysctl::KERNEL), bases)?;
+            Ages::new(&basis, now)
+        } else {
+            Ages::without_timeouts(now)
+        };
+        Ok(Selection { filter, ages, confirm: None, looks: Looks::start(), tally: Tally::default() })
+    }
+
+    /// What idle time and age are computed from.
+    pub fn ages(&self) -> &Ages {
+        &self.ages
+    }
+
+    /// The first of two looks: remembers what may match. `go_on` may end it.
+    pub fn look_once(&mut self, connection: &mut Connection, mut go_on: impl FnMut(u64) -> bool) -> Result<(), Error> {
+        let mut confirm = Confirm::new();
+        self.looks.restart();
+        let mut dump = Dump::start(connection, DumpRequest::default())?;
+        loop {
+            self.looks.next();
+            let looks = &self.looks;
+            let more = dump.next_chunk(|flow| {
+                if self.filter.matches(&Subject::new(flow, &self.ages)) != Verdict::NoMatch {
+                    // Of what says nothing by two looks, the second says so again.
+                    let _ = confirm.first(flow, looks.taken());
+                }
+            })?;
+            if !more || !go_on(dump.totals().entries) {
+                break;
+            }
+        }
+        self.confirm = Some(confirm);
+        self.looks.restart();
+        Ok(())
+    }
+
+    /// To be called before each datagram is received.
+    pub fn before_datagram(&mut self) {
+        if self.confirm.is_some() {
+            self.looks.next();
+        }
+    }
+
+    /// The flow as a subject, if it is meant.
+    #[inline]
+    pub fn judge<'a>(&'a mut self, flow: &'a Flow) -> Option<Subject<'a>> {
+        let subject = Subject::new(flow, &self.ages);
+        let (verdict, subject) = match &self.confirm {
+            None => (self.filter.matches(&subject), subject),
+            Some(confirm) => match judge_twice(&self.filter, confirm, subject, &self.looks) {
+                Some(judged) => judged,
+                None => {
+                    self.tally.moved += 1;
+                    return None;
+                }
+            },
+        };
+        match verdict {
+            Verdict::Match => {
+                self.tally.matched += 1;
+                Some(subject)
+            }
+            Verdict::NoMatch => None,
+            Verdict::Undecided(why) => {
+                *self.tally.undecided.entry(why).or_default() += 1;
+                None
+            }
+        }
+    }
+}
+
+/// The verdict after a second look; `None` when there was a packet in between.
+fn judge_twice<'a>(
+    filter: &Filter,
+    confirm: &Confirm,
+    subject: Subject<'a>,
+    looks: &Looks,
+) -> Option<(Verdict, Subject<'a>)> {
+    let verdict = filter.matches(&subject);
+    if verdict == Verdict::NoMatch {
+        return Some((verdict, subject));
+    }
+    match confirm.second(subject.flow, looks.taken()) {
+        Confirmed::Quiet { at_least } => {
+            let subject = Subject { quiet_for: Some(at_least), ..subject };
+            Some((filter.matches(&subject), subject))
+        }
+        Confirmed::Unknown(why) => Some((Verdict::Undecided(why), subject)),
+        Confirmed::Moved if verdict == Verdict::Match => None,
+        Confirmed::Moved => Some((verdict, subject)),
+    }
+}
+
+/// When entries were looked at: the kernel fills a datagram while the one before
+/// it is being read.
+#[derive(Debug)]
+struct Looks {
+    origin: Instant,
+    before_last: Duration,
+    last: Duration,
+}
+
+impl Looks {
+    fn start() -> Self {
+        Looks { origin: Instant::now(), before_last: Duration::ZERO, last: Duration::ZERO }
+    }
+
+    fn restart(&mut self) {
+        self.last = self.origin.elapsed();
+        self.before_last = self.last;
+    }
+
+    fn next(&mut self) {
+        self.before_last = self.last;
+        self.last = self.origin.elapsed();
+    }
+
+    fn taken(&self) -> Taken {
+        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Taken { earliest: nanoseconds(self.before_last), latest: nanoseconds(self.origin.elapsed()) }
+    }
+}

@@ -1,0 +1,86 @@
+//! Entries in the order of a field, of which at most so many are kept.
+
+use std::cmp::Ordering;
+
+use ctnl::age::Ages;
+use ctnl::field::{Field, Subject};
+use ctnl::model::Flow;
+
+/// Sort by which field, and which end first.
+#[derive(Debug, Clone, Copy)]
+pub struct Order {
+    /// The field.
+    pub field: &'static Field,
+    /// The largest first.
+    pub descending: bool,
+}
+
+/// An entry that was kept.
+#[derive(Debug)]
+pub struct Kept {
+    flow: Box<Flow>,
+    quiet_for: Option<u32>,
+}
+
+impl Kept {
+    /// The entry as a subject again.
+    pub fn subject<'a>(&'a self, ages: &'a Ages) -> Subject<'a> {
+        Subject { flow: &self.flow, ages, quiet_for: self.quiet_for }
+    }
+}
+
+/// The first entries of an order.
+#[derive(Debug)]
+pub struct Sorted {
+    order: Order,
+    limit: usize,
+    kept: Vec<Kept>,
+    ages: Option<Ages>,
+}
+
+/// Entries beyond the limit before the rest is dropped.
+const SLACK: usize = 4096;
+
+impl Sorted {
+    /// Keeps the first `limit` entries in `order`.
+    pub fn new(order: Order, limit: u64) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Sorted { order, limit, kept: Vec::new(), ages: None }
+    }
+
+    /// Takes an entry in.
+    pub fn push(&mut self, subject: &Subject<'_>) {
+        self.ages.get_or_insert_with(|| subject.ages.clone());
+        self.kept.push(Kept { flow: Box::new(subject.flow.clone()), quiet_for: subject.quiet_for });
+        if self.kept.len() >= self.limit.saturating_mul(2).saturating_add(SLACK) {
+            self.prune();
+        }
+    }
+
+    /// The entries in order.
+    pub fn into_sorted(mut self) -> Vec<Kept> {
+        self.prune();
+        self.kept
+    }
+
+    fn prune(&mut self) {
+        let Some(ages) = &self.ages else { return };
+        let order = self.order;
+        self.kept.sort_by(|a, b| order.compare(&a.subject(ages), &b.subject(ages)));
+        self.kept.truncate(self.limit);
+    }
+}
+
+impl Order {
+    /// What has no value, or none that is known, comes last either way.
+    fn compare(self, a: &Subject<'_>, b: &Subject<'_>) -> Ordering {
+        let (a, b) = ((self.field.value)(a), (self.field.value)(b));
+        let unknown = |value: &ctnl::field::Value<'_>| {
+            matches!(value, ctnl::field::Value::Absent | ctnl::field::Value::Undecided(_))
+        };
+        match (self.descending, unknown(&a) || unknown(&b)) {
+            (true, false) => b.compare(&a),
+            _ => a.compare(&b),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Walk the table for a command: judge each entry, show progress, end at a
+//! signal.
+
+use std::ops::ControlFlow;
+
+use ctnl::field::Subject;
+use ctnl::netlink::{Connection, Error};
+use ctnl::table::{Dump, DumpRequest, DumpTotals};
+
+use crate::console::{Console, percent};
+use crate::interrupt::Interrupt;
+use crate::selection::Selection;
+
+/// How a walk ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Walked {
+    /// What was seen.
+    pub totals: DumpTotals,
+    /// Whether a signal ended it before the end of the table.
+    pub interrupted: bool,
+}
+
+/// What a walk reports to.
+#[derive(Debug)]
+pub struct Watch<'a> {
+    /// Progress goes there.
+    pub console: &'a mut Console,
+    /// Ends the walk.
+    pub interrupt: &'a Interrupt,
+    /// Entries of the table, for progress; 0 where it is not known.
+    pub expected: u64,
+}
+
+impl Watch<'_> {
+    /// To be called after each datagram; false when it shall end.
+    pub fn go_on(&mut self, what: &str, seen: u64) -> bool {
+        let expected = self.expected.max(seen);
+        self.console.progress(|| format!("{what}: {seen} entries, {}", percent(seen, expected)));
+        !self.interrupt.is_asked()
+    }
+}
+
+/// Hands every entry that `selection` means to `each`, until that breaks.
+pub fn walk(
+    connection: &mut Connection,
+    selection: &mut Selection,
+    watch: &mut Watch<'_>,
+    mut each: impl FnMut(&Subject<'_>) -> ControlFlow<()>,
+) -> Result<Walked, Error> {
+    let mut dump = Dump::start(connection, DumpRequest::default())?;
+    let mut step = ControlFlow::Continue(());
+    loop {
+        selection.before_datagram();
+        let more = dump.next_chunk(|flow| {
+            if step.is_continue()
+                && let Some(subject) = selection.judge(flow)
+            {
+                step = each(&subject);
+            }
+        })?;
+        let totals = dump.totals();
+        if !more || step.is_break() {
+            return Ok(Walked { totals, interrupted: false });
+        }
+        if !watch.go_on("reading", totals.entries) {
+            return Ok(Walked { totals, interrupted: true });
+        }
+    }
+}
+
+/// Takes the first of two looks and waits `seconds`; false when a signal came.
+pub fn look_and_wait(
+    connection: &mut Connection,
+    selection: &mut Selection,
+    watch: &mut Watch<'_>,
+    seconds: u64,
+) -> Result<bool, Error> {
+    selection.look_once(connection, |seen| watch.go_on("first look", seen))?;
+    let wait = std::time::Duration::from_secs(seconds);
+    let console = &mut *watch.console;
+    Ok(watch.interrupt.sleep(wait, |left| {
+        console.progress(|| format!("second look in {} s", left.as_secs() + 1));
+    }))
+}

@@ -1,0 +1,184 @@
+//! Protocol state, status bits, NAT.
+
+use super::identity::{family_named, protocol_named};
+use super::kind::Kind;
+use super::row::Field;
+use super::value::{Named, Value};
+use crate::model::{DccpInfo, Flow, L4, ProtoInfo, Protocol, STATUS_BITS, SctpState, Status, TcpState, Undecided};
+use crate::wire::uapi::ips;
+
+pub(super) const ROWS: &[Field] = &[
+    Field::new("state", Kind::State, "state of TCP, SCTP or DCCP, by name or number", "state established", |s| {
+        state(s.flow)
+    })
+    .optional(),
+    Field::new("status", Kind::Status, "a status bit that is set", "status assured,offload", |s| {
+        Value::Status(s.flow.status)
+    }),
+    Field::new("nat", Kind::Nat, "what NAT rewrites: source, destination, either, nothing", "nat any", |s| {
+        let bit = |bit, value| if s.flow.status.contains(bit) { value } else { 0 };
+        Value::Named(nat_named(bit(Status::SrcNat, 1) | bit(Status::DstNat, 2)))
+    }),
+    Field::new(
+        "orig-tcp-flags",
+        Kind::Masked,
+        "TCP tracking flags of the original side",
+        "orig-tcp-flags 0x8/0x8",
+        |s| tcp_flags(s.flow, |info| info.flags_orig),
+    )
+    .optional(),
+    Field::new(
+        "reply-tcp-flags",
+        Kind::Masked,
+        "TCP tracking flags of the reply side",
+        "reply-tcp-flags 0x8/0x8",
+        |s| tcp_flags(s.flow, |info| info.flags_reply),
+    )
+    .optional(),
+];
+
+/// The trackers that have states. A state's code is the tracker's number in the
+/// high byte and the kernel's state number in the low one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tracker {
+    /// TCP.
+    Tcp,
+    /// SCTP.
+    Sctp,
+    /// DCCP.
+    Dccp,
+}
+
+impl Tracker {
+    /// Every tracker.
+    pub const ALL: [Tracker; 3] = [Tracker::Tcp, Tracker::Sctp, Tracker::Dccp];
+
+    /// The code of this tracker's state of that number.
+    #[must_use]
+    pub fn code(self, number: u8) -> u16 {
+        u16::from_be_bytes([self as u8, number])
+    }
+
+    /// The kernel's name of a state of this tracker.
+    #[must_use]
+    pub fn state_name(self, number: u8) -> Option<&'static str> {
+        match self {
+            Tracker::Tcp => TcpState::from(number).name(),
+            Tracker::Sctp => SctpState(number).name(),
+            Tracker::Dccp => DccpInfo::state_name(number),
+        }
+    }
+
+    fn named(self, number: u8) -> Named {
+        Named { code: self.code(number), name: self.state_name(number) }
+    }
+}
+
+/// The codes of the states that `word` names, in whichever tracker: `established`
+/// is one of TCP's and one of SCTP's. Case does not matter, `-` stands for `_`.
+/// A number is that state of every tracker. Empty when there is no such state.
+#[must_use]
+pub fn state_codes(word: &str) -> Vec<u16> {
+    if word.bytes().all(|byte| byte.is_ascii_digit()) {
+        return word.parse().map_or(Vec::new(), |number| Tracker::ALL.map(|tracker| tracker.code(number)).to_vec());
+    }
+    let name = word.to_ascii_uppercase().replace('-', "_");
+    let all = Tracker::ALL.into_iter().flat_map(|tracker| (0..=u8::MAX).map(move |number| tracker.named(number)));
+    all.filter(|state| state.name == Some(&name)).map(|state| state.code).collect()
+}
+
+/// The bit of a name of [`STATUS_BITS`] (case does not matter, `_` stands for
+/// `-`) or of a number from 0 to 31.
+#[must_use]
+pub fn status_bit(word: &str) -> Option<Status> {
+    let name = word.to_ascii_lowercase().replace('_', "-");
+    if let Some(row) = STATUS_BITS.iter().find(|row| row.name == name) {
+        return Some(row.bit);
+    }
+    let number: u32 = word.parse().ok().filter(|_| word.bytes().all(|byte| byte.is_ascii_digit()))?;
+    1u32.checked_shl(number).map(Status::from_bits_retain)
+}
+
+impl Kind {
+    /// What a code of this kind stands for (families, protocols, states, NAT).
+    #[must_use]
+    pub fn named(self, code: u16) -> Named {
+        match self {
+            Kind::Family => family_named(code),
+            Kind::Protocol => protocol_named(code),
+            Kind::Nat => nat_named(code),
+            Kind::State => {
+                let [tracker, number] = code.to_be_bytes();
+                let tracker = Tracker::ALL.into_iter().find(|known| *known as u8 == tracker);
+                tracker.map_or(Named { code, name: None }, |tracker| tracker.named(number))
+            }
+            _ => Named { code, name: None },
+        }
+    }
+}
+
+fn nat_named(code: u16) -> Named {
+    let name = match code {
+        0 => "none",
+        1 => "src",
+        2 => "dst",
+        _ => "src+dst",
+    };
+    Named { code, name: Some(name) }
+}
+
+/// In a flowtable the state stands still, whether the kernel sends it or not.
+pub(super) fn is_offloaded(flow: &Flow) -> bool {
+    flow.status.intersects(Status::Offload | Status::from_bits_retain(ips::HW_OFFLOAD))
+}
+
+fn state(flow: &Flow) -> Value<'static> {
+    let tracked = match flow.orig.protocol {
+        Protocol::Tcp | Protocol::Sctp => true,
+        // Kernels without a DCCP tracker (6.18) keep no ports either.
+        Protocol::Dccp => flow.orig.l4 != L4::None,
+        _ => false,
+    };
+    match flow.protoinfo {
+        _ if is_offloaded(flow) && tracked => Value::Undecided(Undecided::Offloaded),
+        ProtoInfo::Tcp(info) => Value::Named(Tracker::Tcp.named(info.state.number())),
+        ProtoInfo::Sctp(info) => Value::Named(Tracker::Sctp.named(info.state.0)),
+        ProtoInfo::Dccp(info) => Value::Named(Tracker::Dccp.named(info.state)),
+        ProtoInfo::Unknown(_) => Value::Undecided(Undecided::UnknownState),
+        ProtoInfo::None if tracked => Value::Undecided(Undecided::NotSent),
+        ProtoInfo::None => Value::Absent,
+    }
+}
+
+fn tcp_flags(flow: &Flow, flags: impl Fn(crate::model::TcpInfo) -> Option<u8>) -> Value<'static> {
+    let found = match flow.protoinfo {
+        ProtoInfo::Tcp(info) => flags(info),
+        _ => None,
+    };
+    match found {
+        _ if flow.orig.protocol != Protocol::Tcp => Value::Absent,
+        _ if is_offloaded(flow) => Value::Undecided(Undecided::Offloaded),
+        Some(flags) => Value::Number(flags.into()),
+        None => Value::Undecided(Undecided::NotSent),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stands_for_the_states_of_every_tracker_that_has_it() {
+        assert_eq!(state_codes("established"), [Tracker::Tcp.code(3), Tracker::Sctp.code(4)]);
+        assert_eq!(state_codes("Time-Wait"), [Tracker::Tcp.code(7)]);
+        assert_eq!(state_codes("200"), Tracker::ALL.map(|tracker| tracker.code(200)));
+        assert!(state_codes("256").is_empty() && state_codes("estab").is_empty() && state_codes("").is_empty());
+    }
+
+    #[test]
+    fn a_status_bit_has_a_name_or_a_number() {
+        assert_eq!(status_bit("SEEN_REPLY"), Some(Status::SeenReply));
+        assert_eq!(status_bit("31").map(|bit| bit.bits()), Some(1 << 31));
+        assert_eq!((status_bit("32"), status_bit("+3"), status_bit("")), (None, None, None));
+    }
+}

@@ -1,0 +1,103 @@
+//! Flags and expression become one filter.
+
+use super::error::{Origin, ParseError, Source};
+use super::node::Node;
+use super::parse::{Context, Parser};
+use super::predicate::Filter;
+use super::token::Op;
+use crate::field::{FIELDS, field};
+
+/// A `--NAME VALUE` flag that narrows a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flag {
+    /// Without the dashes.
+    pub name: &'static str,
+    /// What stands for the value in help.
+    pub value_name: &'static str,
+    /// One line of help.
+    pub doc: &'static str,
+    field: &'static str,
+    /// The relation, where the value may not say it.
+    op: Option<Op>,
+}
+
+/// Flags that are not the name of a field.
+const SHORTHANDS: [Flag; 2] = [
+    Flag {
+        name: "older",
+        value_name: "TIME",
+        doc: "idle for at least this long, for certain (idle >= TIME)",
+        field: "idle",
+        op: Some(Op::GreaterEqual),
+    },
+    Flag {
+        name: "age-over",
+        value_name: "TIME",
+        doc: "created at least this long ago (age >= TIME)",
+        field: "age",
+        op: Some(Op::GreaterEqual),
+    },
+];
+
+/// Every filter flag: one for each field, and the shorthands.
+pub fn flags() -> impl Iterator<Item = Flag> {
+    let of_fields = FIELDS.iter().filter(|field| field.flag).map(|field| Flag {
+        name: field.name,
+        value_name: field.value_name(),
+        doc: field.doc,
+        field: field.name,
+        op: None,
+    });
+    of_fields.chain(SHORTHANDS)
+}
+
+/// Puts an expression and flags together: a flow has to match all of them.
+#[derive(Debug)]
+pub struct FilterBuilder<'a> {
+    context: &'a Context<'a>,
+    parts: Vec<Node>,
+}
+
+impl<'a> FilterBuilder<'a> {
+    /// Nothing is asked yet.
+    #[must_use]
+    pub fn new(context: &'a Context<'a>) -> Self {
+        FilterBuilder { context, parts: Vec::new() }
+    }
+
+    /// Narrows the filter by an expression; a blank one asks nothing.
+    ///
+    /// # Errors
+    /// The text is no expression.
+    pub fn expression(mut self, text: &str) -> Result<Self, ParseError> {
+        let source = Source { text, origin: Origin::Expression };
+        self.parts.extend(Parser::new(source, self.context)?.expression()?);
+        Ok(self)
+    }
+
+    /// Narrows the filter by a flag; the value is what may stand behind the
+    /// field in an expression (`80,443`, `>10m`, `@FILE`).
+    ///
+    /// # Errors
+    /// There is no such flag, or the value is none of its field.
+    pub fn flag(mut self, name: &str, value: &str) -> Result<Self, ParseError> {
+        let source = Source { text: value, origin: Origin::Flag(name.into()) };
+        let flag = flags().find(|flag| flag.name == name);
+        let Some((flag, field)) = flag.and_then(|flag| Some((flag, field(flag.field)?))) else {
+            return Err(source.error(super::TextSpan { start: 0, end: 0 }, format!("there is no flag --{name}")));
+        };
+        let parser = Parser::new(source, self.context)?;
+        let part = match flag.op {
+            Some(op) => parser.single(field, op)?,
+            None => parser.value(field)?,
+        };
+        self.parts.push(part);
+        Ok(self)
+    }
+
+    /// The filter.
+    #[must_use]
+    pub fn build(self) -> Filter {
+        Filter::new(if self.parts.is_empty() { None } else { Some(Node::all(self.parts)) })
+    }
+}

@@ -1,0 +1,135 @@
+//! A filter as text: what was understood. It is read again as the same filter.
+//!
+//! With `{:#}` long sets are cut short; that text is for people only.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::literal::write_duration;
+use super::node::Node;
+use super::predicate::Filter;
+use super::ranges::Ranges;
+use super::term::{Pattern, Term, Test};
+use crate::field::Kind;
+
+/// Values of a set that `{:#}` shows.
+const SHOWN: usize = 6;
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.root.as_ref().map_or(Ok(()), |root| write_node(f, root, Within::Nothing))
+    }
+}
+
+/// What a node stands in, and so whether it needs brackets.
+#[derive(Clone, Copy, PartialEq)]
+enum Within {
+    Nothing,
+    Any,
+    All,
+    Not,
+}
+
+fn write_node(f: &mut fmt::Formatter<'_>, node: &Node, within: Within) -> fmt::Result {
+    match node {
+        Node::Term(term) => write_term(f, term),
+        Node::Not(part) => {
+            f.write_str("not ")?;
+            write_node(f, part, Within::Not)
+        }
+        Node::All(parts) => write_parts(f, parts, " and ", Within::All, within == Within::Not),
+        Node::Any(parts) => write_parts(f, parts, " or ", Within::Any, matches!(within, Within::Not | Within::All)),
+    }
+}
+
+fn write_parts(f: &mut fmt::Formatter<'_>, parts: &[Node], join: &str, within: Within, bracket: bool) -> fmt::Result {
+    f.write_str(if bracket { "(" } else { "" })?;
+    for (i, part) in parts.iter().enumerate() {
+        f.write_str(if i == 0 { "" } else { join })?;
+        write_node(f, part, within)?;
+    }
+    f.write_str(if bracket { ")" } else { "" })
+}
+
+fn write_term(f: &mut fmt::Formatter<'_>, term: &Term) -> fmt::Result {
+    f.write_str(term.field.name)?;
+    let kind = term.field.kind;
+    match &term.test {
+        Test::Present => f.write_str(" any"),
+        Test::Addresses(set) => write_list(f, set.ranges().map(|(low, high)| addresses(low, high))),
+        Test::Texts(texts) => write_list(f, texts.iter().map(|text| quote(text))),
+        Test::Masked { ranges, patterns } if patterns.is_empty() => write_ranges(f, ranges, kind),
+        Test::Masked { ranges, patterns } => {
+            let ranges = ranges.as_slice().iter().map(|(low, high)| range(*low, *high, kind));
+            write_list(f, ranges.chain(patterns.iter().map(pattern)))
+        }
+        Test::Numbers(ranges) if term.words.is_empty() => write_ranges(f, ranges, kind),
+        Test::Numbers(_) | Test::Status { .. } | Test::Labels(_) => {
+            write_list(f, term.words.iter().map(|word| word.to_string()))
+        }
+    }
+}
+
+fn write_ranges(f: &mut fmt::Formatter<'_>, ranges: &Ranges<u64>, kind: Kind) -> fmt::Result {
+    let max = kind.max();
+    match *ranges.as_slice() {
+        [] => f.write_str(" < 0"),
+        [(low, high)] if low == high => write!(f, " = {}", number(low, kind)),
+        [(0, high)] if high < max => write!(f, " <= {}", number(high, kind)),
+        [(low, high)] if high >= max => write!(f, " >= {}", number(low, kind)),
+        _ => write_list(f, ranges.as_slice().iter().map(|(low, high)| range(*low, *high, kind))),
+    }
+}
+
+/// ` a`, or ` {a, b}`.
+fn write_list(f: &mut fmt::Formatter<'_>, items: impl Iterator<Item = String>) -> fmt::Result {
+    let items: Vec<String> = items.collect();
+    let [item] = &*items else {
+        let shown = if f.alternate() && items.len() > SHOWN + 1 { SHOWN } else { items.len() };
+        let listed = items.get(..shown).unwrap_or_default().join(", ");
+        return match items.len() - shown {
+            0 => write!(f, " {{{listed}}}"),
+            more => write!(f, " {{{listed}, … {more} more}}"),
+        };
+    };
+    write!(f, " {item}")
+}
+
+fn range(low: u64, high: u64, kind: Kind) -> String {
+    if low == high { number(low, kind) } else { format!("{}-{}", number(low, kind), number(high, kind)) }
+}
+
+fn number(number: u64, kind: Kind) -> String {
+    match kind {
+        Kind::Duration => write_duration(number),
+        _ => number.to_string(),
+    }
+}
+
+fn pattern(pattern: &Pattern) -> String {
+    format!("{:#x}/{:#x}", pattern.value, pattern.mask)
+}
+
+/// A network where the range is one, with nothing behind a single address.
+fn addresses(low: IpAddr, high: IpAddr) -> String {
+    if low == high {
+        return low.to_string();
+    }
+    let (low_bits, high_bits, length) = match (low, high) {
+        (IpAddr::V4(low), IpAddr::V4(high)) => (low.to_bits().into(), high.to_bits().into(), 32),
+        (IpAddr::V6(low), IpAddr::V6(high)) => (low.to_bits(), high.to_bits(), 128),
+        _ => (0u128, 0u128, 0),
+    };
+    let host = low_bits ^ high_bits;
+    if host & host.wrapping_add(1) == 0 && low_bits & host == 0 {
+        return format!("{low}/{}", length - host.count_ones());
+    }
+    format!("{low}-{high}")
+}
+
+/// In quotes where the word would be read as something else.
+fn quote(text: &str) -> String {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':'));
+    let reserved = ["and", "or", "not", "any", "none"].iter().any(|word| text.eq_ignore_ascii_case(word));
+    if is_plain && !reserved { text.to_owned() } else { format!("\"{text}\"") }
+}

@@ -1,0 +1,172 @@
+//! Terms joined by and, or, not; three-valued.
+
+use super::ranges::{AddressSet, Ranges};
+use super::term::{Term, Test, Verdict};
+
+/// An expression.
+#[derive(Debug, Clone)]
+pub(super) enum Node {
+    All(Vec<Node>),
+    Any(Vec<Node>),
+    Not(Box<Node>),
+    Term(Term),
+}
+
+/// What answers terms: a flow, or an assumption about one.
+pub(super) trait Answers {
+    fn verdict(&self, term: &Term) -> Verdict;
+}
+
+impl Node {
+    /// True when all are. Parts that are conjunctions themselves are taken apart.
+    pub(super) fn all(parts: Vec<Node>) -> Node {
+        let mut flat = Vec::with_capacity(parts.len());
+        for part in parts {
+            match part {
+                Node::All(inner) => flat.extend(inner),
+                part => flat.push(part),
+            }
+        }
+        // Idle time costs the most to find out; the order does not change the answer.
+        flat.sort_by_key(Node::cost);
+        single(flat, Node::All)
+    }
+
+    /// True when one is. Parts that ask the same field become one lookup.
+    pub(super) fn any(parts: Vec<Node>) -> Node {
+        let mut flat = Vec::with_capacity(parts.len());
+        for part in parts {
+            match part {
+                Node::Any(inner) => flat.extend(inner),
+                part => flat.push(part),
+            }
+        }
+        let mut united = unite(flat);
+        united.sort_by_key(Node::cost);
+        single(united, Node::Any)
+    }
+
+    pub(super) fn not(part: Node) -> Node {
+        match part {
+            Node::Not(inner) => *inner,
+            part => Node::Not(Box::new(part)),
+        }
+    }
+
+    /// Kleene's logic: undecided stays so, unless the rest decides by itself.
+    pub(super) fn verdict<A: Answers>(&self, answers: &A) -> Verdict {
+        match self {
+            Node::Term(term) => answers.verdict(term),
+            Node::Not(part) => part.verdict(answers).negated(),
+            Node::All(parts) => fold(parts, answers, Verdict::NoMatch, Verdict::Match),
+            Node::Any(parts) => fold(parts, answers, Verdict::Match, Verdict::NoMatch),
+        }
+    }
+
+    /// Calls `visit` with every term, in order.
+    pub(super) fn terms_mut(&mut self, visit: &mut impl FnMut(&mut Term)) {
+        match self {
+            Node::Term(term) => visit(term),
+            Node::Not(part) => part.terms_mut(visit),
+            Node::All(parts) | Node::Any(parts) => parts.iter_mut().for_each(|part| part.terms_mut(visit)),
+        }
+    }
+
+    /// Every term, in order.
+    pub(super) fn terms<'a>(&'a self, into: &mut Vec<&'a Term>) {
+        match self {
+            Node::Term(term) => into.push(term),
+            Node::Not(part) => part.terms(into),
+            Node::All(parts) | Node::Any(parts) => parts.iter().for_each(|part| part.terms(into)),
+        }
+    }
+
+    fn cost(&self) -> u8 {
+        match self {
+            Node::Term(term) => u8::from(matches!(term.field.name, "idle" | "age")),
+            Node::Not(part) => part.cost(),
+            Node::All(parts) | Node::Any(parts) => parts.iter().map(Node::cost).max().unwrap_or(0),
+        }
+    }
+}
+
+/// `deciding` from one part is the answer; without one, the first that is
+/// undecided; without that, `otherwise`.
+#[inline]
+fn fold<A: Answers>(parts: &[Node], answers: &A, deciding: Verdict, otherwise: Verdict) -> Verdict {
+    let mut verdict = otherwise;
+    for part in parts {
+        let found = part.verdict(answers);
+        if found == deciding {
+            return deciding;
+        }
+        if verdict == otherwise {
+            verdict = found;
+        }
+    }
+    verdict
+}
+
+fn single(mut parts: Vec<Node>, join: impl FnOnce(Vec<Node>) -> Node) -> Node {
+    match (parts.len(), parts.pop()) {
+        (1, Some(part)) => part,
+        (_, last) => {
+            parts.extend(last);
+            join(parts)
+        }
+    }
+}
+
+/// Puts alternatives for the same field into one term each, where the first of
+/// them stood.
+fn unite(parts: Vec<Node>) -> Vec<Node> {
+    let mut groups: Vec<Vec<Node>> = Vec::new();
+    // Groups that take more terms: no more than there are fields, however long the expression.
+    let mut open: Vec<(Term, usize)> = Vec::new();
+    for part in parts {
+        let found = match &part {
+            Node::Term(term) => open.iter().find(|(first, _)| first.unites_with(term)).map(|(_, at)| *at),
+            _ => None,
+        };
+        if let Some(group) = found.and_then(|at| groups.get_mut(at)) {
+            group.push(part);
+            continue;
+        }
+        if let Node::Term(term) = &part
+            && term.unites_with(term)
+        {
+            open.push((term.clone(), groups.len()));
+        }
+        groups.push(vec![part]);
+    }
+    groups.into_iter().flat_map(union).collect()
+}
+
+fn union(group: Vec<Node>) -> Vec<Node> {
+    if group.len() < 2 {
+        return group;
+    }
+    let (mut numbers, mut v4, mut v6, mut words) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut first: Option<Term> = None;
+    for part in group {
+        let Node::Term(mut term) = part else { continue };
+        words.append(&mut term.words);
+        match &term.test {
+            Test::Numbers(ranges) => numbers.extend_from_slice(ranges.as_slice()),
+            Test::Addresses(set) => {
+                v4.extend_from_slice(set.v4.as_slice());
+                v6.extend_from_slice(set.v6.as_slice());
+            }
+            _ => {}
+        }
+        first.get_or_insert(term);
+    }
+    let united = first.map(|term| {
+        let test = match term.test {
+            Test::Addresses(_) => Test::Addresses(AddressSet { v4: Ranges::new(v4), v6: Ranges::new(v6) }),
+            _ => Test::Numbers(Ranges::new(numbers)),
+        };
+        Node::Term(Term { test, words, ..term })
+    });
+    united.into_iter().collect()
+}

@@ -1,0 +1,144 @@
+//! One term, a field and what is asked of it, and the three answers.
+
+use super::ranges::{AddressSet, Ranges};
+use crate::field::{Field, Kind, Span, Value};
+use crate::model::Undecided;
+
+/// What a filter says of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The flow is meant.
+    Match,
+    /// It is not.
+    NoMatch,
+    /// It cannot be known. Such a flow is left alone.
+    Undecided(Undecided),
+}
+
+impl Verdict {
+    /// Whether the flow is meant for certain.
+    #[must_use]
+    #[inline]
+    pub fn is_match(self) -> bool {
+        self == Verdict::Match
+    }
+
+    #[inline]
+    pub(super) fn negated(self) -> Self {
+        match self {
+            Verdict::Match => Verdict::NoMatch,
+            Verdict::NoMatch => Verdict::Match,
+            undecided => undecided,
+        }
+    }
+}
+
+impl From<bool> for Verdict {
+    #[inline]
+    fn from(is_match: bool) -> Self {
+        if is_match { Verdict::Match } else { Verdict::NoMatch }
+    }
+}
+
+/// A field and the values that are meant.
+#[derive(Debug, Clone)]
+pub(super) struct Term {
+    pub field: &'static Field,
+    pub test: Test,
+    /// The values as they are written, where `test` does not tell.
+    pub words: Vec<Box<str>>,
+    /// Its number within the filter.
+    pub index: usize,
+}
+
+/// What is asked of a value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Test {
+    /// There is one.
+    Present,
+    /// One of its numbers, or its code, lies in these.
+    Numbers(Ranges<u64>),
+    /// Its number lies in these, or has one of these patterns.
+    Masked { ranges: Ranges<u64>, patterns: Box<[Pattern]> },
+    /// One of its addresses lies in these.
+    Addresses(AddressSet),
+    /// One of these bits is set, or one of those is not.
+    Status { set: u32, unset: u32 },
+    /// One of these labels is set.
+    Labels(u128),
+    /// It is one of these.
+    Texts(Box<[Box<str>]>),
+}
+
+/// Bits under a mask; `value` has no bit outside of `mask`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pattern {
+    pub value: u32,
+    pub mask: u32,
+}
+
+impl Pattern {
+    #[inline]
+    pub(super) fn fits(self, number: u64) -> bool {
+        u32::try_from(number).is_ok_and(|number| number & self.mask == self.value)
+    }
+}
+
+impl Term {
+    /// The answer for the value of this term's field.
+    #[inline]
+    pub(super) fn verdict(&self, value: Value<'_>) -> Verdict {
+        match (&self.test, value) {
+            (_, Value::Undecided(why)) => Verdict::Undecided(why),
+            (_, Value::Absent) => Verdict::NoMatch,
+            (Test::Present, _) => Verdict::Match,
+            (Test::Numbers(ranges), value) => number_verdict(ranges, value),
+            (Test::Addresses(set), Value::Address(address)) => set.contains(address).into(),
+            (Test::Addresses(set), Value::Addresses(addresses)) => {
+                addresses.iter().any(|address| set.contains(address)).into()
+            }
+            (Test::Status { set, unset }, Value::Status(status)) => {
+                (status.bits() & set != 0 || !status.bits() & unset != 0).into()
+            }
+            (Test::Masked { ranges, patterns }, Value::Number(number)) => {
+                (ranges.contains(number) || patterns.iter().any(|pattern| pattern.fits(number))).into()
+            }
+            (Test::Labels(bits), Value::Labels(labels)) => (labels.bits() & bits != 0).into(),
+            (Test::Texts(texts), Value::Text(text)) => texts.iter().any(|known| **known == *text).into(),
+            _ => MISFIT,
+        }
+    }
+
+    /// Whether `other` asks the same field for values of the same form, so that
+    /// `or` of both is one lookup in both sets. Spans are left out: a union may
+    /// decide what neither part does.
+    pub(super) fn unites_with(&self, other: &Term) -> bool {
+        let same_form = matches!(
+            (&self.test, &other.test),
+            (Test::Numbers(_), Test::Numbers(_)) | (Test::Addresses(_), Test::Addresses(_))
+        );
+        same_form && self.field.name == other.field.name && self.field.kind != Kind::Duration
+    }
+}
+
+/// A value that the test of its field cannot take. The parser chooses tests by
+/// the field's kind, so this does not happen; if it did, nothing may match,
+/// negated or not.
+const MISFIT: Verdict = Verdict::Undecided(Undecided::NotSent);
+
+#[inline]
+fn number_verdict(ranges: &Ranges<u64>, value: Value<'_>) -> Verdict {
+    match value {
+        Value::Number(number) => ranges.contains(number).into(),
+        Value::Named(named) => ranges.contains(named.code.into()).into(),
+        Value::Numbers(numbers) => numbers.as_slice().iter().any(|number| ranges.contains((*number).into())).into(),
+        Value::Span(span) => span_verdict(ranges, span),
+        _ => MISFIT,
+    }
+}
+
+/// True when every value that is possible is meant, false when none is.
+#[inline]
+fn span_verdict(ranges: &Ranges<u64>, span: Span) -> Verdict {
+    ranges.covers(span.at_least.into(), span.upper()).map_or(Verdict::Undecided(span.why), Verdict::from)
+}

@@ -1,0 +1,144 @@
+//! Columns: fields by name, and their values as bytes.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+
+use thiserror::Error;
+
+use super::address;
+use super::cursor::Scratch;
+use super::escape;
+use crate::field::{Field, Subject, Value, field};
+
+/// A name that is no field.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("unknown column '{0}'")]
+pub struct UnknownColumn(pub String);
+
+/// Which fields are shown, in which order.
+#[derive(Debug, Clone)]
+pub struct Columns {
+    fields: Vec<&'static Field>,
+}
+
+impl Columns {
+    /// The fields of these names or aliases.
+    ///
+    /// # Errors
+    /// The first name that the registry does not have.
+    pub fn resolve<S: AsRef<str>>(names: &[S]) -> Result<Self, UnknownColumn> {
+        let find = |name: &S| field(name.as_ref()).ok_or_else(|| UnknownColumn(name.as_ref().to_owned()));
+        Ok(Columns { fields: names.iter().map(find).collect::<Result<_, _>>()? })
+    }
+
+    /// The fields, in order.
+    #[must_use]
+    pub fn fields(&self) -> &[&'static Field] {
+        &self.fields
+    }
+}
+
+impl From<Vec<&'static Field>> for Columns {
+    fn from(fields: Vec<&'static Field>) -> Self {
+        Columns { fields }
+    }
+}
+
+/// Appends a value as it is shown, addresses in their one spelling.
+pub(super) fn append_value(out: &mut Vec<u8>, value: &Value<'_>) {
+    match value {
+        Value::Address(address) => address::append_address(out, *address),
+        // Appending to a Vec cannot fail.
+        value => drop(write!(out, "{value}")),
+    }
+}
+
+/// Writes the columns as one flat JSON object a line: numbers as numbers,
+/// the rest as strings. A value that the flow does not have has no key; one that
+/// cannot be known is null.
+#[derive(Debug, Clone)]
+pub struct JsonColumnsWriter {
+    columns: Columns,
+    keys: Vec<Vec<u8>>,
+    scratch: Scratch,
+    cell: Vec<u8>,
+}
+
+impl JsonColumnsWriter {
+    /// A writer of these columns.
+    #[must_use]
+    pub fn new(columns: Columns) -> Self {
+        let key = |field: &&Field| {
+            let mut key = vec![b','];
+            escape::json_string(&mut key, field.name);
+            key.push(b':');
+            key
+        };
+        let keys = columns.fields.iter().map(key).collect();
+        JsonColumnsWriter { columns, keys, scratch: Scratch::new(), cell: Vec::new() }
+    }
+
+    /// Appends one line.
+    pub fn flow(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
+        let start = out.len();
+        for (field, key) in self.columns.fields.iter().zip(&self.keys) {
+            let value = (field.value)(subject);
+            if value != Value::Absent {
+                out.extend_from_slice(key);
+                append_json(out, &value, &mut self.scratch, &mut self.cell);
+            }
+        }
+        // The first comma opens the object.
+        match out.get_mut(start) {
+            Some(first) => *first = b'{',
+            None => out.push(b'{'),
+        }
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+fn append_json(out: &mut Vec<u8>, value: &Value<'_>, scratch: &mut Scratch, cell: &mut Vec<u8>) {
+    let mut line = scratch.cursor();
+    match value {
+        Value::Undecided(_) => line.put(b"null"),
+        Value::Number(number) => line.decimal64(*number),
+        Value::Address(address) => put_quoted(&mut line, address),
+        value => {
+            cell.clear();
+            append_value(cell, value);
+            return escape::json_string(out, &String::from_utf8_lossy(cell));
+        }
+    }
+    line.flush(out);
+}
+
+fn put_quoted(line: &mut super::cursor::Cursor<'_>, address: &IpAddr) {
+    line.put(b"\"");
+    line.address(address);
+    line.put(b"\"");
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::output::sample;
+
+    #[test]
+    fn an_unknown_column_is_named() {
+        let error = Columns::resolve(&["src", "sorce"]).unwrap_err();
+        assert_eq!(error.to_string(), "unknown column 'sorce'");
+    }
+
+    #[test]
+    fn columns_become_a_flat_object() {
+        let mut writer = JsonColumnsWriter::new(Columns::from(sample::columns()));
+        let mut out = Vec::new();
+        sample::each(|subject| writer.flow(&mut out, subject));
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "{\"src\":\"10.0.0.1\",\"sport\":1234,\"name\":\"f\\\"t,p\\u001b\"}\n\
+             {\"src\":\"2001:db8::1\",\"seen\":null}\n"
+        );
+    }
+}

@@ -1,0 +1,345 @@
+//! `-o json`: one JSON object on each line, as `docs/flow.schema.json` has it.
+//!
+//! Every key has one type. A key whose value the kernel did not send is absent,
+//! never null. Numbers without a name stay numbers, under a key of their own.
+
+use std::sync::Arc;
+
+use super::cursor::{Cursor, Scratch};
+use super::escape;
+use crate::age::{Age, Idle};
+use crate::field::Subject;
+use crate::model::{
+    Counters, DccpInfo, Flow, L4, LabelNames, Labels, Nat, ProtoInfo, Protocol, STATUS_BITS, SequenceAdjustment,
+    Status, Synproxy, Tuple, protocol_name,
+};
+use crate::wire::uapi::nfproto;
+
+/// The version of the schema, the value of the key `v`. It changes when a key
+/// changes its meaning or goes; a new key does not change it.
+pub const JSON_VERSION: u32 = 1;
+
+/// Writes flows as JSON.
+#[derive(Debug, Clone)]
+pub struct JsonWriter {
+    labels: Option<Arc<LabelNames>>,
+    scratch: Scratch,
+}
+
+impl JsonWriter {
+    /// A writer of such lines. With `labels`, labels that have a name are also
+    /// written by name.
+    #[must_use]
+    pub fn new(labels: Option<Arc<LabelNames>>) -> Self {
+        JsonWriter { labels, scratch: Scratch::new() }
+    }
+
+    /// Appends one line.
+    pub fn flow(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
+        self.object(out, subject);
+        out.push(b'\n');
+    }
+
+    /// Appends the object alone, for use within another one.
+    pub fn object(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
+        let flow = subject.flow;
+        let mut line = self.scratch.cursor();
+        put_protocols(&mut line, flow);
+        put_state(&mut line, &flow.protoinfo);
+        number(&mut line, b",\"timeout\":", flow.timeout);
+        line.put(b",\"orig\":");
+        put_direction(&mut line, &flow.orig, flow.counters_orig);
+        line.put(b",\"reply\":");
+        put_direction(&mut line, &flow.reply, flow.counters_reply);
+        put_status(&mut line, flow.status);
+        put_nat(&mut line, flow);
+        put_numbers(&mut line, flow);
+        put_rare(&mut line, out, flow, self.labels.as_deref());
+        put_idle(&mut line, subject);
+        line.put(b"}");
+        line.flush(out);
+    }
+}
+
+#[inline]
+fn put_protocols(line: &mut Cursor<'_>, flow: &Flow) {
+    match flow.family {
+        nfproto::IPV4 => line.put(b"{\"v\":1,\"family\":\"ipv4\",\"proto\":"),
+        nfproto::IPV6 => line.put(b"{\"v\":1,\"family\":\"ipv6\",\"proto\":"),
+        family => {
+            number(line, b"{\"v\":1,\"family_number\":", Some(family.into()));
+            line.put(b",\"proto\":");
+        }
+    }
+    match flow.orig.protocol {
+        Protocol::Tcp => line.put(b"6,\"protocol\":\"tcp\""),
+        Protocol::Udp => line.put(b"17,\"protocol\":\"udp\""),
+        protocol => {
+            line.decimal(u8::from(protocol).into());
+            word(line, b",\"protocol\":\"", protocol_name(protocol));
+        }
+    }
+}
+
+#[inline]
+fn put_state(line: &mut Cursor<'_>, info: &ProtoInfo) {
+    let (name, value) = match info {
+        ProtoInfo::None => return,
+        ProtoInfo::Tcp(tcp) => (tcp.state.name(), tcp.state.number()),
+        ProtoInfo::Sctp(sctp) => (sctp.state.name(), sctp.state.0),
+        ProtoInfo::Dccp(dccp) => (DccpInfo::state_name(dccp.state), dccp.state),
+        ProtoInfo::Unknown(tracker) => return number(line, b",\"unknown_tracker\":", Some((*tracker).into())),
+    };
+    word(line, b",\"state\":\"", name);
+    if name.is_none() {
+        number(line, b",\"state_number\":", Some(value.into()));
+    }
+}
+
+#[inline]
+fn put_direction(line: &mut Cursor<'_>, tuple: &Tuple, counters: Option<Counters>) {
+    put_tuple(line, tuple);
+    if let Some(counters) = counters {
+        line.put(b",\"packets\":");
+        line.decimal64(counters.packets);
+        line.put(b",\"bytes\":");
+        line.decimal64(counters.bytes);
+    }
+    line.put(b"}");
+}
+
+/// The object of a tuple, without its closing bracket.
+#[inline]
+fn put_tuple(line: &mut Cursor<'_>, tuple: &Tuple) {
+    line.put(b"{\"src\":\"");
+    line.address(&tuple.src);
+    line.put(b"\",\"dst\":\"");
+    line.address(&tuple.dst);
+    line.put(b"\"");
+    match tuple.l4 {
+        L4::None => {}
+        L4::Ports { src, dst } if tuple.protocol == Protocol::Gre => {
+            number(line, b",\"srckey\":", Some(src.into()));
+            number(line, b",\"dstkey\":", Some(dst.into()));
+        }
+        L4::Ports { src, dst } => {
+            number(line, b",\"sport\":", Some(src.into()));
+            number(line, b",\"dport\":", Some(dst.into()));
+        }
+        L4::Icmp { kind, code, id } => {
+            number(line, b",\"type\":", Some(kind.into()));
+            number(line, b",\"code\":", Some(code.into()));
+            number(line, b",\"id\":", Some(id.into()));
+        }
+    }
+    number(line, b",\"zone\":", tuple.zone.map(u32::from));
+    if tuple.has_unknown_part {
+        line.put(b",\"unknown_part\":true");
+    }
+}
+
+/// `"name",` for each status bit that has a name, by bit number.
+static STATUS_WORDS: [([u8; 17], u8); STATUS_BITS.len()] = status_words();
+
+#[allow(clippy::indexing_slicing)] // At compile time.
+const fn status_words() -> [([u8; 17], u8); STATUS_BITS.len()] {
+    let mut table = [([b'"'; 17], 0); STATUS_BITS.len()];
+    let mut row = 0;
+    while row < STATUS_BITS.len() {
+        let name = STATUS_BITS[row].name.as_bytes();
+        let mut i = 0;
+        while i < name.len() {
+            table[row].0[i + 1] = name[i];
+            i += 1;
+        }
+        table[row].0[i + 2] = b',';
+        table[row].1 = i as u8 + 3;
+        row += 1;
+    }
+    table
+}
+
+#[inline]
+fn put_status(line: &mut Cursor<'_>, status: Status) {
+    line.put(b",\"status\":[");
+    let mut rest = status.bits();
+    let mut named = false;
+    while rest != 0 {
+        let Some((text, length)) = STATUS_WORDS.get(rest.trailing_zeros() as usize) else { break };
+        line.put_part(text, usize::from(*length));
+        rest &= rest - 1;
+        named = true;
+    }
+    if named {
+        line.back();
+    }
+    line.put(b"]");
+    if rest != 0 {
+        line.put(b",\"unknown_status\":");
+        numbers(line, (0u8..32).filter(|bit| rest >> bit & 1 == 1).map(u16::from));
+    }
+}
+
+#[inline]
+fn put_nat(line: &mut Cursor<'_>, flow: &Flow) {
+    if flow.status.intersects(Status::SrcNat | Status::DstNat) {
+        let nat = Nat::of(flow);
+        line.put(b",\"nat\":{\"src\":");
+        boolean(line, nat.src);
+        line.put(b",\"sport\":");
+        boolean(line, nat.sport);
+        line.put(b",\"dst\":");
+        boolean(line, nat.dst);
+        line.put(b",\"dport\":");
+        boolean(line, nat.dport);
+        line.put(b"}");
+    }
+}
+
+#[inline]
+fn put_numbers(line: &mut Cursor<'_>, flow: &Flow) {
+    number(line, b",\"mark\":", flow.mark);
+    number(line, b",\"zone\":", flow.zone_both.map(u32::from));
+    number(line, b",\"id\":", flow.id);
+    number(line, b",\"use\":", flow.use_count);
+    number64(line, b",\"start_ns\":", flow.start);
+    number64(line, b",\"stop_ns\":", flow.stop);
+    number64(line, b",\"event_ns\":", flow.event_time);
+}
+
+#[inline]
+fn put_rare(line: &mut Cursor<'_>, out: &mut Vec<u8>, flow: &Flow, names: Option<&LabelNames>) {
+    if let Some(helper) = &flow.helper {
+        put_text(line, out, b",\"helper\":", &String::from_utf8_lossy(helper.as_bytes()));
+    }
+    if let Some(labels) = flow.labels {
+        put_labels(line, out, labels, names);
+    }
+    if let Some(master) = &flow.master {
+        line.put(b",\"master\":");
+        put_tuple(line, master);
+        line.put(b"}");
+    }
+    if let Some(context) = &flow.secctx {
+        put_text(line, out, b",\"secctx\":", context);
+    }
+    if let Some(adjustment) = flow.seq_adj_orig {
+        line.put(b",\"seq_adj_orig\":");
+        put_adjustment(line, adjustment);
+    }
+    if let Some(adjustment) = flow.seq_adj_reply {
+        line.put(b",\"seq_adj_reply\":");
+        put_adjustment(line, adjustment);
+    }
+    // Entries that were made over netlink have one, with nothing in it.
+    if let Some(synproxy) = flow.synproxy.filter(|synproxy| *synproxy != Synproxy::default()) {
+        put_synproxy(line, synproxy);
+    }
+    if flow.unknown.count() > 0 {
+        line.put(b",\"unknown_attributes\":");
+        numbers(line, flow.unknown.numbers().iter().copied());
+    }
+}
+
+#[cold]
+fn put_labels(line: &mut Cursor<'_>, out: &mut Vec<u8>, labels: Labels, names: Option<&LabelNames>) {
+    line.put(b",\"labels\":");
+    numbers(line, labels.numbers().map(u16::from));
+    let Some(names) = names else { return };
+    line.put(b",\"label_names\":");
+    line.flush(out);
+    let start = out.len();
+    for name in labels.numbers().filter_map(|number| names.name(number)) {
+        out.push(if out.len() == start { b'[' } else { b',' });
+        escape::json_string(out, name);
+    }
+    out.extend_from_slice(if out.len() == start { b"[]" } else { b"]" });
+}
+
+#[cold]
+fn put_adjustment(line: &mut Cursor<'_>, adjustment: SequenceAdjustment) {
+    number(line, b"{\"position\":", Some(adjustment.position));
+    number(line, b",\"before\":", Some(adjustment.before));
+    number(line, b",\"after\":", Some(adjustment.after));
+    line.put(b"}");
+}
+
+#[cold]
+fn put_synproxy(line: &mut Cursor<'_>, synproxy: Synproxy) {
+    number(line, b",\"synproxy\":{\"isn\":", Some(synproxy.isn));
+    number(line, b",\"its\":", Some(synproxy.its));
+    number(line, b",\"tsoff\":", Some(synproxy.tsoff));
+    line.put(b"}");
+}
+
+#[inline]
+fn put_idle(line: &mut Cursor<'_>, subject: &Subject<'_>) {
+    match subject.idle() {
+        Idle::Exact { at_least, at_most } => {
+            number(line, b",\"idle\":{\"at_least\":", Some(at_least));
+            number(line, b",\"at_most\":", Some(at_most));
+        }
+        Idle::AtLeast(seconds, why) => {
+            number(line, b",\"idle\":{\"at_least\":", Some(seconds));
+            word(line, b",\"unknown\":\"", Some(why.name()));
+        }
+        Idle::Unknown(why) => word(line, b",\"idle\":{\"unknown\":\"", Some(why.name())),
+    }
+    line.put(b"}");
+    if let Age::Known(seconds) = subject.ages.age(subject.flow) {
+        number64(line, b",\"age\":", Some(seconds));
+    }
+}
+
+#[inline(always)]
+fn number<const N: usize>(line: &mut Cursor<'_>, key: &[u8; N], value: Option<u32>) {
+    if let Some(value) = value {
+        line.put(key);
+        line.decimal(value);
+    }
+}
+
+#[inline(always)]
+fn number64<const N: usize>(line: &mut Cursor<'_>, key: &[u8; N], value: Option<u64>) {
+    if let Some(value) = value {
+        line.put(key);
+        line.decimal64(value);
+    }
+}
+
+fn numbers(line: &mut Cursor<'_>, values: impl Iterator<Item = u16>) {
+    line.put(b"[");
+    let mut any = false;
+    for value in values {
+        line.decimal(value.into());
+        line.put(b",");
+        any = true;
+    }
+    if any {
+        line.back();
+    }
+    line.put(b"]");
+}
+
+#[inline(always)]
+fn boolean(line: &mut Cursor<'_>, value: bool) {
+    if value { line.put(b"true") } else { line.put(b"false") }
+}
+
+/// A word of ours; `key` ends with the opening quote.
+#[inline(always)]
+fn word<const N: usize>(line: &mut Cursor<'_>, key: &[u8; N], value: Option<&str>) {
+    if let Some(value) = value {
+        line.put(key);
+        line.text(value.as_bytes());
+        line.put(b"\"");
+    }
+}
+
+/// A word from outside.
+#[cold]
+fn put_text(line: &mut Cursor<'_>, out: &mut Vec<u8>, key: &[u8], value: &str) {
+    line.text(key);
+    line.flush(out);
+    escape::json_string(out, value);
+}

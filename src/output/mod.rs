@@ -1,0 +1,30 @@
+//! Floor 7, flows as bytes: one file for each format.
+//!
+//! A [`Writer`] appends to a `Vec<u8>` and does no input or output; a
+//! [`ChunkWriter`] brings the bytes to where they go while the dump continues.
+//! Adding a format is one file and one row in [`FORMATS`].
+
+mod address;
+mod chunks;
+mod columns;
+mod csv;
+mod cursor;
+mod escape;
+mod format;
+mod json;
+mod local_time;
+#[cfg(test)]
+mod sample;
+mod table;
+mod text;
+mod xml;
+
+pub use address::append_address;
+pub use chunks::{CHUNK, ChunkWriter};
+pub use columns::{Columns, JsonColumnsWriter, UnknownColumn};
+pub use csv::{CSV_COLUMNS, CsvWriter};
+pub use format::{FORMATS, Format, FormatRow, Writer, WriterError, WriterOptions};
+pub use json::{JSON_VERSION, JsonWriter};
+pub use table::{TABLE_COLUMNS, TableWriter};
+pub use text::{TextOptions, TextWriter};
+pub use xml::XmlWriter;

@@ -1,0 +1,271 @@
+//! `-o table`: aligned columns for a person at a terminal.
+//!
+//! The widths come from the first rows, which are held back for that; from then
+//! on each row is written as it comes, and a cell that is wider pushes its row.
+//! So memory stays the same for any table.
+
+use super::columns::{Columns, UnknownColumn, append_value};
+use super::escape;
+use crate::field::{Field, Subject, Value, field};
+
+/// What is shown when no columns are asked for. Two names with a colon between
+/// them are an address and its port.
+pub const TABLE_COLUMNS: &[&str] =
+    &["proto", "state", "src:sport", "dst:dport", "nat", "idle", "timeout", "packets", "bytes"];
+
+/// Default columns that are left out while no row has them: without accounting,
+/// and on a host without NAT.
+const OPTIONAL: &[&str] = &["nat", "packets", "bytes"];
+
+/// So many rows decide on the widths: a few screens.
+const HELD_BACK: usize = 256;
+
+/// Writes a table.
+#[derive(Debug, Clone)]
+pub struct TableWriter {
+    columns: Vec<Column>,
+    /// Rows that wait until the widths are known. Empty afterwards.
+    held: Vec<Vec<Cell>>,
+    widths_known: bool,
+    spare: Vec<Cell>,
+    raw: Vec<u8>,
+}
+
+#[derive(Debug, Clone)]
+struct Column {
+    title: String,
+    source: Source,
+    optional: bool,
+    shown: bool,
+    width: usize,
+    right: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Field(&'static Field),
+    /// Address and port.
+    Endpoint(&'static Field, &'static Field),
+}
+
+#[derive(Debug, Clone, Default)]
+struct Cell {
+    text: Vec<u8>,
+    kind: CellKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum CellKind {
+    #[default]
+    Absent,
+    Unknown,
+    Number,
+    Text,
+}
+
+impl TableWriter {
+    /// A table with exactly these columns.
+    #[must_use]
+    pub fn new(columns: &Columns) -> Self {
+        let column = |field: &&'static Field| Column::new(field.name, Source::Field(field), false);
+        Self::with(columns.fields().iter().map(column).collect())
+    }
+
+    /// A table with the columns of [`TABLE_COLUMNS`].
+    ///
+    /// # Errors
+    /// A name that the registry does not have.
+    pub fn with_default_columns() -> Result<Self, UnknownColumn> {
+        let find = |name: &str| field(name).ok_or_else(|| UnknownColumn(name.to_owned()));
+        let column = |title: &&str| {
+            let source = match title.split_once(':') {
+                Some((address, port)) => Source::Endpoint(find(address)?, find(port)?),
+                None => Source::Field(find(title)?),
+            };
+            Ok(Column::new(title, source, OPTIONAL.contains(title)))
+        };
+        TABLE_COLUMNS.iter().map(column).collect::<Result<_, _>>().map(Self::with)
+    }
+
+    fn with(columns: Vec<Column>) -> Self {
+        TableWriter { columns, held: Vec::new(), widths_known: false, spare: Vec::new(), raw: Vec::new() }
+    }
+
+    /// Appends one row, or holds it back while widths are not known.
+    pub fn flow(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
+        let mut row = if self.widths_known { std::mem::take(&mut self.spare) } else { Vec::new() };
+        row.resize_with(self.columns.len(), Cell::default);
+        for (column, cell) in self.columns.iter().zip(&mut row) {
+            column.source.fill(cell, subject, &mut self.raw);
+        }
+        if self.widths_known {
+            append_row(out, &self.columns, &row);
+            self.spare = row;
+            return;
+        }
+        self.held.push(row);
+        if self.held.len() >= HELD_BACK {
+            self.release(out);
+        }
+    }
+
+    /// Appends what was held back: the header alone, if there was no row.
+    pub fn end(&mut self, out: &mut Vec<u8>) {
+        if !self.widths_known {
+            self.release(out);
+        }
+    }
+
+    /// Decides on the widths and appends header and rows.
+    fn release(&mut self, out: &mut Vec<u8>) {
+        for (i, column) in self.columns.iter_mut().enumerate() {
+            column.fit(self.held.iter().filter_map(|row| row.get(i)));
+        }
+        let title = |column: &Column| Cell { text: column.title.to_uppercase().into_bytes(), kind: CellKind::Text };
+        append_row(out, &self.columns, &self.columns.iter().map(title).collect::<Vec<_>>());
+        for row in std::mem::take(&mut self.held) {
+            append_row(out, &self.columns, &row);
+        }
+        self.widths_known = true;
+    }
+}
+
+impl Column {
+    fn new(title: &str, source: Source, optional: bool) -> Self {
+        Column { title: title.to_owned(), source, optional, shown: true, width: 0, right: false }
+    }
+
+    fn fit<'a>(&mut self, cells: impl Iterator<Item = &'a Cell> + Clone) {
+        let filled = || cells.clone().filter(|cell| cell.kind != CellKind::Absent);
+        self.shown = !self.optional || filled().next().is_some();
+        self.right = filled().next().is_some() && filled().all(|cell| cell.kind != CellKind::Text);
+        self.width = cells.map(Cell::width).chain([self.title.chars().count()]).max().unwrap_or(0);
+    }
+}
+
+impl Source {
+    fn fill(self, cell: &mut Cell, subject: &Subject<'_>, raw: &mut Vec<u8>) {
+        raw.clear();
+        match self {
+            Source::Field(field) => {
+                let value = (field.value)(subject);
+                append_value(raw, &value);
+                cell.kind = CellKind::of(&value);
+            }
+            Source::Endpoint(address, port) => {
+                cell.kind = append_endpoint(raw, (address.value)(subject), (port.value)(subject));
+            }
+        }
+        cell.text.clear();
+        escape::for_terminal(&mut cell.text, &String::from_utf8_lossy(raw));
+    }
+}
+
+/// `10.0.0.1:80`, `[2001:db8::1]:80`, or an address alone.
+fn append_endpoint(raw: &mut Vec<u8>, address: Value<'_>, port: Value<'_>) -> CellKind {
+    let bracket = port != Value::Absent && matches!(address, Value::Address(address) if address.is_ipv6());
+    if bracket {
+        raw.push(b'[');
+    }
+    append_value(raw, &address);
+    if bracket {
+        raw.push(b']');
+    }
+    if port != Value::Absent {
+        raw.push(b':');
+        append_value(raw, &port);
+    }
+    CellKind::Text
+}
+
+impl CellKind {
+    fn of(value: &Value<'_>) -> Self {
+        match value {
+            Value::Absent => CellKind::Absent,
+            Value::Undecided(_) => CellKind::Unknown,
+            Value::Number(_) => CellKind::Number,
+            _ => CellKind::Text,
+        }
+    }
+}
+
+impl Cell {
+    fn width(&self) -> usize {
+        // Characters: all bytes but those that continue one.
+        self.text.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
+    }
+}
+
+fn append_row(out: &mut Vec<u8>, columns: &[Column], cells: &[Cell]) {
+    let start = out.len();
+    for (column, cell) in columns.iter().zip(cells).filter(|(column, _)| column.shown) {
+        if out.len() > start {
+            out.extend_from_slice(b"  ");
+        }
+        let blanks = std::iter::repeat_n(b' ', column.width.saturating_sub(cell.width()));
+        if column.right {
+            out.extend(blanks.clone());
+        }
+        out.extend_from_slice(&cell.text);
+        if !column.right {
+            out.extend(blanks);
+        }
+    }
+    let end = out.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1);
+    out.truncate(end.max(start));
+    out.push(b'\n');
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::output::sample;
+
+    #[test]
+    fn columns_are_aligned_and_control_characters_escaped() {
+        let mut writer = TableWriter::new(&Columns::from(sample::columns()));
+        let mut out = Vec::new();
+        sample::each(|subject| writer.flow(&mut out, subject));
+        assert!(out.is_empty());
+        writer.end(&mut out);
+        let expected = "SRC          SPORT  NAME       SEEN\n\
+                        10.0.0.1      1234  f\"t,p\\x1b     -\n\
+                        2001:db8::1      -  -             ?\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn rows_after_the_first_ones_are_written_at_once_and_may_be_wider() {
+        let mut writer = TableWriter::new(&Columns::from(sample::columns()));
+        let ages = sample::ages(0);
+        let mut out = Vec::new();
+        let narrow = sample::flow("10.0.0.1", "10.0.0.2", 6, crate::model::L4::Ports { src: 1, dst: 2 });
+        (0..HELD_BACK).for_each(|_| writer.flow(&mut out, &Subject::new(&narrow, &ages)));
+        assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), HELD_BACK + 1);
+        let wide = sample::flow("2001:db8:1:2:3:4:5:6", "::1", 6, crate::model::L4::Ports { src: 60000, dst: 2 });
+        out.clear();
+        writer.flow(&mut out, &Subject::new(&wide, &ages));
+        assert_eq!(String::from_utf8(out).unwrap(), "2001:db8:1:2:3:4:5:6  60000  -        ?\n");
+    }
+
+    #[test]
+    fn an_ipv6_endpoint_has_brackets_and_a_flow_without_ports_has_none() {
+        let text = |address: &str, port| {
+            let mut raw = Vec::new();
+            append_endpoint(&mut raw, Value::Address(address.parse().unwrap()), port);
+            String::from_utf8(raw).unwrap()
+        };
+        assert_eq!(text("::1", Value::Number(80)), "[::1]:80");
+        assert_eq!(text("::1", Value::Absent), "::1");
+        assert_eq!(text("10.0.0.1", Value::Number(80)), "10.0.0.1:80");
+    }
+
+    #[test]
+    fn an_empty_table_is_a_header() {
+        let mut writer = TableWriter::new(&Columns::from(sample::columns()));
+        let mut out = Vec::new();
+        writer.end(&mut out);
+        assert_eq!(out, b"SRC  SPORT  NAME  SEEN\n");
+    }
+}

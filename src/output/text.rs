@@ -1,0 +1,278 @@
+//! `-o conntrack`: the line that conntrack(8) prints, byte for byte.
+//!
+//! The model is Debian's conntrack 1.4.7 with libnetfilter_conntrack 1.0.9. Its
+//! habits are kept, also where another format is clearer: a state number
+//! without a name is `NONE`, a protocol without a name is `unknown`, and where
+//! a protocol should have ports and the kernel sends none, they are 0.
+//! Two things differ on purpose: control characters in a helper's name or a
+//! security context are escaped, and a flow that was made after the clock was
+//! read is 0 seconds old (conntrack(8) prints 2^64 minus the difference).
+
+use std::sync::Arc;
+
+use super::cursor::{Cursor, Scratch};
+use super::escape;
+use super::local_time::{self, SECOND};
+use crate::field::Subject;
+use crate::model::{
+    Counters, DccpInfo, Flow, HelperName, L4, LabelNames, Labels, ProtoInfo, Protocol, Status, TimeZone, Tuple,
+    protocol_name,
+};
+use crate::wire::uapi::{ips, nfproto};
+
+/// What `conntrack -o` can switch on.
+#[derive(Debug, Clone, Default)]
+pub struct TextOptions {
+    /// `extended`: the layer 3 protocol, in front.
+    pub extended: bool,
+    /// `id`: the kernel's id.
+    pub id: bool,
+    /// `timestamp`: when the line was received. Only lines of events have it;
+    /// in a list it changes nothing, as with conntrack(8).
+    pub timestamp: bool,
+    /// `ktimestamp`: when the flow was made, in local time. (`delta-time=`, its
+    /// age, needs no option.)
+    pub ktimestamp: bool,
+    /// `labels`: the names of labels. A label without a name is not shown.
+    pub labels: Option<Arc<LabelNames>>,
+    /// For `ktimestamp`.
+    pub zone: TimeZone,
+}
+
+/// Writes conntrack(8)'s lines.
+#[derive(Debug, Clone)]
+pub struct TextWriter {
+    options: TextOptions,
+    scratch: Scratch,
+}
+
+impl TextWriter {
+    /// A writer of such lines.
+    #[must_use]
+    pub fn new(options: TextOptions) -> Self {
+        TextWriter { options, scratch: Scratch::new() }
+    }
+
+    /// Appends one line.
+    pub fn flow(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
+        let flow = subject.flow;
+        let mut line = self.scratch.cursor();
+        if self.options.extended {
+            put_family(&mut line, flow.family);
+        }
+        put_flow(&mut line, flow);
+        put_rest(&mut line, out, subject, &self.options);
+        line.back();
+        line.put(b"\n");
+        line.flush(out);
+    }
+}
+
+fn put_family(line: &mut Cursor<'_>, family: u8) {
+    match family {
+        nfproto::IPV4 => return line.put(b"ipv4     2 "),
+        nfproto::IPV6 => return line.put(b"ipv6     10 "),
+        _ => line.put(b"unknown  "),
+    }
+    line.decimal(family.into());
+    line.put(b" ");
+}
+
+/// Everything up to the mark: what nearly every line has.
+#[inline]
+fn put_flow(line: &mut Cursor<'_>, flow: &Flow) {
+    put_protocol(line, flow.orig.protocol);
+    if let Some(timeout) = flow.timeout {
+        line.decimal(timeout);
+        line.put(b" ");
+    }
+    if let Some(state) = state_name(&flow.protoinfo) {
+        line.text(state.as_bytes());
+        line.put(b" ");
+    }
+    put_tuple(line, &flow.orig, b"zone-orig=");
+    put_counters(line, flow.counters_orig);
+    // The kernel always sends a status, and CONFIRMED is always in it.
+    if !flow.status.is_empty() && !flow.status.contains(Status::SeenReply) {
+        line.put(b"[UNREPLIED] ");
+    }
+    put_tuple(line, &flow.reply, b"zone-reply=");
+    put_counters(line, flow.counters_reply);
+    if flow.status.bits() & ips::HW_OFFLOAD != 0 {
+        line.put(b"[HW_OFFLOAD] ");
+    } else if flow.status.contains(Status::Offload) {
+        line.put(b"[OFFLOAD] ");
+    } else if flow.status.contains(Status::Assured) {
+        line.put(b"[ASSURED] ");
+    }
+    if let Some(mark) = flow.mark {
+        line.put(b"mark=");
+        line.decimal(mark);
+        line.put(b" ");
+    }
+}
+
+/// From the mark on.
+#[inline]
+fn put_rest(line: &mut Cursor<'_>, out: &mut Vec<u8>, subject: &Subject<'_>, options: &TextOptions) {
+    let flow = subject.flow;
+    if let Some(context) = &flow.secctx {
+        line.put(b"secctx=");
+        put_text(line, out, context);
+    }
+    if let Some(zone) = flow.zone_both {
+        line.put(b"zone=");
+        line.decimal(zone.into());
+        line.put(b" ");
+    }
+    if flow.start.is_some() || flow.stop.is_some() {
+        put_times(line, subject, options);
+    }
+    if let Some(helper) = &flow.helper {
+        put_helper(line, out, helper);
+    }
+    if let Some(count) = flow.use_count {
+        line.put(b"use=");
+        line.decimal(count);
+        line.put(b" ");
+    }
+    if let (true, Some(id)) = (options.id, flow.id) {
+        line.put(b"id=");
+        line.decimal(id);
+        line.put(b" ");
+    }
+    if let (Some(names), Some(labels)) = (&options.labels, flow.labels) {
+        put_labels(line, out, names, labels);
+    }
+}
+
+#[inline]
+fn put_protocol(line: &mut Cursor<'_>, protocol: Protocol) {
+    match protocol {
+        Protocol::Tcp => return line.put(b"tcp      6 "),
+        Protocol::Udp => return line.put(b"udp      17 "),
+        _ => {}
+    }
+    let name = protocol_name(protocol).unwrap_or("unknown");
+    line.text(name.as_bytes());
+    (name.len()..9).for_each(|_| line.put(b" "));
+    line.decimal(u8::from(protocol).into());
+    line.put(b" ");
+}
+
+#[inline]
+fn state_name(info: &ProtoInfo) -> Option<&'static str> {
+    let name = match info {
+        ProtoInfo::Tcp(tcp) => tcp.state.name(),
+        ProtoInfo::Sctp(sctp) => sctp.state.name(),
+        ProtoInfo::Dccp(dccp) => DccpInfo::state_name(dccp.state),
+        _ => return None,
+    };
+    Some(name.unwrap_or("NONE"))
+}
+
+#[inline]
+fn put_tuple<const N: usize>(line: &mut Cursor<'_>, tuple: &Tuple, zone_key: &[u8; N]) {
+    line.put(b"src=");
+    line.address(&tuple.src);
+    line.put(b" dst=");
+    line.address(&tuple.dst);
+    line.put(b" ");
+    put_l4(line, tuple);
+    if let Some(zone) = tuple.zone {
+        line.put(zone_key);
+        line.decimal(zone.into());
+        line.put(b" ");
+    }
+}
+
+/// The protocol decides what is shown, whatever the kernel sent.
+#[inline]
+fn put_l4(line: &mut Cursor<'_>, tuple: &Tuple) {
+    let (src, dst) = if let L4::Ports { src, dst } = tuple.l4 { (src, dst) } else { (0, 0) };
+    match tuple.protocol {
+        Protocol::Tcp | Protocol::Udp | Protocol::UdpLite | Protocol::Sctp | Protocol::Dccp => {
+            line.put(b"sport=");
+            line.decimal(src.into());
+            line.put(b" dport=");
+            line.decimal(dst.into());
+            line.put(b" ");
+        }
+        Protocol::Gre => {
+            line.put(b"srckey=0x");
+            line.hex(src);
+            line.put(b" dstkey=0x");
+            line.hex(dst);
+            line.put(b" ");
+        }
+        Protocol::Icmp | Protocol::Ipv6Icmp => put_icmp(line, tuple.l4),
+        _ => {}
+    }
+}
+
+fn put_icmp(line: &mut Cursor<'_>, l4: L4) {
+    let (kind, code, id) = if let L4::Icmp { kind, code, id } = l4 { (kind, code, id) } else { (0, 0, 0) };
+    line.put(b"type=");
+    line.decimal(kind.into());
+    line.put(b" code=");
+    line.decimal(code.into());
+    line.put(b" id=");
+    line.decimal(id.into());
+    line.put(b" ");
+}
+
+#[inline]
+fn put_counters(line: &mut Cursor<'_>, counters: Option<Counters>) {
+    if let Some(counters) = counters {
+        line.put(b"packets=");
+        line.decimal64(counters.packets);
+        line.put(b" bytes=");
+        line.decimal64(counters.bytes);
+        line.put(b" ");
+    }
+}
+
+fn put_times(line: &mut Cursor<'_>, subject: &Subject<'_>, options: &TextOptions) {
+    let (start, stop) = (subject.flow.start, subject.flow.stop);
+    if let Some(start) = start {
+        line.put(b"delta-time=");
+        line.decimal64((stop.unwrap_or(subject.ages.now) / SECOND).saturating_sub(start / SECOND));
+        line.put(b" ");
+    }
+    if let (true, Some(start)) = (options.ktimestamp, start) {
+        line.put(b"[start=");
+        local_time::put(line, start, &options.zone);
+        line.put(b"] ");
+    }
+    if let (true, Some(stop)) = (options.ktimestamp, stop) {
+        line.put(b"[stop=");
+        local_time::put(line, stop, &options.zone);
+        line.put(b"] ");
+    }
+}
+
+#[cold]
+fn put_helper(line: &mut Cursor<'_>, out: &mut Vec<u8>, helper: &HelperName) {
+    line.put(b"helper=");
+    put_text(line, out, helper.as_str());
+}
+
+#[cold]
+fn put_text(line: &mut Cursor<'_>, out: &mut Vec<u8>, text: &str) {
+    line.flush(out);
+    escape::for_terminal(out, text);
+    line.put(b" ");
+}
+
+/// With no name at all, conntrack(8) takes back the `=` in place of the last comma.
+#[cold]
+fn put_labels(line: &mut Cursor<'_>, out: &mut Vec<u8>, names: &LabelNames, labels: Labels) {
+    line.put(b"labels=");
+    line.flush(out);
+    for name in labels.numbers().filter_map(|number| names.name(number)) {
+        out.extend_from_slice(name.as_bytes());
+        out.push(b',');
+    }
+    out.pop();
+    line.put(b" ");
+}

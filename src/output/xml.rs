@@ -1,0 +1,196 @@
+//! `-o xml`: the document that `conntrack -L -o xml` prints.
+//!
+//! Byte for byte, but for three things: states of SCTP and DCCP have their own
+//! names (conntrack(8) prints TCP's name of the same number), text is escaped,
+//! and an empty table is an empty document (conntrack(8) prints nothing).
+
+use super::cursor::{Cursor, Scratch};
+use super::escape;
+use super::local_time::SECOND;
+use super::text::TextOptions;
+use crate::field::Subject;
+use crate::model::{
+    Counters, DccpInfo, Flow, L4, LabelNames, Labels, ProtoInfo, Protocol, Status, Tuple, protocol_name,
+};
+use crate::wire::uapi::nfproto;
+
+/// Writes conntrack(8)'s XML.
+#[derive(Debug, Clone)]
+pub struct XmlWriter {
+    options: TextOptions,
+    scratch: Scratch,
+}
+
+impl XmlWriter {
+    /// A writer of such a document. `ktimestamp` and `labels` have an effect,
+    /// the id is always there.
+    #[must_use]
+    pub fn new(options: TextOptions) -> Self {
+        XmlWriter { options, scratch: Scratch::new() }
+    }
+
+    /// Appends what comes before the first flow.
+    pub fn begin(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<conntrack>\n");
+    }
+
+    /// Appends one flow, on a line.
+    pub fn flow(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
+        let flow = subject.flow;
+        let mut line = self.scratch.cursor();
+        line.put(b"<flow><meta direction=\"original\">");
+        put_direction(&mut line, flow.family, &flow.orig, flow.counters_orig);
+        line.put(b"<meta direction=\"reply\">");
+        put_direction(&mut line, flow.family, &flow.reply, flow.counters_reply);
+        line.put(b"<meta direction=\"independent\">");
+        put_common(&mut line, out, flow, self.options.labels.as_deref());
+        put_times(&mut line, subject, self.options.ktimestamp);
+        line.put(b"</meta>");
+        if let Some(helper) = &flow.helper {
+            put_text(&mut line, out, b"<helper>", helper.as_str(), b"</helper>");
+        }
+        line.put(b"</flow>\n");
+        line.flush(out);
+    }
+
+    /// Appends what comes after the last flow.
+    pub fn end(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"</conntrack>\n");
+    }
+}
+
+fn put_direction(line: &mut Cursor<'_>, family: u8, tuple: &Tuple, counters: Option<Counters>) {
+    let family_name: &[u8] = match family {
+        nfproto::IPV4 => b"ipv4",
+        nfproto::IPV6 => b"ipv6",
+        _ => b"unknown",
+    };
+    let protocol_name = protocol_name(tuple.protocol).unwrap_or("unknown");
+    put_protocol(line, b"<layer3 protonum=\"", family, family_name);
+    line.put(b"<src>");
+    line.address(&tuple.src);
+    line.put(b"</src><dst>");
+    line.address(&tuple.dst);
+    line.put(b"</dst></layer3>");
+    put_protocol(line, b"<layer4 protonum=\"", tuple.protocol.into(), protocol_name.as_bytes());
+    put_l4(line, tuple);
+    line.put(b"</layer4>");
+    number(line, b"<zone>", tuple.zone.map(u32::from), b"</zone>");
+    if let Some(counters) = counters {
+        line.put(b"<counters>");
+        number64(line, b"<packets>", counters.packets, b"</packets>");
+        number64(line, b"<bytes>", counters.bytes, b"</bytes>");
+        line.put(b"</counters>");
+    }
+    line.put(b"</meta>");
+}
+
+fn put_protocol(line: &mut Cursor<'_>, open: &[u8; 18], number: u8, name: &[u8]) {
+    line.put(open);
+    line.decimal(number.into());
+    line.put(b"\" protoname=\"");
+    line.text(name);
+    line.put(b"\">");
+}
+
+/// ICMP has no elements here.
+fn put_l4(line: &mut Cursor<'_>, tuple: &Tuple) {
+    let (src, dst) = if let L4::Ports { src, dst } = tuple.l4 { (src, dst) } else { (0, 0) };
+    match tuple.protocol {
+        Protocol::Tcp | Protocol::Udp | Protocol::UdpLite | Protocol::Sctp | Protocol::Dccp => {
+            number(line, b"<sport>", Some(src.into()), b"</sport>");
+            number(line, b"<dport>", Some(dst.into()), b"</dport>");
+        }
+        Protocol::Gre => {
+            line.put(b"<srckey>0x");
+            line.hex(src);
+            line.put(b"</srckey><dstkey>0x");
+            line.hex(dst);
+            line.put(b"</dstkey>");
+        }
+        _ => {}
+    }
+}
+
+fn put_common(line: &mut Cursor<'_>, out: &mut Vec<u8>, flow: &Flow, names: Option<&LabelNames>) {
+    put_state(line, &flow.protoinfo);
+    number(line, b"<timeout>", flow.timeout, b"</timeout>");
+    number(line, b"<mark>", flow.mark, b"</mark>");
+    if let (Some(names), Some(labels)) = (names, flow.labels) {
+        put_labels(line, out, names, labels);
+    }
+    if let Some(context) = &flow.secctx {
+        put_text(line, out, b"<secctx>", context, b"</secctx>");
+    }
+    number(line, b"<zone>", flow.zone_both.map(u32::from), b"</zone>");
+    number(line, b"<use>", flow.use_count, b"</use>");
+    number(line, b"<id>", flow.id, b"</id>");
+    if flow.status.contains(Status::Assured) {
+        line.put(b"<assured/>");
+    }
+    if !flow.status.is_empty() && !flow.status.contains(Status::SeenReply) {
+        line.put(b"<unreplied/>");
+    }
+}
+
+fn put_state(line: &mut Cursor<'_>, info: &ProtoInfo) {
+    let name = match info {
+        ProtoInfo::Tcp(tcp) => tcp.state.name(),
+        ProtoInfo::Sctp(sctp) => sctp.state.name(),
+        ProtoInfo::Dccp(dccp) => DccpInfo::state_name(dccp.state),
+        _ => return,
+    };
+    line.put(b"<state>");
+    line.text(name.unwrap_or("NONE").as_bytes());
+    line.put(b"</state>");
+}
+
+fn put_times(line: &mut Cursor<'_>, subject: &Subject<'_>, shown: bool) {
+    let (start, stop) = (subject.flow.start, subject.flow.stop);
+    if shown && (start.is_some() || stop.is_some()) {
+        line.put(b"<timestamp>");
+        if let Some(start) = start {
+            number64(line, b"<start>", start, b"</start>");
+        }
+        if let Some(stop) = stop {
+            number64(line, b"<stop>", stop, b"</stop>");
+        }
+        line.put(b"</timestamp>");
+    }
+    if let Some(start) = start {
+        let seconds = (stop.unwrap_or(subject.ages.now) / SECOND).saturating_sub(start / SECOND);
+        number64(line, b"<deltatime>", seconds, b"</deltatime>");
+    }
+}
+
+fn put_labels(line: &mut Cursor<'_>, out: &mut Vec<u8>, names: &LabelNames, labels: Labels) {
+    line.put(b"<labels>");
+    for name in labels.numbers().filter_map(|number| names.name(number)) {
+        put_text(line, out, b"<label>", name, b"</label>");
+    }
+    line.put(b"</labels>");
+}
+
+#[inline]
+fn number<const N: usize, const M: usize>(line: &mut Cursor<'_>, open: &[u8; N], value: Option<u32>, close: &[u8; M]) {
+    if let Some(value) = value {
+        line.put(open);
+        line.decimal(value);
+        line.put(close);
+    }
+}
+
+#[inline]
+fn number64<const N: usize, const M: usize>(line: &mut Cursor<'_>, open: &[u8; N], value: u64, close: &[u8; M]) {
+    line.put(open);
+    line.decimal64(value);
+    line.put(close);
+}
+
+#[cold]
+fn put_text(line: &mut Cursor<'_>, out: &mut Vec<u8>, open: &[u8], text: &str, close: &[u8]) {
+    line.text(open);
+    line.flush(out);
+    escape::xml_text(out, text);
+    line.text(close);
+}

@@ -1,0 +1,120 @@
+//! The flush pipeline deletes what was chosen, whatever happens meanwhile.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use ctnl::model::Flow;
+use ctnl::table::{self, Action, DumpRequest, Flush, Outcome, Target};
+
+use crate::harness::{Key, World, assert_same_entries, by_key, key, tests, udp};
+
+tests![
+    a_flush_deletes_what_is_chosen_and_nothing_else,
+    a_flush_under_concurrent_inserts_and_deletes_is_exact,
+    a_flush_that_is_told_to_stop_says_what_it_did,
+    lowering_timeouts_leaves_every_entry_in_place,
+];
+
+/// Chosen by something that no request carries.
+fn is_chosen(flow: &Flow) -> bool {
+    flow.orig.sport().or(flow.orig.dport()).unwrap_or(0) % 3 == 0
+}
+
+fn choose(flow: &Flow) -> Option<Target> {
+    is_chosen(flow).then(|| Target::of(flow).expect("a target"))
+}
+
+fn flush(world: &World, action: Action, choose: impl FnMut(&Flow) -> Option<Target>) -> Flush {
+    let (dumper, actor) = (&mut world.connection(), &mut world.connection());
+    let flush = Flush::run(dumper, actor, DumpRequest::default(), action, choose, |_| true);
+    assert!(flush.error.is_none(), "{flush:?}");
+    flush
+}
+
+fn a_flush_deletes_what_is_chosen_and_nothing_else(world: &World) {
+    let flows = world.fill(21, 6_000);
+    let flush = flush(world, Action::Delete, choose);
+    let (chosen, rest): (Vec<Flow>, Vec<Flow>) = flows.into_iter().partition(is_chosen);
+    assert_eq!(flush.outcome, Outcome { done: chosen.len() as u64, ..Outcome::default() });
+    // A bucket whose cursor entry was deleted is sent again: counted once.
+    assert_eq!(flush.dump.entries, 6_000);
+    assert_same_entries(&world.dump(), &rest);
+}
+
+fn a_flush_under_concurrent_inserts_and_deletes_is_exact(world: &World) {
+    const ROUNDS: u16 = 40;
+    const PER_ROUND: u16 = 100;
+    let flows = world.fill(22, 8_000);
+    let (mut inserting, mut deleting) = (world.connection(), world.connection());
+    // Every tenth of what is not chosen is deleted from outside meanwhile, and
+    // some of what is: both sides may find the other's victims gone.
+    let outsiders = |flow: &Flow| !is_chosen(flow) && flow.orig.sport().is_some_and(|port| port % 10 == 0);
+    let disturbed: Vec<Target> =
+        world.dump().iter().filter(|flow| outsiders(flow)).map(|flow| Target::of(flow).unwrap()).collect();
+    let handed_over: Mutex<HashSet<Key>> = Mutex::default();
+    let finished = AtomicBool::new(false);
+    let (flush, inserted, deleted) = thread::scope(|scope| {
+        let inserter = scope.spawn(|| {
+            let mut outcome = Outcome::default();
+            for round in 0..ROUNDS {
+                let batch: Vec<Flow> = (0..PER_ROUND).map(|place| udp(20_000 + round, 1 + place)).collect();
+                table::create(&mut inserting, &batch, &mut outcome).unwrap();
+            }
+            outcome
+        });
+        let deleter = scope.spawn(|| {
+            let mut outcome = Outcome::default();
+            for part in disturbed.chunks(20) {
+                table::delete(&mut deleting, part, &mut outcome).unwrap();
+            }
+            finished.store(true, Ordering::Relaxed);
+            outcome
+        });
+        let flush = flush(world, Action::Delete, |flow| {
+            let target = choose(flow)?;
+            handed_over.lock().unwrap().insert(key(flow));
+            Some(target)
+        });
+        (flush, inserter.join().unwrap(), deleter.join().unwrap())
+    });
+    assert!(finished.into_inner());
+    assert_eq!(inserted.done, u64::from(ROUNDS * PER_ROUND));
+    assert_eq!(deleted, Outcome { done: disturbed.len() as u64, ..Outcome::default() });
+
+    let handed_over = handed_over.into_inner().unwrap();
+    let left = world.dump();
+    let left_keys = by_key(&left);
+    assert_eq!(flush.outcome.done + flush.outcome.gone, handed_over.len() as u64, "{flush:?}");
+    assert_eq!(flush.outcome.failures() + flush.outcome.unanswered, 0);
+    assert!(handed_over.iter().all(|key| !left_keys.contains_key(key)), "what was handed over is gone");
+    for flow in &flows {
+        // An entry that was there all the time is seen, and stays if not chosen.
+        assert_eq!(left_keys.contains_key(&key(flow)), !is_chosen(flow) && !outsiders(flow), "{flow:?}");
+    }
+    let total = flows.len() as u64 + inserted.done - deleted.done - flush.outcome.done;
+    assert_eq!(left.len() as u64, total);
+}
+
+fn a_flush_that_is_told_to_stop_says_what_it_did(world: &World) {
+    world.fill(23, 5_000);
+    let (dumper, actor) = (&mut world.connection(), &mut world.connection());
+    let all = |flow: &Flow| Some(Target::of(flow).expect("a target"));
+    let flush =
+        Flush::run(dumper, actor, DumpRequest::default(), Action::Delete, all, |progress| progress.handed_over < 1_000);
+    assert!(flush.error.is_none());
+    assert!((1_000..2_000).contains(&flush.outcome.done), "{flush:?}");
+    assert_eq!(world.dump().len() as u64, 5_000 - flush.outcome.done);
+    assert_eq!(table::count(dumper).unwrap().entries as u64, 5_000 - flush.outcome.done);
+}
+
+fn lowering_timeouts_leaves_every_entry_in_place(world: &World) {
+    let flows = world.fill(24, 2_000);
+    let chosen = flows.iter().filter(|flow| is_chosen(flow)).count() as u64;
+    let flush = flush(world, Action::LowerTimeout(120), choose);
+    assert_eq!(flush.outcome, Outcome { done: chosen, ..Outcome::default() });
+    let dumped = world.dump();
+    assert_same_entries(&dumped, &flows);
+    assert!(dumped.iter().all(|flow| (flow.timeout <= Some(120)) == is_chosen(flow)));
+}

@@ -1,0 +1,252 @@
+//! Each verb does what it says to the entry it names, and nothing to the others.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ctnl::model::{Flow, L4, Protocol, Tuple, Zone};
+use ctnl::table::{self, Dump, DumpRequest, Family, Outcome, Target};
+
+use crate::harness::{World, assert_same_entries, entry, flow, tests, udp};
+
+tests![
+    an_entry_is_found_by_either_direction,
+    an_entry_is_found_in_its_zone_and_in_no_other,
+    an_entry_with_nat_is_found_by_what_its_answers_carry,
+    an_entry_that_does_not_exist_is_none_and_an_incomplete_tuple_an_error,
+    count_is_the_length_of_a_dump_of_a_fresh_table,
+    a_dump_of_one_family_has_only_that_family,
+    delete_takes_one_entry_and_its_bystanders_stay,
+    an_entry_of_every_kind_can_be_deleted_by_what_was_dumped_of_it,
+    deleting_an_entry_that_is_gone_counts_as_gone,
+    a_target_with_another_id_touches_nothing,
+    a_one_direction_zone_is_kept_dumped_found_and_deleted,
+    lower_timeout_lowers_the_target_and_no_other,
+    creating_an_entry_that_exists_fails_with_eexist_and_the_rest_goes_on,
+    an_abandoned_dump_does_not_disturb_the_next_request,
+    more_requests_than_one_datagram_holds_are_all_counted,
+    accounting_and_start_times_are_read_where_they_were_on_at_creation,
+];
+
+/// The same addresses and ports again in other zones, families and protocols,
+/// and their close neighbours.
+fn bystanders() -> Vec<Flow> {
+    let ports = L4::Ports { src: 1000, dst: 53 };
+    let base = udp(1000, 53);
+    let v6 = |low| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, low));
+    let v6_tuple = Tuple { src: v6(1), dst: v6(2), ..base.orig };
+    let swapped = Tuple { src: base.orig.dst, dst: base.orig.src, ..base.orig };
+    let in_zone = |zone| Flow { zone_both: Some(zone), ..udp(1000, 53) };
+    let orig_zone = entry(Tuple { zone: Some(3), l4: L4::Ports { src: 1000, dst: 54 }, ..base.orig });
+    vec![
+        base,
+        in_zone(1),
+        in_zone(2),
+        in_zone(65_535),
+        orig_zone,
+        entry(v6_tuple),
+        Flow { zone_both: Some(1), ..entry(v6_tuple) },
+        entry(swapped),
+        flow(Protocol::Tcp, ports),
+        flow(Protocol::Sctp, ports),
+        flow(Protocol::UdpLite, ports),
+        flow(Protocol::Gre, ports),
+        flow(Protocol::Other(50), L4::None),
+        flow(Protocol::Other(253), L4::None),
+        flow(Protocol::Icmp, L4::Icmp { kind: 8, code: 0, id: 1000 }),
+        udp(1001, 53),
+        udp(1000, 52),
+    ]
+}
+
+fn delete(world: &World, targets: &[Target]) -> Outcome {
+    let mut outcome = Outcome::default();
+    table::delete(&mut world.connection(), targets, &mut outcome).expect("delete");
+    outcome
+}
+
+fn done(done: u64) -> Outcome {
+    Outcome { done, ..Outcome::default() }
+}
+
+fn an_entry_is_found_by_either_direction(world: &World) {
+    world.create(&[udp(1000, 53), udp(1001, 53)]);
+    let (sought, connection) = (udp(1000, 53), &mut world.connection());
+    for tuple in [sought.orig, sought.reply] {
+        let found = table::get(connection, &tuple, 0).unwrap().expect("an entry");
+        assert_eq!((found.orig, found.reply), (sought.orig, sought.reply));
+        assert!(found.id.is_some());
+    }
+}
+
+fn an_entry_is_found_in_its_zone_and_in_no_other(world: &World) {
+    world.create(&[Flow { zone_both: Some(7), mark: Some(70), ..udp(1000, 53) }]);
+    let (tuple, connection) = (udp(1000, 53).orig, &mut world.connection());
+    assert_eq!(table::get(connection, &tuple, 7).unwrap().expect("an entry").mark, Some(70));
+    assert_eq!(table::get(connection, &tuple, 0).unwrap(), None);
+    assert_eq!(table::get(connection, &tuple, 8).unwrap(), None);
+}
+
+fn an_entry_with_nat_is_found_by_what_its_answers_carry(world: &World) {
+    let flows = world.fill(5, 300);
+    let connection = &mut world.connection();
+    for flow in flows.iter().filter(|flow| matches!(flow.zone(), Zone::Default)) {
+        let found = table::get(connection, &flow.reply, 0).unwrap().expect("an entry");
+        assert_eq!(found.orig, flow.orig);
+    }
+}
+
+fn an_entry_that_does_not_exist_is_none_and_an_incomplete_tuple_an_error(world: &World) {
+    let connection = &mut world.connection();
+    assert_eq!(table::get(connection, &udp(1, 2).orig, 0).unwrap(), None);
+    let refused = table::get(connection, &Tuple { l4: L4::None, ..udp(1, 2).orig }, 0).unwrap_err();
+    assert!(refused.to_string().contains("EINVAL"), "{refused}");
+}
+
+fn count_is_the_length_of_a_dump_of_a_fresh_table(world: &World) {
+    let connection = &mut world.connection();
+    assert_eq!(table::count(connection).unwrap().entries, 0);
+    world.fill(2, 1_234);
+    let occupancy = table::count(connection).unwrap();
+    assert_eq!((occupancy.entries, world.dump().len()), (1_234, 1_234));
+    let max = world.sysctl("netfilter/nf_conntrack_max");
+    assert_eq!(occupancy.max.map(|max| max.to_string()), Some(max));
+}
+
+fn a_dump_of_one_family_has_only_that_family(world: &World) {
+    let flows = world.fill(3, 800);
+    for family in [Family::V4, Family::V6] {
+        let mut dumped = Vec::new();
+        let keep = |flow: &Flow| {
+            dumped.push(flow.clone());
+            std::ops::ControlFlow::Continue(())
+        };
+        table::dump(&mut world.connection(), DumpRequest { family: Some(family) }, keep).unwrap();
+        let expected: Vec<Flow> = flows.iter().filter(|flow| flow.family == family.number()).cloned().collect();
+        assert_same_entries(&dumped, &expected);
+    }
+}
+
+fn delete_takes_one_entry_and_its_bystanders_stay(world: &World) {
+    let all = bystanders();
+    world.create(&all);
+    for (place, victim) in all.iter().enumerate() {
+        assert_eq!(delete(world, &[world.target(victim)]), done(1));
+        let rest: Vec<Flow> = all[place + 1..].to_vec();
+        assert_same_entries(&world.dump(), &rest);
+    }
+}
+
+fn an_entry_of_every_kind_can_be_deleted_by_what_was_dumped_of_it(world: &World) {
+    world.fill(4, 2_000);
+    let (odd, even): (Vec<_>, Vec<_>) = world.dump().into_iter().enumerate().partition(|(place, _)| place % 2 == 1);
+    let targets: Vec<Target> = odd.iter().map(|(_, flow)| Target::of(flow).expect("a target")).collect();
+    assert_eq!(delete(world, &targets), done(1_000));
+    let rest: Vec<Flow> = even.into_iter().map(|(_, flow)| flow).collect();
+    assert_same_entries(&world.dump(), &rest);
+}
+
+fn deleting_an_entry_that_is_gone_counts_as_gone(world: &World) {
+    let all = bystanders();
+    world.create(&all);
+    let victim = world.target(&all[0]);
+    assert_eq!(delete(world, &[victim]), done(1));
+    assert_eq!(delete(world, &[victim, victim]), Outcome { gone: 2, ..Outcome::default() });
+    assert_same_entries(&world.dump(), &all[1..]);
+}
+
+fn a_target_with_another_id_touches_nothing(world: &World) {
+    let all = bystanders();
+    world.create(&all);
+    for flow in world.dump() {
+        let other = Flow { id: flow.id.map(|id| id.wrapping_add(1)), ..flow };
+        let target = Target::of(&other).expect("a target");
+        assert_eq!(delete(world, &[target]), Outcome { gone: 1, ..Outcome::default() });
+    }
+    assert_same_entries(&world.dump(), &all);
+}
+
+fn a_one_direction_zone_is_kept_dumped_found_and_deleted(world: &World) {
+    let tuple = udp(1000, 53).orig;
+    let orig_side = entry(Tuple { zone: Some(4), ..tuple });
+    // Its reply tuple is in the default zone, and would meet a second one there.
+    let mut reply_side = udp(1001, 53);
+    reply_side.reply.zone = Some(6);
+    let all = [orig_side, reply_side, udp(1002, 53)];
+    world.create(&all);
+    assert_same_entries(&world.dump(), &all);
+    assert_eq!(world.dumped(&all[0].orig).unwrap().zone(), Zone::Orig(4));
+    assert_eq!(world.dumped(&all[1].orig).unwrap().zone(), Zone::Reply(6));
+    let connection = &mut world.connection();
+    assert!(table::get(connection, &all[0].orig, 0).unwrap().is_some());
+    assert!(table::get(connection, &tuple, 0).unwrap().is_none(), "it is in zone 4 in this direction");
+    assert_eq!(delete(world, &[world.target(&all[0])]), done(1));
+    assert_same_entries(&world.dump(), &all[1..]);
+    assert_eq!(delete(world, &[world.target(&all[1])]), done(1));
+    assert_same_entries(&world.dump(), &all[2..]);
+}
+
+fn lower_timeout_lowers_the_target_and_no_other(world: &World) {
+    let all = bystanders();
+    world.create(&all);
+    let mut outcome = Outcome::default();
+    for victim in [&all[0], &all[2], &all[4], &all[6]] {
+        let target = world.target(victim);
+        table::lower_timeout(&mut world.connection(), &[target], 100, &mut outcome).unwrap();
+    }
+    assert_eq!(outcome, done(4));
+    let dumped = world.dump();
+    assert_same_entries(&dumped, &all);
+    assert_eq!(dumped.iter().filter(|flow| flow.timeout <= Some(100)).count(), 4);
+    for victim in [&all[0], &all[2], &all[4], &all[6]] {
+        let lowered = dumped.iter().find(|flow| (flow.orig, flow.zone()) == (victim.orig, victim.zone()));
+        assert!(lowered.unwrap().timeout <= Some(100));
+    }
+}
+
+fn creating_an_entry_that_exists_fails_with_eexist_and_the_rest_goes_on(world: &World) {
+    world.create(&[udp(1, 53)]);
+    let mut outcome = Outcome::default();
+    table::create(&mut world.connection(), &[udp(1, 53), udp(2, 53), udp(1, 53)], &mut outcome).unwrap();
+    assert_eq!((outcome.done, outcome.failed), (1, [(17, 2)].into()));
+    assert_same_entries(&world.dump(), &[udp(1, 53), udp(2, 53)]);
+}
+
+fn an_abandoned_dump_does_not_disturb_the_next_request(world: &World) {
+    let flows = world.fill(6, 3_000);
+    let connection = &mut world.connection();
+    for _ in 0..3 {
+        let mut dump = Dump::start(connection, DumpRequest::default()).unwrap();
+        assert!(dump.next_chunk(|_| {}).unwrap(), "the table takes more than one datagram");
+        drop(dump);
+        let flow = flows.iter().find(|flow| flow.zone() == Zone::Default).unwrap();
+        assert!(table::get(connection, &flow.orig, 0).unwrap().is_some());
+        assert_eq!(table::count(connection).unwrap().entries, 3_000);
+        let totals = table::dump(connection, DumpRequest::default(), |_| std::ops::ControlFlow::Break(()));
+        assert!(totals.unwrap().entries < 3_000);
+        let mut outcome = Outcome::default();
+        let gone = world.target(flow);
+        table::lower_timeout(connection, &[gone], 900, &mut outcome).unwrap();
+        assert_eq!(outcome, done(1));
+    }
+}
+
+fn more_requests_than_one_datagram_holds_are_all_counted(world: &World) {
+    world.fill(7, 1_000);
+    let mut targets: Vec<Target> = world.dump().iter().map(|flow| Target::of(flow).unwrap()).collect();
+    targets.extend_from_within(..300);
+    assert_eq!(delete(world, &targets), Outcome { done: 1_000, gone: 300, ..Outcome::default() });
+    assert_eq!(world.dump(), []);
+}
+
+fn accounting_and_start_times_are_read_where_they_were_on_at_creation(world: &World) {
+    world.create(&[udp(1, 53)]);
+    world.set_sysctl("netfilter/nf_conntrack_acct", 1);
+    world.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
+    world.create(&[udp(2, 53)]);
+    let [before, after] = [1, 2].map(|port| world.dumped(&udp(port, 53).orig).unwrap());
+    assert_eq!((before.packets(), before.bytes(), before.start), (None, None, None));
+    assert_eq!((after.packets(), after.bytes()), (Some(0), Some(0)));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    let age = now - u128::from(after.start.expect("a start time"));
+    assert!(age < 60_000_000_000, "{age} ns old");
+}
