@@ -17,14 +17,12 @@ pub(super) const ROWS: &[Field] =
             }
         })
         .quantity(),
-        Field::new("idle", Kind::Duration, "time since the last accepted packet", "idle >= 12h", |s| {
-            match s.idle() {
-                Idle::Exact { at_least, at_most } => {
-                    Value::Span(Span { at_least, at_most: Some(at_most), why: Undecided::WithinOneSecond })
-                }
-                Idle::AtLeast(at_least, why) => Value::Span(Span { at_least, at_most: None, why }),
-                Idle::Unknown(why) => Value::Undecided(why),
+        Field::new("idle", Kind::Duration, "time since the last accepted packet", "idle >= 12h", |s| match s.idle() {
+            Idle::Exact { at_least, at_most } => {
+                Value::Span(Span { at_least, at_most: Some(at_most), why: Undecided::WithinOneSecond })
             }
+            Idle::AtLeast(at_least, why) => Value::Span(Span { at_least, at_most: None, why }),
+            Idle::Unknown(why) => Value::Undecided(why),
         })
         .quantity(),
         Field::new("age", Kind::Duration, "time since creation (needs nf_conntrack_timestamp=1)", "age >= 1d", |s| {
