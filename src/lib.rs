@@ -18,6 +18,7 @@
 pub mod age;
 pub mod field;
 pub mod filter;
+pub mod group;
 pub mod model;
 pub mod netlink;
 pub mod output;

@@ -2,16 +2,16 @@
 
 use super::kind::Kind;
 use super::row::Field;
-use super::value::{Named, Numbers, Value};
-use crate::model::{Protocol, Undecided, Zone, protocol_name};
+use super::value::{Numbers, Value};
+use crate::model::{Protocol, Undecided, protocol_name};
 use crate::wire::uapi::nfproto;
 
 pub(super) const ROWS: &[Field] = &[
     Field::new("family", Kind::Family, "address family", "family ipv6", |s| {
-        Value::Named(family_named(s.flow.family.into()))
+        Value::Named(Kind::Family.named(s.flow.family.into()))
     }),
     Field::new("proto", Kind::Protocol, "layer 4 protocol, by name or number", "proto tcp,udp,253", |s| {
-        Value::Named(protocol_named(u8::from(s.flow.orig.protocol).into()))
+        Value::Named(Kind::Protocol.named(u8::from(s.flow.orig.protocol).into()))
     })
     .aliases(&["protocol"]),
     Field::new(
@@ -19,12 +19,16 @@ pub(super) const ROWS: &[Field] = &[
         Kind::Number(65535),
         "zone of either direction; 0 is an entry without a zone in either",
         "zone 5",
-        |s| match s.flow.zone() {
-            Zone::Default => Value::Number(0),
-            Zone::Both(zone) | Zone::Orig(zone) | Zone::Reply(zone) => Value::Number(zone.into()),
-            Zone::Each(orig, reply) => Value::Numbers(Numbers::new([orig, reply])),
+        |s| {
+            let zone = s.flow.zone();
+            match (zone.orig(), zone.reply()) {
+                (orig, reply) if orig == reply || reply == 0 => Value::Number(orig.into()),
+                (0, reply) => Value::Number(reply.into()),
+                (orig, reply) => Value::Numbers(Numbers::new([orig, reply])),
+            }
         },
-    ),
+    )
+    .perhaps_two(),
     Field::new("orig-zone", Kind::Number(65535), "zone of the original direction", "orig-zone 5", |s| {
         Value::Number(s.flow.zone().orig().into())
     }),
@@ -71,16 +75,14 @@ pub(super) const ROWS: &[Field] = &[
 const U32_MAX: u64 = u32::MAX as u64;
 const NOT_SENT: Value<'static> = Value::Undecided(Undecided::NotSent);
 
-pub(super) fn family_named(code: u16) -> Named {
-    let name = match u8::try_from(code) {
+pub(super) fn family_name(code: u16) -> Option<&'static str> {
+    match u8::try_from(code) {
         Ok(nfproto::IPV4) => Some("ipv4"),
         Ok(nfproto::IPV6) => Some("ipv6"),
         _ => None,
-    };
-    Named { code, name }
+    }
 }
 
-pub(super) fn protocol_named(code: u16) -> Named {
-    let name = u8::try_from(code).ok().and_then(|number| protocol_name(Protocol::from(number)));
-    Named { code, name }
+pub(super) fn name_of_protocol(code: u16) -> Option<&'static str> {
+    u8::try_from(code).ok().and_then(|number| protocol_name(Protocol::from(number)))
 }

@@ -105,6 +105,11 @@ impl Field {
         Field { multi: true, groupable: false, sortable: false, ..self }
     }
 
+    /// One flow may have two, though no kernel makes such flows today.
+    pub(super) const fn perhaps_two(self) -> Self {
+        Field { multi: true, ..self }
+    }
+
     /// A quantity: nearly every flow would be a group of its own.
     pub(super) const fn quantity(self) -> Self {
         Field { groupable: false, ..self }

@@ -1,6 +1,6 @@
 //! Protocol state, status bits, NAT.
 
-use super::identity::{family_named, protocol_named};
+use super::identity::{family_name, name_of_protocol};
 use super::kind::Kind;
 use super::row::Field;
 use super::value::{Named, Value};
@@ -17,7 +17,7 @@ pub(super) const ROWS: &[Field] = &[
     }),
     Field::new("nat", Kind::Nat, "what NAT rewrites: source, destination, either, nothing", "nat any", |s| {
         let bit = |bit, value| if s.flow.status.contains(bit) { value } else { 0 };
-        Value::Named(nat_named(bit(Status::SrcNat, 1) | bit(Status::DstNat, 2)))
+        Value::Named(Kind::Nat.named(bit(Status::SrcNat, 1) | bit(Status::DstNat, 2)))
     }),
     Field::new(
         "orig-tcp-flags",
@@ -70,7 +70,7 @@ impl Tracker {
     }
 
     fn named(self, number: u8) -> Named {
-        Named { code: self.code(number), name: self.state_name(number) }
+        Kind::State.named(self.code(number))
     }
 }
 
@@ -84,7 +84,7 @@ pub fn state_codes(word: &str) -> Vec<u16> {
     }
     let name = word.to_ascii_uppercase().replace('-', "_");
     let all = Tracker::ALL.into_iter().flat_map(|tracker| (0..=u8::MAX).map(move |number| tracker.named(number)));
-    all.filter(|state| state.name == Some(&name)).map(|state| state.code).collect()
+    all.filter(|state| state.name() == Some(&name)).map(|state| state.code).collect()
 }
 
 /// The bit of a name of [`STATUS_BITS`] (case does not matter, `_` stands for
@@ -100,31 +100,39 @@ pub fn status_bit(word: &str) -> Option<Status> {
 }
 
 impl Kind {
-    /// What a code of this kind stands for (families, protocols, states, NAT).
+    /// The value of a code of this kind (families, protocols, states, NAT).
     #[must_use]
     pub fn named(self, code: u16) -> Named {
-        match self {
-            Kind::Family => family_named(code),
-            Kind::Protocol => protocol_named(code),
-            Kind::Nat => nat_named(code),
+        Named { code, kind: self }
+    }
+}
+
+impl Named {
+    /// Its name; `None` where it has none.
+    #[must_use]
+    pub fn name(self) -> Option<&'static str> {
+        match self.kind {
+            Kind::Family => family_name(self.code),
+            Kind::Protocol => name_of_protocol(self.code),
+            Kind::Nat => nat_name(self.code),
             Kind::State => {
-                let [tracker, number] = code.to_be_bytes();
+                let [tracker, number] = self.code.to_be_bytes();
                 let tracker = Tracker::ALL.into_iter().find(|known| *known as u8 == tracker);
-                tracker.map_or(Named { code, name: None }, |tracker| tracker.named(number))
+                tracker.and_then(|tracker| tracker.state_name(number))
             }
-            _ => Named { code, name: None },
+            _ => None,
         }
     }
 }
 
-fn nat_named(code: u16) -> Named {
-    let name = match code {
-        0 => "none",
-        1 => "src",
-        2 => "dst",
-        _ => "src+dst",
-    };
-    Named { code, name: Some(name) }
+fn nat_name(code: u16) -> Option<&'static str> {
+    match code {
+        0 => Some("none"),
+        1 => Some("src"),
+        2 => Some("dst"),
+        3 => Some("src+dst"),
+        _ => None,
+    }
 }
 
 /// In a flowtable the state stands still, whether the kernel sends it or not.

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::net::IpAddr;
 
+use super::kind::Kind;
 use crate::model::{Flow, Labels, STATUS_BITS, Status, Undecided};
 
 /// The value of one field of one flow.
@@ -59,13 +60,14 @@ impl Numbers {
     }
 }
 
-/// A number that may have a name: a protocol, a family, a state.
+/// A number that may have a name: a protocol, a family, a state. The name is
+/// looked up where it is shown, since filters and groups do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Named {
     /// What tells it from all others. For a state, [`super::Tracker`] and number.
     pub code: u16,
-    /// Its name.
-    pub name: Option<&'static str>,
+    /// What it is the code of.
+    pub kind: Kind,
 }
 
 /// Bounds of a number of seconds.
@@ -192,7 +194,7 @@ impl fmt::Display for Value<'_> {
 impl fmt::Display for Named {
     /// The name, or the number: of a state, that of its tracker.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name {
+        match self.name() {
             Some(name) => name.fmt(f),
             None => (self.code & 0xff).fmt(f),
         }

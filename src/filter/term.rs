@@ -142,3 +142,42 @@ fn number_verdict(ranges: &Ranges<u64>, value: Value<'_>) -> Verdict {
 fn span_verdict(ranges: &Ranges<u64>, span: Span) -> Verdict {
     ranges.covers(span.at_least.into(), span.upper()).map_or(Verdict::Undecided(span.why), Verdict::from)
 }
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    const WHY: Undecided = Undecided::AmbiguousTimeout;
+
+    fn idle(range: (u64, u64), at_least: u32, at_most: Option<u32>) -> Verdict {
+        span_verdict(&Ranges::new(vec![range]), Span { at_least, at_most, why: WHY })
+    }
+
+    #[test]
+    fn idle_for_at_least_a_time_is_decided_by_the_bound_that_is_certain() {
+        let over_12h = (43_200, u64::MAX);
+        assert_eq!(idle(over_12h, 43_200, Some(43_201)), Verdict::Match);
+        assert_eq!(idle(over_12h, 43_200, None), Verdict::Match);
+        assert_eq!(idle(over_12h, 43_199, Some(43_200)), Verdict::Undecided(WHY));
+        assert_eq!(idle(over_12h, 43_198, Some(43_199)), Verdict::NoMatch);
+        assert_eq!(idle(over_12h, 0, None), Verdict::Undecided(WHY));
+    }
+
+    #[test]
+    fn idle_for_less_than_a_time_is_never_certain_without_an_upper_bound() {
+        let below_10s = (0, 9);
+        assert_eq!(idle(below_10s, 0, None), Verdict::Undecided(WHY));
+        assert_eq!(idle(below_10s, 10, None), Verdict::NoMatch);
+        assert_eq!(idle(below_10s, 8, Some(9)), Verdict::Match);
+        assert_eq!(idle(below_10s, 9, Some(10)), Verdict::Undecided(WHY));
+    }
+
+    #[test]
+    fn a_value_that_a_test_cannot_take_matches_neither_way() {
+        let field = &crate::field::FIELDS[0];
+        let term = Term { field, test: Test::Labels(1), words: Vec::new(), index: 0 };
+        let verdict = term.verdict(Value::Number(1));
+        assert!(!verdict.is_match() && !verdict.negated().is_match());
+    }
+}

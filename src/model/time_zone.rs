@@ -196,7 +196,7 @@ fn clock(text: &str) -> Option<(i64, &str)> {
     let end = digits.find(|c: char| !c.is_ascii_digit() && c != ':').unwrap_or(digits.len());
     let (clock, rest) = digits.split_at_checked(end)?;
     let parts = clock.split(':').zip([3600, 60, 1]);
-    let seconds = parts.map(|(number, unit)| Some(number.parse::<i64>().ok()?.checked_mul(unit)?));
+    let seconds = parts.map(|(number, unit)| number.parse::<i64>().ok()?.checked_mul(unit));
     Some((sign * seconds.sum::<Option<i64>>()?, rest))
 }
 

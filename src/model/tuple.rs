@@ -180,7 +180,7 @@ impl Tuple {
     #[must_use]
     pub fn ports(&self) -> Option<(u16, u16)> {
         match self.l4 {
-            L4::Ports { src, dst } if self.protocol != Protocol::Gre => Some((src, dst)),
+            L4::Ports { src, dst } if self.by_number() != Protocol::Gre => Some((src, dst)),
             _ => None,
         }
     }
@@ -190,7 +190,7 @@ impl Tuple {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         let same_family = self.src.is_ipv4() == self.dst.is_ipv4();
-        let l4 = match self.protocol {
+        let l4 = match self.by_number() {
             Protocol::Tcp | Protocol::Udp | Protocol::UdpLite | Protocol::Sctp | Protocol::Gre => {
                 matches!(self.l4, L4::Ports { .. })
             }
@@ -200,6 +200,12 @@ impl Tuple {
             _ => true,
         };
         same_family && l4 && !self.has_unknown_part
+    }
+
+    /// The protocol under its own name, also where it was written as
+    /// `Protocol::Other(6)`.
+    fn by_number(&self) -> Protocol {
+        Protocol::from(u8::from(self.protocol))
     }
 
     fn emit_addresses(&self, ip: &mut AttributeWriter<'_>) {
@@ -222,7 +228,7 @@ impl Tuple {
                 proto.put(cta_proto::DST_PORT, &dst.to_be_bytes());
             }
             L4::Icmp { kind, code, id } => {
-                let [a_id, a_kind, a_code] = if self.protocol == Protocol::Ipv6Icmp {
+                let [a_id, a_kind, a_code] = if self.by_number() == Protocol::Ipv6Icmp {
                     [cta_proto::ICMPV6_ID, cta_proto::ICMPV6_TYPE, cta_proto::ICMPV6_CODE]
                 } else {
                     [cta_proto::ICMP_ID, cta_proto::ICMP_TYPE, cta_proto::ICMP_CODE]

@@ -93,7 +93,7 @@ impl Undecided {
             Undecided::FixedTimeout => "the timeout is fixed and says nothing about traffic; use 'age' or 'timeout'",
             Undecided::NatClash => "entries of a NAT race, gone within a second",
             Undecided::LongerThanSysctl => {
-                "more time left than today's sysctl gives: say which was in force before, with --base-timeout"
+                "more time left than today's sysctl gives: say which was in force before, with --base-timeout, or use --confirm-idle"
             }
             Undecided::AmbiguousTimeout => {
                 "unacknowledged data, a closed window or a lost RST may have shortened the timeout: use --confirm-idle"
@@ -119,5 +119,18 @@ impl Undecided {
 impl fmt::Display for Undecided {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_word_of_its_own_and_an_advice() {
+        for (place, reason) in Undecided::ALL.iter().enumerate() {
+            assert!(Undecided::ALL.iter().skip(place + 1).all(|other| other.name() != reason.name()), "{reason}");
+            assert!(!reason.advice().is_empty());
+        }
     }
 }

@@ -27,6 +27,7 @@ pub fn append_address(out: &mut Vec<u8>, address: IpAddr) {
 /// Each octet in decimal with a dot behind it, and the number of its digits.
 static OCTETS: [([u8; 4], u8); 256] = octets();
 
+#[allow(clippy::indexing_slicing)] // At compile time.
 const fn octets() -> [([u8; 4], u8); 256] {
     let mut table = [([b'.'; 4], 0); 256];
     let mut octet = 0;
@@ -44,7 +45,7 @@ const fn octets() -> [([u8; 4], u8); 256] {
 }
 
 #[inline(always)]
-pub(super) fn put_v4(cursor: &mut Cursor<'_>, address: Ipv4Addr) {
+pub(super) fn put_v4<const SIZE: usize>(cursor: &mut Cursor<'_, SIZE>, address: Ipv4Addr) {
     for octet in address.octets() {
         // The index is a byte and the table has 256 rows.
         if let Some((text, digits)) = OCTETS.get(usize::from(octet)) {
@@ -58,6 +59,7 @@ pub(super) fn put_v4(cursor: &mut Cursor<'_>, address: Ipv4Addr) {
 /// longest run of two or more, as its start and its length.
 static RUNS: [(u8, u8); 256] = runs();
 
+#[allow(clippy::indexing_slicing)] // At compile time.
 const fn runs() -> [(u8, u8); 256] {
     let mut table = [(8, 0); 256];
     let mut set = 0;
@@ -79,36 +81,38 @@ const fn runs() -> [(u8, u8); 256] {
 }
 
 #[inline(never)]
-pub(super) fn put_v6(cursor: &mut Cursor<'_>, address: Ipv6Addr) {
+pub(super) fn put_v6<const SIZE: usize>(cursor: &mut Cursor<'_, SIZE>, address: Ipv6Addr) {
     let words = address.segments();
     let zeroes = (0u8..).zip(words).fold(0, |set, (i, word)| set | usize::from(word == 0) << i);
     let (start, length) = RUNS.get(zeroes).copied().unwrap_or((8, 0));
     if start == 0 && (length == 6 || length == 5 && words[5] == 0xffff) {
         return put_embedded_v4(cursor, address, length);
     }
-    for (i, word) in (0u8..).zip(words) {
-        if i == start {
-            // The separator before the run is there, unless the run comes first.
-            cursor.put_part(b"::", if start == 0 { 2 } else { 1 });
+    cursor.apart(|line| {
+        for (i, word) in (0u8..).zip(words) {
+            if i == start {
+                // The separator before the run is there, unless the run comes first.
+                line.put_part(b"::", if start == 0 { 2 } else { 1 });
+            }
+            if i < start || i >= start + length {
+                line.hex_and_colon(word);
+            }
         }
-        if i < start || i >= start + length {
-            cursor.hex(word);
-            cursor.put(b":");
+        if start + length != 8 || length == 0 {
+            line.back();
         }
-    }
-    if start + length != 8 || length == 0 {
-        cursor.back();
-    }
+    });
 }
 
 /// `::ffff:1.2.3.4` and `::1.2.3.4`.
-fn put_embedded_v4(cursor: &mut Cursor<'_>, address: Ipv6Addr, zeroes: u8) {
+fn put_embedded_v4<const SIZE: usize>(cursor: &mut Cursor<'_, SIZE>, address: Ipv6Addr, zeroes: u8) {
     cursor.put_part(b"::ffff:", if zeroes == 5 { 7 } else { 2 });
     let [.., a, b, c, d] = address.octets();
     put_v4(cursor, Ipv4Addr::new(a, b, c, d));
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use thiserror::Error;
 
 use super::address;
-use super::cursor::Scratch;
+use super::cursor::{Line, Scratch};
 use super::escape;
 use crate::field::{Field, Subject, Value, field};
 
@@ -112,7 +112,7 @@ fn append_json(out: &mut Vec<u8>, value: &Value<'_>, scratch: &mut Scratch, cell
     line.flush(out);
 }
 
-fn put_quoted(line: &mut super::cursor::Cursor<'_>, address: &IpAddr) {
+fn put_quoted(line: &mut Line<'_>, address: &IpAddr) {
     line.put(b"\"");
     line.address(address);
     line.put(b"\"");

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::cursor::{Cursor, Scratch};
+use super::cursor::{Line, Scratch};
 use super::escape;
 use crate::age::{Age, Idle};
 use crate::field::Subject;
@@ -52,7 +52,9 @@ impl JsonWriter {
         line.put(b",\"reply\":");
         put_direction(&mut line, &flow.reply, flow.counters_reply);
         put_status(&mut line, flow.status);
-        put_nat(&mut line, flow);
+        if flow.status.intersects(Status::SrcNat | Status::DstNat) {
+            line.apart(|line| put_nat(line, flow));
+        }
         put_numbers(&mut line, flow);
         put_rare(&mut line, out, flow, self.labels.as_deref());
         put_idle(&mut line, subject);
@@ -61,8 +63,8 @@ impl JsonWriter {
     }
 }
 
-#[inline]
-fn put_protocols(line: &mut Cursor<'_>, flow: &Flow) {
+#[inline(always)]
+fn put_protocols(line: &mut Line<'_>, flow: &Flow) {
     match flow.family {
         nfproto::IPV4 => line.put(b"{\"v\":1,\"family\":\"ipv4\",\"proto\":"),
         nfproto::IPV6 => line.put(b"{\"v\":1,\"family\":\"ipv6\",\"proto\":"),
@@ -81,8 +83,8 @@ fn put_protocols(line: &mut Cursor<'_>, flow: &Flow) {
     }
 }
 
-#[inline]
-fn put_state(line: &mut Cursor<'_>, info: &ProtoInfo) {
+#[inline(always)]
+fn put_state(line: &mut Line<'_>, info: &ProtoInfo) {
     let (name, value) = match info {
         ProtoInfo::None => return,
         ProtoInfo::Tcp(tcp) => (tcp.state.name(), tcp.state.number()),
@@ -96,8 +98,8 @@ fn put_state(line: &mut Cursor<'_>, info: &ProtoInfo) {
     }
 }
 
-#[inline]
-fn put_direction(line: &mut Cursor<'_>, tuple: &Tuple, counters: Option<Counters>) {
+#[inline(always)]
+fn put_direction(line: &mut Line<'_>, tuple: &Tuple, counters: Option<Counters>) {
     put_tuple(line, tuple);
     if let Some(counters) = counters {
         line.put(b",\"packets\":");
@@ -109,8 +111,8 @@ fn put_direction(line: &mut Cursor<'_>, tuple: &Tuple, counters: Option<Counters
 }
 
 /// The object of a tuple, without its closing bracket.
-#[inline]
-fn put_tuple(line: &mut Cursor<'_>, tuple: &Tuple) {
+#[inline(always)]
+fn put_tuple(line: &mut Line<'_>, tuple: &Tuple) {
     line.put(b"{\"src\":\"");
     line.address(&tuple.src);
     line.put(b"\",\"dst\":\"");
@@ -123,8 +125,10 @@ fn put_tuple(line: &mut Cursor<'_>, tuple: &Tuple) {
             number(line, b",\"dstkey\":", Some(dst.into()));
         }
         L4::Ports { src, dst } => {
-            number(line, b",\"sport\":", Some(src.into()));
-            number(line, b",\"dport\":", Some(dst.into()));
+            line.put(b",\"sport\":");
+            line.port(src);
+            line.put(b",\"dport\":");
+            line.port(dst);
         }
         L4::Icmp { kind, code, id } => {
             number(line, b",\"type\":", Some(kind.into()));
@@ -159,8 +163,8 @@ const fn status_words() -> [([u8; 17], u8); STATUS_BITS.len()] {
     table
 }
 
-#[inline]
-fn put_status(line: &mut Cursor<'_>, status: Status) {
+#[inline(always)]
+fn put_status(line: &mut Line<'_>, status: Status) {
     line.put(b",\"status\":[");
     let mut rest = status.bits();
     let mut named = false;
@@ -176,28 +180,26 @@ fn put_status(line: &mut Cursor<'_>, status: Status) {
     line.put(b"]");
     if rest != 0 {
         line.put(b",\"unknown_status\":");
-        numbers(line, (0u8..32).filter(|bit| rest >> bit & 1 == 1).map(u16::from));
+        line.apart(|line| numbers(line, (0u8..32).filter(|bit| rest >> bit & 1 == 1).map(u16::from)));
     }
 }
 
-#[inline]
-fn put_nat(line: &mut Cursor<'_>, flow: &Flow) {
-    if flow.status.intersects(Status::SrcNat | Status::DstNat) {
-        let nat = Nat::of(flow);
-        line.put(b",\"nat\":{\"src\":");
-        boolean(line, nat.src);
-        line.put(b",\"sport\":");
-        boolean(line, nat.sport);
-        line.put(b",\"dst\":");
-        boolean(line, nat.dst);
-        line.put(b",\"dport\":");
-        boolean(line, nat.dport);
-        line.put(b"}");
-    }
+#[inline(never)]
+fn put_nat(line: &mut Line<'_>, flow: &Flow) {
+    let nat = Nat::of(flow);
+    line.put(b",\"nat\":{\"src\":");
+    boolean(line, nat.src);
+    line.put(b",\"sport\":");
+    boolean(line, nat.sport);
+    line.put(b",\"dst\":");
+    boolean(line, nat.dst);
+    line.put(b",\"dport\":");
+    boolean(line, nat.dport);
+    line.put(b"}");
 }
 
-#[inline]
-fn put_numbers(line: &mut Cursor<'_>, flow: &Flow) {
+#[inline(always)]
+fn put_numbers(line: &mut Line<'_>, flow: &Flow) {
     number(line, b",\"mark\":", flow.mark);
     number(line, b",\"zone\":", flow.zone_both.map(u32::from));
     number(line, b",\"id\":", flow.id);
@@ -207,22 +209,45 @@ fn put_numbers(line: &mut Cursor<'_>, flow: &Flow) {
     number64(line, b",\"event_ns\":", flow.event_time);
 }
 
-#[inline]
-fn put_rare(line: &mut Cursor<'_>, out: &mut Vec<u8>, flow: &Flow, names: Option<&LabelNames>) {
+/// What few flows have.
+#[inline(always)]
+fn put_rare(line: &mut Line<'_>, out: &mut Vec<u8>, flow: &Flow, names: Option<&LabelNames>) {
     if let Some(helper) = &flow.helper {
-        put_text(line, out, b",\"helper\":", &String::from_utf8_lossy(helper.as_bytes()));
+        line.apart(|line| put_text(line, out, b",\"helper\":", &String::from_utf8_lossy(helper.as_bytes())));
     }
     if let Some(labels) = flow.labels {
-        put_labels(line, out, labels, names);
+        line.apart(|line| put_labels(line, out, labels, names));
     }
     if let Some(master) = &flow.master {
-        line.put(b",\"master\":");
-        put_tuple(line, master);
-        line.put(b"}");
+        line.apart(|line| put_master(line, master));
     }
     if let Some(context) = &flow.secctx {
-        put_text(line, out, b",\"secctx\":", context);
+        line.apart(|line| put_text(line, out, b",\"secctx\":", context));
     }
+    if flow.seq_adj_orig.is_some() || flow.seq_adj_reply.is_some() {
+        line.apart(|line| put_adjustments(line, flow));
+    }
+    // Entries that were made over netlink have one, with nothing in it.
+    if let Some(synproxy) = flow.synproxy.filter(|synproxy| *synproxy != Synproxy::default()) {
+        line.apart(|line| put_synproxy(line, synproxy));
+    }
+    if flow.unknown.count() > 0 {
+        line.put(b",\"unknown_attributes\":");
+        line.apart(|line| numbers(line, flow.unknown.numbers().iter().copied()));
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn put_master(line: &mut Line<'_>, master: &Tuple) {
+    line.put(b",\"master\":");
+    put_tuple(line, master);
+    line.put(b"}");
+}
+
+#[cold]
+#[inline(never)]
+fn put_adjustments(line: &mut Line<'_>, flow: &Flow) {
     if let Some(adjustment) = flow.seq_adj_orig {
         line.put(b",\"seq_adj_orig\":");
         put_adjustment(line, adjustment);
@@ -231,18 +256,11 @@ fn put_rare(line: &mut Cursor<'_>, out: &mut Vec<u8>, flow: &Flow, names: Option
         line.put(b",\"seq_adj_reply\":");
         put_adjustment(line, adjustment);
     }
-    // Entries that were made over netlink have one, with nothing in it.
-    if let Some(synproxy) = flow.synproxy.filter(|synproxy| *synproxy != Synproxy::default()) {
-        put_synproxy(line, synproxy);
-    }
-    if flow.unknown.count() > 0 {
-        line.put(b",\"unknown_attributes\":");
-        numbers(line, flow.unknown.numbers().iter().copied());
-    }
 }
 
 #[cold]
-fn put_labels(line: &mut Cursor<'_>, out: &mut Vec<u8>, labels: Labels, names: Option<&LabelNames>) {
+#[inline(never)]
+fn put_labels(line: &mut Line<'_>, out: &mut Vec<u8>, labels: Labels, names: Option<&LabelNames>) {
     line.put(b",\"labels\":");
     numbers(line, labels.numbers().map(u16::from));
     let Some(names) = names else { return };
@@ -257,7 +275,7 @@ fn put_labels(line: &mut Cursor<'_>, out: &mut Vec<u8>, labels: Labels, names: O
 }
 
 #[cold]
-fn put_adjustment(line: &mut Cursor<'_>, adjustment: SequenceAdjustment) {
+fn put_adjustment(line: &mut Line<'_>, adjustment: SequenceAdjustment) {
     number(line, b"{\"position\":", Some(adjustment.position));
     number(line, b",\"before\":", Some(adjustment.before));
     number(line, b",\"after\":", Some(adjustment.after));
@@ -265,15 +283,16 @@ fn put_adjustment(line: &mut Cursor<'_>, adjustment: SequenceAdjustment) {
 }
 
 #[cold]
-fn put_synproxy(line: &mut Cursor<'_>, synproxy: Synproxy) {
+#[inline(never)]
+fn put_synproxy(line: &mut Line<'_>, synproxy: Synproxy) {
     number(line, b",\"synproxy\":{\"isn\":", Some(synproxy.isn));
     number(line, b",\"its\":", Some(synproxy.its));
     number(line, b",\"tsoff\":", Some(synproxy.tsoff));
     line.put(b"}");
 }
 
-#[inline]
-fn put_idle(line: &mut Cursor<'_>, subject: &Subject<'_>) {
+#[inline(always)]
+fn put_idle(line: &mut Line<'_>, subject: &Subject<'_>) {
     match subject.idle() {
         Idle::Exact { at_least, at_most } => {
             number(line, b",\"idle\":{\"at_least\":", Some(at_least));
@@ -292,7 +311,7 @@ fn put_idle(line: &mut Cursor<'_>, subject: &Subject<'_>) {
 }
 
 #[inline(always)]
-fn number<const N: usize>(line: &mut Cursor<'_>, key: &[u8; N], value: Option<u32>) {
+fn number<const N: usize>(line: &mut Line<'_>, key: &[u8; N], value: Option<u32>) {
     if let Some(value) = value {
         line.put(key);
         line.decimal(value);
@@ -300,14 +319,15 @@ fn number<const N: usize>(line: &mut Cursor<'_>, key: &[u8; N], value: Option<u3
 }
 
 #[inline(always)]
-fn number64<const N: usize>(line: &mut Cursor<'_>, key: &[u8; N], value: Option<u64>) {
+fn number64<const N: usize>(line: &mut Line<'_>, key: &[u8; N], value: Option<u64>) {
     if let Some(value) = value {
         line.put(key);
         line.decimal64(value);
     }
 }
 
-fn numbers(line: &mut Cursor<'_>, values: impl Iterator<Item = u16>) {
+#[inline(never)]
+fn numbers(line: &mut Line<'_>, values: impl Iterator<Item = u16>) {
     line.put(b"[");
     let mut any = false;
     for value in values {
@@ -322,13 +342,13 @@ fn numbers(line: &mut Cursor<'_>, values: impl Iterator<Item = u16>) {
 }
 
 #[inline(always)]
-fn boolean(line: &mut Cursor<'_>, value: bool) {
+fn boolean(line: &mut Line<'_>, value: bool) {
     if value { line.put(b"true") } else { line.put(b"false") }
 }
 
 /// A word of ours; `key` ends with the opening quote.
 #[inline(always)]
-fn word<const N: usize>(line: &mut Cursor<'_>, key: &[u8; N], value: Option<&str>) {
+fn word<const N: usize>(line: &mut Line<'_>, key: &[u8; N], value: Option<&str>) {
     if let Some(value) = value {
         line.put(key);
         line.text(value.as_bytes());
@@ -338,7 +358,8 @@ fn word<const N: usize>(line: &mut Cursor<'_>, key: &[u8; N], value: Option<&str
 
 /// A word from outside.
 #[cold]
-fn put_text(line: &mut Cursor<'_>, out: &mut Vec<u8>, key: &[u8], value: &str) {
+#[inline(never)]
+fn put_text(line: &mut Line<'_>, out: &mut Vec<u8>, key: &[u8], value: &str) {
     line.text(key);
     line.flush(out);
     escape::json_string(out, value);

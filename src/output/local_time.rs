@@ -1,6 +1,6 @@
 //! Time as C's `ctime` writes it: `Tue Nov 14 22:13:20 2023`, local.
 
-use super::cursor::Cursor;
+use super::cursor::Line;
 use crate::model::{TimeZone, civil_date};
 
 /// Nanoseconds in a second.
@@ -11,7 +11,7 @@ const MONTHS: [&[u8; 3]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
 /// Appends the local time at `nanoseconds` since 1970.
-pub(super) fn put(line: &mut Cursor<'_>, nanoseconds: u64, zone: &TimeZone) {
+pub(super) fn put(line: &mut Line<'_>, nanoseconds: u64, zone: &TimeZone) {
     let utc = i64::try_from(nanoseconds / SECOND).unwrap_or(0);
     let local = utc + i64::from(zone.offset_at(utc));
     let (days, second) = (local.div_euclid(86_400), local.rem_euclid(86_400));

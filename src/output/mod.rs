@@ -12,7 +12,13 @@ mod cursor;
 mod escape;
 mod format;
 mod json;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+mod json_schema;
 mod local_time;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod recorded;
 #[cfg(test)]
 mod sample;
 mod table;

@@ -10,13 +10,13 @@
 
 use std::sync::Arc;
 
-use super::cursor::{Cursor, Scratch};
+use super::cursor::{Line, Scratch};
 use super::escape;
 use super::local_time::{self, SECOND};
 use crate::field::Subject;
 use crate::model::{
-    Counters, DccpInfo, Flow, HelperName, L4, LabelNames, Labels, ProtoInfo, Protocol, Status, TimeZone, Tuple,
-    protocol_name,
+    Counters, DccpInfo, Flow, HelperName, L4, LabelNames, Labels, ProtoInfo, Protocol, Status, TcpInfo, TcpState,
+    TimeZone, Tuple, protocol_name,
 };
 use crate::wire::uapi::{ips, nfproto};
 
@@ -58,7 +58,7 @@ impl TextWriter {
         let flow = subject.flow;
         let mut line = self.scratch.cursor();
         if self.options.extended {
-            put_family(&mut line, flow.family);
+            line.apart(|line| put_family(line, flow.family));
         }
         put_flow(&mut line, flow);
         put_rest(&mut line, out, subject, &self.options);
@@ -68,7 +68,8 @@ impl TextWriter {
     }
 }
 
-fn put_family(line: &mut Cursor<'_>, family: u8) {
+#[inline(never)]
+fn put_family(line: &mut Line<'_>, family: u8) {
     match family {
         nfproto::IPV4 => return line.put(b"ipv4     2 "),
         nfproto::IPV6 => return line.put(b"ipv6     10 "),
@@ -79,17 +80,14 @@ fn put_family(line: &mut Cursor<'_>, family: u8) {
 }
 
 /// Everything up to the mark: what nearly every line has.
-#[inline]
-fn put_flow(line: &mut Cursor<'_>, flow: &Flow) {
+#[inline(always)]
+fn put_flow(line: &mut Line<'_>, flow: &Flow) {
     put_protocol(line, flow.orig.protocol);
     if let Some(timeout) = flow.timeout {
         line.decimal(timeout);
         line.put(b" ");
     }
-    if let Some(state) = state_name(&flow.protoinfo) {
-        line.text(state.as_bytes());
-        line.put(b" ");
-    }
+    put_state(line, &flow.protoinfo);
     put_tuple(line, &flow.orig, b"zone-orig=");
     put_counters(line, flow.counters_orig);
     // The kernel always sends a status, and CONFIRMED is always in it.
@@ -113,12 +111,12 @@ fn put_flow(line: &mut Cursor<'_>, flow: &Flow) {
 }
 
 /// From the mark on.
-#[inline]
-fn put_rest(line: &mut Cursor<'_>, out: &mut Vec<u8>, subject: &Subject<'_>, options: &TextOptions) {
+#[inline(always)]
+fn put_rest(line: &mut Line<'_>, out: &mut Vec<u8>, subject: &Subject<'_>, options: &TextOptions) {
     let flow = subject.flow;
     if let Some(context) = &flow.secctx {
         line.put(b"secctx=");
-        put_text(line, out, context);
+        line.apart(|line| put_text(line, out, context));
     }
     if let Some(zone) = flow.zone_both {
         line.put(b"zone=");
@@ -126,10 +124,10 @@ fn put_rest(line: &mut Cursor<'_>, out: &mut Vec<u8>, subject: &Subject<'_>, opt
         line.put(b" ");
     }
     if flow.start.is_some() || flow.stop.is_some() {
-        put_times(line, subject, options);
+        line.apart(|line| put_times(line, subject, options));
     }
     if let Some(helper) = &flow.helper {
-        put_helper(line, out, helper);
+        line.apart(|line| put_helper(line, out, helper));
     }
     if let Some(count) = flow.use_count {
         line.put(b"use=");
@@ -142,17 +140,21 @@ fn put_rest(line: &mut Cursor<'_>, out: &mut Vec<u8>, subject: &Subject<'_>, opt
         line.put(b" ");
     }
     if let (Some(names), Some(labels)) = (&options.labels, flow.labels) {
-        put_labels(line, out, names, labels);
+        line.apart(|line| put_labels(line, out, names, labels));
     }
 }
 
-#[inline]
-fn put_protocol(line: &mut Cursor<'_>, protocol: Protocol) {
+#[inline(always)]
+fn put_protocol(line: &mut Line<'_>, protocol: Protocol) {
     match protocol {
-        Protocol::Tcp => return line.put(b"tcp      6 "),
-        Protocol::Udp => return line.put(b"udp      17 "),
-        _ => {}
+        Protocol::Tcp => line.put(b"tcp      6 "),
+        Protocol::Udp => line.put(b"udp      17 "),
+        _ => line.apart(|line| put_other_protocol(line, protocol)),
     }
+}
+
+#[inline(never)]
+fn put_other_protocol(line: &mut Line<'_>, protocol: Protocol) {
     let name = protocol_name(protocol).unwrap_or("unknown");
     line.text(name.as_bytes());
     (name.len()..9).for_each(|_| line.put(b" "));
@@ -160,19 +162,21 @@ fn put_protocol(line: &mut Cursor<'_>, protocol: Protocol) {
     line.put(b" ");
 }
 
-#[inline]
-fn state_name(info: &ProtoInfo) -> Option<&'static str> {
+#[inline(always)]
+fn put_state(line: &mut Line<'_>, info: &ProtoInfo) {
     let name = match info {
+        ProtoInfo::None | ProtoInfo::Unknown(_) => return,
+        ProtoInfo::Tcp(TcpInfo { state: TcpState::Established, .. }) => return line.put(b"ESTABLISHED "),
         ProtoInfo::Tcp(tcp) => tcp.state.name(),
         ProtoInfo::Sctp(sctp) => sctp.state.name(),
         ProtoInfo::Dccp(dccp) => DccpInfo::state_name(dccp.state),
-        _ => return None,
     };
-    Some(name.unwrap_or("NONE"))
+    line.text(name.unwrap_or("NONE").as_bytes());
+    line.put(b" ");
 }
 
-#[inline]
-fn put_tuple<const N: usize>(line: &mut Cursor<'_>, tuple: &Tuple, zone_key: &[u8; N]) {
+#[inline(always)]
+fn put_tuple<const N: usize>(line: &mut Line<'_>, tuple: &Tuple, zone_key: &[u8; N]) {
     line.put(b"src=");
     line.address(&tuple.src);
     line.put(b" dst=");
@@ -187,15 +191,15 @@ fn put_tuple<const N: usize>(line: &mut Cursor<'_>, tuple: &Tuple, zone_key: &[u
 }
 
 /// The protocol decides what is shown, whatever the kernel sent.
-#[inline]
-fn put_l4(line: &mut Cursor<'_>, tuple: &Tuple) {
+#[inline(always)]
+fn put_l4(line: &mut Line<'_>, tuple: &Tuple) {
     let (src, dst) = if let L4::Ports { src, dst } = tuple.l4 { (src, dst) } else { (0, 0) };
     match tuple.protocol {
         Protocol::Tcp | Protocol::Udp | Protocol::UdpLite | Protocol::Sctp | Protocol::Dccp => {
             line.put(b"sport=");
-            line.decimal(src.into());
+            line.port(src);
             line.put(b" dport=");
-            line.decimal(dst.into());
+            line.port(dst);
             line.put(b" ");
         }
         Protocol::Gre => {
@@ -205,12 +209,13 @@ fn put_l4(line: &mut Cursor<'_>, tuple: &Tuple) {
             line.hex(dst);
             line.put(b" ");
         }
-        Protocol::Icmp | Protocol::Ipv6Icmp => put_icmp(line, tuple.l4),
+        Protocol::Icmp | Protocol::Ipv6Icmp => line.apart(|line| put_icmp(line, tuple.l4)),
         _ => {}
     }
 }
 
-fn put_icmp(line: &mut Cursor<'_>, l4: L4) {
+#[inline(never)]
+fn put_icmp(line: &mut Line<'_>, l4: L4) {
     let (kind, code, id) = if let L4::Icmp { kind, code, id } = l4 { (kind, code, id) } else { (0, 0, 0) };
     line.put(b"type=");
     line.decimal(kind.into());
@@ -221,8 +226,8 @@ fn put_icmp(line: &mut Cursor<'_>, l4: L4) {
     line.put(b" ");
 }
 
-#[inline]
-fn put_counters(line: &mut Cursor<'_>, counters: Option<Counters>) {
+#[inline(always)]
+fn put_counters(line: &mut Line<'_>, counters: Option<Counters>) {
     if let Some(counters) = counters {
         line.put(b"packets=");
         line.decimal64(counters.packets);
@@ -232,7 +237,8 @@ fn put_counters(line: &mut Cursor<'_>, counters: Option<Counters>) {
     }
 }
 
-fn put_times(line: &mut Cursor<'_>, subject: &Subject<'_>, options: &TextOptions) {
+#[inline(never)]
+fn put_times(line: &mut Line<'_>, subject: &Subject<'_>, options: &TextOptions) {
     let (start, stop) = (subject.flow.start, subject.flow.stop);
     if let Some(start) = start {
         line.put(b"delta-time=");
@@ -252,13 +258,13 @@ fn put_times(line: &mut Cursor<'_>, subject: &Subject<'_>, options: &TextOptions
 }
 
 #[cold]
-fn put_helper(line: &mut Cursor<'_>, out: &mut Vec<u8>, helper: &HelperName) {
+fn put_helper(line: &mut Line<'_>, out: &mut Vec<u8>, helper: &HelperName) {
     line.put(b"helper=");
     put_text(line, out, helper.as_str());
 }
 
 #[cold]
-fn put_text(line: &mut Cursor<'_>, out: &mut Vec<u8>, text: &str) {
+fn put_text(line: &mut Line<'_>, out: &mut Vec<u8>, text: &str) {
     line.flush(out);
     escape::for_terminal(out, text);
     line.put(b" ");
@@ -266,7 +272,7 @@ fn put_text(line: &mut Cursor<'_>, out: &mut Vec<u8>, text: &str) {
 
 /// With no name at all, conntrack(8) takes back the `=` in place of the last comma.
 #[cold]
-fn put_labels(line: &mut Cursor<'_>, out: &mut Vec<u8>, names: &LabelNames, labels: Labels) {
+fn put_labels(line: &mut Line<'_>, out: &mut Vec<u8>, names: &LabelNames, labels: Labels) {
     line.put(b"labels=");
     line.flush(out);
     for name in labels.numbers().filter_map(|number| names.name(number)) {

@@ -4,7 +4,7 @@
 //! names (conntrack(8) prints TCP's name of the same number), text is escaped,
 //! and an empty table is an empty document (conntrack(8) prints nothing).
 
-use super::cursor::{Cursor, Scratch};
+use super::cursor::{Line, Scratch};
 use super::escape;
 use super::local_time::SECOND;
 use super::text::TextOptions;
@@ -59,7 +59,7 @@ impl XmlWriter {
     }
 }
 
-fn put_direction(line: &mut Cursor<'_>, family: u8, tuple: &Tuple, counters: Option<Counters>) {
+fn put_direction(line: &mut Line<'_>, family: u8, tuple: &Tuple, counters: Option<Counters>) {
     let family_name: &[u8] = match family {
         nfproto::IPV4 => b"ipv4",
         nfproto::IPV6 => b"ipv6",
@@ -85,7 +85,7 @@ fn put_direction(line: &mut Cursor<'_>, family: u8, tuple: &Tuple, counters: Opt
     line.put(b"</meta>");
 }
 
-fn put_protocol(line: &mut Cursor<'_>, open: &[u8; 18], number: u8, name: &[u8]) {
+fn put_protocol(line: &mut Line<'_>, open: &[u8; 18], number: u8, name: &[u8]) {
     line.put(open);
     line.decimal(number.into());
     line.put(b"\" protoname=\"");
@@ -94,7 +94,7 @@ fn put_protocol(line: &mut Cursor<'_>, open: &[u8; 18], number: u8, name: &[u8])
 }
 
 /// ICMP has no elements here.
-fn put_l4(line: &mut Cursor<'_>, tuple: &Tuple) {
+fn put_l4(line: &mut Line<'_>, tuple: &Tuple) {
     let (src, dst) = if let L4::Ports { src, dst } = tuple.l4 { (src, dst) } else { (0, 0) };
     match tuple.protocol {
         Protocol::Tcp | Protocol::Udp | Protocol::UdpLite | Protocol::Sctp | Protocol::Dccp => {
@@ -112,7 +112,7 @@ fn put_l4(line: &mut Cursor<'_>, tuple: &Tuple) {
     }
 }
 
-fn put_common(line: &mut Cursor<'_>, out: &mut Vec<u8>, flow: &Flow, names: Option<&LabelNames>) {
+fn put_common(line: &mut Line<'_>, out: &mut Vec<u8>, flow: &Flow, names: Option<&LabelNames>) {
     put_state(line, &flow.protoinfo);
     number(line, b"<timeout>", flow.timeout, b"</timeout>");
     number(line, b"<mark>", flow.mark, b"</mark>");
@@ -133,7 +133,7 @@ fn put_common(line: &mut Cursor<'_>, out: &mut Vec<u8>, flow: &Flow, names: Opti
     }
 }
 
-fn put_state(line: &mut Cursor<'_>, info: &ProtoInfo) {
+fn put_state(line: &mut Line<'_>, info: &ProtoInfo) {
     let name = match info {
         ProtoInfo::Tcp(tcp) => tcp.state.name(),
         ProtoInfo::Sctp(sctp) => sctp.state.name(),
@@ -145,7 +145,7 @@ fn put_state(line: &mut Cursor<'_>, info: &ProtoInfo) {
     line.put(b"</state>");
 }
 
-fn put_times(line: &mut Cursor<'_>, subject: &Subject<'_>, shown: bool) {
+fn put_times(line: &mut Line<'_>, subject: &Subject<'_>, shown: bool) {
     let (start, stop) = (subject.flow.start, subject.flow.stop);
     if shown && (start.is_some() || stop.is_some()) {
         line.put(b"<timestamp>");
@@ -163,7 +163,7 @@ fn put_times(line: &mut Cursor<'_>, subject: &Subject<'_>, shown: bool) {
     }
 }
 
-fn put_labels(line: &mut Cursor<'_>, out: &mut Vec<u8>, names: &LabelNames, labels: Labels) {
+fn put_labels(line: &mut Line<'_>, out: &mut Vec<u8>, names: &LabelNames, labels: Labels) {
     line.put(b"<labels>");
     for name in labels.numbers().filter_map(|number| names.name(number)) {
         put_text(line, out, b"<label>", name, b"</label>");
@@ -172,7 +172,7 @@ fn put_labels(line: &mut Cursor<'_>, out: &mut Vec<u8>, names: &LabelNames, labe
 }
 
 #[inline]
-fn number<const N: usize, const M: usize>(line: &mut Cursor<'_>, open: &[u8; N], value: Option<u32>, close: &[u8; M]) {
+fn number<const N: usize, const M: usize>(line: &mut Line<'_>, open: &[u8; N], value: Option<u32>, close: &[u8; M]) {
     if let Some(value) = value {
         line.put(open);
         line.decimal(value);
@@ -181,14 +181,14 @@ fn number<const N: usize, const M: usize>(line: &mut Cursor<'_>, open: &[u8; N],
 }
 
 #[inline]
-fn number64<const N: usize, const M: usize>(line: &mut Cursor<'_>, open: &[u8; N], value: u64, close: &[u8; M]) {
+fn number64<const N: usize, const M: usize>(line: &mut Line<'_>, open: &[u8; N], value: u64, close: &[u8; M]) {
     line.put(open);
     line.decimal64(value);
     line.put(close);
 }
 
 #[cold]
-fn put_text(line: &mut Cursor<'_>, out: &mut Vec<u8>, open: &[u8], text: &str, close: &[u8]) {
+fn put_text(line: &mut Line<'_>, out: &mut Vec<u8>, open: &[u8], text: &str, close: &[u8]) {
     line.text(open);
     line.flush(out);
     escape::xml_text(out, text);

@@ -21,7 +21,7 @@ const SETTABLE: Status = Status::SeenReply.union(Status::Assured).union(Status::
 /// `ENOMEM`, a chain that is too long `ENOSPC`.
 ///
 /// # Errors
-/// As [`super::delete`].
+/// As [`super::delete()`].
 pub fn create(connection: &mut Connection, flows: &[Flow], outcome: &mut Outcome) -> Result<(), Error> {
     send_each(connection, "create entries", flows, outcome, |batch, sequence, flags, flow| {
         let header = Header {

@@ -117,3 +117,77 @@ fn read<'a>(
     }
     Ok(protocol.map(|protocol| (family, protocol)))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+    use crate::table::timeouts;
+    use crate::wire::Messages;
+
+    const ERROR: u16 = 2;
+    const DONE: u16 = 3;
+
+    fn message(kind: u16, to: &Message<'_>, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(16 + payload.len()).unwrap();
+        let parts =
+            [&length.to_ne_bytes(), &kind.to_ne_bytes()[..], &[0; 2], &to.sequence.to_ne_bytes(), &[0; 4], payload];
+        parts.concat()
+    }
+
+    /// A kernel that refuses everything.
+    fn refusing(errno: Errno) -> Connection {
+        Connection::fake(move |request| {
+            let request = Messages::new(request).next().unwrap().unwrap();
+            vec![message(ERROR, &request, &[&(-(errno as i32)).to_ne_bytes()[..], &[0; 16]].concat())]
+        })
+    }
+
+    #[test]
+    fn a_kernel_without_the_subsystems_has_no_policies_and_tells_no_timeouts() {
+        for errno in [Errno::EINVAL, Errno::EOPNOTSUPP] {
+            assert!(policies(&mut refusing(errno)).unwrap().is_empty());
+            assert_eq!(timeouts(&mut refusing(errno)).unwrap().iter().count(), 0);
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_not_taken_for_the_absence_of_policies() {
+        for errno in [Errno::EPERM, Errno::ENOMEM] {
+            assert_eq!(policies(&mut refusing(errno)).unwrap_err().errno(), Some(errno));
+            assert_eq!(timeouts(&mut refusing(errno)).unwrap_err().errno(), Some(errno));
+        }
+    }
+
+    #[test]
+    fn only_timeout_objects_count_and_one_without_a_family_holds_for_all() {
+        let attribute = |kind: u16, value: &[u8]| {
+            let length = u16::try_from(4 + value.len()).unwrap();
+            let mut bytes = [&length.to_ne_bytes(), &kind.to_ne_bytes()[..], value].concat();
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            bytes
+        };
+        let object = move |kind: u32, data: &[u8]| {
+            [&[0; 4][..], &attribute(nft::OBJ_TYPE, &kind.to_be_bytes()), &attribute(nft::OBJ_DATA, data)].concat()
+        };
+        let mut connection = Connection::fake(move |request| {
+            let request = Messages::new(request).next().unwrap().unwrap();
+            let done = message(DONE, &request, &[0; 4]);
+            if request.kind != u16::from_be_bytes([nfnl_subsys::NFTABLES, nft::MSG_GETOBJ]) {
+                return vec![done];
+            }
+            let tcp = attribute(nft::CT_TIMEOUT_L4PROTO, &[6]);
+            let udp4 =
+                [attribute(nft::CT_TIMEOUT_L3PROTO, &[0, 2]), attribute(nft::CT_TIMEOUT_L4PROTO, &[17])].concat();
+            let helper = attribute(nft::CT_TIMEOUT_L4PROTO, &[1]);
+            let objects = [object(7, &tcp), object(3, &helper), object(7, &udp4)];
+            let datagram = objects.map(|object| message(0x0a12, &request, &object)).concat();
+            vec![datagram, done]
+        });
+        let policies = policies(&mut connection).unwrap();
+        assert_eq!(policies.iter().collect::<Vec<_>>(), [(0, 6), (2, 17)]);
+        assert!(!policies.flowtables);
+    }
+}

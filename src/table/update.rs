@@ -13,7 +13,7 @@ use crate::wire::uapi::{cta, ipctnl_msg_ct, nfnl_subsys};
 /// in between is given `seconds` too, and has its next packet to recover.
 ///
 /// # Errors
-/// As [`super::delete`]. Entries with a fixed timeout refuse with `EPERM`.
+/// As [`super::delete()`]. Entries with a fixed timeout refuse with `EPERM`.
 pub fn lower_timeout(
     connection: &mut Connection,
     targets: &[Target],

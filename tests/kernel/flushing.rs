@@ -19,7 +19,7 @@ tests![
 
 /// Chosen by something that no request carries.
 fn is_chosen(flow: &Flow) -> bool {
-    flow.orig.sport().or(flow.orig.dport()).unwrap_or(0) % 3 == 0
+    flow.orig.sport().or(flow.orig.dport()).unwrap_or(0).is_multiple_of(3)
 }
 
 fn choose(flow: &Flow) -> Option<Target> {
@@ -50,7 +50,7 @@ fn a_flush_under_concurrent_inserts_and_deletes_is_exact(world: &World) {
     let (mut inserting, mut deleting) = (world.connection(), world.connection());
     // Every tenth of what is not chosen is deleted from outside meanwhile, and
     // some of what is: both sides may find the other's victims gone.
-    let outsiders = |flow: &Flow| !is_chosen(flow) && flow.orig.sport().is_some_and(|port| port % 10 == 0);
+    let outsiders = |flow: &Flow| !is_chosen(flow) && flow.orig.sport().is_some_and(|port| port.is_multiple_of(10));
     let disturbed: Vec<Target> =
         world.dump().iter().filter(|flow| outsiders(flow)).map(|flow| Target::of(flow).unwrap()).collect();
     let handed_over: Mutex<HashSet<Key>> = Mutex::default();

@@ -69,7 +69,7 @@ pub fn trial(test: Test) -> Trial {
             let world = World::new();
             catch_unwind(AssertUnwindSafe(|| (test.run)(&world)))
         });
-        outcome.join().flatten().map_err(|panic| Failed::from(words(&*panic)))
+        outcome.join().and_then(|run| run).map_err(|panic| Failed::from(words(&*panic)))
     })
 }
 
@@ -130,11 +130,10 @@ impl World {
         self.dump().into_iter().find(|flow| flow.orig == *orig)
     }
 
-    /// The dumped entry of `flow` as a target.
+    /// The entry of `flow`, as the kernel gives it, as a target.
     pub fn target(&self, flow: &Flow) -> Target {
-        let of = key(flow);
-        let dumped = self.dump().into_iter().find(|flow| key(flow) == of);
-        Target::of(&dumped.expect("an entry in the table")).expect("a target")
+        let found = table::get(&mut self.connection(), &flow.orig, flow.zone().orig()).expect("get");
+        Target::of(&found.expect("an entry in the table")).expect("a target")
     }
 
     /// Runs the program in this namespace, with an empty environment.

@@ -6,6 +6,7 @@
 //! must not look like one that passed.
 //!
 //! - `harness`: what a test gets ([`harness::World`]), how tests are listed
+//! - `ages`: timeouts as the kernel tells them
 //! - `verbs`: create, get, delete, update, count and their bystanders
 //! - `flushing`: the flush pipeline while the table changes under it
 //! - `lab`: the program's `lab`, and the population it fills in
@@ -20,6 +21,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod ages;
 mod flushing;
 mod harness;
 mod lab;
@@ -39,7 +41,7 @@ fn main() -> ExitCode {
         eprintln!("{error}");
         return ExitCode::FAILURE;
     }
-    let lists = [verbs::TESTS, flushing::TESTS, lab::TESTS, netns::TESTS];
+    let lists = [ages::TESTS, verbs::TESTS, flushing::TESTS, lab::TESTS, netns::TESTS];
     let trials = lists.concat().into_iter().map(harness::trial).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

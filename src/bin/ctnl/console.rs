@@ -22,13 +22,7 @@ pub struct Console {
 impl Console {
     /// A console that leaves out notes (`quiet`) or adds details (`verbose`).
     pub fn new(quiet: bool, verbose: bool) -> Self {
-        Console {
-            quiet,
-            verbose,
-            stderr_is_terminal: io::stderr().is_terminal(),
-            started: Instant::now(),
-            shown: None,
-        }
+        Console { quiet, verbose, stderr_is_terminal: io::stderr().is_terminal(), started: Instant::now(), shown: None }
     }
 
     /// A line that a person wants and a script does not.
@@ -91,17 +85,6 @@ impl Console {
     }
 }
 
-/// A duration as people write it: `45s`, `12m`, `5h 20m`, `3d 4h`.
-pub fn in_words(seconds: u64) -> String {
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, minutes) => format!("{minutes}m {}s", seconds % 60),
-        (0, hours, minutes) => format!("{hours}h {minutes}m"),
-        (days, hours, _) => format!("{days}d {hours}h"),
-    }
-}
-
 /// `part` of `whole` in percent, with one digit.
 pub fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {
@@ -124,13 +107,5 @@ mod tests {
         assert_eq!(percent(0, 10), "0.0 %");
         assert_eq!(percent(1, 3), "33.3 %");
         assert_eq!(percent(5, 0), "0 %");
-    }
-
-    #[test]
-    fn durations_read_as_people_write_them() {
-        assert_eq!(in_words(59), "59s");
-        assert_eq!(in_words(61), "1m 1s");
-        assert_eq!(in_words(7260), "2h 1m");
-        assert_eq!(in_words(432_000), "5d 0h");
     }
 }

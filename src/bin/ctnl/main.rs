@@ -1,27 +1,43 @@
-//! The program.
+//! Floor 10: parse, run, exit code. `commands` has the verbs.
 
+mod advice;
+mod columns;
 mod commands;
+mod console;
+mod exit;
+mod files;
+mod interrupt;
 mod lab;
+mod selection;
+mod sorted;
+mod ssh;
+mod walk;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use ctnl::netlink::Error;
 
-/// The conntrack table manager for Linux
-#[derive(Debug, Parser)]
-#[command(version)]
-enum Verb {
-    Lab(commands::lab::Args),
-}
+use exit::{Exit, UsageError};
 
 fn main() -> ExitCode {
-    let Verb::Lab(args) = Verb::parse();
-    commands::lab::run(args).map_or_else(
-        |error| {
-            let _ = writeln!(std::io::stderr(), "ctnl: {error:#}");
-            ExitCode::FAILURE
-        },
-        ExitCode::from,
-    )
+    let cli = commands::Cli::parse();
+    let exit = commands::run(cli).unwrap_or_else(|error| fail(&error));
+    exit.into()
+}
+
+/// Says what was tried, what the kernel answered, and what to do next.
+fn fail(error: &anyhow::Error) -> Exit {
+    let mut stderr = io::stderr().lock();
+    if let Some(usage) = error.downcast_ref::<UsageError>() {
+        let _ = writeln!(stderr, "ctnl: {usage}");
+        return Exit::Usage;
+    }
+    let _ = writeln!(stderr, "ctnl: {error:#}");
+    let kernel = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
+    if let Some(advice) = kernel.and_then(advice::advice) {
+        let _ = writeln!(stderr, "  hint: {advice}");
+    }
+    Exit::Failed
 }

@@ -35,11 +35,6 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Number of entries of which it is not certain.
-    pub fn undecided_total(&self) -> u64 {
-        self.undecided.values().sum()
-    }
-
     /// A line for each reason, with what would decide it.
     pub fn undecided_lines(&self) -> Vec<String> {
         self.undecided.iter().map(|(why, count)| format!("undecided: {count} {why}: {}", why.advice())).collect()

@@ -39,6 +39,11 @@ impl SshSession {
     }
 }
 
+/// The SSH sessions that this process runs in.
+pub fn own_sessions() -> Vec<SshSession> {
+    sessions_of(std::process::id(), Path::new("/proc"))
+}
+
 /// The SSH sessions that process `pid` runs in: from the environment of it and
 /// of each of its ancestors, since sudo drops the variable. `proc` is `/proc`.
 pub fn sessions_of(pid: u32, proc: &Path) -> Vec<SshSession> {

@@ -79,12 +79,16 @@ fn confirm_idle_arg() -> Arg {
 
 /// Flags that `-h` shows; `--help` shows all.
 fn is_frequent(flag: &str) -> bool {
-    matches!(flag, "proto" | "src" | "dst" | "addr" | "sport" | "dport" | "state" | "status" | "nat" | "zone" | "mark" | "older")
+    matches!(
+        flag,
+        "proto" | "src" | "dst" | "addr" | "sport" | "dport" | "state" | "status" | "nat" | "zone" | "mark" | "older"
+    )
 }
 
 impl FromArgMatches for FilterArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let words: Vec<&str> = matches.get_many::<String>(EXPRESSION).into_iter().flatten().map(String::as_str).collect();
+        let words: Vec<&str> =
+            matches.get_many::<String>(EXPRESSION).into_iter().flatten().map(String::as_str).collect();
         let flags = flags().filter_map(|flag| Some((flag.name, matches.get_one::<String>(flag.name)?.clone())));
         Ok(FilterArgs {
             expression: words.join(" "),
@@ -105,11 +109,8 @@ impl FilterArgs {
     pub fn filter(&self) -> Result<Filter> {
         let services = files::services();
         let labels = files::labels();
-        let context = Context {
-            services: &services,
-            label: &|name| labels.number(name),
-            read_file: &|path| files::values(path),
-        };
+        let context =
+            Context { services: &services, label: &|name| labels.number(name), read_file: &|path| files::values(path) };
         self.build(&context).map_err(|error| usage(error.render()))
     }
 
@@ -126,8 +127,11 @@ impl FilterArgs {
         let parse = |text: &String| {
             text.parse().map_err(|error: ctnl::age::BaseError| {
                 let (before, marked) = (error.span.start, error.span.len().max(1));
-                usage(format!("{error}\n  --{BASE_TIMEOUT} {text}\n  {}{}",
-                    " ".repeat(BASE_TIMEOUT.len() + 3 + before), "^".repeat(marked)))
+                usage(format!(
+                    "{error}\n  --{BASE_TIMEOUT} {text}\n  {}{}",
+                    " ".repeat(BASE_TIMEOUT.len() + 3 + before),
+                    "^".repeat(marked)
+                ))
             })
         };
         self.base_timeouts.iter().map(parse).collect()

@@ -4,13 +4,14 @@ use std::io::{self, IsTerminal, Stdout};
 use std::ops::ControlFlow;
 
 use anyhow::{Context, Result};
-use ctnl::field::{FIELDS, Field, field, nearest};
-use ctnl::output::{ChunkWriter, FORMATS, Format, TextOptions, Writer, WriterOptions};
+use ctnl::field::field;
+use ctnl::output::{ChunkWriter, Writer};
 
 use super::args::{CommonArgs, FilterArgs};
+use super::format::{FormatArgs, hint_for};
 use super::report;
+use crate::console::Console;
 use crate::exit::{Exit, usage};
-use crate::files;
 use crate::interrupt::Interrupt;
 use crate::selection::Selection;
 use crate::sorted::{Order, Sorted};
@@ -36,18 +37,8 @@ pub struct Args {
     #[command(flatten)]
     filter: FilterArgs,
 
-    /// Format, and options of the conntrack format: table (on a terminal),
-    /// conntrack (in a pipe), json, csv, xml; extended, id, timestamp, ktimestamp, labels
-    #[arg(long, short, value_name = "FORMAT[,OPTION…]")]
-    output: Option<String>,
-
-    /// The same as -o json
-    #[arg(long, conflicts_with = "output")]
-    json: bool,
-
-    /// Columns of table, csv and json: names of fields, with commas
-    #[arg(long, value_name = "FIELD,…", value_delimiter = ',')]
-    columns: Option<Vec<String>>,
+    #[command(flatten)]
+    format: FormatArgs,
 
     /// Sort by a field; `FIELD:desc` puts the largest first. What matches is kept in memory
     #[arg(long, value_name = "FIELD[:desc]")]
@@ -69,10 +60,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Exit> {
     let filter = args.filter.filter()?;
     args.filter.bases()?;
-    let (format, text) = args.format()?;
     let order = args.sort.as_deref().map(parse_order).transpose()?;
-    let writer = args.writer(format, text)?;
-    let with_ages = !matches!(format, Format::Conntrack | Format::Xml) || order.is_some();
+    let writer = args.format.writer()?;
+    let with_ages = args.format.shows_ages()? || order.is_some();
 
     let interrupt = Interrupt::listen()?;
     let mut console = args.common.console();
@@ -90,7 +80,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     // What was printed so far goes out also when the walk failed.
     let printed = printer.finish(&selection)?;
     let walked = walked?;
-    tell(&mut console, &selection, walked, printed);
+    tell(&mut console, &selection, walked, printed, args.limit.is_some_and(|limit| printed >= limit));
     Ok(match (walked.interrupted, printed) {
         (true, _) => Exit::Partly,
         (_, 0) if args.fail_if_none => Exit::Failed,
@@ -98,10 +88,13 @@ pub fn run(args: &Args) -> Result<Exit> {
     })
 }
 
-fn tell(console: &mut crate::console::Console, selection: &Selection, walked: Walked, printed: u64) {
-    let shown = if printed < selection.tally.matched { format!("{printed} shown of ") } else { String::new() };
-    let seen = walked.totals.entries;
-    console.note(&format!("{shown}{} matched, {seen} entries seen", selection.tally.matched));
+fn tell(console: &mut Console, selection: &Selection, walked: Walked, printed: u64, at_limit: bool) {
+    let (matched, seen) = (selection.tally.matched, walked.totals.entries);
+    console.note(&match (at_limit, printed < matched) {
+        (true, false) => format!("{printed} shown, which is the limit"),
+        (_, true) => format!("{printed} shown of {matched} matched, {seen} entries seen"),
+        (false, false) => format!("{matched} matched, {seen} entries seen"),
+    });
     report::tell_undecided(console, &selection.tally);
     if walked.totals.repeated > 0 {
         console.detail(&format!("{} entries came twice from the kernel and are shown once", walked.totals.repeated));
@@ -111,64 +104,6 @@ fn tell(console: &mut crate::console::Console, selection: &Selection, walked: Wa
     }
 }
 
-impl Args {
-    fn format(&self) -> Result<(Format, TextOptions)> {
-        if self.json {
-            return Ok((Format::Json, TextOptions::default()));
-        }
-        let Some(output) = self.output.as_deref() else {
-            let terminal = io::stdout().is_terminal() || self.columns.is_some();
-            return Ok((if terminal { Format::Table } else { Format::Conntrack }, TextOptions::default()));
-        };
-        parse_output(output).map_err(|word| {
-            let formats: Vec<&str> = FORMATS.iter().map(|row| row.name).collect();
-            let caret = " ".repeat(output.find(&word).unwrap_or(0)) + &"^".repeat(word.chars().count().max(1));
-            usage(format!(
-                "`{word}` is neither a format nor an option of one\n  -o {output}\n     {caret}\n  hint: formats are {}; \
-                 options are extended, id, timestamp, ktimestamp, labels",
-                formats.join(", ")
-            ))
-        })
-    }
-
-    fn writer(&self, format: Format, text: TextOptions) -> Result<Writer> {
-        let text = match format {
-            Format::Json => TextOptions { labels: Some(files::labels()), ..text },
-            _ => text,
-        };
-        let options = WriterOptions { columns: self.columns.clone(), text };
-        Writer::new(format, options).map_err(|error| {
-            let hint = self.columns.iter().flatten().find(|name| field(name).is_none()).map(|name| hint_for(name));
-            usage(format!("{error}{}", hint.unwrap_or_default()))
-        })
-    }
-}
-
-/// Reads `FORMAT[,OPTION…]`; the options alone mean conntrack(8)'s format. An
-/// error is the word that is neither.
-fn parse_output(output: &str) -> Result<(Format, TextOptions), String> {
-    let mut words = output.split(',').peekable();
-    let format = words.peek().and_then(|word| Format::from_name(word));
-    if format.is_some() {
-        words.next();
-    }
-    let mut text = TextOptions::default();
-    for word in words {
-        match word {
-            "extended" => text.extended = true,
-            "id" => text.id = true,
-            "timestamp" => text.timestamp = true,
-            "ktimestamp" => {
-                text.ktimestamp = true;
-                text.zone = files::time_zone();
-            }
-            "labels" => text.labels = Some(files::labels()),
-            unknown => return Err(unknown.to_owned()),
-        }
-    }
-    Ok((format.unwrap_or(Format::Conntrack), text))
-}
-
 fn parse_order(text: &str) -> Result<Order> {
     let (name, descending) = match text.split_once(':') {
         None => (text, false),
@@ -176,16 +111,12 @@ fn parse_order(text: &str) -> Result<Order> {
         Some((name, "desc")) => (name, true),
         Some((_, direction)) => return Err(usage(format!("--sort {text}: `{direction}` is neither asc nor desc"))),
     };
-    let found = field(name).ok_or_else(|| usage(format!("--sort {text}: there is no field `{name}`{}", hint_for(name))))?;
+    let found =
+        field(name).ok_or_else(|| usage(format!("--sort {text}: there is no field `{name}`{}", hint_for(name))))?;
     if !found.sortable {
         return Err(usage(format!("--sort {text}: a flow may have several values of `{name}`")));
     }
     Ok(Order { field: found, descending })
-}
-
-fn hint_for(name: &str) -> String {
-    let near = nearest(name, FIELDS.iter().filter(|field| field.column).map(|field: &Field| field.name));
-    near.map_or_else(|| "\n  hint: `ctnl help filter` lists the fields".into(), |near| format!("\n  hint: did you mean {near}?"))
 }
 
 /// Prints what comes, at once or sorted at the end.
@@ -204,7 +135,14 @@ impl Printer {
         let mut chunks = if stdout.is_terminal() { ChunkWriter::terminal(stdout) } else { ChunkWriter::new(stdout) };
         writer.begin(chunks.buffer());
         let limit = limit.unwrap_or(u64::MAX);
-        Printer { writer, chunks, failed: None, limit, printed: 0, sorted: order.map(|order| Sorted::new(order, limit)) }
+        Printer {
+            writer,
+            chunks,
+            failed: None,
+            limit,
+            printed: 0,
+            sorted: order.map(|order| Sorted::new(order, limit)),
+        }
     }
 
     fn flow(&mut self, subject: &ctnl::field::Subject<'_>) -> ControlFlow<()> {
@@ -217,13 +155,12 @@ impl Printer {
 
     #[inline]
     fn print(&mut self, subject: &ctnl::field::Subject<'_>) -> ControlFlow<()> {
-        if self.printed >= self.limit {
-            return ControlFlow::Break(());
+        if self.printed < self.limit {
+            self.writer.flow(self.chunks.buffer(), subject);
+            self.printed += 1;
+            self.failed = self.chunks.commit().err();
         }
-        self.writer.flow(self.chunks.buffer(), subject);
-        self.printed += 1;
-        if let Err(error) = self.chunks.commit() {
-            self.failed = Some(error);
+        if self.failed.is_some() || self.printed >= self.limit {
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
@@ -253,14 +190,6 @@ impl Printer {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn options_alone_mean_the_conntrack_format() {
-        let (format, text) = parse_output("extended,id").unwrap();
-        assert_eq!((format, text.extended, text.id), (Format::Conntrack, true, true));
-        assert_eq!(parse_output("json").unwrap().0, Format::Json);
-        assert_eq!(parse_output("json,fnord").unwrap_err(), "fnord");
-    }
 
     #[test]
     fn an_order_names_a_field_that_has_one_value() {

@@ -246,7 +246,16 @@ mod tests {
     fn what_is_not_understood_is_pointed_at() {
         let error = read("tcp 10.0.0.1:40000 10.0.0.2:x").unwrap_err().to_string();
         assert!(error.contains("\n  tcp 10.0.0.1:40000 10.0.0.2:x\n                     ^^^^^^^^^^\n"), "{error}");
-        for bad in ["tcp 10.0.0.1:1 10.0.0.2", "tcp", "10.0.0.1 10.0.0.2", "foo 10.0.0.1 10.0.0.2", "tcp 10.0.0.1:1 fe80::1", "udp 10.0.0.1:1 10.0.0.2:2 10.0.0.3:3", "udp src=10.0.0.1 dst=10.0.0.2 sport=1 dport=99999", "tcp 10.0.0.1:1 10.0.0.2:2 fnord=1"] {
+        for bad in [
+            "tcp 10.0.0.1:1 10.0.0.2",
+            "tcp",
+            "10.0.0.1 10.0.0.2",
+            "foo 10.0.0.1 10.0.0.2",
+            "tcp 10.0.0.1:1 fe80::1",
+            "udp 10.0.0.1:1 10.0.0.2:2 10.0.0.3:3",
+            "udp src=10.0.0.1 dst=10.0.0.2 sport=1 dport=99999",
+            "tcp 10.0.0.1:1 10.0.0.2:2 fnord=1",
+        ] {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

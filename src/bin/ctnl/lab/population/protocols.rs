@@ -14,6 +14,10 @@ pub struct Sketch<'a> {
     pub timeouts: &'a Timeouts,
 }
 
+/// How often protocols are met, in thousandths; the rest is TCP. ICMP stands for
+/// both kinds, and 50 (ESP) and 253 for those without a tracker.
+const PROTOCOLS: [(u32, u8); 7] = [(240, 17), (30, 1), (12, 47), (10, 132), (5, 136), (6, 50), (4, 253)];
+
 /// How often states are met, in thousandths; the rest is established.
 const TCP_STATES: [(u32, TcpState); 9] = [
     (130, TcpState::TimeWait),
@@ -31,17 +35,15 @@ const NAT_DECIDED: Status = Status::SrcNatDone.union(Status::DstNatDone);
 
 impl Sketch<'_> {
     pub fn flow(&mut self) -> Flow {
-        let kinds: [(u32, fn(&mut Self) -> Flow); 7] = [
-            (240, Self::udp),
-            (30, Self::icmp),
-            (12, Self::gre),
-            (10, Self::sctp),
-            (5, Self::udp_lite),
-            (6, |sketch| sketch.portless(50)),
-            (4, |sketch| sketch.portless(253)),
-        ];
-        let kind = self.draw.weighted(Self::tcp as fn(&mut Self) -> Flow, &kinds);
-        kind(self)
+        match self.draw.weighted(6, &PROTOCOLS) {
+            17 => self.udp(),
+            1 => self.icmp(),
+            47 => self.gre(),
+            132 => self.sctp(),
+            136 => self.udp_lite(),
+            6 => self.tcp(),
+            other => self.portless(other),
+        }
     }
 
     fn tcp(&mut self) -> Flow {

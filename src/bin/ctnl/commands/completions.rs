@@ -1,0 +1,33 @@
+//! `ctnl completions`.
+
+use std::io::{self, Write};
+
+use anyhow::{Context, Result};
+use clap_complete::{Shell, generate};
+
+use crate::exit::Exit;
+
+const EXAMPLES: &str = "\
+Examples:
+  ctnl completions bash > /etc/bash_completion.d/ctnl
+  ctnl completions zsh > /usr/local/share/zsh/site-functions/_ctnl
+  ctnl completions fish > ~/.config/fish/completions/ctnl.fish";
+
+/// Print completions for a shell
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    /// The shell
+    shell: Shell,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, mut program: clap::Command) -> Result<Exit> {
+    let mut text = Vec::new();
+    generate(args.shell, &mut program, "ctnl", &mut text);
+    match io::stdout().lock().write_all(&text) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        result => result.context("write to standard output")?,
+    }
+    Ok(Exit::Done)
+}

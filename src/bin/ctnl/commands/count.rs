@@ -1,0 +1,215 @@
+//! `ctnl count`.
+
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+
+use anyhow::{Context, Result};
+use ctnl::group::{Group, Groups};
+use ctnl::netlink::Connection;
+use ctnl::table::{self, Occupancy};
+use serde_json::{Map, Value, json};
+
+use super::args::{CommonArgs, FilterArgs};
+use super::report;
+use crate::columns::Columns;
+use crate::console::{Console, percent};
+use crate::exit::{Exit, usage};
+use crate::interrupt::Interrupt;
+use crate::selection::Selection;
+use crate::walk::{Walked, Watch, look_and_wait, walk};
+
+const EXAMPLES: &str = "\
+Examples:
+  ctnl count
+      How many entries the table holds, without a dump; of how many goes to stderr.
+  ctnl count 'udp and unreplied'
+      How many match.
+  ctnl count --by state
+      Of what kind; EVICTABLE are those that the kernel may drop from a full table.
+  ctnl count --by src,dport --top 20 --json
+      Who fills it, as one JSON object a line.";
+
+/// Count entries, all or those that match, or by field
+///
+/// The number of all comes from the kernel's own counter, which also holds entries
+/// that have expired and are not yet collected; a filter counts by a dump.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    filter: FilterArgs,
+
+    /// Count by these fields, largest group first
+    #[arg(long, short, value_name = "FIELD,…")]
+    by: Option<String>,
+
+    /// Show the N largest groups
+    #[arg(long, value_name = "N", requires = "by")]
+    top: Option<usize>,
+
+    /// JSON on stdout
+    #[arg(long)]
+    json: bool,
+
+    /// Exit with 1 when nothing matched
+    #[arg(long)]
+    fail_if_none: bool,
+
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<Exit> {
+    let filter = args.filter.filter()?;
+    args.filter.bases()?;
+    let groups = args.by.as_deref().map(groups).transpose()?;
+    let mut console = args.common.console();
+    let mut connection = args.common.connect()?;
+    if filter.is_empty() && groups.is_none() && args.filter.confirm_idle.is_none() {
+        return count_all(args, &mut connection, &mut console);
+    }
+    let interrupt = Interrupt::listen()?;
+    let occupancy = table::count(&mut connection).unwrap_or_default();
+    let mut watch = Watch { console: &mut console, interrupt: &interrupt, expected: occupancy.entries.into() };
+    let with_ages = args.by.as_deref().is_some_and(|by| by.contains("idle"));
+    let mut selection = args.filter.selection(filter, &mut connection, with_ages)?;
+    if let Some(seconds) = args.filter.confirm_idle
+        && !look_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
+    {
+        return Ok(Exit::Partly);
+    }
+    let mut counting = Counting { groups, counted: 0 };
+    let walked = walk(&mut connection, &mut selection, &mut watch, |subject| {
+        counting.counted += 1;
+        if let Some(groups) = &mut counting.groups {
+            groups.add(subject);
+        }
+        ControlFlow::Continue(())
+    })?;
+    counting.print(args, &selection, walked)?;
+    tell(&mut console, &counting, &selection, walked, occupancy);
+    Ok(match (walked.interrupted, counting.counted) {
+        (true, _) => Exit::Partly,
+        (_, 0) if args.fail_if_none => Exit::Failed,
+        _ => Exit::Done,
+    })
+}
+
+fn groups(by: &str) -> Result<Groups> {
+    Groups::by(by).map_err(|error| usage(format!("--by {by}: {error}\n  hint: {}", error.hint())))
+}
+
+fn count_all(args: &Args, connection: &mut Connection, console: &mut Console) -> Result<Exit> {
+    let Occupancy { entries, max } = table::count(connection)?;
+    if args.json {
+        print(&format!("{}\n", json!({ "v": 1, "entries": entries, "max": max })))?;
+    } else {
+        print(&format!("{entries}\n"))?;
+    }
+    if let Some(max) = max.filter(|max| *max > 0) {
+        console.note(&format!("{entries} of {max} entries ({})", percent(entries.into(), max.into())));
+    }
+    Ok(if entries == 0 && args.fail_if_none { Exit::Failed } else { Exit::Done })
+}
+
+struct Counting {
+    groups: Option<Groups>,
+    counted: u64,
+}
+
+impl Counting {
+    fn print(&self, args: &Args, selection: &Selection, walked: Walked) -> Result<()> {
+        match (&self.groups, args.json) {
+            (None, false) => print(&format!("{}\n", self.counted)),
+            (None, true) => {
+                let undecided: Map<String, Value> =
+                    selection.tally.undecided.iter().map(|(why, count)| (why.name().into(), (*count).into())).collect();
+                let (seen, interrupted) = (walked.totals.entries, walked.interrupted);
+                let document = json!({ "v": 1, "entries": self.counted, "seen": seen, "undecided": undecided,
+                    "moved": selection.tally.moved, "interrupted": interrupted });
+                print(&format!("{document}\n"))
+            }
+            (Some(groups), json) => {
+                let top = groups.top(args.top.unwrap_or(usize::MAX));
+                let lines = if json { as_json(groups, &top) } else { as_table(groups, &top) };
+                print(&lines)
+            }
+        }
+    }
+}
+
+fn tell(console: &mut Console, counting: &Counting, selection: &Selection, walked: Walked, occupancy: Occupancy) {
+    let mut line = format!("{} matched, {} entries seen", selection.tally.matched, walked.totals.entries);
+    if let Some(groups) = &counting.groups {
+        line += &format!(", {} groups, {} evictable", groups.len(), groups.total().evictable);
+    }
+    if let Some(max) = occupancy.max.filter(|max| *max > 0) {
+        line += &format!("; table {} of {max} ({})", occupancy.entries, percent(occupancy.entries.into(), max.into()));
+    }
+    console.note(&line);
+    report::tell_undecided(console, &selection.tally);
+    if walked.interrupted {
+        console.warn("interrupted before the end of the table");
+    }
+}
+
+fn as_table(groups: &Groups, top: &[Group<'_>]) -> String {
+    let with_traffic = groups.total().counted > 0;
+    let mut heads: Vec<String> = ["ENTRIES", "SHARE", "EVICTABLE"].map(String::from).to_vec();
+    if with_traffic {
+        heads.extend(["PACKETS".into(), "BYTES".into()]);
+    }
+    let numbers = heads.len();
+    heads.extend(groups.fields().iter().map(|field| field.name.to_ascii_uppercase()));
+    let mut columns = Columns::new(heads, numbers);
+    for group in top {
+        let totals = &group.totals;
+        let mut row = vec![
+            totals.entries.to_string(),
+            percent(totals.entries, groups.total().entries),
+            totals.evictable.to_string(),
+        ];
+        if with_traffic {
+            row.extend([totals.packets.to_string(), totals.bytes.to_string()]);
+        }
+        row.extend(group.values.iter().map(ToString::to_string));
+        columns.push(row);
+    }
+    columns.to_text()
+}
+
+fn as_json(groups: &Groups, top: &[Group<'_>]) -> String {
+    let object = |group: &Group<'_>| {
+        let mut object = Map::new();
+        object.insert("v".into(), 1.into());
+        for (field, value) in groups.fields().iter().zip(&group.values) {
+            object.insert(field.name.into(), json_value(value));
+        }
+        object.insert("entries".into(), group.totals.entries.into());
+        object.insert("share".into(), json!(group.share));
+        object.insert("evictable".into(), group.totals.evictable.into());
+        if group.totals.counted > 0 {
+            object.insert("packets".into(), group.totals.packets.into());
+            object.insert("bytes".into(), group.totals.bytes.into());
+        }
+        format!("{}\n", Value::Object(object))
+    };
+    top.iter().map(object).collect()
+}
+
+fn json_value(value: &ctnl::field::Value<'_>) -> Value {
+    match value {
+        ctnl::field::Value::Absent => Value::Null,
+        ctnl::field::Value::Undecided(why) => json!({ "undecided": why.name() }),
+        ctnl::field::Value::Number(number) => (*number).into(),
+        other => other.to_string().into(),
+    }
+}
+
+fn print(text: &str) -> Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("write to standard output"),
+    }
+}

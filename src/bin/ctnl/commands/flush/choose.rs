@@ -1,0 +1,148 @@
+//! Which of the entries that match are deleted: not the own SSH session, not
+//! more than `--max`, none that cannot be named for certain.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use ctnl::group::Groups;
+use ctnl::model::Flow;
+use ctnl::table::{Target, Untargetable};
+
+use super::summary::{Share, Summary};
+use crate::selection::{Selection, Tally};
+use crate::ssh::SshSession;
+
+/// Sources that a dry run shows.
+const TOP_SOURCES: usize = 10;
+
+/// Decides entry by entry, and counts why not.
+#[derive(Debug)]
+pub struct Chooser {
+    selection: Selection,
+    limits: Limits,
+    chosen: u64,
+    spared: u64,
+    left: u64,
+    expiring: u64,
+    unnameable: BTreeMap<Untargetable, u64>,
+    breakdown: Option<Breakdown>,
+}
+
+/// What bounds a flush besides its filter.
+#[derive(Debug, Default)]
+pub struct Limits {
+    /// Sessions to spare.
+    pub sessions: Vec<SshSession>,
+    /// Most entries to delete.
+    pub max: Option<u64>,
+    /// Seconds that entries are left instead of being deleted.
+    pub soft: Option<u32>,
+}
+
+/// What would go, by state and by source.
+#[derive(Debug)]
+struct Breakdown {
+    by_state: Groups,
+    by_source: Groups,
+}
+
+impl Chooser {
+    /// A chooser from what `selection` means, within `limits`.
+    pub fn new(selection: Selection, limits: Limits) -> Self {
+        Chooser {
+            selection,
+            limits,
+            chosen: 0,
+            spared: 0,
+            left: 0,
+            expiring: 0,
+            unnameable: BTreeMap::new(),
+            breakdown: None,
+        }
+    }
+
+    /// Also counts what is chosen by state and by source.
+    pub fn break_down(&mut self) -> Result<()> {
+        self.breakdown = Some(Breakdown { by_state: Groups::by("proto,state")?, by_source: Groups::by("src")? });
+        Ok(())
+    }
+
+    /// Forgets what was counted, for a second walk.
+    pub fn start_over(&mut self) {
+        self.selection.tally = Tally::default();
+        (self.chosen, self.spared, self.left, self.expiring) = (0, 0, 0, 0);
+        self.unnameable.clear();
+        self.breakdown = None;
+    }
+
+    /// To be called before each datagram is received.
+    pub fn before_datagram(&mut self) {
+        self.selection.before_datagram();
+    }
+
+    /// The target that `flow` is, if it is to go.
+    pub fn choose(&mut self, flow: &Flow) -> Option<Target> {
+        let subject = self.selection.judge(flow)?;
+        if self.limits.sessions.iter().any(|session| session.is_carried_by(flow)) {
+            self.spared += 1;
+            return None;
+        }
+        // To give an entry more time than it has would be no flush.
+        if self.limits.soft.is_some_and(|soft| flow.timeout.is_some_and(|left| left <= soft)) {
+            self.expiring += 1;
+            return None;
+        }
+        let target = match Target::of(flow) {
+            Ok(target) => target,
+            Err(why) => {
+                *self.unnameable.entry(why).or_default() += 1;
+                return None;
+            }
+        };
+        if self.limits.max.is_some_and(|max| self.chosen >= max) {
+            self.left += 1;
+            return None;
+        }
+        self.chosen += 1;
+        if let Some(breakdown) = &mut self.breakdown {
+            breakdown.by_state.add(&subject);
+            breakdown.by_source.add(&subject);
+        }
+        Some(target)
+    }
+
+    /// Entries chosen so far.
+    pub fn chosen(&self) -> u64 {
+        self.chosen
+    }
+
+    /// What came out of the filter.
+    pub fn tally(&self) -> &Tally {
+        &self.selection.tally
+    }
+
+    /// Writes what was counted into `summary`.
+    pub fn report(&self, summary: &mut Summary) {
+        let tally = self.tally();
+        summary.matched = tally.matched;
+        summary.moved = tally.moved;
+        summary.undecided = tally.undecided.iter().map(|(why, count)| (why.name(), *count)).collect();
+        summary.spared = self.spared;
+        summary.left = self.left;
+        summary.expiring = self.expiring;
+        summary.unnameable = self.unnameable.iter().map(|(why, count)| (why.to_string(), *count)).collect();
+        if let Some(breakdown) = &self.breakdown {
+            summary.by_state = shares(&breakdown.by_state, usize::MAX);
+            summary.by_source = shares(&breakdown.by_source, TOP_SOURCES);
+        }
+    }
+}
+
+fn shares(groups: &Groups, top: usize) -> Vec<Share> {
+    let key = |values: &[ctnl::field::Value<'_>]| {
+        let words: Vec<String> = values.iter().map(ToString::to_string).filter(|word| word != "-").collect();
+        words.join(" ")
+    };
+    let top = groups.top(top);
+    top.iter().map(|group| Share { key: key(&group.values), entries: group.totals.entries }).collect()
+}

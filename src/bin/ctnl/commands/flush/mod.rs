@@ -1,0 +1,293 @@
+//! `ctnl flush`.
+
+mod choose;
+mod summary;
+
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use ctnl::filter::Filter;
+use ctnl::netlink::Connection;
+use ctnl::table::{self, Action, Dump, DumpRequest, Flush, Occupancy};
+
+use self::choose::{Chooser, Limits};
+use self::summary::{Share, Summary};
+use super::args::{CommonArgs, FilterArgs};
+use crate::columns::Columns;
+use crate::console::{Console, percent};
+use crate::exit::{Exit, usage};
+use crate::interrupt::Interrupt;
+use crate::walk::{Watch, look_and_wait};
+use crate::{advice, ssh};
+
+/// Version of the summary as JSON.
+const SUMMARY_VERSION: u32 = 1;
+
+const EXAMPLES: &str = "\
+Examples:
+  ctnl flush --state established --older 12h --dry-run
+      What would go, by state and by source. Nothing is changed.
+  ctnl flush --state established --older 12h
+      Free the table of connections that have been idle for 12 hours, for certain.
+  ctnl flush 'udp and unreplied and dst 203.0.113.5' --max 1000
+      At most a thousand of these.
+  ctnl flush --dst 10.9.0.0/16 --soft
+      Give them ten seconds: a flow in use gets its time back with its next packet.
+  ctnl flush 'dport 53 and idle >= 30s' --confirm-idle 35 --yes --json
+      For a script: look twice, do not ask, summary as JSON on stdout.
+
+What is idle for certain, and what is undecided, `ctnl help filter` explains.
+Exit codes: 0 done, also when nothing matched; 1 failed; 2 bad usage, nothing was
+sent; 3 partly done.";
+
+/// Delete the entries that match
+///
+/// The same filter as for list and count decides, entry by entry, in user space;
+/// each entry is deleted by its whole tuple, zone and id. Your own SSH session is
+/// spared. On a terminal you are asked before a large part of the table goes.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    filter: FilterArgs,
+
+    /// Allow a filter that matches everything, or none
+    #[arg(long)]
+    all: bool,
+
+    /// Only show what would be deleted, by state and by source
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Delete at most N entries
+    #[arg(long, value_name = "N")]
+    max: Option<u64>,
+
+    /// Do not delete, but leave entries SECS seconds: those in use recover
+    #[arg(long, value_name = "SECS", num_args = 0..=1, require_equals = true, default_missing_value = "10",
+          value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    soft: Option<u32>,
+
+    /// Do not spare your own SSH session
+    #[arg(long)]
+    no_spare_ssh: bool,
+
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+
+    /// On a terminal, ask before more than PERCENT of the table goes
+    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
+    ask_above: u8,
+
+    /// Summary as JSON on stdout
+    #[arg(long)]
+    json: bool,
+
+    /// Exit with 1 when nothing matched
+    #[arg(long)]
+    fail_if_none: bool,
+
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<Exit> {
+    let filter = args.filter.filter()?;
+    args.filter.bases()?;
+    args.refuse_everything(&filter)?;
+    let mut summary = args.new_summary(&filter);
+    let mut console = args.common.console();
+    if filter.never_matches() {
+        console.warn("this filter can match nothing");
+    }
+
+    let interrupt = Interrupt::listen()?;
+    let mut dumper = args.common.connect()?;
+    let before = table::count(&mut dumper)?;
+    let mut selection = args.filter.selection(filter, &mut dumper, false)?;
+    let mut watch = Watch { console: &mut console, interrupt: &interrupt, expected: before.entries.into() };
+    if let Some(seconds) = args.filter.confirm_idle
+        && !look_and_wait(&mut dumper, &mut selection, &mut watch, seconds)?
+    {
+        console.warn("interrupted; nothing was deleted");
+        return Ok(Exit::Partly);
+    }
+    let mut job = Job { args, chooser: Chooser::new(selection, args.limits()), watch, before };
+    let started = Instant::now();
+    if args.dry_run {
+        job.preview(&mut dumper, &mut summary)?;
+    } else if job.may_go_on(&mut dumper)? {
+        job.flush(&mut dumper, &mut summary)?;
+    } else {
+        console.warn("nothing was deleted");
+        return Ok(Exit::Failed);
+    }
+    summary.seconds = started.elapsed().as_secs_f64();
+    tell(args, &mut console, &summary)
+}
+
+impl Args {
+    fn refuse_everything(&self, filter: &Filter) -> Result<()> {
+        if self.all || !filter.matches_everything() {
+            return Ok(());
+        }
+        let what = if filter.is_empty() { "no filter is given" } else { "this filter matches every entry" };
+        Err(usage(format!(
+            "{what}, so the whole table would go\n  hint: say which entries, such as --state established --older 12h; \
+             or --all if you mean all of them"
+        )))
+    }
+
+    fn limits(&self) -> Limits {
+        let sessions = if self.no_spare_ssh { Vec::new() } else { ssh::own_sessions() };
+        Limits { sessions, max: self.max, soft: self.soft }
+    }
+
+    fn new_summary(&self, filter: &Filter) -> Summary {
+        Summary {
+            v: SUMMARY_VERSION,
+            command: "flush",
+            dry_run: self.dry_run,
+            action: if self.soft.is_some() { "soft" } else { "delete" },
+            soft_seconds: self.soft,
+            filter: filter.to_string(),
+            ..Summary::default()
+        }
+    }
+}
+
+/// A flush that is under way.
+struct Job<'a> {
+    args: &'a Args,
+    chooser: Chooser,
+    watch: Watch<'a>,
+    before: Occupancy,
+}
+
+impl Job<'_> {
+    /// Walks without deleting; false when a signal ended it.
+    fn walk(&mut self, dumper: &mut Connection, seen: &mut u64) -> Result<bool> {
+        let mut dump = Dump::start(dumper, DumpRequest::default())?;
+        loop {
+            self.chooser.before_datagram();
+            let more = dump.next_chunk(|flow| {
+                let _ = self.chooser.choose(flow);
+            })?;
+            *seen = dump.totals().entries;
+            if !more {
+                return Ok(true);
+            }
+            if !self.watch.go_on("reading", *seen) {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn preview(&mut self, dumper: &mut Connection, summary: &mut Summary) -> Result<()> {
+        self.chooser.break_down()?;
+        summary.interrupted = !self.walk(dumper, &mut summary.seen)?;
+        self.chooser.report(summary);
+        summary.deleted = self.chooser.chosen();
+        summary.set_table(self.before, self.before);
+        Ok(())
+    }
+
+    /// Asks a person before a large part of the table goes.
+    fn may_go_on(&mut self, dumper: &mut Connection) -> Result<bool> {
+        if self.args.yes || !self.watch.console.can_ask() {
+            return Ok(true);
+        }
+        let mut seen = 0;
+        let finished = self.walk(dumper, &mut seen)?;
+        let chosen = self.chooser.chosen();
+        self.chooser.start_over();
+        if !finished {
+            return Ok(false);
+        }
+        if u128::from(chosen) * 100 <= u128::from(seen) * u128::from(self.args.ask_above) {
+            return Ok(true);
+        }
+        let what = if self.args.soft.is_some() { "Give a short timeout to" } else { "Delete" };
+        let question = format!("{what} {chosen} of {seen} entries ({})?", percent(chosen, seen));
+        self.watch.console.ask(&question).context("read the answer")
+    }
+
+    fn flush(&mut self, dumper: &mut Connection, summary: &mut Summary) -> Result<()> {
+        let mut actor = self.args.common.connect()?;
+        let action = self.args.soft.map_or(Action::Delete, Action::LowerTimeout);
+        let watch = &mut self.watch;
+        let chooser = RefCell::new(&mut self.chooser);
+        chooser.borrow_mut().before_datagram();
+        let mut interrupted = false;
+        let flush = Flush::run(
+            dumper,
+            &mut actor,
+            DumpRequest::default(),
+            action,
+            |flow| chooser.borrow_mut().choose(flow),
+            |progress| {
+                chooser.borrow_mut().before_datagram();
+                interrupted = !watch.go_on("flushing", progress.dump.entries);
+                !interrupted
+            },
+        );
+        summary.interrupted = interrupted;
+        summary.add(&flush);
+        self.chooser.report(summary);
+        summary.set_table(self.before, table::count(&mut actor).unwrap_or_default());
+        if let Some(advice) = flush.error.as_ref().and_then(advice::advice) {
+            self.watch.console.warn(advice);
+        }
+        Ok(())
+    }
+}
+
+fn tell(args: &Args, console: &mut Console, summary: &Summary) -> Result<Exit> {
+    if args.json {
+        print(&format!("{}\n", serde_json::to_string(summary)?))?;
+    } else {
+        if args.dry_run {
+            print(&breakdown(summary))?;
+        }
+        console.note(&summary.to_text());
+    }
+    for (why, count) in &summary.undecided {
+        let reason = ctnl::model::Undecided::ALL.into_iter().find(|reason| reason.name() == *why);
+        console.note(&format!("undecided: {count} {why}: {}", reason.map_or("", |reason| reason.advice())));
+    }
+    if let Some(error) = &summary.error {
+        console.warn(&format!("ended early: {error}"));
+    }
+    Ok(match (summary.is_partial(), summary.deleted + summary.gone, summary.matched) {
+        (true, 0, _) if !summary.interrupted => Exit::Failed,
+        (true, ..) => Exit::Partly,
+        (false, _, 0) if args.fail_if_none => Exit::Failed,
+        _ => Exit::Done,
+    })
+}
+
+fn breakdown(summary: &Summary) -> String {
+    let table = |head: &str, shares: &[Share]| {
+        let mut columns = Columns::new(vec!["ENTRIES".into(), "SHARE".into(), head.into()], 2);
+        for share in shares {
+            let part = percent(share.entries, summary.deleted);
+            columns.push(vec![share.entries.to_string(), part, share.key.clone()]);
+        }
+        columns.to_text()
+    };
+    if summary.deleted == 0 {
+        return String::new();
+    }
+    format!("{}\n{}", table("STATE", &summary.by_state), table("TOP SOURCES", &summary.by_source))
+}
+
+fn print(text: &str) -> Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("write to standard output"),
+    }
+}

@@ -1,0 +1,114 @@
+//! `-o`: the format of entries, for every command that prints some.
+
+use std::io::{self, IsTerminal};
+
+use anyhow::Result;
+use ctnl::field::{FIELDS, field, nearest};
+use ctnl::output::{FORMATS, Format, TextOptions, Writer, WriterOptions};
+
+use crate::exit::usage;
+use crate::files;
+
+/// How entries are printed.
+#[derive(Debug, clap::Args)]
+pub struct FormatArgs {
+    /// Format: table (default on a terminal), conntrack (default in a pipe), json, csv, xml;
+    /// options of the conntrack format: extended, id, timestamp, ktimestamp, labels
+    #[arg(long, short, value_name = "FORMAT[,OPTION…]")]
+    output: Option<String>,
+
+    /// The same as -o json
+    #[arg(long, conflicts_with = "output")]
+    json: bool,
+
+    /// Columns of table, csv and json: names of fields, with commas
+    #[arg(long, value_name = "FIELD,…", value_delimiter = ',')]
+    columns: Option<Vec<String>>,
+}
+
+impl FormatArgs {
+    /// The writer that was asked for.
+    pub fn writer(&self) -> Result<Writer> {
+        let (format, text) = self.format()?;
+        let text = match format {
+            Format::Json => TextOptions { labels: Some(files::labels()), ..text },
+            _ => text,
+        };
+        let options = WriterOptions { columns: self.columns.clone(), text };
+        Writer::new(format, options).map_err(|error| {
+            let unknown = self.columns.iter().flatten().find(|name| field(name).is_none());
+            usage(format!("{error}{}", unknown.map(|name| hint_for(name)).unwrap_or_default()))
+        })
+    }
+
+    /// Whether the format shows idle times.
+    pub fn shows_ages(&self) -> Result<bool> {
+        Ok(!matches!(self.format()?.0, Format::Conntrack | Format::Xml))
+    }
+
+    fn format(&self) -> Result<(Format, TextOptions)> {
+        if self.json {
+            return Ok((Format::Json, TextOptions::default()));
+        }
+        let Some(output) = self.output.as_deref() else {
+            let for_a_person = io::stdout().is_terminal() || self.columns.is_some();
+            return Ok((if for_a_person { Format::Table } else { Format::Conntrack }, TextOptions::default()));
+        };
+        parse(output).map_err(|word| {
+            let formats: Vec<&str> = FORMATS.iter().map(|row| row.name).collect();
+            let caret = " ".repeat(output.find(&word).unwrap_or(0)) + &"^".repeat(word.chars().count().max(1));
+            usage(format!(
+                "`{word}` is neither a format nor an option of one\n  -o {output}\n     {caret}\n  hint: formats are \
+                 {}; options are extended, id, timestamp, ktimestamp, labels",
+                formats.join(", ")
+            ))
+        })
+    }
+}
+
+/// Reads `FORMAT[,OPTION…]`; options alone mean conntrack(8)'s format. An error
+/// is the word that is neither.
+fn parse(output: &str) -> Result<(Format, TextOptions), String> {
+    let mut words = output.split(',').peekable();
+    let format = words.peek().and_then(|word| Format::from_name(word));
+    if format.is_some() {
+        words.next();
+    }
+    let mut text = TextOptions::default();
+    for word in words {
+        match word {
+            "extended" => text.extended = true,
+            "id" => text.id = true,
+            "timestamp" => text.timestamp = true,
+            "ktimestamp" => {
+                text.ktimestamp = true;
+                text.zone = files::time_zone();
+            }
+            "labels" => text.labels = Some(files::labels()),
+            unknown => return Err(unknown.to_owned()),
+        }
+    }
+    Ok((format.unwrap_or(Format::Conntrack), text))
+}
+
+/// What to write instead of a field that does not exist.
+pub fn hint_for(name: &str) -> String {
+    match nearest(name, FIELDS.iter().filter(|field| field.column).map(|field| field.name)) {
+        Some(near) => format!("\n  hint: did you mean {near}?"),
+        None => "\n  hint: `ctnl help filter` lists the fields".into(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_alone_mean_the_conntrack_format() {
+        let (format, text) = parse("extended,id").unwrap();
+        assert_eq!((format, text.extended, text.id), (Format::Conntrack, true, true));
+        assert_eq!(parse("json").unwrap().0, Format::Json);
+        assert_eq!(parse("json,fnord").unwrap_err(), "fnord");
+    }
+}

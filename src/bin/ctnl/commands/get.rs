@@ -1,0 +1,99 @@
+//! `ctnl get`.
+
+use std::io::{self, Write};
+
+use anyhow::{Context, Result};
+use ctnl::field::Subject;
+use ctnl::filter::Filter;
+use ctnl::model::Flow;
+use ctnl::netlink::Connection;
+use ctnl::output::Writer;
+use ctnl::table;
+
+use super::args::CommonArgs;
+use super::format::FormatArgs;
+use super::tuple::{NamedEntry, parse};
+use crate::exit::{Exit, usage};
+use crate::selection::Selection;
+
+const EXAMPLES: &str = "\
+Examples:
+  ctnl get tcp 10.0.0.1:40000 10.0.0.2:443
+      The entry of this connection; either direction finds it, also behind NAT.
+  ctnl get udp '[2001:db8::1]:53' '[2001:db8::2]:4000' -o json
+  ctnl get icmp 10.0.0.1 10.0.0.2 type=8 code=0 id=77
+  ctnl get 'tcp src=10.0.0.1 dst=10.0.0.2 sport=40000 dport=443 zone=5'
+      As conntrack and ctnl list print it: a whole line can be pasted.";
+
+/// Show the entry of one exact tuple, of either direction
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    entry: EntryArgs,
+
+    #[command(flatten)]
+    format: FormatArgs,
+
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// One exact entry.
+#[derive(Debug, clap::Args)]
+pub struct EntryArgs {
+    /// PROTOCOL SRC[:PORT] DST[:PORT], or a line that ctnl list or conntrack printed
+    #[arg(required = true, num_args = 1.., value_name = "TUPLE")]
+    tuple: Vec<String>,
+
+    /// The zone to look in
+    #[arg(long, short = 'w')]
+    zone: Option<u16>,
+
+    /// The id that the entry must have
+    #[arg(long)]
+    id: Option<u32>,
+}
+
+impl EntryArgs {
+    /// What was named.
+    pub fn named(&self) -> Result<NamedEntry> {
+        let named = parse(&self.tuple).map_err(|error| usage(error.to_string()))?;
+        if self.zone.is_some_and(|zone| named.zone != 0 && named.zone != zone) {
+            return Err(usage("the tuple says another zone than --zone"));
+        }
+        Ok(NamedEntry { zone: self.zone.unwrap_or(named.zone), id: self.id.or(named.id), ..named })
+    }
+}
+
+/// The entry that is named, if it is there and has the id.
+pub fn find(connection: &mut Connection, named: &NamedEntry) -> Result<Option<Flow>> {
+    let found = table::get(connection, &named.tuple, named.zone)?;
+    Ok(found.filter(|flow| named.id.is_none_or(|id| flow.id == Some(id))))
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<Exit> {
+    let named = args.entry.named()?;
+    let mut writer = args.format.writer()?;
+    let mut connection = args.common.connect()?;
+    let Some(flow) = find(&mut connection, &named)? else {
+        args.common.console().warn("there is no such entry");
+        return Ok(Exit::Failed);
+    };
+    print(&flow, &mut writer, &mut connection)?;
+    Ok(Exit::Done)
+}
+
+/// Prints one entry.
+pub fn print(flow: &Flow, writer: &mut Writer, connection: &mut Connection) -> Result<()> {
+    let selection = Selection::new(Filter::default(), connection, Vec::new(), true)?;
+    let mut bytes = Vec::new();
+    writer.begin(&mut bytes);
+    writer.flow(&mut bytes, &Subject::new(flow, selection.ages()));
+    writer.end(&mut bytes);
+    match io::stdout().lock().write_all(&bytes) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("write to standard output"),
+    }
+}

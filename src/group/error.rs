@@ -1,0 +1,47 @@
+//! Why flows cannot be grouped like that.
+
+use std::fmt;
+
+use crate::field::{FIELDS, nearest};
+
+/// A list of fields that cannot be grouped by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GroupError {
+    /// No field is named.
+    Empty,
+    /// There is no such field.
+    Unknown(Box<str>),
+    /// Flows have several of it, or nearly each another.
+    NotGroupable(&'static str),
+    /// The field is named twice.
+    Twice(&'static str),
+}
+
+impl GroupError {
+    /// What to write instead.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        let groupable = || FIELDS.iter().filter(|field| field.groupable).map(|field| field.name);
+        if let GroupError::Unknown(name) = self
+            && let Some(near) = nearest(name, groupable())
+        {
+            return format!("did you mean {near}?");
+        }
+        let names: Vec<&str> = groupable().collect();
+        format!("one or more of {}", names.join(", "))
+    }
+}
+
+impl fmt::Display for GroupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            GroupError::Empty => f.write_str("no field to group by"),
+            GroupError::Unknown(name) => write!(f, "\"{name}\" is no field"),
+            GroupError::NotGroupable(name) => write!(f, "flows cannot be grouped by {name}"),
+            GroupError::Twice(name) => write!(f, "{name} is named twice"),
+        }
+    }
+}
+
+impl std::error::Error for GroupError {}

@@ -1,0 +1,71 @@
+//! Tests over recorded dumps (`tests/data`), beside what conntrack(8) printed.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::field::Subject;
+use crate::model::{Flow, LabelNames};
+use crate::wire::{Kind, Messages};
+
+/// A dump, the text of it, the text with all options, and names for its labels.
+struct Recording {
+    dump: &'static [u8],
+    text: &'static str,
+    all: &'static str,
+    names: &'static str,
+}
+
+macro_rules! recording {
+    ($name:literal, $names:literal) => {
+        Recording {
+            dump: include_bytes!(concat!("../../tests/data/", $name, ".bin")),
+            text: include_str!(concat!("../../tests/data/", $name, ".conntrack")),
+            all: include_str!(concat!("../../tests/data/", $name, ".conntrack-all")),
+            names: include_str!(concat!("../../tests/data/", $names)),
+        }
+    };
+}
+
+fn recordings() -> [Recording; 3] {
+    [
+        recording!("traffic", "connlabel.conf"),
+        recording!("created", "connlabel.conf"),
+        recording!("crafted", "crafted.connlabel.conf"),
+    ]
+}
+
+/// Every flow of every recording.
+pub(super) fn flows() -> Vec<Flow> {
+    recordings().iter().flat_map(|recording| flows_in(recording.dump)).collect()
+}
+
+fn flows_in(dump: &[u8]) -> Vec<Flow> {
+    let messages = Messages::new(dump).map(Result::unwrap);
+    let data = messages.filter(|message| matches!(message.classify(), Ok(Kind::Data)));
+    data.map(|message| Flow::decode(&message).unwrap()).collect()
+}
+
+fn compare(recording: &Recording, expected: &str, options: TextOptions) {
+    let mut lines = expected.lines();
+    let now = lines.next().unwrap().strip_prefix("# now=").unwrap().parse().unwrap();
+    let ages = sample::ages(now);
+    let mut writer = TextWriter::new(options);
+    let mut out = Vec::new();
+    for flow in flows_in(recording.dump) {
+        out.clear();
+        writer.flow(&mut out, &Subject::new(&flow, &ages));
+        assert_eq!(std::str::from_utf8(&out).unwrap(), format!("{}\n", lines.next().unwrap()));
+    }
+    assert_eq!(lines.next(), None);
+}
+
+#[test]
+#[cfg(target_endian = "little")]
+fn the_text_is_what_conntrack_printed_for_the_same_bytes() {
+    for recording in recordings() {
+        compare(&recording, recording.text, TextOptions::default());
+        let labels = Some(Arc::new(LabelNames::parse(recording.names)));
+        let all = TextOptions { extended: true, id: true, ktimestamp: true, labels, ..TextOptions::default() };
+        compare(&recording, recording.all, all);
+    }
+}

@@ -1,0 +1,54 @@
+//! Flows grouped by their fields, against a plain map of texts.
+
+use std::collections::HashMap;
+
+use ctnl::field::{FIELDS, Subject};
+use ctnl::group::Groups;
+use ctnl::model::Status;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::subsequence;
+
+use super::flows;
+
+fn groupable() -> Vec<&'static str> {
+    FIELDS.iter().filter(|field| field.groupable).map(|field| field.name).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn groups_count_what_a_plain_map_counts(
+        fields in subsequence(groupable(), 1..4),
+        flows in vec(flows::flow(), 0..60),
+        top in 0usize..20,
+    ) {
+        let mut groups = Groups::by(&fields.join(",")).unwrap();
+        let ages = flows::ages();
+        let mut plain: HashMap<Vec<String>, (u64, u64, u64, u64)> = HashMap::new();
+        for flow in &flows {
+            let subject = Subject::new(flow, &ages);
+            groups.add(&subject);
+            let key = groups.fields().iter().map(|field| format!("{:?}", (field.value)(&subject))).collect();
+            let entry = plain.entry(key).or_default();
+            entry.0 += 1;
+            entry.1 += u64::from(!flow.status.contains(Status::Assured));
+            entry.2 += flow.packets().unwrap_or(0);
+            entry.3 += flow.bytes().unwrap_or(0);
+        }
+        prop_assert_eq!(groups.len(), plain.len());
+        prop_assert_eq!(groups.total().entries, flows.len() as u64);
+        let all = groups.top(usize::MAX);
+        prop_assert_eq!(all.len(), plain.len());
+        for group in &all {
+            let key: Vec<String> = group.values.iter().map(|value| format!("{value:?}")).collect();
+            let (entries, evictable, packets, bytes) = plain[&key];
+            let totals = group.totals;
+            prop_assert_eq!((totals.entries, totals.evictable, totals.packets, totals.bytes), (entries, evictable, packets, bytes));
+            prop_assert!((group.share - entries as f64 / flows.len() as f64).abs() < 1e-9);
+        }
+        prop_assert!(all.windows(2).all(|pair| pair[0].totals.entries >= pair[1].totals.entries));
+        prop_assert_eq!(groups.top(top), all[..top.min(all.len())].to_vec());
+    }
+}

@@ -1,0 +1,142 @@
+//! Expressions and flags one by one, from `tests/data/expressions.txt`.
+
+use ctnl::field::{FIELDS, words};
+use ctnl::filter::{Filter, FilterBuilder, ParseError, flags};
+
+use super::{context, parse};
+
+const TABLE: &str = include_str!("../data/expressions.txt");
+
+/// Lines `KIND ⟶ TEXT ⟶ EXPECTED…`, cut at tabs.
+fn rows(kind: &str) -> impl Iterator<Item = Vec<&'static str>> {
+    let rows = TABLE.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    rows.map(|line| line.split(" -> ").map(str::trim).collect::<Vec<_>>()).filter(move |row| row[0] == kind)
+}
+
+fn flag(name: &str, value: &str) -> Result<Filter, ParseError> {
+    let context = context();
+    Ok(FilterBuilder::new(&context).flag(name, value)?.build())
+}
+
+#[test]
+fn what_is_understood_is_shown_and_read_again_as_the_same() {
+    let mut count = 0;
+    for row in rows("ok") {
+        let filter = parse(row[1]).unwrap_or_else(|error| panic!("{}", error.render()));
+        assert_eq!(filter.to_string(), row[2], "{}", row[1]);
+        assert_eq!(parse(row[2]).unwrap().to_string(), row[2]);
+        count += 1;
+    }
+    assert!(count > 60, "{count}");
+}
+
+#[test]
+fn what_is_not_understood_is_refused_with_a_caret_under_the_fault() {
+    let mut count = 0;
+    for row in rows("bad") {
+        let text = row[1].replace("<TAB>", "\t");
+        let Err(error) = parse(&text) else { panic!("understood: {text}") };
+        check(&error, &row, &text);
+        count += 1;
+    }
+    assert!(count > 60, "{count}");
+}
+
+#[test]
+fn a_flag_takes_what_may_stand_behind_its_field() {
+    for row in rows("flag") {
+        let (name, value) = row[1].split_once(' ').unwrap();
+        let filter = flag(name, value).unwrap_or_else(|error| panic!("{}", error.render()));
+        assert_eq!(filter.to_string(), row[2], "{}", row[1]);
+    }
+}
+
+#[test]
+fn a_wrong_flag_value_is_refused_with_a_caret_and_the_name_of_the_flag() {
+    for row in rows("badflag") {
+        let (name, value) = row[1].split_once(' ').unwrap();
+        let Err(error) = flag(name, value) else { panic!("understood: {}", row[1]) };
+        check(&error, &row, row[1]);
+        assert!(error.render().contains(&format!("\n  --{name} {value}\n")), "{}", error.render());
+    }
+}
+
+/// The fault is the text between the third column's quotation marks: `^TEXT^`, and
+/// the message contains the fourth.
+fn check(error: &ParseError, row: &[&str], text: &str) {
+    let fault = &error.text[error.span.start..error.span.end];
+    let (column, part) = row[2].split_once(':').unwrap();
+    assert_eq!(fault, part, "{text}: {}", error.render());
+    assert_eq!(error.column().to_string(), column, "{text}: {}", error.render());
+    assert!(error.render().contains(row[3]), "{text}: {}", error.render());
+    let caret = error.render().lines().find(|line| line.trim_start().starts_with('^')).map(str::to_owned);
+    assert!(caret.is_some(), "{}", error.render());
+}
+
+#[test]
+fn every_example_of_the_registry_is_understood() {
+    for field in FIELDS {
+        let filter = parse(field.example).unwrap_or_else(|error| panic!("{}", error.render()));
+        assert_eq!(filter.fields()[0].name, field.name);
+        assert!(!filter.matches_everything() && !filter.never_matches(), "{}", field.example);
+    }
+    for word in words() {
+        assert_eq!(parse(word.name).unwrap().fields()[0].name, word.field);
+    }
+}
+
+#[test]
+fn every_flag_has_a_name_of_its_own_and_a_doc() {
+    let mut names: Vec<&str> = flags().map(|flag| flag.name).collect();
+    assert!(flags().all(|flag| !flag.doc.is_empty() && !flag.value_name.is_empty()));
+    names.sort_unstable();
+    let count = names.len();
+    names.dedup();
+    assert_eq!(names.len(), count);
+    assert!(flag("no-such-flag", "1").is_err());
+}
+
+#[test]
+fn flags_and_expression_are_one_filter() {
+    let context = context();
+    let builder = FilterBuilder::new(&context).expression("udp or tcp").unwrap();
+    let filter = builder.flag("dport", "80,443").unwrap().flag("older", "12h").unwrap().build();
+    assert_eq!(filter.to_string(), "proto {udp, tcp} and dport {80, 443} and idle >= 12h");
+    assert!(filter.needs().idle && !filter.needs().age);
+    let empty = FilterBuilder::new(&context).expression("  ").unwrap().build();
+    assert!(empty.is_empty() && empty.matches_everything() && empty.to_string().is_empty());
+}
+
+#[test]
+fn an_error_in_a_file_names_its_line() {
+    let error = parse("tcp and src @bad").unwrap_err();
+    assert_eq!(
+        error.render().lines().take(3).collect::<Vec<_>>(),
+        ["\"10.0.0.300\" is not an address", "  bad:2: 10.0.0.2 10.0.0.300", "                  ^^^^^^^^^^"]
+    );
+}
+
+#[test]
+fn brackets_without_end_do_not_overflow_the_stack() {
+    for text in ["(".repeat(500_000), "not ".repeat(200_000), "!".repeat(500_000), "(tcp and ".repeat(50_000)] {
+        assert!(parse(&text).unwrap_err().message.contains("levels"));
+    }
+    assert!(parse(&format!("{}tcp{}", "(".repeat(63), ")".repeat(63))).is_ok());
+    assert!(parse(&"x".repeat(2 << 20)).unwrap_err().message.contains("longer"));
+}
+
+#[test]
+fn a_long_chain_is_understood_and_one_lookup() {
+    let text = (0..20_000).map(|i| format!("src 10.{}.{}.1", i / 256, i % 256)).collect::<Vec<_>>().join(" or ");
+    assert_eq!(parse(&text).unwrap().to_string().matches("src").count(), 1);
+    let text = (0..9_000).map(|i| format!("not dport {i}")).collect::<Vec<_>>().join(" and ");
+    assert!(!parse(&text).unwrap().never_matches());
+}
+
+#[test]
+fn a_long_set_is_cut_short_for_people() {
+    let filter = parse("src @many").unwrap();
+    assert_eq!(filter.to_string().matches("/25").count(), 2780);
+    let short = format!("{filter:#}");
+    assert!(short.ends_with(", … 2774 more}") && short.len() < 150, "{short}");
+}

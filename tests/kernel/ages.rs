@@ -1,0 +1,68 @@
+//! Timeouts and policies as the kernel tells them, and what comes of them.
+
+use ctnl::age::{Ages, BaseTimeout, Basis, Idle};
+use ctnl::model::{TIMERS, Timeouts, Timer, UNTOLD, Undecided};
+use ctnl::sysctl::Sysctl;
+use ctnl::table;
+
+use crate::harness::{World, tests};
+
+tests![
+    a_new_namespace_has_the_kernels_defaults,
+    every_timeout_set_by_sysctl_is_read_back_over_netlink,
+    a_namespace_without_policies_has_none,
+    a_lowered_sysctl_leaves_older_entries_undecided_until_its_earlier_value_is_told,
+];
+
+fn basis(world: &World, bases: Vec<BaseTimeout>) -> Basis {
+    let kernel = Sysctl::at(Sysctl::KERNEL);
+    Basis::read(&mut world.connection(), &Sysctl::default(), &kernel, bases).expect("timeouts")
+}
+
+/// Timers that this kernel has a file for, and tells over netlink.
+fn told() -> impl Iterator<Item = (Timer, &'static str)> {
+    let files = TIMERS.iter().filter(|row| row.protocol != UNTOLD);
+    let files = files.filter_map(|row| row.sysctl.map(|name| (row.timer, name)));
+    files.filter(|(_, name)| Sysctl::default().read(name).is_ok())
+}
+
+fn a_new_namespace_has_the_kernels_defaults(world: &World) {
+    let (read, defaults) = (basis(world, Vec::new()).timeouts, Timeouts::kernel_defaults());
+    for timer in [Timer::TcpEstablished, Timer::TcpUnacknowledged, Timer::TcpMaxRetrans, Timer::Udp, Timer::Generic] {
+        assert_eq!(read.get(timer), defaults.get(timer), "{}", timer.name());
+    }
+}
+
+fn every_timeout_set_by_sysctl_is_read_back_over_netlink(world: &World) {
+    let mut expected = Vec::new();
+    for (seconds, (timer, name)) in (1001..).zip(told()) {
+        world.set_sysctl(&format!("netfilter/{name}"), seconds);
+        expected.push((timer, Some(seconds)));
+    }
+    let read = table::timeouts(&mut world.connection()).expect("timeouts");
+    assert!(expected.len() > 20);
+    for (timer, seconds) in expected {
+        assert_eq!(read.get(timer), seconds, "{}", timer.name());
+    }
+}
+
+fn a_namespace_without_policies_has_none(world: &World) {
+    let policies = table::policies(&mut world.connection()).expect("policies");
+    assert!(policies.is_empty() && !policies.flowtables, "{policies:?}");
+}
+
+fn a_lowered_sysctl_leaves_older_entries_undecided_until_its_earlier_value_is_told(world: &World) {
+    let flows = world.fill(1, 300);
+    world.set_sysctl("netfilter/nf_conntrack_tcp_timeout_established", 60);
+    let earlier = BaseTimeout { timer: Timer::TcpEstablished, seconds: 432_000 };
+    let plain = Ages::new(&basis(world, Vec::new()), 0);
+    let told = Ages::new(&basis(world, vec![earlier]), 0);
+    let mut decided = 0;
+    for flow in &flows {
+        let (plain, told) = (plain.idle(flow), told.idle(flow));
+        if plain == Idle::Unknown(Undecided::LongerThanSysctl) && told.at_least().is_some() {
+            decided += 1;
+        }
+    }
+    assert!(decided > 50, "{decided} of {}", flows.len());
+}
