@@ -53,6 +53,8 @@ pub struct DumpTotals {
 #[derive(Debug)]
 pub struct Dump<'c> {
     stream: DumpStream<'c>,
+    /// The entry that is being read.
+    flow: Flow,
     window: Window,
     totals: DumpTotals,
 }
@@ -72,7 +74,7 @@ impl<'c> Dump<'c> {
             sequence: 0,
         };
         let stream = connection.dump(OPERATION, header, |writer| request.filter.emit(writer, request.family))?;
-        Ok(Dump { stream, window: Window::new(), totals: DumpTotals::default() })
+        Ok(Dump { stream, flow: Flow::blank(), window: Window::new(), totals: DumpTotals::default() })
     }
 
     /// Hands each entry of the next datagram (up to some 135) to `each`. False
@@ -81,17 +83,17 @@ impl<'c> Dump<'c> {
     /// # Errors
     /// The kernel refused or lost something, or sent what cannot be read.
     pub fn next_chunk(&mut self, mut each: impl FnMut(&Flow)) -> Result<bool, Error> {
-        let (window, totals) = (&mut self.window, &mut self.totals);
+        let (flow, window, totals) = (&mut self.flow, &mut self.window, &mut self.totals);
         self.stream.next_datagram(|message: &Message<'_>| {
             if !Flow::is_in(message) {
                 return Ok(());
             }
-            let flow = Flow::decode(message)?;
-            if window.contains_or_insert(&flow) {
+            flow.decode_from(message)?;
+            if window.contains_or_insert(flow) {
                 totals.repeated += 1;
             } else {
                 totals.entries += 1;
-                each(&flow);
+                each(flow);
             }
             Ok(())
         })
