@@ -206,7 +206,7 @@ impl CellKind {
             Value::Absent => CellKind::Absent,
             Value::Undecided(_) => CellKind::Unknown,
             Value::Number(_) | Value::Span(_) => CellKind::Number,
-            Value::Named(Named { code: 0, name: Some("none") }) => CellKind::Absent,
+            Value::Named(Named { code: 0, kind: Kind::Nat }) => CellKind::Absent,
             _ => CellKind::Text,
         }
     }
