@@ -187,27 +187,42 @@ impl Flow {
     /// # Errors
     /// An attribute of the wrong size, or a message without both tuples.
     pub fn decode(message: &Message<'_>) -> Result<Self, DecodeError> {
-        let mut attributes = message.attributes();
-        let (mut orig, mut reply) = (None, None);
-        // The kernel writes both tuples first; a struct is made once they are there.
-        while let (None, _) | (_, None) = (orig, reply) {
-            let Some(attribute) = attributes.next().transpose()? else {
-                return Err(missing_tuple(message, orig.is_none()));
-            };
+        let mut flow = Flow::blank();
+        flow.decode_from(message)?;
+        Ok(flow)
+    }
+
+    /// A flow of nothing, to decode into.
+    #[must_use]
+    pub fn blank() -> Self {
+        Flow::new(Tuple::UNSPECIFIED, Tuple::UNSPECIFIED)
+    }
+
+    /// Reads the entry in `message` into this flow, of which nothing is kept. For
+    /// dumps: moving a flow takes as long as reading it. After an error it holds
+    /// parts of both.
+    ///
+    /// # Errors
+    /// As [`Flow::decode`].
+    pub fn decode_from(&mut self, message: &Message<'_>) -> Result<(), DecodeError> {
+        *self = Flow::blank();
+        self.family = message.family()?;
+        let (mut has_orig, mut has_reply) = (false, false);
+        for attribute in message.attributes() {
+            let attribute = attribute?;
             match attribute.kind {
-                cta::TUPLE_ORIG => orig = Some(Tuple::decode(&attribute)?),
-                cta::TUPLE_REPLY => reply = Some(Tuple::decode(&attribute)?),
-                _ => return Self::decode_unordered(message),
+                cta::TUPLE_ORIG => {
+                    self.orig.decode_from(&attribute)?;
+                    has_orig = true;
+                }
+                cta::TUPLE_REPLY => {
+                    self.reply.decode_from(&attribute)?;
+                    has_reply = true;
+                }
+                _ => self.read(&attribute)?,
             }
         }
-        let (Some(orig), Some(reply)) = (orig, reply) else {
-            return Err(missing_tuple(message, orig.is_none()));
-        };
-        let mut flow = Flow { family: message.family()?, ..Flow::new(orig, reply) };
-        for attribute in attributes {
-            flow.read(&attribute?)?;
-        }
-        Ok(flow)
+        if has_orig && has_reply { Ok(()) } else { Err(missing_tuple(message, !has_orig)) }
     }
 
     /// The zone, put together from the three places where the kernel may say it.
@@ -236,27 +251,9 @@ impl Flow {
         }
     }
 
-    /// For senders that do not write the tuples first.
-    #[cold]
-    fn decode_unordered(message: &Message<'_>) -> Result<Self, DecodeError> {
-        let find = |kind| {
-            let mut attributes = message.attributes();
-            attributes.find(|attribute| attribute.as_ref().map_or(true, |attribute| attribute.kind == kind)).transpose()
-        };
-        let orig = find(cta::TUPLE_ORIG)?.ok_or(missing_tuple(message, true))?;
-        let reply = find(cta::TUPLE_REPLY)?.ok_or(missing_tuple(message, false))?;
-        let mut flow = Flow::new(Tuple::decode(&orig)?, Tuple::decode(&reply)?);
-        flow.family = message.family()?;
-        for attribute in message.attributes() {
-            flow.read(&attribute?)?;
-        }
-        Ok(flow)
-    }
-
     #[inline]
     fn read(&mut self, attribute: &Attribute<'_>) -> Result<(), DecodeError> {
         match attribute.kind {
-            cta::TUPLE_ORIG | cta::TUPLE_REPLY => {}
             cta::STATUS => self.status = Status::from_bits_retain(attribute.be32()?),
             cta::TIMEOUT => self.timeout = Some(attribute.be32()?),
             cta::MARK => self.mark = Some(attribute.be32()?),

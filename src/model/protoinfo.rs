@@ -1,9 +1,10 @@
 //! What the kernel's protocol trackers know of a flow (`CTA_PROTOINFO`).
 
+use netlink_packet_core::NLA_F_NESTED;
 use netlink_packet_netfilter::conntrack::TCPFlags;
 
 use crate::wire::uapi::cta_protoinfo as cta;
-use crate::wire::{Attribute, Attributes, DecodeError, Fault};
+use crate::wire::{Attribute, Attributes, DecodeError, Fault, Layout, Values};
 
 /// What the tracker of the flow's protocol knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -206,7 +207,11 @@ impl ProtoInfo {
     ///
     /// # Errors
     /// An attribute of the wrong size.
+    #[inline]
     pub fn decode(nest: &Attribute<'_>) -> Result<Self, DecodeError> {
+        if let Some(values) = TCP.of(nest.value) {
+            return Ok(ProtoInfo::Tcp(TcpInfo::at(&values)));
+        }
         let Some(tracker) = nest.nested().next().transpose()? else {
             return Ok(ProtoInfo::None);
         };
@@ -215,6 +220,30 @@ impl ProtoInfo {
             cta::SCTP => decode_sctp(tracker.nested()).map(ProtoInfo::Sctp),
             cta::DCCP => decode_dccp(tracker.nested()).map(ProtoInfo::Dccp),
             unknown => Ok(ProtoInfo::Unknown(unknown)),
+        }
+    }
+}
+
+/// What the kernel writes for TCP.
+const TCP: Layout<44> = Layout::new([
+    (0, cta::TCP | NLA_F_NESTED, 44),
+    (4, cta::TCP_STATE, 5),
+    (12, cta::TCP_WSCALE_ORIG, 5),
+    (20, cta::TCP_WSCALE_REPLY, 5),
+    (28, cta::TCP_FLAGS_ORIG, 6),
+    (36, cta::TCP_FLAGS_REPLY, 6),
+]);
+
+impl TcpInfo {
+    #[inline]
+    fn at(values: &Values<'_, 44>) -> Self {
+        let byte = |offset| u8::from_ne_bytes(values.at(offset));
+        TcpInfo {
+            state: byte(8).into(),
+            wscale_orig: Some(byte(16)),
+            wscale_reply: Some(byte(24)),
+            flags_orig: Some(byte(32)),
+            flags_reply: Some(byte(40)),
         }
     }
 }
@@ -279,5 +308,26 @@ mod tests {
             assert_eq!(TcpState::from(number).number(), number);
         }
         assert_eq!(TcpState::from(10).name(), None);
+    }
+
+    #[test]
+    fn the_usual_layout_of_tcp_is_read_as_any_other_is() {
+        let mut bytes = Vec::new();
+        let kinds =
+            [cta::TCP_STATE, cta::TCP_WSCALE_ORIG, cta::TCP_WSCALE_REPLY, cta::TCP_FLAGS_ORIG, cta::TCP_FLAGS_REPLY];
+        for (value, kind) in (3_u8..).zip(kinds) {
+            let length: u16 = if value < 6 { 5 } else { 6 };
+            bytes.extend_from_slice(&length.to_ne_bytes());
+            bytes.extend_from_slice(&kind.to_ne_bytes());
+            bytes.extend_from_slice(&[value, 0, 0, 0]);
+        }
+        let read = |kind: u16| {
+            let nest = [&44_u16.to_ne_bytes()[..], &kind.to_ne_bytes(), &bytes].concat();
+            (TCP.of(&nest).is_some(), ProtoInfo::decode(&Attribute { kind: 4, value: &nest, offset: 0 }))
+        };
+        let ((usual, one), (unusual, other)) = (read(cta::TCP | NLA_F_NESTED), read(cta::TCP));
+        assert!(usual && !unusual);
+        assert_eq!(one, other);
+        assert!(matches!(one, Ok(ProtoInfo::Tcp(TcpInfo { state: TcpState::Established, flags_reply: Some(7), .. }))));
     }
 }

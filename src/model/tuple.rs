@@ -3,9 +3,11 @@
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use netlink_packet_core::NLA_F_NESTED;
+
 use super::protocol::Protocol;
 use crate::wire::uapi::{cta_ip, cta_proto, cta_tuple};
-use crate::wire::{Attribute, AttributeWriter, Attributes, DecodeError, Fault};
+use crate::wire::{Attribute, AttributeWriter, Attributes, DecodeError, Fault, Layout};
 
 /// One direction of a flow.
 #[doc(alias = "nf_conntrack_tuple")]
@@ -55,6 +57,28 @@ pub enum L4 {
     },
 }
 
+/// What the kernel writes for TCP, UDP and others over IPv4.
+const V4_PORTS: Layout<48> = Layout::new([
+    (0, cta_tuple::IP | NLA_F_NESTED, 20),
+    (4, cta_ip::V4_SRC, 8),
+    (12, cta_ip::V4_DST, 8),
+    (20, cta_tuple::PROTO | NLA_F_NESTED, 28),
+    (24, cta_proto::NUM, 5),
+    (32, cta_proto::SRC_PORT, 6),
+    (40, cta_proto::DST_PORT, 6),
+]);
+
+/// And over IPv6.
+const V6_PORTS: Layout<72> = Layout::new([
+    (0, cta_tuple::IP | NLA_F_NESTED, 44),
+    (4, cta_ip::V6_SRC, 20),
+    (24, cta_ip::V6_DST, 20),
+    (44, cta_tuple::PROTO | NLA_F_NESTED, 28),
+    (48, cta_proto::NUM, 5),
+    (56, cta_proto::SRC_PORT, 6),
+    (64, cta_proto::DST_PORT, 6),
+]);
+
 impl Hash for Tuple {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.src, self.dst, u8::from(self.protocol), self.l4, self.zone).hash(state);
@@ -62,11 +86,53 @@ impl Hash for Tuple {
 }
 
 impl Tuple {
+    /// No addresses, protocol 0.
+    pub const UNSPECIFIED: Self = Tuple {
+        src: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        dst: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        protocol: Protocol::Other(0),
+        l4: L4::None,
+        zone: None,
+        has_unknown_part: false,
+    };
+
     /// Reads a tuple nest.
     ///
     /// # Errors
     /// An attribute of the wrong size, or no complete addresses and protocol.
     pub fn decode(nest: &Attribute<'_>) -> Result<Self, DecodeError> {
+        let mut tuple = Tuple::UNSPECIFIED;
+        tuple.decode_from(nest)?;
+        Ok(tuple)
+    }
+
+    /// Reads a nest of two addresses and two ports; false where it is another.
+    #[inline]
+    fn decode_usual(&mut self, nest: &[u8]) -> bool {
+        let (protocol, [sport, dport]): (_, [[u8; 2]; 2]) = if let Some(values) = V4_PORTS.of(nest) {
+            (self.src, self.dst) = (values.at::<4>(8).into(), values.at::<4>(16).into());
+            (values.at(28), [values.at(36), values.at(44)])
+        } else if let Some(values) = V6_PORTS.of(nest) {
+            (self.src, self.dst) = (values.at::<16>(8).into(), values.at::<16>(28).into());
+            (values.at(52), [values.at(60), values.at(68)])
+        } else {
+            return false;
+        };
+        self.protocol = Protocol::from(u8::from_ne_bytes(protocol));
+        self.l4 = L4::Ports { src: u16::from_be_bytes(sport), dst: u16::from_be_bytes(dport) };
+        (self.zone, self.has_unknown_part) = (None, false);
+        true
+    }
+
+    /// As [`Tuple::decode`], in place.
+    ///
+    /// # Errors
+    /// As [`Tuple::decode`].
+    #[inline]
+    pub(super) fn decode_from(&mut self, nest: &Attribute<'_>) -> Result<(), DecodeError> {
+        if self.decode_usual(nest.value) {
+            return Ok(());
+        }
         let mut parts = Parts::default();
         for attribute in nest.nested() {
             let attribute = attribute?;
@@ -77,7 +143,7 @@ impl Tuple {
                 _ => parts.unknown = true,
             }
         }
-        parts.assemble().ok_or(nest.fault(Fault::Missing))
+        parts.assemble(self).ok_or_else(|| nest.fault(Fault::Missing))
     }
 
     /// Writes the tuple as an attribute of number `kind` (`CTA_TUPLE_*`).
@@ -175,11 +241,12 @@ impl Tuple {
     }
 }
 
-/// The parts of a tuple while they are being read.
+/// The parts of a tuple while they are being read. Addresses stay where they are
+/// until all is there: 4 bytes for IPv4, 16 for IPv6.
 #[derive(Default)]
-struct Parts {
-    src: Option<IpAddr>,
-    dst: Option<IpAddr>,
+struct Parts<'a> {
+    src: Option<&'a [u8]>,
+    dst: Option<&'a [u8]>,
     protocol: Option<u8>,
     sport: Option<u16>,
     dport: Option<u16>,
@@ -190,22 +257,24 @@ struct Parts {
     unknown: bool,
 }
 
-impl Parts {
-    fn read_addresses(&mut self, attributes: Attributes<'_>) -> Result<(), DecodeError> {
+impl<'a> Parts<'a> {
+    #[inline]
+    fn read_addresses(&mut self, attributes: Attributes<'a>) -> Result<(), DecodeError> {
         for attribute in attributes {
             let attribute = attribute?;
             match attribute.kind {
-                cta_ip::V4_SRC => self.src = Some(Ipv4Addr::from(attribute.array::<4>()?).into()),
-                cta_ip::V4_DST => self.dst = Some(Ipv4Addr::from(attribute.array::<4>()?).into()),
-                cta_ip::V6_SRC => self.src = Some(Ipv6Addr::from(attribute.array::<16>()?).into()),
-                cta_ip::V6_DST => self.dst = Some(Ipv6Addr::from(attribute.array::<16>()?).into()),
+                cta_ip::V4_SRC => self.src = Some(attribute.sized(4)?),
+                cta_ip::V4_DST => self.dst = Some(attribute.sized(4)?),
+                cta_ip::V6_SRC => self.src = Some(attribute.sized(16)?),
+                cta_ip::V6_DST => self.dst = Some(attribute.sized(16)?),
                 _ => self.unknown = true,
             }
         }
         Ok(())
     }
 
-    fn read_l4(&mut self, attributes: Attributes<'_>) -> Result<(), DecodeError> {
+    #[inline]
+    fn read_l4(&mut self, attributes: Attributes<'a>) -> Result<(), DecodeError> {
         for attribute in attributes {
             let attribute = attribute?;
             match attribute.kind {
@@ -222,20 +291,89 @@ impl Parts {
     }
 
     /// `None` when a mandatory part is missing, or half of a pair.
-    fn assemble(self) -> Option<Tuple> {
+    #[inline]
+    fn assemble(self, tuple: &mut Tuple) -> Option<()> {
         let l4 = match (self.sport, self.dport, self.icmp_type, self.icmp_code, self.icmp_id) {
             (None, None, None, None, None) => L4::None,
             (Some(src), Some(dst), None, None, None) => L4::Ports { src, dst },
             (None, None, Some(kind), Some(code), Some(id)) => L4::Icmp { kind, code, id },
             _ => return None,
         };
-        Some(Tuple {
-            src: self.src?,
-            dst: self.dst?,
-            protocol: Protocol::from(self.protocol?),
-            l4,
-            zone: self.zone,
-            has_unknown_part: self.unknown,
-        })
+        tuple.src = address(self.src?)?;
+        tuple.dst = address(self.dst?)?;
+        tuple.protocol = Protocol::from(self.protocol?);
+        tuple.l4 = l4;
+        tuple.zone = self.zone;
+        tuple.has_unknown_part = self.unknown;
+        Some(())
+    }
+}
+
+#[inline]
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    match <[u8; 4]>::try_from(bytes) {
+        Ok(octets) => Some(Ipv4Addr::from(octets).into()),
+        Err(_) => <[u8; 16]>::try_from(bytes).ok().map(|octets| Ipv6Addr::from(octets).into()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use crate::wire::{Batch, Header, Messages};
+
+    /// The value of the tuple nest that `tuple` is written as.
+    fn nest_of(tuple: &Tuple) -> Vec<u8> {
+        let mut batch = Batch::new();
+        let header = Header { subsystem: 1, command: 0, flags: 0, family: tuple.family(), sequence: 1 };
+        batch.push(header, |writer| tuple.emit(writer, 1));
+        let message = Messages::new(batch.as_bytes()).next().unwrap().unwrap();
+        message.attributes().next().unwrap().unwrap().value.to_vec()
+    }
+
+    fn read(value: &[u8]) -> Result<Tuple, DecodeError> {
+        Tuple::decode(&Attribute { kind: 1, value, offset: 0 })
+    }
+
+    fn tuple(src: &str, dst: &str) -> Tuple {
+        let (src, dst) = (src.parse().unwrap(), dst.parse().unwrap());
+        Tuple { src, dst, protocol: Protocol::Tcp, l4: L4::Ports { src: 40000, dst: 443 }, ..Tuple::UNSPECIFIED }
+    }
+
+    #[test]
+    fn the_usual_layout_is_read_as_any_other_is() {
+        for (tuple, proto_at) in [(tuple("10.1.2.3", "192.0.2.1"), 20), (tuple("2001:db8::1", "2001:db8::2"), 44)] {
+            let usual = nest_of(&tuple);
+            assert!(Tuple::UNSPECIFIED.clone().decode_usual(&usual));
+            let mut unflagged = usual.clone();
+            for at in [0, proto_at] {
+                let kind = u16::from_ne_bytes([usual[at + 2], usual[at + 3]]) & !NLA_F_NESTED;
+                unflagged[at + 2..at + 4].copy_from_slice(&kind.to_ne_bytes());
+            }
+            assert!(!Tuple::UNSPECIFIED.clone().decode_usual(&unflagged));
+            assert_eq!(read(&usual).unwrap(), tuple);
+            assert_eq!(read(&unflagged).unwrap(), tuple);
+        }
+    }
+
+    #[test]
+    fn a_header_that_differs_in_one_bit_is_not_the_usual_layout() {
+        let usual = nest_of(&tuple("10.1.2.3", "192.0.2.1"));
+        for at in [0, 4, 12, 20, 24, 32, 40].into_iter().flat_map(|header| header..header + 4) {
+            let mut other = usual.clone();
+            other[at] ^= 1;
+            assert!(!Tuple::UNSPECIFIED.clone().decode_usual(&other), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn what_was_there_before_is_not_kept() {
+        let old = Tuple { zone: Some(7), has_unknown_part: true, ..tuple("2001:db8::1", "2001:db8::2") };
+        for new in [tuple("10.1.2.3", "192.0.2.1"), Tuple { l4: L4::None, ..tuple("10.1.2.3", "192.0.2.1") }] {
+            let (mut place, value) = (old, nest_of(&new));
+            place.decode_from(&Attribute { kind: 1, value: &value, offset: 0 }).unwrap();
+            assert_eq!(place, new);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::kernel_filter::KernelFilter;
 use super::window::Window;
 use crate::model::Flow;
 use crate::netlink::{Connection, DumpStream, Error};
@@ -15,6 +16,8 @@ const OPERATION: &str = "dump the conntrack table";
 pub struct DumpRequest {
     /// Only entries of this address family.
     pub family: Option<Family>,
+    /// What the kernel is asked to leave out. Check every entry again.
+    pub filter: KernelFilter,
 }
 
 /// An address family.
@@ -50,6 +53,8 @@ pub struct DumpTotals {
 #[derive(Debug)]
 pub struct Dump<'c> {
     stream: DumpStream<'c>,
+    /// The entry that is being read.
+    flow: Flow,
     window: Window,
     totals: DumpTotals,
 }
@@ -68,8 +73,8 @@ impl<'c> Dump<'c> {
             family: request.family.map_or(nfproto::UNSPEC, Family::number),
             sequence: 0,
         };
-        let stream = connection.dump(OPERATION, header, |_| {})?;
-        Ok(Dump { stream, window: Window::new(), totals: DumpTotals::default() })
+        let stream = connection.dump(OPERATION, header, |writer| request.filter.emit(writer, request.family))?;
+        Ok(Dump { stream, flow: Flow::blank(), window: Window::new(), totals: DumpTotals::default() })
     }
 
     /// Hands each entry of the next datagram (up to some 135) to `each`. False
@@ -78,17 +83,17 @@ impl<'c> Dump<'c> {
     /// # Errors
     /// The kernel refused or lost something, or sent what cannot be read.
     pub fn next_chunk(&mut self, mut each: impl FnMut(&Flow)) -> Result<bool, Error> {
-        let (window, totals) = (&mut self.window, &mut self.totals);
+        let (flow, window, totals) = (&mut self.flow, &mut self.window, &mut self.totals);
         self.stream.next_datagram(|message: &Message<'_>| {
             if !Flow::is_in(message) {
                 return Ok(());
             }
-            let flow = Flow::decode(message)?;
-            if window.contains_or_insert(&flow) {
+            flow.decode_from(message)?;
+            if window.contains_or_insert(flow) {
                 totals.repeated += 1;
             } else {
                 totals.entries += 1;
-                each(&flow);
+                each(flow);
             }
             Ok(())
         })

@@ -7,14 +7,17 @@
 //! +--------+--------+-----------------+---+
 //! ```
 
-use netlink_packet_core::{NLA_HEADER_SIZE, NlasIterator};
+use netlink_packet_core::{NLA_HEADER_SIZE, NLA_TYPE_MASK};
 
 use super::error::{DecodeError, Fault};
 
 /// Iterator over the attributes of a message or a nest. Stops after an error.
+///
+/// A dumped entry has some thirty attributes: this is the innermost loop of all,
+/// written so that it is inlined where it is used.
 #[derive(Debug, Clone)]
 pub struct Attributes<'a> {
-    inner: NlasIterator<&'a [u8]>,
+    rest: &'a [u8],
     offset: usize,
 }
 
@@ -22,28 +25,37 @@ impl<'a> Attributes<'a> {
     /// Attributes in `bytes`, which start at `offset` of the datagram.
     #[must_use]
     pub fn new(bytes: &'a [u8], offset: usize) -> Self {
-        Attributes { inner: NlasIterator::new(bytes), offset }
+        Attributes { rest: bytes, offset }
+    }
+
+    /// None at the end, an error where half a header is left or a length points
+    /// outside.
+    #[cold]
+    fn end(&mut self) -> Option<Result<Attribute<'a>, DecodeError>> {
+        let bytes = std::mem::take(&mut self.rest);
+        let truncated = DecodeError { fault: Fault::Truncated, attribute: None, offset: self.offset };
+        (!bytes.is_empty()).then_some(Err(truncated))
     }
 }
 
 impl<'a> Iterator for Attributes<'a> {
     type Item = Result<Attribute<'a>, DecodeError>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
-        let at = self.offset;
-        let nla = match self.inner.next()? {
-            Ok(nla) => nla,
-            Err(_) => {
-                return Some(Err(DecodeError { fault: Fault::Truncated, attribute: None, offset: at }));
-            }
+        let Some(&[l0, l1, k0, k1]) = self.rest.first_chunk() else {
+            return self.end();
         };
-        let (kind, length) = (nla.kind(), usize::from(nla.length()));
-        self.offset = at + length.next_multiple_of(4);
-        let Some(value) = nla.into_inner().get(NLA_HEADER_SIZE..length) else {
-            return Some(Err(DecodeError { fault: Fault::BadLength, attribute: Some(kind), offset: at }));
+        let length = usize::from(u16::from_ne_bytes([l0, l1]));
+        let Some(value) = self.rest.get(NLA_HEADER_SIZE..length) else {
+            return self.end();
         };
-        Some(Ok(Attribute { kind, value, offset: at + NLA_HEADER_SIZE }))
+        let kind = u16::from_ne_bytes([k0, k1]) & NLA_TYPE_MASK;
+        let attribute = Attribute { kind, value, offset: self.offset + NLA_HEADER_SIZE };
+        let step = length.next_multiple_of(4);
+        self.rest = self.rest.get(step..).unwrap_or_default();
+        self.offset += step;
+        Some(Ok(attribute))
     }
 }
 
@@ -72,6 +84,19 @@ impl<'a> Attribute<'a> {
     #[inline]
     pub fn array<const N: usize>(&self) -> Result<[u8; N], DecodeError> {
         self.value.try_into().map_err(|_| self.fault(Fault::BadSize { expected: N, found: self.value.len() }))
+    }
+
+    /// The value, which takes `size` bytes.
+    ///
+    /// # Errors
+    /// [`Fault::BadSize`] when it has another length.
+    #[inline]
+    pub fn sized(&self, size: usize) -> Result<&'a [u8], DecodeError> {
+        if self.value.len() == size {
+            Ok(self.value)
+        } else {
+            Err(self.fault(Fault::BadSize { expected: size, found: self.value.len() }))
+        }
     }
 
     /// The value as one byte.

@@ -8,11 +8,13 @@
 
 mod attribute;
 mod error;
+mod layout;
 mod message;
 mod request;
 pub mod uapi;
 
 pub use attribute::{Attribute, Attributes};
 pub use error::{DecodeError, Fault};
+pub use layout::{Layout, Values};
 pub use message::{Answer, Kind, Message, Messages};
 pub use request::{AttributeWriter, Batch, Header};

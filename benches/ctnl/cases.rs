@@ -1,0 +1,206 @@
+//! What is measured: the rows of the table, with their targets.
+
+use crate::measure::Line;
+use crate::population::{Families, Population};
+
+/// What a case should reach, as ratios of medians. Targets hold from this many
+/// entries on.
+pub const TARGETS_FROM: u32 = 1_000_000;
+
+/// Ratios that are to be reached.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Targets {
+    /// ctnl's time to the limit's.
+    pub to_limit: Option<f64>,
+    /// ctnl's time to conntrack(8)'s.
+    pub to_conntrack: Option<f64>,
+    /// Whether ctnl is to stay within [`Targets::PEAK`].
+    pub peak: bool,
+}
+
+impl Targets {
+    /// Bytes of memory.
+    pub const PEAK: u64 = 6 * 1024 * 1024;
+
+    const fn new(to_limit: f64) -> Self {
+        Targets { to_limit: Some(to_limit), to_conntrack: None, peak: true }
+    }
+
+    const fn and_to_conntrack(self, ratio: f64) -> Self {
+        Targets { to_conntrack: Some(ratio), ..self }
+    }
+}
+
+/// One row.
+#[derive(Debug, Clone)]
+pub struct Case {
+    pub name: String,
+    pub population: Population,
+    /// Whether the commands delete the stale entries: these are put back after each.
+    pub deletes: bool,
+    pub limit: Option<Line>,
+    pub ctnl: Line,
+    pub conntrack: Option<Line>,
+    /// Further ways to the same end, measured in the same rounds.
+    pub others: Vec<Line>,
+    pub targets: Targets,
+}
+
+/// Makes the command lines.
+#[derive(Debug, Clone)]
+pub struct Commands {
+    /// This program, to run as the limit.
+    pub own: String,
+    /// Name of the namespace that it must not run in.
+    pub outside: String,
+    pub ctnl: String,
+    pub conntrack_installed: bool,
+}
+
+impl Commands {
+    fn ctnl(&self, arguments: &str) -> Line {
+        Line::new(&self.ctnl, arguments)
+    }
+
+    fn conntrack(&self, arguments: &str) -> Option<Line> {
+        self.conntrack_installed.then(|| Line::new("conntrack", arguments))
+    }
+
+    fn pipeline(&self, pipeline: &str) -> Option<Line> {
+        self.conntrack_installed.then(|| Line::shell(pipeline))
+    }
+
+    fn limit(&self, what: &str) -> Line {
+        Line::new(&self.own, &format!("--child {what} {}", self.outside)).shown_as(&format!("limit {what}"))
+    }
+
+    fn case(&self, name: &str, population: Population, ctnl: &str, conntrack: Option<Line>) -> Case {
+        Case {
+            name: name.to_owned(),
+            population,
+            deletes: false,
+            limit: Some(self.limit("dump")),
+            ctnl: self.ctnl(ctnl),
+            conntrack,
+            others: Vec::new(),
+            targets: Targets::default(),
+        }
+    }
+}
+
+/// Every case, for tables of these sizes, smallest first. What is measured at
+/// one size only is measured at the largest.
+pub fn cases(commands: &Commands, sizes: &[u32]) -> Vec<Case> {
+    let largest = sizes.last().copied().unwrap_or(0);
+    let mut cases = vec![list_text(commands, plain(0, Families::V4))];
+    for size in sizes {
+        cases.extend(at_every_size(commands, plain(*size, Families::V4)));
+    }
+    cases.extend(grouping(commands, plain(largest, Families::V4)));
+    cases.extend(narrow(commands, plain(largest, Families::V4)));
+    for (word, families) in [("IPv6", Families::V6), ("mixed", Families::Mixed)] {
+        for case in [list_text, list_json].map(|case| case(commands, plain(largest, families))) {
+            cases.push(Case { name: format!("{}, {word}", case.name), ..case });
+        }
+    }
+    cases.extend(flushes(commands, largest));
+    cases
+}
+
+fn plain(entries: u32, families: Families) -> Population {
+    Population { entries, families, stale: 0 }
+}
+
+fn list_text(commands: &Commands, population: Population) -> Case {
+    let case = commands.case("list text", population, "list -o conntrack -q", commands.conntrack("-L"));
+    Case { targets: Targets::new(1.10).and_to_conntrack(0.52), ..case }
+}
+
+fn list_json(commands: &Commands, population: Population) -> Case {
+    let case = commands.case("list JSON", population, "list -o json -q", commands.conntrack("-L -o xml"));
+    Case { targets: Targets::new(1.12), ..case }
+}
+
+fn at_every_size(commands: &Commands, population: Population) -> Vec<Case> {
+    let text = list_text(commands, population);
+    let pipe = Case {
+        name: "list text, pipe".to_owned(),
+        ctnl: text.ctnl.clone().into_pipe(),
+        conntrack: text.conntrack.clone().map(Line::into_pipe),
+        targets: Targets { to_limit: None, ..Targets::default() }.and_to_conntrack(0.45),
+        ..text.clone()
+    };
+    let pipe = Case { targets: Targets { peak: true, ..pipe.targets }, ..pipe };
+    let counted = commands.pipeline("conntrack -L -p tcp --dport 443 2>/dev/null | wc -l");
+    let count = commands.case("count, filter", population, "count -q tcp and dport 443", counted);
+    let count = Case { targets: Targets::new(1.08), ..count };
+    let all = commands.case("count, all", population, "count -q", commands.conntrack("-C"));
+    let all = Case { limit: None, targets: Targets { peak: true, ..Targets::default() }.and_to_conntrack(1.5), ..all };
+    vec![text, pipe, list_json(commands, population), count, all]
+}
+
+fn grouping(commands: &Commands, population: Population) -> Vec<Case> {
+    let by = |name: &str, ctnl: &str, awk: &str, target: f64| {
+        let pipeline =
+            format!("conntrack -L 2>/dev/null | awk '{{print {awk}}}' | sort | uniq -c | sort -rn | head -20");
+        let case = commands.case(name, population, ctnl, commands.pipeline(&pipeline));
+        Case { targets: Targets::new(target), ..case }
+    };
+    let mut many = by("count by src,sport", "count --by src,sport --top 20 -q", "$5,$7", 1.5);
+    // A million keys have to be kept somewhere.
+    many.targets.peak = false;
+    vec![
+        by("count by state", "count --by state -q", "$4", 1.08),
+        by("count by src", "count --by src --top 20 -q", "$5", 1.08),
+        many,
+    ]
+}
+
+/// More and fewer processors than one.
+fn narrow(commands: &Commands, population: Population) -> Vec<Case> {
+    let text = list_text(commands, population);
+    let two = Case {
+        name: "list text, --jobs 2".to_owned(),
+        ctnl: commands.ctnl("list -o conntrack --jobs 2 -q"),
+        targets: Targets { peak: false, ..Targets::new(0.62) },
+        ..text.clone()
+    };
+    let one = Case {
+        name: "list text, one core".to_owned(),
+        ctnl: text.ctnl.clone().on_one_core(),
+        targets: Targets::new(2.2),
+        ..text
+    };
+    vec![two, one]
+}
+
+fn flushes(commands: &Commands, entries: u32) -> Vec<Case> {
+    let goals = Targets::new(1.10);
+    let half = flush(commands, entries, entries / 2, "50 %", goals.and_to_conntrack(1.0 / 3.0));
+    let one_core = Case {
+        name: "flush 50 %, one core".to_owned(),
+        ctnl: half.ctnl.clone().on_one_core(),
+        others: Vec::new(),
+        targets: Targets::new(2.2),
+        ..half.clone()
+    };
+    vec![
+        flush(commands, entries, 0, "no match", goals),
+        flush(commands, entries, entries / 100, "1 %", goals),
+        half,
+        one_core,
+        flush(commands, entries, entries, "100 %", Targets::new(1.15).and_to_conntrack(0.25)),
+    ]
+}
+
+/// conntrack(8) cannot select by idle time: it is given the stale entries'
+/// source net instead, which it too compares in user space.
+fn flush(commands: &Commands, entries: u32, stale: u32, share: &str, targets: Targets) -> Case {
+    let population = Population { entries, families: Families::V4, stale };
+    let by_net = commands.conntrack("-D -s 10.128.0.0/9").map(Line::matching_nothing);
+    let by_mark = commands.conntrack("-D -m 1/1");
+    let case =
+        commands.case(&format!("flush {share}"), population, "flush --state established --older 12h --yes -q", by_net);
+    let others = if stale == 0 { None } else { Some([Some(commands.limit("flush-marked")), by_mark]) };
+    Case { deletes: true, others: others.into_iter().flatten().flatten().collect(), targets, ..case }
+}

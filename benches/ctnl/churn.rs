@@ -1,0 +1,151 @@
+//! The check that matters most: while others insert and delete at full speed,
+//! a flush misses nothing that it should delete and deletes nothing else.
+//!
+//! Runs as a process of its own: it keeps what it has seen in memory.
+
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use anyhow::{Context, Result, ensure};
+use ctnl::model::Tuple;
+use ctnl::netlink::{Connection, Netns};
+use ctnl::table::{BATCH, Dump, DumpRequest};
+use ctnl::wire::uapi::{cta, ipctnl_msg_ct, nfnl_subsys};
+use ctnl::wire::{Batch, Header, Kind};
+use netlink_packet_core::NLM_F_ACK;
+
+use crate::population::{CHURN_NET, FRESH_NET, Families, Population, STALE_NET, Table, create_range, flow, number_of};
+
+/// Flushes the stale half of a table of `entries` with the program `ctnl`. What
+/// was found, in a sentence.
+pub fn check(ctnl: &str, entries: u32) -> Result<String> {
+    let population = Population { entries, families: Families::V4, stale: entries / 2 };
+    let mut table = Table::open()?;
+    table.fill(population)?;
+    let (stop, step) = (AtomicBool::new(false), u32::try_from(BATCH)?);
+    let mut churn = Churn::start(entries / 10 / step * step)?;
+    let churned = thread::scope(|scope| {
+        let churning = scope.spawn(|| churn.run(step, &stop));
+        let flushed = flush(ctnl);
+        stop.store(true, Ordering::Relaxed);
+        let churned = churning.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        flushed.and(churned)
+    })?;
+    let seen = Seen::in_table(&mut table.connection, population, &churn)?;
+    seen.verify(population, &churn)?;
+    Ok(format!(
+        "{} stale of {entries} deleted, none missed, nothing else deleted, while {churned} others came and went",
+        population.stale
+    ))
+}
+
+fn flush(ctnl: &str) -> Result<()> {
+    let arguments = ["flush", "--state", "established", "--older", "12h", "--yes", "-q"];
+    let status = Command::new(ctnl).args(arguments).stdout(Stdio::null()).status().context("start ctnl")?;
+    ensure!(status.success(), "ctnl flush: {status}");
+    Ok(())
+}
+
+/// Flows of which the oldest are deleted as fast as new ones are made. Those
+/// that exist at any time are `first..next`.
+struct Churn {
+    connection: Connection,
+    first: u32,
+    next: u32,
+}
+
+impl Churn {
+    fn start(ring: u32) -> Result<Self> {
+        let mut churn = Churn { connection: Connection::open(&Netns::Current)?, first: 0, next: 0 };
+        churn.insert(ring)?;
+        Ok(churn)
+    }
+
+    /// The number of flows that were replaced before `stop`.
+    fn run(&mut self, step: u32, stop: &AtomicBool) -> Result<u32> {
+        while !stop.load(Ordering::Relaxed) {
+            self.insert(step)?;
+            self.delete(step)?;
+        }
+        Ok(self.first)
+    }
+
+    fn insert(&mut self, step: u32) -> Result<()> {
+        create_range(&mut self.connection, self.next..self.next + step, |number| {
+            flow(Families::V4, CHURN_NET, number)
+        })?;
+        self.next += step;
+        Ok(())
+    }
+
+    /// Deletes by tuple alone. Fails where one is gone: somebody else deleted it.
+    fn delete(&mut self, step: u32) -> Result<()> {
+        let mut batch = Batch::new();
+        let last = self.first + step - 1;
+        for number in self.first..=last {
+            let flags = if number == last { NLM_F_ACK } else { 0 };
+            push_delete(&mut batch, number, flags, &flow(Families::V4, CHURN_NET, number).orig);
+        }
+        self.connection.send("delete", &batch)?;
+        self.first += step;
+        loop {
+            for message in self.connection.receive("delete")? {
+                let message = message?;
+                if let Kind::Answer(answer) = message.classify()? {
+                    ensure!(answer.errno.is_none(), "a flow that was to stay is gone: error {:?}", answer.errno);
+                    if message.sequence == last {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn push_delete(batch: &mut Batch, sequence: u32, flags: u16, tuple: &Tuple) {
+    let subsystem = nfnl_subsys::CTNETLINK;
+    let header = Header { subsystem, command: ipctnl_msg_ct::DELETE, flags, family: tuple.family(), sequence };
+    batch.push(header, |writer| tuple.emit(writer, cta::TUPLE_ORIG));
+}
+
+/// What is in the table afterwards.
+struct Seen {
+    stale: u32,
+    fresh: Vec<bool>,
+    churn: Vec<bool>,
+    unexpected: u32,
+}
+
+impl Seen {
+    fn in_table(connection: &mut Connection, population: Population, churn: &Churn) -> Result<Self> {
+        let places = |length: u32| vec![false; length as usize];
+        let (fresh, live) = (population.entries - population.stale, churn.next - churn.first);
+        let mut seen = Seen { stale: 0, fresh: places(fresh), churn: places(live), unexpected: 0 };
+        let mut dump = Dump::start(connection, DumpRequest::default())?;
+        while dump.next_chunk(|flow| match number_of(flow) {
+            Some((STALE_NET, _)) => seen.stale += 1,
+            Some((FRESH_NET, number)) => mark(&mut seen.fresh, number, population.stale, &mut seen.unexpected),
+            Some((CHURN_NET, number)) => mark(&mut seen.churn, number, churn.first, &mut seen.unexpected),
+            _ => seen.unexpected += 1,
+        })? {}
+        Ok(seen)
+    }
+
+    fn verify(&self, population: Population, churn: &Churn) -> Result<()> {
+        let absent = |places: &[bool]| places.iter().filter(|there| !**there).count();
+        let (fresh, churned) = (absent(&self.fresh), absent(&self.churn));
+        ensure!(self.stale == 0, "{} of {} stale entries were missed", self.stale, population.stale);
+        ensure!(fresh == 0, "{fresh} entries that were not stale were deleted");
+        ensure!(churned == 0, "{churned} of the {} that others made were deleted", churn.next - churn.first);
+        ensure!(self.unexpected == 0, "{} entries that nobody made", self.unexpected);
+        Ok(())
+    }
+}
+
+fn mark(places: &mut [bool], number: u32, first: u32, unexpected: &mut u32) {
+    match number.checked_sub(first).and_then(|place| places.get_mut(place as usize)) {
+        Some(place) => *place = true,
+        None => *unexpected += 1,
+    }
+}

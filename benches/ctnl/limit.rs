@@ -1,0 +1,73 @@
+//! The limit: what the kernel needs when nothing is done with what it sends.
+//!
+//! Runs as a process of its own (the benchmark starts itself again), so that it
+//! is measured in the same way as the programs that it is compared with. Uses
+//! the bare socket, not ctnl's own connection.
+
+use anyhow::{Context, Result, ensure};
+use ctnl::wire::uapi::{cta, ipctnl_msg_ct, nfnl_subsys};
+use ctnl::wire::{Batch, Header};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR};
+use netlink_sys::Socket;
+use netlink_sys::protocols::NETLINK_NETFILTER;
+
+/// The kernel fills at most 32 KiB.
+const BUFFER: usize = 64 * 1024;
+
+/// Receives the whole table, walks the message headers, and throws it away.
+/// The number of entries.
+pub fn dump() -> Result<u64> {
+    let mut request = Batch::new();
+    request.push(header(ipctnl_msg_ct::GET, NLM_F_DUMP), |_| {});
+    converse(&request)
+}
+
+/// Lets the kernel delete everything, or what has the mark `mark`.
+pub fn flush(mark: Option<u32>) -> Result<()> {
+    let mut request = Batch::new();
+    request.push(header(ipctnl_msg_ct::DELETE, NLM_F_ACK), |writer| {
+        if let Some(mark) = mark {
+            writer.put(cta::MARK, &mark.to_be_bytes());
+            writer.put(cta::MARK_MASK, &u32::MAX.to_be_bytes());
+        }
+    });
+    converse(&request).map(drop)
+}
+
+fn header(command: u8, flags: u16) -> Header {
+    Header { subsystem: nfnl_subsys::CTNETLINK, command, flags, family: 0, sequence: 1 }
+}
+
+/// Sends `request` and receives until its end. The number of data messages.
+fn converse(request: &Batch) -> Result<u64> {
+    let mut socket = Socket::new(NETLINK_NETFILTER).context("open a netlink socket")?;
+    socket.bind_auto().context("bind a netlink socket")?;
+    socket.send(request.as_bytes(), 0).context("send")?;
+    let mut buffer = vec![0; BUFFER];
+    let mut messages = 0;
+    loop {
+        let length = socket.recv(&mut buffer.as_mut_slice(), 0).context("receive")?;
+        if walk(buffer.get(..length).unwrap_or_default(), &mut messages)? {
+            return Ok(messages);
+        }
+    }
+}
+
+/// Counts the messages of a datagram; true when it has the last one.
+fn walk(mut datagram: &[u8], messages: &mut u64) -> Result<bool> {
+    while let Some([l0, l1, l2, l3, t0, t1, ..]) = datagram.first_chunk::<16>() {
+        let length = u32::from_ne_bytes([*l0, *l1, *l2, *l3]) as usize;
+        match u16::from_ne_bytes([*t0, *t1]) {
+            NLMSG_DONE => return Ok(true),
+            NLMSG_ERROR => {
+                let code =
+                    datagram.get(16..20).and_then(|bytes| bytes.first_chunk()).map_or(-1, |b| i32::from_ne_bytes(*b));
+                ensure!(code == 0, "the kernel refused: error {code}");
+                return Ok(true);
+            }
+            _ => *messages += 1,
+        }
+        datagram = datagram.get(length.next_multiple_of(4).max(16)..).unwrap_or_default();
+    }
+    Ok(false)
+}

@@ -1,0 +1,184 @@
+//! What is said: the table on standard output, notes on standard error.
+
+use std::io::{self, Write};
+
+use crate::measure::{Sample, Series};
+use crate::rounds::{Fault, Measured, Ratio};
+
+/// The columns; the first is aligned to the left.
+const HEADS: [&str; 10] = [
+    "case",
+    "entries",
+    "limit ms",
+    "ctnl ms (min-max)",
+    "conntrack ms (min-max)",
+    "ctnl/limit",
+    "ctnl/conntrack",
+    "cpu ms l/c/ct",
+    "user ms",
+    "peak MiB l/c/ct",
+];
+
+/// A line on standard error.
+pub fn warn(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// A line on standard output. Where nobody reads it there is nobody to tell.
+pub fn say(text: &str) {
+    let _ = writeln!(io::stdout().lock(), "{text}");
+}
+
+/// The table of every case. `floor` is the smallest peak that can be seen.
+pub fn table(results: &[Measured], floor: u64) -> String {
+    let mut rows = vec![HEADS.map(str::to_owned)];
+    let measured = results.iter().filter(|result| result.fault.is_none());
+    rows.extend(measured.map(|result| row(result, floor)));
+    let mut text = aligned(&rows);
+    for result in results {
+        if let Some(fault) = &result.fault {
+            let (word, why) = match fault {
+                Fault::LeftOut(why) => ("LEFT OUT", why),
+                Fault::Failed(why) => ("FAILED", why),
+            };
+            text.push_str(&format!("!! {word}: {} ({} entries): {why}\n", result.name, result.entries));
+        }
+    }
+    text
+}
+
+fn row(result: &Measured, floor: u64) -> [String; 10] {
+    let all = [result.limit.as_ref(), Some(&result.ctnl), result.conntrack.as_ref()];
+    [
+        result.name.clone(),
+        result.entries.to_string(),
+        result.limit.as_ref().map_or_else(none, |series| milliseconds(series.wall())),
+        with_spread(&result.ctnl),
+        result.conntrack.as_ref().map_or_else(none, with_spread),
+        result.to_limit.map_or_else(none, ratio),
+        result.to_conntrack.map_or_else(none, ratio),
+        each(all, |series| milliseconds(series.median(|sample| sample.cpu))),
+        milliseconds(result.ctnl.median(|sample| sample.user)),
+        each(all, |series| mebibytes(series.peak(), floor)) + peak_verdict(result),
+    ]
+}
+
+fn peak_verdict(result: &Measured) -> &'static str {
+    match result.peak_is_within_target {
+        Some(true) => " <=6 met",
+        Some(false) => " <=6 MISSED",
+        None => "",
+    }
+}
+
+fn each(all: [Option<&Series>; 3], show: impl Fn(&Series) -> String) -> String {
+    all.map(|series| series.map_or_else(none, &show)).join(" / ")
+}
+
+fn none() -> String {
+    "-".to_owned()
+}
+
+fn with_spread(series: &Series) -> String {
+    let (least, most) = series.spread();
+    format!("{} ({}-{})", milliseconds(series.wall()), milliseconds(least), milliseconds(most))
+}
+
+fn ratio(ratio: Ratio) -> String {
+    match (ratio.target, ratio.met) {
+        (Some(target), Some(met)) => {
+            format!("{:.2} <={target:.2} {}", ratio.ratio, if met { "met" } else { "MISSED" })
+        }
+        _ => format!("{:.2}", ratio.ratio),
+    }
+}
+
+fn milliseconds(seconds: f64) -> String {
+    let milliseconds = seconds * 1000.0;
+    if milliseconds < 100.0 { format!("{milliseconds:.1}") } else { format!("{milliseconds:.0}") }
+}
+
+fn mebibytes(bytes: u64, floor: u64) -> String {
+    let sign = if bytes <= floor { "<" } else { "" };
+    format!("{sign}{:.1}", bytes as f64 / (1024.0 * 1024.0))
+}
+
+fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(widths).enumerate().map(|(place, (cell, width))| {
+            if place == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        });
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// The other ways to the same end.
+pub fn others(results: &[Measured]) -> String {
+    let mut rows = vec![["case", "other way", "ms (min-max)", "ctnl/it", "cpu ms"].map(str::to_owned)];
+    for result in results.iter().filter(|result| result.fault.is_none()) {
+        rows.extend(result.others.iter().map(|series| {
+            let ratio = format!("{:.2}", result.ctnl.wall() / series.wall());
+            let cpu = milliseconds(series.median(|sample| sample.cpu));
+            [result.name.clone(), series.command.clone(), with_spread(series), ratio, cpu]
+        }));
+    }
+    if rows.len() == 1 { String::new() } else { aligned(&rows) }
+}
+
+/// Nanoseconds an entry of `list text` at each size, without what an empty
+/// table takes.
+pub fn per_entry(results: &[Measured]) -> String {
+    let text = || results.iter().filter(|result| result.name == "list text" && result.fault.is_none());
+    let Some(empty) = text().find(|result| result.entries == 0) else {
+        return String::new();
+    };
+    let mut rows = vec![["ns an entry, list text", "limit", "ctnl", "conntrack", "ctnl, user"].map(str::to_owned)];
+    for result in text().filter(|result| result.entries > 0) {
+        let cost = |series: Option<&Series>, base: Option<&Series>, value: fn(&Sample) -> f64| {
+            let (series, base) = (series?, base?);
+            let seconds = series.median(value) - base.median(value);
+            Some(format!("{:.0}", seconds * 1e9 / f64::from(result.entries)))
+        };
+        let wall = |series, base| cost(series, base, |sample| sample.wall).unwrap_or_else(none);
+        rows.push([
+            result.entries.to_string(),
+            wall(result.limit.as_ref(), empty.limit.as_ref()),
+            wall(Some(&result.ctnl), Some(&empty.ctnl)),
+            wall(result.conntrack.as_ref(), empty.conntrack.as_ref()),
+            cost(Some(&result.ctnl), Some(&empty.ctnl), |sample| sample.user).unwrap_or_else(none),
+        ]);
+    }
+    aligned(&rows)
+}
+
+/// The command lines behind the table.
+pub fn commands(results: &[Measured]) -> String {
+    let largest = results.iter().map(|result| result.entries).max();
+    let mut rows = vec![["case", "ctnl", "conntrack(8)"].map(str::to_owned)];
+    for result in results.iter().filter(|result| Some(result.entries) == largest) {
+        let conntrack = result.conntrack.as_ref().map_or_else(none, |series| series.command.clone());
+        rows.push([result.name.clone(), result.ctnl.command.clone(), conntrack]);
+    }
+    left_aligned(rows)
+}
+
+fn left_aligned<const N: usize>(rows: Vec<[String; N]>) -> String {
+    let width = |place: usize| rows.iter().filter_map(|row| row.get(place)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..N).map(|place| width(place).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,130 @@
+//! The place where it is measured: a network namespace of its own, in a kernel
+//! whose limits are raised for the time being.
+//!
+//! `nf_conntrack_max` and `nf_conntrack_buckets` are the only things outside the
+//! namespace that are touched. Both can be written only through files that were
+//! opened in the original one.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+
+use anyhow::{Context, Result};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{getegid, geteuid};
+
+const SYSCTLS: &str = "/proc/sys/net/netfilter";
+/// More buckets than this bring nothing at a million entries, and make every
+/// walk longer.
+const MOST_BUCKETS: u64 = 1_048_576;
+
+/// The private namespace. Dropping it puts the limits back.
+#[derive(Debug)]
+pub struct World {
+    /// Name of the namespace that the benchmark was started in.
+    pub outside: String,
+    max: Limit,
+    buckets: Limit,
+}
+
+impl World {
+    /// Moves this process into a new network namespace; where it is not root,
+    /// into a user namespace too.
+    pub fn enter() -> Result<Self> {
+        load_module();
+        let outside = namespace()?;
+        let (max, buckets) = (Limit::open("nf_conntrack_max")?, Limit::open("nf_conntrack_buckets")?);
+        if geteuid().is_root() {
+            unshare(CloneFlags::CLONE_NEWNET).context("unshare the network namespace")?;
+        } else {
+            become_root_in_a_user_namespace()?;
+        }
+        Ok(World { outside, max, buckets })
+    }
+
+    /// Makes room for a table of `entries`, as far as that is allowed.
+    pub fn make_room(&mut self, entries: u32) -> Result<()> {
+        let entries = u64::from(entries);
+        if !self.has_room(entries) {
+            self.max.set(2 * entries)?;
+        }
+        let wanted = entries.next_power_of_two().min(MOST_BUCKETS);
+        if self.buckets.now < wanted {
+            self.buckets.set(wanted)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a table of `entries` fits with a fifth to spare: the kernel evicts
+    /// on its own from one that is nearly full. A maximum of 0 is none.
+    pub fn has_room(&self, entries: u64) -> bool {
+        self.max.now == 0 || self.max.now >= entries + entries / 5
+    }
+
+    /// `nf_conntrack_max` and `nf_conntrack_buckets` as they are now.
+    pub fn limits(&self) -> (u64, u64) {
+        (self.max.now, self.buckets.now)
+    }
+}
+
+/// The name of the calling process's network namespace.
+pub fn namespace() -> Result<String> {
+    let link = fs::read_link("/proc/self/ns/net").context("read /proc/self/ns/net")?;
+    Ok(link.to_string_lossy().into_owned())
+}
+
+/// The sysctls appear with the first request. Whether it is allowed is no matter.
+fn load_module() {
+    if let Ok(mut connection) = ctnl::netlink::Connection::open(&ctnl::netlink::Netns::Current) {
+        let _ = ctnl::table::count(&mut connection);
+    }
+}
+
+fn become_root_in_a_user_namespace() -> Result<()> {
+    let (user, group) = (geteuid(), getegid());
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)
+        .context("unshare a user namespace (not allowed on this machine? run as root)")?;
+    // Without a mapping the programs that are started would have no rights.
+    fs::write("/proc/self/setgroups", "deny").context("write setgroups")?;
+    fs::write("/proc/self/uid_map", format!("0 {user} 1")).context("write uid_map")?;
+    fs::write("/proc/self/gid_map", format!("0 {group} 1")).context("write gid_map")
+}
+
+/// One sysctl of the original namespace.
+#[derive(Debug)]
+struct Limit {
+    name: &'static str,
+    /// None where it may not be written.
+    file: Option<File>,
+    before: u64,
+    now: u64,
+}
+
+impl Limit {
+    fn open(name: &'static str) -> Result<Self> {
+        let path = format!("{SYSCTLS}/{name}");
+        let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+        let before = text.trim().parse().with_context(|| format!("{path} is not a number: {text}"))?;
+        let file = OpenOptions::new().write(true).open(&path).ok();
+        Ok(Limit { name, file, before, now: before })
+    }
+
+    /// Leaves it where it is when it may not be written.
+    fn set(&mut self, value: u64) -> Result<()> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        file.write_at(value.to_string().as_bytes(), 0).with_context(|| format!("set {} to {value}", self.name))?;
+        self.now = value;
+        Ok(())
+    }
+}
+
+impl Drop for Limit {
+    fn drop(&mut self) {
+        if self.now != self.before
+            && let Err(error) = self.set(self.before)
+        {
+            crate::report::warn(&format!("{error:#}; it was {} before the benchmark", self.before));
+        }
+    }
+}
