@@ -9,6 +9,7 @@
 //! - `ages`: timeouts as the kernel tells them
 //! - `verbs`: create, get, delete, update, count and their bystanders
 //! - `flushing`: the flush pipeline while the table changes under it
+//! - `agreement`: every verb means the same entries, whatever the expression
 //! - `lab`: the program's `lab`, and the population it fills in
 //! - `netns`: other network namespaces
 
@@ -22,6 +23,9 @@
 )]
 
 mod ages;
+mod agreement;
+#[path = "../support/expressions.rs"]
+mod expressions;
 mod flushing;
 mod harness;
 mod lab;
@@ -29,6 +33,9 @@ mod netns;
 #[path = "../../src/bin/ctnl/lab/population/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the lab uses more of it, and runs its unit tests")]
 mod population;
+#[path = "../support/slow.rs"]
+mod slow;
+mod summary;
 mod verbs;
 
 use std::process::ExitCode;
@@ -41,7 +48,7 @@ fn main() -> ExitCode {
         eprintln!("{error}");
         return ExitCode::FAILURE;
     }
-    let lists = [ages::TESTS, verbs::TESTS, flushing::TESTS, lab::TESTS, netns::TESTS];
+    let lists = [ages::TESTS, agreement::TESTS, verbs::TESTS, flushing::TESTS, lab::TESTS, netns::TESTS];
     let trials = lists.concat().into_iter().map(harness::trial).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

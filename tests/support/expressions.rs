@@ -25,8 +25,19 @@ pub struct Pools {
     pub limits: Box<dyn Fn(&str) -> Vec<u64>>,
 }
 
-const ADDRESSES: [&str; 9] =
-    ["src", "dst", "addr", "reply-src", "reply-dst", "any-addr", "nat-src", "nat-dst", "nat-addr"];
+const ADDRESSES: [&str; 11] = [
+    "src",
+    "dst",
+    "addr",
+    "reply-src",
+    "reply-dst",
+    "any-addr",
+    "nat-src",
+    "nat-dst",
+    "nat-addr",
+    "master-src",
+    "master-dst",
+];
 const PORTS: [&str; 10] = [
     "sport",
     "dport",
@@ -83,9 +94,9 @@ fn fixed(pools: &Pools) -> Vec<BoxedStrategy<Ask>> {
     let flags = || (select(vec![0u8, 0x10, 0x20, 0x28, 0xff]), select(vec![0u8, 0x10, 0xff]));
     let states = vec!["established", "Time_Wait", "CLOSED", "none", "close", "open", "syn_sent"];
     let bits = vec!["unreplied", "expected", "seen-reply", "assured", "confirmed", "src-nat", "DST_NAT", "dying", "31"];
-    let words =
-        vec!["ipv4", "ipv6", "family ipv6", "tcp", "udp", "icmp", "proto gre", "unreplied", "assured", "src-nat"];
+    let words = vec!["ipv6", "tcp", "udp", "icmp", "proto gre", "unreplied", "assured", "src-nat"];
     vec![
+        select(vec!["ipv4", "family ipv6"]).prop_map(Ask::Word).boxed(),
         select(words).prop_map(Ask::Word).boxed(),
         vec(select(pools.protocols.clone()), 1..4).prop_map(Ask::Proto).boxed(),
         vec(select(states), 1..3).prop_map(Ask::State).boxed(),

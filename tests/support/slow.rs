@@ -127,6 +127,8 @@ impl Ask {
             Ask::Word("src-nat") => status & 16 != 0,
             Ask::Word(word) => unreachable!("{word}"),
             Ask::Proto(numbers) => numbers.contains(&u8::from(flow.orig.protocol)),
+            // The kernel sends a master with every flow that was expected.
+            Ask::Address("master-src" | "master-dst", _) if status & 1 != 0 && flow.master.is_none() => return None,
             Ask::Address(field, nets) => {
                 addresses(flow, field).iter().any(|address| nets.iter().any(|net| inside(*address, *net)))
             }
@@ -279,6 +281,8 @@ fn addresses(flow: &Flow, field: &str) -> Vec<IpAddr> {
     let dst_nat = flow.status.contains(Status::DstNat);
     let only = |given: bool, address| if given { vec![address] } else { Vec::new() };
     match field {
+        "master-src" => flow.master.iter().map(|master| master.src).collect(),
+        "master-dst" => flow.master.iter().map(|master| master.dst).collect(),
         "src" => vec![orig.src],
         "dst" => vec![orig.dst],
         "addr" => vec![orig.src, orig.dst],
