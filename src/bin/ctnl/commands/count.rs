@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 
 use anyhow::{Context, Result};
-use ctnl::group::{Group, Groups};
+use ctnl::group::{Group, GroupError, Groups};
 use ctnl::netlink::Connection;
 use ctnl::table::{self, Occupancy};
 use serde_json::{Map, Value, json};
@@ -13,7 +13,7 @@ use super::args::{CommonArgs, FilterArgs};
 use super::report;
 use crate::columns::Columns;
 use crate::console::{Console, percent};
-use crate::exit::{Exit, usage};
+use crate::exit::{Exit, item, usage_at};
 use crate::interrupt::Interrupt;
 use crate::selection::Selection;
 use crate::walk::{Walked, Watch, look_and_wait, walk};
@@ -97,7 +97,15 @@ pub fn run(args: &Args) -> Result<Exit> {
 }
 
 fn groups(by: &str) -> Result<Groups> {
-    Groups::by(by).map_err(|error| usage(format!("--by {by}: {error}\n  hint: {}", error.hint())))
+    Groups::by(by).map_err(|error| {
+        let at = match &error {
+            GroupError::Unknown(name) => item(by, name, 0),
+            GroupError::NotGroupable(name) => item(by, name, 0),
+            GroupError::Twice(name) => item(by, name, 1),
+            _ => 0..by.len(),
+        };
+        usage_at("--by", by, at, &error.to_string(), &format!("\n  hint: {}", error.hint()))
+    })
 }
 
 fn count_all(args: &Args, connection: &mut Connection, console: &mut Console) -> Result<Exit> {
