@@ -142,10 +142,15 @@ impl World {
     }
 
     fn ctnl_with_path(&self, path: &str, arguments: &[&str]) -> Run {
+        let output = self.ctnl_command(arguments).env("PATH", path).output().expect("the program starts");
+        Run::new(arguments, output)
+    }
+
+    /// The program with these arguments, to be run in this namespace.
+    pub fn ctnl_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ctnl"));
-        command.args(arguments).env_clear().env("PATH", path).env("LC_ALL", "C.UTF-8");
-        let output = command.output().expect("the program starts");
-        Run { arguments: arguments.iter().map(ToString::to_string).collect(), output }
+        command.args(arguments).env_clear().env("LC_ALL", "C.UTF-8");
+        command
     }
 
     /// Writes `/proc/sys/net/NAME` of this namespace.
@@ -169,6 +174,10 @@ pub struct Run {
 }
 
 impl Run {
+    pub fn new(arguments: &[&str], output: Output) -> Self {
+        Run { arguments: arguments.iter().map(ToString::to_string).collect(), output }
+    }
+
     /// Fails unless the exit code is `code`.
     #[track_caller]
     pub fn exits_with(self, code: i32) -> Self {
