@@ -41,7 +41,7 @@ fn a_dry_run_changes_nothing_and_shows_states_and_sources(world: &World) {
     let shown = text.stdout();
     assert!(shown.contains("STATE\n") && shown.contains("TOP SOURCES\n"), "{shown}");
     let (states, sources) = shown.split_once("\n\n").unwrap();
-    let sum = |table: &str| table.lines().skip(1).map(|line| first_number(line)).sum::<u64>();
+    let sum = |table: &str| table.lines().skip(1).map(first_number).sum::<u64>();
     assert_eq!(sum(states), tcp, "{shown}");
     assert!(states.contains("tcp ESTABLISHED") && sources.lines().count() == 11, "{shown}");
     text.says(&format!("{tcp} matched, {tcp} would be deleted"));

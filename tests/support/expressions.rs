@@ -13,6 +13,9 @@ use proptest::strategy::Union;
 
 use super::slow::{Ask, Ast};
 
+/// From the name of a field to numbers.
+pub type Limits = Box<dyn Fn(&str) -> Vec<u64>>;
+
 /// What terms ask for.
 pub struct Pools {
     pub addresses: Vec<IpAddr>,
@@ -22,7 +25,7 @@ pub struct Pools {
     pub marks: Vec<u32>,
     pub label: &'static str,
     /// Numbers to compare a field of that name with.
-    pub limits: Box<dyn Fn(&str) -> Vec<u64>>,
+    pub limits: Limits,
 }
 
 const ADDRESSES: [&str; 11] = [
