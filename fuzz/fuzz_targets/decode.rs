@@ -49,8 +49,11 @@ fn print(flows: &[Flow]) {
         writer.begin(&mut out);
         flows.iter().for_each(|flow| writer.flow(&mut out, &Subject::new(flow, &ages)));
         writer.end(&mut out);
-        let text = std::str::from_utf8(&out).unwrap_or_else(|error| panic!("{}: {error}", row.name));
-        assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{}: {text:?}", row.name);
+        // The other formats are conntrack(8)'s bytes, or escaped for a terminal on their way out.
+        if matches!(row.name, "json" | "xml") {
+            let text = std::str::from_utf8(&out).unwrap_or_else(|error| panic!("{}: {error}", row.name));
+            assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{}: {text:?}", row.name);
+        }
     }
 }
 
