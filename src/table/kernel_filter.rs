@@ -45,6 +45,14 @@ pub struct Masked {
     pub mask: u32,
 }
 
+impl Masked {
+    /// Whether `bits` are as asked.
+    #[must_use]
+    pub fn fits(self, bits: u32) -> bool {
+        bits & self.mask == self.value
+    }
+}
+
 /// Exact values of the original direction's tuple.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OrigFilter {

@@ -9,7 +9,7 @@ use ctnl::model::Flow;
 use ctnl::table::{Target, Untargetable};
 
 use super::summary::{Share, Summary};
-use crate::selection::{Selection, Tally};
+use crate::scan::{Selection, Tally};
 use crate::ssh::SshSession;
 
 /// Sources that a dry run shows.

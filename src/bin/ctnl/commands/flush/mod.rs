@@ -19,7 +19,7 @@ use crate::columns::Columns;
 use crate::console::{Console, percent};
 use crate::exit::{Exit, usage};
 use crate::interrupt::Interrupt;
-use crate::walk::{Watch, look_and_wait};
+use crate::scan::{Watch, look_and_wait};
 use crate::{advice, ssh};
 
 /// Version of the summary as JSON.
