@@ -29,7 +29,7 @@ pub use count::{Occupancy, count};
 pub use create::{create, mirror};
 pub use delete::delete;
 pub use dump::{Dump, DumpRequest, DumpTotals, Family, dump};
-pub use flush::{Action, Flush, Progress};
+pub use flush::{Action, Choose, Flush, Progress};
 pub use get::get;
 pub use halves::Seen;
 pub use kernel_filter::{KernelFilter, Masked, OrigFilter};
