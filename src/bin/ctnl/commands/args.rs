@@ -74,7 +74,7 @@ fn confirm_idle_arg() -> Arg {
         .long(CONFIRM_IDLE)
         .value_name("SECS")
         .value_parser(clap::value_parser!(u64).range(1..=LONGEST_WAIT))
-        .help("Look again after SECS, and keep only what had no packet in between")
+        .help("Look again after SECS (and 3 more, to be sure), and keep only what had no packet for SECS")
         .help_heading(HEADING)
 }
 
