@@ -4,6 +4,7 @@
 //! `reply`, as in the kernel: who opened it, and what the answers look like.
 //! Where both are each other's mirror there is no NAT.
 
+mod family;
 mod flow;
 mod label_names;
 mod labels;
@@ -19,6 +20,7 @@ mod tuple;
 mod undecided;
 mod zone;
 
+pub use family::Family;
 pub use flow::{Counters, Flow, SequenceAdjustment, Synproxy, UnknownAttributes};
 pub use label_names::LabelNames;
 pub use labels::Labels;
