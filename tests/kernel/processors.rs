@@ -1,7 +1,6 @@
 //! `--jobs 2`, `--kernel-filter`, and a single processor: the same answers.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -106,7 +105,6 @@ fn one_processor_is_enough_for_everything(world: &World) {
     first.set(0).unwrap();
     // Of this thread, and so of the programs that it starts.
     sched_setaffinity(Pid::from_raw(0), &first).unwrap();
-    let started = Instant::now();
     for arguments in [
         &["list", "-q"][..],
         &["list", "-q", "--jobs", "2"],
@@ -118,6 +116,4 @@ fn one_processor_is_enough_for_everything(world: &World) {
         world.ctnl(arguments).exits_with(0);
     }
     assert!(world.dump().is_empty());
-    // Not a measure of speed: a deadlock would last for ever.
-    assert!(started.elapsed() < Duration::from_secs(60));
 }
