@@ -140,6 +140,7 @@ fn a_timeout_policy_leaves_its_protocol_undecided_until_one_looks_twice(world: &
     witness.watch(5 * SECOND);
     assert_eq!(witness.list_older(3, &["ipv4"]), []);
     world.ctnl(&["count", "ipv4", "--older", "3s"]).exits_with(0).says("undecided: 1 timeout-policy");
+    eprintln!("{}", world.ctnl(&["list", "-o", "json", "ipv4", "--older", "3s", "--confirm-idle", "4"]).stderr());
     assert_eq!(witness.list_older(3, &["ipv4", "--confirm-idle", "4"]), [connection.tuple()]);
     // The policy is for IPv4 only.
     assert_eq!(witness.list_older(3, &["ipv6"]), [other.tuple()]);

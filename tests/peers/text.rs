@@ -112,9 +112,10 @@ fn numbers_apart(line: &str) -> (String, Numbers) {
     let (line, age) = take(line, " delta-time=", ' ');
     // NAME NUMBER LEFT, behind another NAME NUMBER with `extended`.
     let place = if line.starts_with("ipv") { 4 } else { 2 };
-    let word = line.split_ascii_whitespace().nth(place).expect("a third word").to_owned();
+    let word = line.split_ascii_whitespace().nth(place).expect("a third word");
     let left = word.parse().ok();
-    let line = line.replacen(&format!(" {word} "), " LEFT ", 1);
+    let start = word.as_ptr() as usize - line.as_ptr() as usize;
+    let line = format!("{}{}", &line[..start], &line[start + word.len()..]);
     (line, Numbers { left, age })
 }
 
@@ -220,6 +221,18 @@ fn lines_of_translated_traffic_are_those_of_conntrack(world: &World) {
     world.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
     // Packets made by hand carry no checksums of their protocols.
     world.set_sysctl("netfilter/nf_conntrack_checksum", 0);
+    for name in [
+        "udp_timeout",
+        "udp_timeout_stream",
+        "icmp_timeout",
+        "icmpv6_timeout",
+        "gre_timeout",
+        "tcp_timeout_close",
+        "sctp_timeout_closed",
+    ] {
+        // Nothing is to expire between two looks.
+        net.set_timeout(name, 600);
+    }
     nft(TRANSLATED);
     let kept = make_traffic(&net);
     let flows = world.dump();
@@ -230,7 +243,7 @@ fn lines_of_translated_traffic_are_those_of_conntrack(world: &World) {
     some("masquerade", &|flow| nat(flow).src && !nat(flow).dst && flow.family == 2);
     some("IPv6 masquerade", &|flow| nat(flow).src && flow.family == 10);
     some("destination NAT with masquerade", &|flow| nat(flow).dst && nat(flow).src);
-    some("redirect", &|flow| nat(flow).dst && !nat(flow).src && flow.reply.src == std::net::IpAddr::from(ROUTER));
+    some("redirect", &|flow| nat(flow).dport && !nat(flow).src && flow.reply.src == ROUTER);
     some("mark", &|flow| flow.mark == Some(0x2a));
     some("TIME_WAIT", &|flow| matches!(flow.protoinfo, ProtoInfo::Tcp(tcp) if tcp.state == TcpState::TimeWait));
     for number in [1, 6, 17, 33, 47, 50, 132, 253] {
