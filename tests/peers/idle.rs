@@ -230,8 +230,8 @@ fn what_is_idle_is_older(world: &World) {
     }
     assert!(!listed.contains(&fresh.tuple()));
     assert_eq!(witness.list_older(3, &["icmp"]).len(), 1);
-    world.ctnl(&["count", "--older", "3s", "tcp"]).exits_with(0);
-    assert_eq!(world.ctnl(&["count", "--older", "3s", "tcp"]).stdout().trim(), "2");
+    fresh.exchange();
+    assert_eq!(world.ctnl(&["count", "--older", "3s", "tcp"]).exits_with(0).stdout().trim(), "2");
 }
 
 /// Sends a byte that may get lost.

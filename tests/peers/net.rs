@@ -5,12 +5,12 @@
 //!            fd00:1::2   fd00:1::1       fd00:2::1   fd00:2::2
 
 use std::fs::File;
-use std::io::Write;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::io::{ErrorKind, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns, unshare};
 
@@ -89,8 +89,23 @@ impl<'a> Net<'a> {
         for name in ["ipv4/ip_forward", "ipv6/conf/all/forwarding", "netfilter/nf_conntrack_acct"] {
             world.set_sysctl(name, 1);
         }
+        net.wait_until_connected();
         nft(FORWARDED);
         net
+    }
+
+    /// A new link carries nothing until the kernel has come round to it.
+    fn wait_until_connected(&self) {
+        const NOBODY: u16 = 9;
+        for address in [IpAddr::from(OUTSIDE), OUTSIDE6.into()] {
+            let target = SocketAddr::new(address, NOBODY);
+            let attempt = || TcpStream::connect_timeout(&target, Duration::from_secs(1)).map_err(|error| error.kind());
+            let refused = || self.inside.run(attempt).err() == Some(ErrorKind::ConnectionRefused);
+            while !refused() {
+                assert!(self.since.elapsed() < Duration::from_secs(60), "{address} cannot be reached");
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
     }
 
     /// From now on nothing of what matches `what` leaves `outside`; with an
