@@ -38,7 +38,7 @@ fn a_lowered_sysctl_leaves_entries_undecided_until_its_earlier_value_is_told(wor
     assert_eq!(witness.list_older(3, &told), [connection.tuple()]);
     // The next packet sets the entry right, told or not.
     connection.exchange();
-    assert_eq!(witness.list_older(1, &told), []);
+    assert_eq!(witness.list_older(60, &told), []);
     witness.watch(4 * SECOND);
     assert_eq!(witness.list_older(3, &[]), [connection.tuple()]);
 }

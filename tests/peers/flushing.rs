@@ -28,10 +28,10 @@ fn a_flush_of_what_is_older_leaves_every_connection_in_use_working(world: &World
     net.inside.run(|| raw::ping(INSIDE, OUTSIDE, 7));
     let mut witness = Witness::new(&net);
     net.silence(&format!("tcp sport {}", stuck.server.local_addr().unwrap().port()));
-    for round in 0..11 {
+    for round in 0..19 {
         Tcp::exchange_all([&mut busy, &mut busy6]);
         busy_udp.exchange();
-        if round == 8 {
+        if round == 16 {
             std::io::Write::write_all(&mut stuck.client, b"?").unwrap();
         }
         witness.watch(SECOND / 2);
@@ -39,7 +39,7 @@ fn a_flush_of_what_is_older_leaves_every_connection_in_use_working(world: &World
     let before = world.dump();
     let live = [busy.tuple(), busy6.tuple(), stuck.tuple(), busy_udp.tuple()];
 
-    world.ctnl(&["flush", "--older", "4s"]).exits_with(0).says("4 matched, 4 deleted");
+    world.ctnl(&["flush", "--older", "8s"]).exits_with(0).says("4 matched, 4 deleted");
 
     let after = world.dump();
     assert_eq!(after.len(), live.len(), "{after:#?}");
@@ -59,10 +59,9 @@ fn a_soft_flush_of_everything_ends_only_what_is_idle(world: &World) {
     let (idle_udp, busy_udp) = (Udp::open(&net), Udp::open(&net));
     Tcp::exchange_all([&mut idle, &mut busy, &mut busy6]);
     [&idle_udp, &busy_udp].into_iter().for_each(Udp::exchange);
-    world.ctnl(&["flush", "--all", "--yes", "--soft=6"]).exits_with(0).says("5 given a short timeout");
+    world.ctnl(&["flush", "--all", "--yes", "--soft=10"]).exits_with(0).says("5 given a short timeout");
     assert_eq!(world.dump().len(), 5, "none is gone at once");
-    // Until after what is idle has expired.
-    for _ in 0..28 {
+    while world.dumped(&idle.tuple()).is_some() || world.dumped(&idle_udp.tuple()).is_some() {
         Tcp::exchange_all([&mut busy, &mut busy6]);
         busy_udp.exchange();
         std::thread::sleep(SECOND / 4);
@@ -72,8 +71,6 @@ fn a_soft_flush_of_everything_ends_only_what_is_idle(world: &World) {
         assert!(left > Some(500), "the timeout is whole again: {left:?}");
     }
     assert!(world.dumped(&busy_udp.tuple()).is_some());
-    assert!(world.dumped(&idle.tuple()).is_none());
-    assert!(world.dumped(&idle_udp.tuple()).is_none());
 }
 
 /// What a wrong decision costs without NAT and with loose pickup (the default):

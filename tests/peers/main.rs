@@ -54,6 +54,9 @@ fn main() -> ExitCode {
         eprintln!("{error}");
         return ExitCode::FAILURE;
     }
+    if !arguments.list {
+        eprintln!("beside {}", net::conntrack(&["--version"]).trim());
+    }
     let lists = [text::TESTS, idle::TESTS, changed::TESTS, flushing::TESTS, ssh::TESTS, scope::TESTS];
     let trials = lists.concat().into_iter().map(harness::trial).collect();
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -76,7 +76,7 @@ fn deleting_an_entry_of_a_zone_leaves_its_twin_in_no_zone(world: &World) {
     world.ctnl(&[&["delete"][..], &tuple, &["zone=5"]].concat()).exits_with(0);
     assert_same_entries(&world.dump(), std::slice::from_ref(&plain));
     // And the other way round: without a zone, only the one in no zone.
-    world.create(&[zoned.clone()]);
+    world.create(std::slice::from_ref(&zoned));
     world.ctnl(&[&["delete"][..], &tuple].concat()).exits_with(0);
     assert_same_entries(&world.dump(), &[zoned]);
 }

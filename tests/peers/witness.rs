@@ -87,7 +87,7 @@ impl<'a> Witness<'a> {
         let ages = Ages::new(&basis, 0);
         for flow in flows {
             let Some(flow) = self.note(flow) else { continue };
-            let (idle, truth) = (ages.idle(&flow), self.seen[&flow.orig].quiet_since.elapsed());
+            let (idle, truth) = (ages.idle(&flow), self.quiet_for(&flow.orig));
             let said = Duration::from_secs(idle.at_least().unwrap_or(0).into());
             assert!(said <= truth, "said to be {idle:?}, but had a packet within {truth:?}: {flow:?}");
         }
@@ -118,10 +118,15 @@ impl<'a> Witness<'a> {
         let arguments = [&["list", "-o", "json", "--older", &older], more].concat();
         let listed = tuples(&self.world.ctnl(&arguments).exits_with(0).stdout());
         for tuple in &listed {
-            let truth = self.seen[tuple].quiet_since.elapsed();
+            let truth = self.quiet_for(tuple);
             assert!(truth >= Duration::from_secs(seconds), "--older {older} lists one of {truth:?} ago: {tuple:?}");
         }
         listed
+    }
+
+    /// How long ago the flow may have had its last packet, at most.
+    pub fn quiet_for(&self, tuple: &Tuple) -> Duration {
+        self.seen[tuple].quiet_since.elapsed()
     }
 
     /// How many packets the flow has had.
