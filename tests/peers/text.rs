@@ -24,6 +24,7 @@ use crate::talk::{Tcp, Udp, listen};
 tests![
     lines_of_a_large_table_are_those_of_conntrack,
     xml_of_a_large_table_is_that_of_conntrack,
+    times_are_those_of_conntrack_in_every_time_zone,
     lines_of_every_protocol_number_are_those_of_conntrack,
     lines_of_translated_traffic_are_those_of_conntrack,
 ];
@@ -42,50 +43,77 @@ const WITH_OWN_ETC: &str = "mount -t tmpfs etc /etc && mkdir /etc/xtables &&
     ln -s /usr/share/zoneinfo/Europe/Berlin /etc/localtime &&
     printf %s \"$CONNLABEL\" > /etc/xtables/connlabel.conf && exec \"$@\"";
 
-fn run(program: &[&str]) -> Vec<String> {
+fn run(program: &[&str], zone: Option<&str>) -> Vec<String> {
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", WITH_OWN_ETC, "sh"]).args(program);
-    command.env_clear().env("PATH", PATH).env("CONNLABEL", CONNLABEL);
+    command.env_clear().env("PATH", PATH).env("CONNLABEL", CONNLABEL).envs(zone.map(|zone| ("TZ", zone)));
     Run::of(&mut command).exits_with(0).stdout().lines().map(str::to_owned).collect()
 }
 
-/// Compares both families in one format; returns the number of lines.
-fn compare(format: &str, options: &str) -> usize {
-    ["ipv4", "ipv6"].into_iter().map(|family| compare_those(&[family], &["-f", family], format, options)).sum()
+/// What to list, and how.
+#[derive(Clone, Copy, Default)]
+struct Listing<'a> {
+    /// `ipv4` or `ipv6`; both without.
+    family: Option<&'a str>,
+    xml: bool,
+    options: &'a str,
+    /// `TZ`.
+    zone: Option<&'a str>,
 }
 
-/// Compares what `filter` means to us and to conntrack(8).
-fn compare_those(filter: &[&str], their_filter: &[&str], format: &str, options: &str) -> usize {
-    let join = |words: [&str; 2]| words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(",");
-    let (theirs, ours) = (join([if format == "xml" { "xml" } else { "" }, options]), join([format, options]));
-    let conntrack = || {
-        let output = ["-o", &theirs];
-        let output: &[&str] = if theirs.is_empty() { &[] } else { &output };
-        run(&[&["conntrack", "-L"], their_filter, output].concat())
-    };
-    let before = conntrack();
-    let ours = run(&[&[env!("CARGO_BIN_EXE_ctnl"), "list", "-o", &ours], filter].concat());
-    let after = conntrack();
-    let (before, after) = (apart(&before), apart(&after));
-    for line in &ours {
-        let (rest, numbers) = numbers_apart(line);
-        let (Some(before), Some(after)) = (before.get(&rest), after.get(&rest)) else {
-            let near = nearest(&rest, before.keys());
-            panic!("conntrack {} has no such line ({format} {options}):\n{line}\nthe nearest is\n{near}", version());
-        };
-        let between = |ours: Option<u64>, low: Option<u64>, high: Option<u64>| low <= ours && ours <= high;
-        assert!(
-            between(numbers.left, after.left, before.left) && between(numbers.age, before.age, after.age),
-            "conntrack {}: {before:?}, then {after:?}\n{line}",
-            version()
-        );
+impl Listing<'_> {
+    fn ours(&self) -> Vec<String> {
+        let format = if self.xml { "xml" } else { "conntrack" };
+        let format = [format, self.options].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(",");
+        let mut program = vec![env!("CARGO_BIN_EXE_ctnl"), "list", "-o", &format];
+        program.extend(self.family);
+        run(&program, self.zone)
     }
-    assert_eq!(ours.len(), before.len(), "as many lines as conntrack {} ({format} {options})", version());
-    ours.len()
+
+    fn theirs(&self) -> Vec<String> {
+        let format = [if self.xml { "xml" } else { "" }, self.options];
+        let format = format.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(",");
+        let mut program = vec!["conntrack", "-L"];
+        program.extend(self.family.iter().flat_map(|family| ["-f", family]));
+        if !format.is_empty() {
+            program.extend(["-o", &format]);
+        }
+        run(&program, self.zone)
+    }
+
+    /// Fails unless both print the same; the number of lines.
+    fn compare(&self) -> usize {
+        let (before, ours, after) = (self.theirs(), self.ours(), self.theirs());
+        let (before, after) = (apart(&before), apart(&after));
+        for line in &ours {
+            let (rest, numbers) = numbers_apart(line);
+            let (Some(before), Some(after)) = (before.get(&rest), after.get(&rest)) else {
+                let near = nearest(&rest, before.keys());
+                panic!("{} has no such line ({}):\n{line}\nthe nearest is\n{near}", version(), self.options);
+            };
+            let between = |ours: Option<u64>, low: Option<u64>, high: Option<u64>| low <= ours && ours <= high;
+            assert!(
+                between(numbers.left, after.left, before.left) && between(numbers.age, before.age, after.age),
+                "{}: {before:?}, then {after:?}\n{line}",
+                version()
+            );
+        }
+        assert_eq!(ours.len(), before.len(), "as many lines as {} ({})", version(), self.options);
+        ours.len()
+    }
+}
+
+/// Compares each family by itself; the number of lines.
+fn compare(listing: Listing<'_>) -> usize {
+    ["ipv4", "ipv6"].into_iter().map(|family| Listing { family: Some(family), ..listing }.compare()).sum()
+}
+
+fn with(options: &str) -> Listing<'_> {
+    Listing { options, ..Listing::default() }
 }
 
 fn version() -> String {
-    run(&["conntrack", "--version"]).concat()
+    run(&["conntrack", "--version"], None).concat()
 }
 
 /// The numbers that tick.
@@ -164,8 +192,8 @@ fn fill(world: &World) {
 fn lines_of_a_large_table_are_those_of_conntrack(world: &World) {
     fill(world);
     for options in ["", "extended,id,timestamp,ktimestamp,labels"] {
-        assert_eq!(compare("conntrack", options), 6_000);
-        assert_eq!(compare_those(&[], &[], "conntrack", options), 6_000);
+        assert_eq!(compare(with(options)), 6_000);
+        assert_eq!(with(options).compare(), 6_000);
     }
 }
 
@@ -173,7 +201,15 @@ fn xml_of_a_large_table_is_that_of_conntrack(world: &World) {
     fill(world);
     for options in ["", "ktimestamp", "labels"] {
         // Three lines around the flows of each family.
-        assert_eq!(compare("xml", options), 6_000 + 2 * 3);
+        assert_eq!(compare(Listing { xml: true, ..with(options) }), 6_000 + 2 * 3);
+    }
+}
+
+fn times_are_those_of_conntrack_in_every_time_zone(world: &World) {
+    world.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
+    world.create(&[crate::harness::udp(1, 2)]);
+    for zone in ["America/St_Johns", ":Asia/Tokyo", "CET-1CEST,M3.5.0,M10.5.0/3", "<-03>3", "", "nonsense"] {
+        Listing { zone: Some(zone), ..with("ktimestamp") }.compare();
     }
 }
 
@@ -197,7 +233,7 @@ fn lines_of_every_protocol_number_are_those_of_conntrack(world: &World) {
     ctnl::table::create(&mut world.connection(), &flows, &mut outcome).expect("create");
     assert!(outcome.done > 500, "{outcome:?}");
     for options in OPTIONS {
-        assert_eq!(compare("conntrack", options) as u64, outcome.done);
+        assert_eq!(compare(with(options)) as u64, outcome.done);
     }
 }
 
@@ -253,9 +289,9 @@ fn lines_of_translated_traffic_are_those_of_conntrack(world: &World) {
         some("protocol", &|flow| u8::from(flow.orig.protocol) == number);
     }
     for options in OPTIONS {
-        assert_eq!(compare("conntrack", options), flows.len());
+        assert_eq!(compare(with(options)), flows.len());
     }
-    compare("xml", "");
+    compare(Listing { xml: true, ..with("") });
     drop(kept);
 }
 
