@@ -110,8 +110,12 @@ impl Selection {
             }
         }
         self.confirm = Some(confirm);
-        self.looks.restart();
         Ok(())
+    }
+
+    /// To be called after the wait: the second look is not taken before now.
+    pub fn begin_second_look(&mut self) {
+        self.looks.restart();
     }
 
     /// To be called before each datagram is received.

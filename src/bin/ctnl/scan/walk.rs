@@ -99,7 +99,9 @@ pub fn look_and_wait(
     selection.look_once(connection, |seen| watch.go_on("first look", seen))?;
     let wait = std::time::Duration::from_secs(seconds + u64::from(Confirm::DOUBT));
     let console = &mut *watch.console;
-    Ok(watch.interrupt.sleep(wait, |left| {
+    let waited = watch.interrupt.sleep(wait, |left| {
         console.progress(|| format!("second look in {} s", left.as_secs() + 1));
-    }))
+    });
+    selection.begin_second_look();
+    Ok(waited)
 }
