@@ -142,8 +142,14 @@ impl World {
     }
 
     fn ctnl_with_path(&self, path: &str, arguments: &[&str]) -> Run {
+        Run::of(self.ctnl_command(arguments).env("PATH", path))
+    }
+
+    /// The program with these arguments, to be run in this namespace.
+    pub fn ctnl_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ctnl"));
-        Run::of(command.args(arguments).env_clear().env("PATH", path).env("LC_ALL", "C.UTF-8"))
+        command.args(arguments).env_clear().env("LC_ALL", "C.UTF-8");
+        command
     }
 
     /// Writes `/proc/sys/net/NAME` of this namespace.
@@ -170,6 +176,11 @@ impl Run {
     /// Runs `command` in the calling thread's namespace and waits for its end.
     pub fn of(command: &mut Command) -> Self {
         let output = command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+        Run::new(command, output)
+    }
+
+    /// What `command` ended with.
+    pub fn new(command: &Command, output: Output) -> Self {
         Run { command: format!("{command:?}"), output }
     }
 
