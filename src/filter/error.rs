@@ -96,7 +96,8 @@ impl Fault {
 impl Source<'_> {
     #[cold]
     pub(super) fn error(&self, span: TextSpan, message: impl Into<Box<str>>) -> ParseError {
-        ParseError { message: message.into(), hint: None, span, text: self.text.into(), origin: self.origin.clone() }
+        let message = clean(&message.into());
+        ParseError { message, hint: None, span, text: self.text.into(), origin: self.origin.clone() }
     }
 
     /// The error of a value that begins at byte `start`.
@@ -104,13 +105,13 @@ impl Source<'_> {
     pub(super) fn fault(&self, value: TextSpan, fault: Fault) -> ParseError {
         let span = fault.part.map_or(value, |part| TextSpan::new(value.start + part.start, value.start + part.end));
         let error = self.error(span, fault.message);
-        ParseError { hint: fault.hint.map(Into::into), ..error }
+        ParseError { hint: fault.hint.map(|hint| clean(&hint)), ..error }
     }
 }
 
 impl ParseError {
     pub(super) fn hint(self, hint: impl Into<Box<str>>) -> Self {
-        ParseError { hint: Some(hint.into()), ..self }
+        ParseError { hint: Some(clean(&hint.into())), ..self }
     }
 
     /// The message, the line with a caret under the fault, and the hint; without
@@ -182,6 +183,19 @@ fn printable(c: char) -> char {
     if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }
 }
 
+/// Characters of a message: it may quote what was typed.
+const MESSAGE: usize = 300;
+
+/// A message without control characters, cut where it grows absurd.
+fn clean(message: &str) -> Box<str> {
+    let mut cleaned: String =
+        message.chars().take(MESSAGE).map(|c| if c == '\t' { ' ' } else { printable(c) }).collect();
+    if message.chars().nth(MESSAGE).is_some() {
+        cleaned.push('…');
+    }
+    cleaned.into()
+}
+
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -219,6 +233,9 @@ mod tests {
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
         assert!(!error("tcp \x1b[2J x", "x").render().contains('\x1b'));
+        let source = Source { text: "\x1b", origin: Origin::File { path: "\x1b".into(), line: 1 } };
+        let fault = Fault::new("bad \x1b").hint("\x1b\n");
+        assert!(!source.fault(TextSpan::new(0, 1), fault).render().contains('\x1b'));
     }
 
     #[test]

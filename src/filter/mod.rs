@@ -23,6 +23,7 @@ mod node;
 mod parse;
 mod predicate;
 mod prove;
+mod push;
 mod ranges;
 mod services;
 mod term;

@@ -324,7 +324,10 @@ impl<'a> Parser<'a> {
             near.map(|near| format!("did you mean {near}?"))
         };
         let error = self.source.error(span, format!("\"{name}\" is no field and no term"));
-        ParseError { hint: hint.map(Into::into), ..error }
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
     }
 }
 

@@ -144,7 +144,7 @@ impl<'a> Values<'a> {
             return Err(unknown(word, "state", "established, syn_sent, time_wait, close_wait …", &lower));
         }
         self.numbers.extend(codes.into_iter().map(|code| (code.into(), code.into())));
-        self.words.push(word.to_ascii_lowercase().into());
+        self.words.push(word.to_ascii_lowercase().replace('-', "_").into());
         Ok(())
     }
 
@@ -154,13 +154,16 @@ impl<'a> Values<'a> {
         }
         if word.eq_ignore_ascii_case(UNREPLIED) {
             self.unset |= Status::SeenReply.bits();
-        } else if let Some(bit) = status_bit(word) {
-            self.set |= bit.bits();
-        } else {
+            self.words.push(UNREPLIED.into());
+            return Ok(());
+        }
+        let Some(bit) = status_bit(word) else {
             let names: Vec<&str> = STATUS_BITS.iter().map(|row| row.name).chain([UNREPLIED]).collect();
             return Err(unknown(word, "status bit", &names.join(", "), &names));
-        }
-        self.words.push(word.to_ascii_lowercase().into());
+        };
+        let row = STATUS_BITS.iter().find(|row| row.bit == bit);
+        self.set |= bit.bits();
+        self.words.push(row.map_or(word, |row| row.name).into());
         Ok(())
     }
 

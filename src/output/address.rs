@@ -24,21 +24,23 @@ pub fn append_address(out: &mut Vec<u8>, address: IpAddr) {
     cursor.flush(out);
 }
 
-/// Each octet in decimal with a dot behind it, and the number of its digits.
-static OCTETS: [([u8; 4], u8); 256] = octets();
+/// Each octet in decimal with a dot behind it, and the length of that in the
+/// highest byte: one load brings both.
+static OCTETS: [u64; 256] = octets();
 
 #[allow(clippy::indexing_slicing)] // At compile time.
-const fn octets() -> [([u8; 4], u8); 256] {
-    let mut table = [([b'.'; 4], 0); 256];
+const fn octets() -> [u64; 256] {
+    let mut table = [0; 256];
     let mut octet = 0;
     while octet < 256 {
         let (hundreds, tens, ones) = (octet / 100, octet / 10 % 10, octet % 10);
         let (a, b, c) = (b'0' + hundreds as u8, b'0' + tens as u8, b'0' + ones as u8);
-        table[octet] = match octet {
-            100.. => ([a, b, c, b'.'], 3),
-            10.. => ([b, c, b'.', b'.'], 2),
-            _ => ([c, b'.', b'.', b'.'], 1),
+        let (text, length) = match octet {
+            100.. => ([a, b, c, b'.'], 4),
+            10.. => ([b, c, b'.', 0], 3),
+            _ => ([c, b'.', 0, 0], 2),
         };
+        table[octet] = u32::from_le_bytes(text) as u64 | length << 56;
         octet += 1;
     }
     table
@@ -48,8 +50,8 @@ const fn octets() -> [([u8; 4], u8); 256] {
 pub(super) fn put_v4<const SIZE: usize>(cursor: &mut Cursor<'_, SIZE>, address: Ipv4Addr) {
     for octet in address.octets() {
         // The index is a byte and the table has 256 rows.
-        if let Some((text, digits)) = OCTETS.get(usize::from(octet)) {
-            cursor.put_part(text, usize::from(*digits) + 1);
+        if let Some(row) = OCTETS.get(usize::from(octet)) {
+            cursor.put_part(&(*row as u32).to_le_bytes(), (row >> 56) as usize);
         }
     }
     cursor.back();

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::address;
 use super::cursor::{Line, Scratch};
 use super::escape;
-use crate::field::{Field, Subject, Value, field};
+use crate::field::{Field, Span, Subject, Value, field};
 
 /// A name that is no field.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -48,14 +48,20 @@ impl From<Vec<&'static Field>> for Columns {
 pub(super) fn append_value(out: &mut Vec<u8>, value: &Value<'_>) {
     match value {
         Value::Address(address) => address::append_address(out, *address),
+        Value::Addresses(addresses) => {
+            for (i, address) in addresses.iter().enumerate() {
+                out.extend_from_slice(if i == 0 { b"" } else { b"," });
+                address::append_address(out, address);
+            }
+        }
         // Appending to a Vec cannot fail.
         value => drop(write!(out, "{value}")),
     }
 }
 
 /// Writes the columns as one flat JSON object a line: numbers as numbers,
-/// the rest as strings. A value that the flow does not have has no key; one that
-/// cannot be known is null.
+/// several values as an array, bounds as an object, the rest as strings. A value
+/// that the flow does not have has no key; one that cannot be known is null.
 #[derive(Debug, Clone)]
 pub struct JsonColumnsWriter {
     columns: Columns,
@@ -102,7 +108,11 @@ fn append_json(out: &mut Vec<u8>, value: &Value<'_>, scratch: &mut Scratch, cell
     match value {
         Value::Undecided(_) => line.put(b"null"),
         Value::Number(number) => line.decimal64(*number),
-        Value::Address(address) => put_quoted(&mut line, address),
+        Value::Span(span) => put_span(&mut line, span),
+        Value::Address(address) => put_quoted(&mut line, *address),
+        Value::Addresses(addresses) => put_list(&mut line, addresses.iter(), put_quoted),
+        Value::Numbers(numbers) => put_list(&mut line, numbers.as_slice().iter().copied(), Line::port),
+        Value::Labels(labels) => put_list(&mut line, labels.numbers().map(u16::from), Line::port),
         value => {
             cell.clear();
             append_value(cell, value);
@@ -112,9 +122,41 @@ fn append_json(out: &mut Vec<u8>, value: &Value<'_>, scratch: &mut Scratch, cell
     line.flush(out);
 }
 
-fn put_quoted(line: &mut Line<'_>, address: &IpAddr) {
+/// As the whole object has it under `idle`.
+fn put_span(line: &mut Line<'_>, span: &Span) {
+    line.put(b"{\"at_least\":");
+    line.decimal(span.at_least);
+    match span.at_most {
+        Some(at_most) => {
+            line.put(b",\"at_most\":");
+            line.decimal(at_most);
+        }
+        None => {
+            line.put(b",\"unknown\":\"");
+            line.text(span.why.name().as_bytes());
+            line.put(b"\"");
+        }
+    }
+    line.put(b"}");
+}
+
+fn put_list<'a, T>(line: &mut Line<'a>, items: impl Iterator<Item = T>, put: impl Fn(&mut Line<'a>, T)) {
+    line.put(b"[");
+    let mut any = false;
+    for item in items {
+        put(line, item);
+        line.put(b",");
+        any = true;
+    }
+    if any {
+        line.back();
+    }
+    line.put(b"]");
+}
+
+fn put_quoted(line: &mut Line<'_>, address: IpAddr) {
     line.put(b"\"");
-    line.address(address);
+    line.address(&address);
     line.put(b"\"");
 }
 
@@ -137,8 +179,8 @@ mod tests {
         sample::each(|subject| writer.flow(&mut out, subject));
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "{\"src\":\"10.0.0.1\",\"sport\":1234,\"name\":\"f\\\"t,p\\u001b\"}\n\
-             {\"src\":\"2001:db8::1\",\"seen\":null}\n"
+            "{\"src\":\"10.0.0.1\",\"sport\":1234,\"helper\":\"f\\\"t,p\\u001b\",\"age\":null}\n\
+             {\"src\":\"2001:db8::1\",\"age\":null}\n"
         );
     }
 }

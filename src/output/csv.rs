@@ -1,7 +1,8 @@
 //! `-o csv`: RFC 4180, so with a header and with CR LF at the end of each line.
 //!
 //! A cell is empty where the flow has no such value, and where the value cannot
-//! be known: a column of numbers stays a column of numbers.
+//! be known; where only bounds are known, it has the lower one, which is certain.
+//! So a column of numbers stays a column of numbers.
 
 use super::columns::{Columns, append_value};
 use super::escape;
@@ -61,6 +62,7 @@ impl CsvWriter {
             self.cell.clear();
             match (field.value)(subject) {
                 Value::Absent | Value::Undecided(_) => {}
+                Value::Span(span) => append_value(&mut self.cell, &Value::Number(span.at_least.into())),
                 value => append_value(&mut self.cell, &value),
             }
             escape::csv_cell(out, &self.cell);
@@ -83,7 +85,7 @@ mod tests {
         sample::each(|subject| writer.flow(&mut out, subject));
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "src,sport,name,seen\r\n10.0.0.1,1234,\"f\"\"t,p\x1b\",\r\n2001:db8::1,,,\r\n"
+            "src,sport,helper,age\r\n10.0.0.1,1234,\"f\"\"t,p\x1b\",\r\n2001:db8::1,,,\r\n"
         );
     }
 }

@@ -217,7 +217,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "waits for the rest of the field registry"]
     fn every_default_column_is_in_the_registry() {
         Writer::new(Format::Table, WriterOptions::default()).unwrap();
         Writer::new(Format::Csv, WriterOptions::default()).unwrap();

@@ -1,8 +1,8 @@
 //! Flows and fields that the tests of several formats use.
 
 use crate::age::Ages;
-use crate::field::{Field, Subject, Value};
-use crate::model::{Flow, HelperName, L4, Protocol, Tuple, Undecided};
+use crate::field::{Field, Subject, field};
+use crate::model::{Flow, HelperName, L4, Protocol, Tuple};
 
 /// A tuple and its mirror.
 pub(super) fn flow(src: &str, dst: &str, protocol: u8, l4: L4) -> Flow {
@@ -37,32 +37,7 @@ pub(super) fn ages(now: u64) -> Ages {
     Ages::without_timeouts(now)
 }
 
-static FIELDS: [Field; 4] = [
-    Field { name: "src", aliases: &[], doc: "", value: |subject| Value::Address(subject.flow.orig.src) },
-    Field {
-        name: "sport",
-        aliases: &[],
-        doc: "",
-        value: |subject| subject.flow.orig.sport().map_or(Value::Absent, |port| Value::Number(port.into())),
-    },
-    Field {
-        name: "name",
-        aliases: &[],
-        doc: "",
-        value: |subject| subject.flow.helper.as_ref().map_or(Value::Absent, |helper| Value::Text(helper.as_str())),
-    },
-    Field {
-        name: "seen",
-        aliases: &[],
-        doc: "",
-        value: |subject| match subject.flow.helper {
-            Some(_) => Value::Absent,
-            None => Value::Undecided(Undecided::NotSent),
-        },
-    },
-];
-
-/// An address, a number, a word, and one that is absent or undecided.
+/// An address, a number, a word, and a time that is not known.
 pub(super) fn columns() -> Vec<&'static Field> {
-    FIELDS.iter().collect()
+    ["src", "sport", "helper", "age"].into_iter().filter_map(field).collect()
 }

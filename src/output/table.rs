@@ -2,11 +2,14 @@
 //!
 //! The widths come from the first rows, which are held back for that; from then
 //! on each row is written as it comes, and a cell that is wider pushes its row.
-//! So memory stays the same for any table.
+//! So memory stays the same for any table. Durations are shown in two units;
+//! the other formats have the seconds.
+
+use std::io::Write as _;
 
 use super::columns::{Columns, UnknownColumn, append_value};
 use super::escape;
-use crate::field::{Field, Subject, Value, field};
+use crate::field::{Field, Kind, Named, Subject, Value, field};
 
 /// What is shown when no columns are asked for. Two names with a colon between
 /// them are an address and its port.
@@ -136,9 +139,9 @@ impl Column {
     }
 
     fn fit<'a>(&mut self, cells: impl Iterator<Item = &'a Cell> + Clone) {
-        let filled = || cells.clone().filter(|cell| cell.kind != CellKind::Absent);
-        self.shown = !self.optional || filled().next().is_some();
-        self.right = filled().next().is_some() && filled().all(|cell| cell.kind != CellKind::Text);
+        let has = |kind| cells.clone().any(|cell| cell.kind == kind);
+        self.shown = !self.optional || has(CellKind::Number) || has(CellKind::Text);
+        self.right = !has(CellKind::Text) && (has(CellKind::Number) || has(CellKind::Unknown));
         self.width = cells.map(Cell::width).chain([self.title.chars().count()]).max().unwrap_or(0);
     }
 }
@@ -149,8 +152,15 @@ impl Source {
         match self {
             Source::Field(field) => {
                 let value = (field.value)(subject);
-                append_value(raw, &value);
                 cell.kind = CellKind::of(&value);
+                match value {
+                    Value::Number(seconds) if field.kind == Kind::Duration => append_duration(raw, seconds),
+                    Value::Span(span) => {
+                        append_duration(raw, span.at_least.into());
+                        raw.extend_from_slice(if span.at_most.is_none() { b"+" } else { b"" });
+                    }
+                    value => append_value(raw, &value),
+                }
             }
             Source::Endpoint(address, port) => {
                 cell.kind = append_endpoint(raw, (address.value)(subject), (port.value)(subject));
@@ -159,6 +169,18 @@ impl Source {
         cell.text.clear();
         escape::for_terminal(&mut cell.text, &String::from_utf8_lossy(raw));
     }
+}
+
+/// `17s`, `5m03s`, `12h05m`, `4d23h`: the two largest units, rounded down.
+fn append_duration(raw: &mut Vec<u8>, seconds: u64) {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    // Appending to a Vec cannot fail.
+    drop(match (days, hours, minutes) {
+        (0, 0, 0) => write!(raw, "{seconds}s"),
+        (0, 0, _) => write!(raw, "{minutes}m{:02}s", seconds % 60),
+        (0, ..) => write!(raw, "{hours}h{:02}m", minutes % 60),
+        _ => write!(raw, "{days}d{:02}h", hours % 24),
+    });
 }
 
 /// `10.0.0.1:80`, `[2001:db8::1]:80`, or an address alone.
@@ -183,7 +205,8 @@ impl CellKind {
         match value {
             Value::Absent => CellKind::Absent,
             Value::Undecided(_) => CellKind::Unknown,
-            Value::Number(_) => CellKind::Number,
+            Value::Number(_) | Value::Span(_) => CellKind::Number,
+            Value::Named(Named { code: 0, kind: Kind::Nat }) => CellKind::Absent,
             _ => CellKind::Text,
         }
     }
@@ -229,9 +252,9 @@ mod tests {
         sample::each(|subject| writer.flow(&mut out, subject));
         assert!(out.is_empty());
         writer.end(&mut out);
-        let expected = "SRC          SPORT  NAME       SEEN\n\
-                        10.0.0.1      1234  f\"t,p\\x1b     -\n\
-                        2001:db8::1      -  -             ?\n";
+        let expected = "SRC          SPORT  HELPER     AGE\n\
+                        10.0.0.1      1234  f\"t,p\\x1b    ?\n\
+                        2001:db8::1      -  -            ?\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
@@ -246,7 +269,7 @@ mod tests {
         let wide = sample::flow("2001:db8:1:2:3:4:5:6", "::1", 6, crate::model::L4::Ports { src: 60000, dst: 2 });
         out.clear();
         writer.flow(&mut out, &Subject::new(&wide, &ages));
-        assert_eq!(String::from_utf8(out).unwrap(), "2001:db8:1:2:3:4:5:6  60000  -        ?\n");
+        assert_eq!(String::from_utf8(out).unwrap(), "2001:db8:1:2:3:4:5:6  60000  -         ?\n");
     }
 
     #[test]
@@ -262,10 +285,31 @@ mod tests {
     }
 
     #[test]
+    fn durations_have_two_units() {
+        for (seconds, text) in [(0, "0s"), (59, "59s"), (303, "5m03s"), (43_500, "12h05m"), (431_999, "4d23h")] {
+            let mut raw = Vec::new();
+            append_duration(&mut raw, seconds);
+            assert_eq!(String::from_utf8(raw).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn default_columns_that_no_row_has_are_left_out() {
+        let mut writer = TableWriter::with_default_columns().unwrap();
+        let mut out = Vec::new();
+        sample::each(|subject| writer.flow(&mut out, subject));
+        writer.end(&mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("[") == text.contains("]:"), "{text}");
+        assert!(!["NAT", "PACKETS", "BYTES"].iter().any(|title| text.contains(title)), "{text}");
+        assert!(text.lines().next().unwrap().starts_with("PROTO"), "{text}");
+    }
+
+    #[test]
     fn an_empty_table_is_a_header() {
         let mut writer = TableWriter::new(&Columns::from(sample::columns()));
         let mut out = Vec::new();
         writer.end(&mut out);
-        assert_eq!(out, b"SRC  SPORT  NAME  SEEN\n");
+        assert_eq!(out, b"SRC  SPORT  HELPER  AGE\n");
     }
 }

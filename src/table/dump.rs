@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::kernel_filter::{KernelFilter, Masked};
 use super::window::Window;
 use crate::model::Flow;
 use crate::netlink::{Connection, DumpStream, Error};
@@ -15,6 +16,8 @@ const OPERATION: &str = "dump the conntrack table";
 pub struct DumpRequest {
     /// Only entries of this address family.
     pub family: Option<Family>,
+    /// What the kernel is asked to leave out. Check every entry again.
+    pub filter: KernelFilter,
 }
 
 /// An address family.
@@ -50,6 +53,7 @@ pub struct DumpTotals {
 #[derive(Debug)]
 pub struct Dump<'c> {
     stream: DumpStream<'c>,
+    status: Option<Masked>,
     /// The entry that is being read.
     flow: Flow,
     window: Window,
@@ -70,8 +74,14 @@ impl<'c> Dump<'c> {
             family: request.family.map_or(nfproto::UNSPEC, Family::number),
             sequence: 0,
         };
-        let stream = connection.dump(OPERATION, header, |_| {})?;
-        Ok(Dump { stream, flow: Flow::blank(), window: Window::new(), totals: DumpTotals::default() })
+        let stream = connection.dump(OPERATION, header, |writer| request.filter.emit(writer, request.family))?;
+        Ok(Dump {
+            stream,
+            status: request.filter.status,
+            flow: Flow::blank(),
+            window: Window::new(),
+            totals: DumpTotals::default(),
+        })
     }
 
     /// Hands each entry of the next datagram (up to some 135) to `each`. False
@@ -80,12 +90,17 @@ impl<'c> Dump<'c> {
     /// # Errors
     /// The kernel refused or lost something, or sent what cannot be read.
     pub fn next_chunk(&mut self, mut each: impl FnMut(&Flow)) -> Result<bool, Error> {
-        let (flow, window, totals) = (&mut self.flow, &mut self.window, &mut self.totals);
+        let (flow, window, totals, status) = (&mut self.flow, &mut self.window, &mut self.totals, self.status);
         self.stream.next_datagram(|message: &Message<'_>| {
             if !Flow::is_in(message) {
                 return Ok(());
             }
             flow.decode_from(message)?;
+            // A kernel before 5.15 ignores the status filter: what is of the other
+            // half must not come in this one.
+            if status.is_some_and(|status| !status.fits(flow.status.bits())) {
+                return Ok(());
+            }
             if window.contains_or_insert(flow) {
                 totals.repeated += 1;
             } else {

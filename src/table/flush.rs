@@ -5,6 +5,7 @@
 //! deleted within about a millisecond of being judged, the whole takes no longer
 //! than the dump, and memory does not grow with the table.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
@@ -75,6 +76,52 @@ impl Flush {
     }
 }
 
+impl Flush {
+    /// As [`Flush::run`], with the table dumped in two halves at once (see
+    /// [`DumpRequest::halves`]): for filters that no entry matches whose half
+    /// changes meanwhile, such as those by idle time. `go_on` is asked in the
+    /// walk of the first half, and ends both.
+    #[must_use]
+    pub fn run_halves(
+        dumpers: [&mut Connection; 2],
+        actor: &mut Connection,
+        requests: [DumpRequest; 2],
+        action: Action,
+        choose: [&mut (dyn FnMut(&Flow) -> Option<Target> + Send); 2],
+        mut go_on: impl FnMut(Progress) -> bool,
+    ) -> Self {
+        let (sender, receiver) = sync_channel(QUEUE);
+        let ended = AtomicBool::new(false);
+        let ([one, other], [first, second], [mine, yours]) = (dumpers, requests, choose);
+        thread::scope(|scope| {
+            let acting = scope.spawn(move || act(actor, action, &receiver));
+            let (ended, their_sender) = (&ended, sender.clone());
+            let their_walk = scope.spawn(move || {
+                let mut totals = DumpTotals::default();
+                let go_on = &mut |_| !ended.load(Ordering::Relaxed);
+                let walked = walk(other, second, &mut totals, yours, go_on, &their_sender);
+                (totals, walked)
+            });
+            let mut here = DumpTotals::default();
+            let walked = walk(one, first, &mut here, mine, &mut go_on, &sender);
+            // At its end the first half lets the second go on; at a signal or an error it does not.
+            ended.store(!matches!(walked, Ok(Ended::AtTheEnd)), Ordering::Relaxed);
+            let (there, theirs) = their_walk.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            drop(sender);
+            let (outcome, acted) = acting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let dump = DumpTotals { entries: here.entries + there.entries, repeated: here.repeated + there.repeated };
+            Flush { dump, outcome, error: acted.err().or(walked.err()).or(theirs.err()) }
+        })
+    }
+}
+
+/// Why a walk ended without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    AtTheEnd,
+    Early,
+}
+
 fn walk(
     dumper: &mut Connection,
     request: DumpRequest,
@@ -82,7 +129,7 @@ fn walk(
     choose: &mut dyn FnMut(&Flow) -> Option<Target>,
     go_on: &mut dyn FnMut(Progress) -> bool,
     sender: &SyncSender<Vec<Target>>,
-) -> Result<(), Error> {
+) -> Result<Ended, Error> {
     let mut dump = Dump::start(dumper, request)?;
     let mut handed_over = 0;
     loop {
@@ -92,10 +139,13 @@ fn walk(
         handed_over += targets.len() as u64;
         // A closed channel: the deleting thread has failed, and says why.
         if !targets.is_empty() && sender.send(targets).is_err() {
-            return Ok(());
+            return Ok(Ended::Early);
         }
-        if !more? || !go_on(Progress { dump: *totals, handed_over }) {
-            return Ok(());
+        if !more? {
+            return Ok(Ended::AtTheEnd);
+        }
+        if !go_on(Progress { dump: *totals, handed_over }) {
+            return Ok(Ended::Early);
         }
     }
 }

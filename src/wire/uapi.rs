@@ -97,6 +97,25 @@ pub mod cta {
     pub const TIMESTAMP_EVENT: u16 = 27;
 }
 
+/// `enum ctattr_filter` and its flags (`CTA_FILTER_F_*`), which are in host order.
+pub mod cta_filter {
+    /// u32, host order.
+    pub const ORIG_FLAGS: u16 = 1;
+    /// u32, host order.
+    pub const REPLY_FLAGS: u16 = 2;
+
+    /// The source address counts.
+    pub const IP_SRC: u32 = 1;
+    /// The destination address counts.
+    pub const IP_DST: u32 = 2;
+    /// The protocol counts.
+    pub const PROTO_NUM: u32 = 8;
+    /// The source port counts.
+    pub const SRC_PORT: u32 = 0x10;
+    /// The destination port counts.
+    pub const DST_PORT: u32 = 0x20;
+}
+
 /// `enum ctattr_tuple`.
 pub mod cta_tuple {
     /// Nest: addresses.

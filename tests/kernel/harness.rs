@@ -132,7 +132,7 @@ impl World {
 
     /// The entry of `flow`, as the kernel gives it, as a target.
     pub fn target(&self, flow: &Flow) -> Target {
-        let found = table::get(&mut self.connection(), &flow.orig, flow.zone().orig()).expect("get");
+        let found = table::get(&mut self.connection(), &flow.orig, flow.zone_both.unwrap_or(0)).expect("get");
         Target::of(&found.expect("an entry in the table")).expect("a target")
     }
 

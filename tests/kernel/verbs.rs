@@ -120,7 +120,8 @@ fn a_dump_of_one_family_has_only_that_family(world: &World) {
             dumped.push(flow.clone());
             std::ops::ControlFlow::Continue(())
         };
-        table::dump(&mut world.connection(), DumpRequest { family: Some(family) }, keep).unwrap();
+        table::dump(&mut world.connection(), DumpRequest { family: Some(family), ..DumpRequest::default() }, keep)
+            .unwrap();
         let expected: Vec<Flow> = flows.iter().filter(|flow| flow.family == family.number()).cloned().collect();
         assert_same_entries(&dumped, &expected);
     }

@@ -8,10 +8,8 @@ mod exit;
 mod files;
 mod interrupt;
 mod lab;
-mod selection;
-mod sorted;
+mod scan;
 mod ssh;
-mod walk;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

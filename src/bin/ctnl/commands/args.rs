@@ -6,11 +6,12 @@ use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use ctnl::age::BaseTimeout;
 use ctnl::filter::{Context, Filter, FilterBuilder, ParseError, flags};
 use ctnl::netlink::{Connection, Netns};
+use ctnl::table::DumpRequest;
 
 use crate::console::Console;
 use crate::exit::usage;
 use crate::files;
-use crate::selection::Selection;
+use crate::scan::Selection;
 
 const EXPRESSION: &str = "expression";
 const BASE_TIMEOUT: &str = "base-timeout";
@@ -140,6 +141,38 @@ impl FilterArgs {
     /// The selection: filter, timeouts and clock.
     pub fn selection(&self, filter: Filter, connection: &mut Connection, with_ages: bool) -> Result<Selection> {
         Ok(Selection::new(filter, connection, self.bases()?, with_ages)?)
+    }
+}
+
+/// How the table is walked, for commands that only read.
+#[derive(Debug, clap::Args)]
+pub struct ScanArgs {
+    /// Let the kernel leave out what it can: exact addresses (IPv4), protocol, TCP and UDP ports,
+    /// mark, status bits, zone, family. Less to copy, and checked again here; but what matches little
+    /// is searched for in one go through the tables of all namespaces, during which the processor
+    /// handles no packets (some 0.2 s for a million entries)
+    #[arg(long)]
+    kernel_filter: bool,
+
+    /// Read the table over two sockets at once, on two processors (1 or 2). An entry that becomes
+    /// ASSURED meanwhile may be missing; entries that come twice are shown once, for which some 16
+    /// bytes are kept of each
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    jobs: u8,
+}
+
+impl ScanArgs {
+    /// What the kernel is asked for.
+    pub fn request(&self, filter: &Filter) -> DumpRequest {
+        if self.kernel_filter { filter.dump_request() } else { DumpRequest::default() }
+    }
+
+    /// The two halves of `split`, where two jobs were asked for.
+    pub fn halves(
+        &self,
+        split: impl FnOnce() -> Result<[DumpRequest; 2], &'static str>,
+    ) -> Result<Option<[DumpRequest; 2]>, &'static str> {
+        if self.jobs == 2 { split().map(Some) } else { Ok(None) }
     }
 }
 

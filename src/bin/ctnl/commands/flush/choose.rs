@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use ctnl::filter::Filter;
 use ctnl::group::Groups;
 use ctnl::model::Flow;
 use ctnl::table::{Target, Untargetable};
 
 use super::summary::{Share, Summary};
-use crate::selection::{Selection, Tally};
+use crate::scan::{Selection, Tally};
 use crate::ssh::SshSession;
 
 /// Sources that a dry run shows.
@@ -29,7 +30,7 @@ pub struct Chooser {
 }
 
 /// What bounds a flush besides its filter.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Limits {
     /// Sessions to spare.
     pub sessions: Vec<SshSession>,
@@ -59,6 +60,28 @@ impl Chooser {
             unnameable: BTreeMap::new(),
             breakdown: None,
         }
+    }
+
+    /// A chooser for a second thread, with counts of its own.
+    pub fn fork(&self) -> Self {
+        Chooser::new(self.selection.fork(), self.limits.clone())
+    }
+
+    /// Adds what a second thread has counted.
+    pub fn add(&mut self, other: &Chooser) {
+        self.selection.tally.add(other.tally());
+        self.chosen += other.chosen;
+        self.spared += other.spared;
+        self.left += other.left;
+        self.expiring += other.expiring;
+        for (why, count) in &other.unnameable {
+            *self.unnameable.entry(*why).or_default() += count;
+        }
+    }
+
+    /// The filter.
+    pub fn filter(&self) -> &Filter {
+        self.selection.filter()
     }
 
     /// Also counts what is chosen by state and by source.

@@ -1,26 +1,26 @@
 //! `ctnl flush`.
 
 mod choose;
+mod job;
 mod summary;
 
-use std::cell::RefCell;
 use std::io::{self, Write};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use ctnl::filter::Filter;
-use ctnl::netlink::Connection;
-use ctnl::table::{self, Action, Dump, DumpRequest, Flush, Occupancy};
+use ctnl::table;
 
 use self::choose::{Chooser, Limits};
+use self::job::Job;
 use self::summary::{Share, Summary};
 use super::args::{CommonArgs, FilterArgs};
 use crate::columns::Columns;
 use crate::console::{Console, percent};
 use crate::exit::{Exit, usage};
 use crate::interrupt::Interrupt;
-use crate::walk::{Watch, look_and_wait};
-use crate::{advice, ssh};
+use crate::scan::{Watch, look_and_wait};
+use crate::ssh;
 
 /// Version of the summary as JSON.
 const SUMMARY_VERSION: u32 = 1;
@@ -81,6 +81,11 @@ pub struct Args {
     /// On a terminal, ask before more than PERCENT of the table goes
     #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
     ask_above: u8,
+
+    /// Read the table over two sockets at once, on two processors; for filters by idle time
+    /// (--older), where it is exact
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    jobs: u8,
 
     /// Summary as JSON on stdout
     #[arg(long)]
@@ -157,92 +162,6 @@ impl Args {
             filter: filter.to_string(),
             ..Summary::default()
         }
-    }
-}
-
-/// A flush that is under way.
-struct Job<'a> {
-    args: &'a Args,
-    chooser: Chooser,
-    watch: Watch<'a>,
-    before: Occupancy,
-}
-
-impl Job<'_> {
-    /// Walks without deleting; false when a signal ended it.
-    fn walk(&mut self, dumper: &mut Connection, seen: &mut u64) -> Result<bool> {
-        let mut dump = Dump::start(dumper, DumpRequest::default())?;
-        loop {
-            self.chooser.before_datagram();
-            let more = dump.next_chunk(|flow| {
-                let _ = self.chooser.choose(flow);
-            })?;
-            *seen = dump.totals().entries;
-            if !more {
-                return Ok(true);
-            }
-            if !self.watch.go_on("reading", *seen) {
-                return Ok(false);
-            }
-        }
-    }
-
-    fn preview(&mut self, dumper: &mut Connection, summary: &mut Summary) -> Result<()> {
-        self.chooser.break_down()?;
-        summary.interrupted = !self.walk(dumper, &mut summary.seen)?;
-        self.chooser.report(summary);
-        summary.deleted = self.chooser.chosen();
-        summary.set_table(self.before, self.before);
-        Ok(())
-    }
-
-    /// Asks a person before a large part of the table goes.
-    fn may_go_on(&mut self, dumper: &mut Connection) -> Result<bool> {
-        if self.args.yes || !self.watch.console.can_ask() {
-            return Ok(true);
-        }
-        let mut seen = 0;
-        let finished = self.walk(dumper, &mut seen)?;
-        let chosen = self.chooser.chosen();
-        self.chooser.start_over();
-        if !finished {
-            return Ok(false);
-        }
-        if u128::from(chosen) * 100 <= u128::from(seen) * u128::from(self.args.ask_above) {
-            return Ok(true);
-        }
-        let what = if self.args.soft.is_some() { "Give a short timeout to" } else { "Delete" };
-        let question = format!("{what} {chosen} of {seen} entries ({})?", percent(chosen, seen));
-        self.watch.console.ask(&question).context("read the answer")
-    }
-
-    fn flush(&mut self, dumper: &mut Connection, summary: &mut Summary) -> Result<()> {
-        let mut actor = self.args.common.connect()?;
-        let action = self.args.soft.map_or(Action::Delete, Action::LowerTimeout);
-        let watch = &mut self.watch;
-        let chooser = RefCell::new(&mut self.chooser);
-        chooser.borrow_mut().before_datagram();
-        let mut interrupted = false;
-        let flush = Flush::run(
-            dumper,
-            &mut actor,
-            DumpRequest::default(),
-            action,
-            |flow| chooser.borrow_mut().choose(flow),
-            |progress| {
-                chooser.borrow_mut().before_datagram();
-                interrupted = !watch.go_on("flushing", progress.dump.entries);
-                !interrupted
-            },
-        );
-        summary.interrupted = interrupted;
-        summary.add(&flush);
-        self.chooser.report(summary);
-        summary.set_table(self.before, table::count(&mut actor).unwrap_or_default());
-        if let Some(advice) = flush.error.as_ref().and_then(advice::advice) {
-            self.watch.console.warn(advice);
-        }
-        Ok(())
     }
 }
 

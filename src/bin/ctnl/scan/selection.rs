@@ -35,6 +35,15 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Adds what another thread has counted.
+    pub fn add(&mut self, other: &Tally) {
+        self.matched += other.matched;
+        self.moved += other.moved;
+        for (why, count) in &other.undecided {
+            *self.undecided.entry(*why).or_default() += count;
+        }
+    }
+
     /// A line for each reason, with what would decide it.
     pub fn undecided_lines(&self) -> Vec<String> {
         self.undecided.iter().map(|(why, count)| format!("undecided: {count} {why}: {}", why.advice())).collect()
@@ -59,6 +68,22 @@ impl Selection {
             Ages::without_timeouts(now)
         };
         Ok(Selection { filter, ages, confirm: None, looks: Looks::start(), tally: Tally::default() })
+    }
+
+    /// The same question for a second thread, with a tally of its own.
+    pub fn fork(&self) -> Self {
+        Selection {
+            filter: self.filter.clone(),
+            ages: self.ages.clone(),
+            confirm: None,
+            looks: Looks::start(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// The filter.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
     }
 
     /// What idle time and age are computed from.

@@ -1,0 +1,191 @@
+//! The part of a filter that the kernel can apply, as an optimisation.
+//!
+//! Only what every match has for certain: exact values that stand alone in the
+//! outermost `and`. So the kernel may let more through, never less; the filter
+//! is asked again for every entry.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::node::Node;
+use super::predicate::Filter;
+use super::term::{Pattern, Term, Test};
+use crate::model::Protocol;
+use crate::table::{DumpRequest, Family, Masked};
+
+impl Filter {
+    /// A dump request that leaves out entries which certainly do not match, as
+    /// far as the kernel's filters can be trusted.
+    #[must_use]
+    pub fn dump_request(&self) -> DumpRequest {
+        let mut request = DumpRequest::default();
+        match &self.root {
+            Some(Node::All(parts)) => parts.iter().for_each(|part| push(part, &mut request)),
+            Some(part) => push(part, &mut request),
+            None => {}
+        }
+        if request.filter.orig.src.or(request.filter.orig.dst).is_some() {
+            request.family = Some(Family::V4);
+        }
+        request
+    }
+}
+
+impl Filter {
+    /// The seconds that every match has been idle for certain; 0 where the
+    /// filter does not ask for that.
+    #[must_use]
+    pub fn least_idle(&self) -> u64 {
+        match &self.root {
+            Some(Node::All(parts)) => parts.iter().map(least_idle).max().unwrap_or(0),
+            Some(part) => least_idle(part),
+            None => 0,
+        }
+    }
+}
+
+fn least_idle(part: &Node) -> u64 {
+    match part {
+        Node::Term(Term { field, test: Test::Numbers(ranges), .. }) if field.name == "idle" => {
+            ranges.as_slice().first().map_or(0, |(low, _)| *low)
+        }
+        _ => 0,
+    }
+}
+
+fn push(part: &Node, request: &mut DumpRequest) {
+    match part {
+        Node::Term(term) => push_term(term, request),
+        Node::Not(part) => {
+            if let Node::Term(Term { test: Test::Status { set, unset: 0 }, .. }) = &**part {
+                // No bit of `set` is set.
+                add_status(request, 0, *set);
+            }
+        }
+        Node::All(_) | Node::Any(_) => {}
+    }
+}
+
+fn push_term(term: &Term, request: &mut DumpRequest) {
+    let orig = &mut request.filter.orig;
+    match (term.field.name, &term.test) {
+        ("family", test) => request.family = single(test).and_then(family).or(request.family),
+        ("proto", test) => orig.protocol = single::<u8>(test).map(Protocol::from).or(orig.protocol),
+        ("sport", test) => orig.sport = single(test).or(orig.sport),
+        ("dport", test) => orig.dport = single(test).or(orig.dport),
+        ("src", Test::Addresses(set)) => orig.src = single_v4(set.ranges()).or(orig.src),
+        ("dst", Test::Addresses(set)) => orig.dst = single_v4(set.ranges()).or(orig.dst),
+        // 0 would be the default zone only, which is not what the kernel compares.
+        ("zone", test) => request.filter.zone = single(test).filter(|zone| *zone != 0).or(request.filter.zone),
+        ("mark", Test::Masked { ranges, patterns }) => {
+            request.filter.mark = masked(ranges.as_slice(), patterns).or(request.filter.mark);
+        }
+        ("status", Test::Status { set, unset: 0 }) if set.is_power_of_two() => add_status(request, *set, *set),
+        ("status", Test::Status { set: 0, unset }) if unset.is_power_of_two() => add_status(request, 0, *unset),
+        _ => {}
+    }
+}
+
+/// Bits that contradict each other are left to the filter.
+fn add_status(request: &mut DumpRequest, value: u32, mask: u32) {
+    let known = request.filter.status.unwrap_or_default();
+    if (known.value ^ value) & known.mask & mask == 0 {
+        request.filter.status = Some(Masked { value: known.value | value, mask: known.mask | mask });
+    }
+}
+
+/// The one number that the test asks for.
+fn single<T: TryFrom<u64>>(test: &Test) -> Option<T> {
+    match test {
+        Test::Numbers(ranges) => match ranges.as_slice() {
+            [(low, high)] if low == high => T::try_from(*low).ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn single_v4(mut ranges: impl Iterator<Item = (IpAddr, IpAddr)>) -> Option<Ipv4Addr> {
+    match (ranges.next(), ranges.next()) {
+        (Some((IpAddr::V4(low), IpAddr::V4(high))), None) if low == high => Some(low),
+        _ => None,
+    }
+}
+
+fn masked(ranges: &[(u64, u64)], patterns: &[Pattern]) -> Option<Masked> {
+    match (ranges, patterns) {
+        ([(low, high)], []) if low == high => u32::try_from(*low).ok().map(|value| Masked { value, mask: u32::MAX }),
+        ([], [pattern]) => Some(Masked { value: pattern.value, mask: pattern.mask }),
+        _ => None,
+    }
+}
+
+fn family(number: u64) -> Option<Family> {
+    [Family::V4, Family::V6].into_iter().find(|family| u64::from(family.number()) == number)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::filter::{Context, ServiceNames};
+    use crate::table::KernelFilter;
+
+    fn parse(expression: &str) -> Filter {
+        let context = Context {
+            services: &ServiceNames::default(),
+            label: &|_| None,
+            read_file: &|_| Err(std::io::ErrorKind::NotFound.into()),
+        };
+        Filter::parse(expression, &context).unwrap()
+    }
+
+    fn request(expression: &str) -> DumpRequest {
+        parse(expression).dump_request()
+    }
+
+    #[test]
+    fn exact_values_of_the_outermost_and_are_pushed_down() {
+        let found = request("tcp and src 10.0.0.1 and dport 443 and assured and not dying and mark 1/3 and zone 5");
+        assert_eq!(found.family, Some(Family::V4));
+        assert_eq!(found.filter.orig.src, Some(Ipv4Addr::new(10, 0, 0, 1)));
+        assert_eq!((found.filter.orig.protocol, found.filter.orig.dport), (Some(Protocol::Tcp), Some(443)));
+        assert_eq!(found.filter.status, Some(Masked { value: 4, mask: 4 | 1 << 9 }));
+        assert_eq!((found.filter.mark, found.filter.zone), (Some(Masked { value: 1, mask: 3 }), Some(5)));
+        assert_eq!(request("ipv6").family, Some(Family::V6));
+    }
+
+    #[test]
+    fn what_the_kernel_gets_wrong_or_cannot_say_is_not_pushed_down() {
+        for expression in [
+            "src 2001:db8::1",
+            "src 10.0.0.0/8",
+            "src 10.0.0.1,10.0.0.2",
+            "reply-src 10.0.0.1",
+            "addr 10.0.0.1",
+            "not src 10.0.0.1",
+            "src 10.0.0.1 or udp",
+            "zone 0",
+            "status assured,offload",
+            "not mark 5",
+            "any-addr 10.0.0.1",
+        ] {
+            let found = request(expression);
+            assert_eq!((found.family, found.filter), (None, KernelFilter::default()), "{expression}");
+        }
+    }
+
+    #[test]
+    fn the_least_idle_time_is_that_of_the_outermost_and() {
+        let least = |expression: &str| parse(expression).least_idle();
+        assert_eq!(least("tcp and idle >= 12h"), 43_200);
+        assert_eq!(least("idle > 1m and idle < 2h"), 61);
+        assert_eq!(least("idle >= 1h or udp"), 0);
+        assert_eq!(least("not idle < 1h"), 0);
+        assert_eq!(least("tcp"), 0);
+    }
+
+    #[test]
+    fn contradictions_are_left_to_the_filter() {
+        assert_eq!(request("assured and not assured").filter.status, Some(Masked { value: 4, mask: 4 }));
+    }
+}

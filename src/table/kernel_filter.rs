@@ -1,0 +1,140 @@
+//! Filters that the kernel applies to a dump, as far as they can be trusted.
+//!
+//! A kernel ignores in silence what it does not know, so whoever asks checks
+//! every entry again; and some filters are wrong, so they cannot be expressed
+//! here: IPv6 addresses (inverted), ports of protocols other than TCP and UDP
+//! (ignored), fields of the reply direction (wrong before 5.12), prefixes and
+//! ranges (there are none).
+//!
+//! A filter saves no kernel time: every bucket of every namespace is walked,
+//! and what matches little is walked in one go, with bottom halves off.
+
+use std::net::Ipv4Addr;
+
+use nix::errno::Errno;
+
+use super::dump::Family;
+use crate::model::Protocol;
+use crate::netlink::Error;
+use crate::wire::AttributeWriter;
+use crate::wire::uapi::{cta, cta_filter, cta_ip, cta_proto, cta_tuple};
+
+/// What the kernel is asked to leave out of a dump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KernelFilter {
+    /// Mark and mask (Linux 3.x).
+    #[doc(alias = "CTA_MARK_MASK")]
+    pub mark: Option<Masked>,
+    /// Status bits and mask (Linux 5.15).
+    #[doc(alias = "CTA_STATUS_MASK")]
+    pub status: Option<Masked>,
+    /// The zone of either direction, not 0 (Linux 6.8).
+    #[doc(alias = "CTA_ZONE")]
+    pub zone: Option<u16>,
+    /// The original direction (Linux 5.8); takes the family in the request.
+    #[doc(alias = "CTA_FILTER")]
+    pub orig: OrigFilter,
+}
+
+/// A value under a mask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Masked {
+    /// No bit of it is outside of `mask`.
+    pub value: u32,
+    /// The bits that count.
+    pub mask: u32,
+}
+
+impl Masked {
+    /// Whether `bits` are as asked.
+    #[must_use]
+    pub fn fits(self, bits: u32) -> bool {
+        bits & self.mask == self.value
+    }
+}
+
+/// Exact values of the original direction's tuple.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OrigFilter {
+    /// IPv4 source address.
+    pub src: Option<Ipv4Addr>,
+    /// IPv4 destination address.
+    pub dst: Option<Ipv4Addr>,
+    /// Layer 4 protocol.
+    pub protocol: Option<Protocol>,
+    /// Source port; sent for TCP and UDP only.
+    pub sport: Option<u16>,
+    /// Destination port; sent for TCP and UDP only.
+    pub dport: Option<u16>,
+}
+
+impl KernelFilter {
+    /// Whether the kernel is asked for everything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == KernelFilter::default()
+    }
+
+    /// Whether `error` is a kernel's way to say that it cannot filter so.
+    #[must_use]
+    pub fn is_unknown_to(error: &Error) -> bool {
+        matches!(error, Error::Refused(_)) && matches!(error.errno(), Some(Errno::EOPNOTSUPP | Errno::EINVAL))
+    }
+
+    /// Writes the filter. Values without their mask, and masks without their
+    /// value, mean something else: always both.
+    pub(super) fn emit(&self, writer: &mut AttributeWriter<'_>, family: Option<Family>) {
+        for (masked, value, mask) in
+            [(self.mark, cta::MARK, cta::MARK_MASK), (self.status, cta::STATUS, cta::STATUS_MASK)]
+        {
+            if let Some(masked) = masked {
+                writer.put(value, &(masked.value & masked.mask).to_be_bytes());
+                writer.put(mask, &masked.mask.to_be_bytes());
+            }
+        }
+        if let Some(zone) = self.zone {
+            writer.put(cta::ZONE, &zone.to_be_bytes());
+        }
+        // Without a family the kernel refuses the rest.
+        if let Some(family) = family {
+            self.orig.emit(writer, family);
+        }
+    }
+}
+
+impl OrigFilter {
+    fn emit(&self, writer: &mut AttributeWriter<'_>, family: Family) {
+        let v4 = |address: Option<Ipv4Addr>| address.filter(|_| family == Family::V4);
+        let port = |port: Option<u16>| port.filter(|_| matches!(self.protocol, Some(Protocol::Tcp | Protocol::Udp)));
+        let addresses =
+            [(v4(self.src), cta_ip::V4_SRC, cta_filter::IP_SRC), (v4(self.dst), cta_ip::V4_DST, cta_filter::IP_DST)];
+        let ports = [
+            (port(self.sport), cta_proto::SRC_PORT, cta_filter::SRC_PORT),
+            (port(self.dport), cta_proto::DST_PORT, cta_filter::DST_PORT),
+        ];
+        let mut flags = self.protocol.map_or(0, |_| cta_filter::PROTO_NUM);
+        flags |= addresses.iter().filter(|row| row.0.is_some()).map(|row| row.2).sum::<u32>();
+        flags |= ports.iter().filter(|row| row.0.is_some()).map(|row| row.2).sum::<u32>();
+        if flags == 0 {
+            return;
+        }
+        writer.nest(cta::FILTER, |filter| filter.put(cta_filter::ORIG_FLAGS, &flags.to_ne_bytes()));
+        writer.nest(cta::TUPLE_ORIG, |tuple| {
+            if addresses.iter().any(|row| row.0.is_some()) {
+                tuple.nest(cta_tuple::IP, |ip| {
+                    for (address, kind, _) in addresses {
+                        address.into_iter().for_each(|address| ip.put(kind, &address.octets()));
+                    }
+                });
+            }
+            if let Some(protocol) = self.protocol {
+                tuple.nest(cta_tuple::PROTO, |proto| {
+                    proto.put(cta_proto::NUM, &[protocol.into()]);
+                    for (port, kind, _) in ports {
+                        port.into_iter().for_each(|port| proto.put(kind, &port.to_be_bytes()));
+                    }
+                });
+            }
+        });
+    }
+}
