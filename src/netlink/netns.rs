@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 
 use super::error::Error;
@@ -46,7 +47,10 @@ impl Netns {
         let Netns::Path(path) = self else {
             return Ok(work());
         };
-        let failed = |source| Error::Netns { path: path.clone(), source };
+        let failed = |error: io::Error| {
+            let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
+            Error::Netns { path: path.clone(), errno }
+        };
         let file = File::open(path).map_err(failed)?;
         let entered = thread::scope(|scope| {
             let inside = scope.spawn(|| {

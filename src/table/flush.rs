@@ -29,6 +29,9 @@ pub enum Action {
     LowerTimeout(u32),
 }
 
+/// Gives the target that an entry is, if it is to go.
+pub type Choose<'a> = dyn FnMut(&Flow) -> Option<Target> + Send + 'a;
+
 /// How far a flush has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
@@ -87,7 +90,7 @@ impl Flush {
         actor: &mut Connection,
         requests: [DumpRequest; 2],
         action: Action,
-        choose: [&mut (dyn FnMut(&Flow) -> Option<Target> + Send); 2],
+        choose: [&mut Choose<'_>; 2],
         mut go_on: impl FnMut(Progress) -> bool,
     ) -> Self {
         let (sender, receiver) = sync_channel(QUEUE);

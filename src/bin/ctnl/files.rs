@@ -5,7 +5,8 @@ use std::io;
 use std::sync::Arc;
 
 use ctnl::filter::ServiceNames;
-use ctnl::model::{LabelNames, TimeZone};
+use ctnl::model::LabelNames;
+use jiff::tz::TimeZone;
 
 /// Where libnetfilter_conntrack looks for names of labels.
 const LABELS: &str = "/etc/xtables/connlabel.conf";
@@ -25,7 +26,7 @@ pub fn labels() -> Arc<LabelNames> {
 
 /// The host's time zone; UTC where none is set.
 pub fn time_zone() -> TimeZone {
-    fs::read(TIME_ZONE).ok().and_then(|bytes| TimeZone::parse(&bytes)).unwrap_or_default()
+    fs::read(TIME_ZONE).ok().and_then(|file| TimeZone::tzif(TIME_ZONE, &file).ok()).unwrap_or(TimeZone::UTC)
 }
 
 /// The values in a file; `-` is standard input.

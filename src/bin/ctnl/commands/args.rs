@@ -74,7 +74,7 @@ fn confirm_idle_arg() -> Arg {
         .long(CONFIRM_IDLE)
         .value_name("SECS")
         .value_parser(clap::value_parser!(u64).range(1..=LONGEST_WAIT))
-        .help("Look again after SECS, and keep only what had no packet in between")
+        .help("Look again after SECS (and 3 more, to be sure), and keep only what had no packet for SECS")
         .help_heading(HEADING)
 }
 
@@ -147,16 +147,20 @@ impl FilterArgs {
 /// How the table is walked, for commands that only read.
 #[derive(Debug, clap::Args)]
 pub struct ScanArgs {
-    /// Let the kernel leave out what it can: exact addresses (IPv4), protocol, TCP and UDP ports,
-    /// mark, status bits, zone, family. Less to copy, and checked again here; but what matches little
-    /// is searched for in one go through the tables of all namespaces, during which the processor
-    /// handles no packets (some 0.2 s for a million entries)
+    /// Let the kernel leave out what it can; see --help for what it costs
+    ///
+    /// Exact IPv4 addresses, protocol, TCP and UDP ports, mark, status bits, zone and family are
+    /// pushed down, and every entry is checked again here. There is less to copy; but what matches
+    /// little is searched for in one go through the tables of all namespaces, during which this
+    /// processor handles no packets: some 0.2 s for a million entries.
     #[arg(long)]
     kernel_filter: bool,
 
-    /// Read the table over two sockets at once, on two processors (1 or 2). An entry that becomes
-    /// ASSURED meanwhile may be missing; entries that come twice are shown once, for which some 16
-    /// bytes are kept of each
+    /// Read the table on N processors (1 or 2)
+    ///
+    /// With 2, over two sockets: the ASSURED entries, and the others. An entry that becomes ASSURED
+    /// meanwhile may be missing; one that comes twice is shown once, for which some 16 bytes are
+    /// kept of each entry.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     jobs: u8,
 }

@@ -3,9 +3,8 @@
 use std::cell::RefCell;
 
 use anyhow::{Context, Result};
-use ctnl::model::Flow;
 use ctnl::netlink::Connection;
-use ctnl::table::{self, Action, Dump, DumpRequest, Flush, Occupancy, Target};
+use ctnl::table::{self, Action, Choose, Dump, DumpRequest, Flush, Occupancy};
 
 use super::Args;
 use super::choose::Chooser;
@@ -123,8 +122,7 @@ impl Job<'_> {
         let mut other = self.args.common.connect()?;
         let (mut yours, mut interrupted) = (self.chooser.fork(), false);
         let Job { chooser, watch, .. } = self;
-        let choose: [&mut (dyn FnMut(&Flow) -> Option<Target> + Send); 2] =
-            [&mut |flow| chooser.choose(flow), &mut |flow| yours.choose(flow)];
+        let choose: [&mut Choose<'_>; 2] = [&mut |flow| chooser.choose(flow), &mut |flow| yours.choose(flow)];
         let flush = Flush::run_halves([dumper, &mut other], actor, requests, action, choose, |progress| {
             interrupted = !watch.go_on("flushing", 2 * progress.dump.entries);
             !interrupted

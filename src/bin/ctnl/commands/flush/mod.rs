@@ -35,7 +35,7 @@ Examples:
       At most a thousand of these.
   ctnl flush --dst 10.9.0.0/16 --soft
       Give them ten seconds: a flow in use gets its time back with its next packet.
-  ctnl flush 'dport 53 and idle >= 30s' --confirm-idle 35 --yes --json
+  ctnl flush 'dport 53 and idle >= 30s' --confirm-idle 30 --yes --json
       For a script: look twice, do not ask, summary as JSON on stdout.
 
 What is idle for certain, and what is undecided, `ctnl help filter` explains.
@@ -82,8 +82,11 @@ pub struct Args {
     #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
     ask_above: u8,
 
-    /// Read the table over two sockets at once, on two processors; for filters by idle time
-    /// (--older), where it is exact
+    /// Read the table on N processors (1 or 2)
+    ///
+    /// With 2, over two sockets: the ASSURED entries, and the others. An entry that changes from one
+    /// to the other meanwhile is in use, so this is exact for filters by idle time (--older) of a
+    /// minute or more, and not used for others.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     jobs: u8,
 
