@@ -80,7 +80,7 @@ impl Job<'_> {
 
     /// Deletes what is chosen.
     pub fn flush(&mut self, dumper: &mut Connection, summary: &mut Summary) -> Result<()> {
-        let mut actor = self.args.common.connect()?;
+        let mut actor = dumper.another()?;
         let action = self.args.soft.map_or(Action::Delete, Action::LowerTimeout);
         let (flush, interrupted) = match self.requests() {
             Some(requests) => self.run_halves(dumper, &mut actor, requests, action)?,
@@ -119,7 +119,7 @@ impl Job<'_> {
         requests: [DumpRequest; 2],
         action: Action,
     ) -> Result<(Flush, bool)> {
-        let mut other = self.args.common.connect()?;
+        let mut other = dumper.another()?;
         let (mut yours, mut interrupted) = (self.chooser.fork(), false);
         let Job { chooser, watch, .. } = self;
         let choose: [&mut Choose<'_>; 2] = [&mut |flow| chooser.choose(flow), &mut |flow| yours.choose(flow)];
