@@ -1,10 +1,10 @@
 //! The host's own files that give names to numbers, and files of values.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::sync::Arc;
 
-use ctnl::filter::ServiceNames;
+use ctnl::filter::{MAX_FILE, ServiceNames};
 use ctnl::model::{LabelNames, TimeZone};
 
 /// Where libnetfilter_conntrack looks for names of labels.
@@ -28,7 +28,13 @@ pub fn time_zone() -> TimeZone {
     fs::read(TIME_ZONE).ok().and_then(|bytes| TimeZone::parse(&bytes)).unwrap_or_default()
 }
 
-/// The values in a file; `-` is standard input.
+/// The values in a file; `-` is standard input. Of a file that has no end, no
+/// more is read than shows that it is too large.
 pub fn values(path: &str) -> io::Result<String> {
-    if path == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) }
+    let most = MAX_FILE as u64 + 1;
+    if path == "-" {
+        io::read_to_string(io::stdin().take(most))
+    } else {
+        io::read_to_string(fs::File::open(path)?.take(most))
+    }
 }
