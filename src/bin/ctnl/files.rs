@@ -2,11 +2,11 @@
 
 use std::env;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use ctnl::filter::ServiceNames;
+use ctnl::filter::{MAX_FILE, ServiceNames};
 use ctnl::model::LabelNames;
 use jiff::tz::TimeZone;
 
@@ -45,9 +45,15 @@ fn zone_in(path: &Path) -> Option<TimeZone> {
     fs::read(path).ok().and_then(|file| TimeZone::tzif(&path.to_string_lossy(), &file).ok())
 }
 
-/// The values in a file; `-` is standard input.
+/// The values in a file; `-` is standard input. Of a file that has no end, no
+/// more is read than shows that it is too large.
 pub fn values(path: &str) -> io::Result<String> {
-    if path == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) }
+    let most = MAX_FILE as u64 + 1;
+    if path == "-" {
+        io::read_to_string(io::stdin().take(most))
+    } else {
+        io::read_to_string(fs::File::open(path)?.take(most))
+    }
 }
 
 #[cfg(test)]

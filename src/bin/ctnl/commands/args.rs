@@ -197,14 +197,25 @@ pub struct CommonArgs {
 }
 
 impl CommonArgs {
-    /// The namespace to work in.
-    pub fn netns(&self) -> Netns {
-        self.netns.as_deref().map_or(Netns::Current, Netns::parse)
+    /// The namespace to work in. A number that is also a name of `ip netns` is
+    /// refused: the process of that number is most likely in the host's namespace.
+    fn netns(&self) -> Result<Netns> {
+        let Some(word) = self.netns.as_deref() else { return Ok(Netns::Current) };
+        let netns = Netns::parse(word);
+        let named = Netns::named(word);
+        if netns != named && matches!(&named, Netns::Path(path) if !word.contains('/') && path.exists()) {
+            return Err(usage(format!(
+                "--netns {word}: both a process and a name of `ip netns`\n  hint: write the path, \
+                 /run/netns/{word} or /proc/{word}/ns/net"
+            )));
+        }
+        Ok(netns)
     }
 
-    /// A connection to the kernel in that namespace.
+    /// A connection to the kernel in that namespace. Open a second one with
+    /// [`Connection::another`]: the word may stand for another namespace by then.
     pub fn connect(&self) -> Result<Connection> {
-        Ok(Connection::open(&self.netns())?)
+        Ok(Connection::open(&self.netns()?)?)
     }
 
     /// A console as talkative as was asked for.

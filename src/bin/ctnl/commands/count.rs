@@ -86,7 +86,8 @@ pub fn run(args: &Args) -> Result<Exit> {
     let request = args.scan.request(selection.filter());
     let walked = match args.may_use_two_jobs(&selection, request, watch.console) {
         Some(requests) => {
-            let halves = halves(requests, [connection, args.common.connect()?], &selection, [0, 0]);
+            let other = connection.another()?;
+            let halves = halves(requests, [connection, other], &selection, [0, 0]);
             let (walked, counted) = walk_halves(halves, &mut selection, &mut watch, |counted: &mut u64, _| {
                 *counted += 1;
                 ControlFlow::Continue(())

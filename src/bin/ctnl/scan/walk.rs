@@ -67,6 +67,7 @@ fn walk_once(
     watch: &mut Watch<'_>,
     each: &mut dyn FnMut(&Subject<'_>) -> ControlFlow<()>,
 ) -> Result<Walked, Error> {
+    selection.before_walk();
     let mut dump = Dump::start(connection, request)?;
     let mut step = ControlFlow::Continue(());
     loop {
@@ -99,9 +100,7 @@ pub fn look_and_wait(
     selection.look_once(connection, |seen| watch.go_on("first look", seen))?;
     let wait = std::time::Duration::from_secs(seconds + u64::from(Confirm::DOUBT));
     let console = &mut *watch.console;
-    let waited = watch.interrupt.sleep(wait, |left| {
+    Ok(watch.interrupt.sleep(wait, |left| {
         console.progress(|| format!("second look in {} s", left.as_secs() + 1));
-    });
-    selection.begin_second_look();
-    Ok(waited)
+    }))
 }

@@ -80,7 +80,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     }
     let request = args.scan.request(selection.filter());
     let (walked, printed) = match args.may_use_two_jobs(&selection, &writer, request, watch.console) {
-        Some(requests) => list_halves(args, requests, connection, writer, &mut selection, &mut watch)?,
+        Some(requests) => list_halves(requests, connection, writer, &mut selection, &mut watch)?,
         None => {
             let mut printer = Printer::new(writer, args.limit, order);
             let walked = walk(&mut connection, request, &mut selection, &mut watch, |subject| printer.flow(subject));
@@ -98,7 +98,6 @@ pub fn run(args: &Args) -> Result<Exit> {
 }
 
 fn list_halves(
-    args: &Args,
     requests: [DumpRequest; 2],
     connection: Connection,
     writer: Writer,
@@ -106,7 +105,8 @@ fn list_halves(
     watch: &mut Watch<'_>,
 ) -> Result<(Walked, u64)> {
     let (printer, parts) = SharedPrinter::new(writer);
-    let halves = halves(requests, [connection, args.common.connect()?], selection, parts);
+    let other = connection.another()?;
+    let halves = halves(requests, [connection, other], selection, parts);
     let (walked, parts) = walk_halves(halves, selection, watch, |part, subject| printer.flow(part, subject))?;
     Ok((walked, printer.finish(parts)?))
 }
