@@ -43,7 +43,7 @@ mod witness;
 use std::process::ExitCode;
 
 /// Most tests wait for time to pass: many at once, however few processors.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 12;
 
 fn main() -> ExitCode {
     let mut arguments = libtest_mimic::Arguments::from_args();

@@ -193,13 +193,12 @@ fn lines_of_a_large_table_are_those_of_conntrack(world: &World) {
     fill(world);
     for options in ["", "extended,id,timestamp,ktimestamp,labels"] {
         assert_eq!(compare(with(options)), 6_000);
-        assert_eq!(with(options).compare(), 6_000);
     }
 }
 
 fn xml_of_a_large_table_is_that_of_conntrack(world: &World) {
     fill(world);
-    for options in ["", "ktimestamp", "labels"] {
+    for options in ["", "ktimestamp,labels"] {
         // Three lines around the flows of each family.
         assert_eq!(compare(Listing { xml: true, ..with(options) }), 6_000 + 2 * 3);
     }
@@ -233,7 +232,7 @@ fn lines_of_every_protocol_number_are_those_of_conntrack(world: &World) {
     ctnl::table::create(&mut world.connection(), &flows, &mut outcome).expect("create");
     assert!(outcome.done > 500, "{outcome:?}");
     for options in OPTIONS {
-        assert_eq!(compare(with(options)) as u64, outcome.done);
+        assert_eq!(with(options).compare() as u64, outcome.done);
     }
 }
 
@@ -289,7 +288,7 @@ fn lines_of_translated_traffic_are_those_of_conntrack(world: &World) {
         some("protocol", &|flow| u8::from(flow.orig.protocol) == number);
     }
     for options in OPTIONS {
-        assert_eq!(compare(with(options)), flows.len());
+        assert_eq!(with(options).compare(), flows.len());
     }
     compare(Listing { xml: true, ..with("") });
     drop(kept);
