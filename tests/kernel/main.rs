@@ -11,6 +11,7 @@
 //! - `flushing`: the flush pipeline while the table changes under it
 //! - `lab`: the program's `lab`, and the population it fills in
 //! - `netns`: other network namespaces
+//! - `safety`: what a flush must not do
 
 #![allow(
     clippy::unwrap_used,
@@ -29,6 +30,7 @@ mod netns;
 #[path = "../../src/bin/ctnl/lab/population/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the lab uses more of it, and runs its unit tests")]
 mod population;
+mod safety;
 mod verbs;
 
 use std::process::ExitCode;
@@ -41,7 +43,7 @@ fn main() -> ExitCode {
         eprintln!("{error}");
         return ExitCode::FAILURE;
     }
-    let lists = [ages::TESTS, verbs::TESTS, flushing::TESTS, lab::TESTS, netns::TESTS];
+    let lists = [ages::TESTS, verbs::TESTS, flushing::TESTS, lab::TESTS, netns::TESTS, safety::TESTS];
     let trials = lists.concat().into_iter().map(harness::trial).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
