@@ -15,6 +15,7 @@
 //! - `lab`: the program's `lab`, and the population it fills in
 //! - `netns`: other network namespaces
 //! - `processors`: two jobs, one processor, the kernel's own filters
+//! - `safety`: what a flush must not do
 
 #![allow(
     clippy::unwrap_used,
@@ -41,6 +42,7 @@ mod netns;
 #[allow(dead_code, unused_imports, reason = "the lab uses more of it, and runs its unit tests")]
 mod population;
 mod processors;
+mod safety;
 #[path = "../support/slow.rs"]
 mod slow;
 mod summary;
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         lab::TESTS,
         netns::TESTS,
         processors::TESTS,
+        safety::TESTS,
     ];
     let run = |lists: &[&[harness::Test]]| {
         let trials = lists.concat().into_iter().map(harness::trial).collect();
