@@ -50,3 +50,12 @@ fn long_flag(line: &str) -> Option<&str> {
     let flag = line.split([' ', '[', '=']).next()?;
     flag.starts_with("--").then_some(flag)
 }
+
+#[test]
+fn the_document_on_summaries_names_every_reason_of_doubt() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/summary.md");
+    let text = fs::read_to_string(path).expect("the document");
+    for reason in ctnl::model::Undecided::ALL {
+        assert!(text.contains(&format!("`{}`", reason.name())), "{}", reason.name());
+    }
+}

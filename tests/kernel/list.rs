@@ -75,8 +75,9 @@ fn timeouts(format: &str, shown: &str) -> Vec<u32> {
         "conntrack" => shown.lines().map(|line| parse(line.split_whitespace().nth(2).unwrap())).collect(),
         _ => {
             let head = shown.lines().next().unwrap();
-            let place = head.split(',').position(|name| name == "timeout").expect("a column");
-            shown.lines().skip(1).map(|line| parse(line.split(',').nth(place).unwrap())).collect()
+            // From the right: what is quoted stands before it.
+            let place = head.rsplit(',').position(|name| name == "timeout").expect("a column");
+            shown.lines().skip(1).map(|line| parse(line.rsplit(',').nth(place).unwrap())).collect()
         }
     }
 }
