@@ -41,8 +41,8 @@ impl std::fmt::Debug for Context<'_> {
 const MAX_DEPTH: usize = 64;
 /// Bytes of an expression.
 const MAX_LENGTH: usize = 1 << 20;
-/// Bytes of a file of values.
-const MAX_FILE: usize = 64 << 20;
+/// Most bytes of a file of values: `@FILE`.
+pub const MAX_FILE: usize = 64 << 20;
 
 pub(super) struct Parser<'a> {
     source: Source<'a>,

@@ -9,8 +9,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::node::Node;
 use super::predicate::Filter;
 use super::term::{Pattern, Term, Test};
-use crate::model::Protocol;
-use crate::table::{DumpRequest, Family, Masked};
+use crate::model::{Family, Protocol};
+use crate::table::{DumpRequest, Masked};
 
 impl Filter {
     /// A dump request that leaves out entries which certainly do not match, as
@@ -27,6 +27,28 @@ impl Filter {
             request.family = Some(Family::V4);
         }
         request
+    }
+}
+
+impl Filter {
+    /// The seconds that every match has been idle for certain; 0 where the
+    /// filter does not ask for that.
+    #[must_use]
+    pub fn least_idle(&self) -> u64 {
+        match &self.root {
+            Some(Node::All(parts)) => parts.iter().map(least_idle).max().unwrap_or(0),
+            Some(part) => least_idle(part),
+            None => 0,
+        }
+    }
+}
+
+fn least_idle(part: &Node) -> u64 {
+    match part {
+        Node::Term(Term { field, test: Test::Numbers(ranges), .. }) if field.name == "idle" => {
+            ranges.as_slice().first().map_or(0, |(low, _)| *low)
+        }
+        _ => 0,
     }
 }
 
@@ -108,13 +130,17 @@ mod tests {
     use crate::filter::{Context, ServiceNames};
     use crate::table::KernelFilter;
 
-    fn request(expression: &str) -> DumpRequest {
+    fn parse(expression: &str) -> Filter {
         let context = Context {
             services: &ServiceNames::default(),
             label: &|_| None,
             read_file: &|_| Err(std::io::ErrorKind::NotFound.into()),
         };
-        Filter::parse(expression, &context).unwrap().dump_request()
+        Filter::parse(expression, &context).unwrap()
+    }
+
+    fn request(expression: &str) -> DumpRequest {
+        parse(expression).dump_request()
     }
 
     #[test]
@@ -146,6 +172,16 @@ mod tests {
             let found = request(expression);
             assert_eq!((found.family, found.filter), (None, KernelFilter::default()), "{expression}");
         }
+    }
+
+    #[test]
+    fn the_least_idle_time_is_that_of_the_outermost_and() {
+        let least = |expression: &str| parse(expression).least_idle();
+        assert_eq!(least("tcp and idle >= 12h"), 43_200);
+        assert_eq!(least("idle > 1m and idle < 2h"), 61);
+        assert_eq!(least("idle >= 1h or udp"), 0);
+        assert_eq!(least("not idle < 1h"), 0);
+        assert_eq!(least("tcp"), 0);
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use super::kernel_filter::KernelFilter;
+use super::kernel_filter::{KernelFilter, Masked};
 use super::window::Window;
-use crate::model::Flow;
+use crate::model::{Family, Flow};
 use crate::netlink::{Connection, DumpStream, Error};
 use crate::wire::uapi::{ipctnl_msg_ct, nfnl_subsys, nfproto};
 use crate::wire::{Header, Message};
@@ -20,26 +20,6 @@ pub struct DumpRequest {
     pub filter: KernelFilter,
 }
 
-/// An address family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-impl Family {
-    /// Its number in `nfgenmsg`.
-    #[must_use]
-    pub fn number(self) -> u8 {
-        match self {
-            Family::V4 => nfproto::IPV4,
-            Family::V6 => nfproto::IPV6,
-        }
-    }
-}
-
 /// What a dump has seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DumpTotals {
@@ -53,6 +33,7 @@ pub struct DumpTotals {
 #[derive(Debug)]
 pub struct Dump<'c> {
     stream: DumpStream<'c>,
+    status: Option<Masked>,
     /// The entry that is being read.
     flow: Flow,
     window: Window,
@@ -74,7 +55,13 @@ impl<'c> Dump<'c> {
             sequence: 0,
         };
         let stream = connection.dump(OPERATION, header, |writer| request.filter.emit(writer, request.family))?;
-        Ok(Dump { stream, flow: Flow::blank(), window: Window::new(), totals: DumpTotals::default() })
+        Ok(Dump {
+            stream,
+            status: request.filter.status,
+            flow: Flow::blank(),
+            window: Window::new(),
+            totals: DumpTotals::default(),
+        })
     }
 
     /// Hands each entry of the next datagram (up to some 135) to `each`. False
@@ -83,12 +70,17 @@ impl<'c> Dump<'c> {
     /// # Errors
     /// The kernel refused or lost something, or sent what cannot be read.
     pub fn next_chunk(&mut self, mut each: impl FnMut(&Flow)) -> Result<bool, Error> {
-        let (flow, window, totals) = (&mut self.flow, &mut self.window, &mut self.totals);
+        let (flow, window, totals, status) = (&mut self.flow, &mut self.window, &mut self.totals, self.status);
         self.stream.next_datagram(|message: &Message<'_>| {
             if !Flow::is_in(message) {
                 return Ok(());
             }
             flow.decode_from(message)?;
+            // A kernel before 5.15 ignores the status filter: what is of the other
+            // half must not come in this one.
+            if status.is_some_and(|status| !status.fits(flow.status.bits())) {
+                return Ok(());
+            }
             if window.contains_or_insert(flow) {
                 totals.repeated += 1;
             } else {

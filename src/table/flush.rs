@@ -5,6 +5,7 @@
 //! deleted within about a millisecond of being judged, the whole takes no longer
 //! than the dump, and memory does not grow with the table.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
@@ -28,6 +29,9 @@ pub enum Action {
     LowerTimeout(u32),
 }
 
+/// Gives the target that an entry is, if it is to go.
+pub type Choose<'a> = dyn FnMut(&Flow) -> Option<Target> + Send + 'a;
+
 /// How far a flush has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
@@ -44,6 +48,9 @@ pub struct Flush {
     pub dump: DumpTotals,
     /// What became of the entries that were chosen.
     pub outcome: Outcome,
+    /// Entries that were chosen and never sent, since the deleting thread had
+    /// failed before their turn: nothing happened to them.
+    pub unsent: u64,
     /// Why it ended early.
     pub error: Option<Error>,
 }
@@ -64,38 +71,94 @@ impl Flush {
         let (sender, receiver) = sync_channel(QUEUE);
         thread::scope(|scope| {
             let acting = scope.spawn(move || act(actor, action, &receiver));
-            let mut flush = Flush::default();
-            let walked = walk(dumper, request, &mut flush.dump, &mut choose, &mut go_on, &sender);
+            let mut progress = Progress::default();
+            let walked = walk(dumper, request, &mut progress, &mut choose, &mut go_on, &sender);
             drop(sender);
             let (outcome, acted) = acting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            flush.outcome = outcome;
-            flush.error = acted.err().or(walked.err());
-            flush
+            Flush::ended([progress, Progress::default()], outcome, acted.err().or(walked.err()))
         })
     }
+
+    fn ended([one, other]: [Progress; 2], outcome: Outcome, error: Option<Error>) -> Self {
+        let dump = DumpTotals {
+            entries: one.dump.entries + other.dump.entries,
+            repeated: one.dump.repeated + other.dump.repeated,
+        };
+        let unsent = (one.handed_over + other.handed_over).saturating_sub(outcome.requests());
+        Flush { dump, outcome, unsent, error }
+    }
+}
+
+impl Flush {
+    /// As [`Flush::run`], with the table dumped in two halves at once (see
+    /// [`DumpRequest::halves`]): for filters that no entry matches whose half
+    /// changes meanwhile, such as those by idle time. `go_on` is asked in the
+    /// walk of the first half, and ends both; `go_on_there` in that of the second,
+    /// which may last longer.
+    #[must_use]
+    pub fn run_halves(
+        dumpers: [&mut Connection; 2],
+        actor: &mut Connection,
+        requests: [DumpRequest; 2],
+        action: Action,
+        choose: [&mut Choose<'_>; 2],
+        mut go_on: impl FnMut(Progress) -> bool,
+        go_on_there: impl Fn() -> bool + Send,
+    ) -> Self {
+        let (sender, receiver) = sync_channel(QUEUE);
+        let ended = AtomicBool::new(false);
+        let ([one, other], [first, second], [mine, yours]) = (dumpers, requests, choose);
+        thread::scope(|scope| {
+            let acting = scope.spawn(move || act(actor, action, &receiver));
+            let (ended, their_sender) = (&ended, sender.clone());
+            let their_walk = scope.spawn(move || {
+                let mut there = Progress::default();
+                let go_on = &mut |_| !ended.load(Ordering::Relaxed) && go_on_there();
+                let walked = walk(other, second, &mut there, yours, go_on, &their_sender);
+                (there, walked)
+            });
+            let mut here = Progress::default();
+            let walked = walk(one, first, &mut here, mine, &mut go_on, &sender);
+            // At its end the first half lets the second go on; at a signal or an error it does not.
+            ended.store(!matches!(walked, Ok(Ended::AtTheEnd)), Ordering::Relaxed);
+            let (there, theirs) = their_walk.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            drop(sender);
+            let (outcome, acted) = acting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Flush::ended([here, there], outcome, acted.err().or(walked.err()).or(theirs.err()))
+        })
+    }
+}
+
+/// Why a walk ended without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    AtTheEnd,
+    Early,
 }
 
 fn walk(
     dumper: &mut Connection,
     request: DumpRequest,
-    totals: &mut DumpTotals,
+    progress: &mut Progress,
     choose: &mut dyn FnMut(&Flow) -> Option<Target>,
     go_on: &mut dyn FnMut(Progress) -> bool,
     sender: &SyncSender<Vec<Target>>,
-) -> Result<(), Error> {
+) -> Result<Ended, Error> {
     let mut dump = Dump::start(dumper, request)?;
-    let mut handed_over = 0;
     loop {
         let mut targets = Vec::new();
         let more = dump.next_chunk(|flow| targets.extend(choose(flow)));
-        *totals = dump.totals();
-        handed_over += targets.len() as u64;
+        progress.dump = dump.totals();
+        progress.handed_over += targets.len() as u64;
         // A closed channel: the deleting thread has failed, and says why.
         if !targets.is_empty() && sender.send(targets).is_err() {
-            return Ok(());
+            return Ok(Ended::Early);
         }
-        if !more? || !go_on(Progress { dump: *totals, handed_over }) {
-            return Ok(());
+        if !more? {
+            return Ok(Ended::AtTheEnd);
+        }
+        if !go_on(*progress) {
+            return Ok(Ended::Early);
         }
     }
 }

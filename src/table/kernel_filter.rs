@@ -13,8 +13,7 @@ use std::net::Ipv4Addr;
 
 use nix::errno::Errno;
 
-use super::dump::Family;
-use crate::model::Protocol;
+use crate::model::{Family, Protocol};
 use crate::netlink::Error;
 use crate::wire::AttributeWriter;
 use crate::wire::uapi::{cta, cta_filter, cta_ip, cta_proto, cta_tuple};
@@ -43,6 +42,14 @@ pub struct Masked {
     pub value: u32,
     /// The bits that count.
     pub mask: u32,
+}
+
+impl Masked {
+    /// Whether `bits` are as asked.
+    #[must_use]
+    pub fn fits(self, bits: u32) -> bool {
+        bits & self.mask == self.value
+    }
 }
 
 /// Exact values of the original direction's tuple.

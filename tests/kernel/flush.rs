@@ -140,7 +140,7 @@ fn a_flush_that_is_interrupted_still_accounts_for_everything(world: &World) {
             thread::sleep(Duration::from_millis(1));
         }
         kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
-        let run = Run::new(&arguments, child.wait_with_output().unwrap()).exits_with(3);
+        let run = Run::new(&command, child.wait_with_output().unwrap()).exits_with(3);
         let summary = Summary::read(&run.stdout());
         assert!(summary.interrupted && summary.error.is_none() && summary.deleted > 0, "{summary:?}");
         assert!(summary.seen < before && summary.deleted == summary.matched, "{summary:?}");
@@ -154,8 +154,7 @@ fn without_the_capability_the_error_says_what_is_needed(world: &World) {
     for verb in [&["list"][..], &["count"], &["flush", "--all"], &["get", "udp", "10.0.0.1:1", "192.0.2.1:53"]] {
         let mut command = Command::new("unshare");
         command.args(["--user", "--", env!("CARGO_BIN_EXE_ctnl")]).args(verb);
-        let output = command.output().expect("unshare(1) of util-linux");
-        let run = Run::new(verb, output).exits_with(1).says("EPERM").says("hint: this takes CAP_NET_ADMIN");
+        let run = Run::of(&mut command).exits_with(1).says("EPERM").says("hint: this takes CAP_NET_ADMIN");
         assert_eq!(run.stdout(), "");
     }
     assert_eq!(world.dump().len(), 1);

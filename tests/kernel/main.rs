@@ -14,6 +14,8 @@
 //! - `memory`: it does not grow with the table
 //! - `lab`: the program's `lab`, and the population it fills in
 //! - `netns`: other network namespaces
+//! - `processors`: two jobs, one processor, the kernel's own filters
+//! - `safety`: what a flush must not do
 
 #![allow(
     clippy::unwrap_used,
@@ -39,6 +41,8 @@ mod netns;
 #[path = "../../src/bin/ctnl/lab/population/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the lab uses more of it, and runs its unit tests")]
 mod population;
+mod processors;
+mod safety;
 #[path = "../support/slow.rs"]
 mod slow;
 mod summary;
@@ -67,6 +71,8 @@ fn main() -> ExitCode {
         list::TESTS,
         lab::TESTS,
         netns::TESTS,
+        processors::TESTS,
+        safety::TESTS,
     ];
     let run = |lists: &[&[harness::Test]]| {
         let trials: Vec<_> = lists.concat().into_iter().map(harness::trial).collect();

@@ -8,10 +8,8 @@ mod exit;
 mod files;
 mod interrupt;
 mod lab;
-mod selection;
-mod sorted;
+mod scan;
 mod ssh;
-mod walk;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -19,6 +17,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use ctnl::netlink::Error;
 
+use console::printable;
 use exit::{Exit, UsageError};
 
 fn main() -> ExitCode {
@@ -31,10 +30,10 @@ fn main() -> ExitCode {
 fn fail(error: &anyhow::Error) -> Exit {
     let mut stderr = io::stderr().lock();
     if let Some(usage) = error.downcast_ref::<UsageError>() {
-        let _ = writeln!(stderr, "ctnl: {usage}");
+        let _ = writeln!(stderr, "ctnl: {}", printable(&usage.to_string()));
         return Exit::Usage;
     }
-    let _ = writeln!(stderr, "ctnl: {}", in_words(error));
+    let _ = writeln!(stderr, "ctnl: {}", printable(&in_words(error)));
     let kernel = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
     if let Some(advice) = kernel.and_then(advice::advice) {
         let _ = writeln!(stderr, "  hint: {advice}");

@@ -4,19 +4,19 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 
 use anyhow::{Context, Result};
+use ctnl::field::Subject;
 use ctnl::group::{Group, GroupError, Groups};
 use ctnl::netlink::Connection;
-use ctnl::table::{self, Occupancy};
+use ctnl::table::{self, DumpRequest, Occupancy};
 use serde_json::{Map, Value, json};
 
-use super::args::{CommonArgs, FilterArgs};
+use super::args::{CommonArgs, FilterArgs, ScanArgs};
 use super::report;
 use crate::columns::Columns;
 use crate::console::{Console, percent};
 use crate::exit::{Exit, item, usage_at};
 use crate::interrupt::Interrupt;
-use crate::selection::Selection;
-use crate::walk::{Walked, Watch, look_and_wait, walk};
+use crate::scan::{Selection, Walked, Watch, halves, look_and_wait, may_split, walk, walk_halves};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,6 +56,9 @@ pub struct Args {
     fail_if_none: bool,
 
     #[command(flatten)]
+    scan: ScanArgs,
+
+    #[command(flatten)]
     common: CommonArgs,
 }
 
@@ -80,13 +83,20 @@ pub fn run(args: &Args) -> Result<Exit> {
         return Ok(Exit::Partly);
     }
     let mut counting = Counting { groups, counted: 0 };
-    let walked = walk(&mut connection, &mut selection, &mut watch, |subject| {
-        counting.counted += 1;
-        if let Some(groups) = &mut counting.groups {
-            groups.add(subject);
+    let request = args.scan.request(selection.filter());
+    let walked = match args.may_use_two_jobs(&selection, request, watch.console) {
+        Some(requests) => {
+            let other = connection.another()?;
+            let halves = halves(requests, [connection, other], &selection, [0, 0]);
+            let (walked, counted) = walk_halves(halves, &mut selection, &mut watch, |counted: &mut u64, _| {
+                *counted += 1;
+                ControlFlow::Continue(())
+            })?;
+            counting.counted = counted.iter().sum();
+            walked
         }
-        ControlFlow::Continue(())
-    })?;
+        None => walk(&mut connection, request, &mut selection, &mut watch, |subject| counting.add(subject))?,
+    };
     counting.print(args, &selection, walked)?;
     tell(&mut console, &counting, &selection, walked, occupancy);
     Ok(match (walked.interrupted, counting.counted) {
@@ -126,7 +136,37 @@ struct Counting {
     counted: u64,
 }
 
+impl Args {
+    /// The two halves to walk; none where that was not asked for, or would
+    /// change the answer, which is said.
+    fn may_use_two_jobs(
+        &self,
+        selection: &Selection,
+        request: DumpRequest,
+        console: &mut Console,
+    ) -> Option<[DumpRequest; 2]> {
+        let split = self.scan.halves(|| {
+            if self.by.is_some() || self.filter.confirm_idle.is_some() {
+                return Err("--by and --confirm-idle take one");
+            }
+            may_split(selection.filter(), request)
+        });
+        split.unwrap_or_else(|why| {
+            console.note(&format!("--jobs 2 is not used: {why}"));
+            None
+        })
+    }
+}
+
 impl Counting {
+    fn add(&mut self, subject: &Subject<'_>) -> ControlFlow<()> {
+        self.counted += 1;
+        if let Some(groups) = &mut self.groups {
+            groups.add(subject);
+        }
+        ControlFlow::Continue(())
+    }
+
     fn print(&self, args: &Args, selection: &Selection, walked: Walked) -> Result<()> {
         match (&self.groups, args.json) {
             (None, false) => print(&format!("{}\n", self.counted)),

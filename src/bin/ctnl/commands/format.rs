@@ -86,7 +86,7 @@ fn parse(output: &str) -> Result<(Format, TextOptions), String> {
             "timestamp" => text.timestamp = true,
             "ktimestamp" => {
                 text.ktimestamp = true;
-                text.zone = files::time_zone();
+                text.zone = Some(files::time_zone());
             }
             "labels" => text.labels = Some(files::labels()),
             unknown => return Err(unknown.to_owned()),

@@ -14,7 +14,7 @@ use super::args::CommonArgs;
 use super::format::FormatArgs;
 use super::tuple::{NamedEntry, parse};
 use crate::exit::{Exit, usage};
-use crate::selection::Selection;
+use crate::scan::Selection;
 
 const EXAMPLES: &str = "\
 Examples:

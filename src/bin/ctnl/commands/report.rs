@@ -4,7 +4,7 @@ use ctnl::netlink::Connection;
 use ctnl::table;
 
 use crate::console::Console;
-use crate::selection::Tally;
+use crate::scan::Tally;
 
 /// Entries of the table, for progress; 0 where the kernel does not say.
 pub fn expected(connection: &mut Connection) -> u64 {

@@ -1,26 +1,26 @@
 //! `ctnl flush`.
 
 mod choose;
+mod job;
 mod summary;
 
-use std::cell::RefCell;
 use std::io::{self, Write};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use ctnl::filter::Filter;
-use ctnl::netlink::Connection;
-use ctnl::table::{self, Action, Dump, DumpRequest, Flush, Occupancy};
+use ctnl::table;
 
 use self::choose::{Chooser, Limits};
+use self::job::Job;
 use self::summary::{Share, Summary};
 use super::args::{CommonArgs, FilterArgs};
 use crate::columns::Columns;
 use crate::console::{Console, percent};
 use crate::exit::{Exit, usage};
 use crate::interrupt::Interrupt;
-use crate::walk::{Watch, look_and_wait};
-use crate::{advice, ssh};
+use crate::scan::{Watch, look_and_wait};
+use crate::ssh;
 
 /// Version of the summary as JSON.
 const SUMMARY_VERSION: u32 = 1;
@@ -35,7 +35,7 @@ Examples:
       At most a thousand of these.
   ctnl flush --dst 10.9.0.0/16 --soft
       Give them ten seconds: a flow in use gets its time back with its next packet.
-  ctnl flush 'dport 53 and idle >= 30s' --confirm-idle 35 --yes --json
+  ctnl flush 'dport 53 and idle >= 30s' --confirm-idle 30 --yes --json
       For a script: look twice, do not ask, summary as JSON on stdout.
 
 What is idle for certain, and what is undecided, `ctnl help filter` explains.
@@ -79,8 +79,19 @@ pub struct Args {
     yes: bool,
 
     /// On a terminal, ask before more than PERCENT of the table goes
+    ///
+    /// Without a terminal on both standard input and standard error nobody is asked: a script bounds
+    /// what goes with --max, or looks with --dry-run --json first.
     #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
     ask_above: u8,
+
+    /// Read the table on N processors (1 or 2)
+    ///
+    /// With 2, over two sockets: the ASSURED entries, and the others. An entry that changes from one
+    /// to the other meanwhile is in use, so this is exact for filters by idle time (--older) of a
+    /// minute or more, and not used for others.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    jobs: u8,
 
     /// Summary as JSON on stdout
     #[arg(long)]
@@ -116,7 +127,11 @@ pub fn run(args: &Args) -> Result<Exit> {
         console.warn("interrupted; nothing was deleted");
         return Ok(Exit::Partly);
     }
-    let mut job = Job { args, chooser: Chooser::new(selection, args.limits()), watch, before };
+    let limits = args.limits();
+    if limits.sessions.is_empty() && !args.no_spare_ssh && watch.console.can_ask() {
+        watch.console.note("no SSH session of yours was found, so none is spared");
+    }
+    let mut job = Job { args, chooser: Chooser::new(selection, limits), watch, before };
     let started = Instant::now();
     if args.dry_run {
         job.preview(&mut dumper, &mut summary)?;
@@ -124,7 +139,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         job.flush(&mut dumper, &mut summary)?;
     } else {
         console.warn("nothing was deleted");
-        return Ok(Exit::Failed);
+        return Ok(if interrupt.is_asked() { Exit::Partly } else { Exit::Failed });
     }
     summary.seconds = started.elapsed().as_secs_f64();
     tell(args, &mut console, &summary)
@@ -160,99 +175,20 @@ impl Args {
     }
 }
 
-/// A flush that is under way.
-struct Job<'a> {
-    args: &'a Args,
-    chooser: Chooser,
-    watch: Watch<'a>,
-    before: Occupancy,
-}
-
-impl Job<'_> {
-    /// Walks without deleting; false when a signal ended it.
-    fn walk(&mut self, dumper: &mut Connection, seen: &mut u64) -> Result<bool> {
-        let mut dump = Dump::start(dumper, DumpRequest::default())?;
-        loop {
-            self.chooser.before_datagram();
-            let more = dump.next_chunk(|flow| {
-                let _ = self.chooser.choose(flow);
-            })?;
-            *seen = dump.totals().entries;
-            if !more {
-                return Ok(true);
-            }
-            if !self.watch.go_on("reading", *seen) {
-                return Ok(false);
-            }
-        }
-    }
-
-    fn preview(&mut self, dumper: &mut Connection, summary: &mut Summary) -> Result<()> {
-        self.chooser.break_down()?;
-        summary.interrupted = !self.walk(dumper, &mut summary.seen)?;
-        self.chooser.report(summary);
-        summary.deleted = self.chooser.chosen();
-        summary.set_table(self.before, self.before);
-        Ok(())
-    }
-
-    /// Asks a person before a large part of the table goes.
-    fn may_go_on(&mut self, dumper: &mut Connection) -> Result<bool> {
-        if self.args.yes || !self.watch.console.can_ask() {
-            return Ok(true);
-        }
-        let mut seen = 0;
-        let finished = self.walk(dumper, &mut seen)?;
-        let chosen = self.chooser.chosen();
-        self.chooser.start_over();
-        if !finished {
-            return Ok(false);
-        }
-        if u128::from(chosen) * 100 <= u128::from(seen) * u128::from(self.args.ask_above) {
-            return Ok(true);
-        }
-        let what = if self.args.soft.is_some() { "Give a short timeout to" } else { "Delete" };
-        let question = format!("{what} {chosen} of {seen} entries ({})?", percent(chosen, seen));
-        self.watch.console.ask(&question).context("read the answer")
-    }
-
-    fn flush(&mut self, dumper: &mut Connection, summary: &mut Summary) -> Result<()> {
-        let mut actor = self.args.common.connect()?;
-        let action = self.args.soft.map_or(Action::Delete, Action::LowerTimeout);
-        let watch = &mut self.watch;
-        let chooser = RefCell::new(&mut self.chooser);
-        chooser.borrow_mut().before_datagram();
-        let mut interrupted = false;
-        let flush = Flush::run(
-            dumper,
-            &mut actor,
-            DumpRequest::default(),
-            action,
-            |flow| chooser.borrow_mut().choose(flow),
-            |progress| {
-                chooser.borrow_mut().before_datagram();
-                interrupted = !watch.go_on("flushing", progress.dump.entries);
-                !interrupted
-            },
-        );
-        summary.interrupted = interrupted;
-        summary.add(&flush);
-        self.chooser.report(summary);
-        summary.set_table(self.before, table::count(&mut actor).unwrap_or_default());
-        if let Some(advice) = flush.error.as_ref().and_then(advice::advice) {
-            self.watch.console.warn(advice);
-        }
-        Ok(())
-    }
-}
-
 fn tell(args: &Args, console: &mut Console, summary: &Summary) -> Result<Exit> {
-    if args.json {
-        print(&format!("{}\n", serde_json::to_string(summary)?))?;
+    let document = if args.json {
+        format!("{}\n", serde_json::to_string(summary)?)
+    } else if args.dry_run {
+        breakdown(summary)
     } else {
-        if args.dry_run {
-            print(&breakdown(summary))?;
-        }
+        String::new()
+    };
+    let printed = print(&document);
+    // What went wrong is told also to those who asked for quiet, and so is what
+    // was done where standard output does not take it.
+    if summary.is_partial() || printed.is_err() {
+        console.warn(&summary.to_text());
+    } else if !args.json {
         console.note(&summary.to_text());
     }
     for (why, count) in &summary.undecided {
@@ -262,8 +198,16 @@ fn tell(args: &Args, console: &mut Console, summary: &Summary) -> Result<Exit> {
     if let Some(error) = &summary.error {
         console.warn(&format!("ended early: {error}"));
     }
-    Ok(match (summary.is_partial(), summary.deleted + summary.gone, summary.matched) {
-        (true, 0, _) if !summary.interrupted => Exit::Failed,
+    match printed {
+        Err(error) if summary.is_untouched() => return Err(error),
+        Err(error) => {
+            console.warn(&format!("ctnl: {error:#}"));
+            return Ok(Exit::Partly);
+        }
+        Ok(()) => {}
+    }
+    Ok(match (summary.is_partial(), summary.is_untouched(), summary.matched) {
+        (true, true, _) if !summary.interrupted => Exit::Failed,
         (true, ..) => Exit::Partly,
         (false, _, 0) if args.fail_if_none => Exit::Failed,
         _ => Exit::Done,

@@ -1,21 +1,21 @@
 //! `ctnl list`.
 
-use std::io::{self, IsTerminal, Stdout};
-use std::ops::ControlFlow;
+mod printer;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use ctnl::field::field;
-use ctnl::output::{ChunkWriter, Writer};
+use ctnl::netlink::Connection;
+use ctnl::output::Writer;
+use ctnl::table::DumpRequest;
 
-use super::args::{CommonArgs, FilterArgs};
+use self::printer::{Printer, SharedPrinter};
+use super::args::{CommonArgs, FilterArgs, ScanArgs};
 use super::format::{FormatArgs, hint_for};
 use super::report;
 use crate::console::Console;
 use crate::exit::{Exit, usage_at};
 use crate::interrupt::Interrupt;
-use crate::selection::Selection;
-use crate::sorted::{Order, Sorted};
-use crate::walk::{Walked, Watch, look_and_wait, walk};
+use crate::scan::{Order, Selection, Walked, Watch, halves, look_and_wait, may_split, walk, walk_halves};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,6 +53,9 @@ pub struct Args {
     fail_if_none: bool,
 
     #[command(flatten)]
+    scan: ScanArgs,
+
+    #[command(flatten)]
     common: CommonArgs,
 }
 
@@ -75,17 +78,63 @@ pub fn run(args: &Args) -> Result<Exit> {
     {
         return Ok(Exit::Partly);
     }
-    let mut printer = Printer::new(writer, args.limit, order);
-    let walked = walk(&mut connection, &mut selection, &mut watch, |subject| printer.flow(subject));
-    // What was printed so far goes out also when the walk failed.
-    let printed = printer.finish(&selection)?;
-    let walked = walked?;
+    let request = args.scan.request(selection.filter());
+    let (walked, printed) = match args.may_use_two_jobs(&selection, &writer, request, watch.console) {
+        Some(requests) => list_halves(requests, connection, writer, &mut selection, &mut watch)?,
+        None => {
+            let mut printer = Printer::new(writer, args.limit, order);
+            let walked = walk(&mut connection, request, &mut selection, &mut watch, |subject| printer.flow(subject));
+            // What was printed so far goes out also when the walk failed.
+            let printed = printer.finish(&selection)?;
+            (walked?, printed)
+        }
+    };
     tell(&mut console, &selection, walked, printed, args.limit.is_some_and(|limit| printed >= limit));
     Ok(match (walked.interrupted, printed) {
         (true, _) => Exit::Partly,
         (_, 0) if args.fail_if_none => Exit::Failed,
         _ => Exit::Done,
     })
+}
+
+fn list_halves(
+    requests: [DumpRequest; 2],
+    connection: Connection,
+    writer: Writer,
+    selection: &mut Selection,
+    watch: &mut Watch<'_>,
+) -> Result<(Walked, u64)> {
+    let (printer, parts) = SharedPrinter::new(writer);
+    let other = connection.another()?;
+    let halves = halves(requests, [connection, other], selection, parts);
+    let (walked, parts) = walk_halves(halves, selection, watch, |part, subject| printer.flow(part, subject))?;
+    Ok((walked, printer.finish(parts)?))
+}
+
+impl Args {
+    /// The two halves to walk; none where that was not asked for, or would
+    /// change the answer, which is said.
+    fn may_use_two_jobs(
+        &self,
+        selection: &Selection,
+        writer: &Writer,
+        request: DumpRequest,
+        console: &mut Console,
+    ) -> Option<[DumpRequest; 2]> {
+        let split = self.scan.halves(|| {
+            if self.sort.is_some() || self.limit.is_some() || self.filter.confirm_idle.is_some() {
+                return Err("--sort, --limit and --confirm-idle take one");
+            }
+            if matches!(writer, Writer::Table(_) | Writer::Xml(_)) {
+                return Err("the format is a whole, not lines that stand for themselves");
+            }
+            may_split(selection.filter(), request)
+        });
+        split.unwrap_or_else(|why| {
+            console.note(&format!("--jobs 2 is not used: {why}"));
+            None
+        })
+    }
 }
 
 fn tell(console: &mut Console, selection: &Selection, walked: Walked, printed: u64, at_limit: bool) {
@@ -120,73 +169,6 @@ fn parse_order(text: &str) -> Result<Order> {
         return Err(fault(format!("a flow may have several values of `{name}`"), ""));
     }
     Ok(Order { field: found, descending })
-}
-
-/// Prints what comes, at once or sorted at the end.
-struct Printer {
-    writer: Writer,
-    chunks: ChunkWriter<Stdout>,
-    failed: Option<io::Error>,
-    limit: u64,
-    printed: u64,
-    sorted: Option<Sorted>,
-}
-
-impl Printer {
-    fn new(mut writer: Writer, limit: Option<u64>, order: Option<Order>) -> Self {
-        let stdout = io::stdout();
-        let mut chunks = if stdout.is_terminal() { ChunkWriter::terminal(stdout) } else { ChunkWriter::new(stdout) };
-        writer.begin(chunks.buffer());
-        let limit = limit.unwrap_or(u64::MAX);
-        Printer {
-            writer,
-            chunks,
-            failed: None,
-            limit,
-            printed: 0,
-            sorted: order.map(|order| Sorted::new(order, limit)),
-        }
-    }
-
-    fn flow(&mut self, subject: &ctnl::field::Subject<'_>) -> ControlFlow<()> {
-        if let Some(sorted) = &mut self.sorted {
-            sorted.push(subject);
-            return ControlFlow::Continue(());
-        }
-        self.print(subject)
-    }
-
-    #[inline]
-    fn print(&mut self, subject: &ctnl::field::Subject<'_>) -> ControlFlow<()> {
-        if self.printed < self.limit {
-            self.writer.flow(self.chunks.buffer(), subject);
-            self.printed += 1;
-            self.failed = self.chunks.commit().err();
-        }
-        if self.failed.is_some() || self.printed >= self.limit {
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    }
-
-    /// Prints the rest; the number of entries printed.
-    fn finish(mut self, selection: &Selection) -> Result<u64> {
-        for kept in self.sorted.take().into_iter().flat_map(Sorted::into_sorted) {
-            if self.print(&kept.subject(selection.ages())).is_break() {
-                break;
-            }
-        }
-        self.writer.end(self.chunks.buffer());
-        let finished = match self.failed {
-            Some(error) => Err(error),
-            None => self.chunks.finish().map(drop),
-        };
-        match finished {
-            // Whoever read this has had enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(self.printed),
-            result => result.context("write to standard output").map(|()| self.printed),
-        }
-    }
 }
 
 #[cfg(test)]

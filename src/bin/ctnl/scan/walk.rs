@@ -3,13 +3,14 @@
 
 use std::ops::ControlFlow;
 
+use ctnl::age::Confirm;
 use ctnl::field::Subject;
 use ctnl::netlink::{Connection, Error};
-use ctnl::table::{Dump, DumpRequest, DumpTotals};
+use ctnl::table::{Dump, DumpRequest, DumpTotals, KernelFilter};
 
+use super::selection::Selection;
 use crate::console::{Console, percent};
 use crate::interrupt::Interrupt;
-use crate::selection::Selection;
 
 /// How a walk ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,14 +41,34 @@ impl Watch<'_> {
     }
 }
 
-/// Hands every entry that `selection` means to `each`, until that breaks.
+/// Hands every entry that `selection` means to `each`, until that breaks. Where
+/// the kernel cannot filter as `request` asks, it is asked for everything.
 pub fn walk(
     connection: &mut Connection,
+    request: DumpRequest,
     selection: &mut Selection,
     watch: &mut Watch<'_>,
     mut each: impl FnMut(&Subject<'_>) -> ControlFlow<()>,
 ) -> Result<Walked, Error> {
-    let mut dump = Dump::start(connection, DumpRequest::default())?;
+    match walk_once(connection, request, selection, watch, &mut each) {
+        Err(error) if request != DumpRequest::default() && KernelFilter::is_unknown_to(&error) => {
+            watch.console.note("this kernel cannot filter so: it is asked for the whole table");
+            walk_once(connection, DumpRequest::default(), selection, watch, &mut each)
+        }
+        walked => walked,
+    }
+}
+
+/// The kernel refuses a filter before the first entry, so nothing comes twice.
+fn walk_once(
+    connection: &mut Connection,
+    request: DumpRequest,
+    selection: &mut Selection,
+    watch: &mut Watch<'_>,
+    each: &mut dyn FnMut(&Subject<'_>) -> ControlFlow<()>,
+) -> Result<Walked, Error> {
+    selection.before_walk();
+    let mut dump = Dump::start(connection, request)?;
     let mut step = ControlFlow::Continue(());
     loop {
         selection.before_datagram();
@@ -68,7 +89,8 @@ pub fn walk(
     }
 }
 
-/// Takes the first of two looks and waits `seconds`; false when a signal came.
+/// Takes the first of two looks and waits `seconds`, and a little more so that as
+/// much is certain; false when a signal came.
 pub fn look_and_wait(
     connection: &mut Connection,
     selection: &mut Selection,
@@ -76,7 +98,7 @@ pub fn look_and_wait(
     seconds: u64,
 ) -> Result<bool, Error> {
     selection.look_once(connection, |seen| watch.go_on("first look", seen))?;
-    let wait = std::time::Duration::from_secs(seconds);
+    let wait = std::time::Duration::from_secs(seconds + u64::from(Confirm::DOUBT));
     let console = &mut *watch.console;
     Ok(watch.interrupt.sleep(wait, |left| {
         console.progress(|| format!("second look in {} s", left.as_secs() + 1));

@@ -35,6 +35,15 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Adds what another thread has counted.
+    pub fn add(&mut self, other: &Tally) {
+        self.matched += other.matched;
+        self.moved += other.moved;
+        for (why, count) in &other.undecided {
+            *self.undecided.entry(*why).or_default() += count;
+        }
+    }
+
     /// A line for each reason, with what would decide it.
     pub fn undecided_lines(&self) -> Vec<String> {
         self.undecided.iter().map(|(why, count)| format!("undecided: {count} {why}: {}", why.advice())).collect()
@@ -50,8 +59,7 @@ impl Selection {
         bases: Vec<BaseTimeout>,
         with_ages: bool,
     ) -> Result<Self, Error> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let now = wall_clock();
         let ages = if with_ages || filter.needs().idle {
             let basis = Basis::read(connection, &Sysctl::default(), &Sysctl::at(Sysctl::KERNEL), bases)?;
             Ages::new(&basis, now)
@@ -59,6 +67,22 @@ impl Selection {
             Ages::without_timeouts(now)
         };
         Ok(Selection { filter, ages, confirm: None, looks: Looks::start(), tally: Tally::default() })
+    }
+
+    /// The same question for a second thread, with a tally of its own.
+    pub fn fork(&self) -> Self {
+        Selection {
+            filter: self.filter.clone(),
+            ages: self.ages.clone(),
+            confirm: None,
+            looks: Looks::start(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// The filter.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
     }
 
     /// What idle time and age are computed from.
@@ -69,10 +93,11 @@ impl Selection {
     /// The first of two looks: remembers what may match. `go_on` may end it.
     pub fn look_once(&mut self, connection: &mut Connection, mut go_on: impl FnMut(u64) -> bool) -> Result<(), Error> {
         let mut confirm = Confirm::new();
-        self.looks.restart();
+        self.before_walk();
         let mut dump = Dump::start(connection, DumpRequest::default())?;
         loop {
             self.looks.next();
+            self.ages.now = wall_clock();
             let looks = &self.looks;
             let more = dump.next_chunk(|flow| {
                 if self.filter.matches(&Subject::new(flow, &self.ages)) != Verdict::NoMatch {
@@ -85,12 +110,20 @@ impl Selection {
             }
         }
         self.confirm = Some(confirm);
-        self.looks.restart();
         Ok(())
     }
 
-    /// To be called before each datagram is received.
+    /// To be called before a dump is started: the kernel looks at the first
+    /// entries when it gets the request.
+    pub fn before_walk(&mut self) {
+        self.looks.restart();
+        self.ages.now = wall_clock();
+    }
+
+    /// To be called before each datagram is received. Between two, somebody may
+    /// have waited: for a pager, a second look, an answer.
     pub fn before_datagram(&mut self) {
+        self.ages.now = wall_clock();
         if self.confirm.is_some() {
             self.looks.next();
         }
@@ -122,6 +155,12 @@ impl Selection {
             }
         }
     }
+}
+
+/// Nanoseconds since 1970.
+fn wall_clock() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The verdict after a second look; `None` when there was a packet in between.
