@@ -74,7 +74,11 @@ fn confirm_idle_arg() -> Arg {
         .long(CONFIRM_IDLE)
         .value_name("SECS")
         .value_parser(clap::value_parser!(u64).range(1..=LONGEST_WAIT))
-        .help("Look again after SECS, and keep only what had no packet in between")
+        .help("Look again after SECS, and keep only what matched both times and had no packet in between")
+        .long_help(
+            "Look again after SECS, and keep only what matched both times and had no packet in between. \
+             Some 64 bytes are kept of each entry that may match",
+        )
         .help_heading(HEADING)
 }
 
