@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::interrupt::Interrupt;
-
 /// Before this, a run is too short for a progress line.
 const PROGRESS_AFTER: Duration = Duration::from_millis(500);
 /// Time between two progress lines.
@@ -67,14 +65,14 @@ impl Console {
         self.stderr_is_terminal && io::stdin().is_terminal()
     }
 
-    /// Asks a question; true for yes. Anything else, the end of input, and a
-    /// signal are no.
-    pub fn ask(&mut self, question: &str, interrupt: &Interrupt) -> io::Result<bool> {
+    /// Asks a question; true for yes. Anything else, the end of input, and that
+    /// `is_interrupted`, are no.
+    pub fn ask(&mut self, question: &str, is_interrupted: impl Fn() -> bool) -> io::Result<bool> {
         self.clear_progress();
         let mut stderr = io::stderr().lock();
         write!(stderr, "{question} [y/N] ")?;
         stderr.flush()?;
-        if !answer_is_there(interrupt)? {
+        if !answer_is_there(is_interrupted)? {
             writeln!(stderr)?;
             return Ok(false);
         }
@@ -98,9 +96,9 @@ impl Console {
 
 /// Waits for a line on standard input; false when a signal came first. A read
 /// would begin anew after the signal.
-fn answer_is_there(interrupt: &Interrupt) -> io::Result<bool> {
+fn answer_is_there(is_interrupted: impl Fn() -> bool) -> io::Result<bool> {
     let stdin = io::stdin();
-    while !interrupt.is_asked() {
+    while !is_interrupted() {
         let mut descriptors = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
         match poll(&mut descriptors, PollTimeout::from(200u8)) {
             Ok(0) | Err(Errno::EINTR) => {}

@@ -77,7 +77,8 @@ impl Job<'_> {
         }
         let what = if self.args.soft.is_some() { "Give a short timeout to" } else { "Delete" };
         let question = format!("{what} {chosen} of {seen} entries ({})?", percent(chosen, seen));
-        self.watch.console.ask(&question, self.watch.interrupt).context("read the answer")
+        let interrupt = self.watch.interrupt;
+        self.watch.console.ask(&question, || interrupt.is_asked()).context("read the answer")
     }
 
     /// Deletes what is chosen.
