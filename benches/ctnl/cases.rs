@@ -31,6 +31,9 @@ impl Targets {
     }
 }
 
+/// What is flushed: the stale entries.
+pub const FLUSH: &str = "flush --state established --older 12h --yes -q";
+
 /// One row.
 #[derive(Debug, Clone)]
 pub struct Case {
@@ -184,12 +187,22 @@ fn flushes(commands: &Commands, entries: u32) -> Vec<Case> {
         targets: Targets::new(2.2),
         ..half.clone()
     };
+    let two = |name: &str, case: &Case| Case {
+        name: name.to_owned(),
+        ctnl: commands.ctnl(&format!("{FLUSH} --jobs 2")),
+        others: Vec::new(),
+        targets: Targets { to_limit: Some(1.0), ..case.targets },
+        ..case.clone()
+    };
+    let all = flush(commands, entries, entries, "100 %", Targets::new(1.15).and_to_conntrack(0.25));
     vec![
         flush(commands, entries, 0, "no match", goals),
         flush(commands, entries, entries / 100, "1 %", goals),
+        two("flush 50 %, --jobs 2", &half),
         half,
         one_core,
-        flush(commands, entries, entries, "100 %", Targets::new(1.15).and_to_conntrack(0.25)),
+        two("flush 100 %, --jobs 2", &all),
+        all,
     ]
 }
 

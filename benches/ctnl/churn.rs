@@ -15,11 +15,12 @@ use ctnl::wire::uapi::{cta, ipctnl_msg_ct, nfnl_subsys};
 use ctnl::wire::{Batch, Header, Kind};
 use netlink_packet_core::NLM_F_ACK;
 
+use crate::cases::FLUSH;
 use crate::population::{CHURN_NET, FRESH_NET, Families, Population, STALE_NET, Table, create_range, flow, number_of};
 
-/// Flushes the stale half of a table of `entries` with the program `ctnl`. What
-/// was found, in a sentence.
-pub fn check(ctnl: &str, entries: u32) -> Result<String> {
+/// Flushes the stale half of a table of `entries` with the program `ctnl`, over
+/// one or two sockets. What was found, in a sentence.
+pub fn check(ctnl: &str, entries: u32, jobs: &str) -> Result<String> {
     let population = Population { entries, families: Families::V4, stale: entries / 2 };
     let mut table = Table::open()?;
     table.fill(population)?;
@@ -27,7 +28,7 @@ pub fn check(ctnl: &str, entries: u32) -> Result<String> {
     let mut churn = Churn::start(entries / 10 / step * step)?;
     let churned = thread::scope(|scope| {
         let churning = scope.spawn(|| churn.run(step, &stop));
-        let flushed = flush(ctnl);
+        let flushed = flush(ctnl, jobs);
         stop.store(true, Ordering::Relaxed);
         let churned = churning.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         flushed.and(churned)
@@ -40,8 +41,8 @@ pub fn check(ctnl: &str, entries: u32) -> Result<String> {
     ))
 }
 
-fn flush(ctnl: &str) -> Result<()> {
-    let arguments = ["flush", "--state", "established", "--older", "12h", "--yes", "-q"];
+fn flush(ctnl: &str, jobs: &str) -> Result<()> {
+    let arguments = FLUSH.split(' ').chain(["--jobs", jobs]);
     let status = Command::new(ctnl).args(arguments).stdout(Stdio::null()).status().context("start ctnl")?;
     ensure!(status.success(), "ctnl flush: {status}");
     Ok(())

@@ -17,6 +17,8 @@ pub struct Machine {
     pub ctnl: String,
     /// None where it is not installed.
     pub conntrack: Option<String>,
+    /// Processes that wanted to run in the minute before.
+    pub load: f64,
     pub nf_conntrack_max: u64,
     pub nf_conntrack_buckets: u64,
 }
@@ -32,6 +34,10 @@ impl Machine {
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
             ctnl: env!("CARGO_PKG_VERSION").to_owned(),
             conntrack: conntrack_version(),
+            load: fs::read_to_string("/proc/loadavg")
+                .ok()
+                .and_then(|text| text.split(' ').next()?.parse().ok())
+                .unwrap_or(0.0),
             nf_conntrack_max: max,
             nf_conntrack_buckets: buckets,
         }

@@ -9,8 +9,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::node::Node;
 use super::predicate::Filter;
 use super::term::{Pattern, Term, Test};
-use crate::model::Protocol;
-use crate::table::{DumpRequest, Family, Masked};
+use crate::model::{Family, Protocol};
+use crate::table::{DumpRequest, Masked};
 
 impl Filter {
     /// A dump request that leaves out entries which certainly do not match, as

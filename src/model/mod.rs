@@ -4,6 +4,7 @@
 //! `reply`, as in the kernel: who opened it, and what the answers look like.
 //! Where both are each other's mirror there is no NAT.
 
+mod family;
 mod flow;
 mod label_names;
 mod labels;
@@ -13,13 +14,13 @@ mod protocol;
 mod protoinfo;
 mod status;
 mod text;
-mod time_zone;
 mod timeouts;
 mod timer;
 mod tuple;
 mod undecided;
 mod zone;
 
+pub use family::Family;
 pub use flow::{Counters, Flow, SequenceAdjustment, Synproxy, UnknownAttributes};
 pub use label_names::LabelNames;
 pub use labels::Labels;
@@ -29,7 +30,6 @@ pub use protocol::{Protocol, protocol_from_name, protocol_name};
 pub use protoinfo::{DccpInfo, ProtoInfo, SctpInfo, SctpState, TcpInfo, TcpState, tcp_flag};
 pub use status::{STATUS_BITS, Status, StatusBit};
 pub use text::HelperName;
-pub use time_zone::{TimeZone, civil_date};
 pub use timeouts::Timeouts;
 pub use timer::{TIMERS, Timer, TimerRow, UNTOLD};
 pub use tuple::{L4, Tuple};

@@ -2,7 +2,6 @@
 
 use super::flow::Flow;
 use super::status::Status;
-use super::tuple::Tuple;
 
 /// What NAT does to a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,11 +31,5 @@ impl Nat {
             dst: dst && reply.src != orig.dst,
             dport: dst && port(orig.dport(), reply.sport()),
         }
-    }
-
-    /// Whether `reply` is the mirror of `orig` in addresses and ports.
-    #[must_use]
-    pub fn is_mirror(orig: &Tuple, reply: &Tuple) -> bool {
-        orig.src == reply.dst && orig.dst == reply.src && orig.ports().map(|(src, dst)| (dst, src)) == reply.ports()
     }
 }

@@ -29,7 +29,6 @@ pub enum Error {
         /// What was tried.
         operation: &'static str,
         /// What is wrong, and where.
-        #[source]
         fault: DecodeError,
     },
     /// A datagram was larger than the receive buffer.
@@ -49,13 +48,12 @@ pub enum Error {
         operation: &'static str,
     },
     /// A network namespace could not be entered.
-    #[error("network namespace {}: {source}", path.display())]
+    #[error("enter the network namespace {}: {}", path.display(), Named(*errno))]
     Netns {
         /// The namespace's file.
         path: PathBuf,
         /// Why.
-        #[source]
-        source: io::Error,
+        errno: Errno,
     },
 }
 
@@ -111,7 +109,7 @@ impl Error {
         match self {
             Error::Socket { errno, .. } => Some(*errno),
             Error::Refused(refusal) => Some(refusal.errno),
-            Error::Netns { source, .. } => source.raw_os_error().map(Errno::from_raw),
+            Error::Netns { errno, .. } => Some(*errno),
             _ => None,
         }
     }

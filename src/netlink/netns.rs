@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 
 use super::error::Error;
@@ -68,7 +69,7 @@ impl Netns {
     /// [`Error::Netns`] when there is no such file.
     pub fn hold(&self) -> Result<Self, Error> {
         let Netns::Path(path) = self else { return Ok(self.clone()) };
-        let file = File::open(path).map_err(|source| Error::Netns { path: path.clone(), source })?;
+        let file = File::open(path).map_err(|error| failed(path, &error))?;
         Ok(Netns::Held(HeldNetns { path: path.clone(), file: Arc::new(file) }))
     }
 
@@ -82,7 +83,6 @@ impl Netns {
         let Netns::Held(HeldNetns { path, file }) = self.hold()? else {
             return Ok(work());
         };
-        let failed = |source| Error::Netns { path, source };
         let entered = thread::scope(|scope| {
             let inside = scope.spawn(|| {
                 setns(&file, CloneFlags::CLONE_NEWNET)?;
@@ -90,8 +90,12 @@ impl Netns {
             });
             inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
-        entered.map_err(failed)
+        entered.map_err(|error| failed(&path, &error))
     }
+}
+
+fn failed(path: &Path, error: &io::Error) -> Error {
+    Error::Netns { path: path.to_owned(), errno: Errno::from_raw(error.raw_os_error().unwrap_or(0)) }
 }
 
 #[cfg(test)]

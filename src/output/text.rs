@@ -10,13 +10,15 @@
 
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
+
 use super::cursor::{Line, Scratch};
 use super::escape;
 use super::local_time::{self, SECOND};
 use crate::field::Subject;
 use crate::model::{
     Counters, DccpInfo, Flow, HelperName, L4, LabelNames, Labels, ProtoInfo, Protocol, Status, TcpInfo, TcpState,
-    TimeZone, Tuple, protocol_name,
+    Tuple, protocol_name,
 };
 use crate::wire::uapi::{ips, nfproto};
 
@@ -35,8 +37,8 @@ pub struct TextOptions {
     pub ktimestamp: bool,
     /// `labels`: the names of labels. A label without a name is not shown.
     pub labels: Option<Arc<LabelNames>>,
-    /// For `ktimestamp`.
-    pub zone: TimeZone,
+    /// For `ktimestamp`; UTC where none is given.
+    pub zone: Option<TimeZone>,
 }
 
 /// Writes conntrack(8)'s lines.
@@ -247,12 +249,12 @@ fn put_times(line: &mut Line<'_>, subject: &Subject<'_>, options: &TextOptions) 
     }
     if let (true, Some(start)) = (options.ktimestamp, start) {
         line.put(b"[start=");
-        local_time::put(line, start, &options.zone);
+        local_time::put(line, start, options.zone.as_ref().unwrap_or(&TimeZone::UTC));
         line.put(b"] ");
     }
     if let (true, Some(stop)) = (options.ktimestamp, stop) {
         line.put(b"[stop=");
-        local_time::put(line, stop, &options.zone);
+        local_time::put(line, stop, options.zone.as_ref().unwrap_or(&TimeZone::UTC));
         line.put(b"] ");
     }
 }

@@ -3,8 +3,7 @@
 use super::batch::{Outcome, send_each};
 use super::target::Target;
 use crate::netlink::{Connection, Error};
-use crate::wire::Header;
-use crate::wire::uapi::{ipctnl_msg_ct, nfnl_subsys};
+use crate::wire::uapi::ipctnl_msg_ct;
 
 /// Deletes `targets` and adds what became of each to `outcome`. An entry that is
 /// gone, or whose id is another by now, counts as gone.
@@ -14,13 +13,6 @@ use crate::wire::uapi::{ipctnl_msg_ct, nfnl_subsys};
 /// that is in `outcome`. A request that the kernel refuses is counted, not an error.
 pub fn delete(connection: &mut Connection, targets: &[Target], outcome: &mut Outcome) -> Result<(), Error> {
     send_each(connection, "delete entries", targets, outcome, |batch, sequence, flags, target| {
-        let header = Header {
-            subsystem: nfnl_subsys::CTNETLINK,
-            command: ipctnl_msg_ct::DELETE,
-            flags,
-            family: target.family(),
-            sequence,
-        };
-        batch.push(header, |writer| target.emit(writer));
+        batch.push(target.header(ipctnl_msg_ct::DELETE, flags, sequence), |writer| target.emit(writer));
     })
 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::kernel_filter::{KernelFilter, Masked};
 use super::window::Window;
-use crate::model::Flow;
+use crate::model::{Family, Flow};
 use crate::netlink::{Connection, DumpStream, Error};
 use crate::wire::uapi::{ipctnl_msg_ct, nfnl_subsys, nfproto};
 use crate::wire::{Header, Message};
@@ -18,26 +18,6 @@ pub struct DumpRequest {
     pub family: Option<Family>,
     /// What the kernel is asked to leave out. Check every entry again.
     pub filter: KernelFilter,
-}
-
-/// An address family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-impl Family {
-    /// Its number in `nfgenmsg`.
-    #[must_use]
-    pub fn number(self) -> u8 {
-        match self {
-            Family::V4 => nfproto::IPV4,
-            Family::V6 => nfproto::IPV6,
-        }
-    }
 }
 
 /// What a dump has seen.

@@ -13,8 +13,7 @@ use std::net::Ipv4Addr;
 
 use nix::errno::Errno;
 
-use super::dump::Family;
-use crate::model::Protocol;
+use crate::model::{Family, Protocol};
 use crate::netlink::Error;
 use crate::wire::AttributeWriter;
 use crate::wire::uapi::{cta, cta_filter, cta_ip, cta_proto, cta_tuple};

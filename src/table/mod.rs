@@ -24,11 +24,12 @@ mod timeouts;
 mod update;
 mod window;
 
+pub use crate::model::Family;
 pub use batch::{BATCH, Outcome};
 pub use count::{Occupancy, count};
 pub use create::{create, mirror};
 pub use delete::delete;
-pub use dump::{Dump, DumpRequest, DumpTotals, Family, dump};
+pub use dump::{Dump, DumpRequest, DumpTotals, dump};
 pub use flush::{Action, Choose, Flush, Progress};
 pub use get::get;
 pub use halves::Seen;

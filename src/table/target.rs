@@ -1,8 +1,8 @@
 //! What a delete or an update names: one entry, whole.
 
 use crate::model::{Flow, Tuple};
-use crate::wire::AttributeWriter;
-use crate::wire::uapi::{cta, nfproto};
+use crate::wire::uapi::{cta, nfnl_subsys, nfproto};
+use crate::wire::{AttributeWriter, Header};
 
 /// One entry of the table, named so that the kernel can take it for no other and
 /// for no flush: complete tuple, zone and id as dumped.
@@ -61,6 +61,11 @@ impl Target {
     #[must_use]
     pub fn tuple(&self) -> &Tuple {
         &self.tuple
+    }
+
+    /// The headers of a request about this entry.
+    pub(super) fn header(&self, command: u8, flags: u16, sequence: u32) -> Header {
+        Header { subsystem: nfnl_subsys::CTNETLINK, command, flags, family: self.family(), sequence }
     }
 
     /// Writes tuple, zone and id. Both zones at once would be `EINVAL`: a dumped

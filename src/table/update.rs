@@ -3,8 +3,7 @@
 use super::batch::{Outcome, send_each};
 use super::target::Target;
 use crate::netlink::{Connection, Error};
-use crate::wire::Header;
-use crate::wire::uapi::{cta, ipctnl_msg_ct, nfnl_subsys};
+use crate::wire::uapi::{cta, ipctnl_msg_ct};
 
 /// Sets the time left of `targets` to `seconds`. A flow in use gets its full
 /// timeout back with its next packet, an idle one vanishes.
@@ -21,14 +20,7 @@ pub fn lower_timeout(
     outcome: &mut Outcome,
 ) -> Result<(), Error> {
     send_each(connection, "lower timeouts", targets, outcome, |batch, sequence, flags, target| {
-        let header = Header {
-            subsystem: nfnl_subsys::CTNETLINK,
-            command: ipctnl_msg_ct::NEW,
-            flags,
-            family: target.family(),
-            sequence,
-        };
-        batch.push(header, |writer| {
+        batch.push(target.header(ipctnl_msg_ct::NEW, flags, sequence), |writer| {
             target.emit(writer);
             writer.put(cta::TIMEOUT, &seconds.to_be_bytes());
         });

@@ -52,7 +52,7 @@ impl<'a> Iterator for Attributes<'a> {
         };
         let kind = u16::from_ne_bytes([k0, k1]) & NLA_TYPE_MASK;
         let attribute = Attribute { kind, value, offset: self.offset + NLA_HEADER_SIZE };
-        let step = length.next_multiple_of(4);
+        let step = (length + 3) & !3;
         self.rest = self.rest.get(step..).unwrap_or_default();
         self.offset += step;
         Some(Ok(attribute))

@@ -3,7 +3,7 @@
 use std::num::NonZeroI32;
 
 use netlink_packet_core::{
-    ErrorBuffer, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN, NetlinkBuffer,
+    ErrorBuffer, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN,
 };
 
 use super::attribute::Attributes;
@@ -63,6 +63,7 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     /// A control message that is too short for its own fields.
+    #[inline]
     pub fn classify(&self) -> Result<Kind<'a>, DecodeError> {
         Ok(match self.kind {
             NLMSG_NOOP => Kind::Noop,
@@ -77,6 +78,7 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     /// [`Fault::Truncated`] when the payload has no such header.
+    #[inline]
     pub fn family(&self) -> Result<u8, DecodeError> {
         self.netfilter_header().map(|header| header[0])
     }
@@ -101,11 +103,13 @@ impl<'a> Message<'a> {
         self.payload.first_chunk().copied().ok_or(self.truncated())
     }
 
+    #[inline(never)]
     fn done_code(&self) -> Option<NonZeroI32> {
         let code = self.payload.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
         NonZeroI32::new(code.wrapping_neg())
     }
 
+    #[inline(never)]
     fn answer(&self) -> Result<Answer<'a>, DecodeError> {
         let error = ErrorBuffer::new_checked(self.payload).map_err(|_| self.truncated())?;
         let errno = error.code().and_then(|code| NonZeroI32::new(code.get().wrapping_neg()));
@@ -166,24 +170,30 @@ impl<'a> Iterator for Messages<'a> {
             return None;
         }
         let bytes = std::mem::take(&mut self.rest);
-        let Ok(header) = NetlinkBuffer::new_checked(bytes) else {
+        let Some((header, payload)) = split(bytes) else {
             return Some(Err(DecodeError { fault: Fault::Truncated, attribute: None, offset: self.offset }));
         };
-        let length = header.length() as usize;
-        let Some(payload) = bytes.get(NETLINK_HEADER..length) else {
-            return Some(Err(DecodeError { fault: Fault::BadLength, attribute: None, offset: self.offset }));
-        };
+        let [_, _, _, _, k0, k1, f0, f1, s0, s1, s2, s3, p0, p1, p2, p3] = *header;
         let message = Message {
-            kind: header.message_type(),
-            flags: header.flags(),
-            sequence: header.sequence_number(),
-            port: header.port_number(),
+            kind: u16::from_ne_bytes([k0, k1]),
+            flags: u16::from_ne_bytes([f0, f1]),
+            sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
+            port: u32::from_ne_bytes([p0, p1, p2, p3]),
             payload,
             offset: self.offset + NETLINK_HEADER,
         };
-        let step = length.next_multiple_of(4);
+        let step = (NETLINK_HEADER + payload.len() + 3) & !3;
         self.rest = bytes.get(step..).unwrap_or_default();
         self.offset += step;
         Some(Ok(message))
     }
+}
+
+/// Header and payload of the first message in `bytes`. None where the length
+/// that the header states is not there, or less than the header.
+#[inline]
+fn split(bytes: &[u8]) -> Option<(&[u8; NETLINK_HEADER], &[u8])> {
+    let header: &[u8; NETLINK_HEADER] = bytes.first_chunk()?;
+    let length = u32::from_ne_bytes(*header.first_chunk()?) as usize;
+    Some((header, bytes.get(NETLINK_HEADER..length)?))
 }

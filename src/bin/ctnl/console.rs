@@ -65,14 +65,14 @@ impl Console {
         self.stderr_is_terminal && io::stdin().is_terminal()
     }
 
-    /// Asks a question; true for yes. Anything else, the end of input, and that
-    /// `is_interrupted`, are no.
-    pub fn ask(&mut self, question: &str, is_interrupted: impl Fn() -> bool) -> io::Result<bool> {
+    /// Asks a question; true for yes. Anything else, the end of input, and
+    /// `is_over` before an answer are no.
+    pub fn ask(&mut self, question: &str, is_over: impl Fn() -> bool) -> io::Result<bool> {
         self.clear_progress();
         let mut stderr = io::stderr().lock();
         write!(stderr, "{question} [y/N] ")?;
         stderr.flush()?;
-        if !answer_is_there(is_interrupted)? {
+        if !answer_is_there(is_over)? {
             writeln!(stderr)?;
             return Ok(false);
         }
@@ -94,11 +94,11 @@ impl Console {
     }
 }
 
-/// Waits for a line on standard input; false when a signal came first. A read
-/// would begin anew after the signal.
-fn answer_is_there(is_interrupted: impl Fn() -> bool) -> io::Result<bool> {
+/// Waits for a line on standard input; false when it is over before. A read would
+/// begin anew after a signal.
+fn answer_is_there(is_over: impl Fn() -> bool) -> io::Result<bool> {
     let stdin = io::stdin();
-    while !is_interrupted() {
+    while !is_over() {
         let mut descriptors = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
         match poll(&mut descriptors, PollTimeout::from(200u8)) {
             Ok(0) | Err(Errno::EINTR) => {}

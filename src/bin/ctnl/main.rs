@@ -26,18 +26,6 @@ fn main() -> ExitCode {
     exit.into()
 }
 
-/// The error and what it came from; a cause that is in the words before it is not said twice.
-fn with_causes(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if !text.ends_with(&cause) {
-            text += if text.is_empty() { "" } else { ": " };
-            text += &cause;
-        }
-    }
-    text
-}
-
 /// Says what was tried, what the kernel answered, and what to do next.
 fn fail(error: &anyhow::Error) -> Exit {
     let mut stderr = io::stderr().lock();
@@ -45,10 +33,30 @@ fn fail(error: &anyhow::Error) -> Exit {
         let _ = writeln!(stderr, "ctnl: {}", printable(&usage.to_string()));
         return Exit::Usage;
     }
-    let _ = writeln!(stderr, "ctnl: {}", printable(&with_causes(error)));
+    let _ = writeln!(stderr, "ctnl: {}", printable(&in_words(error)));
     let kernel = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
     if let Some(advice) = kernel.and_then(advice::advice) {
         let _ = writeln!(stderr, "  hint: {advice}");
     }
     Exit::Failed
+}
+
+/// What was tried and each cause, but for one that the words before it end with.
+fn in_words(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |words, cause| match &*words {
+        "" => cause,
+        words if words.ends_with(&*cause) => words.to_owned(),
+        words => format!("{words}: {cause}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_was_named_already_is_not_named_again() {
+        let error = anyhow::anyhow!("no such file").context("open x: no such file").context("read");
+        assert_eq!(in_words(&error), "read: open x: no such file");
+    }
 }

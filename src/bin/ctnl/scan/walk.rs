@@ -3,6 +3,7 @@
 
 use std::ops::ControlFlow;
 
+use ctnl::age::Confirm;
 use ctnl::field::Subject;
 use ctnl::netlink::{Connection, Error};
 use ctnl::table::{Dump, DumpRequest, DumpTotals, KernelFilter};
@@ -88,7 +89,8 @@ fn walk_once(
     }
 }
 
-/// Takes the first of two looks and waits `seconds`; false when a signal came.
+/// Takes the first of two looks and waits `seconds`, and a little more so that as
+/// much is certain; false when a signal came.
 pub fn look_and_wait(
     connection: &mut Connection,
     selection: &mut Selection,
@@ -96,7 +98,7 @@ pub fn look_and_wait(
     seconds: u64,
 ) -> Result<bool, Error> {
     selection.look_once(connection, |seen| watch.go_on("first look", seen))?;
-    let wait = std::time::Duration::from_secs(seconds);
+    let wait = std::time::Duration::from_secs(seconds + u64::from(Confirm::DOUBT));
     let console = &mut *watch.console;
     Ok(watch.interrupt.sleep(wait, |left| {
         console.progress(|| format!("second look in {} s", left.as_secs() + 1));

@@ -35,7 +35,7 @@ Examples:
       At most a thousand of these.
   ctnl flush --dst 10.9.0.0/16 --soft
       Give them ten seconds: a flow in use gets its time back with its next packet.
-  ctnl flush 'dport 53 and idle >= 30s' --confirm-idle 35 --yes --json
+  ctnl flush 'dport 53 and idle >= 30s' --confirm-idle 30 --yes --json
       For a script: look twice, do not ask, summary as JSON on stdout.
 
 What is idle for certain, and what is undecided, `ctnl help filter` explains.

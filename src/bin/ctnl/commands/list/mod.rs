@@ -13,7 +13,7 @@ use super::args::{CommonArgs, FilterArgs, ScanArgs};
 use super::format::{FormatArgs, hint_for};
 use super::report;
 use crate::console::Console;
-use crate::exit::{Exit, usage};
+use crate::exit::{Exit, usage_at};
 use crate::interrupt::Interrupt;
 use crate::scan::{Order, Selection, Walked, Watch, halves, look_and_wait, may_split, walk, walk_halves};
 
@@ -158,12 +158,15 @@ fn parse_order(text: &str) -> Result<Order> {
         None => (text, false),
         Some((name, "asc")) => (name, false),
         Some((name, "desc")) => (name, true),
-        Some((_, direction)) => return Err(usage(format!("--sort {text}: `{direction}` is neither asc nor desc"))),
+        Some((name, direction)) => {
+            let wrong = format!("`{direction}` is neither asc nor desc");
+            return Err(usage_at("--sort", text, name.len() + 1..text.len(), &wrong, ""));
+        }
     };
-    let found =
-        field(name).ok_or_else(|| usage(format!("--sort {text}: there is no field `{name}`{}", hint_for(name))))?;
+    let fault = |what: String, hint: &str| usage_at("--sort", text, 0..name.len(), &what, hint);
+    let found = field(name).ok_or_else(|| fault(format!("there is no field `{name}`"), &hint_for(name)))?;
     if !found.sortable {
-        return Err(usage(format!("--sort {text}: a flow may have several values of `{name}`")));
+        return Err(fault(format!("a flow may have several values of `{name}`"), ""));
     }
     Ok(Order { field: found, descending })
 }
