@@ -75,6 +75,10 @@ fn confirm_idle_arg() -> Arg {
         .value_name("SECS")
         .value_parser(clap::value_parser!(u64).range(1..=LONGEST_WAIT))
         .help("Look again after SECS (and 3 more, to be sure), and keep only what had no packet for SECS")
+        .long_help(
+            "Look again after SECS (and 3 more, to be sure), and keep only what matched both times and had \
+             no packet for SECS. Some 64 bytes are kept of each entry that may match",
+        )
         .help_heading(HEADING)
 }
 
