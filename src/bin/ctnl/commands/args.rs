@@ -157,7 +157,7 @@ pub struct ScanArgs {
     /// pushed down, and every entry is checked again here. There is less to copy; but what matches
     /// little is searched for in one go through the tables of all namespaces, during which this
     /// processor handles no packets: some 0.2 s for a million entries.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "jobs")]
     kernel_filter: bool,
 
     /// Read the table on N processors (1 or 2)
