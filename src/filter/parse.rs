@@ -167,7 +167,7 @@ impl<'a> Parser<'a> {
         };
         let mut values = Values::new(field, self.context);
         values.add(word).map_err(|fault| self.source.fault(token.span, fault))?;
-        if values.has_range || values.has_mask() {
+        if values.has_range || values.has_mask() || values.is_several() {
             return Err(self.source.error(token.span, "one number is needed here").hint(field.example));
         }
         if self.peek().sign == Sign::Comma {

@@ -75,6 +75,10 @@ fn confirm_idle_arg() -> Arg {
         .value_name("SECS")
         .value_parser(clap::value_parser!(u64).range(1..=LONGEST_WAIT))
         .help("Look again after SECS (and 3 more, to be sure), and keep only what had no packet for SECS")
+        .long_help(
+            "Look again after SECS (and 3 more, to be sure), and keep only what matched both times and had \
+             no packet for SECS. Some 64 bytes are kept of each entry that may match",
+        )
         .help_heading(HEADING)
 }
 
@@ -153,7 +157,7 @@ pub struct ScanArgs {
     /// pushed down, and every entry is checked again here. There is less to copy; but what matches
     /// little is searched for in one go through the tables of all namespaces, during which this
     /// processor handles no packets: some 0.2 s for a million entries.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "jobs")]
     kernel_filter: bool,
 
     /// Read the table on N processors (1 or 2)

@@ -30,7 +30,7 @@ pub struct Tally {
     pub matched: u64,
     /// Entries of which it is not certain, by reason.
     pub undecided: BTreeMap<Undecided, u64>,
-    /// Entries that match but moved between two looks.
+    /// Entries that match but moved between two looks, or did not match at the first.
     pub moved: u64,
 }
 

@@ -36,7 +36,7 @@ Examples:
   ctnl flush --dst 10.9.0.0/16 --soft
       Give them ten seconds: a flow in use gets its time back with its next packet.
   ctnl flush 'dport 53 and idle >= 30s' --confirm-idle 30 --yes --json
-      For a script: look twice, do not ask, summary as JSON on stdout.
+      For a script: look twice, do not ask, summary as JSON on stdout (docs/summary.md).
 
 What is idle for certain, and what is undecided, `ctnl help filter` explains.
 Exit codes: 0 done, also when nothing matched; 1 failed; 2 bad usage, nothing was

@@ -46,7 +46,7 @@ pub struct Summary {
     pub unnameable: BTreeMap<String, u64>,
     /// Entries of which it is not certain whether they match, by reason.
     pub undecided: BTreeMap<&'static str, u64>,
-    /// Entries that moved between the two looks of `--confirm-idle`.
+    /// Entries that match, but moved between the two looks of `--confirm-idle`, or did not match at the first.
     pub moved: u64,
     /// Failed deletes by error name.
     pub failed: BTreeMap<String, u64>,
@@ -131,7 +131,7 @@ impl Summary {
         add(&mut text, self.spared, "spared (own SSH session)", false);
         add(&mut text, self.left, "left because of --max", false);
         add(&mut text, self.expiring, "expiring by themselves", false);
-        add(&mut text, self.moved, "in use between the two looks", false);
+        add(&mut text, self.moved, "in use between the two looks, or no match at the first", false);
         for (reason, count) in &self.unnameable {
             add(&mut text, *count, &format!("not touched: {reason}"), false);
         }
