@@ -27,6 +27,7 @@ pub struct Summary {
     pub moved: u64,
     pub failed: BTreeMap<String, u64>,
     pub unanswered: u64,
+    pub unsent: u64,
     pub interrupted: bool,
     pub error: Option<String>,
     pub table_before: u32,
@@ -85,7 +86,7 @@ impl Summary {
         assert!(summary.action == "soft" || summary.action == "delete", "{summary:?}");
         let kept = summary.spared + summary.left + summary.expiring + summary.unnameable.values().sum::<u64>();
         let sent = summary.deleted + summary.gone + summary.failed.values().sum::<u64>() + summary.unanswered;
-        assert_eq!(summary.matched, kept + sent, "what matched is not all accounted for: {summary:?}");
+        assert_eq!(summary.matched, kept + sent + summary.unsent, "what matched is not all accounted for: {summary:?}");
         assert!(summary.matched + summary.moved + summary.in_doubt() <= summary.seen, "{summary:?}");
         assert!(summary.seconds >= 0.0 && summary.filter.len() < 1 << 20, "{summary:?}");
         assert!(summary.dry_run || (summary.by_state.is_empty() && summary.by_source.is_empty()), "{summary:?}");
