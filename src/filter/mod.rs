@@ -32,7 +32,7 @@ mod value;
 
 pub use build::{FilterBuilder, Flag, flags};
 pub use error::{Origin, ParseError, TextSpan};
-pub use parse::Context;
+pub use parse::{Context, MAX_FILE};
 pub use predicate::{Filter, Needs};
 pub use services::ServiceNames;
 pub use term::Verdict;

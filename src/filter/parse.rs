@@ -41,8 +41,8 @@ impl std::fmt::Debug for Context<'_> {
 const MAX_DEPTH: usize = 64;
 /// Bytes of an expression.
 const MAX_LENGTH: usize = 1 << 20;
-/// Bytes of a file of values.
-const MAX_FILE: usize = 64 << 20;
+/// Most bytes of a file of values: `@FILE`.
+pub const MAX_FILE: usize = 64 << 20;
 
 pub(super) struct Parser<'a> {
     source: Source<'a>,
@@ -167,7 +167,7 @@ impl<'a> Parser<'a> {
         };
         let mut values = Values::new(field, self.context);
         values.add(word).map_err(|fault| self.source.fault(token.span, fault))?;
-        if values.has_range || values.has_mask() {
+        if values.has_range || values.has_mask() || values.is_several() {
             return Err(self.source.error(token.span, "one number is needed here").hint(field.example));
         }
         if self.peek().sign == Sign::Comma {

@@ -130,9 +130,7 @@ fn classes(field: &Field, terms: &[&Term]) -> Option<Vec<Class>> {
         .collect(),
         Kind::Label => labels(terms)?,
         Kind::Text => texts(terms),
-        Kind::Masked if terms.iter().any(|term| has_patterns(term)) => {
-            masked(terms)?.into_iter().map(|value| class(terms, Value::Number(value.into()), None)).collect()
-        }
+        Kind::Masked if terms.iter().any(|term| has_patterns(term)) => masked(terms)?,
         _ => numbers(field, terms)?,
     };
     if field.optional {
@@ -252,18 +250,14 @@ fn has_patterns(term: &Term) -> bool {
     matches!(&term.test, Test::Masked { patterns, .. } if !patterns.is_empty())
 }
 
-/// Values for every combination of answers to patterns: bits that the same
-/// masks look at are set together, to what a pattern wants of them or to
-/// something else. `None` where ranges are asked for as well.
-fn masked(terms: &[&Term]) -> Option<Vec<u32>> {
-    let mut patterns: Vec<Pattern> = Vec::new();
+/// The classes of values under masks: bits that the same masks look at are set
+/// together, to what a pattern wants of them or to something else. Ranges are
+/// taken as independent of that, so there are also classes of no value.
+fn masked(terms: &[&Term]) -> Option<Vec<Class>> {
+    let (mut patterns, mut bounds): (Vec<Pattern>, Vec<u64>) = (Vec::new(), vec![0]);
     for term in terms {
-        let Test::Masked { ranges, patterns: own } = &term.test else { continue };
-        patterns.extend_from_slice(own);
-        for (low, high) in ranges.as_slice() {
-            let value = u32::try_from(*low).ok().filter(|_| low == high)?;
-            patterns.push(Pattern { value, mask: u32::MAX });
-        }
+        patterns.extend(own_patterns(term));
+        bounds.extend(wide_ranges(term).flat_map(|(low, high)| [low, high.saturating_add(1)]));
     }
     let mut values = vec![0];
     for atom in atoms(&patterns) {
@@ -273,7 +267,35 @@ fn masked(terms: &[&Term]) -> Option<Vec<u32>> {
             return None;
         }
     }
-    Some(values)
+    affordable(values.len().saturating_mul(bounds.len()), terms)?;
+    let answer = |term: &Term, value: u32, bound: u64| {
+        own_patterns(term).any(|pattern| pattern.fits(value.into()))
+            || wide_ranges(term).any(|(low, high)| low <= bound && bound <= high)
+    };
+    let pairs = values.iter().flat_map(|value| bounds.iter().map(move |bound| (*value, *bound)));
+    let class =
+        |(value, bound)| Class { family: None, answers: terms.iter().map(|term| answer(term, value, bound)).collect() };
+    Some(pairs.map(class).collect())
+}
+
+/// The patterns that a term asks for, and its single values as such.
+fn own_patterns(term: &Term) -> impl Iterator<Item = Pattern> {
+    let (ranges, patterns): (&[(u64, u64)], &[Pattern]) = match &term.test {
+        Test::Masked { ranges, patterns } => (ranges.as_slice(), patterns),
+        _ => (&[], &[]),
+    };
+    let single = ranges.iter().filter(|(low, high)| low == high);
+    let single = single.filter_map(|(value, _)| u32::try_from(*value).ok());
+    patterns.iter().copied().chain(single.map(|value| Pattern { value, mask: u32::MAX }))
+}
+
+/// The ranges of more than one value.
+fn wide_ranges(term: &Term) -> impl Iterator<Item = (u64, u64)> {
+    let ranges: &[(u64, u64)] = match &term.test {
+        Test::Masked { ranges, .. } => ranges.as_slice(),
+        _ => &[],
+    };
+    ranges.iter().copied().filter(|(low, high)| low < high)
 }
 
 /// The bits, in groups of which every mask has all or none.

@@ -97,6 +97,12 @@ impl<'a> Values<'a> {
         }
     }
 
+    /// Whether the one word that was read stands for several numbers: a service
+    /// that has another port over TCP than over UDP.
+    pub(super) fn is_several(&self) -> bool {
+        self.numbers.len() > 1
+    }
+
     /// Whether a mask was given.
     pub(super) fn has_mask(&self) -> bool {
         !self.patterns.is_empty()

@@ -52,8 +52,18 @@ impl Connection {
     /// # Errors
     /// The namespace cannot be entered, or the socket not be opened.
     pub fn open(netns: &Netns) -> Result<Self, Error> {
-        let socket = open_socket(netns)?;
-        Ok(Self::new(Link::Kernel(socket), netns.clone()))
+        let netns = netns.hold()?;
+        let socket = open_socket(&netns)?;
+        Ok(Self::new(Link::Kernel(socket), netns))
+    }
+
+    /// A second connection to the same namespace, whatever its path stands for
+    /// by now: what one has seen, the other may act on.
+    ///
+    /// # Errors
+    /// As [`Connection::open`].
+    pub fn another(&self) -> Result<Self, Error> {
+        Self::open(&self.netns)
     }
 
     /// A connection to `kernel`, which answers each datagram sent with datagrams.
@@ -66,7 +76,7 @@ impl Connection {
         Connection { link, netns, buffer: vec![0; BUFFER], sequence: 0, abandoned: false }
     }
 
-    /// The namespace that this connection is to.
+    /// The namespace that this connection is to, kept open.
     #[must_use]
     pub fn netns(&self) -> &Netns {
         &self.netns

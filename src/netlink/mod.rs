@@ -10,5 +10,5 @@ mod socket;
 
 pub use connection::{Connection, DumpStream};
 pub use error::{Error, Refusal};
-pub use netns::Netns;
+pub use netns::{HeldNetns, Netns};
 pub use socket::Socket;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
 use nix::errno::Errno;
@@ -19,9 +20,27 @@ pub enum Netns {
     /// The namespace of the calling thread.
     #[default]
     Current,
-    /// The namespace that a file stands for.
+    /// The namespace that a file stands for, whenever it is entered.
     Path(PathBuf),
+    /// The one that a file stood for when it was opened.
+    Held(HeldNetns),
 }
+
+/// A namespace that is kept open: it stays the same one when its process ends
+/// and another gets the number, or when its name is given to another namespace.
+#[derive(Debug, Clone)]
+pub struct HeldNetns {
+    path: PathBuf,
+    file: Arc<File>,
+}
+
+impl PartialEq for HeldNetns {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.file, &other.file)
+    }
+}
+
+impl Eq for HeldNetns {}
 
 impl Netns {
     /// `NAME` (of `ip netns`), `PID` or `PATH`. A word of digits is a process,
@@ -33,8 +52,25 @@ impl Netns {
         } else if !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit()) {
             Netns::Path(format!("/proc/{word}/ns/net").into())
         } else {
-            Netns::Path(Path::new(NAMED).join(word))
+            Netns::named(word)
         }
+    }
+
+    /// The namespace that `ip netns` calls `name`, also where that is a number.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Netns::Path(Path::new(NAMED).join(name))
+    }
+
+    /// This namespace, kept open: what is done in it later is done in no other,
+    /// although the path may stand for another by then.
+    ///
+    /// # Errors
+    /// [`Error::Netns`] when there is no such file.
+    pub fn hold(&self) -> Result<Self, Error> {
+        let Netns::Path(path) = self else { return Ok(self.clone()) };
+        let file = File::open(path).map_err(|error| failed(path, &error))?;
+        Ok(Netns::Held(HeldNetns { path: path.clone(), file: Arc::new(file) }))
     }
 
     /// Runs `work` inside the namespace, in a thread of its own where it is not
@@ -44,14 +80,9 @@ impl Netns {
     /// [`Error::Netns`] when the namespace does not exist or may not be entered
     /// (that takes CAP_SYS_ADMIN).
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
-        let Netns::Path(path) = self else {
+        let Netns::Held(HeldNetns { path, file }) = self.hold()? else {
             return Ok(work());
         };
-        let failed = |error: io::Error| {
-            let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
-            Error::Netns { path: path.clone(), errno }
-        };
-        let file = File::open(path).map_err(failed)?;
         let entered = thread::scope(|scope| {
             let inside = scope.spawn(|| {
                 setns(&file, CloneFlags::CLONE_NEWNET)?;
@@ -59,8 +90,12 @@ impl Netns {
             });
             inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
-        entered.map_err(failed)
+        entered.map_err(|error| failed(&path, &error))
     }
+}
+
+fn failed(path: &Path, error: &io::Error) -> Error {
+    Error::Netns { path: path.to_owned(), errno: Errno::from_raw(error.raw_os_error().unwrap_or(0)) }
 }
 
 #[cfg(test)]

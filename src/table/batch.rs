@@ -33,6 +33,12 @@ impl Outcome {
         self.failed.values().sum()
     }
 
+    /// Number of requests that were sent, whatever became of them.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.done + self.gone + self.failures() + self.unanswered
+    }
+
     fn refused(&mut self, errno: i32) {
         if errno == Errno::ENOENT as i32 {
             self.gone += 1;

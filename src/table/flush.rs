@@ -48,6 +48,9 @@ pub struct Flush {
     pub dump: DumpTotals,
     /// What became of the entries that were chosen.
     pub outcome: Outcome,
+    /// Entries that were chosen and never sent, since the deleting thread had
+    /// failed before their turn: nothing happened to them.
+    pub unsent: u64,
     /// Why it ended early.
     pub error: Option<Error>,
 }
@@ -68,14 +71,21 @@ impl Flush {
         let (sender, receiver) = sync_channel(QUEUE);
         thread::scope(|scope| {
             let acting = scope.spawn(move || act(actor, action, &receiver));
-            let mut flush = Flush::default();
-            let walked = walk(dumper, request, &mut flush.dump, &mut choose, &mut go_on, &sender);
+            let mut progress = Progress::default();
+            let walked = walk(dumper, request, &mut progress, &mut choose, &mut go_on, &sender);
             drop(sender);
             let (outcome, acted) = acting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            flush.outcome = outcome;
-            flush.error = acted.err().or(walked.err());
-            flush
+            Flush::ended([progress, Progress::default()], outcome, acted.err().or(walked.err()))
         })
+    }
+
+    fn ended([one, other]: [Progress; 2], outcome: Outcome, error: Option<Error>) -> Self {
+        let dump = DumpTotals {
+            entries: one.dump.entries + other.dump.entries,
+            repeated: one.dump.repeated + other.dump.repeated,
+        };
+        let unsent = (one.handed_over + other.handed_over).saturating_sub(outcome.requests());
+        Flush { dump, outcome, unsent, error }
     }
 }
 
@@ -83,7 +93,8 @@ impl Flush {
     /// As [`Flush::run`], with the table dumped in two halves at once (see
     /// [`DumpRequest::halves`]): for filters that no entry matches whose half
     /// changes meanwhile, such as those by idle time. `go_on` is asked in the
-    /// walk of the first half, and ends both.
+    /// walk of the first half, and ends both; `go_on_there` in that of the second,
+    /// which may last longer.
     #[must_use]
     pub fn run_halves(
         dumpers: [&mut Connection; 2],
@@ -92,6 +103,7 @@ impl Flush {
         action: Action,
         choose: [&mut Choose<'_>; 2],
         mut go_on: impl FnMut(Progress) -> bool,
+        go_on_there: impl Fn() -> bool + Send,
     ) -> Self {
         let (sender, receiver) = sync_channel(QUEUE);
         let ended = AtomicBool::new(false);
@@ -100,20 +112,19 @@ impl Flush {
             let acting = scope.spawn(move || act(actor, action, &receiver));
             let (ended, their_sender) = (&ended, sender.clone());
             let their_walk = scope.spawn(move || {
-                let mut totals = DumpTotals::default();
-                let go_on = &mut |_| !ended.load(Ordering::Relaxed);
-                let walked = walk(other, second, &mut totals, yours, go_on, &their_sender);
-                (totals, walked)
+                let mut there = Progress::default();
+                let go_on = &mut |_| !ended.load(Ordering::Relaxed) && go_on_there();
+                let walked = walk(other, second, &mut there, yours, go_on, &their_sender);
+                (there, walked)
             });
-            let mut here = DumpTotals::default();
+            let mut here = Progress::default();
             let walked = walk(one, first, &mut here, mine, &mut go_on, &sender);
             // At its end the first half lets the second go on; at a signal or an error it does not.
             ended.store(!matches!(walked, Ok(Ended::AtTheEnd)), Ordering::Relaxed);
             let (there, theirs) = their_walk.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             drop(sender);
             let (outcome, acted) = acting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            let dump = DumpTotals { entries: here.entries + there.entries, repeated: here.repeated + there.repeated };
-            Flush { dump, outcome, error: acted.err().or(walked.err()).or(theirs.err()) }
+            Flush::ended([here, there], outcome, acted.err().or(walked.err()).or(theirs.err()))
         })
     }
 }
@@ -128,18 +139,17 @@ enum Ended {
 fn walk(
     dumper: &mut Connection,
     request: DumpRequest,
-    totals: &mut DumpTotals,
+    progress: &mut Progress,
     choose: &mut dyn FnMut(&Flow) -> Option<Target>,
     go_on: &mut dyn FnMut(Progress) -> bool,
     sender: &SyncSender<Vec<Target>>,
 ) -> Result<Ended, Error> {
     let mut dump = Dump::start(dumper, request)?;
-    let mut handed_over = 0;
     loop {
         let mut targets = Vec::new();
         let more = dump.next_chunk(|flow| targets.extend(choose(flow)));
-        *totals = dump.totals();
-        handed_over += targets.len() as u64;
+        progress.dump = dump.totals();
+        progress.handed_over += targets.len() as u64;
         // A closed channel: the deleting thread has failed, and says why.
         if !targets.is_empty() && sender.send(targets).is_err() {
             return Ok(Ended::Early);
@@ -147,7 +157,7 @@ fn walk(
         if !more? {
             return Ok(Ended::AtTheEnd);
         }
-        if !go_on(Progress { dump: *totals, handed_over }) {
+        if !go_on(*progress) {
             return Ok(Ended::Early);
         }
     }

@@ -7,6 +7,7 @@
 //! - `sending`: a delete is never sent without a complete tuple, and the answers
 //!   are counted exactly
 //! - `receiving`: truncated, corrupt, repeated and unknown data
+//! - `failing`: a flush that fails halfway accounts for every entry
 
 #![allow(
     clippy::unwrap_used,
@@ -16,6 +17,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod failing;
 mod flows;
 mod netlink;
 mod receiving;

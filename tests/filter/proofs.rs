@@ -16,6 +16,9 @@ fn a_filter_that_leaves_nothing_out_is_recognised() {
         "mark 0/0",
         "mark 0x1/0x1 or mark 0/1",
         "not mark 0x10/0xf0 or mark 0x10/0x30",
+        "mark 0/1,1/1,5-9",
+        "mark 0/0,5-9",
+        "not mark 5-9 or mark 6/7 or mark 0-20",
         "sport 0-65535 or not sport 0-65535",
         "sport < 1000 or sport >= 1000 or not sport 0-65535",
         "timeout >= 0",
@@ -57,6 +60,8 @@ fn a_filter_that_leaves_something_out_is_not_taken_for_everything() {
         "state established or not state close",
         "mark 0x1/0x3 or mark 0/1",
         "mark < 5 or mark > 5",
+        "mark 0/1,5-9",
+        "mark 1/1 or mark < 3000000000",
         "timeout > 0",
         "packets >= 1",
         "label any",
@@ -82,6 +87,7 @@ fn a_filter_that_nothing_can_match_is_recognised() {
         "packets < 0",
         "idle > 5m and idle < 4m",
         "mark 1/3 and mark 2/3",
+        "mark 1/3 and mark 2/3 and mark 5-9",
         "nat none and nat src",
     ] {
         assert!(parse(text).unwrap().never_matches(), "{text}");

@@ -140,3 +140,16 @@ fn a_long_set_is_cut_short_for_people() {
     let short = format!("{filter:#}");
     assert!(short.ends_with(", … 2774 more}") && short.len() < 150, "{short}");
 }
+
+#[test]
+fn a_service_of_several_ports_has_no_larger_and_smaller() {
+    let services = ctnl::filter::ServiceNames::parse("one 7/tcp\none 7/udp\nmany 10/tcp\nmany 20/udp\n");
+    let context = ctnl::filter::Context {
+        services: &services,
+        label: &|_| None,
+        read_file: &|_| Err(std::io::ErrorKind::NotFound.into()),
+    };
+    let parse = |text| ctnl::filter::Filter::parse(text, &context);
+    assert!(parse("dport many").is_ok() && parse("dport >= one").is_ok());
+    assert!(parse("dport >= many").is_err());
+}

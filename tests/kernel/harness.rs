@@ -63,7 +63,7 @@ fn refusal(errno: Errno) -> String {
 
 /// The test on a thread of its own, in a fresh network namespace.
 pub fn trial(test: Test) -> Trial {
-    let name = test.name.strip_prefix("kernel::").unwrap_or(test.name);
+    let name = test.name.split_once("::").map_or(test.name, |(_binary, name)| name);
     Trial::test(name, move || {
         let outcome = thread::spawn(move || {
             let world = World::new();
@@ -142,10 +142,14 @@ impl World {
     }
 
     fn ctnl_with_path(&self, path: &str, arguments: &[&str]) -> Run {
+        Run::of(self.ctnl_command(arguments).env("PATH", path))
+    }
+
+    /// The program with these arguments, to be run in this namespace.
+    pub fn ctnl_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ctnl"));
-        command.args(arguments).env_clear().env("PATH", path).env("LC_ALL", "C.UTF-8");
-        let output = command.output().expect("the program starts");
-        Run { arguments: arguments.iter().map(ToString::to_string).collect(), output }
+        command.args(arguments).env_clear().env("LC_ALL", "C.UTF-8");
+        command
     }
 
     /// Writes `/proc/sys/net/NAME` of this namespace.
@@ -164,11 +168,22 @@ impl World {
 
 /// A finished run of the program. What it checks it explains in full.
 pub struct Run {
-    arguments: Vec<String>,
+    command: String,
     output: Output,
 }
 
 impl Run {
+    /// Runs `command` in the calling thread's namespace and waits for its end.
+    pub fn of(command: &mut Command) -> Self {
+        let output = command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+        Run::new(command, output)
+    }
+
+    /// What `command` ended with.
+    pub fn new(command: &Command, output: Output) -> Self {
+        Run { command: format!("{command:?}"), output }
+    }
+
     /// Fails unless the exit code is `code`.
     #[track_caller]
     pub fn exits_with(self, code: i32) -> Self {
@@ -198,8 +213,8 @@ impl Run {
 
     fn explain(&self) -> String {
         format!(
-            "ctnl {}\n{}\n--- stdout\n{}\n--- stderr\n{}",
-            self.arguments.join(" "),
+            "{}\n{}\n--- stdout\n{}\n--- stderr\n{}",
+            self.command,
             self.output.status,
             self.stdout(),
             self.stderr()

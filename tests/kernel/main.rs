@@ -9,8 +9,13 @@
 //! - `ages`: timeouts as the kernel tells them
 //! - `verbs`: create, get, delete, update, count and their bystanders
 //! - `flushing`: the flush pipeline while the table changes under it
+//! - `agreement`: every verb means the same entries, whatever the expression
+//! - `flush`, `list`, `entries`: the commands; `summary` reads what flush and count say
+//! - `memory`: it does not grow with the table
 //! - `lab`: the program's `lab`, and the population it fills in
 //! - `netns`: other network namespaces
+//! - `processors`: two jobs, one processor, the kernel's own filters
+//! - `safety`: what a flush must not do
 
 #![allow(
     clippy::unwrap_used,
@@ -22,18 +27,33 @@
 )]
 
 mod ages;
+mod agreement;
+mod entries;
+#[path = "../support/expressions.rs"]
+mod expressions;
+mod flush;
 mod flushing;
 mod harness;
 mod lab;
+mod list;
+mod memory;
 mod netns;
 #[path = "../../src/bin/ctnl/lab/population/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the lab uses more of it, and runs its unit tests")]
 mod population;
+mod processors;
+mod safety;
+#[path = "../support/slow.rs"]
+mod slow;
+mod summary;
 mod verbs;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(code) = memory::measure_if_asked() {
+        return code;
+    }
     let arguments = libtest_mimic::Arguments::from_args();
     if !arguments.list
         && let Err(error) = harness::enter_user_namespace()
@@ -41,7 +61,27 @@ fn main() -> ExitCode {
         eprintln!("{error}");
         return ExitCode::FAILURE;
     }
-    let lists = [ages::TESTS, verbs::TESTS, flushing::TESTS, lab::TESTS, netns::TESTS];
-    let trials = lists.concat().into_iter().map(harness::trial).collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let lists = [
+        ages::TESTS,
+        agreement::TESTS,
+        verbs::TESTS,
+        flushing::TESTS,
+        flush::TESTS,
+        entries::TESTS,
+        list::TESTS,
+        lab::TESTS,
+        netns::TESTS,
+        processors::TESTS,
+        safety::TESTS,
+    ];
+    let run = |lists: &[&[harness::Test]]| {
+        let trials: Vec<_> = lists.concat().into_iter().map(harness::trial).collect();
+        let is_meant = |name: &str| arguments.filter.as_ref().is_none_or(|filter| name.contains(&**filter));
+        let any = trials.iter().any(|trial| is_meant(trial.name()));
+        any && libtest_mimic::run(&arguments, trials).has_failed()
+    };
+    // All namespaces share one hash table, and every dump walks all of it: the
+    // large table comes when the others are done.
+    let failed = [run(&lists), run(&[memory::TESTS])];
+    if failed.contains(&true) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -18,11 +18,17 @@ tests![
 ];
 
 /// A process that stays in this thread's namespace until dropped.
-struct Resident(Child);
+pub struct Resident(Child);
 
 impl Resident {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Resident(Command::new("sleep").arg("600").spawn().expect("sleep"))
+    }
+}
+
+impl Resident {
+    pub fn process(&self) -> u32 {
+        self.0.id()
     }
 }
 
@@ -39,7 +45,7 @@ fn entries(netns: &Netns) -> u32 {
 fn a_namespace_is_reached_by_process_and_by_path(world: &World) {
     world.create(&[udp(1, 2), udp(3, 4)]);
     let resident = Resident::new();
-    let process = resident.0.id();
+    let process = resident.process();
     unshare(CloneFlags::CLONE_NEWNET).unwrap();
     assert_eq!(entries(&Netns::Current), 0);
     assert_eq!(entries(&Netns::parse(&process.to_string())), 2);

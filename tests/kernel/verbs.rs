@@ -29,7 +29,7 @@ tests![
 
 /// The same addresses and ports again in other zones, families and protocols,
 /// and their close neighbours.
-fn bystanders() -> Vec<Flow> {
+pub fn bystanders() -> Vec<Flow> {
     let ports = L4::Ports { src: 1000, dst: 53 };
     let base = udp(1000, 53);
     let v6 = |low| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, low));

@@ -2,7 +2,11 @@
 //! all on stderr.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// Before this, a run is too short for a progress line.
 const PROGRESS_AFTER: Duration = Duration::from_millis(500);
@@ -61,12 +65,17 @@ impl Console {
         self.stderr_is_terminal && io::stdin().is_terminal()
     }
 
-    /// Asks a question; true for yes. Anything else, and the end of input, is no.
-    pub fn ask(&mut self, question: &str) -> io::Result<bool> {
+    /// Asks a question; true for yes. Anything else, the end of input, and
+    /// `is_over` before an answer are no.
+    pub fn ask(&mut self, question: &str, is_over: impl Fn() -> bool) -> io::Result<bool> {
         self.clear_progress();
         let mut stderr = io::stderr().lock();
         write!(stderr, "{question} [y/N] ")?;
         stderr.flush()?;
+        if !answer_is_there(is_over)? {
+            writeln!(stderr)?;
+            return Ok(false);
+        }
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer)?;
         Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
@@ -75,7 +84,7 @@ impl Console {
     fn line(&mut self, text: &str) {
         self.clear_progress();
         // Where stderr is gone there is nobody to tell.
-        let _ = writeln!(io::stderr().lock(), "{text}");
+        let _ = writeln!(io::stderr().lock(), "{}", printable(text));
     }
 
     fn clear_progress(&mut self) {
@@ -83,6 +92,28 @@ impl Console {
             let _ = write!(io::stderr().lock(), "\r\x1b[K");
         }
     }
+}
+
+/// Waits for a line on standard input; false when it is over before. A read would
+/// begin anew after a signal.
+fn answer_is_there(is_over: impl Fn() -> bool) -> io::Result<bool> {
+    let stdin = io::stdin();
+    while !is_over() {
+        let mut descriptors = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut descriptors, PollTimeout::from(200u8)) {
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(true),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(false)
+}
+
+/// `text` without what could steer a terminal: names of files, namespaces and
+/// helpers may hold anything. Lines stay lines.
+pub fn printable(text: &str) -> String {
+    let harmless = |c: char| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().map(harmless).collect()
 }
 
 /// `part` of `whole` in percent, with one digit.
@@ -100,6 +131,11 @@ pub fn percent(part: u64, whole: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_could_steer_a_terminal_is_not_printed() {
+        assert_eq!(printable("a\x1b[2J\rb\u{9b}\nc"), "a\u{fffd}[2J\u{fffd}b\u{fffd}\nc");
+    }
 
     #[test]
     fn a_share_that_is_not_nothing_is_never_shown_as_nothing() {

@@ -1,5 +1,6 @@
 //! How a run ended, for the shell.
 
+use std::ops::Range;
 use std::process::ExitCode;
 
 /// The exit codes, the same for every command.
@@ -41,7 +42,40 @@ impl std::fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
+/// A mistake in the value of `flag`, with a caret under its bytes `at`; `text` is what
+/// is wrong, and a hint behind it.
+pub fn usage_at(flag: &str, value: &str, at: Range<usize>, text: &str, hint: &str) -> anyhow::Error {
+    let width = |range: Range<usize>| value.get(range).map_or(0, |part| part.chars().count());
+    let (indent, carets) = (" ".repeat(flag.len() + 1 + width(0..at.start)), "^".repeat(width(at).max(1)));
+    usage(format!("{text}\n  {flag} {value}\n  {indent}{carets}{hint}"))
+}
+
+/// The bytes of the `nth` item (from 0) called `name` in a list with commas.
+pub fn item(list: &str, name: &str, nth: usize) -> Range<usize> {
+    let mut start = 0;
+    let items = list.split(',').map(|item| {
+        let at = start..start + item.len();
+        start = at.end + 1;
+        (item.trim(), at)
+    });
+    items.filter(|(item, _)| *item == name).nth(nth).map_or(0..list.len(), |(_, at)| at)
+}
+
 /// A mistake in what was typed, as an error.
 pub fn usage(message: impl Into<String>) -> anyhow::Error {
     UsageError(message.into()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caret_stands_under_the_item_at_fault() {
+        let value = "ä,src,dprot,src";
+        let render = |name, nth| usage_at("--by", value, item(value, name, nth), "wrong", "").to_string();
+        assert_eq!(render("dprot", 0), "wrong\n  --by ä,src,dprot,src\n             ^^^^^");
+        assert_eq!(render("src", 1), "wrong\n  --by ä,src,dprot,src\n                   ^^^");
+        assert_eq!(render("no such", 0), "wrong\n  --by ä,src,dprot,src\n       ^^^^^^^^^^^^^^^");
+    }
 }

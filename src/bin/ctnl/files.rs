@@ -1,10 +1,12 @@
 //! The host's own files that give names to numbers, and files of values.
 
+use std::env;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
+use std::path::Path;
 use std::sync::Arc;
 
-use ctnl::filter::ServiceNames;
+use ctnl::filter::{MAX_FILE, ServiceNames};
 use ctnl::model::LabelNames;
 use jiff::tz::TimeZone;
 
@@ -12,6 +14,7 @@ use jiff::tz::TimeZone;
 const LABELS: &str = "/etc/xtables/connlabel.conf";
 const SERVICES: &str = "/etc/services";
 const TIME_ZONE: &str = "/etc/localtime";
+const ZONES: &str = "/usr/share/zoneinfo";
 
 /// Names of ports; none where there is no such file.
 pub fn services() -> ServiceNames {
@@ -24,12 +27,43 @@ pub fn labels() -> Arc<LabelNames> {
     Arc::new(names)
 }
 
-/// The host's time zone; UTC where none is set.
+/// The time zone of the environment, else the host's; UTC where that is unknown.
 pub fn time_zone() -> TimeZone {
-    fs::read(TIME_ZONE).ok().and_then(|file| TimeZone::tzif(TIME_ZONE, &file).ok()).unwrap_or(TimeZone::UTC)
+    zone(env::var("TZ").ok().as_deref()).unwrap_or(TimeZone::UTC)
 }
 
-/// The values in a file; `-` is standard input.
+/// As the C library reads `TZ`: a file of the zone database, or a rule.
+fn zone(variable: Option<&str>) -> Option<TimeZone> {
+    let Some(variable) = variable else {
+        return zone_in(Path::new(TIME_ZONE));
+    };
+    let name = variable.strip_prefix(':').unwrap_or(variable);
+    zone_in(&Path::new(ZONES).join(name)).or_else(|| TimeZone::posix(name).ok())
+}
+
+fn zone_in(path: &Path) -> Option<TimeZone> {
+    fs::read(path).ok().and_then(|file| TimeZone::tzif(&path.to_string_lossy(), &file).ok())
+}
+
+/// The values in a file; `-` is standard input. Of a file that has no end, no
+/// more is read than shows that it is too large.
 pub fn values(path: &str) -> io::Result<String> {
-    if path == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) }
+    let most = MAX_FILE as u64 + 1;
+    if path == "-" {
+        io::read_to_string(io::stdin().take(most))
+    } else {
+        io::read_to_string(fs::File::open(path)?.take(most))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_zone_may_be_a_rule_and_what_is_none_is_left_out() {
+        assert!(zone(Some("CET-1CEST,M3.5.0,M10.5.0/3")).is_some());
+        assert!(zone(Some("")).is_none());
+        assert!(zone(Some(":/no/such/file")).is_none());
+    }
 }

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use ctnl::netlink::Error;
 
+use console::printable;
 use exit::{Exit, UsageError};
 
 fn main() -> ExitCode {
@@ -29,13 +30,33 @@ fn main() -> ExitCode {
 fn fail(error: &anyhow::Error) -> Exit {
     let mut stderr = io::stderr().lock();
     if let Some(usage) = error.downcast_ref::<UsageError>() {
-        let _ = writeln!(stderr, "ctnl: {usage}");
+        let _ = writeln!(stderr, "ctnl: {}", printable(&usage.to_string()));
         return Exit::Usage;
     }
-    let _ = writeln!(stderr, "ctnl: {error:#}");
+    let _ = writeln!(stderr, "ctnl: {}", printable(&in_words(error)));
     let kernel = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
     if let Some(advice) = kernel.and_then(advice::advice) {
         let _ = writeln!(stderr, "  hint: {advice}");
     }
     Exit::Failed
+}
+
+/// What was tried and each cause, but for one that the words before it end with.
+fn in_words(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |words, cause| match &*words {
+        "" => cause,
+        words if words.ends_with(&*cause) => words.to_owned(),
+        words => format!("{words}: {cause}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_was_named_already_is_not_named_again() {
+        let error = anyhow::anyhow!("no such file").context("open x: no such file").context("read");
+        assert_eq!(in_words(&error), "read: open x: no such file");
+    }
 }

@@ -9,6 +9,11 @@ use ctnl::model::{Flow, Protocol, Tuple};
 /// Ancestors to look at. A chain of sudo, shells and scripts is shorter.
 const GENERATIONS: usize = 64;
 
+/// Variables of terminal multiplexers. Their shells keep the `SSH_CONNECTION` of
+/// the session that they were started in; the one that a person looks through
+/// today is in the environment of another process, that which attaches.
+const MULTIPLEXERS: [&[u8]; 3] = [b"TMUX=", b"STY=", b"ZELLIJ="];
+
 /// One SSH connection, as `SSH_CONNECTION` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SshSession {
@@ -45,20 +50,33 @@ pub fn own_sessions() -> Vec<SshSession> {
 }
 
 /// The SSH sessions that process `pid` runs in: from the environment of it and
-/// of each of its ancestors, since sudo drops the variable. `proc` is `/proc`.
+/// of each of its ancestors, since sudo drops the variable. Under a terminal
+/// multiplexer those of every process, since any of them may show it. `proc` is
+/// `/proc`.
 pub fn sessions_of(pid: u32, proc: &Path) -> Vec<SshSession> {
-    let mut sessions = Vec::new();
+    let (mut sessions, mut multiplexed) = (Vec::new(), false);
     let mut next = Some(pid);
     for _ in 0..GENERATIONS {
         let Some(pid) = next.filter(|pid| *pid > 0) else { break };
         let directory = proc.join(pid.to_string());
-        let found = fs::read(directory.join("environ")).ok().and_then(|environ| in_environment(&environ));
-        if let Some(session) = found.filter(|session| !sessions.contains(session)) {
-            sessions.push(session);
-        }
+        let environ = fs::read(directory.join("environ")).unwrap_or_default();
+        let has = |name: &[u8]| environ.split(|byte| *byte == 0).any(|entry| entry.starts_with(name));
+        multiplexed |= MULTIPLEXERS.into_iter().any(has);
+        add(&mut sessions, &environ);
         next = fs::read_to_string(directory.join("stat")).ok().and_then(|stat| parent(&stat));
     }
+    if multiplexed {
+        for process in fs::read_dir(proc).into_iter().flatten().flatten() {
+            add(&mut sessions, &fs::read(process.path().join("environ")).unwrap_or_default());
+        }
+    }
     sessions
+}
+
+fn add(sessions: &mut Vec<SshSession>, environ: &[u8]) {
+    if let Some(session) = in_environment(environ).filter(|session| !sessions.contains(session)) {
+        sessions.push(session);
+    }
 }
 
 fn in_environment(environ: &[u8]) -> Option<SshSession> {
@@ -117,5 +135,22 @@ mod tests {
         }
         let found = sessions_of(30, proc.path());
         assert_eq!(found, [SshSession::parse("192.0.2.7 50123 10.0.0.1 22").unwrap()]);
+    }
+
+    #[test]
+    fn under_a_multiplexer_the_session_that_attached_later_is_spared_too() {
+        let proc = tempfile::tempdir().unwrap();
+        let (old, new) = ("192.0.2.7 50123 10.0.0.1 22", "192.0.2.7 50999 10.0.0.1 22");
+        let attached = format!("SSH_CONNECTION={new}\0");
+        let pane = format!("SSH_CONNECTION={old}\0TMUX=/tmp/tmux-0/default,20,0\0");
+        for (pid, parent, environ) in [(30, 20, &*pane), (20, 1, "A=b\0"), (40, 1, &*attached)] {
+            let directory = proc.path().join(pid.to_string());
+            fs::create_dir(&directory).unwrap();
+            fs::write(directory.join("environ"), environ).unwrap();
+            fs::write(directory.join("stat"), format!("{pid} (a) S {parent} 1 1")).unwrap();
+        }
+        fs::create_dir(proc.path().join("sys")).unwrap();
+        assert_eq!(sessions_of(30, proc.path()), [old, new].map(|session| SshSession::parse(session).unwrap()));
+        assert_eq!(sessions_of(20, proc.path()), [], "outside of it, others' sessions are others'");
     }
 }

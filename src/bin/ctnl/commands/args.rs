@@ -75,6 +75,10 @@ fn confirm_idle_arg() -> Arg {
         .value_name("SECS")
         .value_parser(clap::value_parser!(u64).range(1..=LONGEST_WAIT))
         .help("Look again after SECS (and 3 more, to be sure), and keep only what had no packet for SECS")
+        .long_help(
+            "Look again after SECS (and 3 more, to be sure), and keep only what matched both times and had \
+             no packet for SECS. Some 64 bytes are kept of each entry that may match",
+        )
         .help_heading(HEADING)
 }
 
@@ -153,7 +157,7 @@ pub struct ScanArgs {
     /// pushed down, and every entry is checked again here. There is less to copy; but what matches
     /// little is searched for in one go through the tables of all namespaces, during which this
     /// processor handles no packets: some 0.2 s for a million entries.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "jobs")]
     kernel_filter: bool,
 
     /// Read the table on N processors (1 or 2)
@@ -197,14 +201,25 @@ pub struct CommonArgs {
 }
 
 impl CommonArgs {
-    /// The namespace to work in.
-    pub fn netns(&self) -> Netns {
-        self.netns.as_deref().map_or(Netns::Current, Netns::parse)
+    /// The namespace to work in. A number that is also a name of `ip netns` is
+    /// refused: the process of that number is most likely in the host's namespace.
+    fn netns(&self) -> Result<Netns> {
+        let Some(word) = self.netns.as_deref() else { return Ok(Netns::Current) };
+        let netns = Netns::parse(word);
+        let named = Netns::named(word);
+        if netns != named && matches!(&named, Netns::Path(path) if !word.contains('/') && path.exists()) {
+            return Err(usage(format!(
+                "--netns {word}: both a process and a name of `ip netns`\n  hint: write the path, \
+                 /run/netns/{word} or /proc/{word}/ns/net"
+            )));
+        }
+        Ok(netns)
     }
 
-    /// A connection to the kernel in that namespace.
+    /// A connection to the kernel in that namespace. Open a second one with
+    /// [`Connection::another`]: the word may stand for another namespace by then.
     pub fn connect(&self) -> Result<Connection> {
-        Ok(Connection::open(&self.netns())?)
+        Ok(Connection::open(&self.netns()?)?)
     }
 
     /// A console as talkative as was asked for.

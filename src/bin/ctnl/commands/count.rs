@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use anyhow::{Context, Result};
 use ctnl::field::Subject;
-use ctnl::group::{Group, Groups};
+use ctnl::group::{Group, GroupError, Groups};
 use ctnl::netlink::Connection;
 use ctnl::table::{self, DumpRequest, Occupancy};
 use serde_json::{Map, Value, json};
@@ -14,7 +14,7 @@ use super::args::{CommonArgs, FilterArgs, ScanArgs};
 use super::report;
 use crate::columns::Columns;
 use crate::console::{Console, percent};
-use crate::exit::{Exit, usage};
+use crate::exit::{Exit, item, usage_at};
 use crate::interrupt::Interrupt;
 use crate::scan::{Selection, Walked, Watch, halves, look_and_wait, may_split, walk, walk_halves};
 
@@ -86,7 +86,8 @@ pub fn run(args: &Args) -> Result<Exit> {
     let request = args.scan.request(selection.filter());
     let walked = match args.may_use_two_jobs(&selection, request, watch.console) {
         Some(requests) => {
-            let halves = halves(requests, [connection, args.common.connect()?], &selection, [0, 0]);
+            let other = connection.another()?;
+            let halves = halves(requests, [connection, other], &selection, [0, 0]);
             let (walked, counted) = walk_halves(halves, &mut selection, &mut watch, |counted: &mut u64, _| {
                 *counted += 1;
                 ControlFlow::Continue(())
@@ -106,7 +107,15 @@ pub fn run(args: &Args) -> Result<Exit> {
 }
 
 fn groups(by: &str) -> Result<Groups> {
-    Groups::by(by).map_err(|error| usage(format!("--by {by}: {error}\n  hint: {}", error.hint())))
+    Groups::by(by).map_err(|error| {
+        let at = match &error {
+            GroupError::Unknown(name) => item(by, name, 0),
+            GroupError::NotGroupable(name) => item(by, name, 0),
+            GroupError::Twice(name) => item(by, name, 1),
+            _ => 0..by.len(),
+        };
+        usage_at("--by", by, at, &error.to_string(), &format!("\n  hint: {}", error.hint()))
+    })
 }
 
 fn count_all(args: &Args, connection: &mut Connection, console: &mut Console) -> Result<Exit> {

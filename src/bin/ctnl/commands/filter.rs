@@ -53,6 +53,20 @@ old value (--base-timeout tcp.established=3600) or look twice (--confirm-idle 30
 age is the time since creation, known with net.netfilter.nf_conntrack_timestamp=1.
 ";
 
+const EXAMPLES: &str = "\
+Examples:
+  ctnl filter tcp and dport 443 and idle \\> 10m
+      What is understood of it; a caret under what is not, and exit code 2.
+  ctnl filter --proto udp --dst 203.0.113.0/24
+      The same filter in the form of flags.
+  ctnl filter
+      The language.";
+
+/// What stands behind the flags in `--help`.
+pub fn help() -> String {
+    format!("{EXAMPLES}\n\n{}", language())
+}
+
 /// The language, with every field and word of the registry.
 pub fn language() -> String {
     let mut text = format!("{GRAMMAR}\nFIELDS\n");

@@ -6,7 +6,7 @@ use anyhow::Result;
 use ctnl::field::{FIELDS, field, nearest};
 use ctnl::output::{FORMATS, Format, TextOptions, Writer, WriterOptions};
 
-use crate::exit::usage;
+use crate::exit::{item, usage_at};
 use crate::files;
 
 /// How entries are printed.
@@ -36,8 +36,12 @@ impl FormatArgs {
         };
         let options = WriterOptions { columns: self.columns.clone(), text };
         Writer::new(format, options).map_err(|error| {
-            let unknown = self.columns.iter().flatten().find(|name| field(name).is_none());
-            usage(format!("{error}{}", unknown.map(|name| hint_for(name)).unwrap_or_default()))
+            let columns = self.columns.as_deref().unwrap_or_default();
+            let unknown = columns.iter().find(|name| field(name).is_none());
+            let hint = unknown.map(|name| hint_for(name)).unwrap_or_default();
+            let list = columns.join(",");
+            let at = unknown.map_or(0..list.len(), |name| item(&list, name, 0));
+            usage_at("--columns", &list, at, &error.to_string(), &hint)
         })
     }
 
@@ -56,12 +60,12 @@ impl FormatArgs {
         };
         parse(output).map_err(|word| {
             let formats: Vec<&str> = FORMATS.iter().map(|row| row.name).collect();
-            let caret = " ".repeat(output.find(&word).unwrap_or(0)) + &"^".repeat(word.chars().count().max(1));
-            usage(format!(
-                "`{word}` is neither a format nor an option of one\n  -o {output}\n     {caret}\n  hint: formats are \
-                 {}; options are extended, id, timestamp, ktimestamp, labels",
+            let hint = format!(
+                "\n  hint: formats are {}; options are extended, id, timestamp, ktimestamp, labels",
                 formats.join(", ")
-            ))
+            );
+            let what = format!("`{word}` is neither a format nor an option of one");
+            usage_at("-o", output, item(output, &word, 0), &what, &hint)
         })
     }
 }

@@ -51,7 +51,7 @@ enum Verb {
     Get(get::Args),
     Delete(delete::Args),
     Flush(flush::Args),
-    #[command(after_long_help = filter::language())]
+    #[command(after_long_help = filter::help())]
     Filter(filter::Args),
     Lab(lab::Args),
     Completions(completions::Args),

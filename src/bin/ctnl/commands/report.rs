@@ -17,6 +17,9 @@ pub fn tell_undecided(console: &mut Console, tally: &Tally) {
         console.note(&line);
     }
     if tally.moved > 0 {
-        console.note(&format!("{} matched and had a packet between the two looks", tally.moved));
+        console.note(&format!(
+            "{} matched, but had a packet between the two looks, or did not match at the first",
+            tally.moved
+        ));
     }
 }

@@ -65,6 +65,7 @@ struct Parts {
     zone_orig: Option<u16>,
     id: Option<u32>,
     keys_seen: bool,
+    is_unnamed: bool,
 }
 
 impl Parts {
@@ -87,8 +88,12 @@ impl Parts {
         match word {
             "ipv4" | "ipv6" => Ok(()),
             // The family's number in `-o extended` lines, before the protocol.
-            "2" | "10" if !self.keys_seen => Ok(()),
-            "unknown" => Err("the protocol is needed by number: `proto-53` is not enough, write `53`".into()),
+            "2" | "10" if !self.keys_seen && !self.is_unnamed => Ok(()),
+            // Before the number of a protocol that conntrack has no name for.
+            "unknown" => {
+                self.is_unnamed = true;
+                Ok(())
+            }
             word => {
                 self.protocol = Some(protocol_from_name(word).ok_or(format!("`{word}` is not a protocol"))?);
                 Ok(())
@@ -227,6 +232,12 @@ mod tests {
         assert_eq!(read(line).unwrap(), short);
         let extended = format!("ipv4     2 {line} id=77");
         assert_eq!(read(&extended).unwrap(), NamedEntry { id: Some(77), ..short });
+    }
+
+    #[test]
+    fn a_protocol_without_a_name_is_read_from_a_line() {
+        let line = "ipv4     2 unknown  2 599 src=10.0.0.1 dst=10.0.0.2 src=10.0.0.2 dst=10.0.0.1 mark=0 use=1";
+        assert_eq!(read(line).unwrap(), read("igmp 10.0.0.1 10.0.0.2").unwrap());
     }
 
     #[test]

@@ -80,9 +80,11 @@ impl<S> Half<S> {
         mut go_on: impl FnMut(u64) -> bool,
     ) -> Result<Walked, Error> {
         let Half { connection, request, selection, state } = self;
+        selection.before_walk();
         let mut dump = Dump::start(connection, *request)?;
         let (mut step, mut repeated) = (ControlFlow::Continue(()), 0);
         loop {
+            selection.before_datagram();
             let more = dump.next_chunk(|flow| {
                 if step.is_break() {
                     return;

@@ -30,7 +30,7 @@ pub struct Tally {
     pub matched: u64,
     /// Entries of which it is not certain, by reason.
     pub undecided: BTreeMap<Undecided, u64>,
-    /// Entries that match but moved between two looks.
+    /// Entries that match but moved between two looks, or did not match at the first.
     pub moved: u64,
 }
 
@@ -59,8 +59,7 @@ impl Selection {
         bases: Vec<BaseTimeout>,
         with_ages: bool,
     ) -> Result<Self, Error> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let now = wall_clock();
         let ages = if with_ages || filter.needs().idle {
             let basis = Basis::read(connection, &Sysctl::default(), &Sysctl::at(Sysctl::KERNEL), bases)?;
             Ages::new(&basis, now)
@@ -94,10 +93,11 @@ impl Selection {
     /// The first of two looks: remembers what may match. `go_on` may end it.
     pub fn look_once(&mut self, connection: &mut Connection, mut go_on: impl FnMut(u64) -> bool) -> Result<(), Error> {
         let mut confirm = Confirm::new();
-        self.looks.restart();
+        self.before_walk();
         let mut dump = Dump::start(connection, DumpRequest::default())?;
         loop {
             self.looks.next();
+            self.ages.now = wall_clock();
             let looks = &self.looks;
             let more = dump.next_chunk(|flow| {
                 if self.filter.matches(&Subject::new(flow, &self.ages)) != Verdict::NoMatch {
@@ -110,12 +110,20 @@ impl Selection {
             }
         }
         self.confirm = Some(confirm);
-        self.looks.restart();
         Ok(())
     }
 
-    /// To be called before each datagram is received.
+    /// To be called before a dump is started: the kernel looks at the first
+    /// entries when it gets the request.
+    pub fn before_walk(&mut self) {
+        self.looks.restart();
+        self.ages.now = wall_clock();
+    }
+
+    /// To be called before each datagram is received. Between two, somebody may
+    /// have waited: for a pager, a second look, an answer.
     pub fn before_datagram(&mut self) {
+        self.ages.now = wall_clock();
         if self.confirm.is_some() {
             self.looks.next();
         }
@@ -147,6 +155,12 @@ impl Selection {
             }
         }
     }
+}
+
+/// Nanoseconds since 1970.
+fn wall_clock() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The verdict after a second look; `None` when there was a packet in between.

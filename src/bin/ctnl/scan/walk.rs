@@ -67,6 +67,7 @@ fn walk_once(
     watch: &mut Watch<'_>,
     each: &mut dyn FnMut(&Subject<'_>) -> ControlFlow<()>,
 ) -> Result<Walked, Error> {
+    selection.before_walk();
     let mut dump = Dump::start(connection, request)?;
     let mut step = ControlFlow::Continue(());
     loop {

@@ -2,12 +2,14 @@
 //! more than `--max`, none that cannot be named for certain.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use anyhow::Result;
 use ctnl::filter::Filter;
 use ctnl::group::Groups;
-use ctnl::model::Flow;
+use ctnl::model::{Flow, Status};
 use ctnl::table::{Target, Untargetable};
+use ctnl::wire::uapi::ips::HW_OFFLOAD;
 
 use super::summary::{Share, Summary};
 use crate::scan::{Selection, Tally};
@@ -25,7 +27,7 @@ pub struct Chooser {
     spared: u64,
     left: u64,
     expiring: u64,
-    unnameable: BTreeMap<Untargetable, u64>,
+    untouchable: BTreeMap<Untouchable, u64>,
     breakdown: Option<Breakdown>,
 }
 
@@ -39,6 +41,40 @@ pub struct Limits {
     /// Seconds that entries are left instead of being deleted.
     pub soft: Option<u32>,
 }
+
+impl Limits {
+    fn target(&self, flow: &Flow) -> Result<Target, Untouchable> {
+        if self.soft.is_some() && flow.status.contains(Status::FixedTimeout) {
+            return Err(Untouchable::FixedTimeout);
+        }
+        if self.soft.is_some() && flow.status.intersects(OFFLOADED) {
+            return Err(Untouchable::Offloaded);
+        }
+        Target::of(flow).map_err(Untouchable::Unnameable)
+    }
+}
+
+/// Why an entry that is meant is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Untouchable {
+    Unnameable(Untargetable),
+    /// Linux 5.10 would take the short timeout, and no packet would give the old one back.
+    FixedTimeout,
+    /// The flowtable gives it a day again.
+    Offloaded,
+}
+
+impl fmt::Display for Untouchable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Untouchable::Unnameable(why) => why.fmt(f),
+            Untouchable::FixedTimeout => f.write_str("its timeout is fixed, so that it would not recover"),
+            Untouchable::Offloaded => f.write_str("it is in a flowtable, which keeps its timeout up"),
+        }
+    }
+}
+
+const OFFLOADED: Status = Status::Offload.union(Status::from_bits_retain(HW_OFFLOAD));
 
 /// What would go, by state and by source.
 #[derive(Debug)]
@@ -57,7 +93,7 @@ impl Chooser {
             spared: 0,
             left: 0,
             expiring: 0,
-            unnameable: BTreeMap::new(),
+            untouchable: BTreeMap::new(),
             breakdown: None,
         }
     }
@@ -74,8 +110,8 @@ impl Chooser {
         self.spared += other.spared;
         self.left += other.left;
         self.expiring += other.expiring;
-        for (why, count) in &other.unnameable {
-            *self.unnameable.entry(*why).or_default() += count;
+        for (why, count) in &other.untouchable {
+            *self.untouchable.entry(*why).or_default() += count;
         }
     }
 
@@ -94,8 +130,13 @@ impl Chooser {
     pub fn start_over(&mut self) {
         self.selection.tally = Tally::default();
         (self.chosen, self.spared, self.left, self.expiring) = (0, 0, 0, 0);
-        self.unnameable.clear();
+        self.untouchable.clear();
         self.breakdown = None;
+    }
+
+    /// To be called before a dump is started.
+    pub fn before_walk(&mut self) {
+        self.selection.before_walk();
     }
 
     /// To be called before each datagram is received.
@@ -115,10 +156,10 @@ impl Chooser {
             self.expiring += 1;
             return None;
         }
-        let target = match Target::of(flow) {
+        let target = match self.limits.target(flow) {
             Ok(target) => target,
             Err(why) => {
-                *self.unnameable.entry(why).or_default() += 1;
+                *self.untouchable.entry(why).or_default() += 1;
                 return None;
             }
         };
@@ -153,7 +194,7 @@ impl Chooser {
         summary.spared = self.spared;
         summary.left = self.left;
         summary.expiring = self.expiring;
-        summary.unnameable = self.unnameable.iter().map(|(why, count)| (why.to_string(), *count)).collect();
+        summary.unnameable = self.untouchable.iter().map(|(why, count)| (why.to_string(), *count)).collect();
         if let Some(breakdown) = &self.breakdown {
             summary.by_state = shares(&breakdown.by_state, usize::MAX);
             summary.by_source = shares(&breakdown.by_source, TOP_SOURCES);

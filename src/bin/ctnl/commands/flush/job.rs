@@ -1,10 +1,11 @@
 //! A flush that is under way: preview, question, walk.
 
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use ctnl::netlink::Connection;
-use ctnl::table::{self, Action, Choose, Dump, DumpRequest, Flush, Occupancy};
+use ctnl::table::{self, Action, Choose, Dump, DumpRequest, Flush, Occupancy, Progress};
 
 use super::Args;
 use super::choose::Chooser;
@@ -32,6 +33,7 @@ pub struct Job<'a> {
 impl Job<'_> {
     /// Walks without deleting; false when a signal ended it.
     fn walk(&mut self, dumper: &mut Connection, seen: &mut u64) -> Result<bool> {
+        self.chooser.before_walk();
         let mut dump = Dump::start(dumper, DumpRequest::default())?;
         loop {
             self.chooser.before_datagram();
@@ -54,7 +56,7 @@ impl Job<'_> {
         summary.interrupted = !self.walk(dumper, &mut summary.seen)?;
         self.chooser.report(summary);
         summary.deleted = self.chooser.chosen();
-        summary.set_table(self.before, self.before);
+        summary.set_table(self.before, Some(self.before));
         Ok(())
     }
 
@@ -75,12 +77,13 @@ impl Job<'_> {
         }
         let what = if self.args.soft.is_some() { "Give a short timeout to" } else { "Delete" };
         let question = format!("{what} {chosen} of {seen} entries ({})?", percent(chosen, seen));
-        self.watch.console.ask(&question).context("read the answer")
+        let interrupt = self.watch.interrupt;
+        self.watch.console.ask(&question, || interrupt.is_asked()).context("read the answer")
     }
 
     /// Deletes what is chosen.
     pub fn flush(&mut self, dumper: &mut Connection, summary: &mut Summary) -> Result<()> {
-        let mut actor = self.args.common.connect()?;
+        let mut actor = dumper.another()?;
         let action = self.args.soft.map_or(Action::Delete, Action::LowerTimeout);
         let (flush, interrupted) = match self.requests() {
             Some(requests) => self.run_halves(dumper, &mut actor, requests, action)?,
@@ -89,7 +92,7 @@ impl Job<'_> {
         summary.interrupted = interrupted;
         summary.add(&flush);
         self.chooser.report(summary);
-        summary.set_table(self.before, table::count(&mut actor).unwrap_or_default());
+        summary.set_table(self.before, table::count(&mut actor).ok());
         if let Some(advice) = flush.error.as_ref().and_then(advice::advice) {
             self.watch.console.warn(advice);
         }
@@ -119,22 +122,30 @@ impl Job<'_> {
         requests: [DumpRequest; 2],
         action: Action,
     ) -> Result<(Flush, bool)> {
-        let mut other = self.args.common.connect()?;
+        let mut other = dumper.another()?;
+        self.chooser.before_walk();
         let (mut yours, mut interrupted) = (self.chooser.fork(), false);
+        let interrupted_there = AtomicBool::new(false);
         let Job { chooser, watch, .. } = self;
+        let interrupt = watch.interrupt;
         let choose: [&mut Choose<'_>; 2] = [&mut |flow| chooser.choose(flow), &mut |flow| yours.choose(flow)];
-        let flush = Flush::run_halves([dumper, &mut other], actor, requests, action, choose, |progress| {
+        let go_on = |progress: Progress| {
             interrupted = !watch.go_on("flushing", 2 * progress.dump.entries);
             !interrupted
-        });
+        };
+        let go_on_there = || {
+            interrupted_there.store(interrupt.is_asked(), Ordering::Relaxed);
+            !interrupted_there.load(Ordering::Relaxed)
+        };
+        let flush = Flush::run_halves([dumper, &mut other], actor, requests, action, choose, go_on, go_on_there);
         chooser.add(&yours);
-        Ok((flush, interrupted))
+        Ok((flush, interrupted || interrupted_there.into_inner()))
     }
 
     fn run_whole(&mut self, dumper: &mut Connection, actor: &mut Connection, action: Action) -> (Flush, bool) {
         let watch = &mut self.watch;
         let chooser = RefCell::new(&mut self.chooser);
-        chooser.borrow_mut().before_datagram();
+        chooser.borrow_mut().before_walk();
         let mut interrupted = false;
         let flush = Flush::run(
             dumper,

@@ -36,7 +36,7 @@ Examples:
   ctnl flush --dst 10.9.0.0/16 --soft
       Give them ten seconds: a flow in use gets its time back with its next packet.
   ctnl flush 'dport 53 and idle >= 30s' --confirm-idle 30 --yes --json
-      For a script: look twice, do not ask, summary as JSON on stdout.
+      For a script: look twice, do not ask, summary as JSON on stdout (docs/summary.md).
 
 What is idle for certain, and what is undecided, `ctnl help filter` explains.
 Exit codes: 0 done, also when nothing matched; 1 failed; 2 bad usage, nothing was
@@ -79,6 +79,9 @@ pub struct Args {
     yes: bool,
 
     /// On a terminal, ask before more than PERCENT of the table goes
+    ///
+    /// Without a terminal on both standard input and standard error nobody is asked: a script bounds
+    /// what goes with --max, or looks with --dry-run --json first.
     #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
     ask_above: u8,
 
@@ -124,7 +127,11 @@ pub fn run(args: &Args) -> Result<Exit> {
         console.warn("interrupted; nothing was deleted");
         return Ok(Exit::Partly);
     }
-    let mut job = Job { args, chooser: Chooser::new(selection, args.limits()), watch, before };
+    let limits = args.limits();
+    if limits.sessions.is_empty() && !args.no_spare_ssh && watch.console.can_ask() {
+        watch.console.note("no SSH session of yours was found, so none is spared");
+    }
+    let mut job = Job { args, chooser: Chooser::new(selection, limits), watch, before };
     let started = Instant::now();
     if args.dry_run {
         job.preview(&mut dumper, &mut summary)?;
@@ -132,7 +139,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         job.flush(&mut dumper, &mut summary)?;
     } else {
         console.warn("nothing was deleted");
-        return Ok(Exit::Failed);
+        return Ok(if interrupt.is_asked() { Exit::Partly } else { Exit::Failed });
     }
     summary.seconds = started.elapsed().as_secs_f64();
     tell(args, &mut console, &summary)
@@ -169,12 +176,19 @@ impl Args {
 }
 
 fn tell(args: &Args, console: &mut Console, summary: &Summary) -> Result<Exit> {
-    if args.json {
-        print(&format!("{}\n", serde_json::to_string(summary)?))?;
+    let document = if args.json {
+        format!("{}\n", serde_json::to_string(summary)?)
+    } else if args.dry_run {
+        breakdown(summary)
     } else {
-        if args.dry_run {
-            print(&breakdown(summary))?;
-        }
+        String::new()
+    };
+    let printed = print(&document);
+    // What went wrong is told also to those who asked for quiet, and so is what
+    // was done where standard output does not take it.
+    if summary.is_partial() || printed.is_err() {
+        console.warn(&summary.to_text());
+    } else if !args.json {
         console.note(&summary.to_text());
     }
     for (why, count) in &summary.undecided {
@@ -184,8 +198,16 @@ fn tell(args: &Args, console: &mut Console, summary: &Summary) -> Result<Exit> {
     if let Some(error) = &summary.error {
         console.warn(&format!("ended early: {error}"));
     }
-    Ok(match (summary.is_partial(), summary.deleted + summary.gone, summary.matched) {
-        (true, 0, _) if !summary.interrupted => Exit::Failed,
+    match printed {
+        Err(error) if summary.is_untouched() => return Err(error),
+        Err(error) => {
+            console.warn(&format!("ctnl: {error:#}"));
+            return Ok(Exit::Partly);
+        }
+        Ok(()) => {}
+    }
+    Ok(match (summary.is_partial(), summary.is_untouched(), summary.matched) {
+        (true, true, _) if !summary.interrupted => Exit::Failed,
         (true, ..) => Exit::Partly,
         (false, _, 0) if args.fail_if_none => Exit::Failed,
         _ => Exit::Done,

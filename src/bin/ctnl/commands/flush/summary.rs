@@ -9,7 +9,10 @@ use serde::Serialize;
 
 use crate::console::percent;
 
-/// What a flush did. As JSON, `docs/summary.md` describes it.
+/// What a flush did, as text and as JSON.
+///
+/// `matched` is the sum of `deleted`, `gone`, `spared`, `left`, `expiring`,
+/// `unnameable`, `failed`, `unanswered` and `unsent`.
 #[derive(Debug, Default, Serialize)]
 pub struct Summary {
     /// Version of this document.
@@ -39,16 +42,18 @@ pub struct Summary {
     pub left: u64,
     /// Entries left because they expire within the time of `--soft` anyway.
     pub expiring: u64,
-    /// Entries that cannot be named for certain, by reason.
+    /// Entries that cannot be named for certain, or not given a short timeout, by reason.
     pub unnameable: BTreeMap<String, u64>,
     /// Entries of which it is not certain whether they match, by reason.
     pub undecided: BTreeMap<&'static str, u64>,
-    /// Entries that moved between the two looks of `--confirm-idle`.
+    /// Entries that match, but moved between the two looks of `--confirm-idle`, or did not match at the first.
     pub moved: u64,
     /// Failed deletes by error name.
     pub failed: BTreeMap<String, u64>,
     /// Deletes whose answer was lost.
     pub unanswered: u64,
+    /// Entries that were chosen and not sent, since it ended early.
+    pub unsent: u64,
     /// A signal ended it early.
     pub interrupted: bool,
     /// Why it ended early.
@@ -56,8 +61,8 @@ pub struct Summary {
     pub error: Option<String>,
     /// Entries before.
     pub table_before: u32,
-    /// Entries after.
-    pub table_after: u32,
+    /// Entries after; none where the kernel did not say.
+    pub table_after: Option<u32>,
     /// `nf_conntrack_max`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table_max: Option<u32>,
@@ -87,6 +92,7 @@ impl Summary {
         self.deleted = flush.outcome.done;
         self.gone = flush.outcome.gone;
         self.unanswered = flush.outcome.unanswered;
+        self.unsent = flush.unsent;
         for (errno, count) in &flush.outcome.failed {
             self.failed.insert(format!("{:?}", Errno::from_raw(*errno)), *count);
         }
@@ -94,15 +100,21 @@ impl Summary {
     }
 
     /// Takes over how full the table was.
-    pub fn set_table(&mut self, before: Occupancy, after: Occupancy) {
+    pub fn set_table(&mut self, before: Occupancy, after: Option<Occupancy>) {
         self.table_before = before.entries;
-        self.table_after = after.entries;
-        self.table_max = after.max.filter(|max| *max > 0);
+        self.table_after = after.map(|after| after.entries);
+        self.table_max = after.unwrap_or(before).max.filter(|max| *max > 0);
     }
 
     /// Whether something that should have been done was not.
     pub fn is_partial(&self) -> bool {
-        self.interrupted || self.unanswered > 0 || !self.failed.is_empty() || self.error.is_some()
+        let not_done = self.unanswered > 0 || self.unsent > 0 || !self.failed.is_empty();
+        not_done || self.interrupted || self.error.is_some() || (!self.dry_run && !self.unnameable.is_empty())
+    }
+
+    /// Whether nothing has changed for certain.
+    pub fn is_untouched(&self) -> bool {
+        self.dry_run || self.deleted + self.gone + self.unanswered == 0
     }
 
     /// The summary for a person.
@@ -119,7 +131,7 @@ impl Summary {
         add(&mut text, self.spared, "spared (own SSH session)", false);
         add(&mut text, self.left, "left because of --max", false);
         add(&mut text, self.expiring, "expiring by themselves", false);
-        add(&mut text, self.moved, "in use between the two looks", false);
+        add(&mut text, self.moved, "in use between the two looks, or no match at the first", false);
         for (reason, count) in &self.unnameable {
             add(&mut text, *count, &format!("not touched: {reason}"), false);
         }
@@ -127,6 +139,7 @@ impl Summary {
             add(&mut text, *count, &format!("failed ({errno})"), false);
         }
         add(&mut text, self.unanswered, "without an answer", false);
+        add(&mut text, self.unsent, "not tried", false);
         let _ = write!(text, "; {} entries seen in {:.2} s", self.seen, self.seconds);
         self.write_table(&mut text);
         if self.interrupted {
@@ -136,13 +149,12 @@ impl Summary {
     }
 
     fn write_table(&self, text: &mut String) {
-        if self.dry_run {
-            let _ = write!(text, "\ntable: {}", self.table_before);
-        } else {
-            let _ = write!(text, "\ntable: {} → {}", self.table_before, self.table_after);
-        }
-        if let Some(max) = self.table_max {
-            let now = if self.dry_run { self.table_before } else { self.table_after };
+        let _ = match (self.dry_run, self.table_after) {
+            (true, _) => write!(text, "\ntable: {}", self.table_before),
+            (false, Some(after)) => write!(text, "\ntable: {} → {after}", self.table_before),
+            (false, None) => write!(text, "\ntable: {} → ?", self.table_before),
+        };
+        if let (Some(max), Some(now)) = (self.table_max, self.table_after) {
             let _ = write!(text, " of {max} ({})", percent(now.into(), max.into()));
         }
     }

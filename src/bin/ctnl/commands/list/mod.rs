@@ -13,7 +13,7 @@ use super::args::{CommonArgs, FilterArgs, ScanArgs};
 use super::format::{FormatArgs, hint_for};
 use super::report;
 use crate::console::Console;
-use crate::exit::{Exit, usage};
+use crate::exit::{Exit, usage_at};
 use crate::interrupt::Interrupt;
 use crate::scan::{Order, Selection, Walked, Watch, halves, look_and_wait, may_split, walk, walk_halves};
 
@@ -80,7 +80,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     }
     let request = args.scan.request(selection.filter());
     let (walked, printed) = match args.may_use_two_jobs(&selection, &writer, request, watch.console) {
-        Some(requests) => list_halves(args, requests, connection, writer, &mut selection, &mut watch)?,
+        Some(requests) => list_halves(requests, connection, writer, &mut selection, &mut watch)?,
         None => {
             let mut printer = Printer::new(writer, args.limit, order);
             let walked = walk(&mut connection, request, &mut selection, &mut watch, |subject| printer.flow(subject));
@@ -98,7 +98,6 @@ pub fn run(args: &Args) -> Result<Exit> {
 }
 
 fn list_halves(
-    args: &Args,
     requests: [DumpRequest; 2],
     connection: Connection,
     writer: Writer,
@@ -106,7 +105,8 @@ fn list_halves(
     watch: &mut Watch<'_>,
 ) -> Result<(Walked, u64)> {
     let (printer, parts) = SharedPrinter::new(writer);
-    let halves = halves(requests, [connection, args.common.connect()?], selection, parts);
+    let other = connection.another()?;
+    let halves = halves(requests, [connection, other], selection, parts);
     let (walked, parts) = walk_halves(halves, selection, watch, |part, subject| printer.flow(part, subject))?;
     Ok((walked, printer.finish(parts)?))
 }
@@ -158,12 +158,15 @@ fn parse_order(text: &str) -> Result<Order> {
         None => (text, false),
         Some((name, "asc")) => (name, false),
         Some((name, "desc")) => (name, true),
-        Some((_, direction)) => return Err(usage(format!("--sort {text}: `{direction}` is neither asc nor desc"))),
+        Some((name, direction)) => {
+            let wrong = format!("`{direction}` is neither asc nor desc");
+            return Err(usage_at("--sort", text, name.len() + 1..text.len(), &wrong, ""));
+        }
     };
-    let found =
-        field(name).ok_or_else(|| usage(format!("--sort {text}: there is no field `{name}`{}", hint_for(name))))?;
+    let fault = |what: String, hint: &str| usage_at("--sort", text, 0..name.len(), &what, hint);
+    let found = field(name).ok_or_else(|| fault(format!("there is no field `{name}`"), &hint_for(name)))?;
     if !found.sortable {
-        return Err(usage(format!("--sort {text}: a flow may have several values of `{name}`")));
+        return Err(fault(format!("a flow may have several values of `{name}`"), ""));
     }
     Ok(Order { field: found, descending })
 }

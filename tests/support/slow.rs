@@ -1,5 +1,7 @@
 //! An evaluator written apart from the library's: no sets, no tables, straight
 //! from what each term is said to mean. `None` is undecided.
+//!
+//! Include it with `#[path = "../support/slow.rs"] mod slow;`.
 
 use std::net::IpAddr;
 
@@ -18,6 +20,7 @@ pub enum Ast {
 /// A term.
 #[derive(Debug, Clone)]
 pub enum Ask {
+    /// A phrase without a value of its own.
     Word(&'static str),
     Proto(Vec<u8>),
     Address(&'static str, Vec<(IpAddr, u8)>),
@@ -28,6 +31,9 @@ pub enum Ask {
     Mark(u32, u32),
     Label(&'static str),
     Helper(&'static str),
+    Secctx(&'static str),
+    TcpFlags(&'static str, u8, u8),
+    Attribute(u16),
     Zone(u16),
     Compare(&'static str, &'static str, u64),
 }
@@ -96,6 +102,9 @@ impl Ask {
             Ask::Mark(value, mask) => format!("mark {value:#x}/{mask:#x}"),
             Ask::Label(word) => format!("label {word}"),
             Ask::Helper(word) => format!("helper {word}"),
+            Ask::Secctx(word) => format!("secctx {word}"),
+            Ask::TcpFlags(field, value, mask) => format!("{field} {value}/{mask:#x}"),
+            Ask::Attribute(number) => format!("attribute {number}"),
             Ask::Zone(zone) => format!("zone == {zone}"),
             Ask::Compare(field @ ("idle" | "age" | "timeout"), op, seconds) => {
                 format!("{field} {op} {}", time(*seconds))
@@ -108,13 +117,18 @@ impl Ask {
         let status = flow.status.bits();
         Some(match self {
             Ask::Word("ipv4") => flow.orig.src.is_ipv4(),
-            Ask::Word("ipv6") => flow.orig.src.is_ipv6(),
+            Ask::Word("ipv6" | "family ipv6") => flow.orig.src.is_ipv6(),
             Ask::Word("tcp") => flow.orig.protocol == Protocol::Tcp,
             Ask::Word("udp") => flow.orig.protocol == Protocol::Udp,
             Ask::Word("unreplied") => status & 2 == 0,
             Ask::Word("assured") => status & 4 != 0,
-            Ask::Word(_) => unreachable!(),
+            Ask::Word("icmp") => flow.orig.protocol == Protocol::Icmp,
+            Ask::Word("proto gre") => flow.orig.protocol == Protocol::Gre,
+            Ask::Word("src-nat") => status & 16 != 0,
+            Ask::Word(word) => unreachable!("{word}"),
             Ask::Proto(numbers) => numbers.contains(&u8::from(flow.orig.protocol)),
+            // The kernel sends a master with every flow that was expected.
+            Ask::Address("master-src" | "master-dst", _) if status & 1 != 0 && flow.master.is_none() => return None,
             Ask::Address(field, nets) => {
                 addresses(flow, field).iter().any(|address| nets.iter().any(|net| inside(*address, *net)))
             }
@@ -145,6 +159,9 @@ impl Ask {
                 "expected" => status & 1 != 0,
                 "seen-reply" => status & 2 != 0,
                 "assured" => status & 4 != 0,
+                "confirmed" => status & 8 != 0,
+                "src-nat" => status & 16 != 0,
+                "DST_NAT" => status & 32 != 0,
                 "dying" => status & 512 != 0,
                 "31" => status & 1 << 31 != 0,
                 _ => unreachable!(),
@@ -166,12 +183,22 @@ impl Ask {
             Ask::Helper("any") => flow.helper.is_some(),
             Ask::Helper("none") => flow.helper.is_none(),
             Ask::Helper(name) => flow.helper.is_some_and(|helper| helper.as_str() == name.trim_matches('"')),
+            Ask::Secctx("any") => flow.secctx.is_some(),
+            Ask::Secctx("none") => flow.secctx.is_none(),
+            Ask::Secctx(name) => flow.secctx.as_deref() == Some(*name),
+            Ask::TcpFlags(..) if flow.orig.protocol != Protocol::Tcp => false,
+            Ask::TcpFlags(..) if status & (1 << 14 | 1 << 15) != 0 => return None,
+            Ask::TcpFlags(field, value, mask) => {
+                let ProtoInfo::Tcp(info) = flow.protoinfo else { return None };
+                let flags = if *field == "orig-tcp-flags" { info.flags_orig } else { info.flags_reply };
+                flags? & mask == *value
+            }
+            Ask::Attribute(number) => flow.unknown.numbers().contains(number),
             Ask::Zone(zone) => {
                 let each = [flow.zone().orig(), flow.zone().reply()];
                 if *zone == 0 { each == [0, 0] } else { each.contains(zone) }
             }
             Ask::Compare("idle", op, limit) => return idle(ages.idle(flow), op, *limit),
-            Ask::Compare("start", ..) => unreachable!(),
             Ask::Compare(field, op, limit) => {
                 let number = number(flow, ages, field)?;
                 // What is not there is different from every number.
@@ -206,7 +233,7 @@ fn idle(idle: Idle, op: &str, limit: u64) -> Option<bool> {
 }
 
 /// Undecided, or the number where there is one.
-fn number(flow: &Flow, ages: &Ages, field: &str) -> Option<Option<u64>> {
+pub fn number(flow: &Flow, ages: &Ages, field: &str) -> Option<Option<u64>> {
     let orig = flow.counters_orig;
     match field {
         "timeout" if flow.status.bits() & (1 << 14 | 1 << 15) != 0 => None,
@@ -218,11 +245,19 @@ fn number(flow: &Flow, ages: &Ages, field: &str) -> Option<Option<u64>> {
         "packets" => flow.packets().map(Some),
         "bytes" => flow.bytes().map(Some),
         "orig-packets" => orig.map(|counters| Some(counters.packets)),
+        "orig-bytes" => orig.map(|counters| Some(counters.bytes)),
+        "reply-packets" => flow.counters_reply.map(|counters| Some(counters.packets)),
+        "reply-bytes" => flow.counters_reply.map(|counters| Some(counters.bytes)),
+        "start" => flow.start.map(|start| Some(start / 1_000_000_000)),
+        "orig-zone" => Some(Some(flow.zone().orig().into())),
+        "reply-zone" => Some(Some(flow.zone().reply().into())),
         "id" => flow.id.map(|id| Some(id.into())),
         "use" => flow.use_count.map(|count| Some(count.into())),
         "mark" => flow.mark.map(|mark| Some(mark.into())),
-        "icmp-type" => Some(match flow.orig.l4 {
-            L4::Icmp { kind, .. } => Some(kind.into()),
+        "icmp-type" | "icmp-code" | "icmp-id" => Some(match (flow.orig.l4, field) {
+            (L4::Icmp { kind, .. }, "icmp-type") => Some(kind.into()),
+            (L4::Icmp { code, .. }, "icmp-code") => Some(code.into()),
+            (L4::Icmp { id, .. }, _) => Some(id.into()),
             _ => None,
         }),
         _ => unreachable!("{field}"),
@@ -246,6 +281,8 @@ fn addresses(flow: &Flow, field: &str) -> Vec<IpAddr> {
     let dst_nat = flow.status.contains(Status::DstNat);
     let only = |given: bool, address| if given { vec![address] } else { Vec::new() };
     match field {
+        "master-src" => flow.master.iter().map(|master| master.src).collect(),
+        "master-dst" => flow.master.iter().map(|master| master.dst).collect(),
         "src" => vec![orig.src],
         "dst" => vec![orig.dst],
         "addr" => vec![orig.src, orig.dst],
@@ -265,6 +302,7 @@ fn ports(flow: &Flow, field: &str) -> Vec<u16> {
         _ => vec![],
     };
     let (orig, reply) = (of(flow.orig.l4, false), of(flow.reply.l4, false));
+    let (src_nat, dst_nat) = (flow.status.contains(Status::SrcNat), flow.status.contains(Status::DstNat));
     let nth = |ports: &[u16], n: usize| ports.get(n).copied().into_iter().collect::<Vec<_>>();
     match field {
         "sport" => nth(&orig, 0),
@@ -274,6 +312,9 @@ fn ports(flow: &Flow, field: &str) -> Vec<u16> {
         "reply-dport" => nth(&reply, 1),
         "any-port" => [orig, reply].concat(),
         "gre-key" => of(flow.orig.l4, true),
+        "nat-sport" => nth(&if src_nat { reply } else { vec![] }, 1),
+        "nat-dport" => nth(&if dst_nat { reply } else { vec![] }, 0),
+        "nat-port" => [ports(flow, "nat-sport"), ports(flow, "nat-dport")].concat(),
         _ => unreachable!("{field}"),
     }
 }

@@ -1,0 +1,77 @@
+//! A datagram from the kernel: read it, and whatever comes of it print in every
+//! format, name for a delete, group and judge.
+
+#![no_main]
+
+use ctnl::age::{Ages, Basis};
+use ctnl::field::{FIELDS, Subject};
+use ctnl::filter::{Context, Filter, ServiceNames};
+use ctnl::group::Groups;
+use ctnl::model::{Flow, Timeouts};
+use ctnl::output::{FORMATS, TextOptions, Writer, WriterOptions};
+use ctnl::table::Target;
+use ctnl::wire::{Kind, Messages};
+use libfuzzer_sys::fuzz_target;
+
+const NOW: u64 = 1_700_000_000_000_000_000;
+/// More would be the same again.
+const MOST: usize = 16;
+
+fuzz_target!(|datagram: &[u8]| {
+    let mut flows = Vec::new();
+    for message in Messages::new(datagram) {
+        let Ok(message) = message else { break };
+        if let Ok(Kind::Data) = message.classify()
+            && let Ok(flow) = Flow::decode(&message)
+            && flows.len() < MOST
+        {
+            flows.push(flow);
+        }
+    }
+    if !flows.is_empty() {
+        print(&flows);
+        judge(&flows);
+    }
+});
+
+fn ages() -> Ages {
+    Ages::new(&Basis { timeouts: Timeouts::kernel_defaults(), ..Basis::default() }, NOW)
+}
+
+fn print(flows: &[Flow]) {
+    let ages = ages();
+    for row in FORMATS {
+        let text =
+            TextOptions { extended: true, id: true, timestamp: true, ktimestamp: true, ..TextOptions::default() };
+        let options = WriterOptions { columns: None, text };
+        let mut writer = Writer::new(row.format, options).expect("a format");
+        let mut out = Vec::new();
+        writer.begin(&mut out);
+        flows.iter().for_each(|flow| writer.flow(&mut out, &Subject::new(flow, &ages)));
+        writer.end(&mut out);
+        // The other formats are conntrack(8)'s bytes, or escaped for a terminal on their way out.
+        if matches!(row.name, "json" | "xml") {
+            let text = std::str::from_utf8(&out).unwrap_or_else(|error| panic!("{}: {error}", row.name));
+            assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{}: {text:?}", row.name);
+        }
+    }
+}
+
+fn judge(flows: &[Flow]) {
+    let services = ServiceNames::default();
+    let context =
+        Context { services: &services, label: &|_| None, read_file: &|_| Err(std::io::ErrorKind::NotFound.into()) };
+    let (ages, mut groups) = (ages(), Groups::by("proto,state,src").expect("fields"));
+    for flow in flows {
+        let subject = Subject::new(flow, &ages);
+        groups.add(&subject);
+        for field in FIELDS {
+            let _ = (field.value)(&subject).to_string();
+        }
+        // What is named for a delete is named whole.
+        assert!(Target::of(flow).is_err() || flow.orig.is_complete());
+        let filter = Filter::parse("idle >= 12h and not nat any or addr 10.0.0.0/8", &context).expect("a filter");
+        let _ = filter.matches(&subject);
+    }
+    assert_eq!(groups.total().entries, flows.len() as u64);
+}

@@ -1,0 +1,90 @@
+//! The program's memory does not grow with the table.
+//!
+//! The kernel's `ru_maxrss` of a child also covers what its parent had resident
+//! when it was started. So a copy of this test binary stands between: freshly
+//! started it is smaller than what it measures.
+
+use std::env;
+use std::process::{Command, ExitCode, Stdio};
+
+use ctnl::table;
+use nix::sys::resource::{UsageWho, getrusage};
+
+use crate::harness::{World, tests};
+
+tests![memory_does_not_grow_with_the_table];
+
+const SMALL: u64 = 20_000;
+const LARGE: u64 = 200_000;
+/// Kibibytes. A debug build keeps more of its own text resident.
+const MOST: i64 = if cfg!(debug_assertions) { 16 * 1024 } else { 8 * 1024 };
+/// Kibibytes between the two tables: the chunks of output that are under way, all of
+/// which only the larger table fills. It is 9 bytes for each entry more.
+const NOISE: i64 = 1536;
+
+const MEASURE: &str = "CTNL_TEST_MEASURE";
+
+/// Where this process is the copy between: runs what is asked for, and prints the
+/// largest resident size in KiB as the last line on stderr.
+pub fn measure_if_asked() -> Option<ExitCode> {
+    env::var_os(MEASURE)?;
+    let arguments: Vec<_> = env::args_os().skip(1).collect();
+    let status = Command::new(env!("CARGO_BIN_EXE_ctnl")).args(arguments).env_remove(MEASURE).status();
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("usage");
+    eprintln!("{}", usage.max_rss());
+    let is_success = status.is_ok_and(|status| status.success());
+    Some(if is_success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Largest resident size of the program with these arguments, in KiB.
+fn peak(arguments: &[&str]) -> i64 {
+    let mut command = Command::new(env::current_exe().expect("this test"));
+    command.args(arguments).env_clear().env(MEASURE, "1").stdout(Stdio::null());
+    let output = command.output().expect("a copy of this test");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ctnl {arguments:?}: {stderr}");
+    stderr.lines().last().and_then(|line| line.parse().ok()).expect("a size")
+}
+
+const COMMANDS: [&[&str]; 9] = [
+    &["list", "-o", "table"],
+    &["list", "-o", "conntrack"],
+    &["list", "-o", "json"],
+    &["list", "-o", "csv"],
+    &["list", "-o", "xml"],
+    &["count", "tcp and idle > 1h"],
+    &["count", "--by", "state"],
+    &["flush", "--all", "--dry-run"],
+    &["flush", "--all", "--yes", "--soft=500"],
+];
+const FLUSH: &[&str] = &["flush", "--all", "--yes"];
+
+fn memory_does_not_grow_with_the_table(world: &World) {
+    let max = table::count(&mut world.connection()).unwrap().max.unwrap_or(0);
+    assert!(
+        max == 0 || u64::from(max) >= LARGE,
+        "net.netfilter.nf_conntrack_max is {max}; this test takes {LARGE} (as root: sysctl -w \
+         net.netfilter.nf_conntrack_max=262144)"
+    );
+    world.fill(81, SMALL);
+    let mut small: Vec<i64> = COMMANDS.iter().map(|arguments| peak(arguments)).collect();
+    // What keeps every entry is seen to grow: the measurement is honest.
+    let sorted = ["list", "--sort", "src"];
+    let small_sorted = peak(&sorted);
+    small.push(peak(FLUSH));
+    assert_eq!(table::count(&mut world.connection()).unwrap().entries, 0);
+
+    world.fill(82, LARGE);
+    let large_sorted = peak(&sorted);
+    assert!(large_sorted > small_sorted + 20 * 1024, "{small_sorted} → {large_sorted} KiB");
+    for (arguments, small) in COMMANDS.iter().chain([&FLUSH]).zip(small) {
+        let large = peak(arguments);
+        assert!(
+            large <= MOST && large - small <= NOISE,
+            "ctnl {}: {large} KiB at {LARGE} entries, {small} KiB at {SMALL}; at most {MOST}",
+            arguments.join(" ")
+        );
+        eprintln!("{large:>6} KiB  ctnl {}", arguments.join(" "));
+    }
+    assert_eq!(table::count(&mut world.connection()).unwrap().entries, 0);
+}

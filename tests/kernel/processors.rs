@@ -1,0 +1,119 @@
+//! `--jobs 2`, `--kernel-filter`, and a single processor: the same answers.
+
+use std::collections::BTreeSet;
+
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+
+use crate::harness::{World, tests};
+
+tests![
+    two_jobs_list_and_count_what_one_does,
+    two_jobs_flush_what_one_would,
+    what_two_jobs_may_not_be_used_for_falls_back_and_says_so,
+    the_kernels_filter_changes_no_answer,
+    one_processor_is_enough_for_everything,
+];
+
+/// Lines without the seconds left, which tick, and without the reference count.
+fn lines(world: &World, arguments: &[&str]) -> BTreeSet<String> {
+    let run = world.ctnl(&[&["list", "-q", "-o", "csv", "--columns", COLUMNS], arguments].concat()).exits_with(0);
+    let lines: Vec<String> = run.stdout().lines().map(str::to_owned).collect();
+    let distinct: BTreeSet<String> = lines.iter().cloned().collect();
+    assert_eq!(distinct.len(), lines.len(), "an entry twice");
+    distinct
+}
+
+const COLUMNS: &str = "family,proto,src,sport,dst,dport,icmp-id,gre-key,orig-zone,reply-zone,mark,state,id";
+
+fn two_jobs_list_and_count_what_one_does(world: &World) {
+    world.fill(41, 6_000);
+    for filter in [&[][..], &["tcp"], &["not src 10.66.6.6 and (udp or ipv6)"]] {
+        let two = lines(world, &[&["--jobs", "2"], filter].concat());
+        assert_eq!(two, lines(world, filter), "{filter:?}");
+        let count = world.ctnl(&[&["count", "-q", "--jobs", "2"], filter, &["--any-addr", "0.0.0.0/0,::/0"]].concat());
+        assert_eq!(count.exits_with(0).stdout().trim(), two.len().saturating_sub(1).to_string(), "{filter:?}");
+    }
+}
+
+fn two_jobs_flush_what_one_would(world: &World) {
+    world.fill(42, 6_000);
+    // Idle times go on while this runs: what is meant now is a part of what is
+    // deleted, and that a part of what is meant five minutes from now.
+    let (meant, may_be_meant) = (lines(world, &["--older", "1h"]), lines(world, &["--older", "55m"]));
+    let all = lines(world, &[]);
+    let run = world.ctnl(&["flush", "--json", "--jobs", "2", "--older", "1h"]).exits_with(0);
+    assert!(!run.stderr().contains("is not used"), "{}", run.stderr());
+    let summary: serde_json::Value = serde_json::from_str(&run.stdout()).unwrap();
+    let left = lines(world, &[]);
+    // The header is a line of every list.
+    let deleted = &all - &left;
+    assert_eq!(summary["deleted"], deleted.len());
+    assert_eq!(summary["seen"], all.len() - 1);
+    assert_eq!(meant.intersection(&left).count(), 1, "all that is meant is gone");
+    assert!(deleted.is_subset(&may_be_meant), "nothing else is gone");
+}
+
+fn what_two_jobs_may_not_be_used_for_falls_back_and_says_so(world: &World) {
+    world.fill(43, 300);
+    for arguments in [
+        &["list", "--jobs", "2", "assured"][..],
+        &["list", "--jobs", "2", "-o", "xml"],
+        &["list", "--jobs", "2", "--limit", "3"],
+        &["count", "--jobs", "2", "--by", "state"],
+        &["flush", "--jobs", "2", "--dport", "1"],
+    ] {
+        world.ctnl(arguments).exits_with(0).says("--jobs 2 is not used: ");
+    }
+}
+
+fn the_kernels_filter_changes_no_answer(world: &World) {
+    world.fill(44, 6_000);
+    for filter in [
+        "tcp",
+        "udp and assured",
+        "src 10.66.6.6",
+        "src 10.66.6.6 and tcp and dport 443",
+        "ipv6",
+        "ipv6 and tcp",
+        "mark 1",
+        "mark 0x1/0x1",
+        "zone 5",
+        "zone 0",
+        "unreplied",
+        "not assured",
+        "src-nat",
+        "not src-nat and tcp",
+        "sctp and dport 2905",
+        "gre",
+        "icmp",
+        "proto 253",
+        "src 2001:db8::1",
+        "dst 198.18.0.1 and dport 53",
+        "assured and not assured",
+        "ipv4 and ipv6",
+        "tcp and udp",
+        "sport 443 and dst 198.18.0.1",
+    ] {
+        assert_eq!(lines(world, &["--kernel-filter", filter]), lines(world, &[filter]), "{filter}");
+    }
+}
+
+fn one_processor_is_enough_for_everything(world: &World) {
+    world.fill(45, 20_000);
+    let mut first = CpuSet::new();
+    first.set(0).unwrap();
+    // Of this thread, and so of the programs that it starts.
+    sched_setaffinity(Pid::from_raw(0), &first).unwrap();
+    for arguments in [
+        &["list", "-q"][..],
+        &["list", "-q", "--jobs", "2"],
+        &["count", "-q", "--by", "src"],
+        &["flush", "--older", "1d", "--jobs", "2"],
+        &["flush", "--older", "1h"],
+        &["flush", "--all"],
+    ] {
+        world.ctnl(arguments).exits_with(0);
+    }
+    assert!(world.dump().is_empty());
+}

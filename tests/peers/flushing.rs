@@ -1,0 +1,85 @@
+//! What a flush does to connections that are in use.
+
+use std::time::Duration;
+
+use crate::harness::{World, tests};
+use crate::idle::distinct;
+use crate::net::INSIDE;
+use crate::net::OUTSIDE;
+use crate::raw;
+use crate::talk::{Tcp, Udp};
+use crate::witness::Witness;
+
+tests![
+    a_flush_of_what_is_older_leaves_every_connection_in_use_working,
+    a_soft_flush_of_everything_ends_only_what_is_idle,
+    a_connection_that_was_flushed_all_the_same_is_picked_up_again,
+];
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn a_flush_of_what_is_older_leaves_every_connection_in_use_working(world: &World) {
+    let net = distinct(world);
+    let (mut idle, mut idle6) = (Tcp::open(&net), Tcp::open6(&net));
+    let (mut busy, mut busy6, mut stuck) = (Tcp::open(&net), Tcp::open6(&net), Tcp::open(&net));
+    let (idle_udp, busy_udp) = (Udp::open(&net), Udp::open(&net));
+    Tcp::exchange_all([&mut idle, &mut idle6, &mut stuck]);
+    idle_udp.exchange();
+    net.inside.run(|| raw::ping(INSIDE, OUTSIDE, 7));
+    let mut witness = Witness::new(&net);
+    net.silence(&format!("tcp sport {}", stuck.server.local_addr().unwrap().port()));
+    for round in 0..19 {
+        Tcp::exchange_all([&mut busy, &mut busy6]);
+        busy_udp.exchange();
+        if round == 16 {
+            std::io::Write::write_all(&mut stuck.client, b"?").unwrap();
+        }
+        witness.watch(SECOND / 2);
+    }
+    let before = world.dump();
+    let live = [busy.tuple(), busy6.tuple(), stuck.tuple(), busy_udp.tuple()];
+
+    world.ctnl(&["flush", "--older", "8s"]).exits_with(0).says("4 matched, 4 deleted");
+
+    let after = world.dump();
+    assert_eq!(after.len(), live.len(), "{after:#?}");
+    for tuple in &live {
+        let find = |flows: &[ctnl::model::Flow]| flows.iter().find(|flow| flow.orig == *tuple).map(|flow| flow.id);
+        assert_eq!(find(&before), find(&after), "the entry of {tuple:?} is the same as before");
+    }
+    net.unsilence();
+    std::io::Read::read_exact(&mut stuck.server, &mut [0]).expect("the byte that was on its way");
+    Tcp::exchange_all([&mut busy, &mut busy6, &mut stuck]);
+    busy_udp.exchange();
+}
+
+fn a_soft_flush_of_everything_ends_only_what_is_idle(world: &World) {
+    let net = distinct(world);
+    let (mut idle, mut busy, mut busy6) = (Tcp::open(&net), Tcp::open(&net), Tcp::open6(&net));
+    let (idle_udp, busy_udp) = (Udp::open(&net), Udp::open(&net));
+    Tcp::exchange_all([&mut idle, &mut busy, &mut busy6]);
+    [&idle_udp, &busy_udp].into_iter().for_each(Udp::exchange);
+    world.ctnl(&["flush", "--all", "--yes", "--soft=10"]).exits_with(0).says("5 given a short timeout");
+    assert_eq!(world.dump().len(), 5, "none is gone at once");
+    while world.dumped(&idle.tuple()).is_some() || world.dumped(&idle_udp.tuple()).is_some() {
+        Tcp::exchange_all([&mut busy, &mut busy6]);
+        busy_udp.exchange();
+        std::thread::sleep(SECOND / 4);
+    }
+    for connection in [&busy, &busy6] {
+        let left = world.dumped(&connection.tuple()).and_then(|flow| flow.timeout);
+        assert!(left > Some(500), "the timeout is whole again: {left:?}");
+    }
+    assert!(world.dumped(&busy_udp.tuple()).is_some());
+}
+
+/// What a wrong decision costs without NAT and with loose pickup (the default):
+/// the counters, not the connection.
+fn a_connection_that_was_flushed_all_the_same_is_picked_up_again(world: &World) {
+    let net = distinct(world);
+    let mut connection = Tcp::open(&net);
+    connection.exchange();
+    world.ctnl(&["flush", "--all", "--yes"]).exits_with(0).says("1 deleted");
+    connection.exchange();
+    assert!(world.dumped(&connection.tuple()).is_some());
+}

@@ -1,0 +1,238 @@
+//! What `--older` matches, and what it must never match, with real traffic.
+//!
+//! Timeouts are so different from each other that a wrong one gives an idle time
+//! that is minutes too long; and long enough that nothing expires on a machine
+//! that is busy with something else.
+
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use ctnl::model::{Flow, ProtoInfo, Status, TcpState, Tuple, tcp_flag};
+
+use crate::harness::{World, tests};
+use crate::net::{INSIDE, Net, OUTSIDE};
+use crate::raw::{self, Sniffer};
+use crate::talk::{Tcp, Udp};
+use crate::witness::Witness;
+
+tests![
+    connections_in_use_are_not_older,
+    a_connection_with_unacknowledged_data_is_not_older_while_it_is_sent_again,
+    a_connection_with_a_closed_window_is_not_older_while_it_is_probed,
+    a_connection_whose_keepalives_nobody_answers_is_not_older,
+    a_connection_whose_keepalives_are_answered_is_not_older,
+    a_connection_picked_up_in_its_middle_is_not_older,
+    a_connection_with_a_reset_that_nobody_believed_is_not_older,
+    a_connection_that_nobody_accepts_is_never_older,
+    udp_that_goes_on_is_not_older_and_udp_that_stopped_is,
+    what_is_idle_is_older,
+];
+
+const ESTABLISHED: u32 = 600;
+const UNACKNOWLEDGED: u32 = 250;
+const RETRANSMITTED: u32 = 200;
+const CLOSED: u32 = 150;
+
+/// A network whose router has timeouts that tell on each other.
+pub fn distinct(world: &World) -> Net<'_> {
+    let net = Net::new(world);
+    for (name, seconds) in [
+        ("tcp_timeout_established", ESTABLISHED),
+        ("tcp_timeout_unacknowledged", UNACKNOWLEDGED),
+        ("tcp_timeout_max_retrans", RETRANSMITTED),
+        ("tcp_timeout_close", CLOSED),
+        ("udp_timeout", 200),
+        ("udp_timeout_stream", 400),
+        ("icmp_timeout", 100),
+    ] {
+        net.set_timeout(name, seconds);
+    }
+    net
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Watches for so many seconds, and asks the program every other second.
+fn watch_and_ask(witness: &mut Witness<'_>, seconds: u32) {
+    for _ in 0..seconds.div_ceil(2) {
+        witness.watch(2 * SECOND);
+        for older in [1, 60] {
+            witness.list_older(older, &[]);
+        }
+    }
+}
+
+fn entry(world: &World, tuple: &Tuple) -> Flow {
+    world.dumped(tuple).unwrap_or_else(|| panic!("no entry for {tuple:?} in {:#?}", world.dump()))
+}
+
+/// Fails unless the entry is ESTABLISHED and its last packet set a timeout that
+/// is shorter than that: whoever takes the time left from the timeout of
+/// ESTABLISHED is wrong by the difference.
+#[track_caller]
+fn assert_established_with_less(world: &World, tuple: &Tuple, timeout: u32) {
+    let flow = entry(world, tuple);
+    assert!(matches!(flow.protoinfo, ProtoInfo::Tcp(info) if info.state == TcpState::Established), "{flow:?}");
+    assert!(flow.timeout <= Some(timeout), "{flow:?}");
+}
+
+fn connections_in_use_are_not_older(world: &World) {
+    let net = distinct(world);
+    let mut connections = [Tcp::open(&net), Tcp::open6(&net)];
+    let mut witness = Witness::new(&net);
+    for _ in 0..4 {
+        for _ in 0..4 {
+            connections.iter_mut().for_each(Tcp::exchange);
+            witness.watch(SECOND / 4);
+        }
+        witness.list_older(1, &[]);
+    }
+}
+
+fn a_connection_with_unacknowledged_data_is_not_older_while_it_is_sent_again(world: &World) {
+    let net = distinct(world);
+    let mut connection = Tcp::open(&net);
+    connection.exchange();
+    net.silence("");
+    send(&connection);
+    let mut witness = Witness::new(&net);
+    watch_and_ask(&mut witness, 7);
+    let tuple = connection.tuple();
+    assert_established_with_less(world, &tuple, UNACKNOWLEDGED);
+    let ProtoInfo::Tcp(info) = entry(world, &tuple).protoinfo else { panic!("TCP") };
+    assert!(info.flags_orig.unwrap_or(0) & tcp_flag::DATA_UNACKNOWLEDGED != 0);
+}
+
+fn a_connection_with_a_closed_window_is_not_older_while_it_is_probed(world: &World) {
+    let net = distinct(world);
+    let mut connection = Tcp::open_narrow(&net);
+    connection.send_until_full();
+    let mut witness = Witness::new(&net);
+    watch_and_ask(&mut witness, 7);
+    assert_established_with_less(world, &connection.tuple(), RETRANSMITTED);
+}
+
+fn a_connection_whose_keepalives_nobody_answers_is_not_older(world: &World) {
+    let net = distinct(world);
+    let mut connection = Tcp::open(&net);
+    connection.exchange();
+    connection.keep_alive();
+    net.silence("");
+    let mut witness = Witness::new(&net);
+    watch_and_ask(&mut witness, 7);
+    assert_established_with_less(world, &connection.tuple(), RETRANSMITTED);
+    assert!(witness.packets(&connection.tuple()) >= 10, "the keepalives have passed");
+}
+
+fn a_connection_whose_keepalives_are_answered_is_not_older(world: &World) {
+    let net = distinct(world);
+    let mut connection = Tcp::open(&net);
+    connection.exchange();
+    connection.keep_alive();
+    let mut witness = Witness::new(&net);
+    let before = witness.packets(&connection.tuple());
+    watch_and_ask(&mut witness, 4);
+    assert!(witness.packets(&connection.tuple()) >= before + 4, "the keepalives have passed");
+}
+
+fn a_connection_picked_up_in_its_middle_is_not_older(world: &World) {
+    let net = distinct(world);
+    let mut connection = Tcp::open(&net);
+    connection.exchange();
+    world.ctnl(&["flush", "--all", "--yes", "--no-spare-ssh"]).exits_with(0);
+    assert_eq!(world.dump(), []);
+    net.silence("");
+    send(&connection);
+    let mut witness = Witness::new(&net);
+    watch_and_ask(&mut witness, 5);
+    assert_established_with_less(world, &connection.tuple(), UNACKNOWLEDGED);
+    assert!(!entry(world, &connection.tuple()).status.contains(Status::SeenReply));
+}
+
+/// Sent by someone who knows the ports and about where the numbers are. The
+/// receiver answers it and goes on; that answer is kept away from the router, for
+/// it would set the timeout right again.
+fn a_connection_with_a_reset_that_nobody_believed_is_not_older(world: &World) {
+    let net = distinct(world);
+    let mut connection = Tcp::open(&net);
+    connection.exchange();
+    let (client, server) =
+        (connection.client.local_addr().unwrap().port(), connection.server.local_addr().unwrap().port());
+    net.outside.run(|| {
+        let sniffer = Sniffer::new();
+        connection.exchange();
+        let (_, expected) = sniffer.next(client, server);
+        std::thread::sleep(SECOND / 5);
+        net.inside.run(|| {
+            crate::net::nft("table inet deaf {\nchain input {\ntype filter hook input priority 0; policy drop;\n}\n}")
+        });
+        // The answer to the client's question was one byte long.
+        raw::reset((OUTSIDE, server), (INSIDE, client), expected.wrapping_add(1 + 10));
+    });
+    let mut witness = Witness::new(&net);
+    watch_and_ask(&mut witness, 4);
+    assert_established_with_less(world, &connection.tuple(), CLOSED);
+}
+
+fn a_connection_that_nobody_accepts_is_never_older(world: &World) {
+    let net = distinct(world);
+    net.silence("");
+    let target = SocketAddr::new(OUTSIDE.into(), 9);
+    std::thread::scope(|scope| {
+        scope.spawn(|| net.inside.run(|| TcpStream::connect_timeout(&target, 5 * SECOND).expect_err("silence")));
+        let mut witness = Witness::new(&net);
+        watch_and_ask(&mut witness, 4);
+        assert_eq!(witness.list_older(1, &["tcp"]), []);
+        world.ctnl(&["count", "--older", "1s", "tcp"]).exits_with(0).says("undecided: 1 not-refreshed");
+    });
+}
+
+fn udp_that_goes_on_is_not_older_and_udp_that_stopped_is(world: &World) {
+    let net = distinct(world);
+    let (once, answered, stream, stream6) = (Udp::open(&net), Udp::open(&net), Udp::open(&net), Udp::open6(&net));
+    once.ask();
+    answered.exchange();
+    let mut witness = Witness::new(&net);
+    // A flow that goes on for two seconds is a stream.
+    for _ in 0..10 {
+        stream.exchange();
+        stream6.exchange();
+        witness.watch(SECOND / 3);
+    }
+    for stream in [&stream, &stream6] {
+        assert!(entry(world, &stream.tuple()).status.contains(Status::Assured));
+        stream.exchange();
+    }
+    let listed = witness.list_older(2, &["udp"]);
+    assert!(listed.contains(&once.tuple()) && listed.contains(&answered.tuple()), "{listed:?}");
+    witness.watch(3 * SECOND);
+    assert_eq!(witness.list_older(2, &["udp"]).len(), 4);
+}
+
+fn what_is_idle_is_older(world: &World) {
+    let net = distinct(world);
+    let mut idle = [Tcp::open(&net), Tcp::open6(&net)];
+    idle.iter_mut().for_each(Tcp::exchange);
+    net.inside.run(|| raw::ping(INSIDE, OUTSIDE, 77));
+    let mut fresh = Tcp::open(&net);
+    let mut witness = Witness::new(&net);
+    for _ in 0..9 {
+        fresh.exchange();
+        witness.watch(SECOND / 2);
+    }
+    fresh.exchange();
+    let listed = witness.list_older(3, &[]);
+    for tuple in idle.iter().map(Tcp::tuple) {
+        assert!(listed.contains(&tuple), "{tuple:?}");
+    }
+    assert_eq!(witness.list_older(3, &["icmp"]).len(), 1);
+    let count = world.ctnl(&["count", "--older", "3s", "tcp"]).exits_with(0).stdout();
+    // On a very busy machine the fresh one may have become idle as well.
+    assert!(count.trim() == "2" || witness.quiet_for(&fresh.tuple()) >= 3 * SECOND, "{count}");
+}
+
+/// Sends a byte that may get lost.
+fn send(connection: &Tcp) {
+    use std::io::Write;
+    (&connection.client).write_all(b"?").expect("send");
+}

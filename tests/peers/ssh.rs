@@ -1,0 +1,90 @@
+//! One's own SSH session is spared.
+
+use std::process::Command;
+
+use crate::harness::{Run, World, tests};
+use crate::net::{Net, PATH};
+use crate::talk::{Tcp, Udp};
+
+tests![
+    a_flush_of_everything_spares_the_session_of_the_environment,
+    a_flush_of_everything_spares_the_session_of_an_ancestor,
+    a_flush_of_everything_takes_the_session_where_told_so,
+    the_session_is_spared_behind_destination_nat,
+];
+
+const CTNL: &str = env!("CARGO_BIN_EXE_ctnl");
+
+/// A table with a session, and others beside it: its own client once more, and
+/// the other family and protocol.
+struct Scene<'a> {
+    net: Net<'a>,
+    session: Tcp,
+    others: (Tcp, Tcp, Udp),
+}
+
+impl<'a> Scene<'a> {
+    fn new(world: &'a World) -> Self {
+        let net = Net::new(world);
+        let (mut session, mut other, mut other6) = (Tcp::open(&net), Tcp::open(&net), Tcp::open6(&net));
+        Tcp::exchange_all([&mut session, &mut other, &mut other6]);
+        let udp = Udp::open(&net);
+        udp.exchange();
+        Scene { session, others: (other, other6, udp), net }
+    }
+
+    /// Runs `program` as in the session.
+    fn run(&self, program: &[&str]) -> Run {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).env_clear().env("PATH", PATH);
+        Run::of(command.env("SSH_CONNECTION", self.session.as_ssh_connection()))
+    }
+
+    fn has_only_the_session_left(&mut self) {
+        let left = self.net.world.dump();
+        assert_eq!(left.iter().map(|flow| flow.orig).collect::<Vec<_>>(), [self.session.tuple()]);
+        self.session.exchange();
+        let _ = &self.others;
+    }
+}
+
+fn a_flush_of_everything_spares_the_session_of_the_environment(world: &World) {
+    let mut scene = Scene::new(world);
+    let run = scene.run(&[CTNL, "flush", "--all", "--yes"]).exits_with(0);
+    run.says("4 matched, 3 deleted, 1 spared (own SSH session)");
+    scene.has_only_the_session_left();
+}
+
+/// As behind sudo, which drops the variable.
+fn a_flush_of_everything_spares_the_session_of_an_ancestor(world: &World) {
+    let mut scene = Scene::new(world);
+    // The shell must not become the program: it is the ancestor.
+    let script = format!("env -u SSH_CONNECTION '{CTNL}' flush --all --yes; exit $?");
+    scene.run(&["sh", "-c", &script]).exits_with(0).says("3 deleted, 1 spared (own SSH session)");
+    scene.has_only_the_session_left();
+}
+
+fn a_flush_of_everything_takes_the_session_where_told_so(world: &World) {
+    let scene = Scene::new(world);
+    let run = scene.run(&[CTNL, "flush", "--all", "--yes", "--no-spare-ssh"]).exits_with(0);
+    let said = run.stderr();
+    assert!(said.contains("4 deleted") && !said.contains("spared"), "{said}");
+    assert_eq!(world.dump(), []);
+}
+
+/// The server knows the address after NAT, the entry has both.
+fn the_session_is_spared_behind_destination_nat(world: &World) {
+    let net = Net::new(world);
+    crate::net::nft(
+        "table ip nat {\nchain pre {\ntype nat hook prerouting priority -100;\n\
+         ip daddr 10.1.0.1 tcp dport 2222 dnat to 10.2.0.2:22\n}\n}",
+    );
+    let listener = net.outside.run(|| std::net::TcpListener::bind((crate::net::OUTSIDE, 22)).unwrap());
+    let mut session = Tcp::through(&net, &listener, (crate::net::ROUTER, 2222).into());
+    session.exchange();
+    let mut command = Command::new(CTNL);
+    command.args(["flush", "--all", "--yes"]).env_clear();
+    let run = Run::of(command.env("SSH_CONNECTION", session.as_ssh_connection())).exits_with(0);
+    run.says("1 matched, 0 deleted, 1 spared");
+    session.exchange();
+}
