@@ -6,7 +6,9 @@
 //! opened in the original one.
 
 use std::fs::{self, File, OpenOptions};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::FileExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 
 use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, unshare};
@@ -24,12 +26,14 @@ pub struct World {
     pub outside: String,
     max: Limit,
     buckets: Limit,
+    _alone: UnixListener,
 }
 
 impl World {
     /// Moves this process into a new network namespace; where it is not root,
     /// into a user namespace too.
     pub fn enter() -> Result<Self> {
+        let alone = be_alone()?;
         load_module();
         let outside = namespace()?;
         let (max, buckets) = (Limit::open("nf_conntrack_max")?, Limit::open("nf_conntrack_buckets")?);
@@ -38,7 +42,7 @@ impl World {
         } else {
             become_root_in_a_user_namespace()?;
         }
-        Ok(World { outside, max, buckets })
+        Ok(World { outside, max, buckets, _alone: alone })
     }
 
     /// Makes room for a table of `entries`, as far as that is allowed.
@@ -70,6 +74,14 @@ impl World {
 pub fn namespace() -> Result<String> {
     let link = fs::read_link("/proc/self/ns/net").context("read /proc/self/ns/net")?;
     Ok(link.to_string_lossy().into_owned())
+}
+
+/// Two benchmarks at a time would each put the other's limits back. A name in
+/// the abstract namespace of the original network namespace is a lock that ends
+/// with its holder.
+fn be_alone() -> Result<UnixListener> {
+    let name = SocketAddr::from_abstract_name("ctnl-benchmark").context("name the lock")?;
+    UnixListener::bind_addr(&name).context("take the lock (does another benchmark run?)")
 }
 
 /// The sysctls appear with the first request. Whether it is allowed is no matter.
