@@ -32,18 +32,24 @@ impl DumpRequest {
     }
 }
 
-/// The entries that one of several dumps has handed out: about 16 bytes for each.
-#[derive(Debug, Default)]
+/// Parts of what was seen, each behind a lock of its own, so that two dumps
+/// rarely wait for each other.
+const SHARDS: usize = 64;
+
+/// The entries that one of several dumps has handed out: some 20 bytes for each.
+#[derive(Debug)]
 pub struct Seen {
     hasher: RandomState,
-    known: Mutex<HashTable<u64>>,
+    shards: Vec<Mutex<HashTable<u64>>>,
 }
 
 impl Seen {
-    /// No entry yet.
+    /// No entry yet, and room for `expected` of them: to grow costs as much again.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn with_room_for(expected: u64) -> Self {
+        let room = usize::try_from(expected).unwrap_or(0) / SHARDS * 5 / 4;
+        let shards = (0..SHARDS).map(|_| Mutex::new(HashTable::with_capacity(room))).collect();
+        Seen { hasher: RandomState::default(), shards }
     }
 
     /// Takes `flow` in; true the first time.
@@ -52,7 +58,9 @@ impl Seen {
     /// a million, two entries share one once in some 40 million dumps.
     pub fn is_new(&self, flow: &Flow) -> bool {
         let hash = self.hasher.hash_one((&flow.orig, flow.zone_both));
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // Bits that the hash table does not look at first.
+        let Some(shard) = self.shards.get((hash >> 40) as usize % SHARDS) else { return true };
+        let mut known = shard.lock().unwrap_or_else(PoisonError::into_inner);
         if known.find(hash, |other| *other == hash).is_some() {
             return false;
         }

@@ -29,6 +29,7 @@ pub struct Summary {
     pub unanswered: u64,
     pub unsent: u64,
     pub interrupted: bool,
+    pub resized: bool,
     pub error: Option<String>,
     pub table_before: u32,
     pub table_after: u32,
@@ -58,6 +59,7 @@ pub struct Counted {
     pub undecided: BTreeMap<String, u64>,
     pub moved: u64,
     pub interrupted: bool,
+    pub resized: bool,
 }
 
 /// `ctnl count --json` without one.
@@ -88,6 +90,7 @@ impl Summary {
         let sent = summary.deleted + summary.gone + summary.failed.values().sum::<u64>() + summary.unanswered;
         assert_eq!(summary.matched, kept + sent + summary.unsent, "what matched is not all accounted for: {summary:?}");
         assert!(summary.matched + summary.moved + summary.in_doubt() <= summary.seen, "{summary:?}");
+        assert!(!summary.resized, "{summary:?}");
         assert!(summary.seconds >= 0.0 && summary.filter.len() < 1 << 20, "{summary:?}");
         assert!(summary.dry_run || (summary.by_state.is_empty() && summary.by_source.is_empty()), "{summary:?}");
         summary

@@ -74,7 +74,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     }
     let interrupt = Interrupt::listen()?;
     let occupancy = table::count(&mut connection).unwrap_or_default();
-    let mut watch = Watch { console: &mut console, interrupt: &interrupt, expected: occupancy.entries.into() };
+    let mut watch = Watch::new(&mut console, &interrupt, occupancy.entries.into());
     let with_ages = args.by.as_deref().is_some_and(|by| by.contains("idle"));
     let mut selection = args.filter.selection(filter, &mut connection, with_ages)?;
     if let Some(seconds) = args.filter.confirm_idle
@@ -97,9 +97,10 @@ pub fn run(args: &Args) -> Result<Exit> {
         }
         None => walk(&mut connection, request, &mut selection, &mut watch, |subject| counting.add(subject))?,
     };
-    counting.print(args, &selection, walked)?;
+    let resized = watch.tell_if_resized();
+    counting.print(args, &selection, walked, resized)?;
     tell(&mut console, &counting, &selection, walked, occupancy);
-    Ok(match (walked.interrupted, counting.counted) {
+    Ok(match (walked.interrupted || resized, counting.counted) {
         (true, _) => Exit::Partly,
         (_, 0) if args.fail_if_none => Exit::Failed,
         _ => Exit::Done,
@@ -167,7 +168,7 @@ impl Counting {
         ControlFlow::Continue(())
     }
 
-    fn print(&self, args: &Args, selection: &Selection, walked: Walked) -> Result<()> {
+    fn print(&self, args: &Args, selection: &Selection, walked: Walked, resized: bool) -> Result<()> {
         match (&self.groups, args.json) {
             (None, false) => print(&format!("{}\n", self.counted)),
             (None, true) => {
@@ -175,7 +176,7 @@ impl Counting {
                     selection.tally.undecided.iter().map(|(why, count)| (why.name().into(), (*count).into())).collect();
                 let (seen, interrupted) = (walked.totals.entries, walked.interrupted);
                 let document = json!({ "v": 1, "entries": self.counted, "seen": seen, "undecided": undecided,
-                    "moved": selection.tally.moved, "interrupted": interrupted });
+                    "moved": selection.tally.moved, "interrupted": interrupted, "resized": resized });
                 print(&format!("{document}\n"))
             }
             (Some(groups), json) => {

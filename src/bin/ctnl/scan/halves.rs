@@ -54,7 +54,7 @@ pub fn walk_halves<S: Send>(
     watch: &mut Watch<'_>,
     work: impl Fn(&mut S, &Subject<'_>) -> ControlFlow<()> + Sync,
 ) -> Result<(Walked, [S; 2]), Error> {
-    let seen = Seen::new();
+    let seen = Seen::with_room_for(watch.expected);
     let interrupt: &Interrupt = watch.interrupt;
     let [mut mine, mut yours] = halves;
     let (here, there) = thread::scope(|scope| {

@@ -2,9 +2,10 @@
 //! reads or deletes many entries.
 //!
 //! `selection` says which entries are meant and counts the doubtful ones, `walk`
-//! goes through the table, `halves` does so on two processors, `sorted` keeps
+//! goes through the table (and `buckets` says whether it was resized meanwhile), `halves` does so on two processors, `sorted` keeps
 //! entries in order.
 
+mod buckets;
 mod halves;
 mod selection;
 mod sorted;

@@ -6,8 +6,10 @@ use std::ops::ControlFlow;
 use ctnl::age::Confirm;
 use ctnl::field::Subject;
 use ctnl::netlink::{Connection, Error};
+use ctnl::sysctl::Sysctl;
 use ctnl::table::{Dump, DumpRequest, DumpTotals, KernelFilter};
 
+use super::buckets::Buckets;
 use super::selection::Selection;
 use crate::console::{Console, percent};
 use crate::interrupt::Interrupt;
@@ -30,9 +32,30 @@ pub struct Watch<'a> {
     pub interrupt: &'a Interrupt,
     /// Entries of the table, for progress; 0 where it is not known.
     pub expected: u64,
+    netfilter: Sysctl,
+    buckets: Buckets,
 }
 
-impl Watch<'_> {
+impl<'a> Watch<'a> {
+    /// A watch over a table of about `expected` entries, from now on.
+    pub fn new(console: &'a mut Console, interrupt: &'a Interrupt, expected: u64) -> Self {
+        let netfilter = Sysctl::default();
+        let buckets = Buckets::read(&netfilter);
+        Watch { console, interrupt, expected, netfilter, buckets }
+    }
+
+    /// Whether the hash table was resized meanwhile. What was read is not whole then, which is said.
+    pub fn tell_if_resized(&mut self) -> bool {
+        let resized = self.buckets.are_others_now(&self.netfilter);
+        if resized {
+            self.console.warn(
+                "the kernel's hash table was resized while it was read (nf_conntrack_buckets): entries may be missing; \
+                 run it again",
+            );
+        }
+        resized
+    }
+
     /// To be called after each datagram; false when it shall end.
     pub fn go_on(&mut self, what: &str, seen: u64) -> bool {
         let expected = self.expected.max(seen);

@@ -54,6 +54,7 @@ impl Job<'_> {
     pub fn preview(&mut self, dumper: &mut Connection, summary: &mut Summary) -> Result<()> {
         self.chooser.break_down()?;
         summary.interrupted = !self.walk(dumper, &mut summary.seen)?;
+        summary.resized = self.watch.tell_if_resized();
         self.chooser.report(summary);
         summary.deleted = self.chooser.chosen();
         summary.set_table(self.before, Some(self.before));
@@ -90,6 +91,7 @@ impl Job<'_> {
             None => self.run_whole(dumper, &mut actor, action),
         };
         summary.interrupted = interrupted;
+        summary.resized = self.watch.tell_if_resized();
         summary.add(&flush);
         self.chooser.report(summary);
         summary.set_table(self.before, table::count(&mut actor).ok());

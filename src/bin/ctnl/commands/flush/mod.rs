@@ -120,7 +120,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let mut dumper = args.common.connect()?;
     let before = table::count(&mut dumper)?;
     let mut selection = args.filter.selection(filter, &mut dumper, false)?;
-    let mut watch = Watch { console: &mut console, interrupt: &interrupt, expected: before.entries.into() };
+    let mut watch = Watch::new(&mut console, &interrupt, before.entries.into());
     if let Some(seconds) = args.filter.confirm_idle
         && !look_and_wait(&mut dumper, &mut selection, &mut watch, seconds)?
     {

@@ -56,6 +56,8 @@ pub struct Summary {
     pub unsent: u64,
     /// A signal ended it early.
     pub interrupted: bool,
+    /// The kernel's hash table was resized meanwhile, so entries may have been missed.
+    pub resized: bool,
     /// Why it ended early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -109,7 +111,11 @@ impl Summary {
     /// Whether something that should have been done was not.
     pub fn is_partial(&self) -> bool {
         let not_done = self.unanswered > 0 || self.unsent > 0 || !self.failed.is_empty();
-        not_done || self.interrupted || self.error.is_some() || (!self.dry_run && !self.unnameable.is_empty())
+        not_done
+            || self.interrupted
+            || self.resized
+            || self.error.is_some()
+            || (!self.dry_run && !self.unnameable.is_empty())
     }
 
     /// Whether nothing has changed for certain.

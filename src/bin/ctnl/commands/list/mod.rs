@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let mut console = args.common.console();
     let mut connection = args.common.connect()?;
     let expected = report::expected(&mut connection);
-    let mut watch = Watch { console: &mut console, interrupt: &interrupt, expected };
+    let mut watch = Watch::new(&mut console, &interrupt, expected);
     let mut selection = args.filter.selection(filter, &mut connection, with_ages)?;
     if let Some(seconds) = args.filter.confirm_idle
         && !look_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
@@ -89,8 +89,9 @@ pub fn run(args: &Args) -> Result<Exit> {
             (walked?, printed)
         }
     };
+    let resized = watch.tell_if_resized();
     tell(&mut console, &selection, walked, printed, args.limit.is_some_and(|limit| printed >= limit));
-    Ok(match (walked.interrupted, printed) {
+    Ok(match (walked.interrupted || resized, printed) {
         (true, _) => Exit::Partly,
         (_, 0) if args.fail_if_none => Exit::Failed,
         _ => Exit::Done,
