@@ -7,6 +7,7 @@
 //! table twice; [`Seen`] leaves out what came before.
 
 use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
@@ -32,24 +33,28 @@ impl DumpRequest {
     }
 }
 
-/// Parts of what was seen, each behind a lock of its own, so that two dumps
-/// rarely wait for each other.
-const SHARDS: usize = 64;
-
-/// The entries that one of several dumps has handed out: some 20 bytes for each.
+/// The entries that one of several dumps has handed out: some 16 bytes for each.
+///
+/// Hashes stand where they fall in one array, or behind, and are put there without
+/// a lock: two threads that take turns at a lock would wait for each other's cache.
 #[derive(Debug)]
 pub struct Seen {
     hasher: RandomState,
-    shards: Vec<Mutex<HashTable<u64>>>,
+    places: Vec<AtomicU64>,
+    /// What found no place near its own, in a table that has grown far beyond what was expected.
+    crowded: Mutex<HashTable<u64>>,
 }
 
+/// Places that are looked at before a hash goes to the crowded ones.
+const NEAR: usize = 64;
+
 impl Seen {
-    /// No entry yet, and room for `expected` of them: to grow costs as much again.
+    /// No entry yet, and room for `expected` of them.
     #[must_use]
     pub fn with_room_for(expected: u64) -> Self {
-        let room = usize::try_from(expected).unwrap_or(0) / SHARDS * 5 / 4;
-        let shards = (0..SHARDS).map(|_| Mutex::new(HashTable::with_capacity(room))).collect();
-        Seen { hasher: RandomState::default(), shards }
+        let room = usize::try_from(expected).unwrap_or(0).saturating_mul(2).next_power_of_two();
+        let places = (0..room.max(NEAR)).map(|_| AtomicU64::new(0)).collect();
+        Seen { hasher: RandomState::default(), places, crowded: Mutex::default() }
     }
 
     /// Takes `flow` in; true the first time.
@@ -57,14 +62,61 @@ impl Seen {
     /// A tuple and its zone stand for the entry, by a 64-bit hash: in a table of
     /// a million, two entries share one once in some 40 million dumps.
     pub fn is_new(&self, flow: &Flow) -> bool {
-        let hash = self.hasher.hash_one((&flow.orig, flow.zone_both));
-        // Bits that the hash table does not look at first.
-        let Some(shard) = self.shards.get((hash >> 40) as usize % SHARDS) else { return true };
-        let mut known = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.find(hash, |other| *other == hash).is_some() {
+        // 0 is an empty place.
+        let hash = self.hasher.hash_one((&flow.orig, flow.zone_both)).max(1);
+        let near = (0..NEAR).map(|step| (hash as usize).wrapping_add(step) % self.places.len());
+        for place in near.filter_map(|at| self.places.get(at)) {
+            match place.compare_exchange(0, hash, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(known) if known == hash => return false,
+                Err(_) => {}
+            }
+        }
+        self.is_new_among_the_crowded(hash)
+    }
+
+    #[cold]
+    fn is_new_among_the_crowded(&self, hash: u64) -> bool {
+        let mut crowded = self.crowded.lock().unwrap_or_else(PoisonError::into_inner);
+        if crowded.find(hash, |other| *other == hash).is_some() {
             return false;
         }
-        known.insert_unique(hash, hash, |other| *other);
+        crowded.insert_unique(hash, hash, |other| *other);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::model::{L4, Tuple};
+
+    fn flow(number: u32) -> Flow {
+        let [a, b, c, d] = number.to_be_bytes();
+        let l4 = L4::Ports { src: u16::from_be_bytes([a, b]), dst: u16::from_be_bytes([c, d]) };
+        let tuple = Tuple { l4, ..Tuple::UNSPECIFIED };
+        Flow::new(tuple, tuple)
+    }
+
+    #[test]
+    fn of_two_threads_only_one_gets_an_entry_also_where_there_is_no_room() {
+        for expected in [0, 100, 20_000] {
+            let seen = Seen::with_room_for(expected);
+            let new = || (0..10_000).filter(|number| seen.is_new(&flow(*number))).count();
+            let counts = thread::scope(|scope| {
+                let other = scope.spawn(new);
+                [new(), other.join().unwrap_or(0)]
+            });
+            assert_eq!(counts.iter().sum::<usize>(), 10_000, "{expected}");
+        }
+    }
+
+    #[test]
+    fn the_same_tuple_in_another_zone_is_another_entry() {
+        let seen = Seen::with_room_for(8);
+        let zoned = Flow { zone_both: Some(5), ..flow(1) };
+        assert!(seen.is_new(&flow(1)) && seen.is_new(&zoned) && !seen.is_new(&zoned));
     }
 }

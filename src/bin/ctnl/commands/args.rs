@@ -167,7 +167,7 @@ pub struct ScanArgs {
     /// Read the table on N processors (1 or 2)
     ///
     /// With 2, over two sockets: the ASSURED entries, and the others. An entry that becomes ASSURED
-    /// meanwhile may be missing; one that comes twice is shown once, for which some 20 bytes are
+    /// meanwhile may be missing; one that comes twice is shown once, for which some 16 bytes are
     /// kept of each entry.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     jobs: u8,
