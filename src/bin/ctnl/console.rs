@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::{FlushArg, tcflush};
 
 /// Before this, a run is too short for a progress line.
 const PROGRESS_AFTER: Duration = Duration::from_millis(500);
@@ -70,6 +71,8 @@ impl Console {
     pub fn ask(&mut self, question: &str, is_over: impl Fn() -> bool) -> io::Result<bool> {
         self.clear_progress();
         let mut stderr = io::stderr().lock();
+        // What was typed before the question was seen is no answer to it.
+        let _ = tcflush(io::stdin(), FlushArg::TCIFLUSH);
         write!(stderr, "{question} [y/N] ")?;
         stderr.flush()?;
         if !answer_is_there(is_over)? {
