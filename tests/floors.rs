@@ -24,7 +24,7 @@ const LIBRARY: &[(u8, &[&str])] = &[
 /// Modules of the program: the terminal and the host's files, a filter walked over
 /// the table, services, and the commands.
 const PROGRAM: &[(u8, &[&str])] = &[(8, HOST), (9, &["scan"]), (10, SERVICES), (11, &["commands", "compat"])];
-const HOST: &[&str] = &["advice", "columns", "console", "exit", "files", "interrupt", "ssh"];
+const HOST: &[&str] = &["advice", "columns", "console", "exit", "files", "interrupt", "ssh", "stdout"];
 const SERVICES: &[&str] = &["guard", "top", "doctor", "tune", "exporter", "sink", "lab"];
 
 /// The imports within a floor.

@@ -10,6 +10,7 @@ mod interrupt;
 mod lab;
 mod scan;
 mod ssh;
+mod stdout;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

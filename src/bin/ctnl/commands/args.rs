@@ -9,9 +9,8 @@ use ctnl::netlink::{Connection, Netns};
 use ctnl::table::DumpRequest;
 
 use crate::console::Console;
-use crate::exit::usage;
+use crate::exit::{usage, usage_at};
 use crate::files;
-use crate::scan::Selection;
 
 const EXPRESSION: &str = "expression";
 const BASE_TIMEOUT: &str = "base-timeout";
@@ -135,20 +134,10 @@ impl FilterArgs {
     pub fn bases(&self) -> Result<Vec<BaseTimeout>> {
         let parse = |text: &String| {
             text.parse().map_err(|error: ctnl::age::BaseError| {
-                let (before, marked) = (error.span.start, error.span.len().max(1));
-                usage(format!(
-                    "{error}\n  --{BASE_TIMEOUT} {text}\n  {}{}",
-                    " ".repeat(BASE_TIMEOUT.len() + 3 + before),
-                    "^".repeat(marked)
-                ))
+                usage_at("--base-timeout", text, error.span.clone(), &error.to_string(), "")
             })
         };
         self.base_timeouts.iter().map(parse).collect()
-    }
-
-    /// The selection: filter, timeouts and clock.
-    pub fn selection(&self, filter: Filter, connection: &mut Connection, with_ages: bool) -> Result<Selection> {
-        Ok(Selection::new(filter, connection, self.bases()?, with_ages)?)
     }
 }
 
@@ -179,12 +168,17 @@ impl ScanArgs {
         if self.kernel_filter { filter.dump_request() } else { DumpRequest::default() }
     }
 
-    /// The two halves of `split`, where two jobs were asked for.
+    /// The two halves of `split`, where two jobs were asked for; why there are
+    /// none is said.
     pub fn halves(
         &self,
+        console: &mut Console,
         split: impl FnOnce() -> Result<[DumpRequest; 2], &'static str>,
-    ) -> Result<Option<[DumpRequest; 2]>, &'static str> {
-        if self.jobs == 2 { split().map(Some) } else { Ok(None) }
+    ) -> Option<[DumpRequest; 2]> {
+        if self.jobs != 2 {
+            return None;
+        }
+        split().map_err(|why| console.note(&format!("--jobs 2 is not used: {why}"))).ok()
     }
 }
 

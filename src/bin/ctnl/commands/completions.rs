@@ -1,11 +1,10 @@
 //! `ctnl completions`.
 
-use std::io::{self, Write};
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap_complete::{Shell, generate};
 
 use crate::exit::Exit;
+use crate::stdout::print;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,9 +24,6 @@ pub struct Args {
 pub fn run(args: &Args, mut program: clap::Command) -> Result<Exit> {
     let mut text = Vec::new();
     generate(args.shell, &mut program, "ctnl", &mut text);
-    match io::stdout().lock().write_all(&text) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        result => result.context("write to standard output")?,
-    }
+    print(&text)?;
     Ok(Exit::Done)
 }

@@ -1,9 +1,8 @@
 //! `ctnl count`.
 
-use std::io::{self, Write};
 use std::ops::ControlFlow;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use ctnl::field::Subject;
 use ctnl::group::{Group, GroupError, Groups};
 use ctnl::netlink::Connection;
@@ -17,6 +16,7 @@ use crate::console::{Console, percent};
 use crate::exit::{Exit, item, usage_at};
 use crate::interrupt::Interrupt;
 use crate::scan::{Selection, Walked, Watch, halves, look_and_wait, may_split, walk, walk_halves};
+use crate::stdout::print;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -65,7 +65,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
     let filter = args.filter.filter()?;
-    args.filter.bases()?;
+    let bases = args.filter.bases()?;
     let groups = args.by.as_deref().map(groups).transpose()?;
     let mut console = args.common.console();
     let mut connection = args.common.connect()?;
@@ -75,8 +75,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let interrupt = Interrupt::listen()?;
     let occupancy = table::count(&mut connection).unwrap_or_default();
     let mut watch = Watch::new(&mut console, &interrupt, occupancy.entries.into());
-    let with_ages = args.by.as_deref().is_some_and(|by| by.contains("idle"));
-    let mut selection = args.filter.selection(filter, &mut connection, with_ages)?;
+    let mut selection = Selection::new(filter, &mut connection, bases, false)?;
     if let Some(seconds) = args.filter.confirm_idle
         && !look_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
     {
@@ -122,9 +121,9 @@ fn groups(by: &str) -> Result<Groups> {
 fn count_all(args: &Args, connection: &mut Connection, console: &mut Console) -> Result<Exit> {
     let Occupancy { entries, max } = table::count(connection)?;
     if args.json {
-        print(&format!("{}\n", json!({ "v": 1, "entries": entries, "max": max })))?;
+        print(format!("{}\n", json!({ "v": 1, "entries": entries, "max": max })))?;
     } else {
-        print(&format!("{entries}\n"))?;
+        print(format!("{entries}\n"))?;
     }
     if let Some(max) = max.filter(|max| *max > 0) {
         console.note(&format!("{entries} of {max} entries ({})", percent(entries.into(), max.into())));
@@ -146,15 +145,11 @@ impl Args {
         request: DumpRequest,
         console: &mut Console,
     ) -> Option<[DumpRequest; 2]> {
-        let split = self.scan.halves(|| {
+        self.scan.halves(console, || {
             if self.by.is_some() || self.filter.confirm_idle.is_some() {
                 return Err("--by and --confirm-idle take one");
             }
             may_split(selection.filter(), request)
-        });
-        split.unwrap_or_else(|why| {
-            console.note(&format!("--jobs 2 is not used: {why}"));
-            None
         })
     }
 }
@@ -170,14 +165,14 @@ impl Counting {
 
     fn print(&self, args: &Args, selection: &Selection, walked: Walked, resized: bool) -> Result<()> {
         match (&self.groups, args.json) {
-            (None, false) => print(&format!("{}\n", self.counted)),
+            (None, false) => print(format!("{}\n", self.counted)),
             (None, true) => {
                 let undecided: Map<String, Value> =
                     selection.tally.undecided.iter().map(|(why, count)| (why.name().into(), (*count).into())).collect();
                 let (seen, interrupted) = (walked.totals.entries, walked.interrupted);
                 let document = json!({ "v": 1, "entries": self.counted, "seen": seen, "undecided": undecided,
                     "moved": selection.tally.moved, "interrupted": interrupted, "resized": resized });
-                print(&format!("{document}\n"))
+                print(format!("{document}\n"))
             }
             (Some(groups), json) => {
                 let top = groups.top(args.top.unwrap_or(usize::MAX));
@@ -253,12 +248,5 @@ fn json_value(value: &ctnl::field::Value<'_>) -> Value {
         ctnl::field::Value::Undecided(why) => json!({ "undecided": why.name() }),
         ctnl::field::Value::Number(number) => (*number).into(),
         other => other.to_string().into(),
-    }
-}
-
-fn print(text: &str) -> Result<()> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.context("write to standard output"),
     }
 }

@@ -1,13 +1,13 @@
 //! `ctnl filter`, and `ctnl help filter`: the filter language.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use ctnl::field::{FIELDS, words};
 
 use super::args::FilterArgs;
 use crate::exit::Exit;
+use crate::stdout::print;
 
 /// Check a filter, or explain the filter language
 ///
@@ -22,10 +22,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Exit> {
     let filter = args.filter.filter()?;
     let text = if filter.is_empty() { language() } else { format!("{filter}\n") };
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        result => result.context("write to standard output")?,
-    }
+    print(text)?;
     Ok(Exit::Done)
 }
 

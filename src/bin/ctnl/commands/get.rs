@@ -1,8 +1,6 @@
 //! `ctnl get`.
 
-use std::io::{self, Write};
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use ctnl::field::Subject;
 use ctnl::filter::Filter;
 use ctnl::model::Flow;
@@ -15,6 +13,7 @@ use super::format::FormatArgs;
 use super::tuple::{NamedEntry, parse};
 use crate::exit::{Exit, usage};
 use crate::scan::Selection;
+use crate::stdout;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -92,8 +91,5 @@ pub fn print(flow: &Flow, writer: &mut Writer, connection: &mut Connection) -> R
     writer.begin(&mut bytes);
     writer.flow(&mut bytes, &Subject::new(flow, selection.ages()));
     writer.end(&mut bytes);
-    match io::stdout().lock().write_all(&bytes) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.context("write to standard output"),
-    }
+    stdout::print(&bytes)
 }

@@ -4,10 +4,9 @@ mod choose;
 mod job;
 mod summary;
 
-use std::io::{self, Write};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use ctnl::filter::Filter;
 use ctnl::table;
 
@@ -19,8 +18,9 @@ use crate::columns::Columns;
 use crate::console::{Console, percent};
 use crate::exit::{Exit, usage};
 use crate::interrupt::Interrupt;
-use crate::scan::{Watch, look_and_wait};
+use crate::scan::{Selection, Watch, look_and_wait};
 use crate::ssh;
+use crate::stdout::print;
 
 /// Version of the summary as JSON.
 const SUMMARY_VERSION: u32 = 1;
@@ -108,7 +108,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
     let filter = args.filter.filter()?;
-    args.filter.bases()?;
+    let bases = args.filter.bases()?;
     args.refuse_everything(&filter)?;
     let mut summary = args.new_summary(&filter);
     let mut console = args.common.console();
@@ -119,7 +119,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let interrupt = Interrupt::listen()?;
     let mut dumper = args.common.connect()?;
     let before = table::count(&mut dumper)?;
-    let mut selection = args.filter.selection(filter, &mut dumper, false)?;
+    let mut selection = Selection::new(filter, &mut dumper, bases, false)?;
     let mut watch = Watch::new(&mut console, &interrupt, before.entries.into());
     if let Some(seconds) = args.filter.confirm_idle
         && !look_and_wait(&mut dumper, &mut selection, &mut watch, seconds)?
@@ -227,11 +227,4 @@ fn breakdown(summary: &Summary) -> String {
         return String::new();
     }
     format!("{}\n{}", table("STATE", &summary.by_state), table("TOP SOURCES", &summary.by_source))
-}
-
-fn print(text: &str) -> Result<()> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.context("write to standard output"),
-    }
 }

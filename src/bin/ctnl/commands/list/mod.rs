@@ -62,7 +62,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
     let filter = args.filter.filter()?;
-    args.filter.bases()?;
+    let bases = args.filter.bases()?;
     let order = args.sort.as_deref().map(parse_order).transpose()?;
     let writer = args.format.writer()?;
     let with_ages = args.format.shows_ages()? || order.is_some();
@@ -72,7 +72,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let mut connection = args.common.connect()?;
     let expected = report::expected(&mut connection);
     let mut watch = Watch::new(&mut console, &interrupt, expected);
-    let mut selection = args.filter.selection(filter, &mut connection, with_ages)?;
+    let mut selection = Selection::new(filter, &mut connection, bases, with_ages)?;
     if let Some(seconds) = args.filter.confirm_idle
         && !look_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
     {
@@ -122,7 +122,7 @@ impl Args {
         request: DumpRequest,
         console: &mut Console,
     ) -> Option<[DumpRequest; 2]> {
-        let split = self.scan.halves(|| {
+        self.scan.halves(console, || {
             if self.sort.is_some() || self.limit.is_some() || self.filter.confirm_idle.is_some() {
                 return Err("--sort, --limit and --confirm-idle take one");
             }
@@ -130,10 +130,6 @@ impl Args {
                 return Err("the format is a whole, not lines that stand for themselves");
             }
             may_split(selection.filter(), request)
-        });
-        split.unwrap_or_else(|why| {
-            console.note(&format!("--jobs 2 is not used: {why}"));
-            None
         })
     }
 }

@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
 use crate::scan::{Order, Selection, Sorted};
-use anyhow::{Context, Result};
+use crate::stdout::written;
+use anyhow::Result;
 use ctnl::field::Subject;
 use ctnl::output::{CHUNK, ChunkWriter, Writer};
 
@@ -135,9 +136,5 @@ fn end(chunks: ChunkWriter<Stdout>, failed: Option<io::Error>) -> Result<()> {
         Some(error) => Err(error),
         None => chunks.finish().map(drop),
     };
-    match ended {
-        // Whoever read this has had enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.context("write to standard output"),
-    }
+    written(ended)
 }
