@@ -4,7 +4,7 @@
 //! 7  output            flows → bytes
 //! 6  filter  group     expression → predicate;  count by fields
 //! 5  field             one row per flow field: name, doc, value
-//! 4  age               how long idle, how old, each with its certainty
+//! 4  age  live         how long idle, how old;  the entries that are known
 //! 3  table             one kernel verb per file, streaming
 //! 2  netlink  sysctl   the only code that touches the kernel
 //! 1  model             Flow, Tuple, Status … plain values
@@ -19,6 +19,7 @@ pub mod age;
 pub mod field;
 pub mod filter;
 pub mod group;
+pub mod live;
 pub mod model;
 pub mod netlink;
 pub mod output;

@@ -3,8 +3,9 @@
 //! Those of networking are per namespace, that of the thread which reads: run
 //! inside [`Netns::run`](crate::netlink::Netns::run) for another one.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// A folder of settings.
@@ -16,6 +17,8 @@ pub struct Sysctl {
 impl Sysctl {
     /// Where the settings of conntrack are.
     pub const NETFILTER: &str = "/proc/sys/net/netfilter";
+    /// Where the settings of sockets are.
+    pub const CORE: &str = "/proc/sys/net/core";
     /// Where the settings of the kernel as a whole are.
     pub const KERNEL: &str = "/proc/sys/kernel";
 
@@ -42,10 +45,49 @@ impl Sysctl {
         fs::read_to_string(self.root.join(name)).map(|text| text.trim().to_owned())
     }
 
+    /// The setting `name`, kept open for reading and writing.
+    ///
+    /// # Errors
+    /// No such file; not allowed; a read-only file system.
+    pub fn open(&self, name: &str) -> io::Result<Setting> {
+        let file = OpenOptions::new().read(true).write(true).open(self.root.join(name))?;
+        Ok(Setting { file })
+    }
+
     /// The folder.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+}
+
+/// One setting that is kept open. It stays the one of the namespace in which it was
+/// opened, also for threads of other namespaces that could not enter that one (any more).
+#[derive(Debug)]
+pub struct Setting {
+    file: File,
+}
+
+impl Setting {
+    /// What it is now.
+    ///
+    /// # Errors
+    /// The namespace is gone; `InvalidData` where it is no number.
+    pub fn read(&self) -> io::Result<u64> {
+        // No setting that is a number is longer.
+        let mut bytes = [0; 32];
+        let length = self.file.read_at(&mut bytes, 0)?;
+        let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
+        let text = text.trim();
+        text.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("'{text}' is no number")))
+    }
+
+    /// Sets it.
+    ///
+    /// # Errors
+    /// Not allowed; no such value; the namespace is gone.
+    pub fn write(&self, value: u64) -> io::Result<()> {
+        self.file.write_all_at(format!("{value}\n").as_bytes(), 0)
     }
 }
 
@@ -69,5 +111,20 @@ mod tests {
         assert_eq!(settings.read("max").unwrap(), 262_144);
         assert_eq!(settings.read("word").unwrap_err().kind(), io::ErrorKind::InvalidData);
         assert_eq!(settings.read("absent").unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_setting_that_is_kept_open_is_read_and_written_again_and_again() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("acct"), "0\n").unwrap();
+        let settings = Sysctl::at(folder.path());
+        let acct = settings.open("acct").unwrap();
+        assert_eq!(acct.read().unwrap(), 0);
+        acct.write(1).unwrap();
+        assert_eq!((acct.read().unwrap(), settings.read("acct").unwrap()), (1, 1));
+        acct.write(0).unwrap();
+        assert_eq!(fs::read_to_string(folder.path().join("acct")).unwrap(), "0\n");
+        assert_eq!(settings.open("absent").unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(!fs::exists(folder.path().join("absent")).unwrap());
     }
 }

@@ -41,17 +41,13 @@ impl Candidates {
         }
     }
 
-    /// The same for a flow that may have lost up to `slack` seconds of its
-    /// timeout without a packet being missing.
-    pub(super) fn judge_with_slack(&self, left: u32, slack: Result<u32, Undecided>) -> Idle {
-        match (self.judge(left), slack) {
-            (idle @ Idle::Unknown(_), _) => idle,
-            (_, Err(reason)) => Idle::Unknown(reason),
-            (idle, Ok(0)) => idle,
-            (Idle::Exact { at_least, at_most }, Ok(slack)) => {
-                Idle::Exact { at_least: at_least.saturating_sub(slack), at_most }
-            }
-            (Idle::AtLeast(seconds, reason), Ok(slack)) => Idle::AtLeast(seconds.saturating_sub(slack), reason),
+    /// The same for a flow that may have been in a flowtable: what passes there does
+    /// not refresh, and what comes back keeps what was left of its timeout.
+    #[inline]
+    pub(super) fn judge_beside(&self, left: u32, flowtables: bool) -> Idle {
+        match (self.judge(left), flowtables) {
+            (idle, false) | (idle @ Idle::Unknown(_), true) => idle,
+            (_, true) => Idle::Unknown(Undecided::Flowtable),
         }
     }
 }

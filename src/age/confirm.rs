@@ -13,7 +13,6 @@ use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 
 use crate::model::{Flow, ProtoInfo, Status, TcpState, Undecided};
-use crate::wire::uapi::ips;
 
 const NANOSECONDS: u64 = 1_000_000_000;
 /// The longest jiffy of any kernel (HZ=100).
@@ -117,7 +116,7 @@ impl Confirm {
 
 /// Seconds left, if every accepted packet moves the expiry.
 fn expiry_shows_packets(flow: &Flow) -> Result<u32, Undecided> {
-    if flow.status.intersects(Status::Offload | Status::from_bits_retain(ips::HW_OFFLOAD)) {
+    if flow.is_offloaded() {
         return Err(Undecided::Offloaded);
     }
     if flow.status.contains(Status::Untracked) {

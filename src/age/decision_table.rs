@@ -187,16 +187,16 @@ fn assured_udp_is_in_doubt_on_old_kernels_and_where_user_space_made_the_flow() {
 }
 
 #[test]
-fn flows_that_may_have_left_a_flowtable_get_less_certain_by_its_timeout() {
+fn flows_that_may_have_left_a_flowtable_are_undecided() {
     let mut policies = Policies::default();
     policies.flowtables = true;
-    let ages = Ages::new(&Basis { policies: policies.clone(), ..basis() }, 0);
-    assert_eq!(ages.idle(&tcp(TcpState::Established, BOTH, 431_969)).at_least(), Some(0));
-    assert_eq!(ages.idle(&tcp(TcpState::Established, BOTH, 431_869)).at_least(), Some(100));
-    assert_eq!(ages.idle(&flow(17, BOTH, 19)).at_least(), Some(70));
-    assert_eq!(ages.idle(&flow(1, REPLIED, 20)), exact(9));
-    let untold = Ages::new(&Basis { policies, timeouts: Timeouts::default().with(Timer::Udp, 30), ..basis() }, 0);
-    assert_eq!(untold.idle(&flow(17, Status::empty(), 20)), Idle::Unknown(Undecided::UnknownTimeouts));
+    let ages = Ages::new(&Basis { policies, ..basis() }, 0);
+    for flow in [tcp(TcpState::Established, BOTH, 431_990), tcp(TcpState::Established, BOTH, 1000), flow(17, BOTH, 19)]
+    {
+        assert_eq!(ages.idle(&flow), Idle::Unknown(Undecided::Flowtable), "{flow:?}");
+    }
+    assert_eq!(ages.idle(&flow(1, REPLIED, 20)), exact(9), "only TCP and UDP go there");
+    assert_eq!(ages.idle(&tcp(TcpState::Established, BOTH, 432_001)), LONGER);
 }
 
 #[test]

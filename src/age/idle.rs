@@ -3,14 +3,12 @@
 use super::Idle;
 use super::base::BaseTimeout;
 use super::candidates::Candidates;
-use crate::model::{Flow, L4, Policies, ProtoInfo, Protocol, Status, TcpState, Timeouts, Timer, Undecided, tcp_flag};
-use crate::wire::uapi::ips;
+use crate::model::{
+    Flow, L4, OFFLOADED, Policies, ProtoInfo, Protocol, Status, TcpState, Timeouts, Timer, Undecided, tcp_flag,
+};
 
 /// Bits of flows whose timeout says nothing about packets.
-const STANDS_STILL: Status = Status::Offload
-    .union(Status::from_bits_retain(ips::HW_OFFLOAD))
-    .union(Status::Untracked)
-    .union(Status::FixedTimeout);
+const STANDS_STILL: Status = OFFLOADED.union(Status::Untracked).union(Status::FixedTimeout);
 
 /// Helpers of the kernel that leave the timeouts of their own flow alone. The
 /// others may set it at every packet: `sip` sets an hour, even for TCP.
@@ -70,18 +68,12 @@ pub(super) struct Table {
     sctp: [Candidates; 10],
     dccp: [Candidates; 8],
     generic: Candidates,
-    slack_tcp: Result<u32, Undecided>,
-    slack_udp: Result<u32, Undecided>,
     policies: Policies,
 }
 
 impl Table {
     pub(super) fn new(basis: &super::Basis) -> Self {
         let known = Known { timeouts: &basis.timeouts, bases: &basis.bases };
-        let slack = |timer| match (basis.policies.flowtables, basis.timeouts.get(timer)) {
-            (false, _) => Ok(0),
-            (true, seconds) => seconds.ok_or(Undecided::UnknownTimeouts),
-        };
         let udp_uncertain = known.any_of(&[Timer::Udp, Timer::UdpStream]);
         let udp_stream = known.any_of(&[Timer::UdpStream]);
         Table {
@@ -99,8 +91,6 @@ impl Table {
             sctp: std::array::from_fn(|state| known.sctp(state)),
             dccp: std::array::from_fn(|state| known.dccp(state)),
             generic: known.any_of(&[Timer::Generic]),
-            slack_tcp: slack(Timer::FlowtableTcp),
-            slack_udp: slack(Timer::FlowtableUdp),
             policies: basis.policies.clone(),
         }
     }
@@ -109,7 +99,7 @@ impl Table {
     #[inline]
     pub(super) fn idle(&self, flow: &Flow) -> Idle {
         if flow.status.intersects(STANDS_STILL) {
-            return Idle::Unknown(why_it_stands_still(flow.status));
+            return Idle::Unknown(why_it_stands_still(flow));
         }
         let Some(left) = flow.timeout else {
             return Idle::Unknown(Undecided::NotSent);
@@ -128,8 +118,8 @@ impl Table {
         let assured = flow.status.contains(Status::Assured);
         let [waiting, stream] = &self.gre;
         match flow.orig.protocol {
-            Protocol::Tcp => self.tcp(flow).judge_with_slack(left, self.slack_tcp),
-            Protocol::Udp => self.udp(flow, assured).judge_with_slack(left, self.slack_udp),
+            Protocol::Tcp => self.tcp(flow).judge_beside(left, self.policies.flowtables),
+            Protocol::Udp => self.udp(flow, assured).judge_beside(left, self.policies.flowtables),
             _ if flow.orig.l4 == L4::None => self.generic.judge(left),
             Protocol::Icmp => self.icmp.judge(left),
             Protocol::Ipv6Icmp => self.icmpv6.judge(left),
@@ -208,10 +198,10 @@ fn has_tracker(flow: &Flow) -> bool {
 }
 
 #[cold]
-fn why_it_stands_still(status: Status) -> Undecided {
-    if status.intersects(Status::Offload | Status::from_bits_retain(ips::HW_OFFLOAD)) {
+fn why_it_stands_still(flow: &Flow) -> Undecided {
+    if flow.is_offloaded() {
         Undecided::Offloaded
-    } else if status.contains(Status::Untracked) {
+    } else if flow.status.contains(Status::Untracked) {
         Undecided::NatClash
     } else {
         Undecided::FixedTimeout

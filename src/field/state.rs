@@ -5,7 +5,6 @@ use super::kind::Kind;
 use super::row::Field;
 use super::value::{Named, Value};
 use crate::model::{DccpInfo, Flow, L4, ProtoInfo, Protocol, STATUS_BITS, SctpState, Status, TcpState, Undecided};
-use crate::wire::uapi::ips;
 
 pub(super) const ROWS: &[Field] = &[
     Field::new("state", Kind::State, "state of TCP, SCTP or DCCP, by name or number", "state established", |s| {
@@ -135,11 +134,6 @@ fn nat_name(code: u16) -> Option<&'static str> {
     }
 }
 
-/// In a flowtable the state stands still, whether the kernel sends it or not.
-pub(super) fn is_offloaded(flow: &Flow) -> bool {
-    flow.status.intersects(Status::Offload | Status::from_bits_retain(ips::HW_OFFLOAD))
-}
-
 fn state(flow: &Flow) -> Value<'static> {
     let tracked = match flow.orig.protocol {
         Protocol::Tcp | Protocol::Sctp => true,
@@ -148,7 +142,7 @@ fn state(flow: &Flow) -> Value<'static> {
         _ => false,
     };
     match flow.protoinfo {
-        _ if is_offloaded(flow) && tracked => Value::Undecided(Undecided::Offloaded),
+        _ if flow.is_offloaded() && tracked => Value::Undecided(Undecided::Offloaded),
         ProtoInfo::Tcp(info) => Value::Named(Tracker::Tcp.named(info.state.number())),
         ProtoInfo::Sctp(info) => Value::Named(Tracker::Sctp.named(info.state.0)),
         ProtoInfo::Dccp(info) => Value::Named(Tracker::Dccp.named(info.state)),
@@ -165,7 +159,7 @@ fn tcp_flags(flow: &Flow, flags: impl Fn(crate::model::TcpInfo) -> Option<u8>) -
     };
     match found {
         _ if flow.orig.protocol != Protocol::Tcp => Value::Absent,
-        _ if is_offloaded(flow) => Value::Undecided(Undecided::Offloaded),
+        _ if flow.is_offloaded() => Value::Undecided(Undecided::Offloaded),
         Some(flags) => Value::Number(flags.into()),
         None => Value::Undecided(Undecided::NotSent),
     }

@@ -2,7 +2,6 @@
 
 use super::kind::Kind;
 use super::row::Field;
-use super::state::is_offloaded;
 use super::value::{Span, Value};
 use crate::age::{Age, Idle};
 use crate::model::Undecided;
@@ -11,7 +10,7 @@ pub(super) const ROWS: &[Field] =
     &[
         Field::new("timeout", Kind::Duration, "time left until the entry expires", "timeout < 30s", |s| {
             match s.flow.timeout {
-                _ if is_offloaded(s.flow) => Value::Undecided(Undecided::Offloaded),
+                _ if s.flow.is_offloaded() => Value::Undecided(Undecided::Offloaded),
                 Some(timeout) => Value::Number(timeout.into()),
                 None => Value::Undecided(Undecided::NotSent),
             }

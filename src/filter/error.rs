@@ -85,6 +85,14 @@ impl Fault {
         Fault { part: Some(TextSpan { start, end }), ..self }
     }
 
+    /// Message and hint, for where no caret is drawn.
+    pub(super) fn into_text(self) -> String {
+        match self.hint {
+            Some(hint) => format!("{} ({hint})", self.message),
+            None => self.message,
+        }
+    }
+
     /// Moves the part by `by` bytes, for a value that is a part of another.
     pub(super) fn shift(mut self, by: usize, length: usize) -> Self {
         let part = self.part.unwrap_or(TextSpan { start: 0, end: length });

@@ -99,6 +99,23 @@ pub(super) fn duration(text: &str) -> Result<u64, Fault> {
     if text.is_empty() { Err(not_a_time()) } else { Ok(seconds) }
 }
 
+/// Reads a time such as `90s` or `1h30m`, in seconds: for what is no expression, but
+/// should be written as in one.
+///
+/// # Errors
+/// It is none; the text says what it should look like.
+pub fn parse_duration(text: &str) -> Result<u64, String> {
+    duration(text).map_err(Fault::into_text)
+}
+
+/// Reads a size in bytes such as `64MiB` or `10M`.
+///
+/// # Errors
+/// As [`parse_duration`].
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    scaled(text, true).map_err(Fault::into_text)
+}
+
 /// Seconds as they are read again: `1h30m`.
 pub(super) fn write_duration(mut seconds: u64) -> String {
     if seconds == 0 {

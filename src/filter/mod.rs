@@ -18,6 +18,7 @@
 mod build;
 mod display;
 mod error;
+mod exclude;
 mod literal;
 mod node;
 mod parse;
@@ -32,6 +33,7 @@ mod value;
 
 pub use build::{FilterBuilder, Flag, flags};
 pub use error::{Origin, ParseError, TextSpan};
+pub use literal::{parse_duration, parse_size};
 pub use parse::{Context, MAX_FILE};
 pub use predicate::{Filter, Needs};
 pub use services::ServiceNames;

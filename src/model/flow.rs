@@ -2,7 +2,7 @@
 
 use super::labels::Labels;
 use super::protoinfo::ProtoInfo;
-use super::status::Status;
+use super::status::{OFFLOADED, Status};
 use super::text::HelperName;
 use super::tuple::Tuple;
 use super::zone::Zone;
@@ -137,7 +137,7 @@ impl UnknownAttributes {
     }
 
     #[cold]
-    fn add(&mut self, kind: u16) {
+    pub(super) fn add(&mut self, kind: u16) {
         if let Some(place) = self.first.get_mut(usize::from(self.count)) {
             *place = kind;
         }
@@ -223,6 +223,14 @@ impl Flow {
             }
         }
         if has_orig && has_reply { Ok(()) } else { Err(missing_tuple(message, !has_orig)) }
+    }
+
+    /// Whether packets of this flow go past the tracker, through a flowtable or the
+    /// hardware: its state and its timeout stand still then.
+    #[doc(alias = "IPS_OFFLOAD")]
+    #[must_use]
+    pub fn is_offloaded(&self) -> bool {
+        self.status.intersects(OFFLOADED)
     }
 
     /// The zone, put together from the three places where the kernel may say it.

@@ -4,6 +4,8 @@
 //! `reply`, as in the kernel: who opened it, and what the answers look like.
 //! Where both are each other's mirror there is no NAT.
 
+mod event;
+mod expectation;
 mod family;
 mod flow;
 mod label_names;
@@ -20,6 +22,8 @@ mod tuple;
 mod undecided;
 mod zone;
 
+pub use event::{Event, EventKind};
+pub use expectation::{EXPECTATION_FLAGS, Expectation, ExpectationEvent, ExpectedNat};
 pub use family::Family;
 pub use flow::{Counters, Flow, SequenceAdjustment, Synproxy, UnknownAttributes};
 pub use label_names::LabelNames;
@@ -28,6 +32,7 @@ pub use nat::Nat;
 pub use policies::Policies;
 pub use protocol::{Protocol, protocol_from_name, protocol_name};
 pub use protoinfo::{DccpInfo, ProtoInfo, SctpInfo, SctpState, TcpInfo, TcpState, tcp_flag};
+pub(crate) use status::OFFLOADED;
 pub use status::{STATUS_BITS, Status, StatusBit};
 pub use text::HelperName;
 pub use timeouts::Timeouts;

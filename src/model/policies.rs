@@ -6,9 +6,8 @@
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policies {
     bound: Vec<(u16, u8)>,
-    /// Whether there are flowtables. A flow that is taken out of one gets a
-    /// timeout that is shorter by [`Timer::FlowtableTcp`](super::Timer), however
-    /// busy it is.
+    /// Whether there are flowtables. A flow that comes back from one has what was
+    /// left of the timeout that it went in with, however busy it was there.
     pub flowtables: bool,
 }
 

@@ -4,6 +4,9 @@ pub use netlink_packet_netfilter::conntrack::Status;
 
 use crate::wire::uapi::ips;
 
+/// Either bit of a flow in a flowtable.
+pub(crate) const OFFLOADED: Status = Status::Offload.union(Status::from_bits_retain(ips::HW_OFFLOAD));
+
 /// One named status bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatusBit {

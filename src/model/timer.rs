@@ -76,10 +76,6 @@ pub enum Timer {
     DccpTimewait,
     /// Every protocol without a tracker of its own.
     Generic,
-    /// Flowtables: a TCP flow without packets leaves after this.
-    FlowtableTcp,
-    /// Flowtables: a UDP flow without packets leaves after this.
-    FlowtableUdp,
 }
 
 /// What is known of one [`Timer`].
@@ -154,13 +150,11 @@ pub const TIMERS: [TimerRow; Timer::COUNT] = [
     row(Timer::DccpClosing, "dccp.closing", (33, 6), Some("nf_conntrack_dccp_timeout_closing"), Some(64), "DCCP (before Linux 6.18): closing"),
     row(Timer::DccpTimewait, "dccp.timewait", (33, 7), Some("nf_conntrack_dccp_timeout_timewait"), Some(240), "DCCP (before Linux 6.18): closed"),
     row(Timer::Generic, "generic", (255, 1), Some("nf_conntrack_generic_timeout"), Some(600), "every protocol without a tracker of its own"),
-    row(Timer::FlowtableTcp, "flowtable.tcp", (UNTOLD, 1), Some("nf_flowtable_tcp_timeout"), Some(30), "flowtables: a TCP flow without packets leaves after this"),
-    row(Timer::FlowtableUdp, "flowtable.udp", (UNTOLD, 2), Some("nf_flowtable_udp_timeout"), Some(30), "flowtables: a UDP flow without packets leaves after this"),
 ];
 
 impl Timer {
     /// How many there are.
-    pub const COUNT: usize = 36;
+    pub const COUNT: usize = 34;
 
     /// The timer called `name`.
     #[must_use]

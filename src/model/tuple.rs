@@ -191,11 +191,10 @@ impl Tuple {
     pub fn is_complete(&self) -> bool {
         let same_family = self.src.is_ipv4() == self.dst.is_ipv4();
         let l4 = match self.by_number() {
-            Protocol::Tcp | Protocol::Udp | Protocol::UdpLite | Protocol::Sctp | Protocol::Gre => {
-                matches!(self.l4, L4::Ports { .. })
-            }
-            // Ports on kernels that track DCCP (up to 6.17), none after that.
-            Protocol::Dccp => !matches!(self.l4, L4::Icmp { .. }),
+            Protocol::Tcp | Protocol::Udp | Protocol::Sctp | Protocol::Gre => matches!(self.l4, L4::Ports { .. }),
+            // Ports on kernels that track them (DCCP up to 6.17, UDP-lite before 7.3),
+            // none after that.
+            Protocol::Dccp | Protocol::UdpLite => !matches!(self.l4, L4::Icmp { .. }),
             Protocol::Icmp | Protocol::Ipv6Icmp => matches!(self.l4, L4::Icmp { .. }),
             _ => true,
         };
@@ -339,6 +338,15 @@ mod tests {
     fn tuple(src: &str, dst: &str) -> Tuple {
         let (src, dst) = (src.parse().unwrap(), dst.parse().unwrap());
         Tuple { src, dst, protocol: Protocol::Tcp, l4: L4::Ports { src: 40000, dst: 443 }, ..Tuple::UNSPECIFIED }
+    }
+
+    #[test]
+    fn ports_may_be_missing_where_some_kernel_keeps_none() {
+        let without = |protocol| Tuple { protocol, l4: L4::None, ..tuple("10.1.2.3", "192.0.2.1") }.is_complete();
+        assert!([Protocol::Dccp, Protocol::UdpLite, Protocol::Other(50)].into_iter().all(without));
+        assert!(
+            ![Protocol::Tcp, Protocol::Udp, Protocol::Sctp, Protocol::Gre, Protocol::Icmp].into_iter().any(without)
+        );
     }
 
     #[test]

@@ -10,6 +10,9 @@ use std::fmt;
 pub enum Undecided {
     /// Handled by a flowtable or by hardware: timeout and state stand still.
     Offloaded,
+    /// There are flowtables: the flow may have come back from one, where packets do
+    /// not refresh the timeout.
+    Flowtable,
     /// `IPS_FIXED_TIMEOUT`: packets do not refresh the timeout.
     FixedTimeout,
     /// A short-lived entry of a NAT insert race.
@@ -45,8 +48,9 @@ pub enum Undecided {
 
 impl Undecided {
     /// Every reason.
-    pub const ALL: [Undecided; 15] = [
+    pub const ALL: [Undecided; 16] = [
         Undecided::Offloaded,
+        Undecided::Flowtable,
         Undecided::FixedTimeout,
         Undecided::NatClash,
         Undecided::LongerThanSysctl,
@@ -68,6 +72,7 @@ impl Undecided {
     pub fn name(self) -> &'static str {
         match self {
             Undecided::Offloaded => "offloaded",
+            Undecided::Flowtable => "flowtable",
             Undecided::FixedTimeout => "fixed-timeout",
             Undecided::NatClash => "nat-clash",
             Undecided::LongerThanSysctl => "longer-than-sysctl",
@@ -90,6 +95,9 @@ impl Undecided {
     pub fn advice(self) -> &'static str {
         match self {
             Undecided::Offloaded => "in a flowtable, so in use as far as can be known; name them with 'status offload'",
+            Undecided::Flowtable => {
+                "there are flowtables, and what passes in one leaves no trace on a flow that comes back: use --confirm-idle, or choose by 'timeout' and add --soft, which cuts nothing in use"
+            }
             Undecided::FixedTimeout => "the timeout is fixed and says nothing about traffic; use 'age' or 'timeout'",
             Undecided::NatClash => "entries of a NAT race, gone within a second",
             Undecided::LongerThanSysctl => {

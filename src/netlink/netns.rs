@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -32,6 +33,17 @@ pub enum Netns {
 pub struct HeldNetns {
     path: PathBuf,
     file: Arc<File>,
+}
+
+impl HeldNetns {
+    /// The number by which the kernel shows this namespace, as in `net:[4026531840]`. No
+    /// other has it while this one is kept open.
+    ///
+    /// # Errors
+    /// What fstat(2) may say.
+    pub fn inode(&self) -> io::Result<u64> {
+        self.file.metadata().map(|metadata| metadata.ino())
+    }
 }
 
 impl PartialEq for HeldNetns {

@@ -1,10 +1,11 @@
 //! One netfilter netlink socket.
 
-use std::io;
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket as RawSocket, SocketAddr};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, MultiHeaders, NetlinkAddr, recvmmsg, setsockopt, sockopt};
 
 use super::error::Error;
 
@@ -41,6 +42,40 @@ impl Socket {
         }
     }
 
+    /// Joins a multicast group.
+    pub(super) fn join(&self, group: u32) -> io::Result<()> {
+        self.raw.add_membership(group)
+    }
+
+    /// Leaves a multicast group.
+    pub(super) fn leave(&self, group: u32) -> io::Result<()> {
+        self.raw.drop_membership(group)
+    }
+
+    /// Sets `NETLINK_BROADCAST_ERROR`.
+    pub(super) fn report_refusals(&self) -> io::Result<()> {
+        self.raw.set_broadcast_error(true)
+    }
+
+    /// Receives as many datagrams as there are lengths, or as are queued: each into a slot of
+    /// its own, all of which are `slots`, and its whole length, as [`Socket::receive`]. How many
+    /// came. Never waits: `EAGAIN` where nothing is queued.
+    pub(super) fn receive_now(&self, slots: &mut [u8], lengths: &mut [usize]) -> io::Result<usize> {
+        let size = slots.len() / lengths.len().max(1);
+        retry(|| {
+            let mut places: Vec<_> = slots.chunks_exact_mut(size.max(1)).map(|slot| [IoSliceMut::new(slot)]).collect();
+            let mut headers = MultiHeaders::<NetlinkAddr>::preallocate(places.len().min(lengths.len()), None);
+            let flags = MsgFlags::MSG_TRUNC | MsgFlags::MSG_DONTWAIT;
+            let received = recvmmsg(self.raw.as_raw_fd(), &mut headers, &mut places, flags, None)?;
+            let mut count = 0;
+            for (length, message) in lengths.iter_mut().zip(received) {
+                *length = message.bytes;
+                count += 1;
+            }
+            Ok(count)
+        })
+    }
+
     /// Sends `bytes` as one datagram.
     ///
     /// # Errors
@@ -56,6 +91,12 @@ impl Socket {
     /// `ENOBUFS` after the kernel has dropped messages, and what else recv(2) may say.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         retry(|| self.raw.recv(&mut &mut *buffer, MSG_TRUNC))
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.raw.as_fd()
     }
 }
 

@@ -11,11 +11,15 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 /// Bytes of a chunk. Measured: with 64 KiB the hand-over costs 5 % of a dump,
-/// with 256 KiB nothing that can be seen.
-pub const CHUNK: usize = 256 * 1024;
-/// Full chunks that may wait. With the one being filled and the one being
-/// written, all chunks together stay below 1.5 MiB.
-const WAITING: usize = 3;
+/// with 128 KiB nothing that can be seen.
+pub const CHUNK: usize = 128 * 1024;
+/// Chunks there are at most: one is being filled, one is being written, and the others wait.
+/// Together they take 512 KiB, whatever the sink does.
+const CHUNKS: usize = 4;
+/// Bytes of the thread's stack. With the 2 MiB of default, stack and chunks lie in one
+/// mapping, which a kernel that gives huge pages to everybody (Debian's) may then fill
+/// with one: 2 MiB more, in one run of ten.
+const STACK: usize = 256 * 1024;
 /// Bytes of a chunk on a terminal, which a person should see fill up.
 const TERMINAL_CHUNK: usize = 4 * 1024;
 /// Room for the entry that makes a chunk full, so that it need not grow.
@@ -44,6 +48,8 @@ enum State<W> {
 struct Thread<W> {
     full: SyncSender<Vec<u8>>,
     written: Receiver<Vec<u8>>,
+    /// Chunks that have been made, of [`CHUNKS`].
+    made: usize,
     failed: Arc<AtomicBool>,
     handle: JoinHandle<io::Result<W>>,
 }
@@ -135,21 +141,18 @@ impl<W: Write + Send + 'static> ChunkWriter<W> {
         (State::Direct(sink), result)
     }
 
-    fn send(&mut self, thread: Thread<W>) -> (State<W>, io::Result<()>) {
+    fn send(&mut self, mut thread: Thread<W>) -> (State<W>, io::Result<()>) {
+        if !self.buffer.is_empty() && !thread.failed.load(Ordering::Relaxed) {
+            let chunk = std::mem::take(&mut self.buffer);
+            match thread.full.send(chunk).ok().and_then(|()| thread.next(self.limit)) {
+                Some(next) => self.buffer = next,
+                None => thread.failed.store(true, Ordering::Relaxed),
+            }
+        }
         if thread.failed.load(Ordering::Relaxed) {
             return (State::Failed(io::ErrorKind::Other, None), thread.join().map(drop));
         }
-        if self.buffer.is_empty() {
-            return (State::Running(thread), Ok(()));
-        }
-        let mut next = thread.written.try_recv().unwrap_or_else(|_| Vec::with_capacity(self.limit + LAST_ENTRY));
-        next.clear();
-        let chunk = std::mem::replace(&mut self.buffer, next);
-        match thread.full.send(chunk) {
-            Ok(()) => (State::Running(thread), Ok(())),
-            // The thread is gone, so it failed.
-            Err(_) => (State::Failed(io::ErrorKind::Other, None), thread.join().map(drop)),
-        }
+        (State::Running(thread), Ok(()))
     }
 }
 
@@ -167,8 +170,8 @@ impl<W> State<W> {
 impl<W: Write + Send + 'static> Thread<W> {
     /// Gives the sink back where no thread can be had.
     fn start(sink: W) -> Result<Self, (W, io::Error)> {
-        let (full, chunks) = sync_channel::<Vec<u8>>(WAITING);
-        let (recycle, written) = sync_channel(WAITING + 2);
+        let (full, chunks) = sync_channel::<Vec<u8>>(CHUNKS);
+        let (recycle, written) = sync_channel(CHUNKS);
         let failed = Arc::new(AtomicBool::new(false));
         let mark = Arc::clone(&failed);
         // The sink travels behind, so that it is not lost with a thread that does not start.
@@ -179,16 +182,30 @@ impl<W: Write + Send + 'static> Thread<W> {
             mark.store(result.is_err(), Ordering::Relaxed);
             result.map(|()| sink)
         };
-        let handle = match std::thread::Builder::new().name("output".to_owned()).spawn(run) {
+        let handle = match std::thread::Builder::new().name("output".to_owned()).stack_size(STACK).spawn(run) {
             Ok(handle) => handle,
             Err(error) => return Err((sink, error)),
         };
         match hand_over.try_send(sink) {
-            Ok(()) => Ok(Thread { full, written, failed, handle }),
+            Ok(()) => Ok(Thread { full, written, made: 1, failed, handle }),
             Err(TrySendError::Full(sink) | TrySendError::Disconnected(sink)) => {
                 Err((sink, io::Error::from(io::ErrorKind::NotConnected)))
             }
         }
+    }
+
+    /// An empty chunk, when there is one; None where the thread is gone, so that it has failed.
+    fn next(&mut self, limit: usize) -> Option<Vec<u8>> {
+        let mut chunk = match self.written.try_recv() {
+            Ok(chunk) => chunk,
+            Err(_) if self.made < CHUNKS => {
+                self.made += 1;
+                Vec::with_capacity(limit + LAST_ENTRY)
+            }
+            Err(_) => self.written.recv().ok()?,
+        };
+        chunk.clear();
+        Some(chunk)
     }
 
     fn join(self) -> io::Result<W> {
@@ -322,7 +339,7 @@ mod tests {
             writer.finish().map(drop).unwrap();
         });
         std::thread::sleep(std::time::Duration::from_millis(100));
-        assert!(passed.load(Ordering::Relaxed) <= WAITING + 1);
+        assert!(passed.load(Ordering::Relaxed) < CHUNKS);
         drop(go);
         producer.join().unwrap();
     }

@@ -47,7 +47,7 @@ impl CsvWriter {
     }
 
     /// Appends the header.
-    pub fn begin(&mut self, out: &mut Vec<u8>) {
+    pub fn begin(&self, out: &mut Vec<u8>) {
         let names: Vec<&str> = self.columns.fields().iter().map(|field| field.name).collect();
         out.extend_from_slice(names.join(",").as_bytes());
         out.extend_from_slice(b"\r\n");

@@ -33,6 +33,26 @@ impl Scratch {
     }
 }
 
+/// A value that stands in the line already: it can be copied when it comes again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written<T> {
+    value: T,
+    at: u16,
+    length: u16,
+}
+
+/// Source and destination port.
+pub(super) type Ports = (Written<u16>, Written<u16>);
+
+/// Both ends of a direction, as they stand in the line: those of the reply are
+/// mostly the same.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ends<'a> {
+    pub(super) src: Written<&'a IpAddr>,
+    pub(super) dst: Written<&'a IpAddr>,
+    pub(super) ports: Option<Ports>,
+}
+
 /// Where the next byte of a line goes.
 #[derive(Debug)]
 pub(super) struct Cursor<'a, const SIZE: usize> {
@@ -92,7 +112,9 @@ impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
     /// Appends a decimal number.
     #[inline(always)]
     pub(super) fn decimal(&mut self, value: u32) {
-        if value < 100_000_000 {
+        if value < 10 {
+            self.put(&[b'0' + value as u8]);
+        } else if value < 100_000_000 {
             self.up_to_8_digits(value);
         } else {
             self.up_to_8_digits(value / 100_000_000);
@@ -166,6 +188,46 @@ impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
         }
     }
 
+    /// Appends an address, as a copy where it is the one that was `written`.
+    #[inline(always)]
+    pub(super) fn address_or<'b>(
+        &mut self,
+        address: &'b IpAddr,
+        written: Option<Written<&IpAddr>>,
+    ) -> Written<&'b IpAddr> {
+        let at = self.at;
+        match written {
+            Some(written) if written.value == address => self.again(written),
+            _ => self.address(address),
+        }
+        Written { value: address, at, length: self.at.wrapping_sub(at) }
+    }
+
+    /// Appends a port, as a copy where it is the one that was `written`.
+    #[inline(always)]
+    pub(super) fn port_or(&mut self, port: u16, written: Option<Written<u16>>) -> Written<u16> {
+        let at = self.at;
+        match written {
+            Some(written) if written.value == port => self.again(written),
+            _ => self.port(port),
+        }
+        Written { value: port, at, length: self.at.wrapping_sub(at) }
+    }
+
+    /// Copies whole blocks: the longest address has 45 bytes.
+    #[inline(always)]
+    fn again<T>(&mut self, written: Written<T>) {
+        if written.length <= 16 { self.copy::<16, T>(written) } else { self.copy::<48, T>(written) }
+    }
+
+    #[inline(always)]
+    fn copy<const BLOCK: usize, T>(&mut self, written: Written<T>) {
+        let block = self.bytes.get(usize::from(written.at)..).and_then(|rest| rest.first_chunk::<BLOCK>()).copied();
+        if let Some(block) = block {
+            self.put_part(&block, usize::from(written.length));
+        }
+    }
+
     /// What has been written.
     #[inline(always)]
     pub(super) fn written(&self) -> &[u8] {
@@ -202,6 +264,7 @@ fn digits(value: u32) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -239,6 +302,22 @@ mod tests {
         (0..2000).for_each(|_| cursor.put(b"abc"));
         cursor.text(&[b'x'; 100]);
         assert_eq!(cursor.written().len(), 63);
+    }
+
+    #[test]
+    fn what_is_copied_is_what_would_be_written() {
+        let addresses = ["1.2.3.4", "203.100.113.255", "2001:db8::1", "2001:db8:1111:2222:3333:4444:5555:6666"];
+        for a in addresses.map(|text| text.parse::<IpAddr>().unwrap()) {
+            for b in addresses.map(|text| text.parse::<IpAddr>().unwrap()) {
+                let line = written(|c| {
+                    let (address, port) = (c.address_or(&a, None), c.port_or(443, None));
+                    c.address_or(&b, Some(address));
+                    c.port_or(443, Some(port));
+                    c.port_or(44, Some(port));
+                });
+                assert_eq!(line, format!("{a}443{b}44344"));
+            }
+        }
     }
 
     proptest! {

@@ -112,6 +112,12 @@ pub enum WriterError {
     /// Columns were asked for, and the format has none to choose.
     #[error("the format '{0}' has no columns to choose")]
     NoColumns(&'static str),
+    /// Columns were asked for in events, where csv alone has them.
+    #[error("events have columns to choose in csv alone, not in '{0}'")]
+    NoEventColumns(&'static str),
+    /// A format of lists alone.
+    #[error("events have no format '{0}': take json, conntrack or csv")]
+    NotForEvents(&'static str),
 }
 
 /// Writes flows in one of the formats: call [`Writer::begin`] once, then

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use super::cursor::{Line, Scratch};
+use super::cursor::{Ends, Line, Scratch};
 use super::escape;
 use crate::age::{Age, Idle};
 use crate::field::Subject;
 use crate::model::{
     Counters, DccpInfo, Flow, L4, LabelNames, Labels, Nat, ProtoInfo, Protocol, STATUS_BITS, SequenceAdjustment,
-    Status, Synproxy, Tuple, protocol_name,
+    Status, Synproxy, TcpInfo, TcpState, Tuple, protocol_name,
 };
 use crate::wire::uapi::nfproto;
 
@@ -44,36 +44,44 @@ impl JsonWriter {
     pub fn object(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
         let flow = subject.flow;
         let mut line = self.scratch.cursor();
-        put_protocols(&mut line, flow);
-        put_state(&mut line, &flow.protoinfo);
-        number(&mut line, b",\"timeout\":", flow.timeout);
-        line.put(b",\"orig\":");
-        put_direction(&mut line, &flow.orig, flow.counters_orig);
-        line.put(b",\"reply\":");
-        put_direction(&mut line, &flow.reply, flow.counters_reply);
-        put_status(&mut line, flow.status);
-        if flow.status.intersects(Status::SrcNat | Status::DstNat) {
-            line.apart(|line| put_nat(line, flow));
-        }
-        put_numbers(&mut line, flow);
-        put_rare(&mut line, out, flow, self.labels.as_deref());
+        line.put(b"{\"v\":1,");
+        put_flow(&mut line, out, flow, self.labels.as_deref());
+        number64(&mut line, b",\"event_ns\":", flow.event_time);
         put_idle(&mut line, subject);
         line.put(b"}");
         line.flush(out);
     }
 }
 
+/// What an entry has in a list as in an event: the members without the brackets.
 #[inline(always)]
-fn put_protocols(line: &mut Line<'_>, flow: &Flow) {
-    match flow.family {
-        nfproto::IPV4 => line.put(b"{\"v\":1,\"family\":\"ipv4\",\"proto\":"),
-        nfproto::IPV6 => line.put(b"{\"v\":1,\"family\":\"ipv6\",\"proto\":"),
+pub(super) fn put_flow(line: &mut Line<'_>, out: &mut Vec<u8>, flow: &Flow, names: Option<&LabelNames>) {
+    put_protocols(line, flow.family, flow.orig.protocol);
+    put_state(line, &flow.protoinfo);
+    number(line, b",\"timeout\":", flow.timeout);
+    line.put(b",\"orig\":");
+    let ends = put_direction(line, &flow.orig, flow.counters_orig, None);
+    line.put(b",\"reply\":");
+    put_direction(line, &flow.reply, flow.counters_reply, Some(ends));
+    put_status(line, flow.status);
+    if flow.status.intersects(Status::SrcNat | Status::DstNat) {
+        line.apart(|line| put_nat(line, flow));
+    }
+    put_numbers(line, flow);
+    put_rare(line, out, flow, names);
+}
+
+#[inline(always)]
+pub(super) fn put_protocols(line: &mut Line<'_>, family: u8, protocol: Protocol) {
+    match family {
+        nfproto::IPV4 => line.put(b"\"family\":\"ipv4\",\"proto\":"),
+        nfproto::IPV6 => line.put(b"\"family\":\"ipv6\",\"proto\":"),
         family => {
-            number(line, b"{\"v\":1,\"family_number\":", Some(family.into()));
+            number(line, b"\"family_number\":", Some(family.into()));
             line.put(b",\"proto\":");
         }
     }
-    match flow.orig.protocol {
+    match protocol {
         Protocol::Tcp => line.put(b"6,\"protocol\":\"tcp\""),
         Protocol::Udp => line.put(b"17,\"protocol\":\"udp\""),
         protocol => {
@@ -84,9 +92,10 @@ fn put_protocols(line: &mut Line<'_>, flow: &Flow) {
 }
 
 #[inline(always)]
-fn put_state(line: &mut Line<'_>, info: &ProtoInfo) {
+pub(super) fn put_state(line: &mut Line<'_>, info: &ProtoInfo) {
     let (name, value) = match info {
         ProtoInfo::None => return,
+        ProtoInfo::Tcp(TcpInfo { state: TcpState::Established, .. }) => return line.put(b",\"state\":\"ESTABLISHED\""),
         ProtoInfo::Tcp(tcp) => (tcp.state.name(), tcp.state.number()),
         ProtoInfo::Sctp(sctp) => (sctp.state.name(), sctp.state.0),
         ProtoInfo::Dccp(dccp) => (DccpInfo::state_name(dccp.state), dccp.state),
@@ -99,8 +108,13 @@ fn put_state(line: &mut Line<'_>, info: &ProtoInfo) {
 }
 
 #[inline(always)]
-fn put_direction(line: &mut Line<'_>, tuple: &Tuple, counters: Option<Counters>) {
-    put_tuple(line, tuple);
+fn put_direction<'a>(
+    line: &mut Line<'_>,
+    tuple: &'a Tuple,
+    counters: Option<Counters>,
+    other: Option<Ends<'_>>,
+) -> Ends<'a> {
+    let ends = put_tuple(line, tuple, other);
     if let Some(counters) = counters {
         line.put(b",\"packets\":");
         line.decimal64(counters.packets);
@@ -108,16 +122,19 @@ fn put_direction(line: &mut Line<'_>, tuple: &Tuple, counters: Option<Counters>)
         line.decimal64(counters.bytes);
     }
     line.put(b"}");
+    ends
 }
 
-/// The object of a tuple, without its closing bracket.
+/// The object of a tuple, without its closing bracket. `other` are the ends of
+/// the other direction.
 #[inline(always)]
-fn put_tuple(line: &mut Line<'_>, tuple: &Tuple) {
+pub(super) fn put_tuple<'a>(line: &mut Line<'_>, tuple: &'a Tuple, other: Option<Ends<'_>>) -> Ends<'a> {
     line.put(b"{\"src\":\"");
-    line.address(&tuple.src);
+    let src = line.address_or(&tuple.src, other.map(|ends| ends.dst));
     line.put(b"\",\"dst\":\"");
-    line.address(&tuple.dst);
+    let dst = line.address_or(&tuple.dst, other.map(|ends| ends.src));
     line.put(b"\"");
+    let mut ends = Ends { src, dst, ports: None };
     match tuple.l4 {
         L4::None => {}
         L4::Ports { src, dst } if tuple.protocol == Protocol::Gre => {
@@ -125,10 +142,12 @@ fn put_tuple(line: &mut Line<'_>, tuple: &Tuple) {
             number(line, b",\"dstkey\":", Some(dst.into()));
         }
         L4::Ports { src, dst } => {
+            let other = other.and_then(|ends| ends.ports);
             line.put(b",\"sport\":");
-            line.port(src);
+            let sport = line.port_or(src, other.map(|(_, dport)| dport));
             line.put(b",\"dport\":");
-            line.port(dst);
+            let dport = line.port_or(dst, other.map(|(sport, _)| sport));
+            ends.ports = Some((sport, dport));
         }
         L4::Icmp { kind, code, id } => {
             number(line, b",\"type\":", Some(kind.into()));
@@ -140,10 +159,16 @@ fn put_tuple(line: &mut Line<'_>, tuple: &Tuple) {
     if tuple.has_unknown_part {
         line.put(b",\"unknown_part\":true");
     }
+    ends
 }
 
 /// `"name",` for each status bit that has a name, by bit number.
 static STATUS_WORDS: [([u8; 17], u8); STATUS_BITS.len()] = status_words();
+
+/// The same for every set of the bits below `1 << USUAL`, which nearly every flow
+/// has two or three of: one copy, and no branch that cannot be foreseen.
+static USUAL_STATUS: [([u8; 48], u8); 1 << USUAL] = usual_status();
+const USUAL: u32 = 4;
 
 #[allow(clippy::indexing_slicing)] // At compile time.
 const fn status_words() -> [([u8; 17], u8); STATUS_BITS.len()] {
@@ -163,18 +188,42 @@ const fn status_words() -> [([u8; 17], u8); STATUS_BITS.len()] {
     table
 }
 
+#[allow(clippy::indexing_slicing)] // At compile time.
+const fn usual_status() -> [([u8; 48], u8); 1 << USUAL] {
+    let words = status_words();
+    let mut table = [([0; 48], 0); 1 << USUAL];
+    let mut set = 0;
+    while set < table.len() {
+        let mut bit = 0;
+        while bit < USUAL as usize {
+            let (word, length) = words[bit];
+            let mut i = 0;
+            while set >> bit & 1 == 1 && i < length as usize {
+                table[set].0[table[set].1 as usize] = word[i];
+                table[set].1 += 1;
+                i += 1;
+            }
+            bit += 1;
+        }
+        set += 1;
+    }
+    table
+}
+
 #[inline(always)]
 fn put_status(line: &mut Line<'_>, status: Status) {
     line.put(b",\"status\":[");
-    let mut rest = status.bits();
-    let mut named = false;
+    let bits = status.bits();
+    if let Some((text, length)) = USUAL_STATUS.get((bits & ((1 << USUAL) - 1)) as usize) {
+        line.put_part(text, usize::from(*length));
+    }
+    let mut rest = bits >> USUAL << USUAL;
     while rest != 0 {
         let Some((text, length)) = STATUS_WORDS.get(rest.trailing_zeros() as usize) else { break };
         line.put_part(text, usize::from(*length));
         rest &= rest - 1;
-        named = true;
     }
-    if named {
+    if rest != bits {
         line.back();
     }
     line.put(b"]");
@@ -206,7 +255,6 @@ fn put_numbers(line: &mut Line<'_>, flow: &Flow) {
     number(line, b",\"use\":", flow.use_count);
     number64(line, b",\"start_ns\":", flow.start);
     number64(line, b",\"stop_ns\":", flow.stop);
-    number64(line, b",\"event_ns\":", flow.event_time);
 }
 
 /// What few flows have.
@@ -241,7 +289,7 @@ fn put_rare(line: &mut Line<'_>, out: &mut Vec<u8>, flow: &Flow, names: Option<&
 #[inline(never)]
 fn put_master(line: &mut Line<'_>, master: &Tuple) {
     line.put(b",\"master\":");
-    put_tuple(line, master);
+    put_tuple(line, master, None);
     line.put(b"}");
 }
 
@@ -311,7 +359,7 @@ fn put_idle(line: &mut Line<'_>, subject: &Subject<'_>) {
 }
 
 #[inline(always)]
-fn number<const N: usize>(line: &mut Line<'_>, key: &[u8; N], value: Option<u32>) {
+pub(super) fn number<const N: usize>(line: &mut Line<'_>, key: &[u8; N], value: Option<u32>) {
     if let Some(value) = value {
         line.put(key);
         line.decimal(value);
@@ -319,7 +367,7 @@ fn number<const N: usize>(line: &mut Line<'_>, key: &[u8; N], value: Option<u32>
 }
 
 #[inline(always)]
-fn number64<const N: usize>(line: &mut Line<'_>, key: &[u8; N], value: Option<u64>) {
+pub(super) fn number64<const N: usize>(line: &mut Line<'_>, key: &[u8; N], value: Option<u64>) {
     if let Some(value) = value {
         line.put(key);
         line.decimal64(value);
@@ -327,7 +375,7 @@ fn number64<const N: usize>(line: &mut Line<'_>, key: &[u8; N], value: Option<u6
 }
 
 #[inline(never)]
-fn numbers(line: &mut Line<'_>, values: impl Iterator<Item = u16>) {
+pub(super) fn numbers(line: &mut Line<'_>, values: impl Iterator<Item = u16>) {
     line.put(b"[");
     let mut any = false;
     for value in values {
@@ -342,13 +390,13 @@ fn numbers(line: &mut Line<'_>, values: impl Iterator<Item = u16>) {
 }
 
 #[inline(always)]
-fn boolean(line: &mut Line<'_>, value: bool) {
+pub(super) fn boolean(line: &mut Line<'_>, value: bool) {
     if value { line.put(b"true") } else { line.put(b"false") }
 }
 
 /// A word of ours; `key` ends with the opening quote.
 #[inline(always)]
-fn word<const N: usize>(line: &mut Line<'_>, key: &[u8; N], value: Option<&str>) {
+pub(super) fn word<const N: usize>(line: &mut Line<'_>, key: &[u8; N], value: Option<&str>) {
     if let Some(value) = value {
         line.put(key);
         line.text(value.as_bytes());

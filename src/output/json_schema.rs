@@ -81,12 +81,12 @@ struct Idle {
     unknown: Option<String>,
 }
 
-fn schema() -> Value {
+pub(super) fn schema() -> Value {
     serde_json::from_str(include_str!("../../docs/flow.schema.json")).unwrap()
 }
 
 /// As much of JSON Schema as the file uses. `Err` names the place.
-fn validate(root: &Value, schema: &Value, value: &Value, place: &str) -> Result<(), String> {
+pub(super) fn validate(root: &Value, schema: &Value, value: &Value, place: &str) -> Result<(), String> {
     if let Some(reference) = schema["$ref"].as_str() {
         return validate(root, root.pointer(&reference[1..]).unwrap(), value, place);
     }
@@ -189,7 +189,7 @@ fn a_whole_object_is_written_as_documented() {
 }
 
 /// Sets everything that a flow can have.
-fn fill(flow: &mut Flow) {
+pub(super) fn fill(flow: &mut Flow) {
     let number = Some(u32::MAX);
     flow.protoinfo = ProtoInfo::Tcp(TcpInfo::default());
     flow.status = Status::from_bits_retain(u32::MAX);
@@ -208,7 +208,7 @@ fn fill(flow: &mut Flow) {
 }
 
 /// Sets or leaves out each thing, by the bits of `set`, with values from `n`.
-fn fill_some(flow: &mut Flow, set: u32, n: u64, text: &str) {
+pub(super) fn fill_some(flow: &mut Flow, set: u32, n: u64, text: &str) {
     let mut full = flow.clone();
     fill(&mut full);
     let has = |bit: u32| set >> bit & 1 == 1;

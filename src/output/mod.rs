@@ -1,8 +1,9 @@
-//! Floor 7, flows as bytes: one file for each format.
+//! Floor 7, flows and events as bytes: one file for each format.
 //!
 //! A [`Writer`] appends to a `Vec<u8>` and does no input or output; a
 //! [`ChunkWriter`] brings the bytes to where they go while the dump continues.
-//! Adding a format is one file and one row in [`FORMATS`].
+//! Adding a format is one file and one row in [`FORMATS`]. An [`EventWriter`] does the
+//! same for the [`Record`]s of an event stream.
 
 mod address;
 mod chunks;
@@ -10,6 +11,7 @@ mod columns;
 mod csv;
 mod cursor;
 mod escape;
+mod event;
 mod format;
 mod json;
 #[cfg(test)]
@@ -29,6 +31,10 @@ pub use address::append_address;
 pub use chunks::{CHUNK, ChunkWriter};
 pub use columns::{Columns, JsonColumnsWriter, UnknownColumn};
 pub use csv::{CSV_COLUMNS, CsvWriter};
+pub use event::{
+    Clock, Closing, EVENT_CSV_COLUMNS, Ended, EventOptions, EventWriter, ExpectationRecord, FlowRecord, Gap, GapCause,
+    Opening, Record, Requester, Resynced, Since, Stamp, Synthetic,
+};
 pub use format::{FORMATS, Format, FormatRow, Writer, WriterError, WriterOptions};
 pub use json::{JSON_VERSION, JsonWriter};
 pub use table::{TABLE_COLUMNS, TableWriter};

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::cursor::{Line, Scratch};
+use super::cursor::{Ends, Line, Ports, Scratch};
 use super::escape;
 use super::local_time::{self, SECOND};
 use crate::field::Subject;
@@ -57,17 +57,22 @@ impl TextWriter {
 
     /// Appends one line.
     pub fn flow(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
-        let flow = subject.flow;
         let mut line = self.scratch.cursor();
-        if self.options.extended {
-            line.apart(|line| put_family(line, flow.family));
-        }
-        put_flow(&mut line, flow);
-        put_rest(&mut line, out, subject, &self.options);
+        put_entry(&mut line, out, subject.flow, subject.ages.now, &self.options);
         line.back();
         line.put(b"\n");
         line.flush(out);
     }
+}
+
+/// An entry as it was at `now` (ns), and a space.
+#[inline(always)]
+pub(super) fn put_entry(line: &mut Line<'_>, out: &mut Vec<u8>, flow: &Flow, now: u64, options: &TextOptions) {
+    if options.extended {
+        line.apart(|line| put_family(line, flow.family));
+    }
+    put_flow(line, flow);
+    put_rest(line, out, flow, now, options);
 }
 
 #[inline(never)]
@@ -90,13 +95,13 @@ fn put_flow(line: &mut Line<'_>, flow: &Flow) {
         line.put(b" ");
     }
     put_state(line, &flow.protoinfo);
-    put_tuple(line, &flow.orig, b"zone-orig=");
+    let ends = put_tuple(line, &flow.orig, b"zone-orig=", None);
     put_counters(line, flow.counters_orig);
     // The kernel always sends a status, and CONFIRMED is always in it.
     if !flow.status.is_empty() && !flow.status.contains(Status::SeenReply) {
         line.put(b"[UNREPLIED] ");
     }
-    put_tuple(line, &flow.reply, b"zone-reply=");
+    put_tuple(line, &flow.reply, b"zone-reply=", Some(ends));
     put_counters(line, flow.counters_reply);
     if flow.status.bits() & ips::HW_OFFLOAD != 0 {
         line.put(b"[HW_OFFLOAD] ");
@@ -114,8 +119,7 @@ fn put_flow(line: &mut Line<'_>, flow: &Flow) {
 
 /// From the mark on.
 #[inline(always)]
-fn put_rest(line: &mut Line<'_>, out: &mut Vec<u8>, subject: &Subject<'_>, options: &TextOptions) {
-    let flow = subject.flow;
+fn put_rest(line: &mut Line<'_>, out: &mut Vec<u8>, flow: &Flow, now: u64, options: &TextOptions) {
     if let Some(context) = &flow.secctx {
         line.put(b"secctx=");
         line.apart(|line| put_text(line, out, context));
@@ -126,7 +130,7 @@ fn put_rest(line: &mut Line<'_>, out: &mut Vec<u8>, subject: &Subject<'_>, optio
         line.put(b" ");
     }
     if flow.start.is_some() || flow.stop.is_some() {
-        line.apart(|line| put_times(line, subject, options));
+        line.apart(|line| put_times(line, flow, now, options));
     }
     if let Some(helper) = &flow.helper {
         line.apart(|line| put_helper(line, out, helper));
@@ -178,31 +182,38 @@ fn put_state(line: &mut Line<'_>, info: &ProtoInfo) {
 }
 
 #[inline(always)]
-fn put_tuple<const N: usize>(line: &mut Line<'_>, tuple: &Tuple, zone_key: &[u8; N]) {
+fn put_tuple<'a, const N: usize>(
+    line: &mut Line<'_>,
+    tuple: &'a Tuple,
+    zone_key: &[u8; N],
+    other: Option<Ends<'_>>,
+) -> Ends<'a> {
     line.put(b"src=");
-    line.address(&tuple.src);
+    let src = line.address_or(&tuple.src, other.map(|ends| ends.dst));
     line.put(b" dst=");
-    line.address(&tuple.dst);
+    let dst = line.address_or(&tuple.dst, other.map(|ends| ends.src));
     line.put(b" ");
-    put_l4(line, tuple);
+    let ports = put_l4(line, tuple, other.and_then(|ends| ends.ports));
     if let Some(zone) = tuple.zone {
         line.put(zone_key);
         line.decimal(zone.into());
         line.put(b" ");
     }
+    Ends { src, dst, ports }
 }
 
 /// The protocol decides what is shown, whatever the kernel sent.
 #[inline(always)]
-fn put_l4(line: &mut Line<'_>, tuple: &Tuple) {
+pub(super) fn put_l4(line: &mut Line<'_>, tuple: &Tuple, other: Option<Ports>) -> Option<Ports> {
     let (src, dst) = if let L4::Ports { src, dst } = tuple.l4 { (src, dst) } else { (0, 0) };
     match tuple.protocol {
         Protocol::Tcp | Protocol::Udp | Protocol::UdpLite | Protocol::Sctp | Protocol::Dccp => {
             line.put(b"sport=");
-            line.port(src);
+            let sport = line.port_or(src, other.map(|(_, dport)| dport));
             line.put(b" dport=");
-            line.port(dst);
+            let dport = line.port_or(dst, other.map(|(sport, _)| sport));
             line.put(b" ");
+            return Some((sport, dport));
         }
         Protocol::Gre => {
             line.put(b"srckey=0x");
@@ -214,6 +225,7 @@ fn put_l4(line: &mut Line<'_>, tuple: &Tuple) {
         Protocol::Icmp | Protocol::Ipv6Icmp => line.apart(|line| put_icmp(line, tuple.l4)),
         _ => {}
     }
+    None
 }
 
 #[inline(never)]
@@ -240,11 +252,11 @@ fn put_counters(line: &mut Line<'_>, counters: Option<Counters>) {
 }
 
 #[inline(never)]
-fn put_times(line: &mut Line<'_>, subject: &Subject<'_>, options: &TextOptions) {
-    let (start, stop) = (subject.flow.start, subject.flow.stop);
+fn put_times(line: &mut Line<'_>, flow: &Flow, now: u64, options: &TextOptions) {
+    let (start, stop) = (flow.start, flow.stop);
     if let Some(start) = start {
         line.put(b"delta-time=");
-        line.decimal64((stop.unwrap_or(subject.ages.now) / SECOND).saturating_sub(start / SECOND));
+        line.decimal64((stop.unwrap_or(now) / SECOND).saturating_sub(start / SECOND));
         line.put(b" ");
     }
     if let (true, Some(start)) = (options.ktimestamp, start) {
@@ -266,7 +278,7 @@ fn put_helper(line: &mut Line<'_>, out: &mut Vec<u8>, helper: &HelperName) {
 }
 
 #[cold]
-fn put_text(line: &mut Line<'_>, out: &mut Vec<u8>, text: &str) {
+pub(super) fn put_text(line: &mut Line<'_>, out: &mut Vec<u8>, text: &str) {
     line.flush(out);
     escape::for_terminal(out, text);
     line.put(b" ");

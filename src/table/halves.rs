@@ -7,11 +7,9 @@
 //! table twice; [`Seen`] leaves out what came before.
 
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 
 use super::dump::DumpRequest;
 use super::kernel_filter::Masked;
@@ -33,61 +31,83 @@ impl DumpRequest {
     }
 }
 
-/// The entries that one of several dumps has handed out: some 16 bytes for each.
+/// The entries that the dumps of two halves have handed out, as 64-bit hashes: some
+/// 10 bytes for each.
 ///
-/// Hashes stand where they fall in one array, or behind, and are put there without
-/// a lock: two threads that take turns at a lock would wait for each other's cache.
+/// What one half has handed out lies in the other processor's cache, and to fetch it
+/// for each entry by itself cost more than decoding and formatting together. So a whole
+/// datagram's entries are asked for at once: the processor waits for many lines at a time.
+/// An entry's hash would also fall anywhere in one large table; here only a bit falls
+/// anywhere, in an array that stays in the cache, and nearly always says all. The hashes
+/// lie behind, in the order in which they came, in lists short enough to be searched.
 #[derive(Debug)]
 pub struct Seen {
     hasher: RandomState,
-    places: Vec<AtomicU64>,
-    /// What found no place near its own, in a table that has grown far beyond what was expected.
-    crowded: Mutex<HashTable<u64>>,
+    handed_out: Mutex<HandedOut>,
 }
 
-/// Places that are looked at before a hash goes to the crowded ones.
-const NEAR: usize = 64;
+#[derive(Debug)]
+struct HandedOut {
+    bits: Vec<u64>,
+    lists: Vec<Vec<u64>>,
+}
+
+/// Bits for each entry that is expected in both halves together.
+const BITS: u64 = 8;
+/// Lists of hashes; a power of two.
+const LISTS: usize = 2048;
 
 impl Seen {
-    /// No entry yet, and room for `expected` of them.
+    /// No entry yet, and room for `expected` of them. More may come; they take longer.
     #[must_use]
     pub fn with_room_for(expected: u64) -> Self {
-        let room = usize::try_from(expected).unwrap_or(0).saturating_mul(2).next_power_of_two();
-        let places = (0..room.max(NEAR)).map(|_| AtomicU64::new(0)).collect();
-        Seen { hasher: RandomState::default(), places, crowded: Mutex::default() }
+        let words = usize::try_from(expected.min(1 << 40) * BITS / 64).unwrap_or(0).next_power_of_two();
+        let handed_out = HandedOut { bits: vec![0; words], lists: vec![Vec::new(); LISTS] };
+        Seen { hasher: RandomState::default(), handed_out: Mutex::new(handed_out) }
     }
 
-    /// Takes `flow` in; true the first time.
-    ///
-    /// A tuple and its zone stand for the entry, by a 64-bit hash: in a table of
-    /// a million, two entries share one once in some 40 million dumps.
-    pub fn is_new(&self, flow: &Flow) -> bool {
-        // 0 is an empty place.
-        let hash = self.hasher.hash_one((&flow.orig, flow.zone_both)).max(1);
-        let near = (0..NEAR).map(|step| (hash as usize).wrapping_add(step) % self.places.len());
-        for place in near.filter_map(|at| self.places.get(at)) {
-            match place.compare_exchange(0, hash, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return true,
-                Err(known) if known == hash => return false,
-                Err(_) => {}
+    /// What stands for an entry: its tuple and zone, as a hash. In a table of a million,
+    /// two entries share one once in some 40 million dumps.
+    #[must_use]
+    #[inline]
+    pub fn hash(&self, flow: &Flow) -> u64 {
+        self.hasher.hash_one((&flow.orig, flow.zone_both))
+    }
+
+    /// Takes in what one half is about to hand out, and calls `repeated` with the place of
+    /// each that was handed out before.
+    pub fn take_in(&self, hashes: &[u64], mut repeated: impl FnMut(usize)) {
+        let mut handed_out = self.handed_out.lock().unwrap_or_else(PoisonError::into_inner);
+        for (place, hash) in hashes.iter().enumerate() {
+            if !handed_out.insert(*hash) {
+                repeated(place);
             }
         }
-        self.is_new_among_the_crowded(hash)
     }
+}
 
-    #[cold]
-    fn is_new_among_the_crowded(&self, hash: u64) -> bool {
-        let mut crowded = self.crowded.lock().unwrap_or_else(PoisonError::into_inner);
-        if crowded.find(hash, |other| *other == hash).is_some() {
+impl HandedOut {
+    /// False where it is there already.
+    #[inline]
+    fn insert(&mut self, hash: u64) -> bool {
+        let (last, bit) = (self.bits.len() - 1, 1 << (hash & 63));
+        let (Some(word), Some(list)) =
+            (self.bits.get_mut((hash >> 6) as usize & last), self.lists.get_mut((hash >> 48) as usize & (LISTS - 1)))
+        else {
+            return true;
+        };
+        if *word & bit != 0 && list.contains(&hash) {
             return false;
         }
-        crowded.insert_unique(hash, hash, |other| *other);
+        *word |= bit;
+        list.push(hash);
         true
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
     use std::thread;
 
     use super::*;
@@ -100,16 +120,39 @@ mod tests {
         Flow::new(tuple, tuple)
     }
 
+    /// How many of `numbers` are new, `at_once` of them at a time.
+    fn new(seen: &Seen, numbers: Range<u32>, at_once: usize) -> Vec<u32> {
+        let numbers: Vec<u32> = numbers.collect();
+        let mut new = Vec::new();
+        for datagram in numbers.chunks(at_once) {
+            let hashes: Vec<u64> = datagram.iter().map(|number| seen.hash(&flow(*number))).collect();
+            let mut repeated = Vec::new();
+            seen.take_in(&hashes, |place| repeated.push(place));
+            new.extend(datagram.iter().enumerate().filter(|(place, _)| !repeated.contains(place)).map(|(_, n)| *n));
+        }
+        new
+    }
+
     #[test]
-    fn of_two_threads_only_one_gets_an_entry_also_where_there_is_no_room() {
+    fn what_one_half_has_handed_out_the_other_does_not_also_beyond_what_was_expected() {
+        for (expected, at_once) in [(0, 1), (100, 135), (20_000, 7)] {
+            let seen = Seen::with_room_for(expected);
+            assert_eq!(new(&seen, 0..10_000, at_once).len(), 10_000);
+            assert_eq!(new(&seen, 5_000..20_000, at_once), (10_000..20_000).collect::<Vec<_>>());
+            assert!(new(&seen, 0..20_000, at_once).is_empty());
+        }
+    }
+
+    #[test]
+    fn two_threads_at_once_hand_out_each_entry_once() {
         for expected in [0, 100, 20_000] {
             let seen = Seen::with_room_for(expected);
-            let new = || (0..10_000).filter(|number| seen.is_new(&flow(*number))).count();
-            let counts = thread::scope(|scope| {
-                let other = scope.spawn(new);
-                [new(), other.join().unwrap_or(0)]
+            let mut all = thread::scope(|scope| {
+                let other = scope.spawn(|| new(&seen, 5_000..20_000, 135));
+                [new(&seen, 0..15_000, 135), other.join().unwrap_or_default()].concat()
             });
-            assert_eq!(counts.iter().sum::<usize>(), 10_000, "{expected}");
+            all.sort_unstable();
+            assert!(all.into_iter().eq(0..20_000), "{expected}");
         }
     }
 
@@ -117,6 +160,9 @@ mod tests {
     fn the_same_tuple_in_another_zone_is_another_entry() {
         let seen = Seen::with_room_for(8);
         let zoned = Flow { zone_both: Some(5), ..flow(1) };
-        assert!(seen.is_new(&flow(1)) && seen.is_new(&zoned) && !seen.is_new(&zoned));
+        let mut repeated = Vec::new();
+        let hashes = [&flow(1), &zoned, &flow(1), &zoned].map(|flow| seen.hash(flow));
+        seen.take_in(&hashes, |place| repeated.push(place));
+        assert_eq!(repeated, [2, 3]);
     }
 }

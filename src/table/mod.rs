@@ -3,7 +3,7 @@
 //! `dump` walks the table, `get` asks for one entry, `count` for the number of
 //! all; `create`, `delete` and `update` change entries in batches; `flush` is a
 //! dump whose matches a second thread deletes. `timeouts` and `policies` read how
-//! long the tracker waits.
+//! long the tracker waits. `events` subscribes to changes.
 //!
 //! A delete without a tuple is a flush of everything to the kernel. It cannot be
 //! expressed here: what is deleted is a [`Target`], and a target is only made of
@@ -14,10 +14,12 @@ mod count;
 mod create;
 mod delete;
 mod dump;
+mod events;
 mod flush;
 mod get;
 mod halves;
 mod kernel_filter;
+mod losses;
 mod policies;
 mod target;
 mod timeouts;
@@ -30,6 +32,7 @@ pub use count::{Occupancy, count};
 pub use create::{create, mirror};
 pub use delete::delete;
 pub use dump::{Dump, DumpRequest, DumpTotals, dump};
+pub use events::{Buffer, Events, Queue, Step, Subscription};
 pub use flush::{Action, Choose, Flush, Progress};
 pub use get::get;
 pub use halves::Seen;

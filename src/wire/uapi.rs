@@ -19,6 +19,28 @@ pub mod nfnl_subsys {
     pub const NFTABLES: u8 = 10;
 }
 
+/// `enum nfnetlink_groups`: the multicast groups of conntrack.
+pub mod nfnlgrp {
+    /// Entries that came.
+    #[doc(alias = "NFNLGRP_CONNTRACK_NEW")]
+    pub const CONNTRACK_NEW: u32 = 1;
+    /// Entries that changed.
+    #[doc(alias = "NFNLGRP_CONNTRACK_UPDATE")]
+    pub const CONNTRACK_UPDATE: u32 = 2;
+    /// Entries that went.
+    #[doc(alias = "NFNLGRP_CONNTRACK_DESTROY")]
+    pub const CONNTRACK_DESTROY: u32 = 3;
+    /// Expectations that came.
+    #[doc(alias = "NFNLGRP_CONNTRACK_EXP_NEW")]
+    pub const CONNTRACK_EXP_NEW: u32 = 4;
+    /// Expectations that changed (no kernel sends any).
+    #[doc(alias = "NFNLGRP_CONNTRACK_EXP_UPDATE")]
+    pub const CONNTRACK_EXP_UPDATE: u32 = 5;
+    /// Expectations that went.
+    #[doc(alias = "NFNLGRP_CONNTRACK_EXP_DESTROY")]
+    pub const CONNTRACK_EXP_DESTROY: u32 = 6;
+}
+
 /// `enum cntl_msg_types`: the low byte of `nlmsg_type` for conntrack entries.
 pub mod ipctnl_msg_ct {
     /// Create or update; also the type of every entry in an answer.
@@ -247,6 +269,48 @@ pub mod cta_synproxy {
     pub const ITS: u16 = 2;
     /// be32.
     pub const TSOFF: u16 = 3;
+}
+
+/// `enum ctattr_expect`: attributes of an expectation.
+pub mod cta_expect {
+    /// Nest: the tuple of the flow that expects.
+    pub const MASTER: u16 = 1;
+    /// Nest: the tuple of what is expected.
+    pub const TUPLE: u16 = 2;
+    /// Nest: which bits of it count.
+    pub const MASK: u16 = 3;
+    /// be32 seconds.
+    pub const TIMEOUT: u16 = 4;
+    /// Opaque, 4 bytes.
+    pub const ID: u16 = 5;
+    /// String.
+    pub const HELP_NAME: u16 = 6;
+    /// be16.
+    pub const ZONE: u16 = 7;
+    /// be32 (Linux 2.6.37).
+    pub const FLAGS: u16 = 8;
+    /// be32 (Linux 3.5).
+    pub const CLASS: u16 = 9;
+    /// Nest (Linux 3.5).
+    pub const NAT: u16 = 10;
+    /// String (Linux 3.5).
+    pub const FN: u16 = 11;
+}
+
+/// `enum ctattr_expect_nat`.
+pub mod cta_expect_nat {
+    /// be32.
+    pub const DIR: u16 = 1;
+    /// Nest.
+    pub const TUPLE: u16 = 2;
+}
+
+/// `enum ctnl_exp_msg_types`: the low byte of `nlmsg_type` for expectations.
+pub mod ipctnl_msg_exp {
+    /// Create or update; also the type of every expectation in an answer.
+    pub const NEW: u8 = 0;
+    /// Delete.
+    pub const DELETE: u8 = 2;
 }
 
 /// `enum ctattr_nat`, for create requests.

@@ -1,0 +1,209 @@
+//! The part of a filter that the kernel can apply to events before it queues them:
+//! what is rejected takes no room, wakes nobody and is not counted as lost.
+//!
+//! Only what certainly does not match, and never will: the terms that stand alone
+//! in the outermost `and` and ask for what an entry cannot change. What a message
+//! does not carry is let through, and so is whatever is no conntrack entry. The
+//! filter is asked again for every event.
+
+use super::node::Node;
+use super::predicate::Filter;
+use super::ranges::AddressSet;
+use super::term::{Term, Test};
+use crate::netlink::{Instruction, Size, SocketFilter};
+use crate::wire::uapi::{cta, cta_ip, cta_proto, cta_tuple, nfnl_subsys, nfproto};
+
+/// Where the subsystem stands in a message: the high byte of `nlmsg_type`, which
+/// is in host order.
+const SUBSYSTEM: u32 = if cfg!(target_endian = "big") { 4 } else { 5 };
+
+/// Where the family stands: behind the netlink header.
+const FAMILY: u32 = 16;
+
+/// Where the attributes begin.
+const ATTRIBUTES: u32 = 20;
+
+/// The bytes of an attribute before its value.
+const HEADER: u32 = 4;
+
+/// More ranges than that take the kernel longer than they save.
+const MOST_RANGES: usize = 32;
+
+/// The kernel takes 4096 instructions, but their memory is limited, too
+/// (`net.core.optmem_max`).
+const MOST_INSTRUCTIONS: usize = 1000;
+
+impl Filter {
+    /// A program that rejects events of entries which certainly do not match; None
+    /// where there is nothing that it could tell by.
+    #[must_use]
+    pub fn exclusion(&self) -> Option<SocketFilter> {
+        let parts = match &self.root {
+            Some(Node::All(parts)) => parts.as_slice(),
+            Some(part) => std::slice::from_ref(part),
+            None => &[],
+        };
+        let mut checks: Vec<Check> = parts.iter().filter_map(term).flat_map(checks).collect();
+        // The cheapest first.
+        checks.sort_by_key(|check| check.path.len());
+        let mut program =
+            vec![Instruction::load_byte(SUBSYSTEM), Instruction::if_equal(nfnl_subsys::CTNETLINK.into(), 1, 0)];
+        program.push(Instruction::accept());
+        let empty = program.len();
+        for check in checks {
+            let code = check.code();
+            if program.len() + code.len() < MOST_INSTRUCTIONS {
+                program.extend(code);
+            }
+        }
+        let says_something = program.len() > empty;
+        program.push(Instruction::accept());
+        says_something.then(|| SocketFilter::new(program))
+    }
+}
+
+fn term(part: &Node) -> Option<&Term> {
+    if let Node::Term(term) = part { Some(term) } else { None }
+}
+
+/// A value of a message, and what must be true of it.
+struct Check {
+    /// The numbers of the attribute and of the nests around it; without any, the
+    /// family.
+    path: &'static [u16],
+    /// Only for messages of this family.
+    family: Option<u8>,
+    wanted: Wanted,
+}
+
+enum Wanted {
+    /// A number in one of these ranges, which ascend.
+    In(Size, Vec<(u32, u32)>),
+    /// An IPv6 address that is this one under a mask.
+    Under(u128, u128),
+}
+
+/// What must be true of every match of `term`.
+fn checks(term: &Term) -> Vec<Check> {
+    const PROTOCOL: &[u16] = &[cta::TUPLE_ORIG, cta_tuple::PROTO, cta_proto::NUM];
+    const SPORT: &[u16] = &[cta::TUPLE_ORIG, cta_tuple::PROTO, cta_proto::SRC_PORT];
+    const DPORT: &[u16] = &[cta::TUPLE_ORIG, cta_tuple::PROTO, cta_proto::DST_PORT];
+    const SRC: &[u16] = &[cta::TUPLE_ORIG, cta_tuple::IP, cta_ip::V4_SRC];
+    const DST: &[u16] = &[cta::TUPLE_ORIG, cta_tuple::IP, cta_ip::V4_DST];
+    const V6_SRC: &[u16] = &[cta::TUPLE_ORIG, cta_tuple::IP, cta_ip::V6_SRC];
+    const V6_DST: &[u16] = &[cta::TUPLE_ORIG, cta_tuple::IP, cta_ip::V6_DST];
+    match (term.field.name, &term.test) {
+        ("family", Test::Numbers(ranges)) => numbers(&[], Size::Byte, ranges.as_slice()),
+        ("proto", Test::Numbers(ranges)) => numbers(PROTOCOL, Size::Byte, ranges.as_slice()),
+        ("sport", Test::Numbers(ranges)) => numbers(SPORT, Size::Half, ranges.as_slice()),
+        ("dport", Test::Numbers(ranges)) => numbers(DPORT, Size::Half, ranges.as_slice()),
+        ("src", Test::Addresses(set)) => addresses([SRC, V6_SRC], set),
+        ("dst", Test::Addresses(set)) => addresses([DST, V6_DST], set),
+        _ => Vec::new(),
+    }
+}
+
+fn numbers(path: &'static [u16], size: Size, ranges: &[(u64, u64)]) -> Vec<Check> {
+    // What is larger than the field can be is not there.
+    let clamp = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    let ranges: Vec<(u32, u32)> = ranges.iter().map(|(low, high)| (clamp(*low), clamp(*high))).collect();
+    if ranges.len() > MOST_RANGES {
+        Vec::new()
+    } else {
+        vec![Check { path, family: None, wanted: Wanted::In(size, ranges) }]
+    }
+}
+
+/// Addresses have the family of their kind. Of IPv6, one network is told from the
+/// rest of the world, not several.
+fn addresses([v4_path, v6_path]: [&'static [u16]; 2], set: &AddressSet) -> Vec<Check> {
+    let (v4, v6) = (set.v4.as_slice(), set.v6.as_slice());
+    let mut families: Vec<(u32, u32)> = Vec::new();
+    let mut checks = Vec::new();
+    if !v4.is_empty() {
+        families.push((nfproto::IPV4.into(), nfproto::IPV4.into()));
+    }
+    if !v6.is_empty() {
+        families.push((nfproto::IPV6.into(), nfproto::IPV6.into()));
+    }
+    checks.push(Check { path: &[], family: None, wanted: Wanted::In(Size::Byte, families) });
+    if (1..=MOST_RANGES).contains(&v4.len()) {
+        let wanted = Wanted::In(Size::Word, v4.to_vec());
+        checks.push(Check { path: v4_path, family: Some(nfproto::IPV4), wanted });
+    }
+    if let [(low, high)] = v6
+        && let Some(mask) = mask(*low, *high)
+    {
+        checks.push(Check { path: v6_path, family: Some(nfproto::IPV6), wanted: Wanted::Under(*low, mask) });
+    }
+    checks
+}
+
+/// The mask of the network from `low` to `high`, if it is one.
+fn mask(low: u128, high: u128) -> Option<u128> {
+    let free = low ^ high;
+    let is_network = free & free.wrapping_add(1) == 0 && low & free == 0;
+    is_network.then_some(!free)
+}
+
+impl Check {
+    fn code(&self) -> Vec<Instruction> {
+        let mut code = Vec::new();
+        self.push_search(&mut code);
+        match &self.wanted {
+            Wanted::In(size, ranges) => {
+                code.push(match self.path {
+                    [] => Instruction::load_byte(FAMILY),
+                    _ => Instruction::load_indexed(*size, HEADER),
+                });
+                push_membership(&mut code, ranges);
+            }
+            Wanted::Under(address, mask) => push_network(&mut code, *address, *mask),
+        }
+        if let Some(family) = self.family
+            && let Ok(whole) = u8::try_from(code.len())
+        {
+            let other = [Instruction::load_byte(FAMILY), Instruction::if_equal(family.into(), 0, whole)];
+            code.splice(0..0, other);
+        }
+        code
+    }
+
+    /// Has the index point to the attribute. Where there is none the datagram is
+    /// accepted.
+    fn push_search(&self, code: &mut Vec<Instruction>) {
+        let Some((outermost, nested)) = self.path.split_first() else { return };
+        let outermost = (outermost, Instruction::find_attribute());
+        let nested = nested.iter().map(|number| (number, Instruction::find_nested()));
+        code.push(Instruction::load(ATTRIBUTES));
+        for (number, find) in std::iter::once(outermost).chain(nested) {
+            code.extend([Instruction::load_index((*number).into()), find]);
+            code.extend([Instruction::if_equal(0, 0, 1), Instruction::accept()]);
+        }
+        code.push(Instruction::index_from_accumulator());
+    }
+}
+
+/// Rejects what is not `address` under `mask`, word by word.
+fn push_network(code: &mut Vec<Instruction>, address: u128, mask: u128) {
+    for (offset, shift) in [(0, 96), (4, 64), (8, 32), (12, 0)] {
+        // Of both, the 32 bits of this word.
+        let [address, mask] = [address, mask].map(|bits| (bits >> shift) as u32);
+        if mask != 0 {
+            code.extend([Instruction::load_indexed(Size::Word, HEADER + offset), Instruction::mask(mask)]);
+            code.extend([Instruction::if_equal(address & mask, 1, 0), Instruction::reject()]);
+        }
+    }
+}
+
+/// Rejects what lies in none of `ranges`, which ascend.
+fn push_membership(code: &mut Vec<Instruction>, ranges: &[(u32, u32)]) {
+    let mut to_rejection = u8::try_from(2 * ranges.len()).unwrap_or(u8::MAX);
+    for (low, high) in ranges {
+        to_rejection = to_rejection.saturating_sub(1);
+        code.push(Instruction::if_at_least(*low, 0, to_rejection));
+        code.push(Instruction::if_above(*high, 0, to_rejection));
+        to_rejection = to_rejection.saturating_sub(1);
+    }
+    code.push(Instruction::reject());
+}

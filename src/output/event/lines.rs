@@ -1,0 +1,173 @@
+//! Tests: whole lines, as documented.
+
+use super::*;
+use crate::field::Subject;
+use crate::model::{Counters, EventKind, Flow, L4, Status};
+use crate::output::sample;
+
+const REAL: Stamp = Stamp { ns: 1_700_000_000_123_456_789, clock: Clock::Kernel };
+
+/// A TCP connection behind source NAT, of which only the address was rewritten.
+fn translated() -> Flow {
+    let mut flow = sample::flow("192.0.2.2", "198.51.100.2", 6, L4::Ports { src: 32768, dst: 443 });
+    flow.reply.dst = [203, 0, 113, 5].into();
+    flow.status = Status::Confirmed | Status::SrcNat;
+    flow.counters_orig = Some(Counters { packets: 4, bytes: 218 });
+    flow.counters_reply = Some(Counters { packets: 3, bytes: 264 });
+    flow
+}
+
+fn ended(flow: &Flow) -> Ended<'_> {
+    Ended {
+        flow,
+        start: Some(Since::Exactly(REAL.ns - 12)),
+        end: REAL,
+        synthetic: None,
+        killed: Some(false),
+        requester: None,
+        netns: None,
+    }
+}
+
+fn destroyed<'a>(subject: &'a Subject<'a>) -> FlowRecord<'a> {
+    FlowRecord {
+        kind: EventKind::Destroy,
+        synthetic: Some(Synthetic::Resync),
+        time: Stamp { clock: Clock::Received, ..REAL },
+        subject,
+        since: Some(Since::Before(5)),
+        killed: Some(true),
+        requester: Some(Requester { port: 77, process: Some("a b\n"), is_certain: false }),
+        netns: Some("blue"),
+    }
+}
+
+const GAP: Gap<'static> = Gap {
+    cause: GapCause::Kernel,
+    lost: 1234,
+    from: 1_700_000_000_000_001_000,
+    to: 1_700_000_000_250_000_000,
+    netns: None,
+};
+
+fn line(format: Format, text: TextOptions, record: &Record<'_>) -> Option<String> {
+    let mut writer = EventWriter::new(format, EventOptions { text, columns: None }).unwrap();
+    let mut out = Vec::new();
+    writer.record(&mut out, 17, record).then(|| String::from_utf8(out).unwrap())
+}
+
+fn json(record: &Record<'_>) -> String {
+    line(Format::Json, TextOptions::default(), record).unwrap()
+}
+
+fn text(record: &Record<'_>) -> Option<String> {
+    line(Format::Conntrack, TextOptions::default(), record)
+}
+
+#[test]
+fn the_record_of_a_connection_is_flat_and_has_the_address_and_the_port_after_translation() {
+    assert_eq!(
+        json(&Record::Ended(ended(&translated()))),
+        "{\"v\":1,\"seq\":17,\"event\":\"end\",\"time_ns\":1700000000123456789,\"clock\":\"kernel\",\
+         \"killed\":false,\"since_ns\":1700000000123456777,\"since\":\"exactly\",\"duration_ns\":12,\
+         \"family\":\"ipv4\",\"proto\":6,\"protocol\":\"tcp\",\
+         \"src\":\"192.0.2.2\",\"dst\":\"198.51.100.2\",\"sport\":32768,\"dport\":443,\
+         \"nat_src\":\"203.0.113.5\",\"nat_sport\":32768,\
+         \"packets_orig\":4,\"bytes_orig\":218,\"packets_reply\":3,\"bytes_reply\":264}\n"
+    );
+}
+
+#[test]
+fn a_synthetic_destroy_says_so_and_no_duration_that_nobody_knows() {
+    let (flow, ages) = (sample::flow("10.0.0.1", "10.0.0.2", 50, L4::None), sample::ages(0));
+    let subject = Subject::new(&flow, &ages);
+    let record = Record::Flow(destroyed(&subject));
+    assert_eq!(
+        json(&record),
+        "{\"v\":1,\"seq\":17,\"event\":\"destroy\",\"synthetic\":\"resync\",\"time_ns\":1700000000123456789,\
+         \"clock\":\"received\",\"netns\":\"blue\",\"killed\":true,\
+         \"requester\":{\"port\":77,\"process\":\"a b\\n\",\"guess\":true},\"since_ns\":5,\"since\":\"before\",\
+         \"flow\":{\"family\":\"ipv4\",\"proto\":50,\"orig\":{\"src\":\"10.0.0.1\",\"dst\":\"10.0.0.2\"},\
+         \"reply\":{\"src\":\"10.0.0.2\",\"dst\":\"10.0.0.1\"},\"status\":[]}}\n"
+    );
+    assert_eq!(
+        text(&record).unwrap(),
+        "[DESTROY] unknown  50 src=10.0.0.1 dst=10.0.0.2 src=10.0.0.2 dst=10.0.0.1 \
+         [USERSPACE] portid=77 progname=a b\\x0a netns=blue [RESYNC]\n"
+    );
+}
+
+#[test]
+fn a_gap_is_a_line_in_every_format() {
+    let record = Record::Gap(GAP);
+    assert_eq!(
+        json(&record),
+        "{\"v\":1,\"seq\":17,\"event\":\"gap\",\"time_ns\":1700000000250000000,\"cause\":\"kernel\",\
+         \"lost\":1234,\"from_ns\":1700000000000001000,\"to_ns\":1700000000250000000}\n"
+    );
+    let with_time = TextOptions { timestamp: true, ..TextOptions::default() };
+    assert_eq!(
+        line(Format::Conntrack, with_time, &record).unwrap(),
+        "[1700000000.250000]\t    [GAP] lost=1234 cause=kernel from=1700000000.000001 to=1700000000.250000\n"
+    );
+    let row = line(Format::Csv, TextOptions::default(), &record).unwrap();
+    assert_eq!(
+        row,
+        format!("gap,17,1700000000250000000,,,,kernel,1234,1700000000000001000,,,,,{}\r\n", ",".repeat(18))
+    );
+}
+
+#[test]
+fn rows_of_csv_have_as_many_cells_as_its_header() {
+    let writer = EventWriter::new(Format::Csv, EventOptions::default()).unwrap();
+    let mut header = Vec::new();
+    writer.begin(&mut header);
+    let header = String::from_utf8(header).unwrap();
+    assert!(header.starts_with("event,seq,time_ns,clock,synthetic,netns,cause,lost,since_ns,since,killed,"));
+    let (flow, ages) = (translated(), sample::ages(0));
+    let subject = Subject::new(&flow, &ages);
+    let resynced = Resynced { why: Synthetic::Seed, time: 1, entries: 2, added: 3, removed: 4, netns: Some("a") };
+    for record in
+        [Record::Flow(destroyed(&subject)), Record::Ended(ended(&flow)), Record::Gap(GAP), Record::Resynced(resynced)]
+    {
+        let row = line(Format::Csv, TextOptions::default(), &record).unwrap();
+        // The status has commas, in quotes.
+        let commas = row.split('"').step_by(2).map(|part| part.matches(',').count()).sum::<usize>();
+        assert_eq!(commas, header.matches(',').count(), "{row}");
+    }
+}
+
+#[test]
+fn what_a_format_has_no_line_for_appends_nothing() {
+    let closing = Closing { time: 1, reason: "SIGTERM", received: 2, lost: 3, records: 4 };
+    for record in [Record::Closing(closing), Record::Opening(Opening { time: 1, stream: "s", version: "1" })] {
+        assert_eq!(text(&record), None);
+        assert_eq!(line(Format::Csv, TextOptions::default(), &record), None);
+        assert!(json(&record).contains("\"event\":"));
+    }
+}
+
+#[test]
+fn formats_and_columns_that_events_do_not_have_are_refused() {
+    for format in [Format::Table, Format::Xml] {
+        let error = EventWriter::new(format, EventOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("take json, conntrack or csv"), "{error}");
+    }
+    let columns = |format| {
+        EventWriter::new(format, EventOptions { columns: Some(vec!["src".into()]), ..EventOptions::default() }).is_ok()
+    };
+    assert!(columns(Format::Csv) && !columns(Format::Json) && !columns(Format::Conntrack));
+}
+
+#[test]
+fn durations_are_as_certain_as_both_ends_are() {
+    use super::span::{Span, duration};
+    let end = Stamp { ns: 10, clock: Clock::Kernel };
+    let of = |since, synthetic| duration(Some(since), end, synthetic);
+    assert_eq!(of(Since::Exactly(4), None), Some(Span::Exactly(6)));
+    assert_eq!(of(Since::Before(4), None), Some(Span::AtLeast(6)));
+    assert_eq!(of(Since::Exactly(4), Some(Synthetic::Resync)), Some(Span::AtMost(6)));
+    assert_eq!(of(Since::Before(4), Some(Synthetic::Resync)), None);
+    assert_eq!(of(Since::Exactly(11), None), Some(Span::Exactly(0)));
+    assert_eq!(duration(None, end, None), None);
+}

@@ -1,0 +1,90 @@
+//! Tests over recorded events (`tests/data`), beside what `conntrack -E` printed.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::field::Subject;
+use crate::model::{EventKind, Expectation, ExpectationEvent, Flow, LabelNames};
+use crate::output::sample;
+use crate::wire::{Message, Messages};
+
+const EVENTS: &[u8] = include_bytes!("../../../tests/data/events.bin");
+const EXPECTATIONS: &[u8] = include_bytes!("../../../tests/data/expectations.bin");
+
+fn messages(recording: &'static [u8]) -> impl Iterator<Item = Message<'static>> {
+    Messages::new(recording).map(Result::unwrap)
+}
+
+/// The recorded events: what, who asked, and the entry.
+pub(super) fn events() -> Vec<(EventKind, u32, Flow)> {
+    let kind = |message: &Message<'_>| match (message.kind, message.flags) {
+        (0x102, _) => EventKind::Destroy,
+        (_, 0) => EventKind::Update,
+        _ => EventKind::New,
+    };
+    messages(EVENTS).map(|message| (kind(&message), message.port, Flow::decode(&message).unwrap())).collect()
+}
+
+/// The recorded events of expectations.
+pub(super) fn expectations() -> Vec<ExpectationEvent> {
+    messages(EXPECTATIONS)
+        .inspect(|message| assert!(Expectation::is_in(message) && !Flow::is_in(message)))
+        .map(|message| ExpectationEvent::decode(&message).unwrap())
+        .collect()
+}
+
+/// What conntrack(8) knew and the datagram does not say: when it looked, and the name
+/// of the process.
+fn witnessed(line: &str) -> (Stamp, Option<&str>) {
+    let time = line.strip_prefix('[').and_then(|line| line.split_once("]\t"));
+    let digits = time.map_or_else(String::new, |(time, _)| time.replace('.', "") + "000");
+    let stamp = Stamp { ns: digits.parse().unwrap_or(0), clock: Clock::Received };
+    (stamp, line.split_once(" progname=").map(|(_, name)| name))
+}
+
+fn compare(expected: &str, options: TextOptions) {
+    let mut lines = expected.lines();
+    let mut writer = EventWriter::new(Format::Conntrack, EventOptions { text: options, columns: None }).unwrap();
+    let ages = sample::ages(0);
+    for (kind, port, flow) in events() {
+        let line = lines.next().unwrap();
+        let (time, process) = witnessed(line);
+        let requester = (port != 0).then_some(Requester { port, process, is_certain: true });
+        let subject = &Subject::new(&flow, &ages);
+        let record =
+            FlowRecord { kind, synthetic: None, time, subject, since: None, killed: None, requester, netns: None };
+        let mut out = Vec::new();
+        assert!(writer.record(&mut out, 1, &Record::Flow(record)));
+        assert_eq!(std::str::from_utf8(&out).unwrap(), format!("{line}\n"));
+    }
+    assert_eq!(lines.next(), None);
+}
+
+#[test]
+#[cfg(target_endian = "little")]
+fn the_text_is_what_conntrack_printed_for_the_same_events() {
+    compare(include_str!("../../../tests/data/events.conntrack"), TextOptions::default());
+    let names = LabelNames::parse("3 important\n127 last\n");
+    let all = TextOptions {
+        extended: true,
+        id: true,
+        timestamp: true,
+        ktimestamp: true,
+        labels: Some(Arc::new(names)),
+        zone: None,
+    };
+    compare(include_str!("../../../tests/data/events.conntrack-all"), all);
+}
+
+#[test]
+#[cfg(target_endian = "little")]
+fn expectations_are_what_conntrack_printed_for_the_same_events() {
+    let mut writer = EventWriter::new(Format::Conntrack, EventOptions::default()).unwrap();
+    let time = Stamp { ns: 0, clock: Clock::Received };
+    let mut out = Vec::new();
+    for ExpectationEvent { kind, expectation, .. } in &expectations() {
+        let record = ExpectationRecord { kind: *kind, time, expectation, requester: None, netns: None };
+        assert!(writer.record(&mut out, 1, &Record::Expectation(record)));
+    }
+    assert_eq!(String::from_utf8(out).unwrap(), include_str!("../../../tests/data/expectations.conntrack"));
+}

@@ -1,0 +1,215 @@
+//! `-o conntrack` of an event stream: the line that `conntrack -E` prints, byte for
+//! byte.
+//!
+//! What conntrack(8) has no line for stands behind its line (`netns=`, `[SEED]`), or
+//! on a line of its own (`[GAP]`). The beginning and the end of a stream and a
+//! finished resync have no line. With `timestamp` the time is that of the record:
+//! the kernel's where it gave one, while conntrack(8) always shows its own.
+
+use super::record::{Ended, ExpectationRecord, FlowRecord, Gap, Record, Requester, Synthetic};
+use crate::model::{EXPECTATION_FLAGS, EventKind, Flow};
+use crate::output::cursor::{Line, Scratch};
+use crate::output::escape;
+use crate::output::text::{TextOptions, put_entry, put_l4};
+
+const MICROSECOND: u64 = 1_000;
+const SECOND: u64 = 1_000_000_000;
+
+/// Writes records as `conntrack -E` does.
+#[derive(Debug, Clone)]
+pub(super) struct EventText {
+    options: TextOptions,
+    scratch: Scratch,
+}
+
+impl EventText {
+    pub(super) fn new(options: TextOptions) -> Self {
+        EventText { options, scratch: Scratch::new() }
+    }
+
+    /// Appends one line; false where there is none for this record.
+    #[inline]
+    pub(super) fn record(&mut self, out: &mut Vec<u8>, record: &Record<'_>) -> bool {
+        let mut line = self.scratch.cursor();
+        let options = &self.options;
+        match record {
+            Record::Flow(record) => put_event(&mut line, out, record, options),
+            Record::Ended(ended) => line.apart(|line| put_ended(line, out, ended, options)),
+            Record::Expectation(record) => line.apart(|line| put_expectation(line, out, record, options)),
+            Record::Gap(gap) => line.apart(|line| put_gap(line, out, gap, options)),
+            Record::Opening(_) | Record::Resynced(_) | Record::Closing(_) => return false,
+        }
+        line.put(b"\n");
+        line.flush(out);
+        true
+    }
+}
+
+#[inline(always)]
+fn put_event(line: &mut Line<'_>, out: &mut Vec<u8>, record: &FlowRecord<'_>, options: &TextOptions) {
+    put_beginning(line, record.kind, record.time.ns, options);
+    put_entry(line, out, record.subject.flow, record.time.ns, options);
+    line.back();
+    put_circumstances(line, out, record.requester, record.netns, record.synthetic);
+}
+
+/// As the event of its end.
+#[inline(never)]
+fn put_ended(line: &mut Line<'_>, out: &mut Vec<u8>, ended: &Ended<'_>, options: &TextOptions) {
+    let flow: &Flow = ended.flow;
+    put_beginning(line, EventKind::Destroy, ended.end.ns, options);
+    put_entry(line, out, flow, ended.end.ns, options);
+    line.back();
+    put_circumstances(line, out, ended.requester, ended.netns, ended.synthetic);
+}
+
+#[inline(always)]
+fn put_beginning(line: &mut Line<'_>, kind: EventKind, ns: u64, options: &TextOptions) {
+    if options.timestamp {
+        line.apart(|line| put_timestamp(line, ns));
+    }
+    match kind {
+        EventKind::New => line.put(b"    [NEW] "),
+        EventKind::Update => line.put(b" [UPDATE] "),
+        EventKind::Destroy => line.put(b"[DESTROY] "),
+    }
+}
+
+#[inline(never)]
+fn put_timestamp(line: &mut Line<'_>, ns: u64) {
+    line.put(b"[");
+    put_seconds(line, ns);
+    line.put(b"]\t");
+}
+
+/// Seconds with at least eight digits, and six behind the point.
+fn put_seconds(line: &mut Line<'_>, ns: u64) {
+    put_padded(line, ns / SECOND, 8);
+    line.put(b".");
+    put_padded(line, ns % SECOND / MICROSECOND, 6);
+}
+
+fn put_padded(line: &mut Line<'_>, value: u64, digits: u32) {
+    let found = value.checked_ilog10().unwrap_or(0) + 1;
+    (found..digits).for_each(|_| line.put(b"0"));
+    line.decimal64(value);
+}
+
+#[inline(always)]
+fn put_circumstances(
+    line: &mut Line<'_>,
+    out: &mut Vec<u8>,
+    requester: Option<Requester<'_>>,
+    netns: Option<&str>,
+    synthetic: Option<Synthetic>,
+) {
+    if let Some(requester) = requester {
+        line.apart(|line| put_requester(line, out, requester));
+    }
+    if let Some(netns) = netns {
+        line.apart(|line| put_name(line, out, b" netns=", netns));
+    }
+    match synthetic {
+        None => {}
+        Some(Synthetic::Seed) => line.put(b" [SEED]"),
+        Some(Synthetic::Resync) => line.put(b" [RESYNC]"),
+        Some(Synthetic::Reconcile) => line.put(b" [RECONCILE]"),
+        Some(Synthetic::Netns) => line.put(b" [NETNS]"),
+    }
+}
+
+#[inline(never)]
+fn put_requester(line: &mut Line<'_>, out: &mut Vec<u8>, requester: Requester<'_>) {
+    line.put(b" [USERSPACE] portid=");
+    line.decimal(requester.port);
+    if let Some(process) = requester.process {
+        put_name(line, out, b" progname=", process);
+    }
+}
+
+/// A name from outside, which must not break the line.
+#[inline(never)]
+fn put_name<const N: usize>(line: &mut Line<'_>, out: &mut Vec<u8>, key: &[u8; N], name: &str) {
+    line.put(key);
+    if name.len() <= 256 && name.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        line.text(name.as_bytes());
+    } else {
+        line.flush(out);
+        escape::for_terminal(out, name);
+    }
+}
+
+#[inline(never)]
+fn put_gap(line: &mut Line<'_>, out: &mut Vec<u8>, gap: &Gap<'_>, options: &TextOptions) {
+    if options.timestamp {
+        put_timestamp(line, gap.to);
+    }
+    line.put(b"    [GAP] lost=");
+    line.decimal64(gap.lost);
+    line.put(b" cause=");
+    line.text(gap.cause.name().as_bytes());
+    line.put(b" from=");
+    put_seconds(line, gap.from);
+    line.put(b" to=");
+    put_seconds(line, gap.to);
+    if let Some(netns) = gap.netns {
+        put_name(line, out, b" netns=", netns);
+    }
+}
+
+/// conntrack(8) shows neither id nor family of these, whatever the options, nor who
+/// asked for them.
+#[inline(never)]
+fn put_expectation(line: &mut Line<'_>, out: &mut Vec<u8>, record: &ExpectationRecord<'_>, options: &TextOptions) {
+    let expectation = record.expectation;
+    put_beginning(line, record.kind, record.time.ns, options);
+    if let Some(timeout) = expectation.timeout {
+        line.decimal(timeout);
+        line.put(b" ");
+    }
+    line.put(b"proto=");
+    line.decimal(u8::from(expectation.tuple.protocol).into());
+    for (src, dst, tuple) in [
+        (&b" src="[..], &b" dst="[..], &expectation.tuple),
+        (b"mask-src=", b" mask-dst=", &expectation.mask),
+        (b"master-src=", b" master-dst=", &expectation.master),
+    ] {
+        line.text(src);
+        line.address(&tuple.src);
+        line.text(dst);
+        line.address(&tuple.dst);
+        line.put(b" ");
+        put_l4(line, tuple, None);
+    }
+    if let Some(zone) = expectation.zone {
+        line.put(b"zone=");
+        line.decimal(zone.into());
+        line.put(b" ");
+    }
+    put_flags(line, expectation.flags);
+    if let Some(class) = expectation.class {
+        line.put(b"class=");
+        line.decimal(class);
+        line.put(b" ");
+    }
+    if let Some(helper) = &expectation.helper {
+        put_name(line, out, b"helper=", helper.as_str());
+        line.put(b" ");
+    }
+    line.back();
+    put_circumstances(line, out, None, record.netns, None);
+}
+
+/// `PERMANENT,INACTIVE `; nothing without a flag that has a name.
+fn put_flags(line: &mut Line<'_>, flags: u32) {
+    let mut any = false;
+    for (_, name) in (0..).zip(EXPECTATION_FLAGS).filter(|(bit, _)| flags >> bit & 1 == 1) {
+        if any {
+            line.back();
+            line.put(b",");
+        }
+        line.text(name.to_ascii_uppercase().as_bytes());
+        line.put(b" ");
+        any = true;
+    }
+}
