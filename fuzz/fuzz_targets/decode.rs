@@ -1,4 +1,4 @@
-//! A datagram from the kernel: read it, and whatever comes of it print in every
+//! A datagram from the kernel: read it as entries and as events, and whatever comes of it print in every
 //! format, name for a delete, group and judge.
 
 #![no_main]
@@ -7,7 +7,7 @@ use ctnl::age::{Ages, Basis};
 use ctnl::field::{FIELDS, Subject};
 use ctnl::filter::{Context, Filter, ServiceNames};
 use ctnl::group::Groups;
-use ctnl::model::{Flow, Timeouts};
+use ctnl::model::{Event, EventKind, Flow, Timeouts};
 use ctnl::output::{FORMATS, TextOptions, Writer, WriterOptions};
 use ctnl::table::Target;
 use ctnl::wire::{Kind, Messages};
@@ -21,6 +21,11 @@ fuzz_target!(|datagram: &[u8]| {
     let mut flows = Vec::new();
     for message in Messages::new(datagram) {
         let Ok(message) = message else { break };
+        if let Some(kind) = EventKind::of(&message) {
+            let mut event = Event::blank();
+            let readable = event.decode_from(kind, &message).is_ok();
+            assert_eq!(readable, Flow::decode(&message).is_ok());
+        }
         if let Ok(Kind::Data) = message.classify()
             && let Ok(flow) = Flow::decode(&message)
             && flows.len() < MOST

@@ -1,16 +1,25 @@
 //! Floor 10: parse, run, exit code. `commands` has the verbs.
 
 mod advice;
+mod buckets;
+mod chunk;
 mod columns;
 mod commands;
 mod console;
 mod exit;
 mod files;
+mod follow;
 mod interrupt;
 mod lab;
+mod namespaces;
+mod privileges;
+mod requester;
 mod scan;
+mod settings;
+mod sink;
 mod ssh;
 mod stdout;
+mod supervisor;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

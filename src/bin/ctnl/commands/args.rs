@@ -156,7 +156,7 @@ pub struct ScanArgs {
     /// Read the table on N processors (1 or 2)
     ///
     /// With 2, over two sockets: the ASSURED entries, and the others. An entry that becomes ASSURED
-    /// meanwhile may be missing; one that comes twice is shown once, for which some 16 bytes are
+    /// meanwhile may be missing; one that comes twice is shown once, for which some 10 bytes are
     /// kept of each entry.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     jobs: u8,
@@ -201,7 +201,7 @@ pub struct CommonArgs {
 impl CommonArgs {
     /// The namespace to work in. A number that is also a name of `ip netns` is
     /// refused: the process of that number is most likely in the host's namespace.
-    fn netns(&self) -> Result<Netns> {
+    pub fn netns(&self) -> Result<Netns> {
         let Some(word) = self.netns.as_deref() else { return Ok(Netns::Current) };
         let netns = Netns::parse(word);
         let named = Netns::named(word);

@@ -86,13 +86,10 @@ pub fn run(args: &Args) -> Result<Exit> {
     let walked = match args.may_use_two_jobs(&selection, request, watch.console) {
         Some(requests) => {
             let other = connection.another()?;
-            let halves = halves(requests, [connection, other], &selection, [0, 0]);
-            let (walked, counted) = walk_halves(halves, &mut selection, &mut watch, |counted: &mut u64, _| {
-                *counted += 1;
-                ControlFlow::Continue(())
-            })?;
-            counting.counted = counted.iter().sum();
-            walked
+            let halves = halves(requests, [connection, other], &selection, [(), ()]);
+            let (walked, _) = walk_halves(halves, &mut selection, &mut watch);
+            counting.counted = selection.tally.matched;
+            walked?
         }
         None => walk(&mut connection, request, &mut selection, &mut watch, |subject| counting.add(subject))?,
     };

@@ -13,6 +13,7 @@ use crate::stdout::print;
 ///
 /// Prints the filter as it was understood. Without one, prints the terms.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = help())]
 pub struct Args {
     #[command(flatten)]
     filter: FilterArgs,
@@ -60,7 +61,7 @@ Examples:
       The language.";
 
 /// What stands behind the flags in `--help`.
-pub fn help() -> String {
+fn help() -> String {
     format!("{EXAMPLES}\n\n{}", language())
 }
 

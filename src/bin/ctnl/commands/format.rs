@@ -72,7 +72,7 @@ impl FormatArgs {
 
 /// Reads `FORMAT[,OPTION…]`; options alone mean conntrack(8)'s format. An error
 /// is the word that is neither.
-fn parse(output: &str) -> Result<(Format, TextOptions), String> {
+pub(super) fn parse(output: &str) -> Result<(Format, TextOptions), String> {
     let mut words = output.split(',').peekable();
     let format = words.peek().and_then(|word| Format::from_name(word));
     if format.is_some() {

@@ -7,6 +7,7 @@ mod args;
 mod completions;
 mod count;
 mod delete;
+mod events;
 mod filter;
 mod flush;
 mod format;
@@ -44,17 +45,31 @@ pub struct Cli {
     verb: Verb,
 }
 
+/// Only the arguments of the command that is called are made: nearly all of what a
+/// short command takes would be those of the others. What `ctnl help` lists has to
+/// stand here for that; it is the first line of each command's own words.
 #[derive(Debug, clap::Subcommand)]
+#[command(defer = true)]
 enum Verb {
+    /// List entries
     List(list::Args),
+    /// Count entries, all or those that match, or by field
     Count(count::Args),
+    /// Show the entry of one exact tuple, of either direction
     Get(get::Args),
+    /// Delete the entry of one exact tuple
     Delete(delete::Args),
+    /// Delete the entries that match
     Flush(flush::Args),
-    #[command(after_long_help = filter::help())]
+    /// Follow what comes, changes and goes
+    Events(Box<events::Args>),
+    /// Check a filter, or explain the filter language
     Filter(filter::Args),
+    /// Run a command, or a shell, in a private namespace with a made-up busy table
     Lab(lab::Args),
+    /// Print completions for a shell
     Completions(completions::Args),
+    /// Write the man pages, one for each command, into a folder
     Man(man::Args),
 }
 
@@ -66,9 +81,26 @@ pub fn run(cli: Cli) -> Result<Exit> {
         Verb::Get(args) => get::run(&args),
         Verb::Delete(args) => delete::run(&args),
         Verb::Flush(args) => flush::run(&args),
+        Verb::Events(args) => events::run(&args),
         Verb::Filter(args) => filter::run(&args),
         Verb::Lab(args) => lab::run(args).map(Exit::Child),
         Verb::Completions(args) => completions::run(&args, Cli::command()),
         Verb::Man(args) => man::run(&args, Cli::command()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_commands_has_the_first_line_of_what_each_says_itself() {
+        let (listed, mut built) = (Cli::command(), Cli::command());
+        built.build();
+        for command in listed.get_subcommands() {
+            let own = built.find_subcommand(command.get_name()).and_then(clap::Command::get_about);
+            assert!(own.is_some());
+            assert_eq!(command.get_about().map(ToString::to_string), own.map(ToString::to_string));
+        }
     }
 }

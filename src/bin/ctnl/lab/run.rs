@@ -14,7 +14,7 @@ use ctnl::table;
 
 use super::fill::{failures, fill};
 use super::namespace;
-use super::population::{Population, Timeouts};
+use super::population::{Population, Timeouts, has_udp_lite};
 
 /// What the lab is to be like.
 #[derive(Debug, Clone)]
@@ -68,6 +68,7 @@ fn populate(options: &Options) -> Result<u64> {
         shortest: options.keep.max(1),
         // Only where it is loaded: to ask the kernel for it would load it into the host.
         ftp_helper: Path::new("/sys/module/nf_conntrack_ftp").exists(),
+        udp_lite: has_udp_lite(),
         ..Population::new(options.seed, 0)
     };
     let outcome = fill(&mut connection, &population)?;

@@ -14,12 +14,21 @@ use crate::interrupt::Interrupt;
 
 /// One half of the table, and what works on it.
 #[derive(Debug)]
-pub struct Half<S> {
+pub struct Half<W> {
     connection: Connection,
     request: DumpRequest,
     selection: Selection,
-    /// What the work has made of its half.
-    pub state: S,
+    work: W,
+}
+
+/// What is done with the entries of one half, a datagram's worth at a time.
+pub trait HalfWork: Send {
+    /// Takes an entry, which may turn out to be a repetition.
+    fn take(&mut self, subject: &Subject<'_>);
+
+    /// The datagram is over. Of what was taken since the last one, the entries at the places
+    /// `repeated`, which rise, had come before, mostly in the other half. Breaks when there is no use in more.
+    fn settle(&mut self, repeated: &[usize]) -> ControlFlow<()>;
 }
 
 /// Whether the table may be taken in halves for `filter`; if not, why.
@@ -30,74 +39,83 @@ pub fn may_split(filter: &Filter, request: DumpRequest) -> Result<[DumpRequest; 
     request.halves().ok_or("the kernel is asked for status bits already")
 }
 
+/// No work beyond the counting, which the selection does.
+impl HalfWork for () {
+    fn take(&mut self, _: &Subject<'_>) {}
+
+    fn settle(&mut self, _: &[usize]) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
 /// Both halves of `requests`.
-pub fn halves<S>(
+pub fn halves<W>(
     requests: [DumpRequest; 2],
     connections: [Connection; 2],
     selection: &Selection,
-    states: [S; 2],
-) -> [Half<S>; 2] {
+    works: [W; 2],
+) -> [Half<W>; 2] {
     let [first, second] = requests;
     let [one, other] = connections;
-    let [mine, yours] = states;
+    let [mine, yours] = works;
     [
-        Half { connection: one, request: first, selection: selection.fork(), state: mine },
-        Half { connection: other, request: second, selection: selection.fork(), state: yours },
+        Half { connection: one, request: first, selection: selection.fork(), work: mine },
+        Half { connection: other, request: second, selection: selection.fork(), work: yours },
     ]
 }
 
-/// Walks both halves at once and hands what `selection` means to `work`, each
-/// entry once. The tallies are added to that of `selection`.
-pub fn walk_halves<S: Send>(
-    halves: [Half<S>; 2],
+/// Walks both halves at once and hands what `selection` means to their works, each
+/// entry once. The tallies are added to that of `selection`. The works are given back
+/// also where a walk failed: what they took before is theirs to finish.
+pub fn walk_halves<W: HalfWork>(
+    halves: [Half<W>; 2],
     selection: &mut Selection,
     watch: &mut Watch<'_>,
-    work: impl Fn(&mut S, &Subject<'_>) -> ControlFlow<()> + Sync,
-) -> Result<(Walked, [S; 2]), Error> {
+) -> (Result<Walked, Error>, [W; 2]) {
     let seen = Seen::with_room_for(watch.expected);
     let interrupt: &Interrupt = watch.interrupt;
     let [mut mine, mut yours] = halves;
     let (here, there) = thread::scope(|scope| {
-        let there = scope.spawn(|| yours.walk(&seen, &work, |_| !interrupt.is_asked()));
-        let here = mine.walk(&seen, &work, |entries| watch.go_on("reading", 2 * entries));
+        let there = scope.spawn(|| yours.walk(&seen, |_| !interrupt.is_asked()));
+        let here = mine.walk(&seen, |entries| watch.go_on("reading", 2 * entries));
         (here, there.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
-    let (here, there) = (here?, there?);
     selection.tally.add(&mine.selection.tally);
     selection.tally.add(&yours.selection.tally);
+    let walked = here.and_then(|here| there.map(|there| both(here, there)));
+    (walked, [mine.work, yours.work])
+}
+
+fn both(here: Walked, there: Walked) -> Walked {
     let totals = DumpTotals {
         entries: here.totals.entries + there.totals.entries,
         repeated: here.totals.repeated + there.totals.repeated,
     };
-    Ok((Walked { totals, interrupted: here.interrupted || there.interrupted }, [mine.state, yours.state]))
+    Walked { totals, interrupted: here.interrupted || there.interrupted }
 }
 
-impl<S> Half<S> {
-    fn walk(
-        &mut self,
-        seen: &Seen,
-        work: &impl Fn(&mut S, &Subject<'_>) -> ControlFlow<()>,
-        mut go_on: impl FnMut(u64) -> bool,
-    ) -> Result<Walked, Error> {
-        let Half { connection, request, selection, state } = self;
+impl<W: HalfWork> Half<W> {
+    fn walk(&mut self, seen: &Seen, mut go_on: impl FnMut(u64) -> bool) -> Result<Walked, Error> {
+        let Half { connection, request, selection, work } = self;
         selection.before_walk();
         let mut dump = Dump::start(connection, *request)?;
-        let (mut step, mut repeated) = (ControlFlow::Continue(()), 0);
+        let (mut hashes, mut places, mut repeated) = (Vec::new(), Vec::new(), 0);
         loop {
             selection.before_datagram();
             let more = dump.next_chunk(|flow| {
-                if step.is_break() {
-                    return;
+                if let Some(subject) = selection.judge(flow) {
+                    hashes.push(seen.hash(flow));
+                    work.take(&subject);
                 }
-                let Some(subject) = selection.judge(flow) else { return };
-                if seen.is_new(flow) {
-                    step = work(state, &subject);
-                } else {
-                    repeated += 1;
-                }
-            })?;
+            });
+            seen.take_in(&hashes, |place| places.push(place));
+            let step = work.settle(&places);
+            repeated += places.len() as u64;
+            hashes.clear();
+            places.clear();
             let mut totals = dump.totals();
             totals.repeated += repeated;
+            let more = more?;
             let interrupted = more && step.is_continue() && !go_on(totals.entries);
             if !more || step.is_break() || interrupted {
                 selection.tally.matched -= repeated;

@@ -5,13 +5,12 @@
 //! goes through the table (and `buckets` says whether it was resized meanwhile), `halves` does so on two processors, `sorted` keeps
 //! entries in order.
 
-mod buckets;
 mod halves;
 mod selection;
 mod sorted;
 mod walk;
 
-pub use halves::{halves, may_split, walk_halves};
+pub use halves::{HalfWork, halves, may_split, walk_halves};
 pub use selection::{Selection, Tally};
 pub use sorted::{Order, Sorted};
 pub use walk::{Walked, Watch, look_and_wait, walk};

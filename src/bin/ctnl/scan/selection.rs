@@ -35,6 +35,17 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Counts a verdict. Whether it is a match.
+    #[inline]
+    fn note(&mut self, verdict: Verdict) -> bool {
+        match verdict {
+            Verdict::Match => self.matched += 1,
+            Verdict::NoMatch => {}
+            Verdict::Undecided(why) => *self.undecided.entry(why).or_default() += 1,
+        }
+        verdict == Verdict::Match
+    }
+
     /// Adds what another thread has counted.
     pub fn add(&mut self, other: &Tally) {
         self.matched += other.matched;
@@ -130,27 +141,16 @@ impl Selection {
     }
 
     /// The flow as a subject, if it is meant.
-    #[inline]
+    #[inline(always)]
     pub fn judge<'a>(&'a mut self, flow: &'a Flow) -> Option<Subject<'a>> {
         let subject = Subject::new(flow, &self.ages);
-        let (verdict, subject) = match &self.confirm {
-            None => (self.filter.matches(&subject), subject),
-            Some(confirm) => match judge_twice(&self.filter, confirm, subject, &self.looks) {
-                Some(judged) => judged,
-                None => {
-                    self.tally.moved += 1;
-                    return None;
-                }
-            },
+        let Some(confirm) = &self.confirm else {
+            return self.tally.note(self.filter.matches(&subject)).then_some(subject);
         };
-        match verdict {
-            Verdict::Match => {
-                self.tally.matched += 1;
-                Some(subject)
-            }
-            Verdict::NoMatch => None,
-            Verdict::Undecided(why) => {
-                *self.tally.undecided.entry(why).or_default() += 1;
+        match judge_twice(&self.filter, confirm, subject, &self.looks) {
+            Some((verdict, subject)) => self.tally.note(verdict).then_some(subject),
+            None => {
+                self.tally.moved += 1;
                 None
             }
         }
@@ -164,6 +164,7 @@ fn wall_clock() -> u64 {
 }
 
 /// The verdict after a second look; `None` when there was a packet in between.
+#[inline(never)]
 fn judge_twice<'a>(
     filter: &Filter,
     confirm: &Confirm,

@@ -9,8 +9,8 @@ use ctnl::netlink::{Connection, Error};
 use ctnl::sysctl::Sysctl;
 use ctnl::table::{Dump, DumpRequest, DumpTotals, KernelFilter};
 
-use super::buckets::Buckets;
 use super::selection::Selection;
+use crate::buckets::Buckets;
 use crate::console::{Console, percent};
 use crate::interrupt::Interrupt;
 

@@ -9,7 +9,6 @@ use ctnl::filter::Filter;
 use ctnl::group::Groups;
 use ctnl::model::{Flow, Status};
 use ctnl::table::{Target, Untargetable};
-use ctnl::wire::uapi::ips::HW_OFFLOAD;
 
 use super::summary::{Share, Summary};
 use crate::scan::{Selection, Tally};
@@ -47,7 +46,7 @@ impl Limits {
         if self.soft.is_some() && flow.status.contains(Status::FixedTimeout) {
             return Err(Untouchable::FixedTimeout);
         }
-        if self.soft.is_some() && flow.status.intersects(OFFLOADED) {
+        if self.soft.is_some() && flow.is_offloaded() {
             return Err(Untouchable::Offloaded);
         }
         Target::of(flow).map_err(Untouchable::Unnameable)
@@ -73,8 +72,6 @@ impl fmt::Display for Untouchable {
         }
     }
 }
-
-const OFFLOADED: Status = Status::Offload.union(Status::from_bits_retain(HW_OFFLOAD));
 
 /// What would go, by state and by source.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use ctnl::netlink::Connection;
 use ctnl::output::Writer;
 use ctnl::table::DumpRequest;
 
-use self::printer::{Printer, SharedPrinter};
+use self::printer::{Part, Printer, SharedPrinter};
 use super::args::{CommonArgs, FilterArgs, ScanArgs};
 use super::format::{FormatArgs, hint_for};
 use super::report;
@@ -101,15 +101,17 @@ pub fn run(args: &Args) -> Result<Exit> {
 fn list_halves(
     requests: [DumpRequest; 2],
     connection: Connection,
-    writer: Writer,
+    mut writer: Writer,
     selection: &mut Selection,
     watch: &mut Watch<'_>,
 ) -> Result<(Walked, u64)> {
-    let (printer, parts) = SharedPrinter::new(writer);
     let other = connection.another()?;
-    let halves = halves(requests, [connection, other], selection, parts);
-    let (walked, parts) = walk_halves(halves, selection, watch, |part, subject| printer.flow(part, subject))?;
-    Ok((walked, printer.finish(parts)?))
+    let printer = SharedPrinter::new(&mut writer);
+    let halves = halves(requests, [connection, other], selection, printer.parts(writer));
+    let (walked, parts) = walk_halves(halves, selection, watch);
+    let printed = parts.map(Part::finish).iter().sum();
+    printer.finish()?;
+    Ok((walked?, printed))
 }
 
 impl Args {

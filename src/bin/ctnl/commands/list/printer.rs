@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal, Stdout};
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
-use crate::scan::{Order, Selection, Sorted};
-use crate::stdout::written;
+use crate::scan::{HalfWork, Order, Selection, Sorted};
+use crate::stdout::{for_many_lines, written};
 use anyhow::Result;
 use ctnl::field::Subject;
 use ctnl::output::{CHUNK, ChunkWriter, Writer};
@@ -70,64 +70,107 @@ impl Printer {
     }
 }
 
-/// One thread's part of a list that two threads print.
-pub struct Part {
-    writer: Writer,
-    buffer: Vec<u8>,
-    printed: u64,
-}
-
 /// What two threads print to. Only formats of lines that stand for themselves.
 pub struct SharedPrinter {
     chunks: Mutex<(ChunkWriter<Stdout>, Option<io::Error>)>,
 }
 
+/// One thread's part of it.
+pub struct Part<'p> {
+    printer: &'p SharedPrinter,
+    writer: Writer,
+    buffer: Vec<u8>,
+    /// Where the lines since the last settling begin.
+    lines: Vec<usize>,
+    printed: u64,
+}
+
 /// Bytes of a part before they are passed on.
 const PART: usize = CHUNK / 4;
+/// Room for the datagram that makes a part full, so that it need not grow.
+const LAST_DATAGRAM: usize = CHUNK / 4;
 
 impl SharedPrinter {
-    /// A printer, and the parts for two threads.
-    pub fn new(mut writer: Writer) -> (Self, [Part; 2]) {
+    /// A printer of what `writer` writes.
+    pub fn new(writer: &mut Writer) -> Self {
         let mut chunks = stdout();
         writer.begin(chunks.buffer());
-        let part = |writer| Part { writer, buffer: Vec::with_capacity(PART + 4096), printed: 0 };
-        (SharedPrinter { chunks: Mutex::new((chunks, None)) }, [part(writer.clone()), part(writer)])
+        SharedPrinter { chunks: Mutex::new((chunks, None)) }
     }
 
-    /// Takes an entry from a thread.
-    #[inline]
-    pub fn flow(&self, part: &mut Part, subject: &Subject<'_>) -> ControlFlow<()> {
-        part.writer.flow(&mut part.buffer, subject);
-        part.printed += 1;
-        if part.buffer.len() >= PART { self.pass_on(part) } else { ControlFlow::Continue(()) }
+    /// The parts for two threads.
+    pub fn parts(&self, writer: Writer) -> [Part<'_>; 2] {
+        let part = |writer| {
+            let buffer = Vec::with_capacity(PART + LAST_DATAGRAM);
+            Part { printer: self, writer, buffer, lines: Vec::new(), printed: 0 }
+        };
+        [part(writer.clone()), part(writer)]
     }
 
+    /// Prints the rest.
+    pub fn finish(self) -> Result<()> {
+        let (chunks, failed) = self.chunks.into_inner().unwrap_or_else(PoisonError::into_inner);
+        end(chunks, failed)
+    }
+}
+
+impl Part<'_> {
     #[cold]
-    fn pass_on(&self, part: &mut Part) -> ControlFlow<()> {
-        let mut guard = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+    fn pass_on(&mut self) -> ControlFlow<()> {
+        let mut guard = self.printer.chunks.lock().unwrap_or_else(PoisonError::into_inner);
         let (chunks, failed) = &mut *guard;
         if failed.is_none() {
-            chunks.buffer().extend_from_slice(&part.buffer);
-            *failed = chunks.commit().err();
+            *failed = self.append_to(chunks).err();
         }
-        part.buffer.clear();
+        self.buffer.clear();
         if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// Prints the rest of both; the number of entries printed.
-    pub fn finish(self, parts: [Part; 2]) -> Result<u64> {
-        let mut printed = 0;
-        for mut part in parts {
-            printed += part.printed;
-            let _ = self.pass_on(&mut part);
+    fn append_to(&self, chunks: &mut ChunkWriter<Stdout>) -> io::Result<()> {
+        // A chunk that grew would stay so large.
+        if chunks.buffer().capacity() - chunks.buffer().len() < self.buffer.len() {
+            chunks.flush()?;
         }
-        let (chunks, failed) = self.chunks.into_inner().unwrap_or_else(PoisonError::into_inner);
-        end(chunks, failed).map(|()| printed)
+        chunks.buffer().extend_from_slice(&self.buffer);
+        chunks.commit()
+    }
+
+    /// Passes on the rest; the number of entries printed.
+    pub fn finish(mut self) -> u64 {
+        // What fails is told by the printer.
+        let _ = self.pass_on();
+        self.printed
+    }
+}
+
+impl HalfWork for Part<'_> {
+    #[inline]
+    fn take(&mut self, subject: &Subject<'_>) {
+        self.lines.push(self.buffer.len());
+        self.writer.flow(&mut self.buffer, subject);
+    }
+
+    fn settle(&mut self, repeated: &[usize]) -> ControlFlow<()> {
+        cut_out(&mut self.buffer, &self.lines, repeated);
+        self.printed += (self.lines.len() - repeated.len()) as u64;
+        self.lines.clear();
+        if self.buffer.len() >= PART { self.pass_on() } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// Removes the lines at the places `repeated`, which rise, of those that begin at `lines`.
+fn cut_out(buffer: &mut Vec<u8>, lines: &[usize], repeated: &[usize]) {
+    for place in repeated.iter().rev() {
+        if let Some(start) = lines.get(*place) {
+            let end = lines.get(place + 1).copied().unwrap_or(buffer.len());
+            // Those behind it that stood there are gone already.
+            buffer.drain(*start..end.min(buffer.len()));
+        }
     }
 }
 
 fn stdout() -> ChunkWriter<Stdout> {
-    let stdout = io::stdout();
+    let stdout = for_many_lines();
     if stdout.is_terminal() { ChunkWriter::terminal(stdout) } else { ChunkWriter::new(stdout) }
 }
 
@@ -137,4 +180,23 @@ fn end(chunks: ChunkWriter<Stdout>, failed: Option<io::Error>) -> Result<()> {
         None => chunks.finish().map(drop),
     };
     written(ended)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeated_lines_are_cut_out_and_no_others() {
+        let cut = |repeated: &[usize]| {
+            let mut buffer = b"kept\n0\n11\n222\n3\n".to_vec();
+            cut_out(&mut buffer, &[5, 7, 10, 14], repeated);
+            String::from_utf8_lossy(&buffer).into_owned()
+        };
+        assert_eq!(cut(&[]), "kept\n0\n11\n222\n3\n");
+        assert_eq!(cut(&[1]), "kept\n0\n222\n3\n");
+        assert_eq!(cut(&[0, 2]), "kept\n11\n3\n");
+        assert_eq!(cut(&[2, 3]), "kept\n0\n11\n");
+        assert_eq!(cut(&[0, 1, 2, 3]), "kept\n");
+    }
 }

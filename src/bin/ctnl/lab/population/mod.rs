@@ -10,7 +10,7 @@ mod draw;
 mod protocols;
 mod timeouts;
 
-use ctnl::model::{Flow, HelperName, ProtoInfo, Status};
+use ctnl::model::{Flow, HelperName, ProtoInfo, Protocol, Status};
 
 use addresses::Place;
 use draw::Draw;
@@ -41,12 +41,20 @@ pub struct Population {
     pub shortest: u32,
     /// Whether the kernel has the FTP helper.
     pub ftp_helper: bool,
+    /// Whether the kernel keeps the ports of UDP-lite (Linux 7.3 does not); where it
+    /// does not, there is UDP in its place.
+    pub udp_lite: bool,
+}
+
+/// Whether this kernel has UDP-lite.
+pub fn has_udp_lite() -> bool {
+    std::path::Path::new("/proc/thread-self/net/udplite").exists()
 }
 
 impl Population {
     /// A population as a present kernel would have it.
     pub fn new(seed: u64, count: u64) -> Self {
-        Population { seed, count, timeouts: Timeouts::default(), shortest: 1, ftp_helper: false }
+        Population { seed, count, timeouts: Timeouts::default(), shortest: 1, ftp_helper: false, udp_lite: true }
     }
 
     /// Every entry, in order; nothing is kept in memory.
@@ -79,6 +87,9 @@ impl Population {
         if self.ftp_helper && is_ftp(&flow) {
             flow.helper = Some(HelperName::new(b"ftp"));
             flow.status |= Status::Helper;
+        }
+        if !self.udp_lite && flow.orig.protocol == Protocol::UdpLite {
+            (flow.orig.protocol, flow.reply.protocol) = (Protocol::Udp, Protocol::Udp);
         }
         flow
     }

@@ -1,0 +1,236 @@
+//! What the stream needs of the host: clock, signals, stderr, the service manager.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ctnl::table::Buffer;
+use signal_hook::consts::SIGHUP;
+
+use super::opener::size;
+use super::places::Places;
+use super::watcher::Watcher;
+use crate::console::{Console, percent};
+use crate::follow::{Change, Notice, Snapshot, Surroundings};
+use crate::interrupt::Interrupt;
+use crate::sink::Statistics;
+use crate::supervisor::Supervisor;
+
+/// Losses within this time are told together.
+const LOSSES: Duration = Duration::from_secs(1);
+
+/// The host.
+pub struct Host<'a> {
+    console: &'a mut Console,
+    interrupt: &'a Interrupt,
+    places: Places,
+    hangup: Arc<AtomicBool>,
+    /// Nobody reads any more.
+    closed: bool,
+    /// Places that take no lines, which was said.
+    down: Vec<String>,
+    /// Files of spools that were cut short, which was said.
+    torn: u64,
+    watcher: Option<Watcher>,
+    supervisor: Option<Supervisor>,
+    begun: Instant,
+    /// Losses that were not told yet, and when the last ones were.
+    lost: u64,
+    told: Option<Duration>,
+}
+
+impl<'a> Host<'a> {
+    /// This host.
+    pub fn new(
+        console: &'a mut Console,
+        interrupt: &'a Interrupt,
+        places: Places,
+        watcher: Option<Watcher>,
+    ) -> io::Result<Self> {
+        let supervisor = Supervisor::from_env();
+        let supervisor =
+            supervisor.map_err(|error| console.warn(&format!("the service manager is not told: {error}"))).ok();
+        let hangup = Arc::default();
+        signal_hook::flag::register(SIGHUP, Arc::clone(&hangup))?;
+        let (begun, down) = (Instant::now(), Vec::new());
+        Ok(Host {
+            console,
+            interrupt,
+            places,
+            hangup,
+            closed: false,
+            down,
+            torn: 0,
+            watcher,
+            supervisor,
+            begun,
+            lost: 0,
+            told: None,
+        })
+    }
+
+    fn look_after_places(&mut self) {
+        if self.hangup.swap(false, Ordering::Relaxed) {
+            self.tell_supervisor(Supervisor::reloading);
+            self.places.hangup();
+            self.tell_supervisor(|supervisor| supervisor.ready("following"));
+        }
+        self.closed = self.places.have_ended();
+        let places = self.places.statistics();
+        self.tell_torn(&places);
+        for place in places {
+            let was_down = self.down.contains(&place.name);
+            match place.why {
+                Some(why) if !was_down && !place.ended => {
+                    self.console.warn(&format!("{} takes no lines: {why}", place.name));
+                    self.down.push(place.name);
+                }
+                None if was_down => {
+                    let left_out = match place.dropped {
+                        0 => String::new(),
+                        dropped => format!("; {dropped} were left out so far"),
+                    };
+                    self.console.warn(&format!("{} takes lines again{left_out}", place.name));
+                    self.down.retain(|name| *name != place.name);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn tell_torn(&mut self, places: &[Statistics]) {
+        let torn = places.iter().map(|place| place.torn).sum();
+        if torn > std::mem::replace(&mut self.torn, torn) {
+            let name = places.iter().find(|place| place.torn > 0).map_or("", |place| &*place.name);
+            self.console.warn(&format!(
+                "{name}: a file of the spool ends in the middle, as a crash leaves it: what it lacked is lost"
+            ));
+        }
+    }
+
+    fn tell_losses(&mut self) {
+        let now = self.begun.elapsed();
+        let is_due = self.told.is_none_or(|told| now.saturating_sub(told) >= LOSSES);
+        if self.lost > 0 && is_due {
+            let lost = std::mem::take(&mut self.lost);
+            self.console.warn(&format!("{lost} events lost in the kernel: its queue was full"));
+            self.told = Some(now);
+        }
+    }
+
+    fn tell_stats(&mut self, snapshot: &Snapshot) {
+        let mut line = stats(snapshot);
+        for place in self.places.statistics() {
+            line.push_str(&waiting(&place));
+        }
+        self.console.warn(&line);
+        self.tell_supervisor(|supervisor| supervisor.status(&line));
+    }
+
+    /// A manager that cannot be reached is no reason to stop.
+    fn tell_supervisor(&mut self, tell: impl FnOnce(&mut Supervisor) -> std::io::Result<()>) {
+        if let Some(supervisor) = self.supervisor.as_mut().filter(|supervisor| supervisor.is_present())
+            && let Err(error) = tell(supervisor)
+        {
+            self.console.detail(&format!("the service manager was not told: {error}"));
+        }
+    }
+}
+
+impl Surroundings for Host<'_> {
+    fn wall_clock(&mut self) -> u64 {
+        wall_clock()
+    }
+
+    fn elapsed(&mut self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    fn longest_wait(&self) -> Option<Duration> {
+        self.supervisor.as_ref().and_then(Supervisor::longest_wait)
+    }
+
+    fn stop(&mut self) -> Option<&'static str> {
+        if let Some(supervisor) = &mut self.supervisor {
+            supervisor.alive(Instant::now());
+        }
+        if self.closed {
+            return Some("closed");
+        }
+        if self.interrupt.is_asked() { Some(self.interrupt.name().unwrap_or("signal")) } else { None }
+    }
+
+    fn changes(&mut self) -> Vec<Change> {
+        self.tell_losses();
+        self.look_after_places();
+        self.watcher.as_ref().map(|watcher| watcher.changes(self.console)).unwrap_or_default()
+    }
+
+    fn notice(&mut self, notice: Notice<'_>) {
+        let place = |netns: Option<&str>| netns.map(|netns| format!("{netns}: ")).unwrap_or_default();
+        match notice {
+            Notice::Ready => self.tell_supervisor(|supervisor| supervisor.ready("following")),
+            Notice::Grown { netns, buffer: Buffer { got, .. } } => {
+                self.console.detail(&format!("{}receive buffer: now {}", place(netns), size(got / 2)));
+            }
+            Notice::Lost(lost) => {
+                self.lost += lost;
+                self.tell_losses();
+            }
+            Notice::Resynced(resynced) => self.console.detail(&format!(
+                "{}{}: {} entries known, {} added, {} removed",
+                place(resynced.netns),
+                resynced.why.name(),
+                resynced.entries,
+                resynced.added,
+                resynced.removed
+            )),
+            Notice::PassFailed { netns, error } => {
+                self.console
+                    .warn(&format!("{}the table could not be dumped, and will be again: {error}", place(netns)));
+            }
+            Notice::Failed { netns, error } => {
+                self.console.warn(&format!("{netns}: not followed any more, its entries are told as gone: {error}"));
+            }
+            Notice::Resized => {
+                self.console.detail("the kernel's hash table was resized during a dump, which is done again");
+            }
+            Notice::Ending => self.tell_supervisor(|supervisor| supervisor.stopping("delivering what is queued")),
+            Notice::Stats(snapshot) => self.tell_stats(snapshot),
+        }
+    }
+}
+
+fn stats(snapshot: &Snapshot) -> String {
+    let Snapshot { totals, records, queued, capacity, .. } = snapshot;
+    let entries = snapshot.entries.map(|entries| format!(" entries={entries}")).unwrap_or_default();
+    let buffer = size(usize::try_from(*capacity).unwrap_or(usize::MAX) / 2);
+    format!(
+        "stats: rate={}/s received={} lost={} queue={} buffer={} records={records}{entries} namespaces={}",
+        snapshot.rate(),
+        totals.received,
+        totals.lost,
+        percent(*queued, *capacity).replace(' ', ""),
+        buffer.replace(' ', ""),
+        snapshot.streams
+    )
+}
+
+/// What waits before a place, and what it did not get.
+fn waiting(place: &Statistics) -> String {
+    let Statistics { name, queued, spooled, dropped, .. } = place;
+    format!(" {name}: waiting={queued} spooled={spooled} dropped={dropped}")
+}
+
+/// Nanoseconds since 1970.
+pub fn wall_clock() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A name that no other run has: when it began, and the process.
+pub fn stream_name() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{:x}-{}", now.as_nanos(), std::process::id())
+}

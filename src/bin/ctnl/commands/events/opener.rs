@@ -1,0 +1,111 @@
+//! How the stream of a namespace is opened, and what is said of it at the start.
+
+use std::env;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow};
+use ctnl::age::{Ages, BaseTimeout, Basis};
+use ctnl::filter::Filter;
+use ctnl::netlink::{Connection, Error, Netns};
+use ctnl::sysctl::Sysctl;
+use ctnl::table::{Buffer, Events, Subscription};
+
+use crate::console::Console;
+use crate::follow::Stream;
+use crate::requester::Requesters;
+use crate::settings::{self, Settings};
+
+/// Opens streams, one like the other.
+#[derive(Debug)]
+pub struct Opener {
+    subscription: Subscription,
+    needs_idle: bool,
+    bases: Vec<BaseTimeout>,
+}
+
+impl Opener {
+    /// Opens what `subscription` says, to be judged by `filter`.
+    pub fn new(subscription: Subscription, filter: &Filter, bases: Vec<BaseTimeout>) -> Self {
+        Opener { subscription, needs_idle: filter.needs().idle, bases }
+    }
+
+    /// Subscribes in `netns`. Whatever is read of the table comes after that.
+    pub fn open(&self, netns: &Netns, name: Option<String>) -> Result<Stream, Error> {
+        let events = Events::subscribe(netns, &self.subscription)?;
+        let mut connection = Connection::open(netns)?;
+        let ages = if self.needs_idle {
+            let (netfilter, kernel) = (Sysctl::default(), Sysctl::at(Sysctl::KERNEL));
+            Ages::new(&Basis::read(&mut connection, &netfilter, &kernel, self.bases.clone())?, 0)
+        } else {
+            Ages::without_timeouts(0)
+        };
+        // Without it, ports have no names.
+        let requesters = Requesters::of(netns).ok();
+        Ok(Stream::new(name, Box::new(events), connection, ages, requesters))
+    }
+}
+
+/// Turns on in `netns` what the stream lives on.
+pub fn set_sysctls(netns: &Netns) -> Result<Settings> {
+    // A service's own folder, where it may write.
+    let folder = env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
+    netns.run(|| {
+        let note = settings::note(folder.as_deref()).context("find the number of the network namespace")?;
+        settings::set(&Sysctl::default(), &note)
+    })?
+}
+
+/// Says how large the queue is and what clamps it, and what is missing by which setting.
+pub fn tell_start(console: &mut Console, netns: &Netns, name: Option<&str>, buffer: Buffer) {
+    let place = name.map(|name| format!("{name}: ")).unwrap_or_default();
+    console.note(&format!("{place}{}", queue(buffer)));
+    let deviations = netns.run(|| settings::deviations(&Sysctl::default()));
+    match deviations.map_err(|error| anyhow!(error)).and_then(|deviations| deviations) {
+        Ok(deviations) => deviations.iter().for_each(|deviation| console.note(&format!("{place}{deviation}"))),
+        Err(error) => console.note(&format!("{place}cannot tell which settings are off: {error:#}")),
+    }
+}
+
+/// Bytes of the kernel's count for an event.
+const EVENT: usize = 1280;
+
+fn queue(buffer: Buffer) -> String {
+    let Buffer { asked, got, rmem_max, .. } = buffer;
+    let (bytes, events) = (size(got / 2), got / EVENT);
+    if buffer.is_granted() {
+        return format!("receive buffer: {bytes}, for {events} events");
+    }
+    let limit = rmem_max.map_or("a limit".into(), |max| format!("net.core.rmem_max, {max},"));
+    format!(
+        "receive buffer: {bytes}, for {events} events, instead of {}: {limit} clamps it, and only CAP_NET_ADMIN of the \
+         host may go beyond (as root: sysctl -w net.core.rmem_max={asked})",
+        size(asked)
+    )
+}
+
+/// Bytes in the largest unit that shows them in whole numbers of some size.
+pub fn size(bytes: usize) -> String {
+    match bytes {
+        0..8_192 => format!("{bytes} B"),
+        8_192..8_388_608 => format!("{} KiB", bytes >> 10),
+        _ => format!("{} MiB", bytes >> 20),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clamped_queue_names_the_limit_and_the_remedy() {
+        let buffer = Buffer { asked: 8 << 20, got: 425_984, forced: false, rmem_max: Some(212_992) };
+        let said = queue(buffer);
+        assert!(
+            said.contains("208 KiB, for 332 events, instead of 8192 KiB") || said.contains("instead of 8 MiB"),
+            "{said}"
+        );
+        assert!(said.contains("net.core.rmem_max=8388608"), "{said}");
+        let granted = queue(Buffer { got: 16 << 20, forced: true, ..buffer });
+        assert_eq!(granted, "receive buffer: 8 MiB, for 13107 events");
+    }
+}

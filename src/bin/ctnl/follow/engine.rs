@@ -1,0 +1,254 @@
+//! The loop: which stream is read next, when to nap and when to wait, what is due,
+//! and the end.
+//!
+//! Under load the queue is read empty, and then the thread naps for a millisecond:
+//! each event wakes nobody, which is half of what it costs. When nothing has come
+//! for one nap, it waits for the sockets.
+
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use ctnl::filter::Filter;
+use ctnl::live::Live;
+use ctnl::netlink::Error;
+
+use super::lines::Lines;
+use super::options::{Change, Notice, Options, Surroundings};
+use super::pass::{catch_up, pass};
+use super::stream::Stream;
+use super::teller::{Drained, ROOM, Teller};
+use super::totals::{Snapshot, Totals};
+
+/// Events of one stream before the others get their turn: some three milliseconds.
+pub(super) const BUDGET: u32 = 4096;
+/// The default queue of 13 107 events takes 40 ms to fill at the fastest rate seen.
+const NAP: Duration = Duration::from_millis(1);
+/// Signals wake a waiting thread, but for one that comes just before it waits.
+const WAIT: Duration = Duration::from_millis(200);
+
+/// How a stream ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// Why: a signal's name, or `gap`.
+    pub reason: &'static str,
+    /// The sums.
+    pub totals: Totals,
+    /// Records that were written.
+    pub records: u64,
+}
+
+/// What a turn brought.
+enum Turn {
+    /// So many events, and all queues are empty.
+    Drained(u32),
+    /// There is more.
+    More,
+    /// There is no room for more lines.
+    Blocked,
+}
+
+struct Engine<'a> {
+    teller: Teller<'a>,
+    streams: Vec<Stream>,
+    is_ready: bool,
+    changes_at: Duration,
+    last: LastSnapshot,
+}
+
+#[derive(Debug, Default)]
+struct LastSnapshot {
+    at: Duration,
+    received: u64,
+    lost: u64,
+}
+
+/// Tells what happens in `streams` until it is asked to stop.
+///
+/// # Errors
+/// A socket does not work, or the table cannot be dumped at the start. The closing
+/// record is written all the same.
+pub fn follow<'a>(
+    options: Options,
+    filter: Filter,
+    streams: Vec<Stream>,
+    lines: Lines<'a>,
+    world: &'a mut dyn Surroundings,
+) -> Result<End, Error> {
+    let at = world.elapsed();
+    let totals = Totals::default();
+    let teller = Teller { options, filter, lines, totals, world, ends: false, is_over: false };
+    let last = LastSnapshot { at, ..LastSnapshot::default() };
+    let mut engine = Engine { teller, streams, is_ready: false, changes_at: at, last };
+    engine.begin();
+    match engine.run() {
+        Ok(reason) => engine.finish(reason),
+        Err(error) => {
+            engine.teller.close("error");
+            Err(error)
+        }
+    }
+}
+
+impl Engine<'_> {
+    fn begin(&mut self) {
+        let Teller { options, world, .. } = &mut self.teller;
+        let (wall_clock, now) = (world.wall_clock(), world.elapsed());
+        self.streams.iter_mut().for_each(|stream| stream.begin(options, wall_clock, now));
+        self.teller.open();
+    }
+
+    /// Why it ended.
+    fn run(&mut self) -> Result<&'static str, Error> {
+        loop {
+            if let Some(reason) = self.teller.stop() {
+                return Ok(reason);
+            }
+            let now = self.teller.world.elapsed();
+            self.apply_changes(now)?;
+            self.tell_stats(now);
+            let turn = self.turn()?;
+            if !matches!(turn, Turn::Blocked) && self.pass_if_due(now)? {
+                continue;
+            }
+            match turn {
+                // Where few events match, it takes long to fill a chunk.
+                Turn::More => drop(self.teller.lines.flush_old(now)),
+                Turn::Blocked => self.teller.world.nap(ROOM),
+                Turn::Drained(0) if self.teller.lines.flush() => self.wait(now),
+                Turn::Drained(0) => self.teller.world.nap(ROOM),
+                Turn::Drained(_) => {
+                    self.teller.lines.flush_old(now);
+                    self.teller.world.nap(NAP);
+                }
+            }
+        }
+    }
+
+    /// Reads each stream once.
+    fn turn(&mut self) -> Result<Turn, Error> {
+        let (mut events, mut more) = (0, false);
+        for stream in &mut self.streams {
+            match self.teller.drain(stream, BUDGET)? {
+                Drained::Empty(count) => events += count,
+                Drained::More => more = true,
+                Drained::Blocked => return Ok(Turn::Blocked),
+            }
+        }
+        Ok(if more { Turn::More } else { Turn::Drained(events) })
+    }
+
+    /// Compares one stream with its table, if that is due. Whether it was.
+    fn pass_if_due(&mut self, now: Duration) -> Result<bool, Error> {
+        let due = self.streams.iter().position(|stream| stream.next_pass().is_some_and(|(at, _)| at <= now));
+        if let Some(place) = due {
+            let mut stream = self.streams.remove(place);
+            let why = stream.next_pass().map(|(_, why)| why);
+            let passed = why.map_or(Ok(()), |why| pass(&mut self.teller, &mut stream, &mut self.streams, why));
+            self.streams.insert(place, stream);
+            passed?;
+        }
+        if !self.is_ready && !self.streams.iter().any(Stream::is_unseeded) {
+            self.is_ready = true;
+            self.teller.lines.flush();
+            self.teller.world.notice(Notice::Ready);
+        }
+        Ok(due.is_some())
+    }
+
+    fn wait(&mut self, now: Duration) {
+        let next_pass = self.streams.iter().filter_map(Stream::next_pass).map(|(at, _)| at).min();
+        let next_stats = self.teller.options.stats_interval.map(|interval| self.last.at + interval);
+        let next = next_pass.into_iter().chain(next_stats).map(|at| at.saturating_sub(now)).min();
+        let descriptors: Vec<BorrowedFd<'_>> =
+            self.streams.iter().filter_map(|stream| stream.source.descriptor()).collect();
+        let longest = self.teller.world.longest_wait().unwrap_or(WAIT).min(WAIT);
+        self.teller.world.wait(&descriptors, next.unwrap_or(longest).min(longest));
+    }
+
+    fn apply_changes(&mut self, now: Duration) -> Result<(), Error> {
+        if now < self.changes_at {
+            return Ok(());
+        }
+        self.changes_at = now + WAIT;
+        for change in self.teller.world.changes() {
+            match change {
+                Change::Appeared(mut stream) => {
+                    let wall_clock = self.teller.world.wall_clock();
+                    stream.begin(&self.teller.options, wall_clock, now);
+                    self.streams.push(*stream);
+                }
+                Change::Renamed(inode, to) => {
+                    let stream = self.streams.iter_mut().find(|stream| stream.is_numbered(inode));
+                    stream.into_iter().for_each(|stream| self.teller.tell_renamed(stream, to.clone()));
+                }
+                Change::Vanished(inode) => self.remove(|stream| stream.is_numbered(inode))?,
+            }
+        }
+        self.remove(|stream| stream.is_broken)
+    }
+
+    /// Ends streams: what is queued is told, and then that their entries are gone.
+    fn remove(&mut self, which: impl Fn(&Stream) -> bool) -> Result<(), Error> {
+        while let Some(place) = self.streams.iter().position(&which) {
+            let mut stream = self.streams.remove(place);
+            // One that cannot be left cannot be read either, which will show.
+            let _ = stream.source.leave();
+            if !catch_up(&mut self.teller, &mut stream, &mut self.streams)? {
+                // It is the end, which reads what is left.
+                self.streams.insert(place, stream);
+                return Ok(());
+            }
+            self.teller.tell_vanished(&mut stream);
+        }
+        Ok(())
+    }
+
+    fn tell_stats(&mut self, now: Duration) {
+        let Some(interval) = self.teller.options.stats_interval else { return };
+        if now.saturating_sub(self.last.at) < interval {
+            return;
+        }
+        let snapshot = self.snapshot(now);
+        self.last = LastSnapshot { at: now, received: snapshot.totals.received, lost: snapshot.totals.lost };
+        self.teller.world.notice(Notice::Stats(&snapshot));
+    }
+
+    fn snapshot(&self, now: Duration) -> Snapshot {
+        let totals = self.teller.totals.clone();
+        let queues = self.streams.iter().filter_map(|stream| stream.source.queue().ok());
+        let (queued, capacity) = queues.fold((0, 0), |(queued, capacity), queue| {
+            (queued + u64::from(queue.used), capacity + u64::from(queue.capacity))
+        });
+        let entries =
+            self.streams.iter().filter_map(|stream| stream.live.as_ref()).map(|live: &Live| live.len() as u64);
+        Snapshot {
+            records: self.teller.lines.count(),
+            interval: now.saturating_sub(self.last.at),
+            received: totals.received - self.last.received,
+            lost: totals.lost - self.last.lost,
+            queued,
+            capacity,
+            entries: self.teller.options.keeps_entries().then(|| entries.sum()),
+            streams: self.streams.len(),
+            totals,
+        }
+    }
+
+    /// Reads what was sent until now, says what was lost of it, and closes the stream.
+    fn finish(mut self, reason: &'static str) -> Result<End, Error> {
+        self.teller.ends = true;
+        self.teller.world.notice(Notice::Ending);
+        // First all, so that there is an end: what comes from now on is nobody's loss.
+        let mut sound = self.streams.iter_mut().filter(|stream| !stream.is_broken);
+        sound.try_for_each(|stream| stream.source.leave())?;
+        for stream in &mut self.streams {
+            while !matches!(self.teller.drain(stream, BUDGET)?, Drained::Empty(_)) {
+                // For the service manager, which wants to hear that we live.
+                let _ = self.teller.world.stop();
+            }
+        }
+        self.teller.close(reason);
+        let Teller { totals, lines, .. } = self.teller;
+        Ok(End { reason, totals, records: lines.count() })
+    }
+}

@@ -1,0 +1,32 @@
+//! Floor 9, the event stream: from the kernel's queues to chunks of lines, on one
+//! thread.
+//!
+//! ```text
+//! Source ─► Teller: filter, live set, record ─► Lines ─► Outlet
+//!    ▲         ▲
+//!    │         └ pass: a dump, compared with the live set
+//!    └ engine: which stream next, nap or wait, timers, the end
+//! ```
+//!
+//! `engine` is the loop, `stream` one namespace, `teller` what becomes of an event,
+//! `pass` the one machine for seed, resync and reconciliation, `lines` the chunk
+//! that is being filled. What it needs of the world comes in through
+//! [`Surroundings`]: clock, signals, names of processes, who is told of what.
+
+mod engine;
+mod lines;
+mod options;
+mod pass;
+mod source;
+mod stream;
+mod teller;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+mod tests;
+mod totals;
+
+pub use engine::{End, follow};
+pub use lines::Lines;
+pub use options::{Change, Kinds, Notice, OnGap, Options, Surroundings};
+pub use stream::Stream;
+pub use totals::Snapshot;

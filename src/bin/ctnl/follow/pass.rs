@@ -1,0 +1,186 @@
+//! A dump, compared with what the consumer knows, while events are read between its
+//! datagrams: seed, resync and reconciliation are this.
+
+use std::time::Duration;
+
+use ctnl::field::Subject;
+use ctnl::live::{Dumped, Live};
+use ctnl::model::Flow;
+use ctnl::netlink::{Connection, Error};
+use ctnl::output::{Record, Resynced, Synthetic};
+use ctnl::sysctl::Sysctl;
+use ctnl::table::{Dump, DumpRequest};
+
+use super::engine::BUDGET;
+use super::options::Notice;
+use super::stream::Stream;
+use super::teller::{Drained, ROOM, Teller};
+use crate::buckets::Buckets;
+
+/// Much longer than the kernel takes from the event to the end of the entry.
+const UNLINKED: Duration = Duration::from_millis(2);
+
+/// How a pass ended, where nothing was wrong with the events.
+#[derive(Debug)]
+enum Ended {
+    /// At the end of the table, after so many records of each kind.
+    Whole { added: u64, removed: u64 },
+    /// It was to stop.
+    Stopped,
+    /// The hash table was resized: entries may have been missing.
+    Resized,
+    /// The dump failed.
+    Failed(Error),
+}
+
+/// Compares `stream` with its table. The streams of the other namespaces are read
+/// meanwhile.
+pub(super) fn pass(
+    teller: &mut Teller<'_>,
+    stream: &mut Stream,
+    others: &mut [Stream],
+    why: Synthetic,
+) -> Result<(), Error> {
+    let Some(mut connection) = stream.connection.take() else { return Ok(()) };
+    stream.pass_begins(&teller.options, teller.world.elapsed());
+    let gaps = stream.gaps;
+    let ended = walk(teller, stream, others, &mut connection, why);
+    stream.connection = Some(connection);
+    let now = teller.world.wall_clock();
+    match ended? {
+        Ended::Whole { added, removed } => {
+            // Where events were lost meanwhile, the next pass is due already.
+            if stream.gaps == gaps {
+                tell(teller, stream, Resynced { why, time: now, entries: 0, added, removed, netns: None });
+            }
+            return Ok(());
+        }
+        Ended::Stopped => {}
+        Ended::Resized => {
+            teller.world.notice(Notice::Resized);
+            stream.compare_now(why, teller.world.elapsed());
+        }
+        // At the start nothing is known yet, and what is wrong should be seen. One of several
+        // namespaces is not the end of the others.
+        Ended::Failed(error) if why == Synthetic::Seed && stream.name.is_none() => return Err(error),
+        Ended::Failed(error) => {
+            teller.world.notice(Notice::PassFailed { netns: stream.name.as_deref(), error: &error });
+            stream.try_again(why, teller.world.elapsed());
+        }
+    }
+    if let Some(live) = &mut stream.live {
+        live.abandon(now);
+    }
+    Ok(())
+}
+
+fn tell(teller: &mut Teller<'_>, stream: &Stream, resynced: Resynced<'_>) {
+    let entries = stream.live.as_ref().map_or(0, Live::len) as u64;
+    let resynced = Resynced { entries, netns: stream.name.as_deref(), ..resynced };
+    teller.lines.record(&Record::Resynced(resynced));
+    teller.world.notice(Notice::Resynced(&resynced));
+}
+
+fn walk(
+    teller: &mut Teller<'_>,
+    stream: &mut Stream,
+    others: &mut [Stream],
+    connection: &mut Connection,
+    why: Synthetic,
+) -> Result<Ended, Error> {
+    let netfilter = Sysctl::default();
+    let buckets = Buckets::read(&netfilter);
+    if let Some(live) = &mut stream.live {
+        live.begin();
+    }
+    // The kernel tells of an end a moment before the entry leaves the table: what was read
+    // before the pass began has left it after this.
+    teller.world.nap(UNLINKED);
+    let mut dump = match Dump::start(connection, DumpRequest::default()) {
+        Ok(dump) => dump,
+        Err(error) => return Ok(Ended::Failed(error)),
+    };
+    let (mut datagram, mut more, mut added, mut removed) = (Vec::new(), true, 0, 0);
+    while more {
+        datagram.clear();
+        more = match dump.next_chunk(|flow| datagram.push(flow.clone())) {
+            Ok(more) => more,
+            Err(error) => return Ok(Ended::Failed(error)),
+        };
+        // What was queued before the datagram was filled is told first: so events stay
+        // events, and only what had none is made up.
+        if !catch_up(teller, stream, others)? {
+            return Ok(Ended::Stopped);
+        }
+        for flow in &datagram {
+            let (came, went) = look(teller, stream, flow, why);
+            added += came;
+            removed += went;
+        }
+    }
+    if !catch_up(teller, stream, others)? {
+        return Ok(Ended::Stopped);
+    }
+    if buckets.are_others_now(&netfilter) {
+        return Ok(Ended::Resized);
+    }
+    removed += sweep(teller, stream, why);
+    Ok(Ended::Whole { added, removed })
+}
+
+/// Reads until nothing is queued in `stream`; false when it is to stop.
+pub(super) fn catch_up(teller: &mut Teller<'_>, stream: &mut Stream, others: &mut [Stream]) -> Result<bool, Error> {
+    while teller.stop().is_none() {
+        for other in &mut *others {
+            teller.drain(other, BUDGET)?;
+        }
+        // A dump in which nothing is new fills no chunk.
+        let now = teller.world.elapsed();
+        teller.lines.flush_old(now);
+        match teller.drain(stream, BUDGET)? {
+            Drained::Empty(_) => return Ok(true),
+            Drained::More => {}
+            Drained::Blocked => teller.world.nap(ROOM),
+        }
+    }
+    Ok(false)
+}
+
+/// Compares an entry of the dump; how many records came of it, `new` and `destroy`.
+fn look(teller: &mut Teller<'_>, stream: &mut Stream, flow: &Flow, why: Synthetic) -> (u64, u64) {
+    teller.make_room();
+    let now = teller.world.wall_clock();
+    let Stream { name, live, ages, .. } = stream;
+    let Some(live) = live else { return (0, 0) };
+    let removed = match live.in_dump(flow) {
+        Dumped::Known | Dumped::Stale => return (0, 0),
+        Dumped::Unknown => 0,
+        Dumped::Again(known) => {
+            teller.tell_gone(name.as_deref(), ages, &known, why, now);
+            1
+        }
+    };
+    ages.now = now;
+    let subject = Subject::new(flow, ages);
+    if !teller.judge(&subject) {
+        return (0, removed);
+    }
+    live.add(flow, now);
+    teller.tell_found(name.as_deref(), &subject, why, now);
+    (1, removed)
+}
+
+/// Tells what was neither in the dump nor made since; how many that are.
+fn sweep(teller: &mut Teller<'_>, stream: &mut Stream, why: Synthetic) -> u64 {
+    let now = teller.world.wall_clock();
+    let Stream { name, live, ages, .. } = stream;
+    let mut removed = 0;
+    if let Some(live) = live {
+        live.end(now, |known| {
+            teller.make_room();
+            teller.tell_gone(name.as_deref(), ages, &known, why, now);
+            removed += 1;
+        });
+    }
+    removed
+}

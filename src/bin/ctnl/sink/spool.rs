@@ -1,0 +1,260 @@
+//! What waits on disk for a place that is down.
+//!
+//! One folder for each place, with a lock, files of frames (`segment`), and a note of how
+//! far they were delivered. A file is deleted once all of it is delivered. What an
+//! earlier run left comes first, under its own stream's name.
+//!
+//! Nothing is synchronised to the disk before a file is full or the spool is closed: what
+//! was spooled survives the program's death, and the host's only up to the last file.
+
+use std::collections::VecDeque;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use super::queue::Item;
+use super::segment::{self, Read, Reader, Writer};
+
+/// The size at which a file is full.
+const FULL: u64 = 4 << 20;
+/// The number of the first file: what must go before it finds a number too.
+const FIRST: u64 = 1 << 32;
+/// Room beyond the limit for gaps: they are small, and must not get lost.
+const FOR_GAPS: u64 = 16 << 10;
+
+/// The chunks that wait on disk, in order.
+#[derive(Debug)]
+pub struct Spool {
+    folder: PathBuf,
+    lock: Option<Flock<File>>,
+    note: File,
+    limit: u64,
+    /// Number and size of each file, oldest first.
+    files: VecDeque<(u64, u64)>,
+    writer: Option<Writer>,
+    reader: Option<Reader>,
+    /// Files that ended in the middle of a frame.
+    torn: u64,
+    closed: bool,
+}
+
+/// Why a spool takes no more.
+#[derive(Debug)]
+pub enum Refused {
+    /// The limit.
+    Full,
+    /// The disk.
+    Disk(io::Error),
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Refused::Full => f.write_str("the spool is full (--spool-max)"),
+            Refused::Disk(error) => write!(f, "write the spool: {error}"),
+        }
+    }
+}
+
+impl Spool {
+    /// The spool of the place called `name` under `parent`, with what an earlier run left.
+    pub fn open(parent: &Path, name: &str, limit: u64) -> Result<Self> {
+        let folder = parent.join(segment::file_name(name));
+        let shown = folder.display().to_string();
+        let in_words = || format!("open the spool {shown}");
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder).with_context(in_words)?;
+        let lock = lock(&folder)?;
+        let note = read_write(&folder.join("position")).with_context(in_words)?;
+        let mut files = segments(&folder).with_context(in_words)?;
+        let mut spool = Spool {
+            note,
+            limit,
+            writer: None,
+            reader: None,
+            torn: 0,
+            closed: false,
+            folder,
+            lock: Some(lock),
+            files: VecDeque::new(),
+        };
+        let at = segment::read_note(&spool.note);
+        // Deleting a file and noting that are two steps.
+        files.retain(|(number, _)| *number >= at.0 || fs::remove_file(spool.path(*number)).is_err());
+        spool.files = files;
+        if let Some((number, _)) = spool.files.front().copied().filter(|(number, _)| *number == at.0) {
+            spool.reader = Reader::open(&spool.path(number), number, at.1).with_context(in_words)?;
+        }
+        Ok(spool)
+    }
+
+    /// Bytes of the files that are not delivered yet.
+    pub fn bytes(&self) -> u64 {
+        let total: u64 = self.files.iter().map(|(_, size)| size).sum();
+        total - self.reader.as_ref().map_or(0, Reader::offset).min(total)
+    }
+
+    /// How many files ended in the middle of a frame, as a crash leaves them.
+    pub fn torn(&self) -> u64 {
+        self.torn
+    }
+
+    /// Puts an item behind all others.
+    pub fn append(&mut self, item: &Item) -> Result<(), Refused> {
+        let size = segment::size_of(item);
+        let total: u64 = self.files.iter().map(|(_, size)| size).sum();
+        let allowance = if matches!(item, Item::Gap(_)) { FOR_GAPS } else { 0 };
+        if total + size > self.limit + allowance {
+            return Err(Refused::Full);
+        }
+        let full = FULL.min(self.limit / 8);
+        if self.writer.as_ref().is_some_and(|writer| !writer.takes(item, full)) {
+            self.close_writer().map_err(Refused::Disk)?;
+        }
+        let written = self.append_to_last(item);
+        if written.is_err() {
+            // A file that has no frame yet is in nobody's way.
+            self.note_sizes();
+        }
+        written.map_err(Refused::Disk)
+    }
+
+    fn append_to_last(&mut self, item: &Item) -> io::Result<()> {
+        if self.writer.is_none() {
+            let number =
+                self.files.back().map_or(FIRST, |(number, _)| number + 1).max(segment::read_note(&self.note).0 + 1);
+            self.writer = Some(Writer::create(&self.path(number), item)?);
+            self.files.push_back((number, 0));
+        }
+        if let Some(writer) = &mut self.writer {
+            writer.append(item)?;
+        }
+        self.note_sizes();
+        Ok(())
+    }
+
+    fn note_sizes(&mut self) {
+        if let (Some(writer), Some((_, size))) = (&self.writer, self.files.back_mut()) {
+            *size = writer.size();
+        }
+    }
+
+    fn close_writer(&mut self) -> io::Result<()> {
+        self.writer.take().map_or(Ok(()), Writer::close)
+    }
+
+    /// Puts an item before all others.
+    pub fn put_first(&mut self, item: &Item) -> io::Result<()> {
+        let Some((oldest, _)) = self.files.front().copied() else {
+            return self.append_to_last(item);
+        };
+        let number = oldest - 1;
+        let mut writer = Writer::create(&self.path(number), item)?;
+        writer.append(item)?;
+        self.files.push_front((number, writer.size()));
+        self.reader = None;
+        segment::write_note(&self.note, (number, 0))?;
+        writer.close()
+    }
+
+    /// The oldest item, which stays.
+    pub fn peek(&mut self) -> io::Result<Option<Item>> {
+        while let Some((number, _)) = self.files.front().copied().filter(|_| !self.closed) {
+            if self.reader.is_none() {
+                self.reader = Reader::open(&self.path(number), number, 0)?;
+            }
+            let end = if self.files.len() == 1 { self.writer.as_ref().map(Writer::size) } else { None };
+            match self.reader.as_mut().map_or(Ok(Read::Torn), |reader| reader.peek(end))? {
+                Read::Item(item) => return Ok(Some(item)),
+                Read::End => {}
+                Read::Torn => self.torn += 1,
+            }
+            self.drop_oldest();
+        }
+        Ok(None)
+    }
+
+    /// The item that [`Spool::peek`] gave is delivered.
+    pub fn advance(&mut self) {
+        if let Some(reader) = &mut self.reader {
+            reader.advance();
+        }
+        // Where the note cannot be written, lines come again after a restart: no loss.
+        let _ = self.note_position();
+    }
+
+    fn note_position(&mut self) -> io::Result<()> {
+        match &self.reader {
+            Some(reader) => segment::write_note(&self.note, (reader.number(), reader.offset())),
+            None => Ok(()),
+        }
+    }
+
+    /// The oldest file is delivered to its end.
+    fn drop_oldest(&mut self) {
+        self.reader = None;
+        if let Some((number, _)) = self.files.pop_front() {
+            if self.files.is_empty() {
+                self.writer = None;
+            }
+            let _ = segment::write_note(&self.note, (number + 1, 0));
+            let _ = fs::remove_file(self.path(number));
+        }
+    }
+
+    /// Synchronises what is left. Nothing is read afterwards.
+    pub fn close(&mut self) {
+        self.closed = true;
+        // Nobody could do anything about it now, and the program's death alone loses nothing.
+        let _ = self.close_writer();
+        let _ = self.note.sync_data();
+        // A thread that hangs in a system call keeps the rest of it alive.
+        self.lock = None;
+    }
+
+    fn path(&self, number: u64) -> PathBuf {
+        self.folder.join(file_name(number))
+    }
+}
+
+/// Names in the order of their numbers.
+fn file_name(number: u64) -> String {
+    format!("{number:020}.seg")
+}
+
+/// Two processes in one spool would deliver and delete each other's files.
+fn lock(folder: &Path) -> Result<Flock<File>> {
+    let path = folder.join("lock");
+    let file = read_write(&path).with_context(|| format!("open {}", path.display()))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(lock),
+        Err((_, Errno::EWOULDBLOCK)) => bail!(
+            "the spool {} is in use by another process: end that one, or give each a --spool of its own",
+            folder.display()
+        ),
+        Err((_, errno)) => Err(io::Error::from(errno)).with_context(|| format!("lock {}", path.display())),
+    }
+}
+
+fn read_write(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// The segments in a folder, oldest first.
+fn segments(folder: &Path) -> io::Result<VecDeque<(u64, u64)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_suffix(".seg")).and_then(|number| number.parse().ok());
+        if let Some(number) = number.filter(|number| name == *file_name(*number)) {
+            found.push((number, entry.metadata()?.len()));
+        }
+    }
+    found.sort_unstable();
+    Ok(found.into())
+}

@@ -1,0 +1,99 @@
+//! A disk that is full, and has room again: a file system of 128 KiB in memory, in a mount
+//! namespace of its own.
+
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::*;
+
+const DISK: &str = "CTNL_TEST_DISK";
+
+/// Runs `test`, which has this `name`, once more in a process that has such a disk.
+fn on_a_small_disk(name: &str, test: impl FnOnce(PathBuf)) {
+    if let Some(disk) = env::var_os(DISK) {
+        return test(disk.into());
+    }
+    let disk = tempfile::tempdir().unwrap();
+    let script = format!("mount -t tmpfs -o size=128k none \"${DISK}\" && exec \"$@\"");
+    let run = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", &script, "sh"])
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", &format!("sink::tests::disk::{name}")])
+        .env(DISK, disk.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&run.stderr));
+}
+
+/// Takes all but `left` bytes of the disk.
+fn fill(disk: &Path, left: usize) -> PathBuf {
+    let path = disk.join("filler");
+    fs::write(&path, vec![0; (128 << 10) - left]).unwrap();
+    path
+}
+
+#[test]
+fn a_full_disk_holds_the_reader_back_and_no_line_is_torn_or_missing() {
+    on_a_small_disk("a_full_disk_holds_the_reader_back_and_no_line_is_torn_or_missing", |disk| {
+        let filler = fill(&disk, 20 << 10);
+        let path = disk.join("x");
+        let mut sinks = open(&format!("file:{}", path.display()), &Options { queue_max: 10_000, ..options() });
+        let mut put = 0;
+        until(|| {
+            if sinks.has_room() {
+                // Odd lengths: no line ends where a page does.
+                sinks.put(chunk(put + 1, 333));
+                put += 333;
+            }
+            !sinks.has_room() && sinks.statistics()[0].down_since.is_some()
+        });
+        assert!(sinks.statistics()[0].why.as_deref().unwrap().contains("No space left"));
+        let written = read(&path);
+        assert_eq!(written, lines("s", 1..=written.len() as u64));
+        assert!(!written.is_empty() && (written.len() as u64) < put);
+        fs::remove_file(filler).unwrap();
+        assert_eq!(finish(sinks), []);
+        assert_eq!(read(&path), lines("s", 1..=put));
+    });
+}
+
+#[test]
+fn a_full_disk_under_the_spool_is_a_gap_with_exact_numbers() {
+    on_a_small_disk("a_full_disk_under_the_spool_is_a_gap_with_exact_numbers", |disk| {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let options = Options { queue_max: 10_000, ..spooling(&disk.join("spool"), 1 << 30) };
+        let mut sinks = open(&format!("unix:{}", socket.display()), &options);
+        let mut put = 0;
+        let mut put_one = |sinks: &mut Sinks| {
+            sinks.put(chunk(put + 1, 100));
+            put += 100;
+            put
+        };
+        until(|| {
+            if sinks.statistics()[0].queued < 5000 {
+                put_one(&mut sinks);
+            }
+            sinks.places[0].state().refused.is_some()
+        });
+        assert!(sinks.places[0].state().refused.as_deref().unwrap().contains("No space left"));
+        for _ in 0..100 {
+            put_one(&mut sinks);
+        }
+        let dropped = sinks.statistics()[0].dropped;
+        assert!(dropped > 1000);
+        let listener = UnixListener::bind(socket).unwrap();
+        let reading = thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            BufReader::new(stream).lines().map(Result::unwrap).collect::<Vec<_>>()
+        });
+        until(|| sinks.statistics()[0].queued == 0 && sinks.statistics()[0].spooled == 0);
+        let last = put_one(&mut sinks);
+        assert_eq!(finish(sinks), []);
+        assert_eq!(account(&reading.join().unwrap()), (last, dropped));
+    });
+}
