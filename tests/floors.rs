@@ -15,7 +15,7 @@ const LIBRARY: &[(u8, &[&str])] = &[
     (1, &["model"]),
     (2, &["netlink", "sysctl"]),
     (3, &["table"]),
-    (4, &["age"]),
+    (4, &["age", "live"]),
     (5, &["field"]),
     (6, &["filter", "group"]),
     (7, &["output", "snapshot"]),
@@ -23,8 +23,24 @@ const LIBRARY: &[(u8, &[&str])] = &[
 
 /// Modules of the program: the terminal and the host's files, a filter walked over
 /// the table, services, and the commands.
-const PROGRAM: &[(u8, &[&str])] = &[(8, HOST), (9, &["scan"]), (10, SERVICES), (11, &["commands", "compat"])];
-const HOST: &[&str] = &["advice", "columns", "console", "exit", "files", "interrupt", "ssh", "stdout"];
+const PROGRAM: &[(u8, &[&str])] = &[(8, HOST), (9, &["scan", "follow"]), (10, SERVICES), (11, &["commands", "compat"])];
+const HOST: &[&str] = &[
+    "advice",
+    "buckets",
+    "chunk",
+    "columns",
+    "console",
+    "exit",
+    "files",
+    "interrupt",
+    "namespaces",
+    "privileges",
+    "requester",
+    "settings",
+    "ssh",
+    "stdout",
+    "supervisor",
+];
 const SERVICES: &[&str] = &["guard", "top", "doctor", "tune", "exporter", "sink", "lab"];
 
 /// The imports within a floor.
@@ -33,10 +49,15 @@ const EXCEPTIONS: &[(&str, &str)] = &[("guard", "sink")];
 /// What the library must do without: arguments, terminals, signals, servers.
 /// (Its tests read JSON with serde_json; that nothing else does shows in a build
 /// without the feature `cli`.)
-const PROGRAM_CRATES: &[&str] = &["clap", "clap_complete", "clap_mangen", "anyhow", "signal_hook", "tokio"];
+const PROGRAM_CRATES: &[&str] =
+    &["clap", "clap_complete", "clap_mangen", "anyhow", "signal_hook", "tokio", "async_nats"];
+
+/// Where the program may be asynchronous: on that place's own thread.
+const ASYNCHRONOUS: &[&str] = &["sink", "nats"];
 
 /// Sockets are opened here and nowhere else in the library.
 const SOCKETS: &str = "netlink";
+const SOCKET_CRATES: &[&str] = &["netlink_sys", "socket2"];
 
 /// A house, with what its ground floor may be called.
 struct House {
@@ -59,6 +80,12 @@ impl House {
         let file = path.join("::");
         let code = Code::of(source);
         let mut faults = self.foreign_crates(path[0], &code);
+        if self.name == "program"
+            && !path.starts_with(ASYNCHRONOUS)
+            && ["tokio", "async_nats"].iter().any(|name| code.names_crate(name))
+        {
+            faults.push(format!("{}: {file} is asynchronous, which is for {}", self.name, ASYNCHRONOUS.join("::")));
+        }
         if path[0] != self.root {
             let Some(own) = self.floor(path[0]) else {
                 return vec![format!("{}: {file} is on no floor: add it to the table in tests/floors.rs", self.name)];
@@ -82,8 +109,8 @@ impl House {
             for name in PROGRAM_CRATES.iter().filter(|name| code.names_crate(name)) {
                 faults.push(format!("library: {module} uses {name}, which is for the program"));
             }
-            if module != SOCKETS && code.names_crate("netlink_sys") {
-                faults.push(format!("library: {module} uses netlink_sys, which is for {SOCKETS}"));
+            for name in SOCKET_CRATES.iter().filter(|name| module != SOCKETS && code.names_crate(name)) {
+                faults.push(format!("library: {module} uses {name}, which is for {SOCKETS}"));
             }
         }
         faults
@@ -322,6 +349,15 @@ fn the_program_uses_the_library_freely_and_its_own_floors_downwards() {
     assert_eq!(faults_of(1, "commands::lab", "use crate::lab; use crate::{lab::run, sink};"), 0);
     assert_eq!(faults_of(1, "lab::run", "use crate::commands;"), 1);
     assert_eq!(faults_of(1, "lab::run", "use crate::main::x;"), 1);
+}
+
+#[test]
+fn only_what_talks_to_nats_is_asynchronous() {
+    for source in ["use tokio::time;", "fn f() -> async_nats::Client { todo!() }"] {
+        assert_eq!(faults_of(1, "sink::nats::session", source), 0);
+        assert_eq!(faults_of(1, "sink::remote", source), 1);
+        assert_eq!(faults_of(1, "follow", source), 1);
+    }
 }
 
 #[test]

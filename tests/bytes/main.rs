@@ -7,6 +7,7 @@
 //! - `sending`: a delete is never sent without a complete tuple, and the answers
 //!   are counted exactly
 //! - `receiving`: truncated, corrupt, repeated and unknown data
+//! - `events`: what a recorded event says, and what it leaves unsaid
 //! - `failing`: a flush that fails halfway accounts for every entry
 
 #![allow(
@@ -17,6 +18,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod events;
 mod failing;
 mod flows;
 mod netlink;

@@ -11,7 +11,8 @@ fn commands(line: &str) -> Vec<Vec<String>> {
     let line = line.trim();
     let line = line.strip_prefix("cargo run --release -- ").map_or(line.to_owned(), |rest| format!("ctnl {rest}"));
     let simple = simple_commands(&line);
-    let ours = simple.into_iter().filter_map(|text| {
+    // What is not ours may go on in the next line.
+    let ours = simple.into_iter().filter(|text| text.trim_start().starts_with("ctnl ")).filter_map(|text| {
         let words = shlex::split(&text).unwrap_or_else(|| panic!("no shell understands: {line}"));
         (words.first()? == "ctnl").then(|| words[1..].to_vec())
     });

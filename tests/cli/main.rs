@@ -5,6 +5,7 @@
 //! - `usage`: bad input ends before anything is sent, with a caret under the fault
 //! - `examples`: whatever help and documents tell users to type is understood
 //! - `generated`: version, completions, man pages
+//! - `service`: the systemd unit starts what the program understands
 
 #![allow(
     clippy::unwrap_used,
@@ -17,4 +18,5 @@
 mod examples;
 mod generated;
 mod program;
+mod service;
 mod usage;

@@ -8,9 +8,10 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// Every command, as in `ctnl --help`.
-pub const COMMANDS: [&str; 9] = ["list", "count", "get", "delete", "flush", "filter", "lab", "completions", "man"];
+pub const COMMANDS: [&str; 10] =
+    ["list", "count", "get", "delete", "flush", "events", "filter", "lab", "completions", "man"];
 /// Those of them that talk to the kernel, in a namespace that may be named.
-pub const ON_A_TABLE: [&str; 5] = ["list", "count", "get", "delete", "flush"];
+pub const ON_A_TABLE: [&str; 6] = ["list", "count", "get", "delete", "flush", "events"];
 
 /// A folder to run in.
 pub struct Folder(TempDir);
@@ -50,6 +51,8 @@ impl Folder {
         let mut arguments = arguments.to_vec();
         let is_on_a_table = arguments.first().is_some_and(|verb| ON_A_TABLE.contains(&verb.as_str()));
         if is_on_a_table && !arguments.iter().any(|word| word == "--netns") {
+            // All of them would be found, and one is.
+            arguments.retain(|word| word != "--all-netns");
             arguments.splice(1..1, ["--netns".to_owned(), "/nonexistent".to_owned()]);
         }
         self.ctnl(&arguments)

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
-use crate::population::Population;
+use crate::population::{Population, has_udp_lite};
 
 /// One test. The name is a sentence.
 #[derive(Clone, Copy)]
@@ -80,6 +80,13 @@ fn run(test: Test) -> Result<(), Failed> {
     outcome.join().and_then(|run| run).map_err(|panic| Failed::from(words(&*panic)))
 }
 
+/// Whether `nf_conntrack_events` can be 2, and is in a new namespace (Linux 5.19). Older
+/// kernels do not say either how much time a destroyed entry had left.
+pub fn has_automatic_events() -> bool {
+    let default = thread::spawn(|| World::new().sysctl("netfilter/nf_conntrack_events"));
+    default.join().expect("a namespace") == "2"
+}
+
 /// How many hash buckets the machine has.
 fn buckets() -> Option<String> {
     fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_buckets").ok()
@@ -107,8 +114,8 @@ impl World {
     /// Fills in a population of which nothing expires for ten minutes, and
     /// returns it: the truth about the table.
     pub fn fill(&self, seed: u64, count: u64) -> Vec<Flow> {
-        let population =
-            Population { shortest: 600, ftp_helper: self.has_ftp_helper(), ..Population::new(seed, count) };
+        let (ftp_helper, udp_lite) = (self.has_ftp_helper(), has_udp_lite());
+        let population = Population { shortest: 600, ftp_helper, udp_lite, ..Population::new(seed, count) };
         let flows: Vec<Flow> = population.flows().collect();
         self.create(&flows);
         flows

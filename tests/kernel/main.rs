@@ -10,8 +10,12 @@
 //! - `verbs`: create, get, delete, update, count and their bystanders
 //! - `flushing`: the flush pipeline while the table changes under it
 //! - `agreement`: every verb means the same entries, whatever the expression
+//! - `following`: the event stream, and what its reader knows
 //! - `flush`, `list`, `entries`: the commands; `summary` reads what flush and count say
+//! - `events`: each event once, in order, and what is missing counted; `exclusion`: the
+//!   part of a filter that the kernel applies to them
 //! - `memory`: it does not grow with the table
+//! - `host`: what the event stream asks of the host: namespaces, settings, privileges
 //! - `lab`: the program's `lab`, and the population it fills in
 //! - `netns`: other network namespaces
 //! - `processors`: two jobs, one processor, the kernel's own filters
@@ -29,11 +33,15 @@
 mod ages;
 mod agreement;
 mod entries;
+mod events;
+mod exclusion;
 #[path = "../support/expressions.rs"]
 mod expressions;
 mod flush;
 mod flushing;
+mod following;
 mod harness;
+mod host;
 mod lab;
 mod list;
 mod memory;
@@ -67,8 +75,12 @@ fn main() -> ExitCode {
         verbs::TESTS,
         flushing::TESTS,
         flush::TESTS,
+        following::TESTS,
         entries::TESTS,
+        events::TESTS,
+        exclusion::TESTS,
         list::TESTS,
+        host::TESTS,
         lab::TESTS,
         netns::TESTS,
         processors::TESTS,

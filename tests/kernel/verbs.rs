@@ -7,6 +7,7 @@ use ctnl::model::{Flow, L4, Protocol, Tuple, Zone};
 use ctnl::table::{self, Dump, DumpRequest, Family, Outcome, Target};
 
 use crate::harness::{World, assert_same_entries, entry, flow, tests, udp};
+use crate::population::has_udp_lite;
 
 tests![
     an_entry_is_found_by_either_direction,
@@ -48,7 +49,7 @@ pub fn bystanders() -> Vec<Flow> {
         entry(swapped),
         flow(Protocol::Tcp, ports),
         flow(Protocol::Sctp, ports),
-        flow(Protocol::UdpLite, ports),
+        flow(Protocol::UdpLite, if has_udp_lite() { ports } else { L4::None }),
         flow(Protocol::Gre, ports),
         flow(Protocol::Other(50), L4::None),
         flow(Protocol::Other(253), L4::None),

@@ -171,7 +171,8 @@ fn a_connection_with_a_reset_that_nobody_believed_is_not_older(world: &World) {
     });
     let mut witness = Witness::new(&net);
     watch_and_ask(&mut witness, 4);
-    assert_established_with_less(world, &connection.tuple(), CLOSED);
+    // CLOSE's timeout, and on Linux 7.3 that of data which is not acknowledged.
+    assert_established_with_less(world, &connection.tuple(), UNACKNOWLEDGED);
 }
 
 fn a_connection_that_nobody_accepts_is_never_older(world: &World) {

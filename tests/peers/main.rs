@@ -1,6 +1,6 @@
-//! Tests beside Debian's conntrack(8), nft(8) and ip(8), with real traffic.
+//! Tests beside Debian's conntrack(8), nft(8), ip(8), jq(1) and rsyslogd(8), with real traffic.
 //!
-//! Written against conntrack 1.4.7, nftables 1.0.6 and iproute2 6.1 (Debian 12);
+//! Written against conntrack 1.4.7, nftables 1.0.6, iproute2 6.1, rsyslog 8.2302 and nats-server 2.9.10 (Debian 12);
 //! what differs from the installed conntrack names its version. As any user: all
 //! happens in a private user namespace, see `harness`.
 //!
@@ -8,11 +8,16 @@
 //! - `talk`: connections between the hosts; `raw`: packets made by hand
 //! - `witness`: who knows when each flow had its last packet
 //! - `text`: our lines are those of conntrack(8)
+//! - `events`: our lines of events are those of `conntrack -E`, and jq reads them
 //! - `idle`: what `--older` matches, and what it must not
 //! - `changed`: idle times after a sysctl has changed, and under policies
 //! - `flushing`: what a flush does to connections that are in use
+//! - `service`: what systemd says of the unit in `packaging/`
 //! - `ssh`: one's own session is spared
 //! - `scope`: nothing is deleted beside what was named
+//! - `syslog`: what rsyslogd makes of a stream of events, killed in the middle of it
+//! - `pipeline`: the program between the kernel and such receivers, whoever dies
+//! - `nats`: what is published to three nats-servers (`cluster`) while they die
 
 #![allow(
     clippy::unwrap_used,
@@ -24,18 +29,36 @@
 )]
 
 mod changed;
+#[path = "../../src/bin/ctnl/chunk.rs"]
+#[allow(dead_code, reason = "the program uses more of it")]
+mod chunk;
+mod cluster;
+mod events;
+#[path = "../../src/bin/ctnl/exit.rs"]
+#[allow(dead_code, unused_imports, reason = "the program uses more of it")]
+mod exit;
 mod flushing;
 #[path = "../kernel/harness.rs"]
 #[allow(dead_code, reason = "the kernel tests use more of it")]
 mod harness;
 mod idle;
+mod nats;
 mod net;
+mod pipeline;
 #[path = "../../src/bin/ctnl/lab/population/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the lab uses more of it, and runs its unit tests")]
 mod population;
 mod raw;
 mod scope;
+mod service;
+#[path = "../../src/bin/ctnl/sink/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the program uses more of it, and runs its unit tests")]
+mod sink;
 mod ssh;
+#[path = "../../src/bin/ctnl/stdout.rs"]
+#[allow(dead_code, reason = "the program uses more of it")]
+mod stdout;
+mod syslog;
 mod talk;
 mod text;
 mod witness;
@@ -57,7 +80,22 @@ fn main() -> ExitCode {
     if !arguments.list {
         eprintln!("beside {}", net::conntrack(&["--version"]).trim());
     }
-    let lists = [text::TESTS, idle::TESTS, changed::TESTS, flushing::TESTS, ssh::TESTS, scope::TESTS];
+    let lists = [
+        text::TESTS,
+        events::TESTS,
+        idle::TESTS,
+        changed::TESTS,
+        flushing::TESTS,
+        ssh::TESTS,
+        scope::TESTS,
+        service::TESTS,
+        syslog::TESTS,
+        nats::TESTS,
+        pipeline::servers::TESTS,
+        pipeline::disk::TESTS,
+        pipeline::service::TESTS,
+        pipeline::kinds::TESTS,
+    ];
     let trials = lists.concat().into_iter().map(harness::trial).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

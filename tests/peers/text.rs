@@ -6,7 +6,7 @@
 //! seconds left and the age, and of these ours must lie between both of theirs.
 //!
 //! What differs on purpose, from conntrack 1.4.7: its XML names states of SCTP
-//! after TCP's of the same number.
+//! and DCCP after TCP's of the same number.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -131,15 +131,19 @@ fn apart(lines: &[String]) -> HashMap<String, Numbers> {
 
 /// The line without what ticks, and that.
 fn numbers_apart(line: &str) -> (String, Numbers) {
+    // The use count is of the moment: on older kernels (5.10) a dump itself uses the
+    // entry at which a datagram ends.
     if line.starts_with('<') {
-        let (line, left) = take(line, "<timeout>", '<');
+        let (line, _) = take(line, "<use>", '<');
+        let (line, left) = take(&line, "<timeout>", '<');
         let (line, age) = take(&line, "<deltatime>", '<');
-        // See the top: names of SCTP's states.
-        let is_sctp = line.contains("<layer4 protonum=\"132\"");
-        let line = if is_sctp { take(&line, "<state>", '<').0 } else { line };
+        // See the top: names of the states of SCTP and DCCP.
+        let is_misnamed = ["132", "33"].iter().any(|number| line.contains(&format!("<layer4 protonum=\"{number}\"")));
+        let line = if is_misnamed { take(&line, "<state>", '<').0 } else { line };
         return (line, Numbers { left, age });
     }
-    let (line, age) = take(line, " delta-time=", ' ');
+    let (line, _) = take(line, " use=", ' ');
+    let (line, age) = take(&line, " delta-time=", ' ');
     // NAME NUMBER LEFT, behind another NAME NUMBER with `extended`.
     let place = if line.starts_with("ipv") { 4 } else { 2 };
     let word = line.split_ascii_whitespace().nth(place).expect("a third word");
@@ -172,6 +176,7 @@ fn fill(world: &World) {
     let population = crate::population::Population {
         shortest: 600,
         ftp_helper: world.has_ftp_helper(),
+        udp_lite: crate::population::has_udp_lite(),
         ..crate::population::Population::new(31, 6_000)
     };
     let labelled = |(place, mut flow): (usize, Flow)| {

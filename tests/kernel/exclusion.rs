@@ -1,0 +1,185 @@
+//! What the kernel is asked not to queue would not have matched, whatever the
+//! expression: every event is received twice, by a subscription that excludes and
+//! by one that does not.
+
+use std::collections::BTreeSet;
+
+use ctnl::filter::Filter;
+use ctnl::model::{Event, Flow, HelperName, L4, Protocol, Tuple};
+use ctnl::netlink::Netns;
+use ctnl::table::{self, Events, Outcome, Step, Subscription, Target};
+use ctnl::wire::uapi::nfnl_subsys;
+use ctnl::wire::{AttributeWriter, Header};
+use netlink_packet_core::NLM_F_CREATE;
+
+use crate::agreement::{Table, cases, is_meant, parse};
+use crate::harness::{World, flow, tests, udp};
+
+tests![
+    what_is_excluded_from_the_queue_would_not_have_matched,
+    what_is_excluded_takes_no_room_and_is_not_lost,
+    each_term_that_the_kernel_can_tell_excludes_all_that_it_can,
+    an_expectation_comes_whatever_is_excluded,
+];
+
+/// So many events fit into a queue that is not forced.
+const ROUND: usize = 100;
+
+fn subscribe(filter: Option<&Filter>, buffer: usize) -> Events {
+    let exclude = filter.map(|filter| filter.exclusion().expect("something to tell by"));
+    Events::subscribe(&Netns::Current, &Subscription { buffer, exclude, ..Subscription::default() }).unwrap()
+}
+
+fn drain(events: &mut Events, into: &mut Vec<Event>) {
+    let mut event = Event::blank();
+    loop {
+        match events.next(&mut event).unwrap() {
+            Step::Event => into.push(event.clone()),
+            Step::Empty => return,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// What these subscriptions receive while `flows` come and go.
+fn received(world: &World, subscriptions: &mut [Events], flows: &[Flow]) -> Vec<Vec<Event>> {
+    let mut received = vec![Vec::new(); subscriptions.len()];
+    let mut drain_all = || {
+        for (events, received) in subscriptions.iter_mut().zip(&mut received) {
+            drain(events, received);
+        }
+    };
+    for flows in flows.chunks(ROUND) {
+        world.create(flows);
+        drain_all();
+        delete_all(world);
+        drain_all();
+    }
+    received
+}
+
+fn what_is_excluded_from_the_queue_would_not_have_matched(world: &World) {
+    let table = Table::new(world, 41);
+    let (present, ages) = (world.dump(), table.ages());
+    let (terms, nested) = cases(&present, &ages, 300);
+    let texts = terms.iter().chain(&nested).map(|ast| ast.text());
+    let texts: BTreeSet<String> = texts.chain(present.iter().step_by(40).flat_map(tuple_expressions)).collect();
+    let filters: Vec<Filter> = texts.iter().map(|text| parse(text)).filter(|f| f.exclusion().is_some()).collect();
+    assert!(filters.len() > 150, "{} filters exclude something", filters.len());
+    delete_all(world);
+
+    let mut subscriptions: Vec<Events> =
+        std::iter::once(None).chain(filters.iter().map(Some)).map(|filter| subscribe(filter, 1 << 20)).collect();
+    let mut received = received(world, &mut subscriptions, &table.made);
+    let all = received.remove(0);
+    assert_eq!(all.len(), 2 * table.made.len());
+    let mut excluded = 0;
+    for (filter, received) in filters.iter().zip(&received) {
+        let meant = |events: &[Event]| -> Vec<Event> {
+            events.iter().filter(|event| is_meant(filter, &event.flow, &ages)).cloned().collect()
+        };
+        assert!(meant(&all) == meant(received), "{filter}");
+        excluded += usize::from(received.len() < all.len());
+    }
+    assert!(excluded * 10 > filters.len() * 9, "{excluded} of {} filters excluded something", filters.len());
+    assert!(subscriptions.iter().all(|events| events.queue().unwrap().drops == 0));
+}
+
+/// Expressions about the original tuple, all of which mean `flow` among others.
+fn tuple_expressions(flow: &Flow) -> Vec<String> {
+    let (tuple, protocol) = (&flow.orig, u8::from(flow.orig.protocol));
+    let (src, dst) = (tuple.src, tuple.dst);
+    let bits = if src.is_ipv4() { 20 } else { 60 };
+    let mut texts = vec![
+        format!("src {src}"),
+        format!("dst {dst} and proto {protocol}"),
+        format!("src {src}/{bits} and family {}", if src.is_ipv4() { "ipv4" } else { "ipv6" }),
+        format!("src {src},10.9.8.7,2001:db8::77 and proto {protocol},99"),
+        format!("not dst {dst} or src {src}"),
+        format!("addr {dst} and proto 6,{protocol}"),
+    ];
+    if let Some((sport, dport)) = tuple.ports() {
+        texts.push(format!("sport {sport} and dport {dport}"));
+        texts.push(format!("sport 1-{sport} and dport {dport},{sport},7-9"));
+        texts.push(format!("proto {protocol} and dport {dport} and src {src} and dst {dst}"));
+    }
+    texts
+}
+
+fn what_is_excluded_takes_no_room_and_is_not_lost(world: &World) {
+    let filter = parse("udp and dport 53");
+    let mut events = subscribe(Some(&filter), 4096);
+    let other: Vec<Flow> = (1..2000).map(|port| udp(port, 80)).collect();
+    world.create(&other);
+    assert_eq!(events.queue().unwrap().used, 0);
+    world.create(&[udp(1, 53), udp(2, 53)]);
+    world.create(&(3000..5000).map(|port| udp(port, 80)).collect::<Vec<_>>());
+    let mut received = Vec::new();
+    drain(&mut events, &mut received);
+    let sources: Vec<_> = received.iter().map(|event| event.flow.orig.sport()).collect();
+    assert_eq!(sources, [Some(1), Some(2)]);
+    assert_eq!(events.queue().unwrap().drops, 0);
+}
+
+fn each_term_that_the_kernel_can_tell_excludes_all_that_it_can(world: &World) {
+    let expressions = [
+        "ipv6",
+        "tcp",
+        "proto udp,icmp",
+        "src 10.0.0.0/9",
+        "dst 198.18.0.1,198.18.0.16/28",
+        "src 2001:db8:1::/65",
+        "dst 2001:db8:ffff::/48 and src 2001:db8:1::/64,10.0.0.0/8",
+        "udp and sport 32768-65535",
+        "tcp and dport 22,80,443,8000-8999",
+    ];
+    let filters = expressions.map(parse);
+    let table = Table::new(world, 42);
+    let ages = table.ages();
+    delete_all(world);
+    let mut subscriptions: Vec<Events> = filters.iter().map(|filter| subscribe(Some(filter), 1 << 20)).collect();
+    let received = received(world, &mut subscriptions, &table.made);
+    for (filter, received) in filters.iter().zip(received) {
+        assert!(!received.is_empty() && received.len() < 2 * table.made.len(), "{filter}: {}", received.len());
+        let needless = received.iter().find(|event| !is_meant(filter, &event.flow, &ages));
+        assert!(needless.is_none(), "{filter}: {needless:?}");
+    }
+}
+
+fn delete_all(world: &World) {
+    let targets: Vec<Target> = world.dump().iter().map(|flow| Target::of(flow).unwrap()).collect();
+    table::delete(&mut world.connection(), &targets, &mut Outcome::default()).unwrap();
+}
+
+fn an_expectation_comes_whatever_is_excluded(world: &World) {
+    assert!(world.has_ftp_helper(), "load nf_conntrack_ftp for this test");
+    let filter = parse("ipv6 and udp and dport 53 and src 2001:db8::1");
+    let subscription = Subscription { expectations: true, exclude: filter.exclusion(), ..Subscription::default() };
+    let mut events = Events::subscribe(&Netns::Current, &subscription).unwrap();
+    let master =
+        Flow { helper: Some(HelperName::new(b"ftp")), ..flow(Protocol::Tcp, L4::Ports { src: 40000, dst: 21 }) };
+    world.create(std::slice::from_ref(&master));
+    expect(world, &master.orig);
+    let mut event = Event::blank();
+    assert_eq!(events.next(&mut event).unwrap(), Step::Expectation);
+    assert_eq!(events.message().unwrap().kind, 0x200);
+    assert_eq!(events.next(&mut event).unwrap(), Step::Empty);
+}
+
+/// Has the entry of `master` expect another one.
+fn expect(world: &World, master: &Tuple) {
+    let header = Header {
+        subsystem: nfnl_subsys::CTNETLINK_EXP,
+        command: 0,
+        flags: NLM_F_CREATE,
+        family: master.family(),
+        sequence: 0,
+    };
+    let expected = Tuple { l4: L4::Ports { src: 0, dst: 5000 }, ..*master };
+    let mask = Tuple { src: [255; 4].into(), dst: [255; 4].into(), l4: L4::Ports { src: 0, dst: u16::MAX }, ..*master };
+    let fill = |writer: &mut AttributeWriter<'_>| {
+        [master, &expected, &mask].into_iter().zip(1..).for_each(|(tuple, kind)| tuple.emit(writer, kind));
+        writer.put(4, &300_u32.to_be_bytes());
+    };
+    world.connection().request("expect", header, fill, |_| Ok(())).unwrap();
+}

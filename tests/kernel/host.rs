@@ -1,0 +1,177 @@
+//! What the event stream asks of the host beside its table: the program's own files,
+//! on the real kernel.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ctnl::netlink::{Connection, Netns};
+use ctnl::sysctl::Sysctl;
+use ctnl::table;
+use nix::sched::{CloneFlags, unshare};
+
+use crate::harness::{World, tests, udp};
+
+#[path = "../../src/bin/ctnl/namespaces.rs"]
+#[allow(dead_code, unused_imports, reason = "the program uses more of it, and runs its unit tests")]
+mod namespaces;
+#[path = "../../src/bin/ctnl/privileges.rs"]
+#[allow(dead_code, unused_imports, reason = "the program uses more of it, and runs its unit tests")]
+mod privileges;
+#[path = "../../src/bin/ctnl/requester.rs"]
+#[allow(dead_code, unused_imports, reason = "the program uses more of it, and runs its unit tests")]
+mod requester;
+#[path = "../../src/bin/ctnl/settings.rs"]
+#[allow(dead_code, unused_imports, reason = "the program uses more of it, and runs its unit tests")]
+mod settings;
+
+use namespaces::{Changes, Name, Namespace, Namespaces};
+use privileges::Needs;
+
+tests![
+    namespaces_of_processes_and_mounts_appear_and_vanish_although_we_hold_them,
+    settings_are_set_back_from_outside_their_namespace_without_privileges,
+    with_the_network_capability_alone_the_table_can_be_read_and_followed,
+    a_requester_of_another_namespace_is_found_without_the_right_to_enter_it,
+];
+
+/// Does `work` in a network namespace and a thread that may only administer networks.
+fn elsewhere_without_privileges<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let stranger = thread::spawn(|| {
+        unshare(CloneFlags::CLONE_NEWNET).expect("another network namespace");
+        privileges::drop_in_this_thread(Needs::default()).expect("privileges can be dropped");
+        work()
+    });
+    stranger.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Fails unless `program` succeeds in this thread's namespaces.
+#[track_caller]
+fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output().expect(program);
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A process in a network namespace of its own, which ends with this value.
+struct Tenant(Child);
+
+impl Tenant {
+    fn new() -> Self {
+        let mut command = Command::new("unshare");
+        Tenant(command.args(["-n", "sleep", "600"]).stdout(Stdio::null()).spawn().expect("unshare"))
+    }
+
+    fn folder(&self) -> String {
+        format!("/proc/{}", self.0.id())
+    }
+
+    fn inode(&self) -> u64 {
+        let link = fs::read_link(self.folder() + "/ns/net").expect("a link").to_string_lossy().into_owned();
+        link.trim_start_matches("net:[").trim_end_matches(']').parse().expect("a number")
+    }
+}
+
+impl Drop for Tenant {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "waited for {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn has(namespaces: &[Namespace], inode: u64) -> bool {
+    namespaces.iter().any(|namespace| namespace.inode == inode)
+}
+
+fn namespaces_of_processes_and_mounts_appear_and_vanish_although_we_hold_them(_: &World) {
+    unshare(CloneFlags::CLONE_NEWNS).expect("a private mount namespace");
+    run("mount", &["--make-rprivate", "/"]);
+    let mut namespaces = Namespaces::new("/proc");
+    let mut refresh = move || namespaces.refresh().expect("a look");
+    let before: Changes = refresh();
+    assert_eq!(before.appeared.iter().filter(|namespace| namespace.open().unwrap() == Netns::Current).count(), 1);
+
+    let tenant = Tenant::new();
+    let ready = || fs::read_to_string(tenant.folder() + "/comm").ok().filter(|comm| comm == "sleep\n");
+    until("the process", ready);
+    let inode = tenant.inode();
+    let found = refresh().appeared.into_iter().find(|namespace| namespace.inode == inode).expect("the namespace");
+    assert_eq!(found.name, Name::Process { pid: tenant.0.id(), comm: "sleep".into() });
+    let held = found.open().expect("it can be held");
+    let _connection = Connection::open(&held).expect("it can be entered");
+
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("a name");
+    fs::write(&place, "").unwrap();
+    let place_text = place.to_str().unwrap();
+    run("mount", &["--bind", &(tenant.folder() + "/ns/net"), place_text]);
+    let renamed = refresh().renamed;
+    let (_, renamed) = renamed.iter().find(|(_, namespace)| namespace.inode == inode).expect("a better name");
+    assert_eq!(renamed.name, Name::Mounted(place.clone()));
+    renamed.open().expect("it can be held by its mount");
+
+    drop(tenant);
+    for _ in 0..3 {
+        assert!(!has(&refresh().vanished, inode), "the mount still stands for it");
+    }
+    run("umount", &[place_text]);
+    assert!(!has(&refresh().vanished, inode), "not at the first look");
+    assert!(has(&refresh().vanished, inode), "nothing but this process refers to it");
+    assert!(renamed.open().is_err(), "the place stands for it no more");
+    drop(held);
+}
+
+fn settings_are_set_back_from_outside_their_namespace_without_privileges(world: &World) {
+    world.set_sysctl("netfilter/nf_conntrack_events", 0);
+    world.set_sysctl("netfilter/nf_conntrack_acct", 0);
+    let names = ["netfilter/nf_conntrack_events", "netfilter/nf_conntrack_acct"];
+    let values = || names.map(|name| world.sysctl(name));
+    let folder = tempfile::tempdir().unwrap();
+    let note = settings::note(Some(folder.path())).expect("a namespace");
+    let other = thread::spawn(|| {
+        unshare(CloneFlags::CLONE_NEWNET).expect("another network namespace");
+        settings::note(None)
+    });
+    let other = other.join().unwrap().expect("a namespace");
+    assert!(other.starts_with("/run/ctnl") && other.file_name() != note.file_name());
+    let set = settings::set(&Sysctl::default(), &note).expect("they can be set");
+    assert_eq!(values(), ["1", "1"]);
+    assert_eq!(settings::deviations(&Sysctl::default()).unwrap(), []);
+    let said = elsewhere_without_privileges(move || set.restore());
+    assert_eq!(values(), ["0", "0"], "{said:?}");
+}
+
+fn with_the_network_capability_alone_the_table_can_be_read_and_followed(world: &World) {
+    let mut earlier = world.connection();
+    let tenant = Tenant::new();
+    let entered = |netns: &Netns| netns.run(|| ()).is_ok();
+    let other = Netns::Path(Path::new("/proc/self/ns/net").into());
+    assert!(entered(&other), "with all privileges");
+    privileges::drop_in_this_thread(Needs::default()).expect("privileges can be dropped");
+    assert!(!entered(&other), "entering a namespace is given up");
+    world.create(&[udp(1000, 53)]);
+    assert_eq!(table::count(&mut earlier).expect("a socket from before").entries, 1);
+    assert_eq!(world.dump().len(), 1, "a socket from after");
+    world.set_sysctl("netfilter/nf_conntrack_acct", 1);
+    assert!(fs::read_to_string(tenant.folder() + "/comm").is_ok());
+}
+
+fn a_requester_of_another_namespace_is_found_without_the_right_to_enter_it(world: &World) {
+    // The first socket of a process in a namespace has the process's number as port.
+    let _connection = world.connection();
+    let mut requesters = requester::Requesters::of(&Netns::Current).expect("the namespace's sockets");
+    let found = elsewhere_without_privileges(move || requesters.find(std::process::id(), Instant::now()).cloned());
+    assert_eq!(found.expect("this process").pid, std::process::id());
+}

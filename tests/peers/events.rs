@@ -1,0 +1,313 @@
+//! Our lines of events are those of `conntrack -E`, which listens beside us, and jq
+//! reads every kind of line.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ctnl::age::Ages;
+use ctnl::field::Subject;
+use ctnl::model::{Event, EventKind, Expectation, ExpectationEvent, Flow};
+use ctnl::output::{
+    Clock, Closing, Ended, EventOptions, EventWriter, ExpectationRecord, FlowRecord, Format, Gap, GapCause, Opening,
+    Record, Requester, Resynced, Since, Stamp, Synthetic, TextOptions,
+};
+use ctnl::wire::Messages;
+use netlink_sys::protocols::NETLINK_NETFILTER;
+use netlink_sys::{Socket, SocketAddr};
+
+use crate::harness::{Run, World, tests, udp};
+use crate::net::{Net, OUTSIDE, PATH, conntrack, nft};
+use crate::talk::{Tcp, Udp};
+
+tests![
+    lines_of_real_events_are_those_of_conntrack,
+    jq_reads_every_kind_of_line,
+    the_documented_commands_of_jq_find_something,
+];
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// All groups: new, update, destroy, and the same of expectations.
+const GROUPS: u32 = 0b11_1111;
+
+/// The mark of the entry that is made when all is over.
+const LAST_MARK: u32 = 424_242;
+
+/// A running `conntrack -E`, and its lines as they come.
+struct Witness {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Witness {
+    fn new(arguments: &[&str]) -> Self {
+        let mut command = Command::new("conntrack");
+        command.arg("-E").args(arguments).env_clear().env("PATH", PATH).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("conntrack");
+        let stdout = child.stdout.take().expect("its output");
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in std::io::BufRead::lines(std::io::BufReader::new(stdout)) {
+                drop(sender.send(line.expect("a line")));
+            }
+        });
+        Witness { child, lines }
+    }
+
+    fn next(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("another line of conntrack -E")
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        self.child.kill().expect("kill");
+        self.child.wait().expect("wait");
+    }
+}
+
+/// Waits until so many sockets have joined groups of netfilter in this namespace.
+fn wait_for_listeners(count: usize) {
+    let since = Instant::now();
+    let joined = || {
+        let table = std::fs::read_to_string("/proc/thread-self/net/netlink").expect("the sockets");
+        let columns = table.lines().skip(1).map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+        columns.filter(|columns| columns[1] == "12" && u32::from_str_radix(columns[3], 16) != Ok(0)).count()
+    };
+    while joined() < count {
+        assert!(since.elapsed() < PATIENCE, "{} of {count} listen", joined());
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn listener() -> Socket {
+    let mut socket = Socket::new(NETLINK_NETFILTER).expect("a netlink socket");
+    socket.bind(&SocketAddr::new(0, GROUPS)).expect("join the groups");
+    socket
+}
+
+/// Every event up to that of the last mark.
+fn received(socket: &Socket) -> (Vec<Event>, Vec<ExpectationEvent>) {
+    let (mut events, mut expectations) = (Vec::new(), Vec::new());
+    loop {
+        let (datagram, _) = socket.recv_from_full().expect("an event");
+        let message = Messages::new(&datagram).next().expect("a message").expect("whole");
+        if Expectation::is_in(&message) {
+            expectations.push(ExpectationEvent::decode(&message).expect("an expectation"));
+            continue;
+        }
+        let kind = match (message.kind, message.flags) {
+            (0x102, _) => EventKind::Destroy,
+            (_, 0) => EventKind::Update,
+            _ => EventKind::New,
+        };
+        let flow = Flow::decode(&message).expect("a flow");
+        if flow.mark == Some(LAST_MARK) {
+            return (events, expectations);
+        }
+        events.push(Event { kind, port: message.port, flow });
+    }
+}
+
+/// Traffic with NAT and a helper, requests, and what they leave.
+pub fn make_events(world: &World, net: &Net<'_>) {
+    let mut connections = [Tcp::open(net), Tcp::open6(net)];
+    connections.iter_mut().for_each(Tcp::exchange);
+    drop(connections);
+    Udp::open(net).exchange();
+    Udp::open6(net).ask();
+    let service = net.outside.run(|| TcpListener::bind((OUTSIDE, 21)).expect("listen"));
+    let mut control = Tcp::through(net, &service, (OUTSIDE, 21).into());
+    // The helper reads what stands at the beginning of a line, so there must be one before.
+    for line in ["220 ready\r\n", "227 Entering Passive Mode (10,2,0,2,7,8).\r\n"] {
+        control.server.write_all(line.as_bytes()).expect("send");
+        control.client.read_exact(&mut vec![0; line.len()]).expect("receive");
+    }
+    let ends = ["-p", "tcp", "-s", "10.9.0.1", "-d", "10.9.0.2", "--sport", "1", "--dport", "22"];
+    conntrack(&[&["-I"][..], &ends, &["-t", "50", "--state", "ESTABLISHED", "-u", "SEEN_REPLY"]].concat());
+    conntrack(&[&["-U"][..], &ends, &["-m", "7"]].concat());
+    conntrack(&[&["-D"][..], &ends].concat());
+    conntrack(&["-F", "expect"]);
+    conntrack(&["-F"]);
+    let mut last = udp(1, 2);
+    last.mark = Some(LAST_MARK);
+    world.create(&[last]);
+}
+
+pub const RULES: &str = "table inet rules {
+    ct helper ftp-std {
+        type \"ftp\" protocol tcp;
+    }
+    chain before {
+        type filter hook prerouting priority 0;
+        tcp dport 21 ct helper set \"ftp-std\"
+        meta l4proto udp ct label set 5
+    }
+    chain after {
+        type nat hook postrouting priority 100;
+        oifname out0 masquerade
+    }
+}";
+
+/// The line of an event that conntrack(8) showed as `line`: what it saw and the
+/// datagram does not say, its clock and the name of a process, is taken from there.
+fn ours(event: &Event, line: &str, text: &TextOptions) -> String {
+    let time = line.strip_prefix('[').and_then(|line| line.split_once("]\t"));
+    let digits = time.map_or_else(|| "0".into(), |(time, _)| time.replace('.', "") + "000");
+    let time = Stamp { ns: digits.parse().expect("a time"), clock: Clock::Received };
+    let process = line.split_once(" progname=").map(|(_, name)| name);
+    let requester = (event.port != 0).then_some(Requester { port: event.port, process, is_certain: true });
+    let ages = Ages::without_timeouts(0);
+    let subject = &Subject::new(&event.flow, &ages);
+    let record = FlowRecord { requester, time, ..plain(event.kind, subject) };
+    let options = EventOptions { text: text.clone(), columns: None };
+    let mut out = Vec::new();
+    assert!(EventWriter::new(Format::Conntrack, options).expect("text").record(&mut out, 1, &Record::Flow(record)));
+    String::from_utf8(out).expect("text").trim_end_matches('\n').to_owned()
+}
+
+fn plain<'a>(kind: EventKind, subject: &'a Subject<'a>) -> FlowRecord<'a> {
+    let time = Stamp { ns: 1, clock: Clock::Received };
+    FlowRecord { kind, synthetic: None, time, subject, since: None, killed: None, requester: None, netns: None }
+}
+
+fn lines_of_real_events_are_those_of_conntrack(world: &World) {
+    let net = Net::new(world);
+    world.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
+    nft(RULES);
+    let socket = listener();
+    let witnesses = [Witness::new(&[]), Witness::new(&["-o", "timestamp,id,extended"])];
+    let expecting = Witness::new(&["expect"]);
+    wait_for_listeners(4);
+    make_events(world, &net);
+    let (events, expectations) = received(&socket);
+    for kind in [EventKind::New, EventKind::Update, EventKind::Destroy] {
+        assert!(events.iter().filter(|event| event.kind == kind).count() > 5, "{kind:?}: {events:?}");
+    }
+    let all = TextOptions { timestamp: true, id: true, extended: true, ..TextOptions::default() };
+    for (witness, text) in witnesses.iter().zip([TextOptions::default(), all]) {
+        // Events of two processors may reach two listeners in different order.
+        let theirs: Vec<String> = events.iter().map(|_| witness.next()).collect();
+        let matched = events.iter().all(|event| theirs.iter().any(|line| ours(event, line, &text) == *line));
+        let covered = theirs.iter().all(|line| events.iter().any(|event| ours(event, line, &text) == *line));
+        let shown: Vec<String> = events.iter().map(|event| ours(event, "", &text)).collect();
+        assert!(matched && covered, "theirs:\n{}\nours:\n{}", theirs.join("\n"), shown.join("\n"));
+        assert!(witness.next().contains(&format!("mark={LAST_MARK}")));
+    }
+    assert!(expectations.len() >= 2 || !world.has_ftp_helper(), "{expectations:?}");
+    let mut writer = EventWriter::new(Format::Conntrack, EventOptions::default()).expect("text");
+    for event in &expectations {
+        let mut out = Vec::new();
+        assert!(writer.record(&mut out, 1, &Record::Expectation(expected(event))));
+        assert_eq!(String::from_utf8_lossy(&out), expecting.next() + "\n");
+    }
+}
+
+fn expected(event: &ExpectationEvent) -> ExpectationRecord<'_> {
+    let time = Stamp { ns: 1, clock: Clock::Received };
+    let requester = Some(Requester { port: event.port, process: None, is_certain: false });
+    ExpectationRecord { kind: event.kind, time, expectation: &event.expectation, requester, netns: None }
+}
+
+/// One line of each kind, around names that try to break out.
+fn every_kind(events: &[Event], expectations: &[ExpectationEvent]) -> String {
+    let text = "\"\\\n\r\t\u{1}\u{7f}\u{85}é\u{2028}\u{1f600}";
+    let name = Some(text);
+    let (mut writer, mut out, mut seq) =
+        (EventWriter::new(Format::Json, EventOptions::default()).expect("json"), Vec::new(), 1 << 53);
+    let mut write = |record: Record<'_>| {
+        seq += 1;
+        assert!(writer.record(&mut out, seq, &record));
+    };
+    write(Record::Opening(Opening { time: 1, stream: text, version: text }));
+    let ages = Ages::without_timeouts(0);
+    let (netns, requester) = (name, Some(Requester { port: u32::MAX, process: name, is_certain: false }));
+    for event in events {
+        let subject = &Subject::new(&event.flow, &ages);
+        let since = Some(Since::Before(u64::MAX));
+        write(Record::Flow(FlowRecord { netns, requester, since, killed: Some(true), ..plain(event.kind, subject) }));
+        let end = Stamp { ns: u64::MAX, clock: Clock::Kernel };
+        let (start, killed) = (Some(Since::Exactly(1)), Some(false));
+        write(Record::Ended(Ended { flow: &event.flow, start, end, synthetic: None, killed, requester, netns }));
+    }
+    for event in expectations {
+        write(Record::Expectation(ExpectationRecord { netns, ..expected(event) }));
+    }
+    write(Record::Gap(Gap { cause: GapCause::Spool, lost: u64::MAX, from: 0, to: 1, netns }));
+    let why = Synthetic::Reconcile;
+    write(Record::Resynced(Resynced { why, time: 1, entries: 2, added: 3, removed: 4, netns }));
+    write(Record::Closing(Closing { time: 1, reason: text, received: 2, lost: 3, records: 4 }));
+    String::from_utf8(out).expect("UTF-8")
+}
+
+pub fn jq(filter: &str, input: &str) -> String {
+    let mut command = Command::new("jq");
+    command.args(["-c", "-r", filter]);
+    said(command, input)
+}
+
+/// What a command says to this input.
+fn said(mut command: Command, input: &str) -> String {
+    command.env_clear().env("PATH", PATH).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let mut stdin = child.stdin.take().expect("its input");
+    let input = input.to_owned();
+    let feeder = thread::spawn(move || stdin.write_all(input.as_bytes()).expect("feed it"));
+    let output = child.wait_with_output().expect("its output");
+    feeder.join().expect("the feeder");
+    Run::new(&command, output).exits_with(0).stdout()
+}
+
+fn jq_reads_every_kind_of_line(world: &World) {
+    let net = Net::new(world);
+    nft(RULES);
+    let socket = listener();
+    make_events(world, &net);
+    let (events, expectations) = received(&socket);
+    let lines = every_kind(&events, &expectations);
+    let kinds: Vec<String> = jq(".event", &lines).lines().map(str::to_owned).collect();
+    assert_eq!(kinds.len(), lines.lines().count(), "a line is a value, and a value is a line");
+    for kind in ["open", "new", "update", "destroy", "end", "expect-new", "expect-destroy", "gap", "resync", "close"] {
+        let can_be = !kind.starts_with("expect") || world.has_ftp_helper();
+        assert_eq!(kinds.iter().any(|found| found == kind), can_be, "{kind}");
+    }
+    let names = jq("select(.netns) | .netns | explode | length", &lines);
+    assert!(names.lines().count() > 10 && names.lines().all(|length| length == "11"), "{names}");
+    let nat = "select(.event == \"end\" and .nat_src == \"10.2.0.1\") | .src";
+    assert!(jq(nat, &lines).lines().any(|src| src == "10.1.0.2"), "{lines}");
+}
+
+/// Each command of docs/events.md, on lines as `ctnl events` writes them.
+fn the_documented_commands_of_jq_find_something(world: &World) {
+    let net = Net::new(world);
+    nft(RULES);
+    let socket = listener();
+    make_events(world, &net);
+    let (events, expectations) = received(&socket);
+    let mut lines = every_kind(&events, &expectations);
+    let documentation = include_str!("../../docs/events.md");
+    // What is shown there is read too, its lines put together again.
+    for block in blocks(documentation, "json") {
+        lines.push_str(&jq(".", &block));
+    }
+    let mut commands = 0;
+    for command in blocks(documentation, "sh").iter().flat_map(|block| block.split("\n\n")) {
+        let (program, command) = command.split_once(" | ").expect("a pipe");
+        assert!(program.starts_with("ctnl events") && command.starts_with("jq "), "{command}");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", command]);
+        assert!(!said(shell, &lines).trim().is_empty(), "{command}");
+        commands += 1;
+    }
+    assert_eq!(commands, 5);
+}
+
+/// The fenced blocks of a language.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    text.split(&fence).skip(1).map(|rest| rest.split("\n```").next().unwrap_or_default().to_owned()).collect()
+}

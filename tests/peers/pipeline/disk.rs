@@ -1,0 +1,213 @@
+//! Disks that are full, files that are rotated or renamed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
+
+use super::servers::Receiver;
+use super::{Folder, PATIENCE, Running, Traffic, account, finished, lines, number, parse, udp_flows, until};
+use crate::harness::{Run, World, tests};
+use crate::net::PATH;
+
+tests![
+    a_full_disk_holds_the_reading_back_and_every_event_is_written_or_counted,
+    a_full_disk_under_the_spool_is_a_gap_in_the_stream_of_that_place,
+    a_file_that_is_renamed_is_made_anew_on_sighup_and_no_line_is_lost_or_doubled,
+    a_stream_that_is_rotated_and_ended_under_load_is_whole,
+    each_file_of_a_rotated_csv_begins_with_the_columns,
+    a_folder_of_another_user_is_refused_at_the_start_with_the_way_out,
+];
+
+/// A file system in memory, which only this test sees.
+fn small_disk(folder: &Folder, size: usize) -> PathBuf {
+    let disk = folder.path("disk");
+    fs::create_dir(&disk).expect("a folder");
+    unshare(CloneFlags::CLONE_NEWNS).expect("a private mount namespace");
+    mount(&["--make-rprivate", "/"]);
+    mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "none", disk.to_str().expect("UTF-8")]);
+    disk
+}
+
+fn mount(arguments: &[&str]) {
+    Run::of(Command::new("mount").args(arguments).env("PATH", PATH)).exits_with(0);
+}
+
+fn fill(disk: &Path, bytes: usize) -> PathBuf {
+    let path = disk.join("filler");
+    fs::write(&path, vec![0; bytes]).expect("fill the disk");
+    path
+}
+
+fn a_full_disk_holds_the_reading_back_and_every_event_is_written_or_counted(world: &World) {
+    let folder = Folder::new();
+    let disk = small_disk(&folder, 16 << 20);
+    let filler = fill(&disk, (16 << 20) - (200 << 10));
+    let file = folder.word("file", "disk/log");
+    let small = ["--buffer", "32KiB", "--buffer-max", "32KiB", "--queue-max", "64KiB", "--on-gap", "continue"];
+    let running = Running::start(world, &[&["--no-seed", "--to", &file], &small[..]].concat());
+    world.set_sysctl("netfilter/nf_conntrack_events", 1);
+    for batch in 0..50 {
+        world.create(&udp_flows(1000 + 100 * batch, 100));
+        thread::sleep(Duration::from_millis(5));
+    }
+    running.says("No space left");
+    let written = finished(&folder.path("disk/log"));
+    assert!(!written.is_empty() && written.len() < 5000);
+    fs::remove_file(filler).expect("make room");
+    running.says("takes lines again");
+    running.stop();
+    let (received, lost) = account(&finished(&folder.path("disk/log")));
+    assert!(lost > 0 && received > 0);
+    assert_eq!(received + lost, 5000);
+}
+
+fn a_full_disk_under_the_spool_is_a_gap_in_the_stream_of_that_place(world: &World) {
+    let folder = Folder::new();
+    let disk = small_disk(&folder, 256 << 10);
+    let (file, unix) = (folder.word("file", "log"), folder.word("unix", "socket"));
+    let spool = disk.join("spool").display().to_string();
+    let arguments = ["--no-seed", "--to", &file, "--to", &unix, "--spool", &spool, "--queue-max", "64KiB"];
+    let running = Running::start(world, &arguments);
+    let mut traffic = Traffic::new(world, folder.path("log"));
+    traffic.make(30);
+    let receiver = Receiver::new(&folder.path("socket"));
+    // The lines that came, and the number that ought to be next.
+    let next = || {
+        let (mut next, mut missing) = (1, 0);
+        for record in receiver.connections().iter().flatten().map(|line| parse(line)) {
+            assert_eq!(number(&record, "seq"), next, "{record}");
+            let is_ours = record["event"] == "gap" && (record["cause"] == "spool" || record["cause"] == "queue");
+            let lost = if is_ours { number(&record, "lost") } else { 0 };
+            missing += lost;
+            next += lost.max(1);
+        }
+        (next, missing)
+    };
+    until("line or gap for each event", || next().0 as usize > lines(&folder.path("log")).len());
+    traffic.make(3);
+    let said = running.stop();
+    let told = finished(&folder.path("log"));
+    assert_eq!(account(&told), (3300, 0));
+    until("closing record", || next().0 as usize > told.len());
+    let (next, missing) = next();
+    assert_eq!(next as usize, told.len() + 1);
+    assert!(missing > 1000, "{missing}");
+    assert!(said.contains(&format!("{missing} lines were left out")), "{missing}\n{said}");
+}
+
+fn a_file_that_is_renamed_is_made_anew_on_sighup_and_no_line_is_lost_or_doubled(world: &World) {
+    let folder = Folder::new();
+    let (path, moved) = (folder.path("log"), folder.path("moved"));
+    // A second file, which stays, paces the traffic.
+    let (file, other) = (folder.word("file", "log"), folder.word("file", "other"));
+    let running = Running::start(world, &["--no-seed", "--to", &file, "--to", &other]);
+    let mut traffic = Traffic::new(world, folder.path("other"));
+    traffic.make(3);
+    fs::rename(&path, &moved).expect("rename");
+    traffic.make(3);
+    running.signal(Signal::SIGHUP);
+    traffic.make(3);
+    until("new file", || {
+        traffic.make(1);
+        path.exists()
+    });
+    running.stop();
+    let (first, second) = (finished(&moved), finished(&path));
+    assert!(first.len() > 600 && !second.is_empty());
+    let told = [first, second].concat();
+    assert_eq!(account(&told), (traffic.sent() as u64, 0));
+    assert_eq!(told, finished(&folder.path("other")));
+}
+
+/// All files of a rotated log, oldest first.
+fn rotated(path: &Path) -> Vec<Vec<String>> {
+    files(path).iter().map(|file| finished(file)).collect()
+}
+
+/// The files that there are now, the oldest first.
+fn files(path: &Path) -> Vec<PathBuf> {
+    let numbered = (1..).map(|number| PathBuf::from(format!("{}.{number}", path.display())));
+    let mut files: Vec<_> = numbered.take_while(|path| path.exists()).collect();
+    files.reverse();
+    files.push(path.to_owned());
+    files
+}
+
+fn a_stream_that_is_rotated_and_ended_under_load_is_whole(world: &World) {
+    let folder = Folder::new();
+    let (path, file) = (folder.path("log"), folder.word("file", "log"));
+    let rotation = ["--rotate-size", "64KiB", "--rotate-keep", "1000", "--buffer", "64KiB"];
+    let running =
+        Running::start(world, &[&["--no-seed", "--on-gap", "continue", "--to", &file], &rotation[..]].concat());
+    world.set_sysctl("netfilter/nf_conntrack_events", 1);
+    let pid = nix::unistd::Pid::from_raw(running.child.id().try_into().expect("a number"));
+    let tenth = PathBuf::from(format!("{}.10", path.display()));
+    let killer = thread::spawn(move || {
+        let end = std::time::Instant::now() + PATIENCE;
+        while !tenth.exists() && std::time::Instant::now() < end {
+            thread::sleep(Duration::from_millis(1));
+        }
+        nix::sys::signal::kill(pid, Signal::SIGTERM).expect("kill");
+    });
+    for batch in 0..60 {
+        world.create(&udp_flows(1000 + 1000 * batch, 1000));
+    }
+    killer.join().expect("the killer");
+    let (status, said) = running.wait();
+    assert_eq!(status.code(), Some(0), "{said}");
+    let files = rotated(&path);
+    assert!(files.len() > 10);
+    let (received, lost) = account(&files.concat());
+    assert!(received > 0 && received + lost <= 60_000);
+    assert!(said.contains(&format!("{received} events received, {lost} lost")), "{said}");
+}
+
+fn each_file_of_a_rotated_csv_begins_with_the_columns(world: &World) {
+    let folder = Folder::new();
+    let (path, file) = (folder.path("log"), folder.word("file", "log"));
+    let running = Running::start(
+        world,
+        &["-o", "csv", "--no-seed", "--to", &file, "--rotate-size", "8KiB", "--rotate-keep", "1000"],
+    );
+    world.set_sysctl("netfilter/nf_conntrack_events", 1);
+    for batch in 0..10 {
+        world.create(&udp_flows(1000 + 100 * batch, 100));
+        let last = format!(",{},", 1000 + 100 * batch + 99);
+        // The last of them is being written: it may be seen in the middle of a line.
+        let written = || files(&path).into_iter().filter_map(|file| fs::read_to_string(file).ok());
+        until("record", || written().any(|text| text.contains(&last)));
+    }
+    running.stop();
+    let files = rotated(&path);
+    assert!(files.len() > 3);
+    let header = files[0][0].clone();
+    let column = header.split(',').position(|name| name == "seq").expect("a column for the number");
+    let mut next = 1;
+    for file in &files {
+        assert_eq!(file[0], header);
+        for line in &file[1..] {
+            assert_eq!(line.split(',').nth(column), Some(&*u64::to_string(&next)), "{line}");
+            next += 1;
+        }
+    }
+    assert_eq!(next, 1001);
+}
+
+fn a_folder_of_another_user_is_refused_at_the_start_with_the_way_out(world: &World) {
+    let folder = Folder::new();
+    let place = folder.path("theirs");
+    fs::create_dir(&place).expect("a folder");
+    // Nobody may write there, which root passes over and root without privileges does not.
+    fs::set_permissions(&place, std::os::unix::fs::PermissionsExt::from_mode(0o555)).expect("permissions");
+    let file = folder.word("file", "theirs/log");
+    let refused = world.ctnl(&["events", "--no-seed", "--to", &file]).exits_with(1);
+    refused.says("Permission denied").says("--keep-privileges").says("theirs/log");
+    let running = Running::start(world, &["--no-seed", "--keep-privileges", "--to", &file]);
+    until("file", || place.join("log").exists());
+    running.stop();
+}

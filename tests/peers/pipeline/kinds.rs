@@ -1,0 +1,133 @@
+//! Every kind of record, made by the kernel and read by jq.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use ctnl::model::{Flow, HelperName, L4, Protocol};
+use nix::sys::signal::Signal;
+
+use super::{Folder, Running, account, finished, lines, parse, udp_flows, until};
+use crate::events::{RULES, jq, make_events};
+use crate::harness::{Run, World, flow, tests};
+use crate::net::{Net, PATH, conntrack, nft};
+
+tests![
+    jq_reads_a_whole_stream_with_every_kind_of_record,
+    an_expectation_that_comes_and_goes_is_told,
+    every_namespace_of_the_host_is_told_of_by_its_name,
+];
+
+/// How many lines have this in them.
+fn count(folder: &Folder, text: &str) -> usize {
+    lines(&folder.path("log")).iter().filter(|line| line.contains(text)).count()
+}
+
+fn jq_reads_a_whole_stream_with_every_kind_of_record(world: &World) {
+    let net = Net::new(world);
+    nft(RULES);
+    world.set_sysctl("netfilter/nf_conntrack_acct", 1);
+    let folder = Folder::new();
+    let file = folder.word("file", "log");
+    let kinds = ["--new", "--update", "--destroy", "--expect", "--flows"];
+    let small = ["--to", &file, "--buffer", "32KiB", "--buffer-max", "32KiB"];
+    let running = Running::start(world, &[&kinds[..], &small].concat());
+    until("seed", || count(&folder, "\"event\":\"resync\"") == 1);
+    make_events(world, &net);
+    until("last event", || count(&folder, "\"mark\":424242") > 0);
+    running.signal(Signal::SIGSTOP);
+    world.create(&udp_flows(1000, 1000));
+    running.signal(Signal::SIGCONT);
+    until("resync", || count(&folder, "\"event\":\"gap\"") > 0 && count(&folder, "\"why\":\"resync\"") > 0);
+    running.stop();
+    let told = finished(&folder.path("log"));
+    let text = told.join("\n") + "\n";
+    let read = jq(".event", &text);
+    assert_eq!(read.lines().count(), told.len());
+    let found: BTreeSet<&str> = read.lines().collect();
+    let mut expected = BTreeSet::from(["open", "new", "update", "destroy", "end", "gap", "resync", "close"]);
+    if world.has_ftp_helper() {
+        expected.extend(["expect-new", "expect-destroy"]);
+    }
+    assert_eq!(found, expected);
+    // What jq makes of a line is what the line says.
+    let again = jq(".", &text);
+    assert!(again.lines().zip(&told).all(|(theirs, ours)| parse(theirs)["seq"] == parse(ours)["seq"]));
+    let (_, lost) = account(&told);
+    assert!(lost > 0);
+}
+
+fn an_expectation_that_comes_and_goes_is_told(world: &World) {
+    if !world.has_ftp_helper() {
+        eprintln!("no FTP helper in this kernel: not tested");
+        return;
+    }
+    world.set_sysctl("netfilter/nf_conntrack_events", 1);
+    let folder = Folder::new();
+    let running = Running::start(world, &["--expect", "--to", &folder.word("file", "log")]);
+    let control = flow(Protocol::Tcp, L4::Ports { src: 40_000, dst: 21 });
+    world.create(&[Flow { helper: Some(HelperName::new(b"ftp")), ..control }]);
+    let master = ["--orig-src", "10.0.0.1", "--orig-dst", "192.0.2.1", "-p", "tcp"];
+    let master_ports = ["--orig-port-src", "40000", "--orig-port-dst", "21"];
+    let tuple = ["--tuple-src", "10.0.0.1", "--tuple-dst", "192.0.2.1", "--tuple-port-src", "0"];
+    let mask = ["--tuple-port-dst", "4000", "--mask-src", "255.255.255.255", "--mask-dst", "255.255.255.255"];
+    let mask_ports = ["--mask-port-src", "0", "--mask-port-dst", "65535", "-t", "30"];
+    conntrack(&[&["-I", "expect"][..], &master, &master_ports, &tuple, &mask, &mask_ports].concat());
+    until("expectation", || count(&folder, "\"event\":\"expect-new\"") == 1);
+    conntrack(&["-F", "expect"]);
+    until("its end", || count(&folder, "\"event\":\"expect-destroy\"") == 1);
+    running.stop();
+    let told = finished(&folder.path("log"));
+    let new = told.iter().map(|line| parse(line)).find(|record| record["event"] == "expect-new").expect("a record");
+    assert!(new.to_string().contains("4000") && new.to_string().contains("40000"), "{new}");
+    assert_eq!(told.iter().filter(|line| line.contains("\"event\":\"new\"")).count(), 0, "--expect alone");
+}
+
+/// In a namespace of processes of its own, so that the host's are not seen. One network
+/// namespace is there, a second comes and goes.
+const HOST: &str = r#"
+fail() { echo "$1" >&2; cat "$OUT" >&2; exit 1; }
+until_true() { n=0; while ! eval "$2"; do n=$((n+1)); [ $n -lt 1500 ] || fail "no $1"; sleep 0.02; done; }
+add() { conntrack -I -p udp -s 10.0.0.1 -d 10.0.0.2 --sport "$1" --dport 53 -t 600 >&2; }
+tenant() { unshare -n sleep "$1" & pid=$!; until_true tenant '[ "$(cat /proc/$pid/comm)" = sleep ]'; }
+tenant 601; a=$pid
+"$CTNL" events --all-netns --to "file:$OUT" & ctnl=$!
+until_true seeds '[ "$(grep -c "\"event\":\"resync\"" "$OUT")" = 2 ]'
+add 1001
+nsenter -t $a -n conntrack -I -p udp -s 10.0.0.1 -d 10.0.0.2 --sport 1002 --dport 53 -t 600 >&2
+tenant 602; b=$pid
+until_true third '[ "$(grep -c "\"event\":\"resync\"" "$OUT")" = 3 ]'
+nsenter -t $b -n conntrack -I -p udp -s 10.0.0.1 -d 10.0.0.2 --sport 1003 --dport 53 -t 600 >&2
+until_true records '[ "$(grep -c "\"event\":\"new\"" "$OUT")" = 3 ]'
+kill -9 $b
+until_true end 'grep -q "\"synthetic\":\"netns\"" "$OUT"'
+kill -TERM $ctnl
+wait $ctnl || fail "exit code $?"
+echo "$a $b"
+"#;
+
+fn every_namespace_of_the_host_is_told_of_by_its_name(world: &World) {
+    world.set_sysctl("netfilter/nf_conntrack_events", 1);
+    let folder = Folder::new();
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", HOST]);
+    command.env_clear().env("PATH", PATH).env("OUT", folder.path("log")).env("CTNL", env!("CARGO_BIN_EXE_ctnl"));
+    let pids = Run::of(&mut command).exits_with(0).stdout();
+    let (first, second) = pids.trim().split_once(' ').expect("two processes");
+    let told = finished(&folder.path("log"));
+    let records: Vec<_> = told.iter().map(|line| parse(line)).collect();
+    let of_process = |pid: &str| format!("pid:{pid}(");
+    let of = |port: u64, event: &str| {
+        let found = records.iter().filter(|record| record["event"] == event && record["flow"]["orig"]["sport"] == port);
+        let names: Vec<&str> = found.map(|record| record["netns"].as_str().expect("a name")).collect();
+        assert_eq!(names.len(), 1, "{event} of {port}: {records:#?}");
+        names[0]
+    };
+    let names = [1001, 1002, 1003].map(|port| of(port, "new"));
+    assert!(names[1].contains(&of_process(first)) && names[2].contains(&of_process(second)), "{names:?} {pids}");
+    assert!(!names[0].contains("pid:"), "{names:?} {pids}");
+    assert_eq!(of(1003, "destroy"), names[2]);
+    let unnamed = records.iter().filter(|record| record.get("netns").is_none());
+    let unnamed: Vec<&str> = unnamed.map(|record| record["event"].as_str().expect("a kind")).collect();
+    assert_eq!(unnamed, ["open", "close"]);
+    account(&told);
+}

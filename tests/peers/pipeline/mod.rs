@@ -1,0 +1,221 @@
+//! `ctnl events` as a part of a pipeline: what the kernel sends arrives, whoever dies on
+//! the way.
+//!
+//! Each stream goes to a file as well: what stands there is what must have arrived at the
+//! other place, and tells when the next events may be made, so that a small receive buffer
+//! does not overflow.
+//!
+//! - `servers`: NATS, rsyslogd and a unix socket, killed and started again
+//! - `disk`: full, rotated, renamed
+//! - `service`: signals, settings, capabilities, the service manager
+//! - `kinds`: all kinds of records, expectations, all namespaces
+
+pub mod disk;
+pub mod kinds;
+pub mod servers;
+pub mod service;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ctnl::model::{Flow, L4, Protocol};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::harness::{World, flow};
+use crate::net::PATH;
+
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Fewer than the 332 events that the receive buffer of an ordinary user has room for.
+const BATCH: u16 = 100;
+
+/// Waits until `condition` holds.
+#[track_caller]
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "no {what} within {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A running `ctnl events`, which ends with this value.
+struct Running {
+    child: Child,
+    stderr: tempfile::NamedTempFile,
+}
+
+impl Running {
+    /// Starts it, and waits until it has subscribed.
+    fn start(world: &World, arguments: &[&str]) -> Self {
+        Running::with(world, arguments, |command| command.stdout(Stdio::null()))
+    }
+
+    fn with(world: &World, arguments: &[&str], change: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+        let stderr = tempfile::NamedTempFile::new().expect("a file");
+        let mut command = world.ctnl_command(&[&["events"], arguments].concat());
+        command.stderr(stderr.reopen().expect("the file")).env("PATH", PATH);
+        let child = change(&mut command).spawn().expect("the program");
+        let running = Running { child, stderr };
+        running.says("receive buffer");
+        running
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(self.stderr.path()).expect("what it said")
+    }
+
+    /// Waits until it says so on stderr.
+    #[track_caller]
+    fn says(&self, text: &str) {
+        let end = Instant::now() + PATIENCE;
+        while !self.said().contains(text) {
+            assert!(Instant::now() < end, "it does not say {text:?}:\n{}", self.said());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).expect("kill");
+    }
+
+    fn wait(mut self) -> (ExitStatus, String) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("its end") {
+                return (status, self.said());
+            }
+            assert!(Instant::now() < end, "it does not end:\n{}", self.said());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Ends it as a service manager does. What it said.
+    #[track_caller]
+    fn stop(self) -> String {
+        self.signal(Signal::SIGTERM);
+        let (status, said) = self.wait();
+        assert_eq!(status.code(), Some(0), "{said}");
+        said
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("--- ctnl events\n{}", self.said());
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A folder with the file that every stream goes to.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Folder(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// KIND:PATH of a file in it.
+    fn word(&self, kind: &str, name: &str) -> String {
+        format!("{kind}:{}", self.path(name).display())
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_str().expect("UTF-8").to_owned()
+    }
+}
+
+/// The whole lines of a file. It may grow.
+fn lines(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let end = text.rfind('\n').map_or(0, |end| end + 1);
+    text[..end].lines().map(str::to_owned).collect()
+}
+
+/// The lines of a file that nobody writes to any more: none is torn.
+#[track_caller]
+fn finished(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    assert!(text.is_empty() || text.ends_with('\n'), "torn: {:?}", text.lines().last());
+    text.lines().map(str::to_owned).collect()
+}
+
+fn parse(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+fn number(record: &Value, name: &str) -> u64 {
+    record[name].as_u64().unwrap_or_else(|| panic!("{name} of {record}"))
+}
+
+/// Events of the kernel: not made up.
+fn is_real(record: &Value) -> bool {
+    let kinds = ["new", "update", "destroy", "expect-new", "expect-update", "expect-destroy"];
+    kinds.iter().any(|kind| record["event"] == *kind) && record.get("synthetic").is_none()
+}
+
+/// What the kernel has lost.
+fn lost(records: &[Value]) -> u64 {
+    let gaps = records.iter().filter(|record| record["event"] == "gap" && record["cause"] == "kernel");
+    gaps.map(|gap| number(gap, "lost")).sum()
+}
+
+/// Fails unless the lines are one whole run: numbered without a hole and closed with the
+/// right sums. How many events were received, and how many lost.
+#[track_caller]
+fn account(lines: &[String]) -> (u64, u64) {
+    let records: Vec<Value> = lines.iter().map(|line| parse(line)).collect();
+    for (place, record) in records.iter().enumerate() {
+        assert_eq!(number(record, "seq"), place as u64 + 1, "{record}");
+    }
+    let (received, lost) = (records.iter().filter(|record| is_real(record)).count() as u64, lost(&records));
+    let close = records.last().expect("a record");
+    assert_eq!(close["event"], "close", "{close}");
+    assert_eq!((number(close, "received"), number(close, "lost")), (received, lost), "{close}");
+    (received, lost)
+}
+
+/// Entries that come, and are told of before there are more of them.
+struct Traffic<'a> {
+    world: &'a World,
+    file: PathBuf,
+    made: u16,
+}
+
+impl<'a> Traffic<'a> {
+    /// The program writes what it is told of to `file`.
+    fn new(world: &'a World, file: PathBuf) -> Self {
+        world.set_sysctl("netfilter/nf_conntrack_events", 1);
+        Traffic { world, file, made: 0 }
+    }
+
+    #[track_caller]
+    fn make(&mut self, batches: u16) {
+        for _ in 0..batches {
+            self.world.create(&udp_flows(1000 + self.made, BATCH));
+            self.made += BATCH;
+            let told = |line: &String| line.contains("\"event\":\"new\"");
+            until("record of each event", || lines(&self.file).iter().filter(|line| told(line)).count() >= self.sent());
+        }
+    }
+
+    fn sent(&self) -> usize {
+        self.made.into()
+    }
+}
+
+fn udp_flows(from: u16, count: u16) -> Vec<Flow> {
+    (from..from + count).map(|port| flow(Protocol::Udp, L4::Ports { src: port, dst: 53 })).collect()
+}

@@ -1,0 +1,259 @@
+//! Servers that are killed in the middle of a stream.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{ErrorKind, Read};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::{Folder, Running, Traffic, account, finished, lines, number, parse, udp_flows, until};
+use crate::cluster::{Client, Cluster, SUBJECT};
+use crate::harness::{World, tests};
+use crate::syslog::{PORT, Rsyslog};
+
+tests![
+    every_event_is_in_jetstream_once_though_servers_and_the_program_end_in_mid_stream,
+    rsyslog_gets_every_event_over_tcp_though_it_is_killed_in_mid_stream,
+    rsyslog_gets_every_event_over_its_socket_though_it_is_killed_in_mid_stream,
+    a_reader_of_a_socket_gets_every_event_though_it_ends_in_mid_stream,
+    what_a_peer_is_sent_begins_with_the_columns_each_time,
+    lines_that_a_stream_never_takes_are_gaps_in_it,
+];
+
+fn every_event_is_in_jetstream_once_though_servers_and_the_program_end_in_mid_stream(world: &World) {
+    let mut cluster = Cluster::start(3);
+    let client = cluster.client();
+    client.make_stream(3, |_| {});
+    let folder = Folder::new();
+    let (file, nats, spool) =
+        (folder.word("file", "log"), format!("nats:{}/{SUBJECT}", cluster.servers()), folder.text("spool"));
+    let arguments = ["--no-seed", "--to", &file, "--to", &nats, "--spool", &spool];
+    let mut traffic = Traffic::new(world, folder.path("log"));
+
+    let running = Running::start(world, &arguments);
+    traffic.make(20);
+    until("messages", || client.count() > 500);
+    let leader = client.leader();
+    cluster.kill(leader);
+    traffic.make(20);
+    cluster.revive(leader);
+    traffic.make(10);
+    wait_for_all(&client, &folder);
+    (0..3).for_each(|node| cluster.kill(node));
+    traffic.make(10);
+    let said = running.stop();
+    assert!(said.contains("wait in the spool for the next run"), "{said}");
+
+    let first = finished(&folder.path("log")).len();
+    let running = Running::start(world, &arguments);
+    traffic.make(10);
+    (0..3).for_each(|node| cluster.revive(node));
+    wait_for_all(&client, &folder);
+    running.stop();
+    wait_for_all(&client, &folder);
+    let told = finished(&folder.path("log"));
+    assert_eq!((account(&told[..first]), account(&told[first..])), ((6000, 0), (1000, 0)));
+    let stored = client.messages();
+    let ids: BTreeSet<&str> = stored.iter().map(|stored| &*stored.id).collect();
+    assert_eq!((ids.len(), stored.len()), (told.len(), told.len()));
+    let stored: BTreeSet<&str> = stored.iter().map(|stored| &*stored.payload).collect();
+    assert_eq!(stored, told.iter().map(|line| &**line).collect());
+}
+
+/// Until as many are stored as were written.
+fn wait_for_all(client: &Client, folder: &Folder) {
+    until("message of each line", || client.count() >= lines(&folder.path("log")).len() as u64);
+}
+
+fn rsyslog_gets_every_event(world: &World, word: impl Fn(&Rsyslog) -> String) {
+    crate::net::ip("link set lo up");
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").expect("the host's name");
+    let mut rsyslog = Rsyslog::new(host.trim());
+    let folder = Folder::new();
+    let (file, spool, word) = (folder.word("file", "log"), folder.text("spool"), word(&rsyslog));
+    let arguments =
+        ["--no-seed", "--to", &file, "--to", &word, "--spool", &spool, "--syslog-priority", "local0.notice"];
+    let running = Running::start(world, &arguments);
+    let mut traffic = Traffic::new(world, folder.path("log"));
+    traffic.make(20);
+    rsyslog.waits_for(500);
+    rsyslog.kill();
+    traffic.make(20);
+    rsyslog.start_again();
+    traffic.make(10);
+    rsyslog.waits_for(5001);
+    running.stop();
+    let told = finished(&folder.path("log"));
+    assert_eq!(account(&told), (5000, 0));
+    rsyslog.waits_for(told.len() as u64);
+    assert!(rsyslog.received().keys().copied().eq(1..=told.len() as u64));
+}
+
+fn rsyslog_gets_every_event_over_tcp_though_it_is_killed_in_mid_stream(world: &World) {
+    rsyslog_gets_every_event(world, |_| format!("syslog:tcp:127.0.0.1:{PORT}"));
+}
+
+fn rsyslog_gets_every_event_over_its_socket_though_it_is_killed_in_mid_stream(world: &World) {
+    rsyslog_gets_every_event(world, |rsyslog| format!("syslog:{}", rsyslog.socket().display()));
+}
+
+/// Reads lines until it is ended, with what it has not read yet.
+pub struct Receiver {
+    path: PathBuf,
+    ends: Arc<AtomicBool>,
+    reader: Option<JoinHandle<()>>,
+    texts: Arc<std::sync::Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Receiver {
+    pub fn new(path: &Path) -> Self {
+        let mut receiver =
+            Receiver { path: path.to_owned(), ends: Arc::default(), reader: None, texts: Arc::default() };
+        receiver.start();
+        receiver
+    }
+
+    pub fn start(&mut self) {
+        let listener = UnixListener::bind(&self.path).expect("a socket");
+        listener.set_nonblocking(true).expect("non-blocking");
+        self.ends.store(false, Ordering::Relaxed);
+        let (ends, texts) = (Arc::clone(&self.ends), Arc::clone(&self.texts));
+        self.reader = Some(thread::spawn(move || {
+            while !ends.load(Ordering::Relaxed) {
+                match listener.accept() {
+                    Ok((stream, _)) => read(stream, &ends, &texts),
+                    Err(_) => thread::sleep(Duration::from_millis(2)),
+                }
+            }
+        }));
+    }
+
+    pub fn end(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+        self.reader.take().into_iter().for_each(|reader| reader.join().expect("the reader"));
+        let _ = fs::remove_file(&self.path);
+    }
+
+    /// Ends it as a process dies: what it had read last it had not worked on yet.
+    fn die(&mut self) {
+        self.end();
+        let mut texts = self.texts.lock().expect("the texts");
+        let text = texts.last_mut().expect("a connection");
+        text.truncate(text.len().saturating_sub(20_000));
+    }
+
+    /// The whole lines of each connection.
+    pub fn connections(&self) -> Vec<Vec<String>> {
+        let texts = self.texts.lock().expect("the texts");
+        let whole = |text: &Vec<u8>| {
+            let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            String::from_utf8(text[..end].to_vec()).expect("UTF-8").lines().map(str::to_owned).collect()
+        };
+        texts.iter().map(whole).collect()
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn read(mut stream: UnixStream, ends: &AtomicBool, texts: &std::sync::Mutex<Vec<Vec<u8>>>) {
+    stream.set_nonblocking(false).expect("blocking");
+    stream.set_read_timeout(Some(Duration::from_millis(10))).expect("a timeout");
+    texts.lock().expect("the texts").push(Vec::new());
+    let mut piece = vec![0; 5000];
+    while !ends.load(Ordering::Relaxed) {
+        match stream.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => texts.lock().expect("the texts").last_mut().expect("a text").extend(&piece[..count]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn a_reader_of_a_socket_gets_every_event_though_it_ends_in_mid_stream(world: &World) {
+    let folder = Folder::new();
+    let mut receiver = Receiver::new(&folder.path("socket"));
+    let (file, unix, spool) = (folder.word("file", "log"), folder.word("unix", "socket"), folder.text("spool"));
+    let running = Running::start(world, &["--no-seed", "--to", &file, "--to", &unix, "--spool", &spool]);
+    let mut traffic = Traffic::new(world, folder.path("log"));
+    traffic.make(20);
+    until("line", || receiver.connections().iter().flatten().count() > 500);
+    receiver.die();
+    traffic.make(20);
+    receiver.start();
+    traffic.make(10);
+    let received = || -> BTreeMap<u64, String> {
+        let lines = receiver.connections().into_iter().flatten();
+        lines.map(|line| (number(&parse(&line), "seq"), line)).collect()
+    };
+    until("line of each event", || received().len() > 5000);
+    running.stop();
+    let told = finished(&folder.path("log"));
+    assert_eq!(account(&told), (5000, 0));
+    until("line of each event", || received().len() >= told.len());
+    assert!(received().into_values().eq(told));
+}
+
+fn what_a_peer_is_sent_begins_with_the_columns_each_time(world: &World) {
+    let folder = Folder::new();
+    let mut receiver = Receiver::new(&folder.path("socket"));
+    let (file, unix) = (folder.word("file", "log"), folder.word("unix", "socket"));
+    let running = Running::start(world, &["-o", "csv", "--to", &file, "--to", &unix]);
+    world.set_sysctl("netfilter/nf_conntrack_events", 1);
+    let seen = |connections: usize, flows: u16| {
+        move |receiver: &Receiver| {
+            let seen = receiver.connections();
+            seen.len() == connections && (1000..1000 + flows).all(|port| has_port(&seen, port))
+        }
+    };
+    world.create(&udp_flows(1000, 50));
+    until("lines", || seen(1, 50)(&receiver));
+    receiver.end();
+    receiver.start();
+    world.create(&udp_flows(1050, 50));
+    until("lines", || seen(2, 100)(&receiver));
+    running.stop();
+    let told = finished(&folder.path("log"));
+    for connection in receiver.connections() {
+        assert_eq!(connection[0], told[0]);
+        assert!(connection[1..].iter().all(|line| *line != told[0]));
+    }
+    assert!(told[0].starts_with("event,seq,") && told[1].starts_with("new,1,"), "{told:?}");
+}
+
+fn lines_that_a_stream_never_takes_are_gaps_in_it(world: &World) {
+    let cluster = Cluster::start(1);
+    let client = cluster.client();
+    // A gap is shorter than that, and an entry longer.
+    client.make_stream(1, |config| config.max_message_size = 300);
+    let folder = Folder::new();
+    let (file, nats) = (folder.word("file", "log"), format!("nats:{}/{SUBJECT}", cluster.servers()));
+    let running = Running::start(world, &["--no-seed", "--to", &file, "--to", &nats]);
+    let mut traffic = Traffic::new(world, folder.path("log"));
+    traffic.make(5);
+    let said = running.stop();
+    assert_eq!(account(&finished(&folder.path("log"))), (500, 0));
+    let mut stored: Vec<_> = client.messages().iter().map(|stored| parse(&stored.payload)).collect();
+    stored.sort_by_key(|record| number(record, "seq"));
+    let mut next = 1;
+    for record in &stored {
+        assert_eq!(number(record, "seq"), next, "{record}");
+        let is_gap = record["event"] == "gap" && record["cause"] == "refused";
+        assert!(is_gap || record["event"] == "open" || record["event"] == "close", "{record}");
+        next += if is_gap { number(record, "lost") } else { 1 };
+    }
+    assert_eq!(next, 503);
+    assert!(said.contains("500 lines were left out"), "{said}");
+}
+
+fn has_port(connections: &[Vec<String>], port: u16) -> bool {
+    connections.iter().flatten().any(|line| line.split(',').any(|cell| cell == port.to_string()))
+}

@@ -1,0 +1,141 @@
+//! The program as a service: its end, its settings, its capabilities, its manager.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::net::UnixDatagram;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::{Folder, PATIENCE, Running, Traffic, account, finished, udp_flows, until};
+use crate::harness::{World, tests};
+
+tests![
+    a_reader_who_has_had_enough_ends_the_stream_without_noise,
+    settings_are_set_and_back_after_either_end,
+    the_service_manager_hears_of_readiness_life_reload_and_end,
+    no_thread_keeps_more_than_the_administration_of_networks,
+];
+
+fn a_reader_who_has_had_enough_ends_the_stream_without_noise(world: &World) {
+    world.set_sysctl("netfilter/nf_conntrack_events", 1);
+    let mut running = Running::with(world, &["--no-seed"], |command| command.stdout(Stdio::piped()));
+    let mut stdout = BufReader::new(running.child.stdout.take().expect("a pipe"));
+    world.create(&udp_flows(1000, 100));
+    let read: Vec<String> = stdout.by_ref().lines().take(50).map(|line| line.expect("a line")).collect();
+    drop(stdout);
+    let mut port = 2000;
+    let end = Instant::now() + PATIENCE;
+    while running.child.try_wait().expect("its end").is_none() {
+        assert!(Instant::now() < end, "it goes on");
+        world.create(&udp_flows(port, 10));
+        port += 10;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let (status, said) = running.wait();
+    assert_eq!((status.code(), read.len()), (Some(0), 50), "{said}");
+    let noise = |line: &&str| !line.contains("receive buffer") && !line.contains("closed: ") && !line.contains(" off");
+    let noise: Vec<&str> = said.lines().filter(noise).filter(|line| !line.contains("nf_conntrack_")).collect();
+    assert_eq!(noise, [] as [&str; 0]);
+}
+
+fn settings_are_set_and_back_after_either_end(world: &World) {
+    let names = ["events", "acct", "timestamp"];
+    let values = || names.map(|name| world.sysctl(&format!("netfilter/nf_conntrack_{name}")));
+    for ends_by_itself in [false, true] {
+        for (name, value) in names.iter().zip([2, 0, 0]) {
+            world.set_sysctl(&format!("netfilter/nf_conntrack_{name}"), value);
+        }
+        let folder = Folder::new();
+        let mut running = Running::with(world, &["--set-sysctls"], |command| {
+            command.stdout(Stdio::piped()).env("RUNTIME_DIRECTORY", folder.text(""))
+        });
+        let stdout = running.child.stdout.take();
+        assert_eq!(values(), ["1", "1", "1"]);
+        if ends_by_itself {
+            drop(stdout);
+            let (status, said) = running.wait();
+            assert_eq!(status.code(), Some(0), "{said}");
+        } else {
+            running.stop();
+        }
+        assert_eq!(values(), ["2", "0", "0"], "{ends_by_itself}");
+    }
+}
+
+fn the_service_manager_hears_of_readiness_life_reload_and_end(world: &World) {
+    let folder = Folder::new();
+    let manager = UnixDatagram::bind(folder.path("notify")).expect("a socket");
+    manager.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let hears = |text: &str| {
+        let mut message = [0; 4096];
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            let length = manager.recv(&mut message).expect("a message");
+            let said = String::from_utf8_lossy(&message[..length]).into_owned();
+            if said.lines().any(|line| line.starts_with(text)) {
+                return;
+            }
+        }
+        panic!("not told of {text}");
+    };
+    let running = Running::with(world, &["--to", &folder.word("file", "log")], |command| {
+        command.stdout(Stdio::null()).env("NOTIFY_SOCKET", folder.path("notify")).env("WATCHDOG_USEC", "400000")
+    });
+    hears("READY=1");
+    // Told of it, everything before has been told.
+    assert!(fs::read_to_string(folder.path("log")).is_ok());
+    let start = Instant::now();
+    (0..5).for_each(|_| hears("WATCHDOG=1"));
+    let waited = start.elapsed();
+    assert!(waited < Duration::from_secs(2), "five within {waited:?}");
+    running.signal(Signal::SIGHUP);
+    hears("RELOADING=1");
+    hears("READY=1");
+    running.signal(Signal::SIGTERM);
+    hears("STOPPING=1");
+    running.stop_after_signal();
+    account(&finished(&folder.path("log")));
+}
+
+impl Running {
+    /// Waits for an end that it was told of.
+    fn stop_after_signal(self) {
+        let (status, said) = self.wait();
+        assert_eq!(status.code(), Some(0), "{said}");
+    }
+}
+
+fn no_thread_keeps_more_than_the_administration_of_networks(world: &World) {
+    const NET_ADMIN: u64 = 1 << 12;
+    crate::net::ip("link set lo up");
+    let folder = Folder::new();
+    let (file, unix, spool) = (folder.word("file", "log"), folder.word("unix", "socket"), folder.text("spool"));
+    let nats = "nats:127.0.0.1:4222/x";
+    let places = ["--to", &file, "--to", &unix, "--to", nats, "--to", "-", "--spool", &spool];
+    let running = Running::start(world, &places);
+    let mut traffic = Traffic::new(world, folder.path("log"));
+    traffic.make(1);
+    running.says("nats:");
+    let tasks = format!("/proc/{}/task", running.child.id());
+    let capabilities = || -> Vec<(String, u64)> {
+        let tasks = fs::read_dir(&tasks).expect("the threads");
+        let text = tasks.map(|task| fs::read_to_string(task.expect("a thread").path().join("status")).expect("status"));
+        let sets = |text: &String| {
+            let lines =
+                text.lines().filter(|line| line.starts_with("Cap") && !line.starts_with("CapBnd")).map(|line| {
+                    let (name, value) = line.split_once(':').expect("a set");
+                    (name.to_owned(), u64::from_str_radix(value.trim(), 16).expect("a number"))
+                });
+            lines.collect::<Vec<_>>()
+        };
+        text.flat_map(|text| sets(&text)).collect()
+    };
+    until("all threads", || capabilities().len() >= 6 * 4);
+    for (name, set) in capabilities() {
+        let expected = if name == "CapInh" || name == "CapAmb" { 0 } else { NET_ADMIN };
+        assert_eq!(set, expected, "{name}");
+    }
+    running.stop();
+}
