@@ -74,7 +74,13 @@ impl Commands {
     }
 
     fn limit(&self, what: &str) -> Line {
-        Line::new(&self.own, &format!("--child {what} {}", self.outside)).shown_as(&format!("limit {what}"))
+        self.limit_with(what, "")
+    }
+
+    /// The limit of `what`, with an argument.
+    pub fn limit_with(&self, what: &str, argument: &str) -> Line {
+        let shown = format!("limit {what} {argument}");
+        Line::new(&self.own, &format!("--child {what} {} {argument}", self.outside)).shown_as(shown.trim())
     }
 
     fn case(&self, name: &str, population: Population, ctnl: &str, conntrack: Option<Line>) -> Case {
@@ -168,13 +174,19 @@ fn narrow(commands: &Commands, population: Population) -> Vec<Case> {
         targets: Targets { peak: false, ..Targets::new(0.62) },
         ..text.clone()
     };
+    let halves = Case {
+        name: "list text, --jobs 2, to halves".to_owned(),
+        limit: Some(commands.limit("dump-halves")),
+        targets: Targets { peak: false, ..Targets::new(1.10) },
+        ..two.clone()
+    };
     let one = Case {
         name: "list text, one core".to_owned(),
         ctnl: text.ctnl.clone().on_one_core(),
         targets: Targets::new(2.2),
         ..text
     };
-    vec![two, one]
+    vec![two, halves, one]
 }
 
 fn flushes(commands: &Commands, entries: u32) -> Vec<Case> {

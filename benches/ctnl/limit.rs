@@ -1,18 +1,34 @@
 //! The limit: what the kernel needs when nothing is done with what it sends.
 //!
+//! Of a dump over one socket and over two, of a flush, and of events.
+//!
 //! Runs as a process of its own (the benchmark starts itself again), so that it
 //! is measured in the same way as the programs that it is compared with. Uses
 //! the bare socket, not ctnl's own connection.
 
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
+use ctnl::model::Status;
 use ctnl::wire::uapi::{cta, ipctnl_msg_ct, nfnl_subsys};
 use ctnl::wire::{Batch, Header};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR};
 use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_NETFILTER;
+use nix::errno::Errno;
+use nix::sys::socket::{setsockopt, sockopt};
+use signal_hook::consts::SIGTERM;
 
 /// The kernel fills at most 32 KiB.
 const BUFFER: usize = 64 * 1024;
+/// What listeners ask for as their queue.
+pub const EVENT_QUEUE: usize = 8 * 1024 * 1024;
+/// Sleep of a listener that has emptied its queue.
+const NAP: Duration = Duration::from_millis(1);
 
 /// Receives the whole table, walks the message headers, and throws it away.
 /// The number of entries.
@@ -20,6 +36,46 @@ pub fn dump() -> Result<u64> {
     let mut request = Batch::new();
     request.push(header(ipctnl_msg_ct::GET, NLM_F_DUMP), |_| {});
     converse(&request)
+}
+
+/// The same over two sockets, on two threads: the ASSURED half, and the other one.
+pub fn halves() -> Result<u64> {
+    let half = |value: u32| {
+        let mut request = Batch::new();
+        request.push(header(ipctnl_msg_ct::GET, NLM_F_DUMP), |writer| {
+            writer.put(cta::STATUS, &value.to_be_bytes());
+            writer.put(cta::STATUS_MASK, &Status::Assured.bits().to_be_bytes());
+        });
+        converse(&request)
+    };
+    let (here, there) = thread::scope(|scope| {
+        let there = scope.spawn(|| half(0));
+        let here = half(Status::Assured.bits());
+        (here, there.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    Ok(here? + there?)
+}
+
+/// Receives the events of a multicast group and throws them away, until SIGTERM
+/// comes: all that is there, then a nap. Their number.
+pub fn listen(group: u32) -> Result<u64> {
+    let ended = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGTERM, Arc::clone(&ended)).context("catch SIGTERM")?;
+    let mut socket = Socket::new(NETLINK_NETFILTER).context("open a netlink socket")?;
+    socket.bind_auto().context("bind a netlink socket")?;
+    setsockopt(&socket, sockopt::RcvBufForce, &EVENT_QUEUE).context("ask for a queue")?;
+    socket.set_non_blocking(true).context("set non-blocking")?;
+    socket.add_membership(group).context("join the group")?;
+    let (mut buffer, mut events) = (vec![0; BUFFER], 0);
+    loop {
+        match socket.recv(&mut buffer.as_mut_slice(), 0) {
+            Ok(length) => drop(walk(buffer.get(..length).unwrap_or_default(), &mut events)?),
+            Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock && ended.load(Ordering::Relaxed) => return Ok(events),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(NAP),
+            Err(error) => return Err(error).context("receive"),
+        }
+    }
 }
 
 /// Lets the kernel delete everything, or what has the mark `mark`.

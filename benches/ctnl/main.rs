@@ -1,13 +1,15 @@
 //! `cargo bench`: ctnl beside the kernel's own limit and conntrack(8).
 //!
 //! `world` is where it happens, `population` what the table holds, `cases` what
-//! is measured, `rounds` and `measure` how, `report` what is said. `limit` and
-//! `churn` run as processes of their own, which this program starts of itself.
+//! is measured, `rounds` and `measure` how, `report` what is said; `events` and
+//! `listener` are the same for events. `limit` and `churn` run as processes of their own, which this program starts of itself.
 //! See README.md in the folder above.
 
 mod cases;
 mod churn;
+mod events;
 mod limit;
+mod listener;
 mod machine;
 mod measure;
 mod options;
@@ -28,6 +30,7 @@ use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::cases::{Case, Commands};
+use crate::events::Overheard;
 use crate::machine::Machine;
 use crate::options::Options;
 use crate::population::Table;
@@ -65,6 +68,14 @@ fn child(what: &str, outside: &str, rest: &[&str]) -> Result<()> {
     ensure!(world::namespace()? != outside, "this is not the benchmark's own namespace");
     match (what, rest) {
         ("dump", []) => limit::dump().map(drop),
+        ("dump-halves", []) => limit::halves().map(drop),
+        ("listen", [group]) => {
+            say(&limit::listen(group.parse()?)?.to_string());
+            Ok(())
+        }
+        ("spin", []) => loop {
+            std::hint::spin_loop();
+        },
         ("flush-marked", []) => limit::flush(Some(1)),
         ("churn", [ctnl, entries, jobs]) => {
             say(&churn::check(ctnl, entries.parse()?, jobs)?);
@@ -84,6 +95,7 @@ struct Results {
     peak_floor: u64,
     cases: Vec<Measured>,
     churn: Vec<Churned>,
+    events: Vec<Overheard>,
 }
 
 /// What came of the churn check.
@@ -111,7 +123,8 @@ fn benchmark(options: &Options) -> Result<bool> {
     let json = serde_json::to_string_pretty(&results)?;
     fs::write(&options.json, json).with_context(|| format!("write {}", options.json.display()))?;
     say(&format!("written to {}", options.json.display()));
-    Ok(results.churn.iter().all(|check| check.passed) && results.cases.iter().all(|case| !case.has_failed()))
+    let passed = results.churn.iter().all(|check| check.passed) && results.events.iter().all(|case| !case.has_failed());
+    Ok(passed && results.cases.iter().all(|case| !case.has_failed()))
 }
 
 fn measure_all(options: &Options, world: &World, interrupted: &Arc<AtomicBool>) -> Result<Results> {
@@ -134,7 +147,8 @@ fn measure_all(options: &Options, world: &World, interrupted: &Arc<AtomicBool>) 
     let largest = options.sizes().last().copied().unwrap_or(0);
     let fits = chosen("churn") && world.has_room(largest.into());
     let churn = ["1", "2"].into_iter().filter(|_| fits).map(|jobs| churn(&commands, largest, jobs)).collect();
-    Ok(Results { schema: 1, machine, rounds: options.rounds(), peak_floor: measure::own_peak(), cases, churn })
+    let events = events::run(&commands, largest, options.rounds(), world, &mut table, &chosen, interrupted)?;
+    Ok(Results { schema: 1, machine, rounds: options.rounds(), peak_floor: measure::own_peak(), cases, churn, events })
 }
 
 fn one(
@@ -166,7 +180,8 @@ fn churn(commands: &Commands, entries: u32, jobs: &str) -> Churned {
 fn print(results: &Results) {
     say(&format!("{}; medians of {} rounds\n", results.machine.line(), results.rounds));
     say(&report::table(&results.cases, results.peak_floor));
-    for part in [report::others(&results.cases), report::per_entry(&results.cases), report::commands(&results.cases)] {
+    let (others, per_entry) = (report::others(&results.cases), report::per_entry(&results.cases));
+    for part in [others, per_entry, report::commands(&results.cases), report::events(&results.events)] {
         if !part.is_empty() {
             say(&part);
         }

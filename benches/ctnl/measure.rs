@@ -64,13 +64,20 @@ impl Line {
         Line { may_match_nothing: true, ..self }
     }
 
-    /// Runs it once.
-    pub fn measure(&self) -> Result<Sample> {
+    /// The program with its arguments.
+    pub fn command(&self) -> Result<Command> {
         let (program, arguments) = self.words.split_first().context("an empty command line")?;
-        let stdout = if self.sink == Sink::Pipe { Stdio::piped() } else { Stdio::null() };
         let mut command = Command::new(program);
         // Sorting in the C locale is what a pipeline does at its fastest.
-        command.args(arguments).env("LC_ALL", "C").stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
+        command.args(arguments).env("LC_ALL", "C").stdin(Stdio::null());
+        Ok(command)
+    }
+
+    /// Runs it once.
+    pub fn measure(&self) -> Result<Sample> {
+        let stdout = if self.sink == Sink::Pipe { Stdio::piped() } else { Stdio::null() };
+        let mut command = self.command()?;
+        command.stdout(stdout).stderr(Stdio::piped());
         let start = Instant::now();
         let mut child = command.spawn().with_context(|| format!("start {self}"))?;
         let reader = child.stdout.take().map(|pipe| thread::spawn(move || discard(pipe)));

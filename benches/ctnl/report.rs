@@ -2,11 +2,12 @@
 
 use std::io::{self, Write};
 
+use crate::events::{Heard, Listened, MICROSECONDS, Overheard};
 use crate::measure::{Sample, Series};
 use crate::rounds::{Fault, Measured, Ratio};
 
 /// The columns; the first is aligned to the left.
-const HEADS: [&str; 10] = [
+const HEADS: [&str; 11] = [
     "case",
     "entries",
     "limit ms",
@@ -14,6 +15,7 @@ const HEADS: [&str; 10] = [
     "conntrack ms (min-max)",
     "ctnl/limit",
     "ctnl/conntrack",
+    "limit/conntrack",
     "cpu ms l/c/ct",
     "user ms",
     "peak MiB l/c/ct",
@@ -47,7 +49,7 @@ pub fn table(results: &[Measured], floor: u64) -> String {
     text
 }
 
-fn row(result: &Measured, floor: u64) -> [String; 10] {
+fn row(result: &Measured, floor: u64) -> [String; 11] {
     let all = [result.limit.as_ref(), Some(&result.ctnl), result.conntrack.as_ref()];
     [
         result.name.clone(),
@@ -57,6 +59,7 @@ fn row(result: &Measured, floor: u64) -> [String; 10] {
         result.conntrack.as_ref().map_or_else(none, with_spread),
         result.to_limit.map_or_else(none, ratio),
         result.to_conntrack.map_or_else(none, ratio),
+        result.limit_to_conntrack.map_or_else(none, |ratio| format!("{ratio:.2}")),
         each(all, |series| milliseconds(series.median(|sample| sample.cpu))),
         milliseconds(result.ctnl.median(|sample| sample.user)),
         each(all, |series| mebibytes(series.peak(), floor)) + peak_verdict(result),
@@ -158,6 +161,54 @@ pub fn per_entry(results: &[Measured]) -> String {
         ]);
     }
     aligned(&rows)
+}
+
+/// The events. `lost` is what the kernel counted, `told` what the listener said.
+pub fn events(results: &[Overheard]) -> String {
+    let cost = format!("us/event (<={MICROSECONDS})");
+    let heads =
+        ["case", "events", "listener", "1000/s", "received % (min-max)", &cost, "to limit", "lost", "told", "peak MiB"];
+    let mut rows = vec![heads.map(str::to_owned)];
+    let mut faults = String::new();
+    for result in results {
+        rows.extend(result.listeners.iter().filter(|listener| !listener.runs.is_empty()).map(|l| heard(result, l)));
+        for (listener, fault) in result.listeners.iter().filter_map(|l| Some((l, l.fault.as_ref()?))) {
+            faults += &format!("!! {}: {}: {fault}\n", result.name, listener.command);
+        }
+    }
+    if rows.len() == 1 { faults } else { aligned(&rows) + &faults + "\n" + &listeners(results) }
+}
+
+/// The command lines of those who listened.
+fn listeners(results: &[Overheard]) -> String {
+    let mut rows = vec![["case", "listener"].map(str::to_owned)];
+    for result in results {
+        rows.extend(result.listeners.iter().map(|listener| [result.name.clone(), listener.command.clone()]));
+    }
+    left_aligned(rows)
+}
+
+fn heard(result: &Overheard, listener: &Listened) -> [String; 10] {
+    let (least, most) = listener.spread(Heard::share);
+    let cost = listener.median(Heard::microseconds);
+    let verdict = |met| match (listener.judged, met) {
+        (false, _) => "",
+        (true, true) => " met",
+        (true, false) => " MISSED",
+    };
+    let told = listener.runs.iter().map(|run| run.told).sum::<Option<u64>>();
+    [
+        result.name.clone(),
+        result.events.to_string(),
+        listener.program.to_owned(),
+        format!("{:.0}", listener.median(Heard::rate) / 1000.0),
+        format!("{:.2} ({least:.2}-{most:.2}){}", listener.median(Heard::share), verdict(least >= 100.0)),
+        format!("{cost:.2}{}", verdict(cost <= MICROSECONDS)),
+        result.limit().map_or_else(none, |limit| format!("{:.2}", cost / limit.median(Heard::microseconds))),
+        listener.runs.iter().map(|run| run.lost).sum::<u64>().to_string(),
+        told.map_or_else(none, |told| told.to_string()),
+        format!("{:.1}", listener.runs.iter().map(|run| run.peak).max().unwrap_or(0) as f64 / (1024.0 * 1024.0)),
+    ]
 }
 
 /// The command lines behind the table.

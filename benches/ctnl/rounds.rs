@@ -27,6 +27,9 @@ pub struct Measured {
     pub targets: Targets,
     pub to_limit: Option<Ratio>,
     pub to_conntrack: Option<Ratio>,
+    /// The limit's time to conntrack(8)'s: what no program can be below that asks
+    /// for the table over one socket.
+    pub limit_to_conntrack: Option<f64>,
     pub peak_is_within_target: Option<bool>,
     pub fault: Option<Fault>,
 }
@@ -68,6 +71,7 @@ impl Measured {
             targets: case.targets,
             to_limit: None,
             to_conntrack: None,
+            limit_to_conntrack: None,
             peak_is_within_target: None,
             fault: None,
         }
@@ -84,6 +88,8 @@ impl Measured {
         let (to_limit, to_conntrack) = (target(self.targets.to_limit), target(self.targets.to_conntrack));
         self.to_limit = self.limit.as_ref().map(|limit| Ratio::of(&self.ctnl, limit, to_limit));
         self.to_conntrack = self.conntrack.as_ref().map(|other| Ratio::of(&self.ctnl, other, to_conntrack));
+        let wall = |series: &Option<Series>| series.as_ref().map(Series::wall);
+        self.limit_to_conntrack = wall(&self.limit).zip(wall(&self.conntrack)).map(|(limit, other)| limit / other);
         self.peak_is_within_target = self.targets.peak.then(|| self.ctnl.peak() <= Targets::PEAK);
     }
 }
