@@ -1,0 +1,32 @@
+//! Kernels that lack a part: what ctnl says, and what still works.
+
+pub mod no_capability;
+pub mod no_conntrack;
+pub mod no_ctnetlink;
+pub mod no_proc;
+
+use crate::harness::World;
+
+/// One line of each command that asks the kernel.
+const COMMANDS: &[&[&str]] = &[
+    &["count"],
+    &["count", "--by", "state"],
+    &["list"],
+    &["get", "tcp", "10.0.0.1:1", "10.0.0.2:2"],
+    &["delete", "tcp", "10.0.0.1:1", "10.0.0.2:2"],
+    &["flush", "--all", "--yes"],
+    &["flush", "--older", "1h"],
+    &["flush", "--older", "1h", "--dry-run"],
+];
+
+/// Each command fails with exit code 1, says `text`, and prints nothing.
+fn every_command_says(world: &World, text: &str) {
+    for command in COMMANDS {
+        let run = world.ctnl(command).exits_with(1).says(text);
+        assert_eq!(run.stdout(), "", "{command:?}");
+    }
+}
+
+fn is_loaded(module: &str) -> bool {
+    std::fs::exists(format!("/sys/module/{module}")).unwrap()
+}

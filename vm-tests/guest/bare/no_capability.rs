@@ -1,0 +1,29 @@
+//! A user who may not.
+
+use std::os::unix::process::CommandExt;
+
+use super::COMMANDS;
+use crate::harness::{Run, World, tests, udp};
+use crate::host;
+
+tests![every_command_says_which_capability_it_takes, a_foreign_namespace_takes_another_capability];
+
+const NOBODY: u32 = 65_534;
+
+fn as_nobody(world: &World, arguments: &[&str]) -> Run {
+    Run::of(world.ctnl_command(arguments).env("PATH", "/usr/bin:/bin").uid(NOBODY).gid(NOBODY))
+}
+
+fn every_command_says_which_capability_it_takes(world: &World) {
+    host::load_module("nf_conntrack_netlink").unwrap();
+    world.create(&[udp(1, 53)]);
+    for command in COMMANDS {
+        let run = as_nobody(world, command).exits_with(1).says("EPERM").says("CAP_NET_ADMIN");
+        assert_eq!(run.stdout(), "", "{command:?}");
+    }
+    assert_eq!(world.dump().len(), 1);
+}
+
+fn a_foreign_namespace_takes_another_capability(world: &World) {
+    as_nobody(world, &["count", "--netns", "/proc/1/ns/net"]).exits_with(1).says("/proc/1/ns/net");
+}

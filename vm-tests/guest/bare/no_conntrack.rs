@@ -1,0 +1,17 @@
+//! A kernel that tracks nothing.
+
+use super::{every_command_says, is_loaded};
+use crate::harness::{World, tests};
+use crate::host;
+
+tests![every_command_says_what_the_kernel_lacks];
+
+fn every_command_says_what_the_kernel_lacks(world: &World) {
+    assert!(!is_loaded("nf_conntrack"), "this case needs a machine on which it never was");
+    // Where nfnetlink is built in, it is there and knows nothing to ask.
+    if host::is_module("nfnetlink") {
+        every_command_says(world, "modprobe nfnetlink");
+        host::load_module("nfnetlink").unwrap();
+    }
+    every_command_says(world, "modprobe nf_conntrack_netlink");
+}

@@ -1,0 +1,17 @@
+//! A kernel that tracks, and that cannot be asked.
+
+use super::{every_command_says, is_loaded};
+use crate::harness::{World, tests};
+use crate::host;
+
+tests![every_command_says_what_to_load];
+
+fn every_command_says_what_to_load(world: &World) {
+    host::load_module("nfnetlink").unwrap();
+    host::load_module("nf_conntrack").unwrap();
+    assert!(!is_loaded("nf_conntrack_netlink"), "this case needs a machine on which it never was");
+    every_command_says(world, "modprobe nf_conntrack_netlink");
+    // The advice is right: nothing else was missing.
+    host::load_module("nf_conntrack_netlink").unwrap();
+    world.ctnl(&["count"]).exits_with(0);
+}

@@ -1,0 +1,55 @@
+//! Which tests make up a case.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use libtest_mimic::Arguments;
+
+use crate::bare::{no_capability, no_conntrack, no_ctnetlink, no_proc};
+use crate::harness::{self, Test};
+use crate::{emergency, events, facts, flush, full, namespaces, offload, policies};
+
+/// The cases that are written here.
+const HERE: &[(&str, &[Test])] = &[
+    ("no-conntrack", no_conntrack::TESTS),
+    ("no-ctnetlink", no_ctnetlink::TESTS),
+    ("no-proc", no_proc::TESTS),
+    ("no-capability", no_capability::TESTS),
+    ("table-full-small", full::small::TESTS),
+    ("table-full", full::TESTS),
+    ("emergency", emergency::TESTS),
+    ("flush", flush::TESTS),
+    ("events", events::TESTS),
+    ("offload", offload::TESTS),
+    ("policies", policies::TESTS),
+    ("namespaces", namespaces::TESTS),
+    ("facts", facts::TESTS),
+];
+
+/// The cases that are programs of their own, and their arguments: servers that know
+/// nothing of the kernel are not here.
+const OTHERS: [(&str, &str, &[&str]); 2] = [
+    ("kernel", "/usr/bin/kernel-tests", &[]),
+    (
+        "peers",
+        "/usr/bin/peer-tests",
+        &["--skip", "service::", "--skip", "syslog::", "--skip", "nats::", "--skip", "pipeline::"],
+    ),
+];
+
+/// Runs the case `name`.
+pub fn run(name: &str) -> ExitCode {
+    if let Some((_, program, arguments)) = OTHERS.iter().find(|(case, ..)| *case == name) {
+        let error = Command::new(program).args(*arguments).exec();
+        eprintln!("{program}: {error}");
+        return ExitCode::FAILURE;
+    }
+    let Some((_, tests)) = HERE.iter().find(|(case, _)| *case == name) else {
+        eprintln!("no case '{name}'");
+        return ExitCode::FAILURE;
+    };
+    // One after the other: they share the machine's settings and its log.
+    let arguments = Arguments { test_threads: Some(1), ..Arguments::default() };
+    let trials = tests.iter().copied().map(harness::trial).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

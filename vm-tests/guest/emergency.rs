@@ -1,0 +1,57 @@
+//! README's first command on a table of half a million.
+
+use std::time::Instant;
+
+use ctnl::table;
+
+use crate::harness::{World, tests};
+use crate::net::{Net, conntrack};
+use crate::summary::Summary;
+use crate::talk::{Tcp, Udp};
+use crate::tcp;
+use crate::traffic::Traffic;
+
+tests![half_a_million_entries_lose_their_stale_half_under_traffic];
+
+const ENTRIES: u32 = 500_000;
+/// Entries made at a time: they need memory too.
+const AT_ONCE: u32 = 20_000;
+const FULL: u32 = 432_000;
+const STALE: u32 = FULL - 13 * 3600;
+const FRESH: u32 = FULL - 3600;
+const IN_USE: usize = 12;
+
+fn half_a_million_entries_lose_their_stale_half_under_traffic(world: &World) {
+    let net = Net::new(world);
+    world.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
+    let left = |number: u32| if number.is_multiple_of(2) { STALE } else { FRESH };
+    for start in (0..ENTRIES).step_by(AT_ONCE as usize) {
+        let flows: Vec<_> = (start..start + AT_ONCE).map(|number| tcp::established(number, left(number))).collect();
+        world.create(&flows);
+    }
+    let traffic = Traffic::start(&net, IN_USE);
+    let (mut quiet, udp) = (Tcp::open(&net), Udp::open(&net));
+    quiet.exchange();
+    udp.exchange();
+    let before = table::count(&mut world.connection()).unwrap().entries;
+
+    let began = Instant::now();
+    let run = world.ctnl(&["flush", "--state", "established", "--older", "12h", "--json"]).exits_with(0);
+    let seconds = began.elapsed().as_secs_f64();
+    let summary = Summary::read(&run.stdout());
+    assert_eq!((summary.matched, summary.deleted), (u64::from(ENTRIES / 2), u64::from(ENTRIES / 2)), "{summary:?}");
+
+    let expected = before - ENTRIES / 2;
+    let after = table::count(&mut world.connection()).unwrap().entries;
+    assert!(after.abs_diff(expected) <= 2, "{after} instead of {expected}");
+    assert_eq!(world.ctnl(&["count", "--older", "12h"]).exits_with(0).stdout().trim(), "0");
+    let fresh = world.ctnl(&["count", "dst 198.51.100.7"]).exits_with(0).stdout();
+    assert_eq!(fresh.trim(), (ENTRIES / 2).to_string(), "no fresh entry is gone");
+    let counted: u32 = conntrack(&["-C"]).trim().parse().unwrap();
+    assert!(counted.abs_diff(after) <= 2, "{counted} by conntrack(8), {after} by ctnl");
+
+    quiet.exchange();
+    udp.exchange();
+    let bytes = traffic.finish(world);
+    println!("note: {} entries deleted in {seconds:.1} s; {bytes} bytes came through", summary.deleted);
+}

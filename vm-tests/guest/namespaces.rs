@@ -1,0 +1,85 @@
+//! Many tables and one maximum.
+
+use std::fs;
+use std::io;
+use std::process::Command;
+
+use ctnl::netlink::{Connection, Netns};
+use ctnl::table::{self, Outcome};
+use nix::errno::Errno;
+
+use crate::harness::{World, tests, udp};
+use crate::host::Maximum;
+
+tests![
+    each_namespace_has_its_own_count_and_is_reached_by_name,
+    the_maximum_is_one_number_that_holds_for_each_namespace_alone,
+    the_maximum_cannot_be_changed_from_within_a_namespace,
+];
+
+/// A namespace with a name, as ip(8) makes it, until dropped.
+struct Named(&'static str);
+
+impl Named {
+    fn new(name: &'static str) -> Self {
+        assert!(ip(&["netns", "add", name]));
+        Named(name)
+    }
+
+    fn create(&self, count: u16) -> Outcome {
+        let flows: Vec<_> = (1..=count).map(|port| udp(port, 53)).collect();
+        let mut outcome = Outcome::default();
+        table::create(&mut self.connection(), &flows, &mut outcome).unwrap();
+        outcome
+    }
+
+    fn connection(&self) -> Connection {
+        Connection::open(&Netns::named(self.0)).unwrap()
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        ip(&["netns", "del", self.0]);
+    }
+}
+
+fn ip(arguments: &[&str]) -> bool {
+    Command::new("ip").args(arguments).status().unwrap().success()
+}
+
+fn each_namespace_has_its_own_count_and_is_reached_by_name(world: &World) {
+    let (red, blue) = (Named::new("red"), Named::new("blue"));
+    world.create(&[udp(1, 53)]);
+    assert_eq!([red.create(3).done, blue.create(5).done], [3, 5]);
+    let count =
+        |arguments: &[&str]| world.ctnl(&[&["count"], arguments].concat()).exits_with(0).stdout().trim().to_owned();
+    assert_eq!([count(&[]), count(&["--netns", "red"]), count(&["--netns", "blue"])], ["1", "3", "5"]);
+    assert_eq!(count(&["--netns", "blue", "sport 1"]), "1");
+    world.ctnl(&["flush", "--netns", "red", "sport 1"]).exits_with(0).says("1 matched, 1 deleted");
+    assert_eq!([count(&[]), count(&["--netns", "red"]), count(&["--netns", "blue"])], ["1", "2", "5"]);
+    world.ctnl(&["count", "--netns", "green"]).exits_with(1).says("green");
+}
+
+fn the_maximum_is_one_number_that_holds_for_each_namespace_alone(world: &World) {
+    let _maximum = Maximum::set(10);
+    let (red, blue) = (Named::new("red"), Named::new("blue"));
+    // Together they have more than there may be.
+    assert_eq!([red.create(8).done, blue.create(10).done], [8, 10]);
+    for (netns, entries) in [("red", "8"), ("blue", "10")] {
+        let count = world.ctnl(&["count", "--netns", netns]).exits_with(0);
+        assert_eq!(count.stdout().trim(), entries);
+        count.says("of 10");
+    }
+    let over = blue.create(11);
+    assert_eq!(over.failed.get(&(Errno::ENOMEM as i32)), Some(&1), "the eleventh: {over:?}");
+    assert_eq!(red.create(10).done, 2);
+}
+
+fn the_maximum_cannot_be_changed_from_within_a_namespace(world: &World) {
+    let path = "/proc/sys/net/netfilter/nf_conntrack_max";
+    let before = world.sysctl("netfilter/nf_conntrack_max");
+    let refused: io::Result<()> = fs::write(path, "7");
+    assert!(refused.is_err(), "{before}");
+    assert_eq!(world.sysctl("netfilter/nf_conntrack_max"), before);
+}

@@ -1,0 +1,113 @@
+//! Flows that nftables has put into a flowtable: the kernel forwards them past the
+//! tracker, so nobody knows when they had their last packet.
+
+use std::time::{Duration, Instant};
+
+use ctnl::model::{Flow, Status};
+
+use crate::harness::{World, tests};
+use crate::host;
+use crate::net::{Net, conntrack, nft};
+use crate::talk::{Tcp, Udp};
+
+tests![
+    an_offloaded_flow_is_in_use_and_is_deleted_only_when_named,
+    a_flow_that_comes_back_from_a_flowtable_is_not_taken_for_idle,
+];
+
+const FLOWTABLE: &str = "table inet fast {
+    flowtable fast {
+        hook ingress priority 0
+        devices = { in0, out0 }
+    }
+    chain forward {
+        type filter hook forward priority 0
+        meta l4proto { tcp, udp } flow add @fast
+    }
+}";
+
+fn an_offloaded_flow_is_in_use_and_is_deleted_only_when_named(world: &World) {
+    let net = Net::new(world);
+    let mut slow = Tcp::open(&net);
+    slow.exchange();
+    nft(FLOWTABLE);
+    let (mut tcp, mut tcp6, udp) = (Tcp::open(&net), Tcp::open6(&net), Udp::open(&net));
+    let offloaded = [tcp.tuple(), tcp6.tuple(), udp.tuple()];
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut flows: Vec<Flow> = Vec::new();
+    while flows.len() < offloaded.len() {
+        assert!(Instant::now() < deadline, "the flowtable takes nothing: {:#?}", world.dump());
+        Tcp::exchange_all([&mut tcp, &mut tcp6]);
+        udp.exchange();
+        let is_offloaded = |flow: &Flow| flow.status.contains(Status::Offload) && offloaded.contains(&flow.orig);
+        flows = world.dump().into_iter().filter(is_offloaded).collect();
+    }
+    assert!(flows.iter().all(|flow| flow.timeout.is_none()), "{flows:#?}");
+
+    // As conntrack(8) lists it.
+    let listed = world.ctnl(&["list", "-o", "conntrack", "ipv4", "and", "udp"]).exits_with(0).stdout();
+    assert!(listed.contains("[OFFLOAD]"), "{listed}");
+    assert_eq!(without_use(&listed), without_use(&conntrack(&["-L", "-p", "udp"])));
+
+    // However long nobody has used them as far as the tracker knows.
+    let count = |filter: &[&str]| world.ctnl(&[&["count"], filter].concat()).exits_with(0);
+    assert_eq!(count(&["status", "offload"]).stdout().trim(), "3");
+    std::thread::sleep(Duration::from_secs(4));
+    for filter in [&["--older", "1s"][..], &["idle", "<", "1d"]] {
+        count(filter).says("3 offloaded");
+    }
+    world.ctnl(&["flush", "--older", "1s", "--dry-run"]).exits_with(0).says("0 matched").says("3 offloaded");
+    // Nor is it known of the slow one, which may have been in the flowtable.
+    count(&["--older", "1s"]).says("1 flowtable");
+
+    let port = udp.tuple().dport().unwrap();
+    world.ctnl(&["flush", "status offload", "--dry-run"]).exits_with(0).says("3 matched, 3 would be deleted");
+    world.ctnl(&["flush", &format!("udp and dport {port}")]).exits_with(0).says("1 matched, 1 deleted");
+    let is_left = |tuple| world.dumped(&tuple).is_some();
+    assert!(is_left(tcp.tuple()) && is_left(tcp6.tuple()) && !is_left(udp.tuple()));
+    // Its next packet makes it anew.
+    udp.exchange();
+    Tcp::exchange_all([&mut tcp, &mut tcp6]);
+}
+
+/// Packets in a flowtable do not refresh the tracker's timeout: what comes back after
+/// it was busy there looks as if it had been idle all the while.
+fn a_flow_that_comes_back_from_a_flowtable_is_not_taken_for_idle(world: &World) {
+    const BUSY: Duration = Duration::from_secs(20);
+    let net = Net::new(world);
+    nft(FLOWTABLE);
+    // Where it is a setting, not the half minute.
+    let setting = "/proc/sys/net/netfilter/nf_flowtable_tcp_timeout";
+    if std::fs::exists(setting).unwrap() {
+        host::write(setting, 3).unwrap();
+    }
+    let mut tcp = Tcp::open(&net);
+    let is_offloaded = |flow: &Flow| flow.status.contains(Status::Offload);
+    let began = Instant::now();
+    while began.elapsed() < BUSY {
+        tcp.exchange();
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    let quiet = Instant::now();
+    let entry = || world.dumped(&tcp.tuple()).expect("its entry");
+    assert!(is_offloaded(&entry()), "{:#?}", entry());
+    while is_offloaded(&entry()) {
+        assert!(quiet.elapsed() < Duration::from_secs(90), "still in the flowtable");
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    let idle = quiet.elapsed().as_secs();
+    let left = entry().timeout.expect("a timeout");
+    println!("note: back after {idle} s without a packet and {} s of traffic, {left} s left", BUSY.as_secs());
+    let older = format!("{}s", idle + 8);
+    world.ctnl(&["count", "--older", &older]).exits_with(0).says("0 matched").says("1 flowtable");
+    world.ctnl(&["flush", "--older", &older]).exits_with(0).says("0 matched");
+    // Two looks decide it.
+    world.ctnl(&["count", "--older", "2s", "--confirm-idle", "4"]).exits_with(0).says("1 matched");
+    tcp.exchange();
+}
+
+/// Lines without the reference count, which is what it is at each look.
+fn without_use(lines: &str) -> Vec<String> {
+    let words = |line: &str| line.split(' ').filter(|word| !word.starts_with("use=")).collect::<Vec<_>>().join(" ");
+    lines.lines().map(words).collect()
+}

@@ -1,0 +1,38 @@
+//! A timeout policy of nftables: nothing in a dump says which flows it is for.
+
+use std::time::Duration;
+
+use crate::harness::{World, tests};
+use crate::net::{Net, nft};
+use crate::talk::{Tcp, Udp};
+
+tests![a_policy_makes_the_idle_times_of_its_protocol_unknown_and_no_others];
+
+const POLICY: &str = "table ip patience {
+    ct timeout patient {
+        protocol tcp
+        l3proto ip
+        policy = { established : 864000 }
+    }
+    chain prerouting {
+        type filter hook prerouting priority -150
+        tcp dport 1-65535 ct timeout set \"patient\"
+    }
+}";
+
+fn a_policy_makes_the_idle_times_of_its_protocol_unknown_and_no_others(world: &World) {
+    let net = Net::new(world);
+    nft(POLICY);
+    let (mut tcp, mut tcp6, udp) = (Tcp::open(&net), Tcp::open6(&net), Udp::open(&net));
+    Tcp::exchange_all([&mut tcp, &mut tcp6]);
+    udp.exchange();
+    let left = |tuple| world.dumped(&tuple).and_then(|flow| flow.timeout);
+    assert!(left(tcp.tuple()) > Some(432_000), "the policy is in force: {:?}", left(tcp.tuple()));
+    assert!(left(tcp6.tuple()) <= Some(432_000), "and for IPv4 only");
+    std::thread::sleep(Duration::from_secs(5));
+    let old = world.ctnl(&["count", "--older", "3s"]).exits_with(0);
+    assert_eq!(old.stdout().trim(), "2");
+    old.says("1 timeout-policy");
+    world.ctnl(&["flush", "--older", "3s"]).exits_with(0).says("2 matched, 2 deleted");
+    assert!(left(tcp.tuple()).is_some());
+}

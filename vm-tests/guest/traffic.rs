@@ -1,0 +1,120 @@
+//! Connections in use: every byte that is sent must come back.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use ctnl::model::{Flow, Tuple};
+use ctnl::table;
+
+use crate::harness::World;
+use crate::net::{Net, OUTSIDE, OUTSIDE6};
+use crate::talk::Tcp;
+
+/// A dead connection is noticed by this; retransmits on a busy machine take less.
+const PATIENCE: Duration = Duration::from_secs(30);
+const BLOCK: usize = 512;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections through the router on which blocks go to and fro until it is stopped.
+pub struct Traffic {
+    stop: Arc<AtomicBool>,
+    started: Instant,
+    /// When the last block of each came back, in milliseconds since the start.
+    heard: Vec<Arc<AtomicU64>>,
+    threads: Vec<JoinHandle<u64>>,
+    tuples: Vec<Tuple>,
+    entries: Vec<Flow>,
+}
+
+impl Traffic {
+    /// Starts `count` connections; every second one over IPv6.
+    pub fn start(net: &Net<'_>, count: usize) -> Self {
+        let listeners = [OUTSIDE.into(), OUTSIDE6.into()]
+            .map(|address: std::net::IpAddr| net.outside.run(|| TcpListener::bind((address, 0)).expect("listen")));
+        let mut traffic = Traffic {
+            stop: Arc::default(),
+            started: Instant::now(),
+            heard: Vec::new(),
+            threads: Vec::new(),
+            tuples: Vec::new(),
+            entries: Vec::new(),
+        };
+        for number in 0..count {
+            let listener = &listeners[number % 2];
+            let target: SocketAddr = listener.local_addr().expect("address");
+            let mut connection = Tcp::through(net, listener, target);
+            connection.exchange();
+            traffic.tuples.push(connection.tuple());
+            traffic.run(connection, number as u64);
+        }
+        traffic.entries = traffic.entries_of(net.world);
+        traffic
+    }
+
+    fn run(&mut self, connection: Tcp, seed: u64) {
+        let Tcp { client, server } = connection;
+        for socket in [&client, &server] {
+            socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        }
+        thread::spawn(move || echo(server));
+        let (stop, started, heard) = (Arc::clone(&self.stop), self.started, Arc::new(AtomicU64::new(0)));
+        self.heard.push(Arc::clone(&heard));
+        self.threads.push(thread::spawn(move || {
+            talk(client, seed, &stop, || heard.store(milliseconds(started.elapsed()), Ordering::Relaxed))
+        }));
+    }
+
+    /// For how long nothing has come back on the connection that is silent longest.
+    pub fn silence(&self) -> Duration {
+        let now = milliseconds(self.started.elapsed());
+        let since = self.heard.iter().map(|heard| heard.load(Ordering::Relaxed)).min().unwrap_or(now);
+        Duration::from_millis(now.saturating_sub(since))
+    }
+
+    fn entries_of(&self, world: &World) -> Vec<Flow> {
+        let (mut connection, entry) = (world.connection(), "the entry of a connection in use");
+        self.tuples.iter().map(|tuple| table::get(&mut connection, tuple, 0).expect(entry).expect(entry)).collect()
+    }
+
+    /// Ends all of them. Every block must have come back as it was sent, and every
+    /// entry must be the one that it was: made at the same time.
+    pub fn finish(self, world: &World) -> u64 {
+        let now = self.entries_of(world);
+        self.stop.store(true, Ordering::Relaxed);
+        let bytes = self.threads.into_iter().map(|thread| thread.join().expect("a connection lost bytes")).sum();
+        for (before, now) in self.entries.iter().zip(&now) {
+            assert!(before.start.is_some(), "nf_conntrack_timestamp is on");
+            assert_eq!((before.orig, before.start, before.id), (now.orig, now.start, now.id), "made anew");
+        }
+        bytes
+    }
+}
+
+fn echo(mut server: TcpStream) {
+    let mut block = [0; BLOCK];
+    while server.read_exact(&mut block).is_ok() && server.write_all(&block).is_ok() {}
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How many bytes came back.
+fn talk(mut client: TcpStream, seed: u64, stop: &AtomicBool, heard: impl Fn()) -> u64 {
+    let (mut bytes, mut round) = (0, seed << 32);
+    while !stop.load(Ordering::Relaxed) {
+        let sent: Vec<u8> = round.to_be_bytes().into_iter().cycle().take(BLOCK).collect();
+        let mut received = [0; BLOCK];
+        client.write_all(&sent).expect("send");
+        client.read_exact(&mut received).unwrap_or_else(|error| panic!("after {bytes} bytes: {error}"));
+        assert_eq!(received[..], sent[..], "after {bytes} bytes");
+        heard();
+        (bytes, round) = (bytes + BLOCK as u64, round + 1);
+        thread::sleep(PAUSE);
+    }
+    bytes
+}

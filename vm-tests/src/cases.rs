@@ -1,0 +1,103 @@
+//! Every case, and the machine that it needs.
+
+use std::time::Duration;
+
+/// A kind of virtual machine. The cases of one kind share a boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Machine {
+    /// All modules, memory for half a million entries.
+    Large,
+    /// All modules, 128 MiB of memory.
+    Small,
+    /// No module of conntrack is loaded until a case does it.
+    Bare,
+}
+
+impl Machine {
+    /// All kinds.
+    pub const ALL: [Machine; 3] = [Machine::Large, Machine::Small, Machine::Bare];
+
+    /// Its name on the guest's command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Machine::Large => "large",
+            Machine::Small => "small",
+            Machine::Bare => "bare",
+        }
+    }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Machine::ALL.into_iter().find(|machine| machine.name() == name)
+    }
+
+    /// Its memory in MiB.
+    #[must_use]
+    pub fn memory(self) -> u32 {
+        match self {
+            Machine::Large => 1536,
+            Machine::Small => 128,
+            Machine::Bare => 256,
+        }
+    }
+}
+
+/// One case.
+#[derive(Debug, Clone, Copy)]
+pub struct Case {
+    /// Its name on the command line and in the summary.
+    pub name: &'static str,
+    pub machine: Machine,
+    /// It has hung when it takes longer. Emulated in software, on a busy machine.
+    pub limit: Duration,
+    /// What is promised.
+    pub about: &'static str,
+}
+
+const fn case(name: &'static str, machine: Machine, minutes: u64, about: &'static str) -> Case {
+    Case { name, machine, limit: Duration::from_secs(60 * minutes), about }
+}
+
+/// All of them, in the order in which they run.
+pub const CASES: &[Case] = &[
+    case("no-conntrack", Machine::Bare, 2, "without any conntrack in the kernel, every command says what is missing"),
+    case("no-ctnetlink", Machine::Bare, 2, "without nf_conntrack_netlink, every command says what to load"),
+    case("no-proc", Machine::Bare, 2, "without /proc, everything works that does not read settings"),
+    case("no-capability", Machine::Bare, 2, "without CAP_NET_ADMIN, every command says what it takes"),
+    case("table-full-small", Machine::Small, 5, "a full table is freed in 128 MiB of memory"),
+    case("table-full", Machine::Large, 5, "a full table is freed, and what is in use loses no byte"),
+    case("emergency", Machine::Large, 8, "half a million entries, half of them stale, under traffic"),
+    case("flush", Machine::Large, 3, "a flush deletes what was named, in every zone and family, and no bystander"),
+    case("events", Machine::Large, 3, "what the kernel says of entries that come and go"),
+    case("offload", Machine::Large, 3, "flows in a flowtable are in use, and deleted only when named"),
+    case("policies", Machine::Large, 3, "a timeout policy makes idle times unknown"),
+    case("namespaces", Machine::Large, 3, "each namespace has its count, and all have one maximum"),
+    case("facts", Machine::Large, 2, "the differences between kernels that ARCHITECTURE.md lists"),
+    case("kernel", Machine::Large, 15, "the tests of tests/kernel, as they are"),
+    case("peers", Machine::Large, 15, "the tests of tests/peers, beside Debian's conntrack(8), as they are"),
+];
+
+/// The case of this name.
+#[must_use]
+pub fn named(name: &str) -> Option<&'static Case> {
+    CASES.iter().find(|case| case.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn no_name_is_given_twice() {
+        let names: HashSet<_> = CASES.iter().map(|case| case.name).collect();
+        assert_eq!(names.len(), CASES.len());
+    }
+
+    #[test]
+    fn every_machine_is_found_by_its_name() {
+        assert!(Machine::ALL.into_iter().all(|machine| Machine::named(machine.name()) == Some(machine)));
+    }
+}

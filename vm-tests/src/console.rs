@@ -1,0 +1,103 @@
+//! The guest's console: what the kernel says that it must not say.
+
+/// Beginnings of lines (after the time) that a sound kernel does not write.
+const SPLATS: &[&str] = &[
+    "BUG:",
+    "WARNING: ",
+    "Oops",
+    "Kernel panic",
+    "general protection fault",
+    "kernel BUG at",
+    "unable to handle",
+    "Unable to handle",
+    "Internal error",
+    "divide error",
+    "invalid opcode",
+    "stack segment",
+    "double fault",
+    "INFO: task ",
+    "INFO: rcu",
+    "rcu: INFO",
+    "rcu_sched",
+    "rcu_preempt detected",
+    "watchdog: BUG",
+    "NMI watchdog",
+    "INFO: lockdep",
+    "INFO: possible",
+    "possible circular locking",
+    "possible recursive locking",
+    "inconsistent lock state",
+    "suspicious RCU usage",
+    "unreferenced object",
+    "refcount_t:",
+    "UBSAN:",
+    "list_add corruption",
+    "list_del corruption",
+    "Out of memory:",
+    "Call Trace:",
+];
+
+/// A line of the kernel that says that it is not well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Splat<'a> {
+    /// The case that ran.
+    pub case: Option<&'a str>,
+    pub line: &'a str,
+    /// It and what stands around it.
+    pub context: String,
+}
+
+/// The guest writes this to the kernel's log when a case begins.
+pub const CASE_BEGINS: &str = "vm-tests: begin ";
+
+/// Every splat in `console`; one for each case.
+pub fn splats(console: &str) -> Vec<Splat<'_>> {
+    let lines: Vec<&str> = console.lines().collect();
+    let mut case = None;
+    let mut found: Vec<Splat<'_>> = Vec::new();
+    for (number, line) in lines.iter().enumerate() {
+        if let Some((_, name)) = line.split_once(CASE_BEGINS) {
+            case = Some(name.trim());
+        }
+        if is_splat(line) && !found.iter().any(|splat| splat.case == case) {
+            let around = lines.iter().skip(number.saturating_sub(5)).take(40);
+            found.push(Splat { case, line, context: around.map(|line| format!("{line}\n")).collect() });
+        }
+    }
+    found
+}
+
+/// Only what stands behind the kernel's time, and not what a program prints.
+fn is_splat(line: &str) -> bool {
+    let Some(text) = line.trim_start().strip_prefix('[').and_then(|rest| rest.split_once("] ")) else { return false };
+    let text = text.1.trim_start();
+    SPLATS.iter().any(|splat| text.starts_with(splat)) || text.contains("blocked for more than")
+}
+
+/// The last lines of `console`.
+pub fn tail(console: &str, count: usize) -> String {
+    let lines: Vec<&str> = console.lines().collect();
+    lines.get(lines.len().saturating_sub(count)..).unwrap_or_default().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_splat_is_that_of_the_case_that_ran() {
+        let console = "[    1.0] vm-tests: begin flush\n[    1.2] x\n[    2.5] BUG: kernel NULL pointer dereference\n\
+                       [    2.5] Oops: 0000\n[    3.0] vm-tests: begin events\n[    3.1] rcu: INFO: rcu_sched self-detected\n";
+        let found = splats(console);
+        let cases: Vec<_> = found.iter().map(|splat| splat.case).collect();
+        assert_eq!(cases, [Some("flush"), Some("events")]);
+        assert!(found.iter().all(|splat| splat.context.contains("NULL pointer")));
+    }
+
+    #[test]
+    fn what_a_program_prints_and_what_is_harmless_is_no_splat() {
+        let console = "BUG: said by a test\n[    0.1] nf_conntrack: table full, dropping packet\n\
+                       [    0.2] rcu: Hierarchical RCU implementation.\n";
+        assert_eq!(splats(console), []);
+    }
+}

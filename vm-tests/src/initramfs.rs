@@ -1,0 +1,111 @@
+//! What a guest starts with: the static programs, busybox, Debian's conntrack, nft and
+//! ip with their libraries, and the kernel's modules.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use vm_tests::cases::Machine;
+
+use crate::archive::Archive;
+use crate::modules::Module;
+use crate::programs::Programs;
+use crate::run::lines;
+
+/// Programs of this machine and the Debian packages that have them.
+pub const BORROWED: [(&str, &str); 5] =
+    [("busybox", "busybox-static"), ("conntrack", "conntrack"), ("nft", "nftables"), ("ip", "iproute2"), ("jq", "jq")];
+
+/// Small files that the C library and the programs look into.
+const SETTINGS: [&str; 3] = ["/etc/protocols", "/etc/services", "/etc/xtables/connlabel.conf"];
+
+/// Where a program of this name is.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let places = std::env::var_os("PATH").unwrap_or_default();
+    let places = std::env::split_paths(&places).chain(["/usr/sbin".into(), "/sbin".into()]);
+    places.map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// The archive for `machine`.
+pub fn build(machine: Machine, programs: &Programs, modules: &[Module]) -> Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    for folder in ["/proc", "/sys", "/dev", "/run", "/tmp", "/root"] {
+        archive.folder(folder);
+    }
+    // What the first process writes before it has mounted anything.
+    archive.device("/dev/console", 5, 1);
+    archive.file("/init", &read(&programs.guest)?);
+    archive.link("/usr/bin/guest", "/init");
+    archive.file("/usr/bin/ctnl", &read(&programs.ctnl)?);
+    // Where the project's tests were told that it is.
+    archive.link(&programs.ctnl.display().to_string(), "/usr/bin/ctnl");
+    if machine == Machine::Large {
+        archive.file("/usr/bin/kernel-tests", &read(&programs.kernel_tests)?);
+        archive.file("/usr/bin/peer-tests", &read(&programs.peer_tests)?);
+    }
+    borrow(&mut archive)?;
+    add_modules(&mut archive, modules);
+    Ok(archive.finish())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("read {}", path.display()))
+}
+
+fn borrow(archive: &mut Archive) -> Result<()> {
+    for (name, package) in BORROWED {
+        let path = find(name).with_context(|| format!("no {name} (package {package})"))?;
+        archive.file(&format!("/usr/bin/{name}"), &read(&path)?);
+        if name == "busybox" {
+            add_applets(archive, &path)?;
+        } else {
+            add_libraries(archive, &path)?;
+        }
+    }
+    for path in SETTINGS.iter().filter(|path| Path::new(path).exists()) {
+        archive.file(path, &read(Path::new(path))?);
+    }
+    Ok(())
+}
+
+/// Busybox's other names, but for those of programs that are there themselves.
+fn add_applets(archive: &mut Archive, busybox: &Path) -> Result<()> {
+    if !lines(Command::new("ldd").arg(busybox)).is_err_and(|error| format!("{error:#}").contains("not a dynamic")) {
+        bail!("{} is not static: install busybox-static", busybox.display());
+    }
+    let applets = lines(Command::new(busybox).arg("--list"))?;
+    for applet in applets.iter().filter(|applet| !BORROWED.iter().any(|(name, _)| name == applet)) {
+        archive.link(&format!("/bin/{applet}"), "/usr/bin/busybox");
+    }
+    Ok(())
+}
+
+/// The libraries and the loader that `program` is linked with, where it looks for them.
+fn add_libraries(archive: &mut Archive, program: &Path) -> Result<()> {
+    for line in lines(Command::new("ldd").arg(program))? {
+        let path = line.split_whitespace().find(|word| word.starts_with('/'));
+        if let Some(path) = path {
+            archive.file(path, &read(Path::new(path))?);
+        }
+    }
+    Ok(())
+}
+
+/// Each module as a file, and a list of all in load order: name, then what it needs.
+fn add_modules(archive: &mut Archive, modules: &[Module]) {
+    let mut list = String::new();
+    for module in modules {
+        archive.file(&format!("/lib/modules/{}.ko", module.name), &module.bytes);
+        list += &format!("{} {}\n", module.name, module.needs.join(" "));
+    }
+    archive.file("/lib/modules/order", list.as_bytes());
+}
+
+/// What has to be installed and is not, as Debian packages.
+pub fn missing() -> Vec<&'static str> {
+    const OTHERS: [(&str, &str); 4] =
+        [("qemu-system-x86_64", "qemu-system-x86"), ("apt-get", "apt"), ("dpkg-deb", "dpkg"), ("ldd", "libc-bin")];
+    let all = BORROWED.iter().chain(&OTHERS);
+    all.filter(|(name, _)| find(name).is_none()).map(|(_, package)| *package).collect()
+}

@@ -1,0 +1,179 @@
+//! A virtual machine: QEMU, watched from outside.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use vm_tests::cases::{Case, Machine, named};
+use vm_tests::report::Report;
+use wait4::Wait4;
+
+/// What to boot.
+#[derive(Debug)]
+pub struct Boot<'a> {
+    pub vmlinuz: &'a Path,
+    pub initramfs: &'a Path,
+    pub machine: Machine,
+    pub accelerator: Accelerator,
+    /// Where the logs go.
+    pub folder: &'a Path,
+}
+
+/// Who runs the guest's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accelerator {
+    /// The processor.
+    Kvm,
+    /// QEMU itself.
+    Software,
+}
+
+/// What was seen of a boot.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub reports: Vec<Report>,
+    /// The kernel's log and what the programs wrote on the console.
+    pub console: String,
+    /// Why it was ended from outside.
+    pub ended: Option<String>,
+    /// Processor time that QEMU took.
+    pub cpu: Duration,
+}
+
+/// From power on to the first report. Two processors, emulated, on a busy machine.
+const BOOTED_WITHIN: Duration = Duration::from_secs(180);
+/// From the end of one case to the beginning of the next, and to power off.
+const BETWEEN: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+impl Boot<'_> {
+    /// Boots, runs `cases` and powers off.
+    pub fn run(&self, cases: &[&Case]) -> Result<Seen> {
+        let (console, results) = (self.folder.join("console"), self.folder.join("results"));
+        for path in [&console, &results] {
+            fs::write(path, "")?;
+        }
+        let names: Vec<&str> = cases.iter().map(|case| case.name).collect();
+        let mut command = self.command(&format!("vm.machine={} vm.cases={}", self.machine.name(), names.join(",")));
+        command.args(["-display", "none", "-monitor", "none"]);
+        for path in [&console, &results] {
+            command.arg("-serial").arg(format!("file:{}", path.display()));
+        }
+        let log = fs::File::create(self.folder.join("qemu"))?;
+        let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn().context("run QEMU")?;
+        Watch { child, console, results, log: self.folder.join("qemu") }.until_end()
+    }
+
+    /// Boots to a shell on this terminal.
+    pub fn shell(&self) -> Result<()> {
+        let mut command = self.command(&format!("vm.machine={} vm.shell quiet", self.machine.name()));
+        command.args(["-display", "none", "-serial", "mon:stdio", "-serial", "null"]);
+        command.status().context("run QEMU")?;
+        Ok(())
+    }
+
+    fn command(&self, words: &str) -> Command {
+        let mut command = Command::new("qemu-system-x86_64");
+        let accelerator: &[&str] = match self.accelerator {
+            Accelerator::Kvm => &["-accel", "kvm", "-cpu", "host"],
+            // Without cmpxchg16b, after which QEMU 7.2 sometimes has flags of its own: a
+            // double fault in the allocator, a third of a second after power on.
+            Accelerator::Software => &["-accel", "tcg,thread=multi", "-cpu", "max,-cx16"],
+        };
+        command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-smp", "2"]).args(accelerator);
+        command.args(["-m", &self.machine.memory().to_string()]);
+        command.arg("-kernel").arg(self.vmlinuz).arg("-initrd").arg(self.initramfs);
+        // An oops ends the machine at once; nothing waits for randomness.
+        let kernel = "console=ttyS0 panic=-1 oops=panic random.trust_cpu=on loglevel=7 printk.devkmsg=on";
+        // Else what the guest starts with may have half of the memory: too little on 7.3.
+        let root = if self.machine == Machine::Small { "rootfstype=ramfs" } else { "" };
+        command.arg("-append").arg(format!("{kernel} {root} {words}"));
+        command
+    }
+}
+
+/// A running QEMU.
+struct Watch {
+    child: Child,
+    console: PathBuf,
+    results: PathBuf,
+    log: PathBuf,
+}
+
+impl Watch {
+    fn until_end(mut self) -> Result<Seen> {
+        let (mut known, mut since) = (0, Instant::now());
+        let ended = loop {
+            let is_over = self.child.try_wait_without_reaping()?;
+            let reports = read_reports(&self.results);
+            if reports.len() > known {
+                (known, since) = (reports.len(), Instant::now());
+            }
+            if is_over {
+                break None;
+            }
+            if let Some(why) = overdue(reports.last(), since.elapsed()) {
+                self.child.kill()?;
+                break Some(why);
+            }
+            thread::sleep(LOOK_EVERY);
+        };
+        let used = self.child.wait4()?;
+        let console = String::from_utf8_lossy(&fs::read(&self.console)?).into_owned();
+        let said = fs::read_to_string(&self.log).unwrap_or_default();
+        let ended =
+            ended.or_else(|| (!used.status.success()).then(|| format!("QEMU: {}: {}", used.status, said.trim())));
+        Ok(Seen { reports: read_reports(&self.results), console, ended, cpu: used.rusage.utime + used.rusage.stime })
+    }
+}
+
+/// Whether a process has ended, leaving its usage to be asked for.
+trait Look {
+    fn try_wait_without_reaping(&mut self) -> Result<bool>;
+}
+
+impl Look for Child {
+    fn try_wait_without_reaping(&mut self) -> Result<bool> {
+        use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+        let process = nix::unistd::Pid::from_raw(i32::try_from(self.id())?);
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        Ok(!matches!(waitid(Id::Pid(process), flags)?, WaitStatus::StillAlive))
+    }
+}
+
+/// Whole lines only: the last may still be on its way.
+pub fn read_reports(path: &Path) -> Vec<Report> {
+    let bytes = fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    text.split_inclusive('\n').filter(|line| line.ends_with('\n')).filter_map(Report::from_line).collect()
+}
+
+/// Why a guest whose last report is `last` should have gone on by now.
+fn overdue(last: Option<&Report>, silent: Duration) -> Option<String> {
+    let (limit, doing) = match last {
+        None => (BOOTED_WITHIN, "booting".to_owned()),
+        Some(Report::Began { case }) => {
+            (named(case).map_or(BETWEEN, |case| case.limit) + BETWEEN, format!("in {case}"))
+        }
+        Some(Report::Finished { .. }) => (BETWEEN, "powering off".to_owned()),
+        Some(_) => (BETWEEN, "between two cases".to_owned()),
+    };
+    (silent > limit).then(|| format!("no sign of life for {} s, {doing}", silent.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_that_says_nothing_is_given_up() {
+        assert_eq!(overdue(None, BOOTED_WITHIN), None);
+        assert!(overdue(None, BOOTED_WITHIN + LOOK_EVERY).is_some_and(|why| why.contains("booting")));
+        let began = Report::Began { case: "flush".into() };
+        assert_eq!(overdue(Some(&began), BETWEEN * 2), None);
+        assert!(overdue(Some(&began), Duration::from_secs(3600)).is_some_and(|why| why.contains("in flush")));
+    }
+}
