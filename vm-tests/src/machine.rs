@@ -79,9 +79,12 @@ impl Boot<'_> {
         let mut command = Command::new("qemu-system-x86_64");
         let accelerator: &[&str] = match self.accelerator {
             Accelerator::Kvm => &["-accel", "kvm", "-cpu", "host"],
+            // Both processors in one thread: with a thread each, a processor now and then runs
+            // what the other has just patched (a kernel that dies of its own int3 while it
+            // boots), and atomic instructions take three times as long.
             // Without cmpxchg16b, after which QEMU 7.2 sometimes has flags of its own: a
             // double fault in the allocator, a third of a second after power on.
-            Accelerator::Software => &["-accel", "tcg,thread=multi", "-cpu", "max,-cx16"],
+            Accelerator::Software => &["-accel", "tcg,thread=single", "-cpu", "max,-cx16"],
         };
         command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-smp", "2"]).args(accelerator);
         command.args(["-m", &self.machine.memory().to_string()]);
