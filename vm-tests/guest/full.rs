@@ -61,8 +61,8 @@ fn emergency(world: &World, burden: impl FnOnce() -> Option<Ballast>) {
     assert_eq!(
         summary.deleted,
         stale,
-        "all that is stale, and nothing else: silence {:?}, {summary:?}",
-        traffic.silence()
+        "all that is stale, and nothing else: silences {:?} ms, {summary:?}",
+        traffic.longest_silences()
     );
     assert!(world.dump().len() < IN_USE + 20, "{}", world.dump().len());
 

@@ -22,9 +22,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Connections through the router on which blocks go to and fro until it is stopped.
 pub struct Traffic {
     stop: Arc<AtomicBool>,
-    started: Instant,
-    /// When the last block of each came back, in milliseconds since the start.
-    heard: Vec<Arc<AtomicU64>>,
+    pulses: Vec<Arc<Pulse>>,
     threads: Vec<JoinHandle<u64>>,
     tuples: Vec<Tuple>,
     entries: Vec<Flow>,
@@ -37,8 +35,7 @@ impl Traffic {
             .map(|address: std::net::IpAddr| net.outside.run(|| TcpListener::bind((address, 0)).expect("listen")));
         let mut traffic = Traffic {
             stop: Arc::default(),
-            started: Instant::now(),
-            heard: Vec::new(),
+            pulses: Vec::new(),
             threads: Vec::new(),
             tuples: Vec::new(),
             entries: Vec::new(),
@@ -61,18 +58,19 @@ impl Traffic {
             socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
         }
         thread::spawn(move || echo(server));
-        let (stop, started, heard) = (Arc::clone(&self.stop), self.started, Arc::new(AtomicU64::new(0)));
-        self.heard.push(Arc::clone(&heard));
-        self.threads.push(thread::spawn(move || {
-            talk(client, seed, &stop, || heard.store(milliseconds(started.elapsed()), Ordering::Relaxed))
-        }));
+        let (stop, pulse) = (Arc::clone(&self.stop), Arc::new(Pulse::new()));
+        self.pulses.push(Arc::clone(&pulse));
+        self.threads.push(thread::spawn(move || talk(client, seed, &stop, || pulse.beat())));
     }
 
     /// For how long nothing has come back on the connection that is silent longest.
     pub fn silence(&self) -> Duration {
-        let now = milliseconds(self.started.elapsed());
-        let since = self.heard.iter().map(|heard| heard.load(Ordering::Relaxed)).min().unwrap_or(now);
-        Duration::from_millis(now.saturating_sub(since))
+        self.pulses.iter().map(|pulse| pulse.silence()).max().unwrap_or_default()
+    }
+
+    /// The longest time that each connection was ever silent, in milliseconds.
+    pub fn longest_silences(&self) -> Vec<u64> {
+        self.pulses.iter().map(|pulse| pulse.longest.load(Ordering::Relaxed)).collect()
     }
 
     fn entries_of(&self, world: &World) -> Vec<Flow> {
@@ -99,8 +97,31 @@ fn echo(mut server: TcpStream) {
     while server.read_exact(&mut block).is_ok() && server.write_all(&block).is_ok() {}
 }
 
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+/// When a connection was heard. In milliseconds since its start.
+struct Pulse {
+    started: Instant,
+    last: AtomicU64,
+    longest: AtomicU64,
+}
+
+impl Pulse {
+    fn new() -> Self {
+        Pulse { started: Instant::now(), last: AtomicU64::new(0), longest: AtomicU64::new(0) }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn beat(&self) {
+        let now = self.now();
+        let silent = now.saturating_sub(self.last.swap(now, Ordering::Relaxed));
+        self.longest.fetch_max(silent, Ordering::Relaxed);
+    }
+
+    fn silence(&self) -> Duration {
+        Duration::from_millis(self.now().saturating_sub(self.last.load(Ordering::Relaxed)))
+    }
 }
 
 /// How many bytes came back.
