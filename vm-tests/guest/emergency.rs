@@ -1,6 +1,6 @@
 //! README's first command on a table of half a million.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ctnl::table;
 
@@ -52,6 +52,6 @@ fn half_a_million_entries_lose_their_stale_half_under_traffic(world: &World) {
 
     quiet.exchange();
     udp.exchange();
-    let bytes = traffic.finish(world);
+    let bytes = traffic.finish(world, Duration::from_secs(12 * 3600));
     println!("note: {} entries deleted in {seconds:.1} s; {bytes} bytes came through", summary.deleted);
 }

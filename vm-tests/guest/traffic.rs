@@ -68,9 +68,10 @@ impl Traffic {
         self.pulses.iter().map(|pulse| pulse.silence()).max().unwrap_or_default()
     }
 
-    /// The longest time that each connection was ever silent, in milliseconds.
-    pub fn longest_silences(&self) -> Vec<u64> {
-        self.pulses.iter().map(|pulse| pulse.longest.load(Ordering::Relaxed)).collect()
+    /// How many were once silent for so long: a flush that names less means them. It takes
+    /// a machine that stands still, as a virtual one does while it is saved.
+    pub fn silent_for(&self, time: Duration) -> u64 {
+        self.pulses.iter().map(|pulse| u64::from(pulse.longest_silence() >= time)).sum()
     }
 
     fn entries_of(&self, world: &World) -> Vec<Flow> {
@@ -78,13 +79,15 @@ impl Traffic {
         self.tuples.iter().map(|tuple| table::get(&mut connection, tuple, 0).expect(entry).expect(entry)).collect()
     }
 
-    /// Ends all of them. Every block must have come back as it was sent, and every
-    /// entry must be the one that it was: made at the same time.
-    pub fn finish(self, world: &World) -> u64 {
+    /// Ends all of them. Every block must have come back as it was sent, and every entry
+    /// of a connection that was never silent for `meant` must be the one that it was:
+    /// made at the same time.
+    pub fn finish(self, world: &World, meant: Duration) -> u64 {
         let now = self.entries_of(world);
         self.stop.store(true, Ordering::Relaxed);
         let bytes = self.threads.into_iter().map(|thread| thread.join().expect("a connection lost bytes")).sum();
-        for (before, now) in self.entries.iter().zip(&now) {
+        let in_use = self.pulses.iter().map(|pulse| pulse.longest_silence() < meant);
+        for ((before, now), _) in self.entries.iter().zip(&now).zip(in_use).filter(|(_, in_use)| *in_use) {
             assert!(before.start.is_some(), "nf_conntrack_timestamp is on");
             assert_eq!((before.orig, before.start, before.id), (now.orig, now.start, now.id), "made anew");
         }
@@ -121,6 +124,10 @@ impl Pulse {
 
     fn silence(&self) -> Duration {
         Duration::from_millis(self.now().saturating_sub(self.last.load(Ordering::Relaxed)))
+    }
+
+    fn longest_silence(&self) -> Duration {
+        self.silence().max(Duration::from_millis(self.longest.load(Ordering::Relaxed)))
     }
 }
 
