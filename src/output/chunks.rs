@@ -13,9 +13,9 @@ use std::thread::JoinHandle;
 /// Bytes of a chunk. Measured: with 64 KiB the hand-over costs 5 % of a dump,
 /// with 128 KiB nothing that can be seen.
 pub const CHUNK: usize = 128 * 1024;
-/// Chunks there are at most: one is being filled, one is being written, and the others wait.
-/// Together they take 512 KiB, whatever the sink does.
-const CHUNKS: usize = 4;
+/// Chunks there are at most: one is being filled, one is being written, and one waits.
+/// Together they take 384 KiB, whatever the sink does.
+const CHUNKS: usize = 3;
 /// Bytes of the thread's stack. With the 2 MiB of default, stack and chunks lie in one
 /// mapping, which a kernel that gives huge pages to everybody (Debian's) may then fill
 /// with one: 2 MiB more, in one run of ten.

@@ -16,7 +16,7 @@ use crate::model::{Event, EventKind};
 use crate::netlink::{Error, Listener, MemInfo, Netns, Received, SocketFilter};
 use crate::sysctl::Sysctl;
 use crate::wire::uapi::{nfnl_subsys, nfnlgrp};
-use crate::wire::{DecodeError, Message, Messages};
+use crate::wire::{DecodeError, Fault, Message, Messages};
 
 /// What to listen for, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -262,9 +262,8 @@ impl Events {
     #[inline]
     fn read(&mut self, event: &mut Event) -> Option<Step> {
         let (length, at) = self.datagram;
-        let datagram = self.listener.datagram(length).get(at..).unwrap_or_default();
         self.message = at;
-        let message = match Messages::new(datagram).next() {
+        let message = match message_at(self.listener.datagram(length), length, at) {
             Some(Ok(message)) => message,
             Some(Err(fault)) => {
                 self.datagram.1 = length;
@@ -289,9 +288,32 @@ impl AsFd for Events {
     }
 }
 
+/// The message at `at` of a datagram of `length` bytes, of which `bytes` were kept.
+fn message_at(bytes: &[u8], length: usize, at: usize) -> Option<Result<Message<'_>, DecodeError>> {
+    let cut_off = DecodeError { fault: Fault::Truncated, attribute: None, offset: at };
+    let message = Messages::new(bytes.get(at..).unwrap_or_default()).next();
+    message.or_else(|| (bytes.len() < length).then_some(Err(cut_off)))
+}
+
 /// Sets the size of the queue.
 fn size(listener: &Listener, asked: usize) -> Result<Buffer, Error> {
     let forced = listener.set_capacity(asked)?;
     let rmem_max = Sysctl::at(Sysctl::CORE).read("rmem_max").ok();
     Ok(Buffer { asked, got: listener.capacity()?, forced, rmem_max })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A message of 20 bytes: a header and a netfilter header.
+    const MESSAGE: [u8; 20] = [20, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    #[test]
+    fn a_datagram_that_was_cut_off_between_two_messages_is_not_taken_for_whole() {
+        assert!(message_at(&MESSAGE, 20, 0).is_some_and(|message| message.is_ok()));
+        assert!(message_at(&MESSAGE, 20, 20).is_none());
+        let rest = message_at(&MESSAGE, 40, 20);
+        assert!(rest.is_some_and(|rest| rest.is_err_and(|error| error.fault == Fault::Truncated)));
+    }
 }

@@ -18,7 +18,7 @@ const SMALL: u64 = 20_000;
 const LARGE: u64 = 200_000;
 /// Kibibytes. A debug build keeps more of its own text resident.
 const MOST: i64 = if cfg!(debug_assertions) { 16 * 1024 } else { 8 * 1024 };
-/// Kibibytes between the two tables: three chunks of output, which a writer that keeps up
+/// Kibibytes between the two tables: the other chunks of output, which a writer that keeps up
 /// with the dump never needs, or the sources that a dry run counts. It is 9 bytes for each
 /// entry more.
 const NOISE: i64 = 1536;
