@@ -1,9 +1,9 @@
 //! What kind of flow it is, and what administrators and the kernel mark it with.
 
 use super::kind::Kind;
-use super::row::Field;
+use super::row::{Field, NOT_SENT};
 use super::value::{Numbers, Value};
-use crate::model::{Protocol, Undecided, protocol_name};
+use crate::model::{Protocol, protocol_name};
 use crate::wire::uapi::nfproto;
 
 pub(super) const ROWS: &[Field] = &[
@@ -39,16 +39,16 @@ pub(super) const ROWS: &[Field] = &[
         s.flow.mark.map_or(NOT_SENT, |mark| Value::Number(mark.into()))
     }),
     Field::new("label", Kind::Label, "a connection label that is set, or any, none", "label 5", |s| {
-        s.flow.labels.filter(|labels| !labels.is_empty()).map_or(Value::Absent, Value::Labels)
+        s.flow.labels.filter(|labels| !labels.is_empty()).map_or_else(|| s.without_change(), Value::Labels)
     })
     .aliases(&["labels"])
     .optional(),
     Field::new("helper", Kind::Text, "name of the helper (ALG) of the flow, or any, none", "helper ftp,sip", |s| {
-        s.flow.helper.as_ref().map_or(Value::Absent, |helper| Value::Text(helper.as_str()))
+        s.flow.helper.as_ref().map_or_else(|| s.without_end(), |helper| Value::Text(helper.as_str()))
     })
     .optional(),
     Field::new("secctx", Kind::Text, "security context", "secctx system_u:object_r:unlabeled_t:s0", |s| {
-        s.flow.secctx.as_deref().map_or(Value::Absent, Value::Text)
+        s.flow.secctx.as_deref().map_or_else(|| s.without_change(), Value::Text)
     })
     .optional(),
     Field::new("id", Kind::Number(U32_MAX), "the kernel's id of the entry", "id 0x4be2a8f1", |s| {
@@ -73,7 +73,6 @@ pub(super) const ROWS: &[Field] = &[
 ];
 
 const U32_MAX: u64 = u32::MAX as u64;
-const NOT_SENT: Value<'static> = Value::Undecided(Undecided::NotSent);
 
 pub(super) fn family_name(code: u16) -> Option<&'static str> {
     match u8::try_from(code) {

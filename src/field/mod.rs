@@ -83,6 +83,23 @@ mod tests {
     }
 
     #[test]
+    fn what_an_event_does_not_carry_is_undecided_and_not_absent() {
+        use crate::age::Ages;
+        use crate::model::{EventKind, Flow, Undecided};
+        let (flow, ages) = (Flow::blank(), Ages::without_timeouts(0));
+        for (name, is_in_updates) in [("label", false), ("secctx", false), ("helper", true)] {
+            let value = field(name).unwrap().value;
+            let is_absent = |kind| match value(&Subject::of_event(&flow, &ages, kind)) {
+                Value::Absent => true,
+                Value::Undecided(Undecided::NotSent) => false,
+                other => panic!("{name}: {other:?}"),
+            };
+            assert!(value(&Subject::new(&flow, &ages)) == Value::Absent && is_absent(EventKind::New), "{name}");
+            assert_eq!((is_absent(EventKind::Update), is_absent(EventKind::Destroy)), (is_in_updates, false), "{name}");
+        }
+    }
+
+    #[test]
     fn every_row_and_word_is_documented_and_lower_case() {
         for field in FIELDS {
             assert!(!field.doc.is_empty() && !field.example.is_empty(), "{}", field.name);

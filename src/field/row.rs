@@ -3,7 +3,7 @@
 use super::kind::Kind;
 use super::value::Value;
 use crate::age::{Ages, Idle};
-use crate::model::Flow;
+use crate::model::{EventKind, Flow, Undecided};
 
 /// A flow together with what its idle time and age are computed from.
 #[derive(Debug, Clone, Copy)]
@@ -14,13 +14,36 @@ pub struct Subject<'a> {
     pub ages: &'a Ages,
     /// Seconds without a packet, where two looks have shown so.
     pub quiet_for: Option<u32>,
+    /// The kind of event that brought the flow: it has less than a dump.
+    pub event: Option<EventKind>,
 }
 
 impl<'a> Subject<'a> {
-    /// A flow that was looked at once.
+    /// A flow of a dump that was looked at once.
     #[must_use]
     pub fn new(flow: &'a Flow, ages: &'a Ages) -> Self {
-        Subject { flow, ages, quiet_for: None }
+        Subject { flow, ages, quiet_for: None, event: None }
+    }
+
+    /// A flow of an event. What events of its kind do not carry is undecided where it
+    /// is not there: the labels and security context of one that changed or went, and
+    /// the helper of one that went.
+    #[must_use]
+    pub fn of_event(flow: &'a Flow, ages: &'a Ages, kind: EventKind) -> Self {
+        Subject { event: Some(kind), ..Subject::new(flow, ages) }
+    }
+
+    /// What it means that an attribute is not there which only changes bring.
+    pub(super) fn without_change(&self) -> Value<'static> {
+        match self.event {
+            Some(EventKind::Update | EventKind::Destroy) => NOT_SENT,
+            Some(EventKind::New) | None => Value::Absent,
+        }
+    }
+
+    /// What it means that an attribute is not there which only the end leaves out.
+    pub(super) fn without_end(&self) -> Value<'static> {
+        if self.event == Some(EventKind::Destroy) { NOT_SENT } else { Value::Absent }
     }
 
     /// Time since the last packet, from the time left and from a second look.
@@ -30,6 +53,9 @@ impl<'a> Subject<'a> {
         self.quiet_for.map_or(idle, |seconds| idle.confirmed(seconds))
     }
 }
+
+/// The kernel has sent no such attribute.
+pub(super) const NOT_SENT: Value<'static> = Value::Undecided(Undecided::NotSent);
 
 /// One row of the registry.
 #[derive(Debug, Clone, Copy)]

@@ -33,6 +33,8 @@ pub struct Event {
     pub port: u32,
     /// The entry. Of a destroyed one the kernel sends no labels and no helper.
     pub flow: Flow,
+    /// Its mark is 0 because none was sent: conntrack(8) shows none then.
+    pub is_mark_implied: bool,
 }
 
 impl EventKind {
@@ -64,8 +66,9 @@ impl Event {
     /// An event of nothing, to decode into.
     #[must_use]
     pub fn blank() -> Self {
-        Event { kind: EventKind::New, port: 0, flow: Flow::blank() }
+        Event { kind: EventKind::New, port: 0, flow: Flow::blank(), is_mark_implied: false }
     }
+
     /// Reads the event in `message`, which is of this `kind`, into this one, of
     /// which nothing is kept.
     ///
@@ -83,6 +86,7 @@ impl Event {
         self.kind = kind;
         self.port = message.port;
         self.flow.decode_from(message)?;
+        self.is_mark_implied = self.flow.mark.is_none();
         self.flow.mark.get_or_insert(0);
         Ok(())
     }

@@ -58,20 +58,28 @@ impl TextWriter {
     /// Appends one line.
     pub fn flow(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
         let mut line = self.scratch.cursor();
-        put_entry(&mut line, out, subject.flow, subject.ages.now, &self.options);
+        let flow = subject.flow;
+        put_entry(&mut line, out, flow, flow.mark, subject.ages.now, &self.options);
         line.back();
         line.put(b"\n");
         line.flush(out);
     }
 }
 
-/// An entry as it was at `now` (ns), and a space.
+/// An entry as it was at `now` (ns), with this mark, and a space.
 #[inline(always)]
-pub(super) fn put_entry(line: &mut Line<'_>, out: &mut Vec<u8>, flow: &Flow, now: u64, options: &TextOptions) {
+pub(super) fn put_entry(
+    line: &mut Line<'_>,
+    out: &mut Vec<u8>,
+    flow: &Flow,
+    mark: Option<u32>,
+    now: u64,
+    options: &TextOptions,
+) {
     if options.extended {
         line.apart(|line| put_family(line, flow.family));
     }
-    put_flow(line, flow);
+    put_flow(line, flow, mark);
     put_rest(line, out, flow, now, options);
 }
 
@@ -88,7 +96,7 @@ fn put_family(line: &mut Line<'_>, family: u8) {
 
 /// Everything up to the mark: what nearly every line has.
 #[inline(always)]
-fn put_flow(line: &mut Line<'_>, flow: &Flow) {
+fn put_flow(line: &mut Line<'_>, flow: &Flow, mark: Option<u32>) {
     put_protocol(line, flow.orig.protocol);
     if let Some(timeout) = flow.timeout {
         line.decimal(timeout);
@@ -110,7 +118,7 @@ fn put_flow(line: &mut Line<'_>, flow: &Flow) {
     } else if flow.status.contains(Status::Assured) {
         line.put(b"[ASSURED] ");
     }
-    if let Some(mark) = flow.mark {
+    if let Some(mark) = mark {
         line.put(b"mark=");
         line.decimal(mark);
         line.put(b" ");

@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdout, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ctnl::model::{Flow, L4, Protocol};
 use ctnl::table::{self, Outcome, Target};
@@ -25,6 +25,7 @@ tests![
     a_stream_that_is_ended_in_a_burst_has_whole_lines_and_right_totals,
     an_entry_that_cannot_be_judged_is_counted_and_not_told,
     a_connection_is_one_record_with_its_start_and_its_end,
+    an_entry_that_expired_lived_until_then_and_not_until_it_was_collected,
     only_what_was_asked_for_is_told_and_its_end_whatever_it_is_by_then,
     a_loss_may_be_the_end_or_nothing_but_a_gap,
     the_end_of_the_reader_is_the_end_of_the_stream,
@@ -218,6 +219,12 @@ fn delete(world: &World, is_meant: impl Fn(&Flow) -> bool) -> u64 {
     outcome.done
 }
 
+/// Ns since 1970.
+fn wall_clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970");
+    since.as_nanos().try_into().expect("a time before 2554")
+}
+
 fn port(flow: &Flow) -> u16 {
     flow.orig.sport().unwrap_or(0)
 }
@@ -388,6 +395,24 @@ fn a_connection_is_one_record_with_its_start_and_its_end(world: &World) {
     assert!(stamped["duration_ns"].as_u64().is_some(), "{stamped}");
 }
 
+fn an_entry_that_expired_lived_until_then_and_not_until_it_was_collected(world: &World) {
+    for name in ["events", "timestamp"] {
+        world.set_sysctl(&format!("netfilter/nf_conntrack_{name}"), 1);
+    }
+    let follower = Follower::start(world, &["--destroy", "--flows"]);
+    let mut flows = udp_flows(1000, 1);
+    flows.iter_mut().for_each(|flow| flow.timeout = Some(1));
+    world.create(&flows);
+    thread::sleep(Duration::from_secs(4));
+    // Who finds an entry that has expired collects it: a dump does.
+    assert!(world.dump().is_empty());
+    follower.wait_for("its end", |records| real(records, "destroy") + count(records, "end") == 2);
+    for record in follower.stop().records.iter().filter(|record| is(record, "destroy") || is(record, "end")) {
+        let lived = record["duration_ns"].as_u64().expect("a duration");
+        assert!((900_000_000..2_500_000_000).contains(&lived), "{record}");
+    }
+}
+
 fn only_what_was_asked_for_is_told_and_its_end_whatever_it_is_by_then(world: &World) {
     world.set_sysctl("netfilter/nf_conntrack_events", 1);
     let follower = Follower::start(world, &["--new", "--destroy", "--update", "timeout > 500s"]);
@@ -413,8 +438,14 @@ fn a_loss_may_be_the_end_or_nothing_but_a_gap(world: &World) {
         let follower = Follower::start(world, &tiny);
         follower.signal(Signal::SIGSTOP);
         world.create(&udp_flows(1000, 800));
+        let sent = wall_clock();
+        thread::sleep(Duration::from_millis(300));
         follower.signal(Signal::SIGCONT);
         follower.wait_for("the gap", |records| count(records, "gap") == 1);
+        for gap in follower.records().iter().filter(|record| is(record, "gap")) {
+            let [from, to] = ["from_ns", "to_ns"].map(|name| gap[name].as_u64().expect("a time"));
+            assert!((from..to).contains(&sent), "they were lost until {sent}: {gap}");
+        }
         if on_gap == "continue" {
             // Longer than a resync waits.
             thread::sleep(Duration::from_millis(1500));

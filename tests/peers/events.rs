@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use ctnl::age::Ages;
 use ctnl::field::Subject;
-use ctnl::model::{Event, EventKind, Expectation, ExpectationEvent, Flow};
+use ctnl::model::{Event, EventKind, Expectation, ExpectationEvent};
 use ctnl::output::{
     Clock, Closing, Ended, EventOptions, EventWriter, ExpectationRecord, FlowRecord, Format, Gap, GapCause, Opening,
     Record, Requester, Resynced, Since, Stamp, Synthetic, TextOptions,
@@ -105,11 +105,12 @@ fn received(socket: &Socket) -> (Vec<Event>, Vec<ExpectationEvent>) {
             (_, 0) => EventKind::Update,
             _ => EventKind::New,
         };
-        let flow = Flow::decode(&message).expect("a flow");
-        if flow.mark == Some(LAST_MARK) {
+        let mut event = Event::blank();
+        event.decode_from(kind, &message).expect("an event");
+        if event.flow.mark == Some(LAST_MARK) {
             return (events, expectations);
         }
-        events.push(Event { kind, port: message.port, flow });
+        events.push(event);
     }
 }
 
@@ -162,17 +163,19 @@ fn ours(event: &Event, line: &str, text: &TextOptions) -> String {
     let process = line.split_once(" progname=").map(|(_, name)| name);
     let requester = (event.port != 0).then_some(Requester { port: event.port, process, is_certain: true });
     let ages = Ages::without_timeouts(0);
-    let subject = &Subject::new(&event.flow, &ages);
-    let record = FlowRecord { requester, time, ..plain(event.kind, subject) };
+    let subject = &Subject::of_event(&event.flow, &ages, event.kind);
+    let record = FlowRecord { requester, time, ..plain(event, subject) };
     let options = EventOptions { text: text.clone(), columns: None };
     let mut out = Vec::new();
     assert!(EventWriter::new(Format::Conntrack, options).expect("text").record(&mut out, 1, &Record::Flow(record)));
     String::from_utf8(out).expect("text").trim_end_matches('\n').to_owned()
 }
 
-fn plain<'a>(kind: EventKind, subject: &'a Subject<'a>) -> FlowRecord<'a> {
+fn plain<'a>(event: &Event, subject: &'a Subject<'a>) -> FlowRecord<'a> {
     let time = Stamp { ns: 1, clock: Clock::Received };
-    FlowRecord { kind, synthetic: None, time, subject, since: None, killed: None, requester: None, netns: None }
+    let (kind, is_mark_implied) = (event.kind, event.is_mark_implied);
+    let (synthetic, since, killed, requester, netns) = (None, None, None, None, None);
+    FlowRecord { kind, synthetic, time, subject, since, killed, requester, netns, is_mark_implied }
 }
 
 fn lines_of_real_events_are_those_of_conntrack(world: &World) {
@@ -229,10 +232,11 @@ fn every_kind(events: &[Event], expectations: &[ExpectationEvent]) -> String {
     for event in events {
         let subject = &Subject::new(&event.flow, &ages);
         let since = Some(Since::Before(u64::MAX));
-        write(Record::Flow(FlowRecord { netns, requester, since, killed: Some(true), ..plain(event.kind, subject) }));
+        write(Record::Flow(FlowRecord { netns, requester, since, killed: Some(true), ..plain(event, subject) }));
         let end = Stamp { ns: u64::MAX, clock: Clock::Kernel };
-        let (start, killed) = (Some(Since::Exactly(1)), Some(false));
-        write(Record::Ended(Ended { flow: &event.flow, start, end, synthetic: None, killed, requester, netns }));
+        let (start, killed, is_mark_implied) = (Some(Since::Exactly(1)), Some(false), event.is_mark_implied);
+        let (flow, synthetic) = (&event.flow, None);
+        write(Record::Ended(Ended { flow, start, end, synthetic, killed, requester, netns, is_mark_implied }));
     }
     for event in expectations {
         write(Record::Expectation(ExpectationRecord { netns, ..expected(event) }));

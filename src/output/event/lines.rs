@@ -26,6 +26,7 @@ fn ended(flow: &Flow) -> Ended<'_> {
         killed: Some(false),
         requester: None,
         netns: None,
+        is_mark_implied: false,
     }
 }
 
@@ -39,6 +40,7 @@ fn destroyed<'a>(subject: &'a Subject<'a>) -> FlowRecord<'a> {
         killed: Some(true),
         requester: Some(Requester { port: 77, process: Some("a b\n"), is_certain: false }),
         netns: Some("blue"),
+        is_mark_implied: false,
     }
 }
 

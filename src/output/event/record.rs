@@ -94,6 +94,8 @@ pub struct FlowRecord<'a> {
     pub requester: Option<Requester<'a>>,
     /// The name of its network namespace, where there are several.
     pub netns: Option<&'a str>,
+    /// Its mark is 0 because none was sent: [`crate::model::Event::is_mark_implied`].
+    pub is_mark_implied: bool,
 }
 
 /// Something happened to an expectation.
@@ -128,6 +130,8 @@ pub struct Ended<'a> {
     pub requester: Option<Requester<'a>>,
     /// The name of its network namespace, where there are several.
     pub netns: Option<&'a str>,
+    /// Its mark is 0 because none was sent: [`crate::model::Event::is_mark_implied`].
+    pub is_mark_implied: bool,
 }
 
 /// Why records are missing.

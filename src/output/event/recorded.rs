@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::field::Subject;
-use crate::model::{EventKind, Expectation, ExpectationEvent, Flow, LabelNames};
+use crate::model::{Event, EventKind, Expectation, ExpectationEvent, Flow, LabelNames};
 use crate::output::sample;
 use crate::wire::{Message, Messages};
 
@@ -15,14 +15,19 @@ fn messages(recording: &'static [u8]) -> impl Iterator<Item = Message<'static>> 
     Messages::new(recording).map(Result::unwrap)
 }
 
-/// The recorded events: what, who asked, and the entry.
-pub(super) fn events() -> Vec<(EventKind, u32, Flow)> {
+/// The recorded events.
+pub(super) fn events() -> Vec<Event> {
     let kind = |message: &Message<'_>| match (message.kind, message.flags) {
         (0x102, _) => EventKind::Destroy,
         (_, 0) => EventKind::Update,
         _ => EventKind::New,
     };
-    messages(EVENTS).map(|message| (kind(&message), message.port, Flow::decode(&message).unwrap())).collect()
+    let event = |message: Message<'_>| {
+        let mut event = Event::blank();
+        event.decode_from(kind(&message), &message).unwrap();
+        event
+    };
+    messages(EVENTS).map(event).collect()
 }
 
 /// The recorded events of expectations.
@@ -46,13 +51,13 @@ fn compare(expected: &str, options: TextOptions) {
     let mut lines = expected.lines();
     let mut writer = EventWriter::new(Format::Conntrack, EventOptions { text: options, columns: None }).unwrap();
     let ages = sample::ages(0);
-    for (kind, port, flow) in events() {
+    for Event { kind, port, flow, is_mark_implied } in events() {
         let line = lines.next().unwrap();
         let (time, process) = witnessed(line);
         let requester = (port != 0).then_some(Requester { port, process, is_certain: true });
-        let subject = &Subject::new(&flow, &ages);
-        let record =
-            FlowRecord { kind, synthetic: None, time, subject, since: None, killed: None, requester, netns: None };
+        let subject = &Subject::of_event(&flow, &ages, kind);
+        let (synthetic, since, killed, netns) = (None, None, None, None);
+        let record = FlowRecord { kind, synthetic, time, subject, since, killed, requester, netns, is_mark_implied };
         let mut out = Vec::new();
         assert!(writer.record(&mut out, 1, &Record::Flow(record)));
         assert_eq!(std::str::from_utf8(&out).unwrap(), format!("{line}\n"));

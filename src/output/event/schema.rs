@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::recorded::{events, expectations};
 use super::*;
 use crate::field::Subject;
-use crate::model::{EventKind, Expectation, Flow, L4, LabelNames};
+use crate::model::{Event, EventKind, Expectation, Flow, L4, LabelNames};
 use crate::output::json_schema::{fill, fill_some, schema as flow_schema, validate};
 use crate::output::{JsonWriter, sample};
 
@@ -84,6 +84,7 @@ impl Circumstances {
             killed: self.killed(),
             requester: self.requester(),
             netns: self.netns(),
+            is_mark_implied: self.has(10),
         }
     }
 
@@ -96,6 +97,7 @@ impl Circumstances {
             killed: self.killed(),
             requester: self.requester(),
             netns: self.netns(),
+            is_mark_implied: self.has(10),
         }
     }
 
@@ -163,7 +165,7 @@ fn one_line(format: Format, record: &Record<'_>, seq: u64) {
 #[test]
 fn recorded_events_are_written_as_the_schema_says() {
     let (root, ages) = (schema(), sample::ages(0));
-    for (kind, port, flow) in events() {
+    for Event { kind, port, flow, .. } in events() {
         let circumstances = Circumstances { set: 0, n: 1, text: String::new() };
         let requester = (port != 0).then_some(Requester { port, process: None, is_certain: false });
         let subject = Subject::new(&flow, &ages);
@@ -182,7 +184,7 @@ fn recorded_events_are_written_as_the_schema_says() {
 #[test]
 fn the_entry_of_an_event_is_that_of_a_list_without_times() {
     let (flow_schema, root, ages) = (flow_schema(), schema(), sample::ages(0));
-    for (_, _, flow) in events() {
+    for Event { flow, .. } in events() {
         let subject = Subject::new(&flow, &ages);
         let mut out = Vec::new();
         JsonWriter::new(labels()).flow(&mut out, &subject);
@@ -207,7 +209,7 @@ fn the_entry_of_an_event_is_that_of_a_list_without_times() {
 fn every_key_of_the_schema_is_written_for_some_record() {
     let (root, ages) = (schema(), sample::ages(0));
     let mut lines: Vec<Value> = Vec::new();
-    let mut flows: Vec<Flow> = events().into_iter().map(|(_, _, flow)| flow).collect();
+    let mut flows: Vec<Flow> = events().into_iter().map(|event| event.flow).collect();
     for (protocol, l4) in [
         (6, L4::Ports { src: 1, dst: 2 }),
         (47, L4::Ports { src: 1, dst: 2 }),

@@ -48,7 +48,8 @@ impl EventText {
 #[inline(always)]
 fn put_event(line: &mut Line<'_>, out: &mut Vec<u8>, record: &FlowRecord<'_>, options: &TextOptions) {
     put_beginning(line, record.kind, record.time.ns, options);
-    put_entry(line, out, record.subject.flow, record.time.ns, options);
+    let flow = record.subject.flow;
+    put_entry(line, out, flow, shown_mark(flow, record.is_mark_implied), record.time.ns, options);
     line.back();
     put_circumstances(line, out, record.requester, record.netns, record.synthetic);
 }
@@ -58,9 +59,14 @@ fn put_event(line: &mut Line<'_>, out: &mut Vec<u8>, record: &FlowRecord<'_>, op
 fn put_ended(line: &mut Line<'_>, out: &mut Vec<u8>, ended: &Ended<'_>, options: &TextOptions) {
     let flow: &Flow = ended.flow;
     put_beginning(line, EventKind::Destroy, ended.end.ns, options);
-    put_entry(line, out, flow, ended.end.ns, options);
+    put_entry(line, out, flow, shown_mark(flow, ended.is_mark_implied), ended.end.ns, options);
     line.back();
     put_circumstances(line, out, ended.requester, ended.netns, ended.synthetic);
+}
+
+#[inline(always)]
+fn shown_mark(flow: &Flow, is_implied: bool) -> Option<u32> {
+    if is_implied { None } else { flow.mark }
 }
 
 #[inline(always)]

@@ -35,8 +35,9 @@ pub struct Stream {
     pub(super) asked: Asked,
     /// The event that was read last.
     pub(super) event: Event,
-    /// When an event was read last, ns of the wall clock.
-    pub(super) seen: u64,
+    /// Nothing that happened before is missing, other than what gap records tell of: when
+    /// the queue was empty last, or the kernel's time of the last event. Ns of the wall clock.
+    pub(super) known_until: u64,
     /// Gaps so far.
     pub(super) gaps: u64,
     /// Events in a row that could not be read, and have no gap record yet.
@@ -108,7 +109,7 @@ impl Stream {
             ages,
             asked: Asked { requesters, now: Instant::now() },
             event: Event::blank(),
-            seen: 0,
+            known_until: 0,
             gaps: 0,
             unreadable: 0,
             due: None,
@@ -136,7 +137,7 @@ impl Stream {
 
     /// The stream begins now.
     pub(super) fn begin(&mut self, options: &Options, wall_clock: u64, now: Duration) {
-        self.seen = wall_clock;
+        self.known_until = wall_clock;
         self.live = options.keeps_entries().then(|| Live::new(options.reliable));
         self.due = options.seed.then_some(Due { why: Synthetic::Seed, at: now, latest: now });
         self.reconcile = options.reconcile.map(|interval| now + interval);

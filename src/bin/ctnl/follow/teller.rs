@@ -99,7 +99,10 @@ impl Teller<'_> {
             match step {
                 Step::Event => self.tell(stream, now),
                 Step::Expectation => self.tell_expectation(stream, now),
-                Step::Empty => return Ok(Drained::Empty(done)),
+                Step::Empty => {
+                    stream.known_until = now;
+                    return Ok(Drained::Empty(done));
+                }
                 Step::Lost(lost) => self.lost(stream, lost, now),
                 Step::Unreadable(_) => {
                     self.totals.unreadable += 1;
@@ -133,14 +136,25 @@ impl Teller<'_> {
     #[inline]
     fn tell(&mut self, stream: &mut Stream, now: u64) {
         self.totals.received += 1;
-        stream.seen = now;
+        stream.known_until = stream.known_until.max(stream.event.flow.event_time.unwrap_or(0));
         stream.ages.now = now;
-        let matches = self.judge(&Subject::new(&stream.event.flow, &stream.ages));
         match stream.event.kind {
-            EventKind::New => self.came(stream, matches, now),
-            EventKind::Update => self.changed(stream, matches, now),
-            EventKind::Destroy => self.left(stream, matches, now),
+            EventKind::New => {
+                let matches = self.judge_event(stream);
+                self.came(stream, matches, now);
+            }
+            EventKind::Update => {
+                let matches = self.judge_event(stream);
+                self.changed(stream, matches, now);
+            }
+            EventKind::Destroy => self.left(stream, now),
         }
+    }
+
+    #[inline]
+    fn judge_event(&mut self, stream: &Stream) -> bool {
+        let Stream { event, ages, .. } = stream;
+        self.judge(&Subject::of_event(&event.flow, ages, event.kind))
     }
 
     /// Whether the entry is meant for certain. What is in doubt is counted.
@@ -202,12 +216,12 @@ impl Teller<'_> {
 
     /// The end of what was told of is told whatever the expression says by now.
     #[inline]
-    fn left(&mut self, stream: &mut Stream, matches: bool, now: u64) {
+    fn left(&mut self, stream: &mut Stream, now: u64) {
         let killed = stream.was_killed();
         let Stream { live, event, .. } = stream;
         let known = live.as_mut().and_then(|live| live.left(&event.flow));
-        if matches || known.is_some() {
-            let since = event.flow.start.map(Since::Exactly).or(known.map(since));
+        if known.is_some() || self.judge_event(stream) {
+            let since = stream.event.flow.start.map(Since::Exactly).or(known.map(since));
             self.write(stream, EventKind::Destroy, since, killed, now);
         }
     }
@@ -242,14 +256,16 @@ impl Teller<'_> {
         if !is_wanted && !is_end {
             return;
         }
-        let requester = asked.by(event.port);
+        let (requester, is_mark_implied) = (asked.by(event.port), event.is_mark_implied);
         if is_end {
-            let start = since;
-            lines.record(&Record::Ended(Ended { flow, start, end: time, synthetic: None, killed, requester, netns }));
+            let (start, end, synthetic) = (since, time, None);
+            let ended = Ended { flow, start, end, synthetic, killed, requester, netns, is_mark_implied };
+            lines.record(&Record::Ended(ended));
         }
         if is_wanted {
-            let subject = &Subject::new(flow, ages);
-            let record = FlowRecord { kind, synthetic: None, time, subject, since, killed, requester, netns };
+            let (subject, synthetic) = (&Subject::of_event(flow, ages, kind), None);
+            let record =
+                FlowRecord { kind, synthetic, time, subject, since, killed, requester, netns, is_mark_implied };
             lines.record(&Record::Flow(record));
         }
     }
@@ -267,6 +283,7 @@ impl Teller<'_> {
                 killed: None,
                 requester: None,
                 netns,
+                is_mark_implied: false,
             }));
         }
     }
@@ -283,7 +300,8 @@ impl Teller<'_> {
         if self.options.kinds.flows {
             let (flow, start, synthetic) = (&known.flow, Some(since(known.start)), Some(why));
             let end = Stamp { ns: now, clock: Clock::Received };
-            let ended = Ended { flow, start, end, synthetic, killed: None, requester: None, netns };
+            let ended =
+                Ended { flow, start, end, synthetic, killed: None, requester: None, netns, is_mark_implied: false };
             self.lines.record(&Record::Ended(ended));
         }
         ages.now = now;
@@ -302,6 +320,7 @@ impl Teller<'_> {
                 killed: None,
                 requester: None,
                 netns,
+                is_mark_implied: false,
             }));
         }
     }
@@ -350,7 +369,7 @@ impl Teller<'_> {
     /// The expression is about entries: expectations are told whatever it says.
     #[cold]
     fn tell_expectation(&mut self, stream: &mut Stream, now: u64) {
-        let Stream { name, source, asked, seen, .. } = stream;
+        let Stream { name, source, asked, .. } = stream;
         let event = source.message().map(|message| ExpectationEvent::decode(&message));
         let Some(Ok(ExpectationEvent { kind, port, expectation })) = event else {
             self.totals.unreadable += 1;
@@ -358,7 +377,6 @@ impl Teller<'_> {
             return;
         };
         self.totals.received += 1;
-        *seen = now;
         let time = Stamp { ns: now, clock: Clock::Received };
         let (requester, netns) = (asked.by(port), name.as_deref());
         let record = ExpectationRecord { kind, time, expectation: &expectation, requester, netns };
@@ -382,9 +400,12 @@ impl Teller<'_> {
 
     fn gap(&mut self, stream: &mut Stream, cause: GapCause, lost: u64, now: u64) {
         let netns = stream.name.as_deref();
-        self.lines.record(&Record::Gap(Gap { cause, lost, from: stream.seen, to: now, netns }));
+        self.lines.record(&Record::Gap(Gap { cause, lost, from: stream.known_until.min(now), to: now, netns }));
         stream.gaps += 1;
-        stream.seen = now;
+        if cause == GapCause::Kernel {
+            // What the kernel refused stood behind all that was queued: that has been read.
+            stream.known_until = now;
+        }
         match self.options.on_gap {
             OnGap::Resync => stream.compare_later(self.world.elapsed()),
             OnGap::Continue => {}
@@ -414,11 +435,12 @@ fn since(start: Start) -> Since {
     }
 }
 
-/// The time of an event: the kernel's where it gives one.
+/// The time of an event: the kernel's where it gives one. An entry that has expired stands
+/// in the table until the garbage collector comes by, so its end is when it stopped.
 #[inline]
 fn stamp(flow: &Flow, kind: EventKind, now: u64) -> Stamp {
     let stop = if kind == EventKind::Destroy { flow.stop } else { None };
-    match flow.event_time.or(stop) {
+    match stop.or(flow.event_time) {
         Some(ns) => Stamp { ns, clock: Clock::Kernel },
         None => Stamp { ns: now, clock: Clock::Received },
     }

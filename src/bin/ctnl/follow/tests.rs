@@ -71,7 +71,7 @@ impl Source for Script {
             Some(Given::Dying(port)) => {
                 let mut flow = flow(port);
                 flow.status |= Status::Dying;
-                *event = Event { kind: EventKind::New, port: 0, flow };
+                *event = Event { kind: EventKind::New, port: 0, flow, is_mark_implied: false };
                 return Ok(Step::Event);
             }
             Some(Given::Destroy(port)) => (EventKind::Destroy, port),
@@ -81,7 +81,7 @@ impl Source for Script {
             }
             None => return Ok(Step::Empty),
         };
-        *event = Event { kind, port: 0, flow: flow(port) };
+        *event = Event { kind, port: 0, flow: flow(port), is_mark_implied: false };
         Ok(Step::Event)
     }
 

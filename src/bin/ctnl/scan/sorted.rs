@@ -25,7 +25,7 @@ pub struct Kept {
 impl Kept {
     /// The entry as a subject again.
     pub fn subject<'a>(&'a self, ages: &'a Ages) -> Subject<'a> {
-        Subject { flow: &self.flow, ages, quiet_for: self.quiet_for }
+        Subject { quiet_for: self.quiet_for, ..Subject::new(&self.flow, ages) }
     }
 }
 
