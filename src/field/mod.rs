@@ -88,14 +88,13 @@ mod tests {
         use crate::model::{EventKind, Flow, Undecided};
         let (flow, ages) = (Flow::blank(), Ages::without_timeouts(0));
         for (name, is_in_updates) in [("label", false), ("secctx", false), ("helper", true)] {
-            let value = field(name).unwrap().value;
-            let is_absent = |kind| match value(&Subject::of_event(&flow, &ages, kind)) {
-                Value::Absent => true,
-                Value::Undecided(Undecided::NotSent) => false,
-                other => panic!("{name}: {other:?}"),
-            };
-            assert!(value(&Subject::new(&flow, &ages)) == Value::Absent && is_absent(EventKind::New), "{name}");
-            assert_eq!((is_absent(EventKind::Update), is_absent(EventKind::Destroy)), (is_in_updates, false), "{name}");
+            let is = |subject, value: Value<'_>| field(name).is_some_and(|field| (field.value)(&subject) == value);
+            let of_event = |kind| Subject::of_event(&flow, &ages, kind);
+            let not_sent = Value::Undecided(Undecided::NotSent);
+            assert!(is(Subject::new(&flow, &ages), Value::Absent), "{name}");
+            assert!(is(of_event(EventKind::New), Value::Absent), "{name}");
+            assert!(is(of_event(EventKind::Update), if is_in_updates { Value::Absent } else { not_sent }), "{name}");
+            assert!(is(of_event(EventKind::Destroy), not_sent), "{name}");
         }
     }
 
