@@ -6,6 +6,7 @@
 //! listener wrote and what the kernel could not queue for it are what was sent.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +43,8 @@ struct Case {
     busy: bool,
     /// How long nobody reads the listener's output.
     asleep: Duration,
+    /// Whether ctnl writes into a file and not, as the others do, into a pipe.
+    file: bool,
     /// Arguments of ctnl beside the usual ones.
     extra: &'static str,
     /// Whether nothing is to be lost.
@@ -54,12 +57,22 @@ pub const MICROSECONDS: f64 = 1.4;
 /// What the listener that throws everything away is called.
 const LIMIT: &str = "limit";
 
-const USUAL: Case =
-    Case { name: "", group: NEW, rate: None, busy: false, asleep: Duration::ZERO, extra: "", complete: true };
+const USUAL: Case = Case {
+    name: "",
+    group: NEW,
+    rate: None,
+    busy: false,
+    asleep: Duration::ZERO,
+    file: false,
+    extra: "",
+    complete: true,
+};
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 8] = [
     Case { name: "events new", ..USUAL },
+    Case { name: "events new, to a file", file: true, ..USUAL },
     Case { name: "events destroy", group: DESTROY, ..USUAL },
+    Case { name: "events destroy, to a file", group: DESTROY, file: true, ..USUAL },
     Case { name: "events 200 k/s", rate: Some(200_000), ..USUAL },
     Case { name: "events 200 k/s, busy", rate: Some(200_000), busy: true, ..USUAL },
     Case { name: "events 200 k/s, reader asleep", rate: Some(200_000), asleep: Duration::from_secs(3), ..USUAL },
@@ -216,7 +229,8 @@ fn measure(
 impl Case {
     fn listeners(&self, commands: &Commands, events: u32) -> Vec<(Listened, (Speech, Line))> {
         let (own, peer) = if self.group == NEW { ("--new", "NEW") } else { ("--destroy", "DESTROY") };
-        let ctnl = format!("events {own} --no-seed --on-gap continue -o json -q {}", self.extra);
+        let to = if self.file { format!("--to file:{}", file().display()) } else { self.extra.to_owned() };
+        let ctnl = format!("events {own} --no-seed --on-gap continue -o json -q {to}");
         let limit = commands.limit_with("listen", &self.group.to_string());
         let mut listeners = vec![(Speech::Number, limit), (Speech::Json, Line::new(&commands.ctnl, ctnl.trim()))];
         if commands.conntrack_installed {
@@ -249,7 +263,8 @@ impl Case {
         } else {
             limit::flush(None)?
         }
-        let listener = Listener::start(line, speech, self.asleep)?;
+        let file = (self.file && speech == Speech::Json).then(file);
+        let listener = Listener::start(line, speech, self.asleep, file)?;
         let busy = if self.busy { Busy::start(commands)? } else { Busy(Vec::new()) };
         let start = Instant::now();
         if self.group == DESTROY {
@@ -284,6 +299,11 @@ impl Case {
         }
         Ok(())
     }
+}
+
+/// Where ctnl writes what it writes into a file.
+fn file() -> PathBuf {
+    std::env::temp_dir().join(format!("ctnl-bench-{}.json", std::process::id()))
 }
 
 /// Processes that do nothing, as fast as they can: one for each processor.

@@ -1,9 +1,10 @@
 //! A program that listens to events: what it wrote, and what the kernel says of
 //! its socket.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStderr, ChildStdout, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -45,12 +46,14 @@ pub struct Listener {
     reader: Option<JoinHandle<std::io::Result<Counted>>>,
     /// Reads standard error: a listener that warns of each loss would wait for a reader.
     complaint: Option<JoinHandle<String>>,
+    /// What it writes to, in place of its standard output.
+    file: Option<PathBuf>,
 }
 
 impl Listener {
     /// Starts it and waits until it has joined a group. Its standard output is read
-    /// after `asleep`.
-    pub fn start(line: &Line, speech: Speech, asleep: Duration) -> Result<Self> {
+    /// after `asleep`; where it writes to a `file`, that is read at the end.
+    pub fn start(line: &Line, speech: Speech, asleep: Duration, file: Option<PathBuf>) -> Result<Self> {
         let mut command = line.command()?;
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("start {line}"))?;
@@ -61,7 +64,7 @@ impl Listener {
         });
         let stderr = child.stderr.take().context("no standard error")?;
         let complaint = thread::spawn(move || first_words(stderr));
-        let mut listener = Listener { child, reader: Some(reader), complaint: Some(complaint) };
+        let mut listener = Listener { child, reader: Some(reader), complaint: Some(complaint), file };
         let start = Instant::now();
         while sockets()?.is_empty() {
             if let Some(status) = listener.child.try_wait()? {
@@ -88,7 +91,10 @@ impl Listener {
         kill(pid(&self.child)?, Signal::SIGTERM).context("end the listener")?;
         let used = self.child.wait4().context("wait for the listener")?;
         let reader = self.reader.take().context("nobody reads")?;
-        let counted = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let mut counted = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        if let Some(path) = &self.file {
+            counted = count(File::open(path).context("open what ctnl wrote")?, Speech::Json)?;
+        }
         Ok((counted, lost, used.rusage))
     }
 }
@@ -98,6 +104,9 @@ impl Drop for Listener {
         if self.reader.is_some() {
             let _ = self.child.kill();
             let _ = self.child.wait();
+        }
+        if let Some(path) = &self.file {
+            let _ = fs::remove_file(path);
         }
     }
 }
@@ -133,7 +142,7 @@ fn first_words(mut stderr: ChildStderr) -> String {
     String::from_utf8_lossy(&words).into_owned()
 }
 
-fn count(stdout: ChildStdout, speech: Speech) -> std::io::Result<Counted> {
+fn count(stdout: impl Read, speech: Speech) -> std::io::Result<Counted> {
     let mut counted = Counted::default();
     if speech == Speech::Number {
         let mut text = String::new();
