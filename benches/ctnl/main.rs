@@ -27,7 +27,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use serde::Serialize;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::cases::{Case, Commands};
 use crate::events::Overheard;
@@ -108,7 +108,7 @@ struct Churned {
 
 fn benchmark(options: &Options) -> Result<bool> {
     let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted)).context("catch signals")?;
     }
     let mut world = World::enter()?;
@@ -119,6 +119,9 @@ fn benchmark(options: &Options) -> Result<bool> {
     limit::flush(None)?;
     drop(world);
     let results = results?;
+    if results.cases.is_empty() && results.churn.is_empty() && results.events.is_empty() {
+        bail!("nothing was measured: no case has `{}` in its name", options.only.as_deref().unwrap_or_default());
+    }
     print(&results);
     let json = serde_json::to_string_pretty(&results)?;
     fs::write(&options.json, json).with_context(|| format!("write {}", options.json.display()))?;
@@ -146,6 +149,9 @@ fn measure_all(options: &Options, world: &World, interrupted: &Arc<AtomicBool>) 
     }
     let largest = options.sizes().last().copied().unwrap_or(0);
     let fits = chosen("churn") && world.has_room(largest.into());
+    if chosen("churn") && !fits {
+        warn("!! churn is left out: the table has no room (run as root)");
+    }
     let churn = ["1", "2"].into_iter().filter(|_| fits).map(|jobs| churn(&commands, largest, jobs)).collect();
     let events = events::run(&commands, largest, options.rounds(), world, &mut table, &chosen, interrupted)?;
     Ok(Results { schema: 1, machine, rounds: options.rounds(), peak_floor: measure::own_peak(), cases, churn, events })

@@ -97,8 +97,13 @@ fn events_are_off_always_or_automatic(world: &World) {
     let default = if host::release() < AUTOMATIC { "1" } else { "2" };
     assert_eq!(world.sysctl("netfilter/nf_conntrack_events"), default);
     let listener = Listener::start();
-    for (setting, expected) in [("0", 0), ("1", 3), (default, 3)] {
-        world.set_sysctl("netfilter/nf_conntrack_events", setting);
+    for (setting, expected) in [("0", 0), ("1", 3), ("2", 3)] {
+        let is_taken = fs::write("/proc/sys/net/netfilter/nf_conntrack_events", setting).is_ok();
+        println!("note: nf_conntrack_events {setting}: {}", if is_taken { "taken" } else { "refused" });
+        assert!(is_taken || (setting == "2" && host::release() < AUTOMATIC), "{setting}");
+        if !is_taken {
+            continue;
+        }
         let before = listener.without_last().len();
         world.create(&[udp(1, 53), udp(2, 53), udp(3, 53)]);
         delete_all(world);

@@ -169,6 +169,7 @@ fn defaults_and_statistics(world: &World) {
     assert_eq!(sctp, "210");
     assert_eq!(events, if release < (5, 19) { "1" } else { "2" });
     assert_eq!(dccp, release < (6, 16));
+    assert_eq!(crate::population::has_udp_lite(), release < (7, 0));
     assert_eq!(chains, release >= (5, 15));
 }
 

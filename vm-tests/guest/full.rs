@@ -137,6 +137,7 @@ impl Ballast {
         while available() > leave && since.elapsed() < Duration::from_secs(60) {
             file.write_all(&[1; 256 * 1024]).unwrap();
         }
+        assert!(available() < 2 * leave, "{} KiB of memory are left", available());
         Ballast
     }
 }

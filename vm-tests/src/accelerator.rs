@@ -41,6 +41,8 @@ pub fn choose(folder: &Path, vmlinuz: &Path, initramfs: &Path) -> Result<Acceler
 /// Whether a guest with nothing to do comes to its end under KVM, and says so.
 fn runs(folder: &Path, vmlinuz: &Path, initramfs: &Path) -> Result<bool> {
     let results = folder.join("kvm-results");
+    // What an earlier machine said is no answer.
+    let _ = fs::remove_file(&results);
     let mut command = Command::new("qemu-system-x86_64");
     command.args(["-accel", "kvm", "-cpu", "host", "-m", "512", "-smp", "2", "-nodefaults", "-no-user-config"]);
     command.args(["-no-reboot", "-display", "none", "-append", "panic=-1 quiet vm.machine=bare vm.cases="]);

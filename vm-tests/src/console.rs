@@ -21,7 +21,7 @@ const SPLATS: &[&str] = &[
     "rcu_sched",
     "rcu_preempt detected",
     "watchdog: BUG",
-    "NMI watchdog",
+    "NMI watchdog: Watchdog detected",
     "INFO: lockdep",
     "INFO: possible",
     "possible circular locking",
@@ -97,7 +97,8 @@ mod tests {
     #[test]
     fn what_a_program_prints_and_what_is_harmless_is_no_splat() {
         let console = "BUG: said by a test\n[    0.1] nf_conntrack: table full, dropping packet\n\
-                       [    0.2] rcu: Hierarchical RCU implementation.\n";
+                       [    0.2] rcu: Hierarchical RCU implementation.\n\
+                       [    0.3] NMI watchdog: Perf NMI watchdog permanently disabled\n";
         assert_eq!(splats(console), []);
     }
 }

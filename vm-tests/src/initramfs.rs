@@ -71,7 +71,9 @@ fn borrow(archive: &mut Archive) -> Result<()> {
 
 /// Busybox's other names, but for those of programs that are there themselves.
 fn add_applets(archive: &mut Archive, busybox: &Path) -> Result<()> {
-    if !lines(Command::new("ldd").arg(busybox)).is_err_and(|error| format!("{error:#}").contains("not a dynamic")) {
+    if !lines(Command::new("ldd").env("LC_ALL", "C").arg(busybox))
+        .is_err_and(|error| format!("{error:#}").contains("not a dynamic"))
+    {
         bail!("{} is not static: install busybox-static", busybox.display());
     }
     let applets = lines(Command::new(busybox).arg("--list"))?;
@@ -104,8 +106,13 @@ fn add_modules(archive: &mut Archive, modules: &[Module]) {
 
 /// What has to be installed and is not, as Debian packages.
 pub fn missing() -> Vec<&'static str> {
-    const OTHERS: [(&str, &str); 4] =
-        [("qemu-system-x86_64", "qemu-system-x86"), ("apt-get", "apt"), ("dpkg-deb", "dpkg"), ("ldd", "libc-bin")];
+    const OTHERS: [(&str, &str); 5] = [
+        ("qemu-system-x86_64", "qemu-system-x86"),
+        ("apt-get", "apt"),
+        ("dpkg-deb", "dpkg"),
+        ("ldd", "libc-bin"),
+        ("setpriv", "util-linux"),
+    ];
     let all = BORROWED.iter().chain(&OTHERS);
     all.filter(|(name, _)| find(name).is_none()).map(|(_, package)| *package).collect()
 }

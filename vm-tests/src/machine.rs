@@ -76,7 +76,9 @@ impl Boot<'_> {
     }
 
     fn command(&self, words: &str) -> Command {
-        let mut command = Command::new("qemu-system-x86_64");
+        // A runner that is killed takes its guests with it.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
         let accelerator: &[&str] = match self.accelerator {
             Accelerator::Kvm => &["-accel", "kvm", "-cpu", "host"],
             // Both processors in one thread: with a thread each, a processor now and then runs

@@ -21,7 +21,7 @@ mod run;
 mod sources;
 mod summary;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,8 +29,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
+use nix::fcntl::{Flock, FlockArg};
 use vm_tests::cases::{CASES, Case, Machine, named};
 use vm_tests::report::Outcome;
 
@@ -111,7 +112,11 @@ fn chosen_cases(names: &[String]) -> Result<Vec<&'static Case>> {
     if names.is_empty() {
         return Ok(CASES.iter().collect());
     }
-    names.iter().map(|name| named(name).with_context(|| format!("no case '{name}': see --list"))).collect()
+    let unknown = names.iter().find(|name| named(name).is_none());
+    if let Some(name) = unknown {
+        bail!("no case '{name}': see --list");
+    }
+    Ok(CASES.iter().filter(|case| names.iter().any(|name| name == case.name)).collect())
 }
 
 /// Everything that a boot needs.
@@ -120,6 +125,8 @@ struct Lab {
     programs: Programs,
     refresh: bool,
     probing: Mutex<()>,
+    /// Two runs would read each other's results.
+    _lock: Flock<File>,
 }
 
 impl Lab {
@@ -127,7 +134,10 @@ impl Lab {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| project.join("target"), PathBuf::from);
         let folder = std::path::absolute(target.join("vm-tests"))?;
         fs::create_dir_all(&folder)?;
-        Ok(Lab { folder, programs: programs::build(project)?, refresh, probing: Mutex::default() })
+        let lock = File::create(folder.join("lock"))?;
+        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, errno)| anyhow!("another run uses {} (or CARGO_TARGET_DIR): {errno}", folder.display()))?;
+        Ok(Lab { folder, programs: programs::build(project)?, refresh, probing: Mutex::default(), _lock: lock })
     }
 
     fn matrix(&self, kernels: &[Kernel], cases: &[&'static Case], jobs: usize) -> Result<bool> {

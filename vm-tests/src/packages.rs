@@ -34,17 +34,22 @@ pub fn fetch(kernel: &Kernel, cache: &Path, refresh: bool) -> Result<Image> {
     let (root, unpacked) = (folder.join("root"), folder.join("complete"));
     if refresh || !unpacked.exists() {
         eprintln!("fetching {} from {}", kernel.package, kernel.suite);
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&root)?;
-        let apt = Apt::new(&folder, &kernel.suite)?;
-        apt.unpack(&kernel.package, &root).with_context(|| {
+        // What is here stays until there is another.
+        let new = folder.with_extension("new");
+        let _ = fs::remove_dir_all(&new);
+        fs::create_dir_all(new.join("root"))?;
+        let apt = Apt::new(&new, &kernel.suite)?;
+        apt.unpack(&kernel.package, &new.join("root")).with_context(|| {
             format!(
-                "fetch {} of Debian's suite {} with apt, from the mirror that this machine uses",
+                "fetch {} of Debian's suite {} with apt, from the mirror that this machine uses: it has to be \
+                 reachable (apt-get update says more) and to have that suite",
                 kernel.package, kernel.suite
             )
         })?;
-        image(&root)?;
-        fs::write(unpacked, "")?;
+        image(&new.join("root"))?;
+        fs::write(new.join("complete"), "")?;
+        let _ = fs::remove_dir_all(&folder);
+        fs::rename(&new, &folder)?;
     }
     image(&root)
 }
@@ -136,6 +141,7 @@ fn configured(folder: &Path) -> String {
          Dir::Etc::preferences \"/dev/null\";\nDir::Etc::preferencesparts \"{folder}/empty\";\n\
          Dir::State \"{folder}\";\nDir::State::lists \"{folder}/lists\";\nDir::State::status \"{folder}/status\";\n\
          Dir::Cache \"{folder}\";\nAcquire::Languages \"none\";\nAcquire::Retries \"3\";\n\
+         APT::Update::Error-Mode \"any\";\n\
          Acquire::IndexTargets::deb::DEP-11::DefaultEnabled \"false\";\n\
          Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled \"false\";\n"
     )

@@ -11,13 +11,31 @@ use anyhow::{Result, bail};
 struct Source {
     uris: String,
     suites: String,
+    components: String,
     signed_by: Option<String>,
+    /// Whether the machine takes it without a valid signature.
+    is_trusted: bool,
+}
+
+impl Source {
+    /// Whether it may have other releases of Debian: it has one, with kernels.
+    fn has_debian(&self) -> bool {
+        self.suites.split_whitespace().any(is_release) && self.components.split_whitespace().any(|word| word == "main")
+    }
+
+    /// Mirrors call it so. Others have suites of Debian's names too, and not all of them.
+    fn is_called_debian(&self) -> bool {
+        self.uris.split_whitespace().all(|uri| uri.trim_end_matches('/').ends_with("/debian"))
+    }
 }
 
 /// A `.sources` file for `suite`, from the machine's own sources below `etc` (`/etc/apt`).
 pub fn derived(etc: &Path, suite: &str) -> Result<String> {
     let found: Vec<Source> = files(etc).iter().flat_map(|(path, text)| read(path, text)).collect();
-    let mut main: Vec<Source> = found.into_iter().filter(|source| source.suites.split(' ').any(is_release)).collect();
+    let mut main: Vec<Source> = found.into_iter().filter(Source::has_debian).collect();
+    if main.iter().any(Source::is_called_debian) {
+        main.retain(Source::is_called_debian);
+    }
     main.dedup_by(|a, b| a.uris == b.uris);
     if main.is_empty() {
         bail!("no source of a Debian release in {} (sources.list, sources.list.d)", etc.display());
@@ -27,7 +45,8 @@ pub fn derived(etc: &Path, suite: &str) -> Result<String> {
 
 fn paragraph(source: &Source, suite: &str) -> String {
     let signed_by = source.signed_by.as_ref().map(|keys| format!("Signed-By: {keys}\n")).unwrap_or_default();
-    format!("Types: deb\nURIs: {}\nSuites: {suite}\nComponents: main\n{signed_by}", source.uris)
+    let trusted = if source.is_trusted { "Trusted: yes\n" } else { "" };
+    format!("Types: deb\nURIs: {}\nSuites: {suite}\nComponents: main\n{signed_by}{trusted}", source.uris)
 }
 
 /// A suite that is a release itself, not its updates.
@@ -70,12 +89,19 @@ fn read_paragraph(text: &str) -> Option<Source> {
     if is_off || !is_binary {
         return None;
     }
-    Some(Source { uris: field("uris")?, suites: field("suites")?, signed_by: field("signed-by") })
+    Some(Source {
+        uris: field("uris")?,
+        suites: field("suites")?,
+        components: field("components").unwrap_or_default(),
+        signed_by: field("signed-by"),
+        is_trusted: field("trusted").is_some_and(|value| value == "yes"),
+    })
 }
 
 /// A line of the older form: `deb [signed-by=…] URI SUITE COMPONENT…`.
 fn read_line(line: &str) -> Option<Source> {
-    let rest = line.trim().strip_prefix("deb ")?.trim();
+    let rest = line.trim().strip_prefix("deb")?;
+    let rest = rest.strip_prefix([' ', '\t'])?.trim();
     let (options, rest) = match rest.strip_prefix('[') {
         Some(rest) => rest.split_once(']')?,
         None => ("", rest),
@@ -85,6 +111,8 @@ fn read_line(line: &str) -> Option<Source> {
     Some(Source {
         uris: words.next()?.to_owned(),
         suites: words.next()?.to_owned(),
+        components: words.collect::<Vec<_>>().join(" "),
+        is_trusted: options.split_whitespace().any(|option| option == "trusted=yes"),
         signed_by: keys.map(|keys| keys.replace(',', " ")),
     })
 }
@@ -117,6 +145,19 @@ mod tests {
                     deb-src http://b/debian stable main\ndeb http://b/debian stable-updates main\n";
         let expected = "Types: deb\nURIs: http://b/debian\nSuites: trixie\nComponents: main\nSigned-By: /k\n";
         assert_eq!(of("sources.list", text)?, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn a_repository_that_only_names_its_suite_like_a_release_is_left_out() -> Result<()> {
+        let text = "deb http://a/chrome/deb stable main\ndeb\t[trusted=yes]\thttp://b/debian/ bookworm main\n\
+                    deb http://c/docker/debian bookworm stable\n";
+        let expected = "Types: deb\nURIs: http://b/debian/\nSuites: trixie\nComponents: main\nTrusted: yes\n";
+        assert_eq!(of("sources.list", text)?, expected);
+        let folded = "Types: deb\nURIs: http://m/debian\nSuites:\tbookworm\n  bookworm-updates\nComponents: main\n";
+        assert!(of("sources.list.d/debian.sources", folded).is_ok());
+        // A mirror may be called anything, where there is no other.
+        assert!(of("sources.list", "deb http://m/mirror bookworm main\n").is_ok());
         Ok(())
     }
 

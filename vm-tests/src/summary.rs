@@ -22,10 +22,31 @@ pub struct Cell {
     pub says: String,
 }
 
-/// What became of `cases` in a boot. A case that did not end has failed, and so has
-/// one that made the kernel complain; those behind it that never began are not there.
+/// What became of `cases` in a boot. A case that did not end has failed, and so has one
+/// that made the kernel complain; those behind it that never began are not there. What
+/// the kernel complains of before the first case is the first one's, and a machine that
+/// did not come to its end is the last one's.
 pub fn judge(kernel: &str, cases: &[&'static Case], seen: &Seen) -> Vec<Cell> {
-    cases.iter().filter_map(|case| judge_one(kernel, case, seen)).collect()
+    let mut cells: Vec<Cell> = cases.iter().filter_map(|case| judge_one(kernel, case, seen)).collect();
+    if let (Some(cell), Some(splat)) = (cells.first_mut(), splat_of(seen, None)) {
+        fail(cell, &splat);
+    }
+    let is_finished = seen.ended.is_none() && seen.reports.contains(&Report::Finished { error: None });
+    if let Some(cell) = cells.last_mut().filter(|cell| !is_finished && cell.outcome == Outcome::Passed) {
+        fail(cell, &format!("the machine did not power off: {}", cut_short(seen)));
+    }
+    cells
+}
+
+fn fail(cell: &mut Cell, why: &str) {
+    cell.outcome = Outcome::Failed;
+    let _ = write!(cell.says, "\n{why}");
+}
+
+/// What the kernel complained of in a case, or before the first one.
+fn splat_of(seen: &Seen, case: Option<&str>) -> Option<String> {
+    let splat = console::splats(&seen.console).into_iter().find(|splat| splat.case == case)?;
+    Some(format!("the kernel complained: {}\n{}", splat.line, splat.context))
 }
 
 fn judge_one(kernel: &str, case: &'static Case, seen: &Seen) -> Option<Cell> {
@@ -35,16 +56,16 @@ fn judge_one(kernel: &str, case: &'static Case, seen: &Seen) -> Option<Cell> {
     });
     let has_begun =
         seen.reports.iter().any(|report| matches!(report, Report::Began { case: name } if name == case.name));
-    let (mut outcome, seconds, mut says) = match ended {
+    let (outcome, seconds, says) = match ended {
         Some((outcome, seconds, says)) => (outcome, seconds, says.clone()),
         None if has_begun => (Outcome::Failed, 0.0, cut_short(seen)),
         None => return None,
     };
-    if let Some(splat) = console::splats(&seen.console).into_iter().find(|splat| splat.case == Some(case.name)) {
-        outcome = Outcome::Failed;
-        let _ = write!(says, "\nthe kernel complained: {}\n{}", splat.line, splat.context);
+    let mut cell = Cell { kernel: kernel.to_owned(), release: release(seen), case: case.name, outcome, seconds, says };
+    if let Some(splat) = splat_of(seen, Some(case.name)) {
+        fail(&mut cell, &splat);
     }
-    Some(Cell { kernel: kernel.to_owned(), release: release(seen), case: case.name, outcome, seconds, says })
+    Some(cell)
 }
 
 fn release(seen: &Seen) -> String {
@@ -110,8 +131,19 @@ mod tests {
     use super::*;
     use vm_tests::cases::CASES;
 
+    /// A boot that was ended from outside.
     fn seen(reports: Vec<Report>, console: &str) -> Seen {
         Seen { reports, console: console.to_owned(), ended: Some("killed".into()), cpu: Duration::ZERO }
+    }
+
+    /// One that came to its end.
+    fn finished(mut reports: Vec<Report>, console: &str) -> Seen {
+        reports.push(Report::Finished { error: None });
+        Seen { ended: None, ..seen(reports, console) }
+    }
+
+    fn outcomes(cells: &[Cell]) -> Vec<Outcome> {
+        cells.iter().map(|cell| cell.outcome).collect()
     }
 
     fn began(case: &Case) -> Report {
@@ -137,8 +169,30 @@ mod tests {
     fn a_kernel_that_complains_fails_a_case_that_passed() {
         let [first, ..] = CASES else { unreachable!() };
         let console = format!("[ 1.0] {}{}\n[ 1.1] WARNING: suspicious RCU usage\n", console::CASE_BEGINS, first.name);
-        let cells = judge("6.1", &[first], &seen(vec![began(first), passed(first)], &console));
-        assert_eq!(cells.iter().map(|cell| cell.outcome).collect::<Vec<_>>(), [Outcome::Failed]);
+        let cells = judge("6.1", &[first], &finished(vec![began(first), passed(first)], &console));
+        assert_eq!(outcomes(&cells), [Outcome::Failed]);
+        let quiet = judge("6.1", &[first], &finished(vec![began(first), passed(first)], ""));
+        assert_eq!(outcomes(&quiet), [Outcome::Passed]);
+    }
+
+    #[test]
+    fn a_kernel_that_complains_while_it_boots_fails_the_first_case() {
+        let [first, second, ..] = CASES else { unreachable!() };
+        let console = format!("[ 0.5] WARNING: CPU: 0\n[ 1.0] {}{}\n", console::CASE_BEGINS, first.name);
+        let reports = vec![began(first), passed(first), began(second), passed(second)];
+        let cells = judge("6.1", &[first, second], &finished(reports, &console));
+        assert_eq!(outcomes(&cells), [Outcome::Failed, Outcome::Passed]);
+    }
+
+    #[test]
+    fn a_machine_that_does_not_come_to_its_end_fails_the_last_case() {
+        let [first, second, ..] = CASES else { unreachable!() };
+        let reports = || vec![began(first), passed(first), began(second), passed(second)];
+        let hung = seen([reports(), vec![Report::Finished { error: None }]].concat(), "");
+        let gone = Seen { ended: None, ..seen(reports(), "") };
+        for seen in [hung, gone] {
+            assert_eq!(outcomes(&judge("6.1", &[first, second], &seen)), [Outcome::Passed, Outcome::Failed]);
+        }
     }
 
     #[test]

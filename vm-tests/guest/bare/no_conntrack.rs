@@ -10,8 +10,10 @@ fn every_command_says_what_the_kernel_lacks(world: &World) {
     assert!(!is_loaded("nf_conntrack"), "this case needs a machine on which it never was");
     // Where nfnetlink is built in, it is there and knows nothing to ask.
     if host::is_module("nfnetlink") {
+        every_command_says(world, "EPROTONOSUPPORT");
         every_command_says(world, "modprobe nfnetlink");
         host::load_module("nfnetlink").unwrap();
     }
+    every_command_says(world, "EINVAL");
     every_command_says(world, "modprobe nf_conntrack_netlink");
 }
