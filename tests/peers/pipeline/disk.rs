@@ -16,6 +16,8 @@ use crate::net::PATH;
 
 tests![
     a_full_disk_holds_the_reading_back_and_every_event_is_written_or_counted,
+    a_disk_that_is_full_before_the_seed_is_told_is_said_and_left_on_sighup,
+    standard_output_into_a_file_on_a_full_disk_ends_with_a_whole_line,
     a_full_disk_under_the_spool_is_a_gap_in_the_stream_of_that_place,
     a_file_that_is_renamed_is_made_anew_on_sighup_and_no_line_is_lost_or_doubled,
     a_stream_that_is_rotated_and_ended_under_load_is_whole,
@@ -64,6 +66,49 @@ fn a_full_disk_holds_the_reading_back_and_every_event_is_written_or_counted(worl
     let (received, lost) = account(&finished(&folder.path("disk/log")));
     assert!(lost > 0 && received > 0);
     assert_eq!(received + lost, 5000);
+}
+
+fn a_disk_that_is_full_before_the_seed_is_told_is_said_and_left_on_sighup(world: &World) {
+    let folder = Folder::new();
+    let disk = small_disk(&folder, 512 << 10);
+    world.create(&udp_flows(1000, 5000));
+    let file = folder.word("file", "disk/log");
+    let running = Running::start(world, &["--to", &file, "--queue-max", "64KiB", "--stats-interval", "1s"]);
+    running.says("No space left");
+    running.says("stats: ");
+    let (path, moved) = (disk.join("log"), disk.join("moved"));
+    fs::rename(&path, &moved).expect("rename");
+    running.signal(Signal::SIGHUP);
+    until("new file", || path.exists());
+    let first = finished(&moved);
+    assert!(!first.is_empty() && first.len() < 5000);
+    // A larger disk, as after an administrator's work.
+    mount(&["-o", "remount,size=16m", disk.to_str().expect("UTF-8")]);
+    running.says("takes lines again");
+    until("end of the seed", || lines(&path).iter().any(|line| line.contains("\"event\":\"resync\"")));
+    running.stop();
+    let told = [first, finished(&path)].concat();
+    assert_eq!(account(&told), (0, 0));
+    assert_eq!(told.len(), 5003);
+}
+
+fn standard_output_into_a_file_on_a_full_disk_ends_with_a_whole_line(world: &World) {
+    let folder = Folder::new();
+    let disk = small_disk(&folder, 512 << 10);
+    world.create(&udp_flows(1000, 5000));
+    let out = fs::File::create(disk.join("log")).expect("a file");
+    let running = Running::with(world, &["--queue-max", "64KiB"], |command| command.stdout(out));
+    running.says("No space left");
+    running.signal(Signal::SIGTERM);
+    let (status, said) = running.wait();
+    assert_eq!(status.code(), Some(3), "{said}");
+    let written = finished(&disk.join("log"));
+    let number = |before: &str, after: &str| -> usize {
+        let (text, _) = said.split_once(after).expect("a number");
+        text.rsplit(before).next().expect("its beginning").parse().unwrap_or_else(|error| panic!("{error}: {said}"))
+    };
+    assert_eq!(written.len() + number("-: ", " lines could not be"), number(" lost, ", " records written"), "{said}");
+    assert!(!written.is_empty());
 }
 
 fn a_full_disk_under_the_spool_is_a_gap_in_the_stream_of_that_place(world: &World) {

@@ -84,8 +84,8 @@ fn the_service_manager_hears_of_readiness_life_reload_and_end(world: &World) {
         command.stdout(Stdio::null()).env("NOTIFY_SOCKET", folder.path("notify")).env("WATCHDOG_USEC", "400000")
     });
     hears("READY=1");
-    // Told of it, everything before has been told.
-    assert!(fs::read_to_string(folder.path("log")).is_ok());
+    // It has subscribed, and its places are open.
+    assert!(folder.path("log").exists());
     let start = Instant::now();
     (0..5).for_each(|_| hears("WATCHDOG=1"));
     let waited = start.elapsed();

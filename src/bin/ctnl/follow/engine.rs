@@ -9,15 +9,15 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use ctnl::filter::Filter;
-use ctnl::live::Live;
 use ctnl::netlink::Error;
 
 use super::lines::Lines;
 use super::options::{Change, Notice, Options, Surroundings};
 use super::pass::{catch_up, pass};
+use super::stats::{Said, Seen};
 use super::stream::Stream;
 use super::teller::{Drained, ROOM, Teller};
-use super::totals::{Snapshot, Totals};
+use super::totals::Totals;
 
 /// Events of one stream before the others get their turn: some three milliseconds.
 pub(super) const BUDGET: u32 = 4096;
@@ -50,16 +50,7 @@ enum Turn {
 struct Engine<'a> {
     teller: Teller<'a>,
     streams: Vec<Stream>,
-    is_ready: bool,
     changes_at: Duration,
-    last: LastSnapshot,
-}
-
-#[derive(Debug, Default)]
-struct LastSnapshot {
-    at: Duration,
-    received: u64,
-    lost: u64,
 }
 
 /// Tells what happens in `streams` until it is asked to stop.
@@ -75,10 +66,9 @@ pub fn follow<'a>(
     world: &'a mut dyn Surroundings,
 ) -> Result<End, Error> {
     let at = world.elapsed();
-    let totals = Totals::default();
-    let teller = Teller { options, filter, lines, totals, world, ends: false, is_over: false };
-    let last = LastSnapshot { at, ..LastSnapshot::default() };
-    let mut engine = Engine { teller, streams, is_ready: false, changes_at: at, last };
+    let (totals, said) = (Totals::default(), Said::nothing(at));
+    let teller = Teller { options, filter, lines, totals, said, world, ends: false, is_over: false };
+    let mut engine = Engine { teller, streams, changes_at: at };
     engine.begin();
     match engine.run() {
         Ok(reason) => engine.finish(reason),
@@ -95,6 +85,8 @@ impl Engine<'_> {
         let (wall_clock, now) = (world.wall_clock(), world.elapsed());
         self.streams.iter_mut().for_each(|stream| stream.begin(options, wall_clock, now));
         self.teller.open();
+        // Not after the seed: a full disk can hold that back for hours.
+        self.teller.world.notice(Notice::Ready);
     }
 
     /// Why it ended.
@@ -105,7 +97,7 @@ impl Engine<'_> {
             }
             let now = self.teller.world.elapsed();
             self.apply_changes(now)?;
-            self.tell_stats(now);
+            self.teller.tell_stats(|_| Seen::of(&self.streams));
             let turn = self.turn()?;
             if !matches!(turn, Turn::Blocked) && self.pass_if_due(now)? {
                 continue;
@@ -147,18 +139,12 @@ impl Engine<'_> {
             self.streams.insert(place, stream);
             passed?;
         }
-        if !self.is_ready && !self.streams.iter().any(Stream::is_unseeded) {
-            self.is_ready = true;
-            self.teller.lines.flush();
-            self.teller.world.notice(Notice::Ready);
-        }
         Ok(due.is_some())
     }
 
     fn wait(&mut self, now: Duration) {
         let next_pass = self.streams.iter().filter_map(Stream::next_pass).map(|(at, _)| at).min();
-        let next_stats = self.teller.options.stats_interval.map(|interval| self.last.at + interval);
-        let next = next_pass.into_iter().chain(next_stats).map(|at| at.saturating_sub(now)).min();
+        let next = next_pass.into_iter().chain(self.teller.next_stats()).map(|at| at.saturating_sub(now)).min();
         let descriptors: Vec<BorrowedFd<'_>> =
             self.streams.iter().filter_map(|stream| stream.source.descriptor()).collect();
         let longest = self.teller.world.longest_wait().unwrap_or(WAIT).min(WAIT);
@@ -201,37 +187,6 @@ impl Engine<'_> {
             self.teller.tell_vanished(&mut stream);
         }
         Ok(())
-    }
-
-    fn tell_stats(&mut self, now: Duration) {
-        let Some(interval) = self.teller.options.stats_interval else { return };
-        if now.saturating_sub(self.last.at) < interval {
-            return;
-        }
-        let snapshot = self.snapshot(now);
-        self.last = LastSnapshot { at: now, received: snapshot.totals.received, lost: snapshot.totals.lost };
-        self.teller.world.notice(Notice::Stats(&snapshot));
-    }
-
-    fn snapshot(&self, now: Duration) -> Snapshot {
-        let totals = self.teller.totals.clone();
-        let queues = self.streams.iter().filter_map(|stream| stream.source.queue().ok());
-        let (queued, capacity) = queues.fold((0, 0), |(queued, capacity), queue| {
-            (queued + u64::from(queue.used), capacity + u64::from(queue.capacity))
-        });
-        let entries =
-            self.streams.iter().filter_map(|stream| stream.live.as_ref()).map(|live: &Live| live.len() as u64);
-        Snapshot {
-            records: self.teller.lines.count(),
-            interval: now.saturating_sub(self.last.at),
-            received: totals.received - self.last.received,
-            lost: totals.lost - self.last.lost,
-            queued,
-            capacity,
-            entries: self.teller.options.keeps_entries().then(|| entries.sum()),
-            streams: self.streams.len(),
-            totals,
-        }
     }
 
     /// Reads what was sent until now, says what was lost of it, and closes the stream.

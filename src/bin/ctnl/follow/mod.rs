@@ -10,7 +10,7 @@
 //!
 //! `engine` is the loop, `stream` one namespace, `teller` what becomes of an event,
 //! `pass` the one machine for seed, resync and reconciliation, `lines` the chunk
-//! that is being filled. What it needs of the world comes in through
+//! that is being filled, `stats` how it all stands. What it needs of the world comes in through
 //! [`Surroundings`]: clock, signals, names of processes, who is told of what.
 
 mod engine;
@@ -18,6 +18,7 @@ mod lines;
 mod options;
 mod pass;
 mod source;
+mod stats;
 mod stream;
 mod teller;
 #[cfg(test)]

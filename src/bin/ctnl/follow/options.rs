@@ -84,7 +84,7 @@ pub enum Change {
 /// Something a person may want to know.
 #[derive(Debug)]
 pub enum Notice<'a> {
-    /// All streams are seeded: what happens from now on is told.
+    /// All streams are subscribed: what happens from now on is told.
     Ready,
     /// A queue was made larger.
     Grown {
@@ -127,7 +127,8 @@ pub trait Surroundings {
     /// Time since some beginning; never goes back.
     fn elapsed(&mut self) -> Duration;
 
-    /// Why it shall end, if it shall. Called several times a second, whatever happens.
+    /// Why it shall end, if it shall. Called several times a second, whatever happens, also
+    /// while there is no room: what may not wait for room is done here.
     fn stop(&mut self) -> Option<&'static str>;
 
     /// How long it may wait without calling [`Surroundings::stop`], where that is limited.

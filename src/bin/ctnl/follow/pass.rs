@@ -13,6 +13,7 @@ use ctnl::table::{Dump, DumpRequest};
 
 use super::engine::BUDGET;
 use super::options::Notice;
+use super::stats::Seen;
 use super::stream::Stream;
 use super::teller::{Drained, ROOM, Teller};
 use crate::buckets::Buckets;
@@ -113,7 +114,7 @@ fn walk(
             return Ok(Ended::Stopped);
         }
         for flow in &datagram {
-            let (came, went) = look(teller, stream, flow, why);
+            let (came, went) = look(teller, stream, others, flow, why);
             added += came;
             removed += went;
         }
@@ -124,13 +125,14 @@ fn walk(
     if buckets.are_others_now(&netfilter) {
         return Ok(Ended::Resized);
     }
-    removed += sweep(teller, stream, why);
+    removed += sweep(teller, stream, others, why);
     Ok(Ended::Whole { added, removed })
 }
 
 /// Reads until nothing is queued in `stream`; false when it is to stop.
 pub(super) fn catch_up(teller: &mut Teller<'_>, stream: &mut Stream, others: &mut [Stream]) -> Result<bool, Error> {
     while teller.stop().is_none() {
+        teller.tell_stats(|_| Seen::of(others.iter().chain([&*stream])));
         for other in &mut *others {
             teller.drain(other, BUDGET)?;
         }
@@ -147,8 +149,8 @@ pub(super) fn catch_up(teller: &mut Teller<'_>, stream: &mut Stream, others: &mu
 }
 
 /// Compares an entry of the dump; how many records came of it, `new` and `destroy`.
-fn look(teller: &mut Teller<'_>, stream: &mut Stream, flow: &Flow, why: Synthetic) -> (u64, u64) {
-    teller.make_room();
+fn look(teller: &mut Teller<'_>, stream: &mut Stream, others: &[Stream], flow: &Flow, why: Synthetic) -> (u64, u64) {
+    teller.make_room(|_| Seen::of(others.iter().chain([&*stream])));
     let now = teller.world.wall_clock();
     let Stream { name, live, ages, .. } = stream;
     let Some(live) = live else { return (0, 0) };
@@ -171,13 +173,14 @@ fn look(teller: &mut Teller<'_>, stream: &mut Stream, flow: &Flow, why: Syntheti
 }
 
 /// Tells what was neither in the dump nor made since; how many that are.
-fn sweep(teller: &mut Teller<'_>, stream: &mut Stream, why: Synthetic) -> u64 {
+fn sweep(teller: &mut Teller<'_>, stream: &mut Stream, others: &[Stream], why: Synthetic) -> u64 {
     let now = teller.world.wall_clock();
-    let Stream { name, live, ages, .. } = stream;
+    let Stream { name, live, ages, source, .. } = stream;
     let mut removed = 0;
     if let Some(live) = live {
+        let entries = live.len() as u64;
         live.end(now, |known| {
-            teller.make_room();
+            teller.make_room(|_| Seen::of(others).with(&**source, entries.saturating_sub(removed)));
             teller.tell_gone(name.as_deref(), ages, &known, why, now);
             removed += 1;
         });

@@ -178,11 +178,6 @@ impl Stream {
         self.reconcile = options.reconcile.map(|interval| now + interval);
     }
 
-    /// Whether it is still to be told what was there at the start.
-    pub(super) fn is_unseeded(&self) -> bool {
-        self.due.is_some_and(|due| due.why == Synthetic::Seed)
-    }
-
     /// Whether a loss has not been made good yet.
     pub(super) fn is_behind(&self) -> bool {
         self.due.is_some()

@@ -14,6 +14,7 @@ use ctnl::table::Step;
 
 use super::lines::Lines;
 use super::options::{Notice, OnGap, Options, Surroundings};
+use super::stats::{Said, Seen};
 use super::stream::Stream;
 use super::totals::Totals;
 
@@ -42,6 +43,7 @@ pub(super) struct Teller<'a> {
     pub(super) filter: Filter,
     pub(super) lines: Lines<'a>,
     pub(super) totals: Totals,
+    pub(super) said: Said,
     pub(super) world: &'a mut dyn Surroundings,
     /// Nobody waits for room any more: it is the end.
     pub(super) ends: bool,
@@ -333,7 +335,7 @@ impl Teller<'_> {
         ages.now = now;
         if let Some(live) = live {
             live.each(|known| {
-                self.make_room();
+                self.make_room(|last| last);
                 let subject = Subject::new(&known.flow, ages);
                 self.tell_found(Some(&to), &subject, Synthetic::Netns, now);
                 // The connection goes on: no record of `--flows`.
@@ -349,18 +351,19 @@ impl Teller<'_> {
         let Stream { name, live, ages, .. } = stream;
         if let Some(live) = live {
             live.clear(|known| {
-                self.make_room();
+                self.make_room(|last| last);
                 self.tell_gone(name.as_deref(), ages, &known, Synthetic::Netns, now);
             });
         }
     }
 
     /// Waits until another record can be written, unless it is the end.
-    pub(super) fn make_room(&mut self) {
+    pub(super) fn make_room(&mut self, look: impl Fn(Seen) -> Seen) {
         while self.lines.is_full() && !self.lines.flush() {
             if self.ends || self.stop().is_some() {
                 self.lines.put();
             } else {
+                self.tell_stats(&look);
                 self.world.nap(ROOM);
             }
         }

@@ -124,11 +124,13 @@ struct World {
     /// Done at each nap.
     meanwhile: Box<dyn FnMut(Duration)>,
     is_ready: bool,
+    /// Records and entries at each time for statistics.
+    stats: Vec<(u64, Option<u64>, u64)>,
 }
 
 fn world(seconds: u64) -> World {
     let (now, end) = (Duration::ZERO, Duration::from_secs(seconds));
-    World { now, end, changes: Vec::new(), meanwhile: Box::new(|_| ()), is_ready: false }
+    World { now, end, changes: Vec::new(), meanwhile: Box::new(|_| ()), is_ready: false, stats: Vec::new() }
 }
 
 impl Surroundings for World {
@@ -151,6 +153,9 @@ impl Surroundings for World {
 
     fn notice(&mut self, notice: Notice<'_>) {
         self.is_ready |= matches!(notice, Notice::Ready);
+        if let Notice::Stats(snapshot) = notice {
+            self.stats.push((snapshot.records, snapshot.entries, snapshot.queued));
+        }
     }
 
     fn nap(&mut self, time: Duration) {
@@ -214,22 +219,25 @@ impl Kept {
 fn table(ports: &'static [u16]) -> Connection {
     Connection::fake(move |request| {
         let sequence = u32::from_ne_bytes([request[8], request[9], request[10], request[11]]);
-        let mut batch = ctnl::wire::Batch::new();
-        for port in ports {
-            let flow = flow(*port);
-            let header = ctnl::wire::Header { subsystem: 1, command: 0, flags: 2, family: 2, sequence };
-            batch.push(header, |writer| {
-                flow.orig.emit(writer, 1);
-                flow.reply.emit(writer, 2);
-            });
-        }
+        let datagram = |ports: &[u16]| {
+            let mut batch = ctnl::wire::Batch::new();
+            for port in ports {
+                let flow = flow(*port);
+                let header = ctnl::wire::Header { subsystem: 1, command: 0, flags: 2, family: 2, sequence };
+                batch.push(header, |writer| {
+                    flow.orig.emit(writer, 1);
+                    flow.reply.emit(writer, 2);
+                });
+            }
+            batch.as_bytes().to_vec()
+        };
         let mut done = Vec::new();
         done.extend(20u32.to_ne_bytes());
         done.extend(3u16.to_ne_bytes());
         done.extend(2u16.to_ne_bytes());
         done.extend(sequence.to_ne_bytes());
         done.extend([0; 8]);
-        vec![batch.as_bytes().to_vec(), done]
+        ports.chunks(100).map(datagram).chain([done]).collect()
     })
 }
 
@@ -316,12 +324,34 @@ fn events_that_cannot_be_read_are_one_gap_in_their_place() {
 }
 
 #[test]
-fn what_is_there_is_told_before_it_is_ready_and_an_event_is_told_as_an_event() {
+fn what_is_there_is_told_first_and_an_event_is_told_as_an_event() {
     let source = script([Given::New(1)]);
     let (outlet, mut world) = (Kept::default(), world(1));
     run(options(true, OnGap::Resync), vec![stream(None, &source, table(&[1, 2]))], &outlet, &mut world);
     assert_eq!(outlet.story(), ["open", "new 1", "new 2 seed", "resync seed", "close 0"]);
     assert!(world.is_ready);
+}
+
+#[test]
+fn it_is_ready_and_says_how_it_stands_while_there_is_no_room_for_the_seed() {
+    // More than a chunk of them; room comes after five seconds.
+    let ports: &'static [u16] = Box::leak((1..=3000).collect::<Box<[u16]>>());
+    let source = script([Given::New(60_000)]);
+    source.0.lock().unwrap().queue.used = 7;
+    let (outlet, mut world) = (Kept::default(), world(8));
+    let full = Arc::clone(&outlet.1);
+    *full.lock().unwrap() = true;
+    world.meanwhile = Box::new(move |now| *full.lock().unwrap() = now < Duration::from_secs(5));
+    let options = Options { stats_interval: Some(Duration::from_secs(1)), ..options(true, OnGap::Resync) };
+    run(options, vec![stream(None, &source, table(ports))], &outlet, &mut world);
+    assert!(world.is_ready);
+    assert_eq!(world.stats.len(), 7, "{:?}", world.stats);
+    let (records, entries, queued) = world.stats[0];
+    assert!((500..2900).contains(&records), "{records}");
+    assert_eq!((entries, queued), (Some(records - 1), 7));
+    // Port 60000 was not in the table.
+    assert_eq!(world.stats[6], (3004, Some(3000), 7));
+    assert_eq!(outlet.records().len(), 3005);
 }
 
 #[test]

@@ -7,14 +7,14 @@
 use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag, fcntl};
 
 use super::{Clock, Deliver, Down, Options, Rotation, Word};
 use crate::chunk::Chunk;
@@ -112,7 +112,7 @@ impl Lines {
 
 impl Open {
     fn new(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
+        let file = open(path).map_err(|error| explained(path, error))?;
         let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
             Errno::EWOULDBLOCK => io::Error::new(io::ErrorKind::ResourceBusy, "another process writes to it"),
             errno => errno.into(),
@@ -186,6 +186,30 @@ impl Deliver for Lines {
 
     fn finish(&mut self) -> Result<(), Down> {
         self.close()
+    }
+}
+
+/// Opens it without waiting for the reader of a pipe: who waits there hears no signal.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_NONBLOCK.bits();
+    let file = OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(flags).open(path)?;
+    // But written it is as it comes: the thread has nothing else to do.
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+    Ok(file)
+}
+
+/// What cannot be opened for writing though it is there: a pipe without a reader, a socket.
+fn explained(path: &Path, error: io::Error) -> io::Error {
+    let is_there = error.raw_os_error() == Some(Errno::ENXIO as i32);
+    let Some(kind) = path.metadata().ok().map(|metadata| metadata.file_type()).filter(|_| is_there) else {
+        return error;
+    };
+    if kind.is_fifo() {
+        io::Error::new(error.kind(), "it is a pipe that nobody reads; start its reader first, or use a plain file or -")
+    } else if kind.is_socket() {
+        io::Error::new(error.kind(), format!("it is a socket; use unix:{}", path.display()))
+    } else {
+        error
     }
 }
 

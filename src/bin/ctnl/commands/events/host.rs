@@ -17,6 +17,8 @@ use crate::interrupt::Interrupt;
 use crate::sink::Statistics;
 use crate::supervisor::Supervisor;
 
+/// Time between two looks at the places.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Losses within this time are told together.
 const LOSSES: Duration = Duration::from_secs(1);
 
@@ -28,6 +30,10 @@ pub struct Host<'a> {
     hangup: Arc<AtomicBool>,
     /// Nobody reads any more.
     closed: bool,
+    /// When the places are to be looked after next.
+    look_at: Duration,
+    /// The manager was told of the end.
+    ends: bool,
     /// Places that take no lines, which was said.
     down: Vec<String>,
     /// Files of spools that were cut short, which was said.
@@ -60,6 +66,8 @@ impl<'a> Host<'a> {
             places,
             hangup,
             closed: false,
+            look_at: Duration::ZERO,
+            ends: false,
             down,
             torn: 0,
             watcher,
@@ -70,13 +78,31 @@ impl<'a> Host<'a> {
         })
     }
 
+    /// Opens files anew where that was asked for, and says what has become of the places.
     fn look_after_places(&mut self) {
-        if self.hangup.swap(false, Ordering::Relaxed) {
-            self.tell_supervisor(Supervisor::reloading);
-            self.places.hangup();
-            self.tell_supervisor(|supervisor| supervisor.ready("following"));
+        let now = self.begun.elapsed();
+        if now < self.look_at {
+            return;
         }
+        self.look_at = now + LOOK_EVERY;
+        if self.hangup.swap(false, Ordering::Relaxed) {
+            self.hang_up();
+        }
+        self.tell_losses();
         self.closed = self.places.have_ended();
+        self.tell_places();
+    }
+
+    fn hang_up(&mut self) {
+        if self.ends {
+            return self.places.hangup();
+        }
+        self.tell_supervisor(Supervisor::reloading);
+        self.places.hangup();
+        self.tell_supervisor(|supervisor| supervisor.ready("following"));
+    }
+
+    fn tell_places(&mut self) {
         let places = self.places.statistics();
         self.tell_torn(&places);
         for place in places {
@@ -155,6 +181,7 @@ impl Surroundings for Host<'_> {
         if let Some(supervisor) = &mut self.supervisor {
             supervisor.alive(Instant::now());
         }
+        self.look_after_places();
         if self.closed {
             return Some("closed");
         }
@@ -162,8 +189,6 @@ impl Surroundings for Host<'_> {
     }
 
     fn changes(&mut self) -> Vec<Change> {
-        self.tell_losses();
-        self.look_after_places();
         self.watcher.as_ref().map(|watcher| watcher.changes(self.console)).unwrap_or_default()
     }
 
@@ -196,7 +221,10 @@ impl Surroundings for Host<'_> {
             Notice::Resized => {
                 self.console.detail("the kernel's hash table was resized during a dump, which is done again");
             }
-            Notice::Ending => self.tell_supervisor(|supervisor| supervisor.stopping("delivering what is queued")),
+            Notice::Ending => {
+                self.ends = true;
+                self.tell_supervisor(|supervisor| supervisor.stopping("delivering what is queued"));
+            }
             Notice::Stats(snapshot) => self.tell_stats(snapshot),
         }
     }

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::Command;
 
+use super::stdout::Stdout;
 use super::*;
 
 const DISK: &str = "CTNL_TEST_DISK";
@@ -58,6 +59,30 @@ fn a_full_disk_holds_the_reader_back_and_no_line_is_torn_or_missing() {
         fs::remove_file(filler).unwrap();
         assert_eq!(finish(sinks), []);
         assert_eq!(read(&path), lines("s", 1..=put));
+    });
+}
+
+#[test]
+fn standard_output_into_a_file_on_a_full_disk_has_whole_lines_only() {
+    on_a_small_disk("standard_output_into_a_file_on_a_full_disk_has_whole_lines_only", |disk| {
+        for appends in [false, true] {
+            let filler = fill(&disk, 20 << 10);
+            let path = disk.join("x");
+            fs::write(&path, "before\n").unwrap();
+            let mut file = fs::File::options().write(!appends).append(appends).open(&path).unwrap();
+            std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0)).unwrap();
+            let mut sink = Stdout::new(file, b"header\n");
+            let chunk = chunk(1, 4999);
+            for _ in 0..2 {
+                assert!(sink.deliver(&chunk).unwrap_err().why.contains("No space left"));
+                assert_eq!(read(&path), ["before"]);
+            }
+            fs::remove_file(filler).unwrap();
+            sink.deliver(&chunk).unwrap();
+            let told = [vec!["before".to_owned(), "header".to_owned()], lines("s", 1..=4999)].concat();
+            assert_eq!(read(&path), told);
+            fs::remove_file(path).unwrap();
+        }
     });
 }
 

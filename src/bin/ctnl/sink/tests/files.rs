@@ -94,10 +94,11 @@ fn a_full_pipe_holds_the_reader_back_and_gets_every_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pipe");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let reader = path.clone();
-    let opening = thread::spawn(move || fs::File::open(reader).unwrap());
+    // For both ends, so that it does not wait for the other one.
+    let both = fs::File::options().read(true).write(true).open(&path).unwrap();
     let mut sinks = open(&format!("file:{}", path.display()), &Options { queue_max: 10_000, ..options() });
-    let mut pipe = opening.join().unwrap();
+    let mut pipe = fs::File::open(&path).unwrap();
+    drop(both);
     let mut put = 0;
     while sinks.has_room() {
         sinks.put(chunk(put + 1, 100));
@@ -116,6 +117,18 @@ fn a_full_pipe_holds_the_reader_back_and_gets_every_line() {
     assert_eq!(finish(sinks), []);
     let seen: Vec<String> = reading.join().unwrap().lines().map(str::to_owned).collect();
     assert_eq!(seen, lines("s", 1..=put + 100));
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_and_a_socket_are_refused_at_once_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pipe, socket) = (folder.path().join("pipe"), folder.path().join("socket"));
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    for (path, said) in [(pipe, "nobody reads"), (socket, "use unix:/")] {
+        let refused = Sinks::open(&[format!("file:{}", path.display()).parse().unwrap()], &options()).err().unwrap();
+        assert!(format!("{refused:#}").contains(said), "{refused:#}");
+    }
 }
 
 #[test]
