@@ -9,11 +9,21 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::{AddressFamily, GetSockOpt, SockFlag, SockType, socket, sockopt};
+use nix::{getsockopt_impl, libc};
 
 use super::error::Error;
 
 /// Where `ip netns add` keeps its names.
 const NAMED: &str = "/run/netns";
+
+/// `SO_NETNS_COOKIE`, which neither libc nor nix has.
+const COOKIE: libc::c_int = if cfg!(any(target_arch = "sparc", target_arch = "sparc64")) { 0x50 } else { 71 };
+
+#[derive(Debug, Clone, Copy)]
+struct NetnsCookie;
+
+getsockopt_impl!(NetnsCookie, libc::SOL_SOCKET, COOKIE, u64, sockopt::GetStruct<u64>);
 
 /// A network namespace, as a person names it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -85,6 +95,20 @@ impl Netns {
         Ok(Netns::Held(HeldNetns { path: path.clone(), file: Arc::new(file) }))
     }
 
+    /// The number that no other namespace has until the next boot, of the calling thread's
+    /// namespace; an inode's is given to another once it is free. `None` before Linux 5.14.
+    ///
+    /// # Errors
+    /// What socket(2) and getsockopt(2) may say.
+    pub fn current_cookie() -> io::Result<Option<u64>> {
+        let any = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+        match NetnsCookie.get(&any) {
+            Ok(cookie) => Ok(Some(cookie)),
+            Err(Errno::ENOPROTOOPT) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     /// Runs `work` inside the namespace, in a thread of its own where it is not
     /// the current one.
     ///
@@ -119,5 +143,11 @@ mod tests {
         assert_eq!(Netns::parse("42"), Netns::Path("/proc/42/ns/net".into()));
         assert_eq!(Netns::parse("blue"), Netns::Path("/run/netns/blue".into()));
         assert_eq!(Netns::parse("./x"), Netns::Path("./x".into()));
+    }
+
+    #[test]
+    #[allow(clippy::unwrap_used)]
+    fn a_namespace_has_one_cookie() {
+        assert_eq!(Netns::current_cookie().unwrap(), Netns::current_cookie().unwrap());
     }
 }

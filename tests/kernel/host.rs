@@ -33,6 +33,7 @@ use privileges::Needs;
 tests![
     namespaces_of_processes_and_mounts_appear_and_vanish_although_we_hold_them,
     settings_are_set_back_from_outside_their_namespace_without_privileges,
+    settings_remembered_for_a_namespace_that_is_gone_are_not_set_in_one_with_its_number,
     with_the_network_capability_alone_the_table_can_be_read_and_followed,
     a_requester_of_another_namespace_is_found_without_the_right_to_enter_it,
 ];
@@ -151,6 +152,29 @@ fn settings_are_set_back_from_outside_their_namespace_without_privileges(world: 
     assert_eq!(settings::deviations(&Sysctl::default()).unwrap(), []);
     let said = elsewhere_without_privileges(move || set.restore());
     assert_eq!(values(), ["0", "0"], "{said:?}");
+}
+
+fn settings_remembered_for_a_namespace_that_is_gone_are_not_set_in_one_with_its_number(world: &World) {
+    let folder = tempfile::tempdir().unwrap();
+    let note = folder.path().join("of one inode");
+    let gone = thread::scope(|scope| {
+        let gone = scope.spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).expect("another network namespace");
+            fs::write("/proc/sys/net/netfilter/nf_conntrack_acct", "0").expect("a setting");
+            let set = settings::set(&Sysctl::default(), &note).expect("they can be set");
+            let left = fs::read_to_string(&note).expect("a note");
+            drop(set);
+            left
+        });
+        gone.join().unwrap()
+    });
+    assert!(gone.contains("nf_conntrack_acct 0"), "{gone}");
+    world.set_sysctl("netfilter/nf_conntrack_acct", 1);
+    world.set_sysctl("netfilter/nf_conntrack_events", 2);
+    fs::write(&note, gone).expect("what a killed one leaves");
+    let said = settings::set(&Sysctl::default(), &note).expect("they can be set").restore();
+    assert_eq!(world.sysctl("netfilter/nf_conntrack_acct"), "1", "{said:?}");
+    assert_eq!(world.sysctl("netfilter/nf_conntrack_events"), "2", "{said:?}");
 }
 
 fn with_the_network_capability_alone_the_table_can_be_read_and_followed(world: &World) {

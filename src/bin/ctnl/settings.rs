@@ -9,12 +9,18 @@
 //! values from before the first of them. Everybody holds a shared lock on it; who can
 //! turn it into an exclusive one is the last, and sets back. Locks end with their
 //! process, so what one that was killed left behind is set back by the next.
+//!
+//! The file's name has the namespace's inode, which the kernel gives to another once it
+//! is free. So each line says of which boot and which namespace it is, and those of
+//! another are not believed. Before Linux 5.14 no namespace can be told from a later one
+//! with its inode: a dead one's lines are believed only while everything is as it left it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use ctnl::netlink::Netns;
 use ctnl::sysctl::{Setting, Sysctl};
 use nix::fcntl::{Flock, FlockArg};
 
@@ -93,6 +99,42 @@ pub fn deviations(sysctl: &Sysctl) -> Result<Vec<Deviation>> {
     Ok(found)
 }
 
+/// Which namespace this is, among all that ever were.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Identity {
+    boot: String,
+    /// `None` where the kernel does not tell.
+    cookie: Option<u64>,
+}
+
+impl Identity {
+    fn of_this_thread() -> io::Result<Self> {
+        let boot = Sysctl::at(Sysctl::KERNEL).read_text("random/boot_id")?;
+        Ok(Identity { boot, cookie: Netns::current_cookie()? })
+    }
+
+    fn line(&self, name: &str, value: u64) -> String {
+        format!("{name} {value} {self}\n")
+    }
+
+    /// The setting and the value of a line that is of this namespace.
+    fn read(&self, line: &str) -> Option<(&'static str, u64)> {
+        let (name, rest) = line.split_once(' ')?;
+        let (value, whose) = rest.split_once(' ')?;
+        let row = ROWS.iter().find(|row| row.name == name)?;
+        (whose == self.to_string()).then_some((row.name, value.parse().ok()?))
+    }
+}
+
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.cookie {
+            Some(cookie) => write!(f, "{} {cookie}", self.boot),
+            None => write!(f, "{} -", self.boot),
+        }
+    }
+}
+
 /// Settings that were set. They are set back by [`Settings::restore`], or when this is dropped.
 #[derive(Debug)]
 pub struct Settings {
@@ -100,6 +142,7 @@ pub struct Settings {
     open: Vec<(&'static str, Setting)>,
     /// `None` once they are set back.
     shared: Option<Flock<File>>,
+    identity: Identity,
 }
 
 /// What became of one setting at the end.
@@ -141,8 +184,13 @@ pub fn note(runtime_directory: Option<&Path>) -> io::Result<PathBuf> {
 /// # Errors
 /// A setting may not be written, or `note` cannot be: then nothing stays set.
 pub fn set(sysctl: &Sysctl, note: &Path) -> Result<Settings> {
+    let identity = Identity::of_this_thread().context("find out which network namespace this is")?;
+    set_as(identity, sysctl, note)
+}
+
+fn set_as(identity: Identity, sysctl: &Sysctl, note: &Path) -> Result<Settings> {
     let (file, was_alone) = join(note).with_context(|| format!("remember settings in {}", note.display()))?;
-    let mut settings = Settings { open: Vec::new(), shared: Some(file) };
+    let mut settings = Settings { open: Vec::new(), shared: Some(file), identity };
     if was_alone {
         settings.forget_what_is_over(sysctl)?;
     }
@@ -186,20 +234,27 @@ impl Settings {
             && let (Some((_, setting)), Some(file)) = (self.open.last(), &mut self.shared)
         {
             // Remembered first: who is killed in between has set nothing, or can be followed up.
-            file.write_all(format!("{name} {value}\n").as_bytes()).with_context(|| format!("remember {name}"))?;
+            let line = self.identity.line(name, value);
+            file.write_all(line.as_bytes()).with_context(|| format!("remember {name}"))?;
             setting.write(WANTED).with_context(|| format!("set {name} to {WANTED}"))?;
         }
         Ok(())
     }
 
-    /// Of what one that was killed has left, keeps what is still as it set it.
+    /// Of what one that was killed has left, keeps what is still as it set it. Where it may
+    /// have been another namespace's, nothing if one thing is not as it left it.
     fn forget_what_is_over(&mut self, sysctl: &Sysctl) -> Result<()> {
         let still = |(name, _): &(&'static str, u64)| sysctl.read(name).is_ok_and(|value| value == WANTED);
-        let earlier: Vec<_> = self.earlier()?.into_iter().filter(still).collect();
+        let mut earlier = self.earlier()?;
+        if self.identity.cookie.is_none() && !all_are_set(sysctl) {
+            earlier.clear();
+        }
+        earlier.retain(still);
         if let Some(file) = &mut self.shared {
             file.set_len(0).context("forget earlier settings")?;
             for (name, value) in earlier {
-                file.write_all(format!("{name} {value}\n").as_bytes()).context("remember earlier settings")?;
+                let line = self.identity.line(name, value);
+                file.write_all(line.as_bytes()).context("remember earlier settings")?;
             }
         }
         Ok(())
@@ -212,12 +267,9 @@ impl Settings {
             file.rewind().and_then(|()| file.read_to_string(&mut text)).context("read the earlier settings")?;
         }
         let mut values: Vec<(&'static str, u64)> = Vec::new();
-        for (name, value) in text.lines().filter_map(|line| line.split_once(' ')) {
-            let (row, value) = (ROWS.iter().find(|row| row.name == name), value.parse());
-            if let (Some(row), Ok(value)) = (row, value)
-                && !values.iter().any(|(known, _)| *known == row.name)
-            {
-                values.push((row.name, value));
+        for (name, value) in text.lines().filter_map(|line| self.identity.read(line)) {
+            if !values.iter().any(|(known, _)| *known == name) {
+                values.push((name, value));
             }
         }
         Ok(values)
@@ -253,6 +305,14 @@ impl Drop for Settings {
     fn drop(&mut self) {
         let _ = self.set_back();
     }
+}
+
+/// Whether every setting that is there is as the stream wants it.
+fn all_are_set(sysctl: &Sysctl) -> bool {
+    ROWS.iter().all(|row| match sysctl.read(row.name) {
+        Ok(value) => value == WANTED,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    })
 }
 
 fn back(name: &'static str, setting: &Setting, value: u64) -> Restored {
@@ -296,6 +356,17 @@ mod tests {
 
         fn note(&self) -> std::path::PathBuf {
             self.0.path().join("run/note")
+        }
+
+        /// One that was killed, in the namespace with this cookie.
+        fn killed_in(&self, cookie: Option<u64>) {
+            let mut killed = self.set_in("boot", cookie);
+            // What the kernel does at a SIGKILL: the lock goes, nothing else happens.
+            killed.shared = None;
+        }
+
+        fn set_in(&self, boot: &str, cookie: Option<u64>) -> Settings {
+            set_as(Identity { boot: boot.into(), cookie }, &self.sysctl(), &self.note()).unwrap()
         }
 
         /// Events, acct.
@@ -376,6 +447,41 @@ mod tests {
         assert_eq!(host.set().restore().len(), 2);
         assert_eq!(host.values(), (2, 0));
         assert_eq!(host.set().restore().len(), 2, "and the note is as at the beginning");
+    }
+
+    #[test]
+    fn what_was_left_in_another_namespace_or_before_a_boot_is_not_believed() {
+        for (boot, cookie) in [("boot", Some(8)), ("boot", None), ("another boot", Some(7))] {
+            let host = Host::new(0, 0);
+            host.killed_in(Some(7));
+            host.write("nf_conntrack_events", 2);
+            host.write("nf_conntrack_acct", 1);
+            let settings = host.set_in(boot, cookie);
+            assert_eq!(settings.restore(), [Restored::Back { name: "nf_conntrack_events", value: 2 }]);
+            assert_eq!(host.values(), (2, 1), "{boot} {cookie:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_cookie_what_was_left_is_believed_only_if_all_is_as_it_was_left() {
+        let host = Host::new(2, 0);
+        host.killed_in(None);
+        assert_eq!(host.set_in("boot", None).restore().len(), 2);
+        assert_eq!(host.values(), (2, 0));
+        host.killed_in(None);
+        host.write("nf_conntrack_events", 2);
+        assert_eq!(host.set_in("boot", None).restore().len(), 1);
+        assert_eq!(host.values(), (2, 1));
+    }
+
+    #[test]
+    fn what_another_namespace_still_holds_is_not_taken_for_ones_own() {
+        let host = Host::new(0, 0);
+        let other = host.set_in("boot", Some(7));
+        let settings = host.set_in("boot", Some(8));
+        drop(other);
+        assert_eq!(settings.restore(), []);
+        assert_eq!(host.values(), (1, 1));
     }
 
     #[test]

@@ -126,11 +126,17 @@ pub struct Args {
     all_netns: bool,
 
     /// Set nf_conntrack_events, _acct and _timestamp to 1, and back at the end
+    ///
+    /// Of several that do, the last sets back. One that is killed, or that a second SIGTERM or
+    /// SIGINT ends at once, leaves them set until the next with --set-sysctls in the same namespace
+    /// is over. Before Linux 5.14 a namespace cannot be told from a later one with its number: there
+    /// that next one sets back only if all three are still 1.
     #[arg(long, conflicts_with = "all_netns")]
     set_sysctls: bool,
 
-    /// Keep all privileges. Else all but CAP_NET_ADMIN are given up once the sockets are open, and
-    /// root may not write files of other users
+    /// Keep all privileges. Else all but CAP_NET_ADMIN (with --all-netns also CAP_SYS_ADMIN and
+    /// CAP_SYS_PTRACE) are given up once the sockets are open, and root may not write files of other
+    /// users
     #[arg(long)]
     keep_privileges: bool,
 
