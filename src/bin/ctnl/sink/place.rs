@@ -36,8 +36,8 @@ pub struct State {
     pub phase: Phase,
     /// What is being delivered out of the queue. What is out of the spool stays there.
     pub in_flight: Option<Item>,
-    /// What was delivered and may not have arrived, oldest first.
-    pub unconfirmed: VecDeque<Arc<Chunk>>,
+    /// What was delivered and may not have arrived, oldest first, with the bytes that it had.
+    pub unconfirmed: VecDeque<(Item, usize)>,
     pub reopen: bool,
     /// Why the spool takes no more.
     pub refused: Option<String>,
@@ -47,13 +47,13 @@ pub struct State {
 impl State {
     /// Of what was delivered, only the last `bytes` may not have arrived.
     pub fn confirm_but(&mut self, bytes: usize) {
-        let mut total: usize = self.unconfirmed.iter().map(|chunk| chunk.bytes.len()).sum();
-        while let Some(chunk) = self.unconfirmed.pop_front() {
-            if total <= bytes || total - chunk.bytes.len() < bytes {
-                self.unconfirmed.push_front(chunk);
+        let mut total: usize = self.unconfirmed.iter().map(|(_, size)| size).sum();
+        while let Some((item, size)) = self.unconfirmed.pop_front() {
+            if total <= bytes || total - size < bytes {
+                self.unconfirmed.push_front((item, size));
                 return;
             }
-            total -= chunk.bytes.len();
+            total -= size;
         }
     }
 }

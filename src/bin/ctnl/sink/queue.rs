@@ -27,6 +27,23 @@ pub struct Gap {
     pub to: u64,
 }
 
+impl Gap {
+    /// The gap that one chunk leaves.
+    pub fn of(chunk: &Chunk, cause: GapCause, from: u64, to: u64) -> Self {
+        Gap { stream: Arc::clone(&chunk.stream), cause, first: chunk.first, lines: chunk.lines.into(), from, to }
+    }
+
+    /// Stands for `next` too, where that is missing for the same reason and no number is between.
+    pub fn join(&mut self, next: &Gap) -> bool {
+        let joins = self.stream == next.stream && self.cause == next.cause && self.first + self.lines == next.first;
+        if joins {
+            self.lines += next.lines;
+            self.to = next.to;
+        }
+        joins
+    }
+}
+
 /// One step of the stream to a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
@@ -98,23 +115,13 @@ impl Queue {
 
     /// Leaves a chunk out: a gap stands in its place.
     pub fn leave_out(&mut self, chunk: &Chunk, cause: GapCause, now: u64) {
-        let lines = u64::from(chunk.lines);
-        match self.items.back_mut() {
-            Some(Item::Gap(gap)) if gap.stream == chunk.stream && gap.cause == cause => {
-                gap.lines += lines;
-                gap.to = now;
-            }
-            _ => {
-                let gap = Gap {
-                    stream: Arc::clone(&chunk.stream),
-                    cause,
-                    first: chunk.first,
-                    lines,
-                    from: self.last,
-                    to: now,
-                };
-                self.items.push_back(Item::Gap(gap));
-            }
+        let gap = Gap::of(chunk, cause, self.last, now);
+        let joined = match self.items.back_mut() {
+            Some(Item::Gap(last)) => last.join(&gap),
+            _ => false,
+        };
+        if !joined {
+            self.items.push_back(Item::Gap(gap));
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ctnl::output::GapCause;
 
 use super::place::{Phase, Place, State};
-use super::queue::{Item, Queue};
+use super::queue::{Gap, Item, Queue};
 use super::spool::Spool;
 
 /// What may wait in memory for a place that is up.
@@ -44,7 +44,7 @@ fn must_spill(state: &State) -> bool {
 }
 
 /// Moves the queue's oldest item. False: the spool takes no more, for now.
-fn spill(place: &Place, spool: &mut Spool) -> bool {
+pub fn spill(place: &Place, spool: &mut Spool) -> bool {
     let mut state = place.state();
     if state.phase != Phase::Open {
         return true;
@@ -68,37 +68,56 @@ fn spill(place: &Place, spool: &mut Spool) -> bool {
 pub fn keep(place: &Place, now: u64) -> u64 {
     let mut spool = place.spool();
     let mut state = place.state();
-    let mut lost = Queue::new(0, now);
-    let mut count = 0;
-    let unconfirmed = state.unconfirmed.drain(..).map(Item::Chunk).collect::<Vec<_>>();
-    for item in unconfirmed.into_iter().chain(state.in_flight.take()).rev() {
-        if spool.as_mut().is_none_or(|spool| spool.put_first(&item).is_err()) {
-            count += lose(&mut lost, &item, now);
-        }
-    }
-    while let Some(item) = state.queue.pop() {
-        if spool.as_mut().is_none_or(|spool| spool.append(&item).is_err()) {
-            count += lose(&mut lost, &item, now);
-        }
-    }
+    let unconfirmed = state.unconfirmed.drain(..).map(|(item, _)| item).collect::<Vec<_>>();
+    let mut before = unconfirmed.into_iter().chain(state.in_flight.take()).collect::<Vec<_>>();
+    let mut lost = Vec::new();
     if let Some(spool) = &mut spool {
-        while let Some(gap) = lost.pop() {
-            let _ = spool.append(&gap);
-        }
+        keep_before(spool, &mut before, now);
+        keep_behind(spool, &mut state.queue, &mut lost, now);
         spool.close();
         state.statistics.spooled = spool.bytes();
     }
+    let count = state.queue.clear() + before.iter().chain(&lost).map(Item::lines).sum::<u64>();
     state.statistics.dropped += count;
     count
 }
 
-/// How many lines are lost with `item`: a gap had been counted before.
-fn lose(lost: &mut Queue, item: &Item, now: u64) -> u64 {
-    match item {
-        Item::Chunk(chunk) => {
-            lost.leave_out(chunk, GapCause::Spool, now);
-            chunk.lines.into()
-        }
-        Item::Gap(_) => 0,
+/// Puts items before what is in the spool, the last one first. Those that found no place are
+/// still in `items` then, and nothing stands before the gaps for them.
+fn keep_before(spool: &mut Spool, items: &mut Vec<Item>, now: u64) {
+    while items.last().is_some_and(|item| spool.put_first(item).is_ok()) {
+        items.pop();
     }
+    for gap in gaps_for(items, now).into_iter().rev() {
+        let _ = spool.put_first(&Item::Gap(gap));
+    }
+}
+
+/// Puts what waits behind what is in the spool. Nothing goes past an item that finds no place:
+/// it and all behind it are in `lost` then, and gaps stand for them, whatever the limit:
+/// they are no more than the items that waited.
+fn keep_behind(spool: &mut Spool, queue: &mut Queue, lost: &mut Vec<Item>, now: u64) {
+    while let Some(item) = queue.pop() {
+        if !lost.is_empty() || spool.append(&item).is_err() {
+            lost.push(item);
+        }
+    }
+    for gap in gaps_for(lost, now) {
+        let _ = spool.append_beyond(&Item::Gap(gap));
+    }
+}
+
+/// What stands for items that are lost, in their order.
+fn gaps_for(lost: &[Item], now: u64) -> Vec<Gap> {
+    let mut gaps: Vec<Gap> = Vec::new();
+    for item in lost {
+        let gap = match item {
+            Item::Chunk(chunk) => Gap::of(chunk, GapCause::Spool, now, now),
+            Item::Gap(gap) => gap.clone(),
+        };
+        if !gaps.last_mut().is_some_and(|last| last.join(&gap)) {
+            gaps.push(gap);
+        }
+    }
+    gaps
 }

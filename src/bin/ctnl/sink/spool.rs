@@ -111,16 +111,21 @@ impl Spool {
         if total + size > self.limit + allowance {
             return Err(Refused::Full);
         }
+        self.append_beyond(item).map_err(Refused::Disk)
+    }
+
+    /// Puts an item behind all others, whatever the limit.
+    pub fn append_beyond(&mut self, item: &Item) -> io::Result<()> {
         let full = FULL.min(self.limit / 8);
         if self.writer.as_ref().is_some_and(|writer| !writer.takes(item, full)) {
-            self.close_writer().map_err(Refused::Disk)?;
+            self.close_writer()?;
         }
         let written = self.append_to_last(item);
         if written.is_err() {
             // A file that has no frame yet is in nobody's way.
             self.note_sizes();
         }
-        written.map_err(Refused::Disk)
+        written
     }
 
     fn append_to_last(&mut self, item: &Item) -> io::Result<()> {
@@ -153,12 +158,26 @@ impl Spool {
             return self.append_to_last(item);
         };
         let number = oldest - 1;
+        let written = self.write_before(number, item);
+        match &written {
+            Ok(size) => {
+                self.files.push_front((number, *size));
+                self.reader = None;
+            }
+            // It would take room from what is tried next, or be delivered though it counts as lost.
+            Err(_) => drop(fs::remove_file(self.path(number))),
+        }
+        written.map(drop)
+    }
+
+    /// Writes a file of one item, which is the oldest from then on.
+    fn write_before(&self, number: u64, item: &Item) -> io::Result<u64> {
         let mut writer = Writer::create(&self.path(number), item)?;
         writer.append(item)?;
-        self.files.push_front((number, writer.size()));
-        self.reader = None;
+        let size = writer.size();
+        writer.close()?;
         segment::write_note(&self.note, (number, 0))?;
-        writer.close()
+        Ok(size)
     }
 
     /// The oldest item, which stays.

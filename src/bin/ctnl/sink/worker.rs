@@ -128,7 +128,10 @@ impl Worker {
         if state.phase == Phase::Abandoned {
             return false;
         }
-        state.unconfirmed.extend([chunk.clone()].into_iter().chain(gaps).filter(|chunk| !chunk.bytes.is_empty()));
+        // A gap as such: its line does not tell how many numbers it stands for.
+        let delivered = [(item.clone(), chunk.bytes.len())];
+        let gaps = gaps.into_iter().map(|line| (Item::Chunk(Arc::clone(&line)), line.bytes.len()));
+        state.unconfirmed.extend(delivered.into_iter().chain(gaps).filter(|(_, size)| *size > 0));
         state.confirm_but(unconfirmed);
         if !spooled && !kept {
             state.in_flight = None;

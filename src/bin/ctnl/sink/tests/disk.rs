@@ -7,6 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::Command;
 
+use super::queue::Item;
 use super::stdout::Stdout;
 use super::*;
 
@@ -120,5 +121,28 @@ fn a_full_disk_under_the_spool_is_a_gap_with_exact_numbers() {
         let last = put_one(&mut sinks);
         assert_eq!(finish(sinks), []);
         assert_eq!(account(&reading.join().unwrap()), (last, dropped));
+    });
+}
+
+/// It would go before the spool: what is left out there stands there too.
+#[test]
+fn what_a_full_disk_does_not_take_at_the_end_of_what_was_on_its_way_is_counted_before_the_spool() {
+    const NAME: &str = "what_a_full_disk_does_not_take_at_the_end_of_what_was_on_its_way_is_counted_before_the_spool";
+    on_a_small_disk(NAME, |disk| {
+        let folder = disk.join("spool");
+        let place = ends::place(&folder, 1 << 20, 1 << 30);
+        place.put(ends::wide("s", 561, 10), 10);
+        assert!(ends::spill_all(&place));
+        fill(&disk, 24 << 10);
+        let gap = Item::Gap(ends::gap(301, 50, ctnl::output::GapCause::Queue, 1, 2));
+        let on_their_way = [Item::Chunk(ends::wide("s", 1, 300)), gap, Item::Chunk(ends::wide("s", 351, 10))];
+        place.state().unconfirmed.extend(on_their_way.map(|item| (item, 1)));
+        place.state().in_flight = Some(Item::Chunk(ends::wide("s", 361, 200)));
+        place.state().queue.put_back(Item::Chunk(ends::wide("s", 571, 300)));
+        // The disk has 24 KiB: for small items, and for no long one.
+        place.put(ends::wide("s", 571 + 300, 1), 20);
+        assert_eq!(spiller::keep(&place, 60), 300 + 10 + 200 + 301);
+        let left: Vec<_> = ends::left(&folder).iter().map(ends::shown).collect();
+        assert_eq!(left, [(1, -300), (301, -50), (351, -210), (561, 10), (571, -301)]);
     });
 }

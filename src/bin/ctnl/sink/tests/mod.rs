@@ -2,12 +2,14 @@
 //!
 //! - `remotes`: receivers that go away and come back
 //! - `spools`: what waits on disk, over restarts, torn and full
+//! - `ends`: what the end of a run leaves to the next one
 //! - `files`: rotation, SIGHUP, pipes
 //! - `disk`: a disk that is full, and has room again
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod disk;
+mod ends;
 mod files;
 mod remotes;
 mod spools;
