@@ -170,11 +170,11 @@ fn settings_remembered_for_a_namespace_that_is_gone_are_not_set_in_one_with_its_
     });
     assert!(gone.contains("nf_conntrack_acct 0"), "{gone}");
     world.set_sysctl("netfilter/nf_conntrack_acct", 1);
-    world.set_sysctl("netfilter/nf_conntrack_events", 2);
+    world.set_sysctl("netfilter/nf_conntrack_events", 0);
     fs::write(&note, gone).expect("what a killed one leaves");
     let said = settings::set(&Sysctl::default(), &note).expect("they can be set").restore();
     assert_eq!(world.sysctl("netfilter/nf_conntrack_acct"), "1", "{said:?}");
-    assert_eq!(world.sysctl("netfilter/nf_conntrack_events"), "2", "{said:?}");
+    assert_eq!(world.sysctl("netfilter/nf_conntrack_events"), "0", "{said:?}");
 }
 
 fn with_the_network_capability_alone_the_table_can_be_read_and_followed(world: &World) {
