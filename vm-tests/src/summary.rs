@@ -6,7 +6,7 @@ use std::time::Duration;
 use vm_tests::cases::Case;
 use vm_tests::report::{Outcome, Report};
 
-use crate::console;
+use crate::console::{self, Splat};
 use crate::machine::Seen;
 
 /// One case on one kernel.
@@ -27,8 +27,9 @@ pub struct Cell {
 /// the kernel complains of before the first case is the first one's, and a machine that
 /// did not come to its end is the last one's.
 pub fn judge(kernel: &str, cases: &[&'static Case], seen: &Seen) -> Vec<Cell> {
-    let mut cells: Vec<Cell> = cases.iter().filter_map(|case| judge_one(kernel, case, seen)).collect();
-    if let (Some(cell), Some(splat)) = (cells.first_mut(), splat_of(seen, None)) {
+    let splats = console::splats(&seen.console);
+    let mut cells: Vec<Cell> = cases.iter().filter_map(|case| judge_one(kernel, case, seen, &splats)).collect();
+    if let (Some(cell), Some(splat)) = (cells.first_mut(), splat_of(&splats, None)) {
         fail(cell, &splat);
     }
     let is_finished = seen.ended.is_none() && seen.reports.contains(&Report::Finished { error: None });
@@ -44,12 +45,12 @@ fn fail(cell: &mut Cell, why: &str) {
 }
 
 /// What the kernel complained of in a case, or before the first one.
-fn splat_of(seen: &Seen, case: Option<&str>) -> Option<String> {
-    let splat = console::splats(&seen.console).into_iter().find(|splat| splat.case == case)?;
+fn splat_of(splats: &[Splat<'_>], case: Option<&str>) -> Option<String> {
+    let splat = splats.iter().find(|splat| splat.case == case)?;
     Some(format!("the kernel complained: {}\n{}", splat.line, splat.context))
 }
 
-fn judge_one(kernel: &str, case: &'static Case, seen: &Seen) -> Option<Cell> {
+fn judge_one(kernel: &str, case: &'static Case, seen: &Seen, splats: &[Splat<'_>]) -> Option<Cell> {
     let ended = seen.reports.iter().find_map(|report| match report {
         Report::Ended { case: name, outcome, seconds, says } if name == case.name => Some((*outcome, *seconds, says)),
         _ => None,
@@ -62,7 +63,7 @@ fn judge_one(kernel: &str, case: &'static Case, seen: &Seen) -> Option<Cell> {
         None => return None,
     };
     let mut cell = Cell { kernel: kernel.to_owned(), release: release(seen), case: case.name, outcome, seconds, says };
-    if let Some(splat) = splat_of(seen, Some(case.name)) {
+    if let Some(splat) = splat_of(splats, Some(case.name)) {
         fail(&mut cell, &splat);
     }
     Some(cell)

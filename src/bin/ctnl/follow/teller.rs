@@ -274,20 +274,7 @@ impl Teller<'_> {
 
     /// Tells of an entry that a dump has shown.
     pub(super) fn tell_found(&mut self, netns: Option<&str>, subject: &Subject<'_>, why: Synthetic, now: u64) {
-        if self.options.kinds.new {
-            let time = Stamp { ns: now, clock: Clock::Received };
-            self.lines.record(&Record::Flow(FlowRecord {
-                kind: EventKind::New,
-                synthetic: Some(why),
-                time,
-                subject,
-                since: None,
-                killed: None,
-                requester: None,
-                netns,
-                is_mark_implied: false,
-            }));
-        }
+        self.tell_synthetic(EventKind::New, netns, subject, None, why, now);
     }
 
     /// Tells of the end of an entry that no event told of.
@@ -311,19 +298,26 @@ impl Teller<'_> {
     }
 
     fn tell_destroyed(&mut self, netns: Option<&str>, ages: &ctnl::age::Ages, known: &Known, why: Synthetic, now: u64) {
-        if self.options.kinds.destroy {
-            let time = Stamp { ns: now, clock: Clock::Received };
-            self.lines.record(&Record::Flow(FlowRecord {
-                kind: EventKind::Destroy,
-                synthetic: Some(why),
-                time,
-                subject: &Subject::new(&known.flow, ages),
-                since: Some(since(known.start)),
-                killed: None,
-                requester: None,
-                netns,
-                is_mark_implied: false,
-            }));
+        let subject = &Subject::new(&known.flow, ages);
+        self.tell_synthetic(EventKind::Destroy, netns, subject, Some(since(known.start)), why, now);
+    }
+
+    /// Tells of what no event told of.
+    fn tell_synthetic(
+        &mut self,
+        kind: EventKind,
+        netns: Option<&str>,
+        subject: &Subject<'_>,
+        since: Option<Since>,
+        why: Synthetic,
+        now: u64,
+    ) {
+        if is_wanted(&self.options, kind) {
+            let (synthetic, time) = (Some(why), Stamp { ns: now, clock: Clock::Received });
+            let (killed, requester, is_mark_implied) = (None, None, false);
+            let record =
+                FlowRecord { kind, synthetic, time, subject, since, killed, requester, netns, is_mark_implied };
+            self.lines.record(&Record::Flow(record));
         }
     }
 
