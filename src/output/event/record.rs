@@ -141,7 +141,7 @@ pub enum GapCause {
     Kernel,
     /// The queue to where the stream goes was full.
     Queue,
-    /// The spool on disk was full, or could not be written.
+    /// The spool on disk was full, or could not be written or read.
     Spool,
     /// Events that could not be read.
     Unreadable,

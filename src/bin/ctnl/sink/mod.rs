@@ -99,9 +99,8 @@ pub struct Statistics {
     pub delivered: u64,
     /// Lines that were left out.
     pub dropped: u64,
-    /// Files of the spool that ended in the middle of a chunk, as a crash leaves them: what
-    /// they lacked was lost with the run that wrote them.
-    pub torn: u64,
+    /// How often a part of the spool could not be read, as a crash or a bad disk leaves it.
+    pub damaged: u64,
     /// Since when it takes no lines, ns.
     pub down_since: Option<u64>,
     /// Why it takes none.

@@ -54,6 +54,30 @@ pub enum Item {
 }
 
 impl Item {
+    /// The stream that it belongs to.
+    pub fn stream(&self) -> &Arc<str> {
+        match self {
+            Item::Chunk(chunk) => &chunk.stream,
+            Item::Gap(gap) => &gap.stream,
+        }
+    }
+
+    /// The number of its first line, or of the first that is missing.
+    pub fn first(&self) -> u64 {
+        match self {
+            Item::Chunk(chunk) => chunk.first,
+            Item::Gap(gap) => gap.first,
+        }
+    }
+
+    /// The number of the line behind it.
+    pub fn next(&self) -> u64 {
+        match self {
+            Item::Chunk(chunk) => chunk.first.saturating_add(chunk.lines.into()),
+            Item::Gap(gap) => gap.first.saturating_add(gap.lines),
+        }
+    }
+
     /// How many lines.
     pub fn lines(&self) -> u64 {
         match self {

@@ -1,7 +1,9 @@
 //! The files of a spool.
 //!
-//! A file begins with the name of its stream. Frames follow, each with its length and a
-//! checksum over all of it: a frame that a crash cut short is seen as such. All numbers are
+//! A file begins with the number of its first line and the name of its stream. Frames follow,
+//! each with its length and a checksum over all of it: a frame that a crash cut short, or that
+//! the disk does not give back as it was, is seen as such, and the next one is looked for
+//! behind it. So each of them has all that is needed to read it alone. All numbers are
 //! little-endian.
 
 use std::fs::{File, OpenOptions};
@@ -9,46 +11,41 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use ctnl::output::GapCause;
 
 use super::queue::{Gap, Item};
 use crate::chunk::Chunk;
 
-const MAGIC: &[u8; 8] = b"ctnlspl1";
+const MAGIC: &[u8; 8] = b"ctnlspl2";
 /// Kind, length and checksum.
 const HEADER: usize = 9;
+const HEAD: u8 = 0;
 const CHUNK: u8 = 1;
 const GAP: u8 = 2;
 /// No frame is longer.
 const LONGEST: usize = 64 << 20;
 
-/// The stream that an item belongs to.
-fn stream_of(item: &Item) -> &Arc<str> {
-    match item {
-        Item::Chunk(chunk) => &chunk.stream,
-        Item::Gap(gap) => &gap.stream,
-    }
-}
-
 /// What an item takes in a file.
 pub fn size_of(item: &Item) -> u64 {
-    (HEADER + 36 + item.bytes()) as u64
+    (HEADER + 36 + item.stream().len() + item.bytes()) as u64
 }
 
 fn frame(item: &Item) -> Vec<u8> {
-    let mut body = Vec::with_capacity(36 + item.bytes());
+    let name = item.stream().as_bytes();
+    let mut body = Vec::with_capacity(36 + name.len() + item.bytes());
+    body.extend(item.first().to_le_bytes());
+    body.extend((name.len() as u32).to_le_bytes());
+    body.extend(name);
     let kind = match item {
         Item::Chunk(chunk) => {
-            body.extend(chunk.first.to_le_bytes());
             body.extend(chunk.lines.to_le_bytes());
             body.extend(&chunk.bytes);
             CHUNK
         }
         Item::Gap(gap) => {
-            for number in [gap.first, gap.lines, gap.from, gap.to] {
-                body.extend(number.to_le_bytes());
-            }
+            body.extend([gap.lines, gap.from, gap.to].map(u64::to_le_bytes).concat());
             body.push(number_of(gap.cause));
             GAP
         }
@@ -97,23 +94,25 @@ fn cause_of(number: u8) -> GapCause {
 pub struct Writer {
     file: File,
     stream: Arc<str>,
+    first: u64,
+    next: u64,
     size: u64,
 }
 
 impl Writer {
-    /// A new file for the stream of `item`.
+    /// A new file for the stream of `item`, which is the first.
     pub fn create(path: &Path, item: &Item) -> io::Result<Self> {
-        let stream = Arc::clone(stream_of(item));
+        let (stream, first) = (Arc::clone(item.stream()), item.first());
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-        let head = sealed(0, stream.as_bytes());
-        let mut writer = Writer { file, stream, size: 0 };
+        let head = sealed(HEAD, &[&first.to_le_bytes(), stream.as_bytes()].concat());
+        let mut writer = Writer { file, stream, first, next: first, size: 0 };
         writer.write(&[MAGIC, &head[..]].concat())?;
         Ok(writer)
     }
 
     /// Whether an item belongs into this file, which is `full` at so many bytes.
     pub fn takes(&self, item: &Item, full: u64) -> bool {
-        self.size < full && *stream_of(item) == self.stream
+        self.size < full && *item.stream() == self.stream
     }
 
     /// Bytes of whole frames.
@@ -121,9 +120,26 @@ impl Writer {
         self.size
     }
 
+    /// The stream, and the number of its first line in this file.
+    pub fn begin(&self) -> (&Arc<str>, u64) {
+        (&self.stream, self.first)
+    }
+
+    /// The stream.
+    pub fn stream(&self) -> &Arc<str> {
+        &self.stream
+    }
+
+    /// The number of the line behind all that was appended.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
     /// Appends an item, wholly or not at all.
     pub fn append(&mut self, item: &Item) -> io::Result<()> {
-        self.write(&frame(item))
+        self.write(&frame(item))?;
+        self.next = self.next.max(item.next());
+        Ok(())
     }
 
     /// The next frame goes over what was written of one that failed.
@@ -150,8 +166,8 @@ pub enum Read {
     Item(Item),
     /// Nothing.
     End,
-    /// Something that is no whole frame.
-    Torn,
+    /// Something that is no whole frame. It is passed over.
+    Damaged,
 }
 
 /// A file that is delivered.
@@ -159,23 +175,36 @@ pub enum Read {
 pub struct Reader {
     file: File,
     number: u64,
-    stream: Arc<str>,
+    begin: Option<(Arc<str>, u64)>,
     offset: u64,
-    /// Length of the frame that was looked at.
-    looked: u64,
+    /// Length of the frame that was looked at, its stream, and the number of the line behind it.
+    looked: Option<(u64, Arc<str>, u64)>,
 }
 
 impl Reader {
-    /// Opens the file with `number`, at a frame's beginning or, with 0, at the first.
-    /// None: not even its beginning is whole.
+    /// Opens the file with `number`, at a frame's beginning or, with 0, at the first. None: it
+    /// is gone.
     pub fn open(path: &Path, number: u64, offset: u64) -> io::Result<Option<Self>> {
-        let file = File::open(path)?;
-        let mut magic = [0; MAGIC.len()];
-        let is_ours = read_whole(&file, &mut magic, 0)? && magic == *MAGIC;
-        let Some((0, name)) = read_frame(&file, magic.len() as u64)?.filter(|_| is_ours) else { return Ok(None) };
-        let first = (magic.len() + HEADER + name.len()) as u64;
-        let stream = String::from_utf8(name).ok();
-        Ok(stream.map(|name| Reader { file, number, stream: name.into(), offset: offset.max(first), looked: 0 }))
+        let file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let head = read_head(&file)?;
+        let first = head.as_ref().map_or(0, |(_, _, length)| *length);
+        let begin = head.map(|(stream, number, _)| (stream, number));
+        Ok(Some(Reader { file, number, begin, offset: offset.max(first), looked: None }))
+    }
+
+    /// The stream, and the number of its first line in this file, where that can be read.
+    pub fn begin(&self) -> Option<(&Arc<str>, u64)> {
+        self.begin.as_ref().map(|(stream, first)| (stream, *first))
+    }
+
+    /// When the file was made, ns; 0 where the file system does not know.
+    pub fn created(&self) -> u64 {
+        let created = self.file.metadata().and_then(|metadata| metadata.created());
+        let since = created.ok().and_then(|created| created.duration_since(UNIX_EPOCH).ok());
+        since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
     }
 
     /// The file's number.
@@ -194,14 +223,38 @@ impl Reader {
         if end <= self.offset {
             return Ok(Read::End);
         }
-        let Some((kind, body)) = read_frame(&self.file, self.offset)? else { return Ok(Read::Torn) };
-        self.looked = (HEADER + body.len()) as u64;
-        Ok(item_of(kind, body, &self.stream).map_or(Read::Torn, Read::Item))
+        let frame = read_frame(&self.file, self.offset, end)?;
+        let read = frame.and_then(|(kind, body)| Some((body.len(), item_of(kind, &body)?)));
+        let Some((length, item)) = read else {
+            self.offset = self.find_frame(end)?;
+            return Ok(Read::Damaged);
+        };
+        self.looked = Some(((HEADER + length) as u64, Arc::clone(item.stream()), item.next()));
+        Ok(Read::Item(item))
     }
 
-    /// The item that was looked at is delivered.
-    pub fn advance(&mut self) {
-        self.offset += std::mem::take(&mut self.looked);
+    /// Where the next whole frame begins behind the damaged one; `end` where none does.
+    fn find_frame(&self, end: u64) -> io::Result<u64> {
+        let mut block = [0; 4096];
+        let mut offset = self.offset + 1;
+        while offset < end {
+            let read = self.file.read_at(&mut block, offset)?.max(1);
+            for (at, kind) in (offset..end).zip(block.iter().take(read)) {
+                // Lines have neither byte in them, so that hardly anything is read twice.
+                if matches!(*kind, CHUNK | GAP) && read_frame(&self.file, at, end)?.is_some() {
+                    return Ok(at);
+                }
+            }
+            offset += read as u64;
+        }
+        Ok(end)
+    }
+
+    /// The item that was looked at is delivered. Its stream, and the number of the line behind it.
+    pub fn advance(&mut self) -> Option<(Arc<str>, u64)> {
+        let (length, stream, next) = self.looked.take()?;
+        self.offset += length;
+        Some((stream, next))
     }
 }
 
@@ -213,15 +266,28 @@ fn read_whole(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<bool> {
     }
 }
 
-/// The frame at `offset`; None where it is not whole.
-fn read_frame(file: &File, offset: u64) -> io::Result<Option<(u8, Vec<u8>)>> {
+/// The stream, the number of its first line, and the length of a file's beginning.
+fn read_head(file: &File) -> io::Result<Option<(Arc<str>, u64, u64)>> {
+    let mut magic = [0; MAGIC.len()];
+    let is_ours = read_whole(file, &mut magic, 0)? && magic == *MAGIC;
+    let head = read_frame(file, magic.len() as u64, file.metadata()?.len())?.filter(|_| is_ours);
+    Ok(head.and_then(|(_, head)| {
+        let (first, name) = number(&head)?;
+        let stream = std::str::from_utf8(name).ok()?.into();
+        Some((stream, first, (magic.len() + HEADER + head.len()) as u64))
+    }))
+}
+
+/// The frame at `offset` of a file that ends at `end`; None where it is not whole.
+fn read_frame(file: &File, offset: u64, end: u64) -> io::Result<Option<(u8, Vec<u8>)>> {
     let mut header = [0; HEADER];
     if !read_whole(file, &mut header, offset)? {
         return Ok(None);
     }
     let [kind, l0, l1, l2, l3, c0, c1, c2, c3] = header;
     let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
-    if length > LONGEST {
+    let is_within = offset.saturating_add((HEADER + length) as u64) <= end;
+    if length > LONGEST || !is_within {
         return Ok(None);
     }
     let mut body = vec![0; length];
@@ -230,47 +296,75 @@ fn read_frame(file: &File, offset: u64) -> io::Result<Option<(u8, Vec<u8>)>> {
     Ok(good.then_some((kind, body)))
 }
 
-fn item_of(kind: u8, mut body: Vec<u8>, stream: &Arc<str>) -> Option<Item> {
-    let stream = Arc::clone(stream);
-    let number = |at: usize| Some(u64::from_le_bytes(*body.get(at..)?.first_chunk()?));
+fn item_of(kind: u8, body: &[u8]) -> Option<Item> {
+    let (first, rest) = number(body)?;
+    let (length, rest) = rest.split_first_chunk()?;
+    let (name, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    let stream: Arc<str> = std::str::from_utf8(name).ok()?.into();
     match kind {
         CHUNK => {
-            let (first, lines) = (number(0)?, u32::from_le_bytes(*body.get(8..)?.first_chunk()?));
-            body.drain(..12);
-            Some(Item::Chunk(Arc::new(Chunk { stream, first, lines, bytes: body })))
+            let (lines, bytes) = rest.split_first_chunk()?;
+            let lines = u32::from_le_bytes(*lines);
+            Some(Item::Chunk(Arc::new(Chunk { stream, first, lines, bytes: bytes.to_vec() })))
         }
         GAP => {
-            let cause = cause_of(*body.get(32)?);
-            Some(Item::Gap(Gap {
-                stream,
-                cause,
-                first: number(0)?,
-                lines: number(8)?,
-                from: number(16)?,
-                to: number(24)?,
-            }))
+            let (lines, rest) = number(rest)?;
+            let (from, rest) = number(rest)?;
+            let (to, rest) = number(rest)?;
+            Some(Item::Gap(Gap { stream, cause: cause_of(*rest.first()?), first, lines, from, to }))
         }
         _ => None,
     }
 }
 
-/// Where delivery stands: the number of a file, and an offset. (0, 0) where that is not known.
-pub fn read_note(note: &File) -> (u64, u64) {
-    let mut bytes = [0; 20];
-    let read = note.read_exact_at(&mut bytes, 0);
-    let (position, sum) = bytes.split_at(16);
-    let number = |bytes: &[u8]| bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    if read.is_err() || checksum(position, &[]).to_le_bytes() != sum {
-        return (0, 0);
-    }
-    (number(position), position.get(8..).map_or(0, number))
+/// A number, and what is behind it.
+fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    bytes.split_first_chunk().map(|(number, rest)| (u64::from_le_bytes(*number), rest))
 }
 
-/// Notes where delivery stands.
-pub fn write_note(note: &File, (file, offset): (u64, u64)) -> io::Result<()> {
-    let position = [file.to_le_bytes(), offset.to_le_bytes()].concat();
-    let sum = checksum(&position, &[]).to_le_bytes();
-    note.write_all_at(&[&position[..], &sum[..]].concat(), 0)
+/// Where delivery stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The number of a file. 0 where it is not known.
+    pub file: u64,
+    /// What is delivered of it.
+    pub offset: u64,
+    /// What comes next, where that is known.
+    pub due: Option<Due>,
+}
+
+/// The line that comes next: one with a greater number comes behind lines that are missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// Its stream.
+    pub stream: Arc<str>,
+    /// Its number.
+    pub number: u64,
+    /// When the line before it had not been written yet, ns. 0 where that is not known.
+    pub since: u64,
+}
+
+/// Reads where delivery stands; that it is not known where the note is not whole.
+pub fn read_note(note: &File) -> Position {
+    let read = note.metadata().and_then(|metadata| read_frame(note, 0, metadata.len()));
+    read.ok().flatten().and_then(|(_, body)| position_of(&body)).unwrap_or_default()
+}
+
+fn position_of(body: &[u8]) -> Option<Position> {
+    let (file, rest) = number(body)?;
+    let (offset, rest) = number(rest)?;
+    let (next, rest) = number(rest)?;
+    let (since, name) = number(rest)?;
+    let stream = std::str::from_utf8(name).ok().filter(|stream| !stream.is_empty());
+    Some(Position { file, offset, due: stream.map(|stream| Due { stream: stream.into(), number: next, since }) })
+}
+
+/// Notes where delivery stands. What is behind it in the file does not count.
+pub fn write_note(note: &File, position: &Position) -> io::Result<()> {
+    let (number, since) = position.due.as_ref().map_or((0, 0), |due| (due.number, due.since));
+    let mut body: Vec<u8> = [position.file, position.offset, number, since].map(u64::to_le_bytes).concat();
+    body.extend(position.due.iter().flat_map(|due| due.stream.bytes()));
+    note.write_all_at(&sealed(HEAD, &body), 0)
 }
 
 /// A file's name for any text, another one for each.

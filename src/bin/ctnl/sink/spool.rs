@@ -5,20 +5,24 @@
 //! earlier run left comes first, under its own stream's name.
 //!
 //! Nothing is synchronised to the disk before a file is full or the spool is closed: what
-//! was spooled survives the program's death, and the host's only up to the last file.
+//! was spooled survives the program's death, and the host's only up to the last file. What
+//! cannot be read back is passed over, and a gap stands for it where the lines around it tell
+//! how much it was: numbers have no holes.
 
 use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use ctnl::output::GapCause;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
-use super::queue::Item;
-use super::segment::{self, Read, Reader, Writer};
+use super::queue::{Gap, Item};
+use super::segment::{self, Due, Position, Read, Reader, Writer};
 
 /// The size at which a file is full.
 const FULL: u64 = 4 << 20;
@@ -38,8 +42,11 @@ pub struct Spool {
     files: VecDeque<(u64, u64)>,
     writer: Option<Writer>,
     reader: Option<Reader>,
-    /// Files that ended in the middle of a frame.
-    torn: u64,
+    due: Option<Due>,
+    /// Lines that are missing before what the reader stands at.
+    hole: Option<Gap>,
+    damaged: u64,
+    lost: u64,
     closed: bool,
 }
 
@@ -76,7 +83,10 @@ impl Spool {
             limit,
             writer: None,
             reader: None,
-            torn: 0,
+            due: None,
+            hole: None,
+            damaged: 0,
+            lost: 0,
             closed: false,
             folder,
             lock: Some(lock),
@@ -84,10 +94,12 @@ impl Spool {
         };
         let at = segment::read_note(&spool.note);
         // Deleting a file and noting that are two steps.
-        files.retain(|(number, _)| *number >= at.0 || fs::remove_file(spool.path(*number)).is_err());
+        files.retain(|(number, _)| *number >= at.file || fs::remove_file(spool.path(*number)).is_err());
         spool.files = files;
-        if let Some((number, _)) = spool.files.front().copied().filter(|(number, _)| *number == at.0) {
-            spool.reader = Reader::open(&spool.path(number), number, at.1).with_context(in_words)?;
+        if let Some((number, _)) = spool.files.front().copied() {
+            spool.due = at.due;
+            let offset = if number == at.file { at.offset } else { 0 };
+            spool.enter(number, offset).with_context(in_words)?;
         }
         Ok(spool)
     }
@@ -98,9 +110,14 @@ impl Spool {
         total - self.reader.as_ref().map_or(0, Reader::offset).min(total)
     }
 
-    /// How many files ended in the middle of a frame, as a crash leaves them.
-    pub fn torn(&self) -> u64 {
-        self.torn
+    /// How often something was passed over that is no whole frame, as a crash leaves one.
+    pub fn damaged(&self) -> u64 {
+        self.damaged
+    }
+
+    /// Lines that gaps stand for because they could not be read back, since it was asked last.
+    pub fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
     }
 
     /// Puts an item behind all others.
@@ -131,7 +148,7 @@ impl Spool {
     fn append_to_last(&mut self, item: &Item) -> io::Result<()> {
         if self.writer.is_none() {
             let number =
-                self.files.back().map_or(FIRST, |(number, _)| number + 1).max(segment::read_note(&self.note).0 + 1);
+                self.files.back().map_or(FIRST, |(number, _)| number + 1).max(segment::read_note(&self.note).file + 1);
             self.writer = Some(Writer::create(&self.path(number), item)?);
             self.files.push_back((number, 0));
         }
@@ -162,7 +179,7 @@ impl Spool {
         match &written {
             Ok(size) => {
                 self.files.push_front((number, *size));
-                self.reader = None;
+                (self.reader, self.hole) = (None, None);
             }
             // It would take room from what is tried next, or be delivered though it counts as lost.
             Err(_) => drop(fs::remove_file(self.path(number))),
@@ -176,40 +193,97 @@ impl Spool {
         writer.append(item)?;
         let size = writer.size();
         writer.close()?;
-        segment::write_note(&self.note, (number, 0))?;
+        self.note_position(number, 0)?;
         Ok(size)
     }
 
-    /// The oldest item, which stays.
-    pub fn peek(&mut self) -> io::Result<Option<Item>> {
+    /// The oldest item, which stays; the time is now `now`.
+    pub fn peek(&mut self, now: u64) -> io::Result<Option<Item>> {
         while let Some((number, _)) = self.files.front().copied().filter(|_| !self.closed) {
+            if let Some(hole) = &self.hole {
+                return Ok(Some(Item::Gap(hole.clone())));
+            }
             if self.reader.is_none() {
-                self.reader = Reader::open(&self.path(number), number, 0)?;
+                self.enter(number, 0)?;
             }
             let end = if self.files.len() == 1 { self.writer.as_ref().map(Writer::size) } else { None };
-            match self.reader.as_mut().map_or(Ok(Read::Torn), |reader| reader.peek(end))? {
-                Read::Item(item) => return Ok(Some(item)),
-                Read::End => {}
-                Read::Torn => self.torn += 1,
+            match self.reader.as_mut().map_or(Ok(Read::End), |reader| reader.peek(end))? {
+                Read::Item(item) => {
+                    self.hole = self.hole_before(item.stream(), item.first(), now);
+                    if self.hole.is_none() {
+                        return Ok(Some(item));
+                    }
+                }
+                Read::Damaged => self.damaged += 1,
+                Read::End => self.end_oldest(now),
             }
-            self.drop_oldest();
         }
         Ok(None)
     }
 
-    /// The item that [`Spool::peek`] gave is delivered.
-    pub fn advance(&mut self) {
-        if let Some(reader) = &mut self.reader {
-            reader.advance();
+    /// Begins to read a file.
+    fn enter(&mut self, number: u64, offset: u64) -> io::Result<()> {
+        self.reader = Reader::open(&self.path(number), number, offset)?;
+        let newest = self.writer.as_ref().filter(|_| self.files.len() == 1);
+        let begin = match &self.reader {
+            Some(reader) => reader.begin().map(|begin| (begin, reader.created())),
+            None => newest.map(|writer| (writer.begin(), 0)),
+        };
+        if let Some(((stream, first), since)) = begin
+            && self.due.as_ref().is_none_or(|due| due.stream != *stream)
+        {
+            self.due = Some(Due { stream: Arc::clone(stream), number: first, since });
         }
-        // Where the note cannot be written, lines come again after a restart: no loss.
-        let _ = self.note_position();
+        Ok(())
     }
 
-    fn note_position(&mut self) -> io::Result<()> {
-        match &self.reader {
-            Some(reader) => segment::write_note(&self.note, (reader.number(), reader.offset())),
-            None => Ok(()),
+    /// What is missing where the line with `number` comes next.
+    fn hole_before(&self, stream: &Arc<str>, number: u64, now: u64) -> Option<Gap> {
+        let due = self.due.as_ref().filter(|due| due.stream == *stream && due.number < number)?;
+        let (stream, first, from) = (Arc::clone(stream), due.number, due.since.min(now));
+        Some(Gap { stream, cause: GapCause::Spool, first, lines: number - first, from, to: now })
+    }
+
+    /// The item that [`Spool::peek`] gave is delivered.
+    pub fn advance(&mut self) {
+        let (stream, number, since) = match (self.hole.take(), &mut self.reader) {
+            (Some(hole), _) => {
+                self.lost += hole.lines;
+                (hole.stream, hole.first.saturating_add(hole.lines), hole.to)
+            }
+            (None, Some(reader)) => {
+                let Some((stream, next)) = reader.advance() else { return };
+                (stream, next, reader.created())
+            }
+            (None, None) => return,
+        };
+        // What comes again is not due again.
+        if self.due.as_ref().is_none_or(|due| due.stream != stream || due.number < number) {
+            self.due = Some(Due { stream, number, since });
+        }
+        if let Some((number, offset)) = self.reader.as_ref().map(|reader| (reader.number(), reader.offset())) {
+            // Where the note cannot be written, lines come again after a restart: no loss.
+            let _ = self.note_position(number, offset);
+        }
+    }
+
+    fn note_position(&self, file: u64, offset: u64) -> io::Result<()> {
+        segment::write_note(&self.note, &Position { file, offset, due: self.due.clone() })
+    }
+
+    /// The oldest file is read to its end. Where it is the newest too, nothing behind it tells
+    /// that lines of it are missing.
+    fn end_oldest(&mut self, now: u64) {
+        let newest = self.writer.as_ref().filter(|_| self.files.len() == 1);
+        self.hole = newest.and_then(|writer| self.hole_before(writer.stream(), writer.next(), now));
+        if self.reader.is_none() {
+            // More of it could not be read either.
+            self.writer = self.writer.take().filter(|_| self.files.len() > 1);
+        }
+        if self.hole.is_none() {
+            // Gone, or a crash has left it empty.
+            self.damaged += u64::from(self.reader.as_ref().is_none_or(|reader| reader.offset() == 0));
+            self.drop_oldest();
         }
     }
 
@@ -218,9 +292,9 @@ impl Spool {
         self.reader = None;
         if let Some((number, _)) = self.files.pop_front() {
             if self.files.is_empty() {
-                self.writer = None;
+                (self.writer, self.due) = (None, None);
             }
-            let _ = segment::write_note(&self.note, (number + 1, 0));
+            let _ = self.note_position(number + 1, 0);
             let _ = fs::remove_file(self.path(number));
         }
     }
@@ -228,6 +302,10 @@ impl Spool {
     /// Synchronises what is left. Nothing is read afterwards.
     pub fn close(&mut self) {
         self.closed = true;
+        if let Some(hole) = self.hole.take().filter(|_| self.files.len() == 1) {
+            // In a file of its own: the one before cannot be relied on.
+            let _ = self.close_writer().and_then(|()| self.append_to_last(&Item::Gap(hole)));
+        }
         // Nobody could do anything about it now, and the program's death alone loses nothing.
         let _ = self.close_writer();
         let _ = self.note.sync_data();

@@ -71,7 +71,7 @@ impl Worker {
     /// The spool is older than the queue; while its lock is held nothing goes into it.
     fn next(&mut self) -> Next {
         let mut spool = self.place.spool();
-        let spooled = match spool.as_mut().map_or(Ok(None), |spool| spool.peek()) {
+        let spooled = match spool.as_mut().map_or(Ok(None), |spool| spool.peek((self.clock)())) {
             Ok(spooled) => spooled,
             Err(error) => {
                 drop(spool);
@@ -79,9 +79,10 @@ impl Worker {
             }
         };
         let mut state = self.place.state();
-        if let Some(spool) = &spool {
+        if let Some(spool) = &mut spool {
+            state.statistics.dropped += spool.take_lost();
             state.statistics.spooled = spool.bytes();
-            state.statistics.torn = spool.torn();
+            state.statistics.damaged = spool.damaged();
         }
         match (state.phase, spooled) {
             (Phase::Abandoned | Phase::Done, _) => return Next::End,
@@ -143,7 +144,7 @@ impl Worker {
         if let Some(mut spool) = spool.filter(|_| spooled || kept) {
             if !spooled {
                 // It has not been read yet. An error there brings it again, no more.
-                let _ = spool.peek();
+                let _ = spool.peek((self.clock)());
             }
             spool.advance();
         }

@@ -37,7 +37,7 @@ pub struct Host<'a> {
     /// Places that take no lines, which was said.
     down: Vec<String>,
     /// Files of spools that were cut short, which was said.
-    torn: u64,
+    damaged: u64,
     watcher: Option<Watcher>,
     supervisor: Option<Supervisor>,
     begun: Instant,
@@ -69,7 +69,7 @@ impl<'a> Host<'a> {
             look_at: Duration::ZERO,
             ends: false,
             down,
-            torn: 0,
+            damaged: 0,
             watcher,
             supervisor,
             begun,
@@ -104,7 +104,7 @@ impl<'a> Host<'a> {
 
     fn tell_places(&mut self) {
         let places = self.places.statistics();
-        self.tell_torn(&places);
+        self.tell_damage(&places);
         for place in places {
             let was_down = self.down.contains(&place.name);
             match place.why {
@@ -125,12 +125,13 @@ impl<'a> Host<'a> {
         }
     }
 
-    fn tell_torn(&mut self, places: &[Statistics]) {
-        let torn = places.iter().map(|place| place.torn).sum();
-        if torn > std::mem::replace(&mut self.torn, torn) {
-            let name = places.iter().find(|place| place.torn > 0).map_or("", |place| &*place.name);
+    fn tell_damage(&mut self, places: &[Statistics]) {
+        let damaged = places.iter().map(|place| place.damaged).sum();
+        if damaged > std::mem::replace(&mut self.damaged, damaged) {
+            let name = places.iter().find(|place| place.damaged > 0).map_or("", |place| &*place.name);
             self.console.warn(&format!(
-                "{name}: a file of the spool ends in the middle, as a crash leaves it: what it lacked is lost"
+                "{name}: a part of the spool cannot be read, as a crash or a bad disk leaves it: a gap in the \
+                 stream has the number of lines, where more of it comes behind"
             ));
         }
     }

@@ -37,11 +37,11 @@ pub fn shown(item: &Item) -> (u64, i64) {
 pub fn left(folder: &Path) -> Vec<Item> {
     let mut spool = Spool::open(folder, "x", 1).unwrap();
     let mut items = Vec::new();
-    while let Some(item) = spool.peek().unwrap() {
+    while let Some(item) = spool.peek(NOW).unwrap() {
         items.push(item);
         spool.advance();
     }
-    assert_eq!(spool.torn(), 0);
+    assert_eq!(spool.damaged(), 0);
     items
 }
 
@@ -209,12 +209,12 @@ impl Run<'_> {
 
     /// Takes the oldest item in hand, where that is not in the spool.
     fn begin(&mut self) -> Option<Item> {
-        let is_spooled = self.place.spool().unwrap().peek().unwrap().is_some();
+        let is_spooled = self.place.spool().unwrap().peek(NOW).unwrap().is_some();
         if is_spooled { None } else { self.place.state().queue.pop() }
     }
 
     fn deliver(&mut self) {
-        let spooled = self.place.spool().unwrap().peek().unwrap();
+        let spooled = self.place.spool().unwrap().peek(NOW).unwrap();
         let item = spooled.clone().or_else(|| self.place.state().queue.pop());
         if spooled.is_some() {
             self.place.spool().unwrap().advance();

@@ -1,13 +1,15 @@
 //! Streams to real files, sockets and spools.
 //!
 //! - `remotes`: receivers that go away and come back
-//! - `spools`: what waits on disk, over restarts, torn and full
+//! - `spools`: what waits on disk, over restarts, full
+//! - `damage`: what a disk does not give back
 //! - `ends`: what the end of a run leaves to the next one
 //! - `files`: rotation, SIGHUP, pipes
 //! - `disk`: a disk that is full, and has room again
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod damage;
 mod disk;
 mod ends;
 mod files;
@@ -25,6 +27,9 @@ use super::*;
 
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(20);
+
+/// Nanoseconds, where it does not matter.
+const NOW: u64 = 1 << 61;
 
 /// Options with a clock that goes on by one second at each look.
 fn options() -> Options {

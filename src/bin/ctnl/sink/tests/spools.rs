@@ -116,7 +116,7 @@ fn what_was_delivered_out_of_a_spool_does_not_come_again_after_a_restart() {
     for first in 1..=3 {
         spool.append(&queue::Item::Chunk(chunk(first, 1))).unwrap();
     }
-    assert_eq!(spool.peek().unwrap(), Some(queue::Item::Chunk(chunk(1, 1))));
+    assert_eq!(spool.peek(NOW).unwrap(), Some(queue::Item::Chunk(chunk(1, 1))));
     spool.advance();
     drop(spool);
     let mut spool = Spool::open(scene.folder.path(), "x", 1 << 20).unwrap();
@@ -124,7 +124,7 @@ fn what_was_delivered_out_of_a_spool_does_not_come_again_after_a_restart() {
     spool.put_first(&queue::Item::Chunk(chunk(0, 1))).unwrap();
     // What was put first comes first, and takes with it how far the file behind it was read.
     let mut seen = Vec::new();
-    while let Some(queue::Item::Chunk(chunk)) = spool.peek().unwrap() {
+    while let Some(queue::Item::Chunk(chunk)) = spool.peek(NOW).unwrap() {
         seen.push((chunk.stream.to_string(), chunk.first));
         spool.advance();
     }
@@ -200,10 +200,33 @@ fn a_torn_tail_is_left_out_and_counted_and_what_is_before_and_behind_it_is_deliv
         let received = BufReader::new(listener.accept().unwrap().0).lines();
         let received = thread::spawn(move || received.map(Result::unwrap).collect::<Vec<_>>());
         until_delivered(&sinks, 3);
-        assert_eq!(sinks.statistics()[0].torn, 1);
+        assert_eq!(sinks.statistics()[0].damaged, 1);
         assert_eq!(finish(sinks), []);
         assert_eq!(received.join().unwrap(), [lines("one", 1..=2), lines("two", 1..=1)].concat());
     }
+}
+
+#[test]
+fn a_receiver_is_told_of_what_the_disk_did_not_give_back() {
+    let scene = Scene::new();
+    let mut sinks = scene.open(1 << 20);
+    for first in (1..=91).step_by(10) {
+        sinks.put(chunk_of("one", first, 10));
+        until(|| sinks.has_room() && sinks.statistics()[0].queued < 100);
+    }
+    until_down(&sinks);
+    finish(sinks);
+    let path = scene.segments().pop().unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.windows(7).position(|line| line == b"one 55\n").unwrap();
+    bytes[at] = b'x';
+    fs::write(path, bytes).unwrap();
+    let mut sinks = scene.open(1 << 20);
+    sinks.put(chunk_of("two", 1, 1));
+    let place = Arc::clone(&sinks.places[0]);
+    let gap = vec!["one gap 51 10 Spool".to_owned()];
+    assert_eq!(scene.receive(sinks), [lines("one", 1..=50), gap, lines("one", 61..=100), lines("two", [1])].concat());
+    assert_eq!((place.statistics().damaged, place.statistics().dropped), (1, 10));
 }
 
 #[test]
@@ -216,7 +239,7 @@ fn files_that_are_no_segments_are_no_lines() {
         file.write_all(bytes).unwrap();
     }
     let mut spool = Spool::open(scene.folder.path(), "x", 1 << 20).unwrap();
-    assert_eq!((spool.peek().unwrap(), spool.torn(), spool.bytes()), (None, 3, 0));
+    assert_eq!((spool.peek(NOW).unwrap(), spool.damaged(), spool.bytes()), (None, 3, 0));
 }
 
 #[test]

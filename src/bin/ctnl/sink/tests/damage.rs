@@ -1,0 +1,199 @@
+//! What a disk does not give back: each line is delivered, or a gap with the exact number
+//! stands in its place, as long as more of its stream comes behind.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use ctnl::output::GapCause;
+use proptest::prelude::*;
+
+use super::queue::Item;
+use super::*;
+
+/// Small, so that a spool has several files.
+const LIMIT: u64 = 8 * 200;
+
+/// Bytes of the last chunk.
+const LAST: u64 = 60;
+
+fn spool(folder: &Path) -> Spool {
+    Spool::open(folder, "x", LIMIT).unwrap()
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(folder.join("x")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
+    files.sort();
+    files
+}
+
+/// Changes one byte of all that the files have.
+fn damage(folder: &Path, mut at: u64, flip: u8) {
+    for path in files(folder) {
+        let size = fs::metadata(&path).unwrap().len();
+        if at < size {
+            let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).unwrap();
+            file.write_all_at(&[byte[0] ^ flip], at).unwrap();
+            return;
+        }
+        at -= size;
+    }
+}
+
+/// A stream of ten chunks of five lines, from `first` on.
+fn fill(spool: &mut Spool, stream: &str, first: u64) {
+    for first in (first..first + 50).step_by(5) {
+        spool.append(&Item::Chunk(chunk_of(stream, first, 5))).unwrap();
+    }
+}
+
+/// Delivers `most` items: numbers and whether they are there, once each.
+fn deliver(spool: &mut Spool, most: usize) -> Vec<(String, u64, bool)> {
+    let mut seen = Vec::new();
+    for _ in 0..most {
+        let Some(item) = spool.peek(NOW).unwrap() else { break };
+        let (is_there, lines) = match &item {
+            Item::Chunk(chunk) => {
+                assert_eq!(*chunk, chunk_of(&chunk.stream, chunk.first, chunk.lines), "other lines");
+                (true, u64::from(chunk.lines))
+            }
+            Item::Gap(gap) => {
+                assert_eq!(gap.cause, GapCause::Spool);
+                assert!(gap.from <= gap.to && gap.to == NOW, "{gap:?}");
+                (false, gap.lines)
+            }
+        };
+        seen.extend((item.first()..item.first() + lines).map(|number| (item.stream().to_string(), number, is_there)));
+        spool.advance();
+    }
+    seen
+}
+
+fn size(folder: &Path) -> u64 {
+    files(folder).iter().map(|path| fs::metadata(path).unwrap().len()).sum()
+}
+
+fn numbers(seen: &[(String, u64, bool)], stream: &str) -> Vec<u64> {
+    seen.iter().filter(|(of, ..)| of == stream).map(|(_, number, _)| *number).collect()
+}
+
+fn missing(seen: &[(String, u64, bool)]) -> u64 {
+    seen.iter().filter(|(_, _, is_there)| !is_there).count() as u64
+}
+
+/// Also at the end: what the running program wrote last it knows.
+#[test]
+fn whichever_byte_is_damaged_a_gap_stands_for_what_it_costs() {
+    let whole = tempfile::tempdir().unwrap();
+    fill(&mut spool(whole.path()), "s", 1);
+    let all = size(whole.path());
+    assert!(files(whole.path()).len() > 1);
+    let mut costs = Vec::new();
+    for at in 0..all {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = spool(folder.path());
+        fill(&mut spool, "s", 1);
+        damage(folder.path(), at, 0x20);
+        let seen = deliver(&mut spool, usize::MAX);
+        assert_eq!(numbers(&seen, "s"), (1..=50).collect::<Vec<_>>(), "byte {at}");
+        assert_eq!(spool.take_lost(), missing(&seen), "byte {at}");
+        assert_eq!((spool.damaged(), files(folder.path()).len()), (1, 0), "byte {at}");
+        costs.push(missing(&seen));
+    }
+    // The beginning of a file costs nothing, anything else one chunk.
+    assert!(costs.iter().all(|cost| [0, 5].contains(cost)) && costs.contains(&0), "{costs:?}");
+}
+
+#[test]
+fn a_run_that_is_over_lacks_no_more_than_its_end_without_a_gap() {
+    for at in 0..1200 {
+        let folder = tempfile::tempdir().unwrap();
+        fill(&mut spool(folder.path()), "a", 1);
+        let mut spool = spool(folder.path());
+        fill(&mut spool, "b", 1);
+        damage(folder.path(), at, 0xff);
+        let seen = deliver(&mut spool, usize::MAX);
+        let a = numbers(&seen, "a");
+        assert_eq!(numbers(&seen, "b"), (1..=50).collect::<Vec<_>>(), "byte {at}");
+        if a.len() < 50 {
+            assert_eq!(spool.damaged(), 1, "byte {at}");
+        }
+        assert!([45, 50].contains(&a.len()), "byte {at}");
+        assert_eq!(a, (1..=a.len() as u64).collect::<Vec<_>>(), "byte {at}");
+    }
+}
+
+#[test]
+fn a_file_that_somebody_has_deleted_is_a_gap() {
+    for restart in [false, true] {
+        for at in 0..2 {
+            let folder = tempfile::tempdir().unwrap();
+            let mut spool = Some(spool(folder.path()));
+            fill(spool.as_mut().unwrap(), "s", 1);
+            let mut seen = deliver(spool.as_mut().unwrap(), 1);
+            fs::remove_file(&files(folder.path())[at]).unwrap();
+            let mut spool = if restart {
+                drop(spool.take());
+                self::spool(folder.path())
+            } else {
+                spool.take().unwrap()
+            };
+            // An open file can be read to its end.
+            seen.extend(deliver(&mut spool, usize::MAX));
+            assert_eq!(numbers(&seen, "s"), (1..=50).collect::<Vec<_>>(), "file {at}, {restart}");
+            assert_eq!(missing(&seen) > 0, restart || at == 1, "file {at}, {restart}");
+        }
+    }
+}
+
+#[test]
+fn a_gap_at_the_very_end_is_kept_for_the_next_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = spool(folder.path());
+    fill(&mut spool, "s", 1);
+    damage(folder.path(), size(folder.path()) - 3, 1);
+    let seen = deliver(&mut spool, 9);
+    assert_eq!(seen.last(), Some(&("s".into(), 45, true)));
+    assert!(matches!(spool.peek(NOW).unwrap(), Some(Item::Gap(_))));
+    spool.close();
+    drop(spool);
+    let mut spool = self::spool(folder.path());
+    assert_eq!(numbers(&deliver(&mut spool, usize::MAX), "s"), (46..=50).collect::<Vec<_>>());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damage_and_restarts_at_any_time_lose_nothing_uncounted(
+        bytes in prop::collection::vec((any::<prop::sample::Index>(), 1..=255_u8), 0..6),
+        // How many items are delivered in each run, and how many bytes are damaged before it.
+        runs in prop::collection::vec((0..8_usize, 0..3_usize), 1..6),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        fill(&mut spool(folder.path()), "s", 1);
+        let mut seen = Vec::new();
+        let mut bytes = bytes.into_iter();
+        for (items, count) in runs {
+            for (at, flip) in bytes.by_ref().take(count) {
+                // What is behind the last line that is delivered nobody knows.
+                let size = size(folder.path()).saturating_sub(LAST);
+                if size > 0 {
+                    damage(folder.path(), at.index(size as usize) as u64, flip);
+                }
+            }
+            seen.extend(deliver(&mut spool(folder.path()), items));
+        }
+        seen.extend(deliver(&mut spool(folder.path()), usize::MAX));
+        let mut next = None;
+        for (_, number, _) in &seen {
+            let next = next.get_or_insert(*number);
+            prop_assert!(*number <= *next, "{} after {}", number, next);
+            *next = (*next).max(number + 1);
+        }
+        prop_assert_eq!(next, Some(51));
+    }
+}
