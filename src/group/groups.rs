@@ -24,6 +24,8 @@ pub struct Groups {
     keys: Vec<u8>,
     scratch: Vec<u8>,
     total: Totals,
+    most: usize,
+    beyond: u64,
 }
 
 /// What is counted of a group, or of all flows.
@@ -108,7 +110,24 @@ impl Groups {
             keys: Vec::new(),
             scratch: Vec::with_capacity(64),
             total: Totals::default(),
+            most: usize::MAX,
+            beyond: 0,
         })
+    }
+
+    /// Keeps no more than `groups` of them, those that are met first, so that memory is bounded.
+    /// Each has its exact count all the same. The kernel dumps in an order that nobody outside
+    /// can choose: a group with a share of any size is met early.
+    #[must_use]
+    pub fn at_most(mut self, groups: usize) -> Self {
+        self.most = groups;
+        self
+    }
+
+    /// Flows of groups beyond [`Groups::at_most`].
+    #[must_use]
+    pub fn beyond(&self) -> u64 {
+        self.beyond
     }
 
     /// Counts a flow.
@@ -125,6 +144,10 @@ impl Groups {
         });
         let at = match found {
             Some(slot) => slot.at,
+            None if self.counters.len() >= self.most => {
+                self.beyond += 1;
+                return;
+            }
             None => self.insert(hash),
         };
         if let Some(counter) = self.counters.get_mut(at as usize) {
@@ -252,6 +275,7 @@ fn is_evictable(flow: &Flow) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::age::Ages;
     use crate::field::FIELDS;
 
     #[test]
@@ -260,6 +284,19 @@ mod tests {
             let expected = if field.groupable { None } else { Some(GroupError::NotGroupable(field.name)) };
             assert_eq!(Groups::by(field.name).err(), expected);
         }
+    }
+
+    #[test]
+    fn beyond_the_most_groups_those_that_are_there_are_still_counted_exactly() {
+        let mut groups = Groups::by("mark").unwrap().at_most(2);
+        let ages = Ages::without_timeouts(0);
+        for mark in [7, 8, 9, 7, 10, 7, 9] {
+            let flow = Flow { mark: Some(mark), ..Flow::blank() };
+            groups.add(&Subject::new(&flow, &ages));
+        }
+        let entries: Vec<_> = groups.top(9).iter().map(|group| group.totals.entries).collect();
+        assert_eq!(entries, [3, 1]);
+        assert_eq!((groups.beyond(), groups.total().entries), (3, 7));
     }
 
     #[test]

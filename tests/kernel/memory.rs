@@ -5,22 +5,25 @@
 //! started it is smaller than what it measures.
 
 use std::env;
+use std::net::Ipv4Addr;
 use std::process::{Command, ExitCode, Stdio};
 
+use ctnl::model::Flow;
 use ctnl::table;
 use nix::sys::resource::{UsageWho, getrusage};
 
-use crate::harness::{World, tests};
+use crate::harness::{World, tests, udp};
+use crate::summary::Summary;
 
-tests![memory_does_not_grow_with_the_table];
+tests![memory_does_not_grow_with_the_table, a_dry_run_of_a_flood_from_everywhere_takes_no_more_memory];
 
 const SMALL: u64 = 20_000;
 const LARGE: u64 = 200_000;
 /// Kibibytes. A debug build keeps more of its own text resident.
 const MOST: i64 = if cfg!(debug_assertions) { 16 * 1024 } else { 8 * 1024 };
 /// Kibibytes between the two tables: the other chunks of output, which a writer that keeps up
-/// with the dump never needs, or the sources that a dry run counts. It is 9 bytes for each
-/// entry more.
+/// with the dump never needs, or the sources that a dry run counts, 4096 at most. It is 9
+/// bytes for each entry more.
 const NOISE: i64 = 1536;
 
 const MEASURE: &str = "CTNL_TEST_MEASURE";
@@ -88,4 +91,32 @@ fn memory_does_not_grow_with_the_table(world: &World) {
         eprintln!("{large:>6} KiB  ctnl {}", arguments.join(" "));
     }
     assert_eq!(table::count(&mut world.connection()).unwrap().entries, 0);
+}
+
+/// One entry for each address from 10.0.0.0 on.
+fn flood(world: &World, count: u32) {
+    let flows: Vec<Flow> = (0..count)
+        .map(|number| {
+            let mut flow = udp(1024, 53);
+            let source = Ipv4Addr::from_bits(0x0a00_0000 + number).into();
+            (flow.orig.src, flow.reply.dst) = (source, source);
+            flow
+        })
+        .collect();
+    world.create(&flows);
+}
+
+fn a_dry_run_of_a_flood_from_everywhere_takes_no_more_memory(world: &World) {
+    let dry_run = ["flush", "--all", "--dry-run"];
+    flood(world, 10_000);
+    let small = peak(&dry_run);
+    world.ctnl(&FLUSH[..]).exits_with(0);
+    flood(world, 100_000);
+    let large = peak(&dry_run);
+    assert!(large - small <= NOISE / 2, "{large} KiB from 100000 sources, {small} KiB from 10000");
+    let shown = world.ctnl(&dry_run).exits_with(0);
+    let beyond = "\n95904 more of sources that are not among the 4096 met first";
+    assert!(shown.stdout().contains(beyond), "{}", shown.stdout());
+    let summary = Summary::read(&world.ctnl(&["flush", "--all", "--dry-run", "--json"]).exits_with(0).stdout());
+    assert_eq!((summary.deleted, summary.by_source_beyond, summary.by_source.len()), (100_000, 95_904, 10));
 }

@@ -39,6 +39,8 @@ pub struct Summary {
     pub by_state: Vec<Share>,
     #[serde(default)]
     pub by_source: Vec<Share>,
+    #[serde(default)]
+    pub by_source_beyond: u64,
 }
 
 /// A row of a dry run's breakdown.

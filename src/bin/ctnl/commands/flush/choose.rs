@@ -16,6 +16,8 @@ use crate::ssh::SshSession;
 
 /// Sources that a dry run shows.
 const TOP_SOURCES: usize = 10;
+/// Sources that it counts: memory is constant also where a flood comes from a million.
+pub const MOST_SOURCES: usize = 4096;
 
 /// Decides entry by entry, and counts why not.
 #[derive(Debug)]
@@ -119,7 +121,8 @@ impl Chooser {
 
     /// Also counts what is chosen by state and by source.
     pub fn break_down(&mut self) -> Result<()> {
-        self.breakdown = Some(Breakdown { by_state: Groups::by("proto,state")?, by_source: Groups::by("src")? });
+        let by_source = Groups::by("src")?.at_most(MOST_SOURCES);
+        self.breakdown = Some(Breakdown { by_state: Groups::by("proto,state")?, by_source });
         Ok(())
     }
 
@@ -195,6 +198,7 @@ impl Chooser {
         if let Some(breakdown) = &self.breakdown {
             summary.by_state = shares(&breakdown.by_state, usize::MAX);
             summary.by_source = shares(&breakdown.by_source, TOP_SOURCES);
+            summary.by_source_beyond = breakdown.by_source.beyond();
         }
     }
 }

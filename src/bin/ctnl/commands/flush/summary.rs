@@ -76,6 +76,14 @@ pub struct Summary {
     /// Of a dry run: what would go, by the sources with most entries.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub by_source: Vec<Share>,
+    /// Of a dry run: entries whose sources are not among the 4096 that were met first.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub by_source_beyond: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// One row of a breakdown.
