@@ -1,9 +1,10 @@
 //! `-o csv` of an event stream: columns of the record, then those of the entry.
 //!
-//! A gap and a finished resync are rows as well, with empty cells for the entry. The
-//! beginning and the end of the stream are none, and expectations have no columns.
+//! A gap, a finished resync and the end of the stream are rows as well, with empty cells for
+//! the entry. Its beginning is none, and expectations have no columns.
 
-use super::record::{Ended, FlowRecord, Gap, Record, Requester, Resynced, Since, Stamp, Synthetic};
+use super::record::{Closing, Ended, FlowRecord, Gap, Record, Requester, Resynced, Since, Stamp, Synthetic};
+use super::span::{Span, duration};
 use crate::age::Ages;
 use crate::field::Subject;
 use crate::output::columns::Columns;
@@ -34,7 +35,7 @@ pub const EVENT_CSV_COLUMNS: &[&str] = &[
 ];
 
 const HEADER: &[u8] =
-    b"event,seq,time_ns,clock,synthetic,netns,cause,lost,since_ns,since,killed,requester_port,requester_process,requester_guess,";
+    b"event,seq,time_ns,clock,synthetic,netns,cause,lost,since_ns,since,duration_ns,duration,killed,requester_port,requester_process,requester_guess,";
 
 /// Writes records as CSV.
 #[derive(Debug, Clone)]
@@ -58,6 +59,7 @@ struct Cells<'a> {
     cause: &'a str,
     lost: Option<u64>,
     since: Option<(u64, &'a str)>,
+    duration: Option<Span>,
     killed: Option<bool>,
     requester: Option<Requester<'a>>,
 }
@@ -94,7 +96,11 @@ impl EventCsv {
                 Cells { event: "resync", seq, ..Cells::of_resynced(resynced) }.append(out);
                 out.extend_from_slice(&self.none);
             }
-            Record::Opening(_) | Record::Expectation(_) | Record::Closing(_) => return false,
+            Record::Closing(closing) => {
+                Cells { event: "close", seq, ..Cells::of_closing(closing) }.append(out);
+                out.extend_from_slice(&self.none);
+            }
+            Record::Opening(_) | Record::Expectation(_) => return false,
         }
         true
     }
@@ -115,6 +121,7 @@ impl<'a> Cells<'a> {
         Cells {
             netns: record.netns.unwrap_or_default(),
             since: record.since.map(since),
+            duration: duration(record.since, record.time, record.synthetic),
             killed: record.killed,
             requester: record.requester,
             ..Cells::at(record.time, record.synthetic)
@@ -125,6 +132,7 @@ impl<'a> Cells<'a> {
         Cells {
             netns: ended.netns.unwrap_or_default(),
             since: ended.start.map(since),
+            duration: duration(ended.start, ended.end, ended.synthetic),
             killed: ended.killed,
             requester: ended.requester,
             ..Cells::at(ended.end, ended.synthetic)
@@ -151,6 +159,11 @@ impl<'a> Cells<'a> {
         }
     }
 
+    fn of_closing(closing: &Closing<'a>) -> Self {
+        let Closing { time, reason, lost, .. } = *closing;
+        Cells { time, cause: reason, lost: Some(lost), ..Cells::default() }
+    }
+
     fn at(time: Stamp, synthetic: Option<Synthetic>) -> Self {
         let synthetic = synthetic.map_or("", Synthetic::name);
         Cells { time: time.ns, clock: time.clock.name(), synthetic, ..Cells::default() }
@@ -168,6 +181,9 @@ impl<'a> Cells<'a> {
         number(out, self.lost);
         number(out, self.since.map(|(ns, _)| ns));
         word(out, self.since.map_or("", |(_, kind)| kind));
+        let duration = self.duration.map(span);
+        number(out, duration.map(|(ns, _)| ns));
+        word(out, duration.map_or("", |(_, kind)| kind));
         word(out, self.killed.map_or("", |killed| if killed { "true" } else { "false" }));
         number(out, self.requester.map(|requester| requester.port.into()));
         let process = self.requester.and_then(|requester| requester.process);
@@ -181,6 +197,14 @@ fn since(since: Since) -> (u64, &'static str) {
     match since {
         Since::Exactly(ns) => (ns, "exactly"),
         Since::Before(ns) => (ns, "before"),
+    }
+}
+
+fn span(span: Span) -> (u64, &'static str) {
+    match span {
+        Span::Exactly(ns) => (ns, "exactly"),
+        Span::AtLeast(ns) => (ns, "at_least"),
+        Span::AtMost(ns) => (ns, "at_most"),
     }
 }
 

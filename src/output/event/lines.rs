@@ -115,7 +115,7 @@ fn a_gap_is_a_line_in_every_format() {
     let row = line(Format::Csv, TextOptions::default(), &record).unwrap();
     assert_eq!(
         row,
-        format!("gap,17,1700000000250000000,,,,kernel,1234,1700000000000001000,,,,,{}\r\n", ",".repeat(18))
+        format!("gap,17,1700000000250000000,,,,kernel,1234,1700000000000001000,,,,,,,{}\r\n", ",".repeat(18))
     );
 }
 
@@ -125,13 +125,17 @@ fn rows_of_csv_have_as_many_cells_as_its_header() {
     let mut header = Vec::new();
     writer.begin(&mut header);
     let header = String::from_utf8(header).unwrap();
-    assert!(header.starts_with("event,seq,time_ns,clock,synthetic,netns,cause,lost,since_ns,since,killed,"));
+    assert!(header.starts_with("event,seq,time_ns,clock,synthetic,netns,cause,lost,since_ns,since,duration_ns,duration,killed,"));
     let (flow, ages) = (translated(), sample::ages(0));
     let subject = Subject::new(&flow, &ages);
     let resynced = Resynced { why: Synthetic::Seed, time: 1, entries: 2, added: 3, removed: 4, netns: Some("a") };
-    for record in
-        [Record::Flow(destroyed(&subject)), Record::Ended(ended(&flow)), Record::Gap(GAP), Record::Resynced(resynced)]
-    {
+    for record in [
+        Record::Flow(destroyed(&subject)),
+        Record::Ended(ended(&flow)),
+        Record::Gap(GAP),
+        Record::Resynced(resynced),
+        Record::Closing(CLOSING),
+    ] {
         let row = line(Format::Csv, TextOptions::default(), &record).unwrap();
         // The status has commas, in quotes.
         let commas = row.split('"').step_by(2).map(|part| part.matches(',').count()).sum::<usize>();
@@ -139,14 +143,28 @@ fn rows_of_csv_have_as_many_cells_as_its_header() {
     }
 }
 
+const CLOSING: Closing<'_> = Closing { time: 1, reason: "SIGTERM", received: 2, lost: 3, records: 4 };
+
+#[test]
+fn a_row_of_csv_has_the_duration_and_the_last_one_the_sum_of_what_was_lost() {
+    let row = |record: &Record<'_>| line(Format::Csv, TextOptions::default(), record).unwrap();
+    let flow = translated();
+    let exact = row(&Record::Ended(ended(&flow)));
+    assert!(exact.contains(",1700000000123456777,exactly,12,exactly,false,"), "{exact}");
+    let clock = Stamp { ns: 1_700_000_000_123_456_789, clock: Clock::Received };
+    let open = Ended { start: Some(Since::Before(1_700_000_000_123_456_780)), end: clock, ..ended(&flow) };
+    assert!(row(&Record::Ended(open)).contains(",before,9,at_least,"));
+    let missed = Ended { synthetic: Some(Synthetic::Resync), ..ended(&flow) };
+    assert!(row(&Record::Ended(missed)).contains(",exactly,12,at_most,"));
+    assert!(row(&Record::Closing(CLOSING)).starts_with("close,17,1,,,,SIGTERM,3,,,,,"));
+}
+
 #[test]
 fn what_a_format_has_no_line_for_appends_nothing() {
-    let closing = Closing { time: 1, reason: "SIGTERM", received: 2, lost: 3, records: 4 };
-    for record in [Record::Closing(closing), Record::Opening(Opening { time: 1, stream: "s", version: "1" })] {
-        assert_eq!(text(&record), None);
-        assert_eq!(line(Format::Csv, TextOptions::default(), &record), None);
-        assert!(json(&record).contains("\"event\":"));
-    }
+    let opening = Record::Opening(Opening { time: 1, stream: "s", version: "1" });
+    assert_eq!(text(&Record::Closing(CLOSING)), None);
+    assert_eq!((text(&opening), line(Format::Csv, TextOptions::default(), &opening)), (None, None));
+    assert!(json(&opening).contains("\"event\":") && json(&Record::Closing(CLOSING)).contains("\"event\":"));
 }
 
 #[test]
