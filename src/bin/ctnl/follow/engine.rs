@@ -70,13 +70,10 @@ pub fn follow<'a>(
     let teller = Teller { options, filter, lines, totals, said, world, ends: false, is_over: false };
     let mut engine = Engine { teller, streams, changes_at: at };
     engine.begin();
-    match engine.run() {
-        Ok(reason) => engine.finish(reason),
-        Err(error) => {
-            engine.teller.close("error");
-            Err(error)
-        }
-    }
+    let ended = engine.run().and_then(|reason| engine.finish().map(|()| reason));
+    engine.teller.close(ended.as_ref().copied().unwrap_or("error"));
+    let Teller { totals, lines, .. } = engine.teller;
+    ended.map(|reason| End { reason, totals, records: lines.count() })
 }
 
 impl Engine<'_> {
@@ -189,21 +186,15 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Reads what was sent until now, says what was lost of it, and closes the stream.
-    fn finish(mut self, reason: &'static str) -> Result<End, Error> {
+    /// Reads what was sent until now, and says what was lost of it. One stream that cannot be
+    /// read does not keep this from the others.
+    fn finish(&mut self) -> Result<(), Error> {
         self.teller.ends = true;
         self.teller.world.notice(Notice::Ending);
         // First all, so that there is an end: what comes from now on is nobody's loss.
-        let mut sound = self.streams.iter_mut().filter(|stream| !stream.is_broken);
-        sound.try_for_each(|stream| stream.source.leave())?;
-        for stream in &mut self.streams {
-            while !matches!(self.teller.drain(stream, BUDGET)?, Drained::Empty(_)) {
-                // For the service manager, which wants to hear that we live.
-                let _ = self.teller.world.stop();
-            }
-        }
-        self.teller.close(reason);
-        let Teller { totals, lines, .. } = self.teller;
-        Ok(End { reason, totals, records: lines.count() })
+        let sound = self.streams.iter_mut().filter(|stream| !stream.is_broken);
+        let left = sound.map(|stream| stream.source.leave()).fold(Ok(()), Result::and);
+        let read = self.streams.iter_mut().map(|stream| self.teller.drain_all(stream)).fold(Ok(()), Result::and);
+        left.and(read)
     }
 }

@@ -50,9 +50,12 @@ pub(super) fn pass(
     let now = teller.world.wall_clock();
     match ended? {
         Ended::Whole { added, removed } => {
-            // Where events were lost meanwhile, the next pass is due already.
             if stream.gaps == gaps {
                 tell(teller, stream, Resynced { why, time: now, entries: 0, added, removed, netns: None });
+            } else if why == Synthetic::Seed {
+                // With a resync after each loss the next pass is due already. Without, the consumer
+                // still waits for a beginning that is whole.
+                stream.try_again(why, teller.world.elapsed());
             }
             return Ok(());
         }

@@ -12,6 +12,7 @@ use ctnl::output::{
 };
 use ctnl::table::Step;
 
+use super::engine::BUDGET;
 use super::lines::Lines;
 use super::options::{Notice, OnGap, Options, Surroundings};
 use super::stats::{Said, Seen};
@@ -75,6 +76,15 @@ impl Teller<'_> {
             }
             (_, drained) => drained,
         }
+    }
+
+    /// Reads all that is queued, room or not: at the end.
+    pub(super) fn drain_all(&mut self, stream: &mut Stream) -> Result<(), Error> {
+        while !matches!(self.drain(stream, BUDGET)?, Drained::Empty(_)) {
+            // For the service manager, which wants to hear that we live.
+            let _ = self.stop();
+        }
+        Ok(())
     }
 
     fn read(&mut self, stream: &mut Stream, budget: u32) -> Result<Drained, Error> {

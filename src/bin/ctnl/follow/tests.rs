@@ -43,13 +43,14 @@ struct State {
     reads: u64,
     is_left: bool,
     is_broken: bool,
+    cannot_be_left: bool,
 }
 
 fn script(given: impl IntoIterator<Item = Given>) -> Script {
     let queue = Queue { used: 0, capacity: 1000, drops: 0 };
     let given = given.into_iter().collect();
-    let (is_left, is_broken) = (false, false);
-    Script(Arc::new(Mutex::new(State { given, queue, asked: Vec::new(), reads: 0, is_left, is_broken })))
+    let (is_left, is_broken, cannot_be_left) = (false, false, false);
+    Script(Arc::new(Mutex::new(State { given, queue, asked: Vec::new(), reads: 0, is_left, is_broken, cannot_be_left })))
 }
 
 fn flow(port: u16) -> Flow {
@@ -107,8 +108,10 @@ impl Source for Script {
     }
 
     fn leave(&mut self) -> Result<(), Error> {
-        self.0.lock().unwrap().is_left = true;
-        Ok(())
+        let mut state = self.0.lock().unwrap();
+        state.is_left = true;
+        let error = Error::Socket { operation: "end the subscription to events", errno: nix::errno::Errno::EBADF };
+        if state.cannot_be_left { Err(error) } else { Ok(()) }
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
@@ -261,10 +264,14 @@ fn options(seed: bool, on_gap: OnGap) -> Options {
 }
 
 fn run(options: Options, streams: Vec<Stream>, outlet: &Kept, world: &mut World) -> End {
+    try_run(options, streams, outlet, world).unwrap()
+}
+
+fn try_run(options: Options, streams: Vec<Stream>, outlet: &Kept, world: &mut World) -> Result<End, Error> {
     let writer = EventWriter::new(Format::Json, EventOptions::default()).unwrap();
     let mut outlet = outlet.clone();
     let lines = Lines::new(Arc::clone(&options.stream), writer, &mut outlet);
-    follow(options, Filter::default(), streams, lines, world).unwrap()
+    follow(options, Filter::default(), streams, lines, world)
 }
 
 #[test]
@@ -468,6 +475,41 @@ fn a_socket_that_breaks_is_the_end_of_its_namespace_alone() {
     let mut story = outlet.story();
     story.sort();
     assert_eq!(story, ["close 0", "destroy 1 netns a", "gap 0 a", "new 1 a", "new 2 b", "open"]);
+}
+
+#[test]
+fn an_end_that_fails_is_told_all_the_same_and_what_the_others_have_is_read() {
+    let (failing, sound) = (script([]), script([]));
+    let (outlet, mut world) = (Kept::default(), world(1));
+    failing.0.lock().unwrap().cannot_be_left = true;
+    let state = Arc::clone(&sound.0);
+    world.meanwhile = Box::new(move |now| {
+        if now >= Duration::from_secs(1) {
+            state.lock().unwrap().given.push_back(Given::New(2));
+        }
+    });
+    let streams = vec![stream(Some("a"), &failing, table(&[])), stream(Some("b"), &sound, table(&[]))];
+    let error = try_run(options(false, OnGap::Resync), streams, &outlet, &mut world).unwrap_err();
+    assert!(error.to_string().contains("end the subscription"), "{error}");
+    assert!(sound.0.lock().unwrap().is_left);
+    assert_eq!(outlet.story(), ["open", "new 2 b", "close 0"]);
+    assert_eq!(outlet.records()[2]["reason"], "error");
+}
+
+#[test]
+fn a_seed_that_events_were_lost_from_is_done_again_whatever_is_done_at_a_loss() {
+    let source = script([]);
+    let (outlet, mut world) = (Kept::default(), world(15));
+    let state = Arc::clone(&source.0);
+    let mut is_first = true;
+    world.meanwhile = Box::new(move |_| {
+        if std::mem::take(&mut is_first) {
+            state.lock().unwrap().given.push_back(Given::Lost(3));
+        }
+    });
+    run(options(true, OnGap::Continue), vec![stream(None, &source, table(&[5]))], &outlet, &mut world);
+    assert_eq!(outlet.story(), ["open", "gap 3", "new 5 seed", "resync seed", "close 3"]);
+    assert!(outlet.records()[3]["time_ns"].as_u64() >= Some(10_000_000_000));
 }
 
 #[test]

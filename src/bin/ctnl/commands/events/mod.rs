@@ -91,6 +91,8 @@ pub struct Args {
     no_seed: bool,
 
     /// After a loss: dump and tell the difference, go on without, or end with exit code 3
+    ///
+    /// What was lost while the entries of the start were told is made good in any case.
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = GapArg::Resync)]
     on_gap: GapArg,
 
