@@ -93,6 +93,9 @@ impl Listener {
         self.socket.leave(group).map_err(Error::socket("end the subscription to events"))
     }
 
+    /// The largest queue, a byte less than 1 GiB: the kernel takes twice that, as a signed number.
+    pub const LARGEST: usize = i32::MAX as usize / 2;
+
     /// Sets the queue to `bytes` of payload, for which the kernel takes twice as
     /// many. True where that was by force, false where `net.core.rmem_max` may
     /// have clamped it: see [`Listener::meminfo`] for what came of it.
@@ -100,7 +103,7 @@ impl Listener {
     /// # Errors
     /// What setsockopt(2) says.
     pub fn set_capacity(&self, bytes: usize) -> Result<bool, Error> {
-        let bytes = bytes.min(LARGEST);
+        let bytes = bytes.min(Self::LARGEST);
         match setsockopt(&self.socket, sockopt::RcvBufForce, &bytes) {
             Ok(()) => Ok(true),
             Err(Errno::EPERM) => {
@@ -165,9 +168,6 @@ impl Listener {
         self.slots.get(start..start + length.min(DATAGRAM)).unwrap_or_default()
     }
 }
-
-/// The kernel takes twice that, as a signed number.
-const LARGEST: usize = i32::MAX as usize / 2;
 
 fn refused(operation: &'static str) -> impl FnOnce(Errno) -> Error {
     move |errno| Error::Socket { operation, errno }

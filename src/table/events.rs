@@ -72,7 +72,7 @@ impl Subscription {
 /// The size of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Buffer {
-    /// Bytes that were asked for.
+    /// Bytes that were asked for, [`Listener::LARGEST`] at most.
     pub asked: usize,
     /// Bytes that may be taken, as the kernel counts: twice what it granted.
     pub got: usize,
@@ -297,6 +297,7 @@ fn message_at(bytes: &[u8], length: usize, at: usize) -> Option<Result<Message<'
 
 /// Sets the size of the queue.
 fn size(listener: &Listener, asked: usize) -> Result<Buffer, Error> {
+    let asked = asked.min(Listener::LARGEST);
     let forced = listener.set_capacity(asked)?;
     let rmem_max = Sysctl::at(Sysctl::CORE).read("rmem_max").ok();
     Ok(Buffer { asked, got: listener.capacity()?, forced, rmem_max })

@@ -110,7 +110,7 @@ fn a_dry_run_of_a_flood_from_everywhere_takes_no_more_memory(world: &World) {
     let dry_run = ["flush", "--all", "--dry-run"];
     flood(world, 10_000);
     let small = peak(&dry_run);
-    world.ctnl(&FLUSH[..]).exits_with(0);
+    world.ctnl(FLUSH).exits_with(0);
     flood(world, 100_000);
     let large = peak(&dry_run);
     assert!(large - small <= NOISE / 2, "{large} KiB from 100000 sources, {small} KiB from 10000");

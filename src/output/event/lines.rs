@@ -125,7 +125,11 @@ fn rows_of_csv_have_as_many_cells_as_its_header() {
     let mut header = Vec::new();
     writer.begin(&mut header);
     let header = String::from_utf8(header).unwrap();
-    assert!(header.starts_with("event,seq,time_ns,clock,synthetic,netns,cause,lost,since_ns,since,duration_ns,duration,killed,"));
+    assert!(
+        header.starts_with(
+            "event,seq,time_ns,clock,synthetic,netns,cause,lost,since_ns,since,duration_ns,duration,killed,"
+        )
+    );
     let (flow, ages) = (translated(), sample::ages(0));
     let subject = Subject::new(&flow, &ages);
     let resynced = Resynced { why: Synthetic::Seed, time: 1, entries: 2, added: 3, removed: 4, netns: Some("a") };

@@ -15,6 +15,9 @@ tests![
     jq_reads_a_whole_stream_with_every_kind_of_record,
     an_expectation_that_comes_and_goes_is_told,
     every_namespace_of_the_host_is_told_of_by_its_name,
+    settings_are_set_in_every_namespace_as_it_comes_and_back_at_the_end,
+    a_namespace_that_cannot_be_followed_is_told_of_once,
+    without_the_privilege_to_follow_any_namespace_it_fails_and_says_what_that_takes,
 ];
 
 /// How many lines have this in them.
@@ -82,13 +85,26 @@ fn an_expectation_that_comes_and_goes_is_told(world: &World) {
     assert_eq!(told.iter().filter(|line| line.contains("\"event\":\"new\"")).count(), 0, "--expect alone");
 }
 
-/// In a namespace of processes of its own, so that the host's are not seen. One network
-/// namespace is there, a second comes and goes.
-const HOST: &str = r#"
+/// What scripts on a host of their own begin with.
+const BEGIN: &str = r#"
 fail() { echo "$1" >&2; cat "$OUT" >&2; exit 1; }
 until_true() { n=0; while ! eval "$2"; do n=$((n+1)); [ $n -lt 1500 ] || fail "no $1"; sleep 0.02; done; }
-add() { conntrack -I -p udp -s 10.0.0.1 -d 10.0.0.2 --sport "$1" --dport 53 -t 600 >&2; }
 tenant() { unshare -n sleep "$1" & pid=$!; until_true tenant '[ "$(cat /proc/$pid/comm)" = sleep ]'; }
+"#;
+
+/// Runs `script` in a namespace of processes of its own, so that the host's are not seen.
+fn on_a_host(folder: &Folder, script: &str) -> Run {
+    let mut command = Command::new("unshare");
+    let script = [BEGIN, script].concat();
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", &script]);
+    command.env_clear().env("PATH", PATH).env("OUT", folder.path("log")).env("CTNL", env!("CARGO_BIN_EXE_ctnl"));
+    command.env("RUNTIME_DIRECTORY", folder.path(""));
+    Run::of(&mut command)
+}
+
+/// One network namespace is there, a second comes and goes.
+const HOST: &str = r#"
+add() { conntrack -I -p udp -s 10.0.0.1 -d 10.0.0.2 --sport "$1" --dport 53 -t 600 >&2; }
 tenant 601; a=$pid
 "$CTNL" events --all-netns --to "file:$OUT" & ctnl=$!
 until_true seeds '[ "$(grep -c "\"event\":\"resync\"" "$OUT")" = 2 ]'
@@ -108,10 +124,7 @@ echo "$a $b"
 fn every_namespace_of_the_host_is_told_of_by_its_name(world: &World) {
     world.set_sysctl("netfilter/nf_conntrack_events", 1);
     let folder = Folder::new();
-    let mut command = Command::new("unshare");
-    command.args(["--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", HOST]);
-    command.env_clear().env("PATH", PATH).env("OUT", folder.path("log")).env("CTNL", env!("CARGO_BIN_EXE_ctnl"));
-    let pids = Run::of(&mut command).exits_with(0).stdout();
+    let pids = on_a_host(&folder, HOST).exits_with(0).stdout();
     let (first, second) = pids.trim().split_once(' ').expect("two processes");
     let told = finished(&folder.path("log"));
     let records: Vec<_> = told.iter().map(|line| parse(line)).collect();
@@ -130,4 +143,55 @@ fn every_namespace_of_the_host_is_told_of_by_its_name(world: &World) {
     let unnamed: Vec<&str> = unnamed.map(|record| record["event"].as_str().expect("a kind")).collect();
     assert_eq!(unnamed, ["open", "close"]);
     account(&told);
+}
+
+/// With one namespace from before, one that stays and one that goes.
+const SET: &str = r#"
+values() { nsenter -t "$1" -n sh -c 'cd /proc/sys/net/netfilter
+    echo $(cat nf_conntrack_events nf_conntrack_acct nf_conntrack_timestamp)'; }
+tenant 601; a=$pid
+before=$(values $a)
+"$CTNL" events --all-netns --set-sysctls --to "file:$OUT" & ctnl=$!
+until_true setting '[ "$(values $a) $(values $$)" = "1 1 1 1 1 1" ]'
+tenant 602; b=$pid
+until_true setting '[ "$(values $b)" = "1 1 1" ]'
+tenant 603; c=$pid
+until_true seeds '[ "$(grep -c "\"event\":\"resync\"" "$OUT")" = 4 ]'
+kill -9 $c
+sleep 5
+kill -TERM $ctnl
+wait $ctnl || fail "exit code $?"
+[ "$before" != "1 1 1" ] || fail "nothing to set"
+[ "$(values $a)" = "$before" ] && [ "$(values $b)" = "$before" ] || fail "not set back: $(values $a) $(values $b)"
+"#;
+
+fn settings_are_set_in_every_namespace_as_it_comes_and_back_at_the_end(world: &World) {
+    world.set_sysctl("netfilter/nf_conntrack_events", 0);
+    let folder = Folder::new();
+    let said = on_a_host(&folder, SET).exits_with(0).stderr();
+    assert_eq!(world.sysctl("netfilter/nf_conntrack_events"), "0");
+    assert!(said.contains(": nf_conntrack_events is 0 again") && !said.contains("could not be set back"), "{said}");
+}
+
+/// What stands for a namespace is hidden by something else.
+const HIDDEN: &str = r#"
+touch "$OUT.netns"
+unshare --net="$OUT.netns" true
+mount --bind /proc/version "$OUT.netns"
+timeout --preserve-status -s TERM 7 "$CTNL" events --all-netns --to "file:$OUT"
+"#;
+
+fn a_namespace_that_cannot_be_followed_is_told_of_once(world: &World) {
+    world.set_sysctl("netfilter/nf_conntrack_events", 1);
+    let folder = Folder::new();
+    let said = on_a_host(&folder, HIDDEN).exits_with(0).stderr();
+    assert_eq!(said.matches("tried again every 2 s").count(), 1, "{said}");
+    assert_eq!(count(&folder, "\"event\":\"resync\""), 1, "the others are followed");
+}
+
+fn without_the_privilege_to_follow_any_namespace_it_fails_and_says_what_that_takes(_: &World) {
+    let folder = Folder::new();
+    let run = on_a_host(&folder, r#"exec setpriv --bounding-set=-all --inh-caps=-all "$CTNL" events --all-netns"#);
+    let said = run.exits_with(1).stderr();
+    assert!(said.contains("EPERM") && said.contains("CAP_SYS_ADMIN"), "{said}");
 }

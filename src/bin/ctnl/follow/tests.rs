@@ -50,7 +50,15 @@ fn script(given: impl IntoIterator<Item = Given>) -> Script {
     let queue = Queue { used: 0, capacity: 1000, drops: 0 };
     let given = given.into_iter().collect();
     let (is_left, is_broken, cannot_be_left) = (false, false, false);
-    Script(Arc::new(Mutex::new(State { given, queue, asked: Vec::new(), reads: 0, is_left, is_broken, cannot_be_left })))
+    Script(Arc::new(Mutex::new(State {
+        given,
+        queue,
+        asked: Vec::new(),
+        reads: 0,
+        is_left,
+        is_broken,
+        cannot_be_left,
+    })))
 }
 
 fn flow(port: u16) -> Flow {

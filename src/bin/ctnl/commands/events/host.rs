@@ -14,6 +14,7 @@ use super::watcher::Watcher;
 use crate::console::{Console, percent};
 use crate::follow::{Change, Notice, Snapshot, Surroundings};
 use crate::interrupt::Interrupt;
+use crate::settings::Settings;
 use crate::sink::Statistics;
 use crate::supervisor::Supervisor;
 
@@ -76,6 +77,11 @@ impl<'a> Host<'a> {
             lost: 0,
             told: None,
         })
+    }
+
+    /// What was set in the namespaces that were watched, by their names.
+    pub fn into_settings(self) -> impl Iterator<Item = (String, Settings)> {
+        self.watcher.into_iter().flat_map(Watcher::into_settings)
     }
 
     /// Opens files anew where that was asked for, and says what has become of the places.
@@ -190,7 +196,7 @@ impl Surroundings for Host<'_> {
     }
 
     fn changes(&mut self) -> Vec<Change> {
-        self.watcher.as_ref().map(|watcher| watcher.changes(self.console)).unwrap_or_default()
+        self.watcher.as_mut().map(|watcher| watcher.changes(self.console)).unwrap_or_default()
     }
 
     fn notice(&mut self, notice: Notice<'_>) {

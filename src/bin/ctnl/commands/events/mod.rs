@@ -26,7 +26,6 @@ use crate::follow::{End, Kinds, Lines, OnGap, Options, follow};
 use crate::interrupt::Interrupt;
 use crate::privileges::{self, Needs};
 use crate::scan::Tally;
-use crate::settings;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -112,11 +111,11 @@ pub struct Args {
     reliable: bool,
 
     /// Size of the socket's queue: an event takes 640 bytes of it
-    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = bytes)]
+    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = queue)]
     buffer: usize,
 
     /// Size up to which the queue is made larger when it is half full
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = bytes)]
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = queue)]
     buffer_max: usize,
 
     /// Say each TIME on stderr how the stream stands
@@ -129,11 +128,14 @@ pub struct Args {
 
     /// Set nf_conntrack_events, _acct and _timestamp to 1, and back at the end
     ///
+    /// With --all-netns in every namespace, as it comes; one where they cannot be set is followed as
+    /// it is.
+    ///
     /// Of several that do, the last sets back. One that is killed, or that a second SIGTERM or
     /// SIGINT ends at once, leaves them set until the next with --set-sysctls in the same namespace
     /// is over. Before Linux 5.14 a namespace cannot be told from a later one with its number: there
     /// that next one sets back only if all three are still 1.
-    #[arg(long, conflicts_with = "all_netns")]
+    #[arg(long)]
     set_sysctls: bool,
 
     /// Keep all privileges. Else all but CAP_NET_ADMIN (with --all-netns also CAP_SYS_ADMIN and
@@ -168,6 +170,12 @@ fn bytes(text: &str) -> Result<usize, String> {
     usize::try_from(parse_size(text)?).map_err(|_| format!("{text} is too large"))
 }
 
+/// The size of a socket's queue.
+fn queue(text: &str) -> Result<usize, String> {
+    let size = bytes(text)?;
+    if size <= 1 << 30 { Ok(size) } else { Err("the kernel takes no queue of more than 1GiB".into()) }
+}
+
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
     let filter = args.filter.filter()?;
@@ -182,14 +190,15 @@ pub fn run(args: &Args) -> Result<Exit> {
     let options = args.options();
     let interrupt = Interrupt::listen()?;
     let mut console = args.common.console();
-    let opener = Opener::new(args.subscription(&options, &filter), &filter, args.filter.bases()?);
+    let opener = Opener::new(args.subscription(&options, &filter), &filter, args.filter.bases()?, args.set_sysctls);
     let netns = args.common.netns()?.hold()?;
-    // Before the socket, so that entries are made with them from the first event on.
-    let settings = args.set_sysctls.then(|| opener::set_sysctls(&netns)).transpose()?;
+    let mut settings = Vec::new();
     let (streams, watcher) = if args.all_netns {
         let (streams, watcher) = Watcher::look(opener, &mut console)?;
         (streams, Some(watcher))
     } else {
+        // Before the socket, so that entries are made with them from the first event on.
+        settings.extend(opener.settings(&netns)?.map(|settings| (None, settings)));
         let stream = opener.open(&netns, None)?;
         opener::tell_start(&mut console, &netns, None, stream.buffer());
         (vec![stream], None)
@@ -201,9 +210,9 @@ pub fn run(args: &Args) -> Result<Exit> {
     let mut host = Host::new(&mut console, &interrupt, places.clone(), watcher)?;
     let lines = Lines::new(Arc::clone(&options.stream), writer, &mut places);
     let end = follow(options, filter, streams, lines, &mut host);
-    drop(host);
+    settings.extend(host.into_settings().map(|(netns, settings)| (Some(netns), settings)));
     let unwritten = places.finish(&mut console);
-    settings.into_iter().flat_map(settings::Settings::restore).for_each(|restored| console.note(&restored.to_string()));
+    settings.into_iter().for_each(|(netns, settings)| opener::restore(&mut console, netns.as_deref(), settings));
     let end = end?;
     tell_end(&mut console, &end);
     Ok(if end.reason == "gap" || unwritten > 0 { Exit::Partly } else { Exit::Done })

@@ -21,12 +21,19 @@ pub struct Opener {
     subscription: Subscription,
     needs_idle: bool,
     bases: Vec<BaseTimeout>,
+    /// Whether it turns on what the stream lives on.
+    pub sets_sysctls: bool,
 }
 
 impl Opener {
     /// Opens what `subscription` says, to be judged by `filter`.
-    pub fn new(subscription: Subscription, filter: &Filter, bases: Vec<BaseTimeout>) -> Self {
-        Opener { subscription, needs_idle: filter.needs().idle, bases }
+    pub fn new(subscription: Subscription, filter: &Filter, bases: Vec<BaseTimeout>, sets_sysctls: bool) -> Self {
+        Opener { subscription, needs_idle: filter.needs().idle, bases, sets_sysctls }
+    }
+
+    /// Turns on in `netns` what the stream lives on, where that was asked for.
+    pub fn settings(&self, netns: &Netns) -> Result<Option<Settings>> {
+        self.sets_sysctls.then(|| set_sysctls(netns)).transpose()
     }
 
     /// Subscribes in `netns`. Whatever is read of the table comes after that.
@@ -45,14 +52,21 @@ impl Opener {
     }
 }
 
-/// Turns on in `netns` what the stream lives on.
-pub fn set_sysctls(netns: &Netns) -> Result<Settings> {
+fn set_sysctls(netns: &Netns) -> Result<Settings> {
     // A service's own folder, where it may write.
     let folder = env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
     netns.run(|| {
         let note = settings::note(folder.as_deref()).context("find the number of the network namespace")?;
         settings::set(&Sysctl::default(), &note)
     })?
+}
+
+/// Sets back what was set, and says so.
+pub fn restore(console: &mut Console, name: Option<&str>, settings: Settings) {
+    let place = name.map(|name| format!("{name}: ")).unwrap_or_default();
+    for restored in settings.restore() {
+        console.note(&format!("{place}{restored}"));
+    }
 }
 
 /// Says how large the queue is and what clamps it, and what is missing by which setting.

@@ -1,10 +1,12 @@
 //! The namespaces of the host as they come and go, watched on a thread of its own: a
 //! look takes too long for the thread that receives.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use ctnl::netlink::Netns;
 use ctnl::table::Buffer;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -13,69 +15,101 @@ use super::opener::{Opener, tell_start};
 use crate::console::Console;
 use crate::follow::{Change, Stream};
 use crate::namespaces::{LOOK_EVERY, Namespace, Namespaces};
+use crate::settings::Settings;
 
 /// What the watching thread has seen.
 #[derive(Debug)]
 enum Seen {
     Change(Change),
-    Opened { name: String, netns: Netns, buffer: Buffer },
+    Opened(Opened),
     Failed(String),
+}
+
+/// A namespace that is followed from now on.
+#[derive(Debug)]
+struct Opened {
+    inode: u64,
+    name: String,
+    netns: Netns,
+    buffer: Buffer,
+    settings: Option<Settings>,
 }
 
 /// Watches namespaces.
 #[derive(Debug)]
 pub struct Watcher {
     seen: Receiver<Seen>,
+    /// What was set in each, to be set back.
+    settings: BTreeMap<u64, (String, Settings)>,
 }
 
 /// What the watching thread works with.
 #[derive(Debug)]
 pub struct Unstarted {
     watcher: Watcher,
+    looker: Looker,
+}
+
+/// Looks for namespaces.
+#[derive(Debug)]
+struct Looker {
     namespaces: Namespaces,
     opener: Opener,
     report: Sender<Seen>,
+    /// Those that cannot be followed, with what was said of it.
+    failed: BTreeMap<u64, String>,
 }
 
 impl Watcher {
-    /// As many open files as may be: a namespace takes five, and the usual limit is 1024.
-    fn raise_limit(console: &mut Console) {
+    /// As many open files as may be: a namespace takes five, with settings nine, and the usual
+    /// limit is 1024.
+    fn raise_limit(opener: &Opener, console: &mut Console) {
         let raised = getrlimit(Resource::RLIMIT_NOFILE)
             .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most).map(|()| most));
+        let each = if opener.sets_sysctls { 9 } else { 5 };
         match raised {
-            Ok(most) => console.detail(&format!("open files: up to {most}, for some {} namespaces", most / 5)),
+            Ok(most) => console.detail(&format!("open files: up to {most}, for some {} namespaces", most / each)),
             Err(errno) => console.note(&format!("the limit of open files stays as it is: {errno}")),
         }
     }
 
     /// The streams of the namespaces that there are, and who will watch for those to come.
+    ///
+    /// # Errors
+    /// None of them can be followed.
     pub fn look(opener: Opener, console: &mut Console) -> Result<(Vec<Stream>, Unstarted)> {
-        Self::raise_limit(console);
-        let mut namespaces = Namespaces::new("/proc");
+        Self::raise_limit(&opener, console);
         let (report, seen) = channel();
-        look(&mut namespaces, &opener, &report).context("look for network namespaces")?;
-        if namespaces.unreadable() > 0 {
-            let count = namespaces.unreadable();
+        let mut looker = Looker { namespaces: Namespaces::new("/proc"), opener, report, failed: BTreeMap::new() };
+        looker.look().context("look for network namespaces")?;
+        if looker.namespaces.unreadable() > 0 {
+            let count = looker.namespaces.unreadable();
             console.note(&format!("the namespaces of {count} processes may not be read (that takes CAP_SYS_PTRACE)"));
         }
-        let watcher = Watcher { seen };
+        let mut watcher = Watcher { seen, settings: BTreeMap::new() };
         let mut streams = Vec::new();
         for change in watcher.changes(console) {
             if let Change::Appeared(stream) = change {
                 streams.push(*stream);
             }
         }
-        Ok((streams, Unstarted { watcher, namespaces, opener, report }))
+        if streams.is_empty() {
+            bail!(
+                "none of the network namespaces can be followed (--all-netns takes CAP_NET_ADMIN, CAP_SYS_ADMIN and \
+                 CAP_SYS_PTRACE)\n  hint: run it as root, or follow one namespace without --all-netns"
+            );
+        }
+        Ok((streams, Unstarted { watcher, looker }))
     }
 
     /// Watches from now on.
     pub fn start(unstarted: Unstarted) -> Result<Self> {
-        let Unstarted { watcher, mut namespaces, opener, report } = unstarted;
+        let Unstarted { watcher, mut looker } = unstarted;
         thread::Builder::new().name("namespaces".into()).spawn(move || {
             loop {
                 thread::sleep(LOOK_EVERY);
-                if let Err(error) = look(&mut namespaces, &opener, &report)
-                    && report.send(Seen::Failed(format!("look for network namespaces: {error}"))).is_err()
+                if let Err(error) = looker.look()
+                    && looker.report.send(Seen::Failed(format!("look for network namespaces: {error}"))).is_err()
                 {
                     break;
                 }
@@ -85,48 +119,73 @@ impl Watcher {
     }
 
     /// What has changed since it was asked last.
-    pub fn changes(&self, console: &mut Console) -> Vec<Change> {
+    pub fn changes(&mut self, console: &mut Console) -> Vec<Change> {
         let mut changes = Vec::new();
         for seen in self.seen.try_iter() {
             match seen {
-                Seen::Change(change) => changes.push(change),
-                Seen::Opened { name, netns, buffer } => tell_start(console, &netns, Some(&name), buffer),
+                Seen::Change(change) => {
+                    if let Change::Vanished(inode) = change {
+                        self.settings.remove(&inode);
+                    }
+                    changes.push(change);
+                }
+                Seen::Opened(Opened { inode, name, netns, buffer, settings }) => {
+                    tell_start(console, &netns, Some(&name), buffer);
+                    self.settings.extend(settings.map(|settings| (inode, (name, settings))));
+                }
                 Seen::Failed(words) => console.warn(&words),
             }
         }
         changes
     }
+
+    /// What was set, by the names of the namespaces.
+    pub fn into_settings(self) -> impl Iterator<Item = (String, Settings)> {
+        self.settings.into_values()
+    }
 }
 
-/// Looks once, and opens what is new.
-fn look(namespaces: &mut Namespaces, opener: &Opener, report: &Sender<Seen>) -> std::io::Result<()> {
-    let changes = namespaces.refresh()?;
-    // Nobody to report to: the stream is over.
-    let tell = |seen| drop(report.send(seen));
-    for namespace in changes.vanished {
-        tell(Seen::Change(Change::Vanished(namespace.inode)));
-    }
-    for (_, namespace) in changes.renamed {
-        tell(Seen::Change(Change::Renamed(namespace.inode, namespace.name.to_string())));
-    }
-    for namespace in changes.appeared {
-        match open(&namespace, opener) {
-            Ok((stream, netns)) => {
-                let (name, buffer) = (namespace.name.to_string(), stream.buffer());
-                tell(Seen::Opened { name, netns, buffer });
-                tell(Seen::Change(Change::Appeared(Box::new(stream))));
-            }
-            Err(error) => {
-                tell(Seen::Failed(format!("{}: {error:#}", namespace.name)));
-                namespaces.forget(namespace.inode);
+impl Looker {
+    /// Looks once, and opens what is new.
+    fn look(&mut self) -> io::Result<()> {
+        let changes = self.namespaces.refresh()?;
+        for namespace in changes.vanished {
+            self.tell(Seen::Change(Change::Vanished(namespace.inode)));
+        }
+        for (_, namespace) in changes.renamed {
+            self.tell(Seen::Change(Change::Renamed(namespace.inode, namespace.name.to_string())));
+        }
+        // One that cannot be opened is forgotten, and so appears at each look as long as it lives.
+        let known = std::mem::take(&mut self.failed);
+        for namespace in changes.appeared {
+            if let Err(error) = self.open(&namespace) {
+                let words = format!("{}: {error:#}", namespace.name);
+                if known.get(&namespace.inode) != Some(&words) {
+                    self.tell(Seen::Failed(format!("{words} (tried again every {} s)", LOOK_EVERY.as_secs())));
+                }
+                self.failed.insert(namespace.inode, words);
+                self.namespaces.forget(namespace.inode);
             }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-fn open(namespace: &Namespace, opener: &Opener) -> Result<(Stream, Netns)> {
-    let netns = namespace.open()?;
-    let stream = opener.open(&netns, Some(namespace.name.to_string()))?;
-    Ok((stream.numbered(namespace.inode), netns))
+    fn open(&self, namespace: &Namespace) -> Result<()> {
+        let netns = namespace.open()?;
+        let (inode, name) = (namespace.inode, namespace.name.to_string());
+        // Before the socket, so that entries are made with them from the first event on.
+        let settings = self.opener.settings(&netns).unwrap_or_else(|error| {
+            self.tell(Seen::Failed(format!("{name}: settings stay as they are: {error:#}")));
+            None
+        });
+        let stream = self.opener.open(&netns, Some(name.clone()))?.numbered(inode);
+        self.tell(Seen::Opened(Opened { inode, name, netns, buffer: stream.buffer(), settings }));
+        self.tell(Seen::Change(Change::Appeared(Box::new(stream))));
+        Ok(())
+    }
+
+    fn tell(&self, seen: Seen) {
+        // Nobody to report to: the stream is over, and what was set is set back as this is dropped.
+        drop(self.report.send(seen));
+    }
 }
