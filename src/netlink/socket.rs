@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket as RawSocket, SocketAddr};
-use nix::sys::socket::{MsgFlags, MultiHeaders, NetlinkAddr, recvmmsg, setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg, setsockopt, sockopt};
 
 use super::error::Error;
 
@@ -64,7 +64,8 @@ impl Socket {
         let size = slots.len() / lengths.len().max(1);
         retry(|| {
             let mut places: Vec<_> = slots.chunks_exact_mut(size.max(1)).map(|slot| [IoSliceMut::new(slot)]).collect();
-            let mut headers = MultiHeaders::<NetlinkAddr>::preallocate(places.len().min(lengths.len()), None);
+            // Nobody asks who sent it: without privileges only the kernel can.
+            let mut headers = MultiHeaders::<()>::preallocate(places.len().min(lengths.len()), None);
             let flags = MsgFlags::MSG_TRUNC | MsgFlags::MSG_DONTWAIT;
             let received = recvmmsg(self.raw.as_raw_fd(), &mut headers, &mut places, flags, None)?;
             let mut count = 0;
