@@ -91,6 +91,7 @@ fn main() -> ExitCode {
         service::TESTS,
         syslog::TESTS,
         nats::TESTS,
+        pipeline::journal::TESTS,
         pipeline::servers::TESTS,
         pipeline::disk::TESTS,
         pipeline::service::TESTS,

@@ -8,9 +8,11 @@
 //! - `servers`: NATS, rsyslogd and a unix socket, killed and started again
 //! - `disk`: full, rotated, renamed
 //! - `service`: signals, settings, capabilities, the service manager
+//! - `journal`: journald, started anew
 //! - `kinds`: all kinds of records, expectations, all namespaces
 
 pub mod disk;
+pub mod journal;
 pub mod kinds;
 pub mod servers;
 pub mod service;
