@@ -46,6 +46,8 @@ pub struct Case {
     pub conntrack: Option<Line>,
     /// Further ways to the same end, measured in the same rounds.
     pub others: Vec<Line>,
+    /// What runs beside ctnl.
+    pub beside: Option<Line>,
     pub targets: Targets,
 }
 
@@ -73,7 +75,8 @@ impl Commands {
         self.conntrack_installed.then(|| Line::shell(pipeline))
     }
 
-    fn limit(&self, what: &str) -> Line {
+    /// The limit of `what`.
+    pub fn limit(&self, what: &str) -> Line {
         self.limit_with(what, "")
     }
 
@@ -92,8 +95,22 @@ impl Commands {
             ctnl: self.ctnl(ctnl),
             conntrack,
             others: Vec::new(),
+            beside: None,
             targets: Targets::default(),
         }
+    }
+
+    /// With one processor alone, and with another process on one of them: neither may take more
+    /// than twice the time.
+    fn narrow(&self, case: &Case) -> [Case; 2] {
+        let target = case.targets.to_limit.map(|ratio| 2.0 * ratio);
+        let targets = Targets { to_limit: target, to_conntrack: None, peak: case.targets.peak };
+        let case = Case { conntrack: None, others: Vec::new(), targets, ..case.clone() };
+        let named = |how: &str| format!("{}, {how}", case.name);
+        let one = Case { name: named("one core"), ctnl: case.ctnl.clone().on_one_core(), ..case.clone() };
+        let busy =
+            Case { name: named("one core busy"), beside: Some(self.limit("spin").on_one_core()), ..case.clone() };
+        [one, busy]
     }
 }
 
@@ -104,9 +121,9 @@ pub fn cases(commands: &Commands, sizes: &[u32]) -> Vec<Case> {
     let mut cases = vec![list_text(commands, plain(0, Families::V4))];
     for size in sizes {
         cases.extend(at_every_size(commands, plain(*size, Families::V4)));
+        cases.extend(grouping(commands, plain(*size, Families::V4)));
     }
-    cases.extend(grouping(commands, plain(largest, Families::V4)));
-    cases.extend(narrow(commands, plain(largest, Families::V4)));
+    cases.extend(jobs(commands, plain(largest, Families::V4)));
     for (word, families) in [("IPv6", Families::V6), ("mixed", Families::Mixed)] {
         for case in [list_text, list_json].map(|case| case(commands, plain(largest, families))) {
             cases.push(Case { name: format!("{}, {word}", case.name), ..case });
@@ -140,12 +157,16 @@ fn at_every_size(commands: &Commands, population: Population) -> Vec<Case> {
         ..text.clone()
     };
     let pipe = Case { targets: Targets { peak: true, ..pipe.targets }, ..pipe };
-    let counted = commands.pipeline("conntrack -L -p tcp --dport 443 2>/dev/null | wc -l");
-    let count = commands.case("count, filter", population, "count -q tcp and dport 443", counted);
-    let count = Case { targets: Targets::new(1.08), ..count };
+    let count = count_filter(commands, population);
     let all = commands.case("count, all", population, "count -q", commands.conntrack("-C"));
     let all = Case { limit: None, targets: Targets { peak: true, ..Targets::default() }.and_to_conntrack(1.5), ..all };
     vec![text, pipe, list_json(commands, population), count, all]
+}
+
+fn count_filter(commands: &Commands, population: Population) -> Case {
+    let counted = commands.pipeline("conntrack -L -p tcp --dport 443 2>/dev/null | wc -l");
+    let count = commands.case("count, filter", population, "count -q tcp and dport 443", counted);
+    Case { targets: Targets::new(1.08), ..count }
 }
 
 fn grouping(commands: &Commands, population: Population) -> Vec<Case> {
@@ -166,7 +187,7 @@ fn grouping(commands: &Commands, population: Population) -> Vec<Case> {
 }
 
 /// More and fewer processors than one.
-fn narrow(commands: &Commands, population: Population) -> Vec<Case> {
+fn jobs(commands: &Commands, population: Population) -> Vec<Case> {
     let text = list_text(commands, population);
     let two = Case {
         name: "list text, --jobs 2".to_owned(),
@@ -180,25 +201,14 @@ fn narrow(commands: &Commands, population: Population) -> Vec<Case> {
         targets: Targets { peak: false, ..Targets::new(1.10) },
         ..two.clone()
     };
-    let one = Case {
-        name: "list text, one core".to_owned(),
-        ctnl: text.ctnl.clone().on_one_core(),
-        targets: Targets::new(2.2),
-        ..text
-    };
-    vec![two, halves, one]
+    let count = count_filter(commands, population);
+    [vec![two, halves], commands.narrow(&text).into(), commands.narrow(&count).into()].concat()
 }
 
 fn flushes(commands: &Commands, entries: u32) -> Vec<Case> {
     let goals = Targets::new(1.10);
     let half = flush(commands, entries, entries / 2, "50 %", goals.and_to_conntrack(1.0 / 3.0));
-    let one_core = Case {
-        name: "flush 50 %, one core".to_owned(),
-        ctnl: half.ctnl.clone().on_one_core(),
-        others: Vec::new(),
-        targets: Targets::new(2.2),
-        ..half.clone()
-    };
+    let narrow = commands.narrow(&half);
     let two = |name: &str, case: &Case| Case {
         name: name.to_owned(),
         ctnl: commands.ctnl(&format!("{FLUSH} --jobs 2")),
@@ -207,15 +217,16 @@ fn flushes(commands: &Commands, entries: u32) -> Vec<Case> {
         ..case.clone()
     };
     let all = flush(commands, entries, entries, "100 %", Targets::new(1.15).and_to_conntrack(0.25));
-    vec![
+    let mut cases = vec![
         flush(commands, entries, 0, "no match", goals),
         flush(commands, entries, entries / 100, "1 %", goals),
         two("flush 50 %, --jobs 2", &half),
         half,
-        one_core,
         two("flush 100 %, --jobs 2", &all),
         all,
-    ]
+    ];
+    cases.extend(narrow);
+    cases
 }
 
 /// conntrack(8) cannot select by idle time: it is given the stale entries'

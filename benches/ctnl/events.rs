@@ -7,7 +7,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -17,6 +16,7 @@ use anyhow::{Context, Result, ensure};
 use ctnl::table::BATCH;
 use serde::Serialize;
 
+use crate::busy::Busy;
 use crate::cases::{Commands, TARGETS_FROM};
 use crate::limit;
 use crate::listener::{Listener, Speech};
@@ -265,7 +265,8 @@ impl Case {
         }
         let file = (self.file && speech == Speech::Json).then(file);
         let listener = Listener::start(line, speech, self.asleep, file)?;
-        let busy = if self.busy { Busy::start(commands)? } else { Busy(Vec::new()) };
+        let processors = if self.busy { thread::available_parallelism().map_or(1, usize::from) } else { 0 };
+        let busy = Busy::start(std::iter::repeat_n(&commands.limit("spin"), processors))?;
         let start = Instant::now();
         if self.group == DESTROY {
             limit::flush(None)?
@@ -304,28 +305,4 @@ impl Case {
 /// Where ctnl writes what it writes into a file.
 fn file() -> PathBuf {
     std::env::temp_dir().join(format!("ctnl-bench-{}.json", std::process::id()))
-}
-
-/// Processes that do nothing, as fast as they can: one for each processor.
-struct Busy(Vec<Child>);
-
-impl Busy {
-    fn start(commands: &Commands) -> Result<Self> {
-        let mut busy = Busy(Vec::new());
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            let mut command = Command::new(&commands.own);
-            command.args(["--child", "spin", &commands.outside]).stdin(Stdio::null());
-            busy.0.push(command.spawn().context("start a busy process")?);
-        }
-        Ok(busy)
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        for child in &mut self.0 {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
 }

@@ -5,6 +5,7 @@
 //! `listener` are the same for events. `limit` and `churn` run as processes of their own, which this program starts of itself.
 //! See README.md in the folder above.
 
+mod busy;
 mod cases;
 mod churn;
 mod events;

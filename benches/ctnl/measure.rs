@@ -9,6 +9,8 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
 use serde::Serialize;
 use wait4::Wait4;
 
@@ -50,10 +52,13 @@ impl Line {
         Line { shown: shown.to_owned(), ..self }
     }
 
-    /// The same, on one processor.
+    /// The same, on one processor: the first of those that are ours.
     pub fn on_one_core(mut self) -> Self {
-        self.words.splice(0..0, ["taskset", "-c", "0"].map(str::to_owned));
-        Line { shown: format!("taskset -c 0 {}", self.shown), ..self }
+        let ours = sched_getaffinity(Pid::from_raw(0)).ok();
+        let is_ours = |processor: &usize| ours.is_some_and(|ours| ours.is_set(*processor) == Ok(true));
+        let first = (0..CpuSet::count()).find(is_ours).unwrap_or(0).to_string();
+        self.words.splice(0..0, ["taskset", "-c", &first].map(str::to_owned));
+        Line { shown: format!("taskset -c {first} {}", self.shown), ..self }
     }
 
     pub fn into_pipe(self) -> Self {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Result, ensure};
 use serde::Serialize;
 
+use crate::busy::Busy;
 use crate::cases::{Case, TARGETS_FROM, Targets};
 use crate::measure::{Line, Series};
 use crate::population::Table;
@@ -132,7 +133,9 @@ fn round(case: &Case, table: &mut Table, measured: &mut Measured) -> Result<()> 
 /// Runs a command that may delete the stale entries, checks that it deleted as
 /// many as it should, and puts them back.
 fn change(case: &Case, table: &mut Table, line: &Line, series: &mut Series) -> Result<()> {
+    let beside = Busy::start(case.beside.as_ref().filter(|_| line.to_string() == case.ctnl.to_string()))?;
     series.samples.push(line.measure()?);
+    drop(beside);
     if case.deletes {
         table.refill(case.population)?;
     }
