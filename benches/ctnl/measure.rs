@@ -135,12 +135,33 @@ pub struct Sample {
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Series {
     pub command: String,
+    /// What the table says of it, once it is complete.
+    pub summary: Option<Summary>,
     pub samples: Vec<Sample>,
+}
+
+/// A series in short.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Summary {
+    /// Median of the wall times, seconds.
+    pub median: f64,
+    /// The shortest, seconds.
+    pub shortest: f64,
+    /// The longest, seconds.
+    pub longest: f64,
+    /// Most bytes of memory of any run.
+    pub peak: u64,
 }
 
 impl Series {
     pub fn of(line: &Line) -> Self {
-        Series { command: line.to_string(), samples: Vec::new() }
+        Series { command: line.to_string(), summary: None, samples: Vec::new() }
+    }
+
+    /// It is complete.
+    pub fn sum_up(&mut self) {
+        let (shortest, longest) = self.spread();
+        self.summary = Some(Summary { median: self.wall(), shortest, longest, peak: self.peak() });
     }
 
     /// The median of a value over all runs; of an even number, the mean of the middle two.

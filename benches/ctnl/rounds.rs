@@ -84,6 +84,8 @@ impl Measured {
 
     /// Draws the ratios from the samples.
     fn judge(&mut self) {
+        let beside = self.limit.iter_mut().chain(&mut self.conntrack).chain(&mut self.others);
+        beside.chain([&mut self.ctnl]).for_each(Series::sum_up);
         let judged = self.entries >= TARGETS_FROM;
         let target = |target: Option<f64>| target.filter(|_| judged);
         let (to_limit, to_conntrack) = (target(self.targets.to_limit), target(self.targets.to_conntrack));

@@ -198,12 +198,14 @@ impl Events {
         Ok(self.buffer)
     }
 
-    /// What the queue holds now.
+    /// What the queue holds now. A look also counts what was refused, which the kernel does with
+    /// 32 bits: whoever does not read for hours should look from time to time.
     ///
     /// # Errors
     /// What getsockopt(2) says.
     pub fn queue(&self) -> Result<Queue, Error> {
         let MemInfo { used, capacity, drops } = self.listener.meminfo()?;
+        self.losses.see(drops);
         Ok(Queue { used, capacity, drops })
     }
 

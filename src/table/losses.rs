@@ -10,6 +10,7 @@
 //! kernel refuses first and counts after, so a refusal that is under way on another
 //! processor is in the next number.
 
+use std::cell::Cell;
 use std::thread;
 
 use crate::netlink::{Error, MemInfo};
@@ -26,10 +27,13 @@ const LARGEST: u32 = 8192;
 const PATIENCE: u32 = 100;
 
 /// What was refused, as far as it has been told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Losses {
-    /// The kernel's count of what has been told.
-    told: u32,
+    /// The kernel's count at the last look. It has 32 bits, which can be full within hours in
+    /// which nobody reads: hence [`Losses::see`] meanwhile.
+    seen: Cell<u32>,
+    /// Refusals up to that look that have not been told.
+    untold: Cell<u64>,
     /// What was queued when the kernel began to refuse is being taken.
     full: Option<Full>,
     /// The last number may hold refusals that the kernel has yet to announce.
@@ -65,7 +69,13 @@ pub(super) enum End {
 impl Losses {
     /// What is refused from now on, the kernel's count being `drops`.
     pub(super) fn since(drops: u32) -> Self {
-        Losses { told: drops, full: None, foretold: false }
+        Losses { seen: Cell::new(drops), untold: Cell::new(0), full: None, foretold: false }
+    }
+
+    /// The kernel's count is `drops` by now.
+    pub(super) fn see(&self, drops: u32) {
+        let more = drops.wrapping_sub(self.seen.replace(drops));
+        self.untold.set(self.untold.get() + u64::from(more));
     }
 
     /// The kernel has said that the queue was full.
@@ -120,7 +130,8 @@ impl Losses {
     #[inline]
     pub(super) fn at_the_end(&mut self, mut look: impl FnMut() -> Result<MemInfo, Error>) -> Result<End, Error> {
         let now = look()?;
-        if self.full.is_none() && now.drops == self.told {
+        self.see(now.drops);
+        if self.full.is_none() && self.untold.get() == 0 {
             return Ok(End::Complete);
         }
         // What is queued by now came before the refusals, which will be announced.
@@ -132,24 +143,20 @@ impl Losses {
 
     /// The number of what is missing here; None where it has been told already.
     #[cold]
-    fn tell(
-        &mut self,
-        mut now: MemInfo,
-        mut look: impl FnMut() -> Result<MemInfo, Error>,
-    ) -> Result<Option<u64>, Error> {
+    fn tell(&mut self, now: MemInfo, mut look: impl FnMut() -> Result<MemInfo, Error>) -> Result<Option<u64>, Error> {
         let (was_announced, was_foretold) = (self.full.take().is_some(), self.foretold);
+        self.see(now.drops);
         // The kernel announces first and counts after.
         for _ in 0..PATIENCE {
-            if now.drops != self.told || was_foretold {
+            if self.untold.get() > 0 || was_foretold {
                 break;
             }
             thread::yield_now();
-            now.drops = look()?.drops;
+            self.see(look()?.drops);
         }
-        let lost = now.drops.wrapping_sub(self.told);
-        self.told = now.drops;
+        let lost = self.untold.take();
         self.foretold = now.used > 0 || !was_announced;
-        Ok((lost > 0 || !was_foretold).then_some(lost.into()))
+        Ok((lost > 0 || !was_foretold).then_some(lost))
     }
 }
 
@@ -242,6 +249,17 @@ mod tests {
         losses.announced(at(0, u32::MAX)).unwrap();
         assert_eq!(losses.at_the_end(at(0, 4)).unwrap(), End::Lost(7));
         assert_eq!(losses.at_the_end(at(0, 4)).unwrap(), End::Complete);
+    }
+
+    #[test]
+    fn the_kernels_counter_may_go_round_while_nobody_reads() {
+        let mut losses = Losses::since(0);
+        for drops in [3_000_000_000, 1_000_000_000, 4_000_000_000] {
+            losses.see(drops);
+        }
+        losses.announced(at(0, 4_000_000_000)).unwrap();
+        assert_eq!(losses.at_the_end(at(0, 5)).unwrap(), End::Lost((2 << 32) + 5));
+        assert_eq!(losses.at_the_end(at(0, 5)).unwrap(), End::Complete);
     }
 
     #[test]

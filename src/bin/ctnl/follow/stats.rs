@@ -10,6 +10,10 @@ use super::stream::Stream;
 use super::teller::Teller;
 use super::totals::Snapshot;
 
+/// A look is taken at least so often, also where nobody asked for statistics: the source counts
+/// by it what the kernel refuses, whose own count would be full after hours of a full disk.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
 /// What is seen of the streams themselves.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Seen {
@@ -42,6 +46,7 @@ impl Seen {
 #[derive(Debug)]
 pub(super) struct Said {
     at: Duration,
+    looked: Duration,
     received: u64,
     lost: u64,
     seen: Seen,
@@ -49,7 +54,7 @@ pub(super) struct Said {
 
 impl Said {
     pub(super) fn nothing(now: Duration) -> Self {
-        Said { at: now, received: 0, lost: 0, seen: Seen::default() }
+        Said { at: now, looked: now, received: 0, lost: 0, seen: Seen::default() }
     }
 }
 
@@ -63,10 +68,15 @@ impl Teller<'_> {
     /// for where the streams are out of sight.
     pub(super) fn tell_stats(&mut self, look: impl FnOnce(Seen) -> Seen) {
         let now = self.world.elapsed();
-        if self.next_stats().is_none_or(|at| now < at) {
+        let is_due = self.next_stats().is_some_and(|at| at <= now);
+        if !is_due && now < self.said.looked + LOOK_EVERY {
             return;
         }
         let seen = look(self.said.seen);
+        self.said.looked = now;
+        if !is_due {
+            return;
+        }
         let totals = self.totals.clone();
         let snapshot = Snapshot {
             records: self.lines.count(),
@@ -79,7 +89,7 @@ impl Teller<'_> {
             streams: seen.streams,
             totals,
         };
-        self.said = Said { at: now, received: snapshot.totals.received, lost: snapshot.totals.lost, seen };
+        self.said = Said { at: now, looked: now, received: snapshot.totals.received, lost: snapshot.totals.lost, seen };
         self.world.notice(Notice::Stats(&snapshot));
     }
 }

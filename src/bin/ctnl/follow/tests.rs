@@ -39,8 +39,9 @@ struct State {
     given: VecDeque<Given>,
     queue: Queue,
     asked: Vec<usize>,
-    /// How often it was read.
+    /// How often it was read, and looked at.
     reads: u64,
+    looks: u64,
     is_left: bool,
     is_broken: bool,
     cannot_be_left: bool,
@@ -55,6 +56,7 @@ fn script(given: impl IntoIterator<Item = Given>) -> Script {
         queue,
         asked: Vec::new(),
         reads: 0,
+        looks: 0,
         is_left,
         is_broken,
         cannot_be_left,
@@ -99,7 +101,9 @@ impl Source for Script {
     }
 
     fn queue(&self) -> Result<Queue, Error> {
-        Ok(self.0.lock().unwrap().queue)
+        let mut state = self.0.lock().unwrap();
+        state.looks += 1;
+        Ok(state.queue)
     }
 
     fn buffer(&self) -> Buffer {
@@ -384,6 +388,21 @@ fn without_room_nothing_is_read_and_the_end_does_not_wait_for_it() {
     assert!(left.first().is_some_and(|left| (3000..4500).contains(left)), "{:?}", left.first());
     assert_eq!(left.first(), left.last());
     assert_eq!((end.totals.received, outlet.records().len()), (5000, 5002));
+}
+
+/// The kernel's count of what it refuses has 32 bits.
+#[test]
+fn a_stream_that_is_held_back_for_long_is_looked_at_each_minute() {
+    for seed in [false, true] {
+        let source = script((1..20_000).map(Given::New));
+        let (outlet, mut world) = (Kept::default(), world(200));
+        *outlet.1.lock().unwrap() = true;
+        // Full, and as large as it may be.
+        source.0.lock().unwrap().queue.used = 5_000;
+        run(options(seed, OnGap::Resync), vec![stream(None, &source, table(&[]))], &outlet, &mut world);
+        let looks = source.0.lock().unwrap().looks;
+        assert!((3..300).contains(&looks), "{looks}");
+    }
 }
 
 #[test]
