@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::process::Command;
 
+use ctnl::model::{Flow, Status};
 use ctnl::netlink::{Connection, Netns};
 use ctnl::table::{self, Outcome};
 use nix::errno::Errno;
@@ -26,8 +27,11 @@ impl Named {
         Named(name)
     }
 
+    /// Entries that a full table does not evict for another one, as it does with those that
+    /// have not been assured and happen to be in a chain nearby.
     fn create(&self, count: u16) -> Outcome {
-        let flows: Vec<_> = (1..=count).map(|port| udp(port, 53)).collect();
+        let assured = Status::Confirmed | Status::SeenReply | Status::Assured;
+        let flows: Vec<_> = (1..=count).map(|port| Flow { status: assured, ..udp(port, 53) }).collect();
         let mut outcome = Outcome::default();
         table::create(&mut self.connection(), &flows, &mut outcome).unwrap();
         outcome
