@@ -5,17 +5,23 @@
 //! what is oldest and gives it to `deliver`; a `spiller` moves what waits too long to the
 //! disk. Nobody but the standard output and files ever holds the reader back.
 //!
+//! On the disk a spool is a `folder` of `segment`s, which are `frame`s behind each other, with a
+//! note of its `position`.
+//!
 //! Each line arrives at least once. A line that arrives again has the stream and the number
 //! it had the first time.
 
 mod backoff;
 mod deliver;
 mod file;
+mod folder;
+mod frame;
 mod journald;
 mod local;
 #[cfg(feature = "nats")]
 pub mod nats;
 mod place;
+mod position;
 mod queue;
 mod recent;
 mod remote;

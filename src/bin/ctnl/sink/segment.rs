@@ -1,10 +1,9 @@
 //! The files of a spool.
 //!
-//! A file begins with the number of its first line and the name of its stream. Frames follow,
-//! each with its length and a checksum over all of it: a frame that a crash cut short, or that
-//! the disk does not give back as it was, is seen as such, and the next one is looked for
-//! behind it. So each of them has all that is needed to read it alone. All numbers are
-//! little-endian.
+//! A file begins with the number of its first line and the name of its stream. Frames follow:
+//! one that a crash cut short, or that the disk does not give back as it was, is seen as such,
+//! and the next one is looked for behind it. So each of them has all that is needed to read it
+//! alone.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -14,17 +13,11 @@ use std::sync::Arc;
 
 use ctnl::output::GapCause;
 
+use super::frame::{CHUNK, GAP, HEAD, HEADER, number, read_frame, read_whole, sealed};
 use super::queue::{Gap, Item};
 use crate::chunk::Chunk;
 
 const MAGIC: &[u8; 8] = b"ctnlspl2";
-/// Kind, length and checksum.
-const HEADER: usize = 9;
-const HEAD: u8 = 0;
-const CHUNK: u8 = 1;
-const GAP: u8 = 2;
-/// No frame is longer.
-const LONGEST: usize = 64 << 20;
 
 /// What an item takes in a file.
 pub fn size_of(item: &Item) -> u64 {
@@ -50,22 +43,6 @@ fn frame(item: &Item) -> Vec<u8> {
         }
     };
     sealed(kind, &body)
-}
-
-fn sealed(kind: u8, body: &[u8]) -> Vec<u8> {
-    let mut head = vec![kind];
-    head.extend((body.len() as u32).to_le_bytes());
-    let mut bytes = head.clone();
-    bytes.extend(checksum(&head, body).to_le_bytes());
-    bytes.extend(body);
-    bytes
-}
-
-fn checksum(head: &[u8], body: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(head);
-    hasher.update(body);
-    hasher.finalize()
 }
 
 fn number_of(cause: GapCause) -> u8 {
@@ -250,14 +227,6 @@ impl Reader {
     }
 }
 
-/// False where the file ends before.
-fn read_whole(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<bool> {
-    match file.read_exact_at(bytes, offset) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-        read => read.map(|()| true),
-    }
-}
-
 /// The stream, the number of its first line, and the length of a file's beginning.
 fn read_head(file: &File) -> io::Result<Option<(Arc<str>, u64, u64)>> {
     let mut magic = [0; MAGIC.len()];
@@ -268,24 +237,6 @@ fn read_head(file: &File) -> io::Result<Option<(Arc<str>, u64, u64)>> {
         let stream = std::str::from_utf8(name).ok()?.into();
         Some((stream, first, (magic.len() + HEADER + head.len()) as u64))
     }))
-}
-
-/// The frame at `offset` of a file that ends at `end`; None where it is not whole.
-fn read_frame(file: &File, offset: u64, end: u64) -> io::Result<Option<(u8, Vec<u8>)>> {
-    let mut header = [0; HEADER];
-    if !read_whole(file, &mut header, offset)? {
-        return Ok(None);
-    }
-    let [kind, l0, l1, l2, l3, c0, c1, c2, c3] = header;
-    let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
-    let is_within = offset.saturating_add((HEADER + length) as u64) <= end;
-    if length > LONGEST || !is_within {
-        return Ok(None);
-    }
-    let mut body = vec![0; length];
-    let whole = read_whole(file, &mut body, offset + HEADER as u64)?;
-    let good = whole && checksum(&[kind, l0, l1, l2, l3], &body) == u32::from_le_bytes([c0, c1, c2, c3]);
-    Ok(good.then_some((kind, body)))
 }
 
 fn item_of(kind: u8, body: &[u8]) -> Option<Item> {
@@ -307,68 +258,4 @@ fn item_of(kind: u8, body: &[u8]) -> Option<Item> {
         }
         _ => None,
     }
-}
-
-/// A number, and what is behind it.
-fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    bytes.split_first_chunk().map(|(number, rest)| (u64::from_le_bytes(*number), rest))
-}
-
-/// Where delivery stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Position {
-    /// The number of a file. 0 where it is not known.
-    pub file: u64,
-    /// What is delivered of it.
-    pub offset: u64,
-    /// What comes next, where that is known.
-    pub due: Option<Due>,
-}
-
-/// The line that comes next: one with a greater number comes behind lines that are missing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Due {
-    /// Its stream.
-    pub stream: Arc<str>,
-    /// Its number.
-    pub number: u64,
-}
-
-/// Reads where delivery stands; that it is not known where the note is not whole.
-pub fn read_note(note: &File) -> Position {
-    let read = note.metadata().and_then(|metadata| read_frame(note, 0, metadata.len()));
-    read.ok().flatten().and_then(|(_, body)| position_of(&body)).unwrap_or_default()
-}
-
-fn position_of(body: &[u8]) -> Option<Position> {
-    let (file, rest) = number(body)?;
-    let (offset, rest) = number(rest)?;
-    let (next, name) = number(rest)?;
-    let stream = std::str::from_utf8(name).ok().filter(|stream| !stream.is_empty());
-    Some(Position { file, offset, due: stream.map(|stream| Due { stream: stream.into(), number: next }) })
-}
-
-/// Notes where delivery stands. What is behind it in the file does not count.
-pub fn write_note(note: &File, position: &Position) -> io::Result<()> {
-    let number = position.due.as_ref().map_or(0, |due| due.number);
-    let mut body: Vec<u8> = [position.file, position.offset, number].map(u64::to_le_bytes).concat();
-    body.extend(position.due.iter().flat_map(|due| due.stream.bytes()));
-    note.write_all_at(&sealed(HEAD, &body), 0)
-}
-
-/// A file's name for any text, another one for each.
-pub fn file_name(text: &str) -> String {
-    let mut name = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => name.push(byte.into()),
-            b'.' if !name.is_empty() => name.push('.'),
-            _ => name.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    if name.len() > 200 {
-        name.truncate(200);
-        name.push_str(&format!("%{:08x}", checksum(text.as_bytes(), &[])));
-    }
-    name
 }

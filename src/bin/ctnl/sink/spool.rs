@@ -10,19 +10,20 @@
 //! how much it was: numbers have no holes.
 
 use std::collections::VecDeque;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use ctnl::output::GapCause;
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
 
+use super::folder;
+use super::position::{self, Due, Position};
 use super::queue::{Gap, Item};
-use super::segment::{self, Due, Position, Read, Reader, Writer};
+use super::segment::{self, Read, Reader, Writer};
 
 /// The size at which a file is full.
 const FULL: u64 = 4 << 20;
@@ -73,13 +74,13 @@ impl std::fmt::Display for Refused {
 impl Spool {
     /// The spool of the place called `name` under `parent`, with what an earlier run left.
     pub fn open(parent: &Path, name: &str, limit: u64) -> Result<Self> {
-        let folder = parent.join(segment::file_name(name));
+        let folder = parent.join(folder::file_name(name));
         let shown = folder.display().to_string();
         let in_words = || format!("open the spool {shown}");
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).with_context(in_words)?;
-        let lock = lock(&folder)?;
-        let note = read_write(&folder.join("position")).with_context(in_words)?;
-        let mut files = segments(&folder).with_context(in_words)?;
+        let lock = folder::lock(&folder)?;
+        let note = folder::read_write(&folder.join("position")).with_context(in_words)?;
+        let mut files = folder::segments(&folder).with_context(in_words)?;
         let mut spool = Spool {
             note,
             limit,
@@ -95,7 +96,7 @@ impl Spool {
             lock: Some(lock),
             files: VecDeque::new(),
         };
-        let at = segment::read_note(&spool.note);
+        let at = position::read_note(&spool.note);
         // Deleting a file and noting that are two steps.
         files.retain(|(number, _)| *number >= at.file || fs::remove_file(spool.path(*number)).is_err());
         spool.files = files;
@@ -151,7 +152,7 @@ impl Spool {
     fn append_to_last(&mut self, item: &Item) -> io::Result<()> {
         if self.writer.is_none() {
             let number =
-                self.files.back().map_or(FIRST, |(number, _)| number + 1).max(segment::read_note(&self.note).file + 1);
+                self.files.back().map_or(FIRST, |(number, _)| number + 1).max(position::read_note(&self.note).file + 1);
             self.writer = Some(Writer::create(&self.path(number), item)?);
             self.files.push_back((number, 0));
             if self.files.len() == 1 {
@@ -307,7 +308,7 @@ impl Spool {
     }
 
     fn note_position(&self, file: u64, offset: u64) -> io::Result<()> {
-        segment::write_note(&self.note, &Position { file, offset, due: self.due.clone() })
+        position::write_note(&self.note, &Position { file, offset, due: self.due.clone() })
     }
 
     /// The oldest file is read to its end. Where it is the newest too, nothing behind it tells
@@ -354,44 +355,6 @@ impl Spool {
     }
 
     fn path(&self, number: u64) -> PathBuf {
-        self.folder.join(file_name(number))
+        self.folder.join(folder::segment_name(number))
     }
-}
-
-/// Names in the order of their numbers.
-fn file_name(number: u64) -> String {
-    format!("{number:020}.seg")
-}
-
-/// Two processes in one spool would deliver and delete each other's files.
-fn lock(folder: &Path) -> Result<Flock<File>> {
-    let path = folder.join("lock");
-    let file = read_write(&path).with_context(|| format!("open {}", path.display()))?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(lock),
-        Err((_, Errno::EWOULDBLOCK)) => bail!(
-            "the spool {} is in use by another process: end that one, or give each a --spool of its own",
-            folder.display()
-        ),
-        Err((_, errno)) => Err(io::Error::from(errno)).with_context(|| format!("lock {}", path.display())),
-    }
-}
-
-fn read_write(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
-}
-
-/// The segments in a folder, oldest first.
-fn segments(folder: &Path) -> io::Result<VecDeque<(u64, u64)>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let number = name.to_str().and_then(|name| name.strip_suffix(".seg")).and_then(|number| number.parse().ok());
-        if let Some(number) = number.filter(|number| name == *file_name(*number)) {
-            found.push((number, entry.metadata()?.len()));
-        }
-    }
-    found.sort_unstable();
-    Ok(found.into())
 }

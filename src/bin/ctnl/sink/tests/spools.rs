@@ -255,7 +255,7 @@ fn a_spool_that_another_process_uses_is_refused() {
 fn every_place_has_a_folder_of_its_own_and_none_outside() {
     let names =
         ["unix:/a/b", "unix:/a_b", "tcp:[::1]:1", "..", ".", "a%2Fb", "a/b", &"x/".repeat(500), &"x/".repeat(501)];
-    let files: std::collections::HashSet<_> = names.iter().map(|name| segment::file_name(name)).collect();
+    let files: std::collections::HashSet<_> = names.iter().map(|name| folder::file_name(name)).collect();
     assert_eq!(files.len(), names.len());
     assert!(files.iter().all(|file| file.len() < 256 && !file.contains('/') && !file.starts_with('.')), "{files:?}");
 }
