@@ -46,7 +46,7 @@ pub struct Case {
     pub conntrack: Option<Line>,
     /// Further ways to the same end, measured in the same rounds.
     pub others: Vec<Line>,
-    /// What runs beside ctnl.
+    /// What runs beside each of them, but not beside the limit.
     pub beside: Option<Line>,
     pub targets: Targets,
 }

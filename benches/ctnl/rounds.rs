@@ -135,7 +135,7 @@ fn round(case: &Case, table: &mut Table, measured: &mut Measured) -> Result<()> 
 /// Runs a command that may delete the stale entries, checks that it deleted as
 /// many as it should, and puts them back.
 fn change(case: &Case, table: &mut Table, line: &Line, series: &mut Series) -> Result<()> {
-    let beside = Busy::start(case.beside.as_ref().filter(|_| line.to_string() == case.ctnl.to_string()))?;
+    let beside = Busy::start(&case.beside)?;
     series.samples.push(line.measure()?);
     drop(beside);
     if case.deletes {

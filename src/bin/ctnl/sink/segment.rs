@@ -101,14 +101,9 @@ impl Writer {
         (&self.stream, self.first)
     }
 
-    /// The stream.
-    pub fn stream(&self) -> &Arc<str> {
-        &self.stream
-    }
-
-    /// The number of the line behind all that was appended.
-    pub fn next(&self) -> u64 {
-        self.next
+    /// The stream, and the number of the line behind all that was appended.
+    pub fn end(&self) -> (&Arc<str>, u64) {
+        (&self.stream, self.next)
     }
 
     /// Appends an item, wholly or not at all.

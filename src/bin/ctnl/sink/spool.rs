@@ -315,7 +315,7 @@ impl Spool {
     /// that lines of it are missing.
     fn end_oldest(&mut self, now: u64) {
         let newest = self.writer.as_ref().filter(|_| self.files.len() == 1);
-        self.hole = newest.and_then(|writer| self.hole_before(writer.stream(), writer.next(), now));
+        self.hole = newest.map(Writer::end).and_then(|(stream, next)| self.hole_before(stream, next, now));
         self.hole_is_last = true;
         if self.reader.is_none() {
             // More of it could not be read either.

@@ -61,9 +61,14 @@ fn set_sysctls(netns: &Netns) -> Result<Settings> {
     })?
 }
 
+/// What words about one of several namespaces begin with.
+fn prefix(name: Option<&str>) -> String {
+    name.map(|name| format!("{name}: ")).unwrap_or_default()
+}
+
 /// Sets back what was set, and says so.
 pub fn restore(console: &mut Console, name: Option<&str>, settings: Settings) {
-    let place = name.map(|name| format!("{name}: ")).unwrap_or_default();
+    let place = prefix(name);
     for restored in settings.restore() {
         console.note(&format!("{place}{restored}"));
     }
@@ -71,7 +76,7 @@ pub fn restore(console: &mut Console, name: Option<&str>, settings: Settings) {
 
 /// Says how large the queue is and what clamps it, and what is missing by which setting.
 pub fn tell_start(console: &mut Console, netns: &Netns, name: Option<&str>, buffer: Buffer) {
-    let place = name.map(|name| format!("{name}: ")).unwrap_or_default();
+    let place = prefix(name);
     console.note(&format!("{place}{}", queue(buffer)));
     let deviations = netns.run(|| settings::deviations(&Sysctl::default()));
     match deviations.map_err(|error| anyhow!(error)).and_then(|deviations| deviations) {

@@ -150,15 +150,21 @@ fn a_file_that_somebody_has_deleted_is_a_gap() {
     }
 }
 
-#[test]
-fn a_gap_at_the_very_end_is_kept_for_the_next_run() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut spool = spool(folder.path());
+/// A spool whose last chunk is damaged, with all before it delivered.
+fn before_the_last_gap(folder: &Path) -> Spool {
+    let mut spool = spool(folder);
     fill(&mut spool, "s", 1);
-    damage(folder.path(), size(folder.path()) - 3, 1);
+    damage(folder, size(folder) - 3, 1);
     let seen = deliver(&mut spool, 9);
     assert_eq!(seen.last(), Some(&("s".into(), 45, true)));
     assert!(matches!(spool.peek(NOW).unwrap(), Some(Item::Gap(_))));
+    spool
+}
+
+#[test]
+fn a_gap_at_the_very_end_is_kept_for_the_next_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = before_the_last_gap(folder.path());
     spool.close();
     drop(spool);
     let mut spool = self::spool(folder.path());
@@ -190,11 +196,7 @@ fn what_is_missing_behind_an_item_that_was_kept_is_a_gap_without_it() {
 #[test]
 fn a_gap_at_the_very_end_is_kept_though_something_is_put_before_all() {
     let folder = tempfile::tempdir().unwrap();
-    let mut spool = spool(folder.path());
-    fill(&mut spool, "s", 1);
-    damage(folder.path(), size(folder.path()) - 3, 1);
-    deliver(&mut spool, 9);
-    assert!(matches!(spool.peek(NOW).unwrap(), Some(Item::Gap(_))));
+    let mut spool = before_the_last_gap(folder.path());
     spool.put_first(&Item::Chunk(chunk_of("s", 41, 5))).unwrap();
     spool.close();
     drop(spool);
