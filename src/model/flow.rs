@@ -205,7 +205,7 @@ impl Flow {
     /// # Errors
     /// As [`Flow::decode`].
     pub fn decode_from(&mut self, message: &Message<'_>) -> Result<(), DecodeError> {
-        *self = Flow::blank();
+        self.clear_all_but_tuples();
         self.family = message.family()?;
         let (mut has_orig, mut has_reply) = (false, false);
         for attribute in message.attributes() {
@@ -223,6 +223,44 @@ impl Flow {
             }
         }
         if has_orig && has_reply { Ok(()) } else { Err(missing_tuple(message, !has_orig)) }
+    }
+
+    /// Field by field: a whole flow that is moved here is written twice, and waited for.
+    #[inline]
+    fn clear_all_but_tuples(&mut self) {
+        let Flow {
+            family: _,
+            orig: _,
+            reply: _,
+            status,
+            timeout,
+            mark,
+            zone_both,
+            id,
+            use_count,
+            counters_orig,
+            counters_reply,
+            start,
+            stop,
+            event_time,
+            protoinfo,
+            helper,
+            labels,
+            master,
+            seq_adj_orig,
+            seq_adj_reply,
+            synproxy,
+            secctx,
+            unknown,
+        } = self;
+        *status = Status::empty();
+        (*timeout, *mark, *zone_both, *id, *use_count) = (None, None, None, None, None);
+        (*counters_orig, *counters_reply) = (None, None);
+        (*start, *stop, *event_time) = (None, None, None);
+        *protoinfo = ProtoInfo::None;
+        (*helper, *labels, *master, *secctx) = (None, None, None, None);
+        (*seq_adj_orig, *seq_adj_reply, *synproxy) = (None, None, None);
+        *unknown = UnknownAttributes::default();
     }
 
     /// Whether packets of this flow go past the tracker, through a flowtable or the
@@ -268,7 +306,7 @@ impl Flow {
             cta::ZONE => self.zone_both = Some(attribute.be16()?),
             cta::ID => self.id = Some(attribute.be32()?),
             cta::USE => self.use_count = Some(attribute.be32()?),
-            cta::PROTOINFO => self.protoinfo = ProtoInfo::decode(attribute)?,
+            cta::PROTOINFO => self.protoinfo.decode_from(attribute)?,
             cta::COUNTERS_ORIG => self.counters_orig = Some(Counters::decode(attribute)?),
             cta::COUNTERS_REPLY => self.counters_reply = Some(Counters::decode(attribute)?),
             cta::TIMESTAMP => self.read_timestamp(attribute)?,

@@ -207,11 +207,27 @@ impl ProtoInfo {
     ///
     /// # Errors
     /// An attribute of the wrong size.
-    #[inline]
     pub fn decode(nest: &Attribute<'_>) -> Result<Self, DecodeError> {
-        if let Some(values) = TCP.of(nest.value) {
-            return Ok(ProtoInfo::Tcp(TcpInfo::at(&values)));
-        }
+        let mut info = ProtoInfo::None;
+        info.decode_from(nest)?;
+        Ok(info)
+    }
+
+    /// As [`ProtoInfo::decode`], in place.
+    ///
+    /// # Errors
+    /// As [`ProtoInfo::decode`].
+    #[inline]
+    pub(super) fn decode_from(&mut self, nest: &Attribute<'_>) -> Result<(), DecodeError> {
+        *self = match TCP.of(nest.value) {
+            Some(values) => ProtoInfo::Tcp(TcpInfo::at(&values)),
+            None => Self::decode_unusual(nest)?,
+        };
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn decode_unusual(nest: &Attribute<'_>) -> Result<Self, DecodeError> {
         let Some(tracker) = nest.nested().next().transpose()? else {
             return Ok(ProtoInfo::None);
         };

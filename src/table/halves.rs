@@ -6,12 +6,12 @@
 //! at that moment. A kernel that ignores the filter (before 5.15) sends the whole
 //! table twice; [`Seen`] leaves out what came before.
 
-use std::hash::BuildHasher;
 use std::sync::{Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
 
 use super::dump::DumpRequest;
+use super::hashes::{Hashes, hash_of};
 use super::kernel_filter::Masked;
 use crate::model::{Flow, Status};
 
@@ -37,32 +37,21 @@ impl DumpRequest {
 /// What one half has handed out lies in the other processor's cache, and to fetch it
 /// for each entry by itself cost more than decoding and formatting together. So a whole
 /// datagram's entries are asked for at once: the processor waits for many lines at a time.
-/// An entry's hash would also fall anywhere in one large table; here only a bit falls
-/// anywhere, in an array that stays in the cache, and nearly always says all. The hashes
-/// lie behind, in the order in which they came, in lists short enough to be searched.
 #[derive(Debug)]
 pub struct Seen {
     hasher: RandomState,
-    handed_out: Mutex<HandedOut>,
-}
-
-#[derive(Debug)]
-struct HandedOut {
-    bits: Vec<u64>,
-    lists: Vec<Vec<u64>>,
+    handed_out: Mutex<Hashes>,
 }
 
 /// Bits for each entry that is expected in both halves together.
 const BITS: u64 = 8;
-/// Lists of hashes; a power of two.
 const LISTS: usize = 2048;
 
 impl Seen {
     /// No entry yet, and room for `expected` of them. More may come; they take longer.
     #[must_use]
     pub fn with_room_for(expected: u64) -> Self {
-        let words = usize::try_from(expected.min(1 << 40) * BITS / 64).unwrap_or(0).next_power_of_two();
-        let handed_out = HandedOut { bits: vec![0; words], lists: vec![Vec::new(); LISTS] };
+        let handed_out = Hashes::new(expected.min(1 << 40) * BITS, LISTS);
         Seen { hasher: RandomState::default(), handed_out: Mutex::new(handed_out) }
     }
 
@@ -71,7 +60,7 @@ impl Seen {
     #[must_use]
     #[inline]
     pub fn hash(&self, flow: &Flow) -> u64 {
-        self.hasher.hash_one((&flow.orig, flow.zone_both))
+        hash_of(flow, &self.hasher)
     }
 
     /// Takes in what one half is about to hand out, and calls `repeated` with the place of
@@ -83,25 +72,6 @@ impl Seen {
                 repeated(place);
             }
         }
-    }
-}
-
-impl HandedOut {
-    /// False where it is there already.
-    #[inline]
-    fn insert(&mut self, hash: u64) -> bool {
-        let (last, bit) = (self.bits.len() - 1, 1 << (hash & 63));
-        let (Some(word), Some(list)) =
-            (self.bits.get_mut((hash >> 6) as usize & last), self.lists.get_mut((hash >> 48) as usize & (LISTS - 1)))
-        else {
-            return true;
-        };
-        if *word & bit != 0 && list.contains(&hash) {
-            return false;
-        }
-        *word |= bit;
-        list.push(hash);
-        true
     }
 }
 

@@ -18,6 +18,7 @@ mod events;
 mod flush;
 mod get;
 mod halves;
+mod hashes;
 mod kernel_filter;
 mod losses;
 mod policies;

@@ -5,49 +5,88 @@
 //! twice is therefore close behind its first time, within one bucket, and a
 //! window over the last entries finds it in constant memory.
 
-use std::hash::BuildHasher;
-
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 
+use super::hashes::{Hashes, hash_of};
 use crate::model::Flow;
 
 /// Entries in half a window. Newer kernels keep buckets under some 80 entries;
 /// older ones, with many entries to few buckets, have been seen with hundreds.
 const HALF: usize = 1024;
+/// For each of them; both halves are 8 KiB, and stay in the first cache.
+const BITS: usize = 32;
+const LISTS: usize = 16;
 
 /// The last 1024 to 2048 entries of a dump.
 #[derive(Debug)]
 pub(super) struct Window {
     hasher: RandomState,
-    newer: HashTable<u64>,
-    older: HashTable<u64>,
+    newer: Hashes,
+    in_newer: usize,
+    older: Hashes,
 }
 
 impl Window {
     pub(super) fn new() -> Self {
-        Window {
-            hasher: RandomState::default(),
-            newer: HashTable::with_capacity(HALF),
-            older: HashTable::with_capacity(HALF),
-        }
+        let half = || Hashes::new((HALF * BITS) as u64, LISTS);
+        Window { hasher: RandomState::default(), newer: half(), in_newer: 0, older: half() }
     }
 
     /// Takes `flow` in; true when it was in the window already.
     ///
     /// A tuple and its zone stand for the entry, by a 64-bit hash: two entries in
     /// one window share it once in 10^16.
+    #[inline]
     pub(super) fn contains_or_insert(&mut self, flow: &Flow) -> bool {
-        let hash = self.hasher.hash_one((&flow.orig, flow.zone_both));
-        let same = |known: &u64| *known == hash;
-        if self.newer.find(hash, same).is_some() || self.older.find(hash, same).is_some() {
+        let hash = hash_of(flow, &self.hasher);
+        if self.older.contains(hash) || !self.newer.insert(hash) {
             return true;
         }
-        if self.newer.len() == HALF {
-            std::mem::swap(&mut self.newer, &mut self.older);
-            self.newer.clear();
+        self.in_newer += 1;
+        if self.in_newer == HALF {
+            self.turn();
         }
-        self.newer.insert_unique(hash, hash, |known| *known);
         false
+    }
+
+    #[cold]
+    fn turn(&mut self) {
+        std::mem::swap(&mut self.newer, &mut self.older);
+        self.newer.clear();
+        self.in_newer = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{L4, Tuple};
+
+    fn flow(number: u32) -> Flow {
+        let [a, b, c, d] = number.to_be_bytes();
+        let l4 = L4::Ports { src: u16::from_be_bytes([a, b]), dst: u16::from_be_bytes([c, d]) };
+        let tuple = Tuple { l4, ..Tuple::UNSPECIFIED };
+        Flow::new(tuple, tuple)
+    }
+
+    #[test]
+    fn each_of_the_last_1024_entries_is_known_again_and_no_other_is() {
+        let mut window = Window::new();
+        for number in 0..10_000 {
+            assert!(!window.contains_or_insert(&flow(number)), "{number} is new");
+            for back in [0, 1, 100, 1023] {
+                let known = number.checked_sub(back).is_none_or(|earlier| window.contains_or_insert(&flow(earlier)));
+                assert!(known, "{number} - {back}");
+            }
+        }
+        assert!(!window.contains_or_insert(&flow(7000)), "long ago");
+    }
+
+    #[test]
+    fn the_same_tuple_in_another_zone_is_another_entry() {
+        let mut window = Window::new();
+        let zoned = Flow { zone_both: Some(5), ..flow(1) };
+        let known = [&flow(1), &zoned, &flow(1), &zoned].map(|flow| window.contains_or_insert(flow));
+        assert_eq!(known, [false, false, true, true]);
     }
 }

@@ -143,11 +143,12 @@ impl Selection {
     /// The flow as a subject, if it is meant.
     #[inline(always)]
     pub fn judge<'a>(&'a mut self, flow: &'a Flow) -> Option<Subject<'a>> {
-        let subject = Subject::new(flow, &self.ages);
         let Some(confirm) = &self.confirm else {
-            return self.tally.note(self.filter.matches(&subject)).then_some(subject);
+            let verdict = self.filter.matches(&Subject::new(flow, &self.ages));
+            // Made anew, since to move the first one costs as much as the filter.
+            return self.tally.note(verdict).then(|| Subject::new(flow, &self.ages));
         };
-        match judge_twice(&self.filter, confirm, subject, &self.looks) {
+        match judge_twice(&self.filter, confirm, Subject::new(flow, &self.ages), &self.looks) {
             Some((verdict, subject)) => self.tally.note(verdict).then_some(subject),
             None => {
                 self.tally.moved += 1;

@@ -1,0 +1,77 @@
+//! Hashes of entries, to find what comes twice.
+//!
+//! A hash falls anywhere in a large table, and to fetch that place costs more than to
+//! decode an entry. Here only a bit falls anywhere, in an array that stays in the cache,
+//! and nearly always says all. The hashes lie behind, in the order in which they came, in
+//! lists short enough to be searched.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+
+use crate::model::Flow;
+
+/// What stands for an entry: its tuple and zone, as a hash of 64 bits.
+#[inline]
+pub(super) fn hash_of(flow: &Flow, hasher: &RandomState) -> u64 {
+    hasher.hash_one((&flow.orig, flow.zone_both))
+}
+
+/// A set of hashes.
+#[derive(Debug)]
+pub(super) struct Hashes {
+    bits: Vec<u64>,
+    lists: Vec<Vec<u64>>,
+}
+
+impl Hashes {
+    /// An empty set with `bits` bits (8 for each hash that is expected, or more) and so many
+    /// lists; both are rounded up to a power of two.
+    pub(super) fn new(bits: u64, lists: usize) -> Self {
+        let words = usize::try_from(bits / 64).unwrap_or(0).next_power_of_two();
+        Hashes { bits: vec![0; words], lists: vec![Vec::new(); lists.next_power_of_two()] }
+    }
+
+    /// Whether it is there.
+    #[inline]
+    pub(super) fn contains(&self, hash: u64) -> bool {
+        let word = self.bits.get(self.word_of(hash)).copied().unwrap_or(0);
+        word & bit_of(hash) != 0 && self.lists.get(self.list_of(hash)).is_some_and(|list| list.contains(&hash))
+    }
+
+    /// Takes it in; false where it is there already.
+    #[inline]
+    pub(super) fn insert(&mut self, hash: u64) -> bool {
+        let (word, list) = (self.word_of(hash), self.list_of(hash));
+        let (Some(word), Some(list)) = (self.bits.get_mut(word), self.lists.get_mut(list)) else {
+            return true;
+        };
+        if *word & bit_of(hash) != 0 && list.contains(&hash) {
+            return false;
+        }
+        *word |= bit_of(hash);
+        list.push(hash);
+        true
+    }
+
+    /// Empties it, and keeps its memory.
+    pub(super) fn clear(&mut self) {
+        self.bits.fill(0);
+        self.lists.iter_mut().for_each(Vec::clear);
+    }
+
+    #[inline]
+    fn word_of(&self, hash: u64) -> usize {
+        (hash >> 6) as usize & (self.bits.len() - 1)
+    }
+
+    #[inline]
+    fn list_of(&self, hash: u64) -> usize {
+        (hash >> 48) as usize & (self.lists.len() - 1)
+    }
+}
+
+#[inline]
+fn bit_of(hash: u64) -> u64 {
+    1 << (hash & 63)
+}
