@@ -207,7 +207,14 @@ fn jobs(commands: &Commands, population: Population) -> Vec<Case> {
 
 fn flushes(commands: &Commands, entries: u32) -> Vec<Case> {
     let goals = Targets::new(1.10);
-    let half = flush(commands, entries, entries / 2, "50 %", goals.and_to_conntrack(1.0 / 3.0));
+    let of = |families, stale| Population { stale, ..plain(entries, families) };
+    let v4 = |stale, share, targets| {
+        let case = flush(commands, of(Families::V4, stale), share, targets);
+        if stale == 0 { case } else { flush_beside_by_mark(commands, case) }
+    };
+    let half_goals = goals.and_to_conntrack(1.0 / 3.0);
+    let half = v4(entries / 2, "50 %", half_goals);
+    let all = v4(entries, "100 %", Targets::new(1.15).and_to_conntrack(0.25));
     let narrow = commands.narrow(&half);
     let two = |name: &str, case: &Case| Case {
         name: name.to_owned(),
@@ -216,14 +223,14 @@ fn flushes(commands: &Commands, entries: u32) -> Vec<Case> {
         targets: Targets { to_limit: Some(1.0), ..case.targets },
         ..case.clone()
     };
-    let all = flush(commands, entries, entries, "100 %", Targets::new(1.15).and_to_conntrack(0.25));
     let mut cases = vec![
-        flush(commands, entries, 0, "no match", goals),
-        flush(commands, entries, entries / 100, "1 %", goals),
+        v4(0, "no match", goals),
+        v4(entries / 100, "1 %", goals),
         two("flush 50 %, --jobs 2", &half),
         half,
         two("flush 100 %, --jobs 2", &all),
         all,
+        flush(commands, of(Families::V6, entries / 2), "50 %, IPv6", half_goals),
     ];
     cases.extend(narrow);
     cases
@@ -231,12 +238,18 @@ fn flushes(commands: &Commands, entries: u32) -> Vec<Case> {
 
 /// conntrack(8) cannot select by idle time: it is given the stale entries'
 /// source net instead, which it too compares in user space.
-fn flush(commands: &Commands, entries: u32, stale: u32, share: &str, targets: Targets) -> Case {
-    let population = Population { entries, families: Families::V4, stale };
-    let by_net = commands.conntrack("-D -s 10.128.0.0/9").map(Line::matching_nothing);
-    let by_mark = commands.conntrack("-D -m 1/1");
-    let case =
-        commands.case(&format!("flush {share}"), population, "flush --state established --older 12h --yes -q", by_net);
-    let others = if stale == 0 { None } else { Some([Some(commands.limit("flush-marked")), by_mark]) };
-    Case { deletes: true, others: others.into_iter().flatten().flatten().collect(), targets, ..case }
+fn flush(commands: &Commands, population: Population, share: &str, targets: Targets) -> Case {
+    let by_net = match population.families {
+        Families::V6 => "-D -f ipv6 -s 2001:db8:80::/48",
+        Families::V4 | Families::Mixed => "-D -s 10.128.0.0/9",
+    };
+    let by_net = commands.conntrack(by_net).map(Line::matching_nothing);
+    let case = commands.case(&format!("flush {share}"), population, FLUSH, by_net);
+    Case { deletes: true, targets, ..case }
+}
+
+/// With the ways that take no reading: the stale entries have a mark of their own.
+fn flush_beside_by_mark(commands: &Commands, case: Case) -> Case {
+    let others = [Some(commands.limit("flush-marked")), commands.conntrack("-D -m 1/1")];
+    Case { others: others.into_iter().flatten().collect(), ..case }
 }
