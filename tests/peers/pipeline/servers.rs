@@ -206,7 +206,7 @@ fn what_a_peer_is_sent_begins_with_the_columns_each_time(world: &World) {
     let folder = Folder::new();
     let mut receiver = Receiver::new(&folder.path("socket"));
     let (file, unix) = (folder.word("file", "log"), folder.word("unix", "socket"));
-    let running = Running::start(world, &["-o", "csv", "--to", &file, "--to", &unix]);
+    let running = Running::start(world, &["--no-seed", "-o", "csv", "--to", &file, "--to", &unix]);
     world.set_sysctl("netfilter/nf_conntrack_events", 1);
     let seen = |connections: usize, flows: u16| {
         move |receiver: &Receiver| {
