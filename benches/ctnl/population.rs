@@ -31,7 +31,7 @@ pub struct Population {
     pub entries: u32,
     pub families: Families,
     /// How many have been idle for a day: the first ones. They come from
-    /// 10.128.0.0/9 and have mark 1, so that conntrack(8), which cannot select
+    /// 10.128.0.0/9 (2001:db8:80::/48) and have mark 1, so that conntrack(8), which cannot select
     /// by idle time, can select the same.
     pub stale: u32,
 }

@@ -205,7 +205,7 @@ impl Flow {
     /// # Errors
     /// As [`Flow::decode`].
     pub fn decode_from(&mut self, message: &Message<'_>) -> Result<(), DecodeError> {
-        self.clear_all_but_tuples();
+        self.clear_all_but_addresses();
         self.family = message.family()?;
         let (mut has_orig, mut has_reply) = (false, false);
         for attribute in message.attributes() {
@@ -225,9 +225,10 @@ impl Flow {
         if has_orig && has_reply { Ok(()) } else { Err(missing_tuple(message, !has_orig)) }
     }
 
-    /// Field by field: a whole flow that is moved here is written twice, and waited for.
+    /// All but the family and the two tuples, which every message sets. Field by field: a whole
+    /// flow that is moved here is written twice, and waited for.
     #[inline]
-    fn clear_all_but_tuples(&mut self) {
+    fn clear_all_but_addresses(&mut self) {
         let Flow {
             family: _,
             orig: _,
@@ -411,4 +412,68 @@ fn text<'a>(nest: &Attribute<'a>, kind: u16) -> Result<Option<&'a [u8]>, DecodeE
 fn missing_tuple(message: &Message<'_>, orig: bool) -> DecodeError {
     let attribute = if orig { cta::TUPLE_ORIG } else { cta::TUPLE_REPLY };
     DecodeError { fault: Fault::Missing, attribute: Some(attribute), offset: message.offset }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::{L4, Protocol, TcpInfo};
+    use crate::wire::{Batch, Header, Messages};
+
+    /// A flow of which every field says something.
+    fn full() -> Flow {
+        let tuple = |address: &str, port| Tuple {
+            src: address.parse().unwrap(),
+            dst: address.parse().unwrap(),
+            protocol: Protocol::Tcp,
+            l4: L4::Ports { src: port, dst: port },
+            zone: Some(port),
+            has_unknown_part: true,
+        };
+        let (adjustment, counters) = (SequenceAdjustment::default(), Counters::default());
+        let mut unknown = UnknownAttributes::default();
+        unknown.add(99);
+        Flow {
+            family: 10,
+            orig: tuple("2001:db8::1", 1),
+            reply: tuple("2001:db8::2", 2),
+            status: Status::all(),
+            timeout: Some(1),
+            mark: Some(2),
+            zone_both: Some(3),
+            id: Some(4),
+            use_count: Some(5),
+            counters_orig: Some(counters),
+            counters_reply: Some(counters),
+            start: Some(6),
+            stop: Some(7),
+            event_time: Some(8),
+            protoinfo: ProtoInfo::Tcp(TcpInfo::default()),
+            helper: Some(HelperName::new(b"ftp")),
+            labels: Some(Labels::from_numbers([1])),
+            master: Some(tuple("2001:db8::3", 3)),
+            seq_adj_orig: Some(adjustment),
+            seq_adj_reply: Some(adjustment),
+            synproxy: Some(Synproxy::default()),
+            secctx: Some("context".into()),
+            unknown,
+        }
+    }
+
+    #[test]
+    fn nothing_of_the_flow_before_is_left_in_the_next_one() {
+        let orig = Tuple { src: "10.0.0.1".parse().unwrap(), dst: "10.0.0.2".parse().unwrap(), ..Tuple::UNSPECIFIED };
+        let reply = Tuple { src: orig.dst, dst: orig.src, ..orig };
+        let mut batch = Batch::new();
+        let header = Header { subsystem: nfnl_subsys::CTNETLINK, command: 0, flags: 0, family: 2, sequence: 1 };
+        batch.push(header, |writer| {
+            orig.emit(writer, cta::TUPLE_ORIG);
+            reply.emit(writer, cta::TUPLE_REPLY);
+        });
+        let message = Messages::new(batch.as_bytes()).next().unwrap().unwrap();
+        let mut flow = full();
+        flow.decode_from(&message).unwrap();
+        assert_eq!(flow, Flow::new(orig, reply));
+    }
 }

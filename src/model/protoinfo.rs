@@ -203,20 +203,10 @@ impl DccpInfo {
 }
 
 impl ProtoInfo {
-    /// Reads a `CTA_PROTOINFO` nest.
+    /// Reads a `CTA_PROTOINFO` nest, in place.
     ///
     /// # Errors
     /// An attribute of the wrong size.
-    pub fn decode(nest: &Attribute<'_>) -> Result<Self, DecodeError> {
-        let mut info = ProtoInfo::None;
-        info.decode_from(nest)?;
-        Ok(info)
-    }
-
-    /// As [`ProtoInfo::decode`], in place.
-    ///
-    /// # Errors
-    /// As [`ProtoInfo::decode`].
     #[inline]
     pub(super) fn decode_from(&mut self, nest: &Attribute<'_>) -> Result<(), DecodeError> {
         *self = match TCP.of(nest.value) {
@@ -339,7 +329,9 @@ mod tests {
         }
         let read = |kind: u16| {
             let nest = [&44_u16.to_ne_bytes()[..], &kind.to_ne_bytes(), &bytes].concat();
-            (TCP.of(&nest).is_some(), ProtoInfo::decode(&Attribute { kind: 4, value: &nest, offset: 0 }))
+            let mut info = ProtoInfo::None;
+            let read = info.decode_from(&Attribute { kind: 4, value: &nest, offset: 0 });
+            (TCP.of(&nest).is_some(), read.map(|()| info))
         };
         let ((usual, one), (unusual, other)) = (read(cta::TCP | NLA_F_NESTED), read(cta::TCP));
         assert!(usual && !unusual);

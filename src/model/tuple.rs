@@ -79,8 +79,8 @@ const V6_PORTS: Layout<72> = Layout::new([
     (64, cta_proto::DST_PORT, 6),
 ]);
 
-/// Three numbers, which only equal tuples have alike: a dump hashes every entry, and what
-/// is derived takes four times as many steps.
+/// Three numbers, which no two tuples have alike that the kernel tells apart: a dump hashes
+/// every entry, and what is derived takes four times as many steps.
 impl Hash for Tuple {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -397,6 +397,42 @@ mod tests {
             other[at] ^= 1;
             assert!(!Tuple::UNSPECIFIED.clone().decode_usual(&other), "byte {at}");
         }
+    }
+
+    /// What a hash is computed from.
+    #[derive(Default)]
+    struct Hashed(Vec<u8>);
+
+    impl Hasher for Hashed {
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.extend_from_slice(bytes);
+        }
+
+        fn finish(&self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn tuples_that_differ_in_anything_are_hashed_from_other_numbers() {
+        let addresses: [IpAddr; 3] = ["1.2.3.4", "::1.2.3.4", "::"].map(|address| address.parse().unwrap());
+        let ports = [(0, 0), (0, 1), (1, 0), (u16::MAX, u16::MAX)].map(|(src, dst)| L4::Ports { src, dst });
+        let icmp = [(0, 0, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1), (u8::MAX, u8::MAX, u16::MAX)];
+        let icmp = icmp.map(|(kind, code, id)| L4::Icmp { kind, code, id });
+        let (mut tuples, mut hashed) = (0, std::collections::BTreeSet::new());
+        for (src, dst) in addresses.iter().flat_map(|src| addresses.iter().map(move |dst| (*src, *dst))) {
+            for l4 in [L4::None].into_iter().chain(ports).chain(icmp) {
+                for protocol in [0, 6, u8::MAX].map(Protocol::from) {
+                    for zone in [None, Some(0), Some(1), Some(u16::MAX)] {
+                        let mut numbers = Hashed::default();
+                        Tuple { src, dst, protocol, l4, zone, has_unknown_part: false }.hash(&mut numbers);
+                        tuples += 1;
+                        hashed.insert(numbers.0);
+                    }
+                }
+            }
+        }
+        assert_eq!((tuples, hashed.len()), (1080, 1080));
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Hashes {
     /// An empty set with `bits` bits (8 for each hash that is expected, or more) and so many
     /// lists; both are rounded up to a power of two.
     pub(super) fn new(bits: u64, lists: usize) -> Self {
-        let words = usize::try_from(bits / 64).unwrap_or(0).next_power_of_two();
+        let words = usize::try_from(bits.div_ceil(64)).unwrap_or(0).next_power_of_two();
         Hashes { bits: vec![0; words], lists: vec![Vec::new(); lists.next_power_of_two()] }
     }
 

@@ -13,11 +13,11 @@ use crate::model::Flow;
 /// Entries in half a window. Newer kernels keep buckets under some 80 entries;
 /// older ones, with many entries to few buckets, have been seen with hundreds.
 const HALF: usize = 1024;
-/// For each of them; both halves are 8 KiB, and stay in the first cache.
+/// Bits for each of them: those of both halves are 8 KiB, and stay in the first cache.
 const BITS: usize = 32;
 const LISTS: usize = 16;
 
-/// The last 1024 to 2048 entries of a dump.
+/// The last 1024 to 2047 entries of a dump.
 #[derive(Debug)]
 pub(super) struct Window {
     hasher: RandomState,
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn each_of_the_last_1024_entries_is_known_again_and_no_other_is() {
+    fn each_of_the_last_1024_entries_is_known_again_and_none_that_is_new() {
         let mut window = Window::new();
         for number in 0..10_000 {
             assert!(!window.contains_or_insert(&flow(number)), "{number} is new");

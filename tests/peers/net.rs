@@ -70,8 +70,8 @@ const FORWARDED: &str = "table inet track {
 
 impl<'a> Net<'a> {
     /// Hosts that reach each other through the router, which counts packets. It looks for
-    /// no duplicates of its addresses: the end of that look, seconds later, makes every
-    /// IPv6 route anew and takes IPv6 flows out of a flowtable.
+    /// no duplicates of its addresses: the end of that look, seconds later, takes IPv6
+    /// flows out of a flowtable.
     pub fn new(world: &'a World) -> Self {
         let net = Net { world, inside: Namespace::new(), outside: Namespace::new(), since: Instant::now() };
         for name in ["ipv6/conf/all/accept_dad", "ipv6/conf/default/accept_dad"] {
