@@ -11,10 +11,12 @@ use foldhash::fast::RandomState;
 
 use crate::model::Flow;
 
-/// What stands for an entry: its tuple and zone, as a hash of 64 bits.
+/// What stands for an entry: its tuple and zone, as a hash of 64 bits. Where the tuple has a
+/// part that is not known, entries may differ in just that, and so does their id.
 #[inline]
 pub(super) fn hash_of(flow: &Flow, hasher: &RandomState) -> u64 {
-    hasher.hash_one((&flow.orig, flow.zone_both))
+    let identity = (&flow.orig, flow.zone_both);
+    if flow.orig.has_unknown_part { hasher.hash_one((identity, flow.id)) } else { hasher.hash_one(identity) }
 }
 
 /// A set of hashes.

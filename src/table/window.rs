@@ -89,4 +89,15 @@ mod tests {
         let known = [&flow(1), &zoned, &flow(1), &zoned].map(|flow| window.contains_or_insert(flow));
         assert_eq!(known, [false, false, true, true]);
     }
+
+    #[test]
+    fn tuples_that_may_differ_in_a_part_that_is_not_known_are_told_apart_by_the_id() {
+        let mut window = Window::new();
+        let unknown = |id| {
+            let tuple = Tuple { has_unknown_part: true, ..Tuple::UNSPECIFIED };
+            Flow { id: Some(id), ..Flow::new(tuple, tuple) }
+        };
+        let known = [1, 2, 1, 2].map(|id| window.contains_or_insert(&unknown(id)));
+        assert_eq!(known, [false, false, true, true]);
+    }
 }
