@@ -248,7 +248,7 @@ fn flush(commands: &Commands, population: Population, share: &str, targets: Targ
     Case { deletes: true, targets, ..case }
 }
 
-/// With the ways that take no reading: the stale entries have a mark of their own.
+/// With the ways by which the kernel itself selects the stale entries: by their mark.
 fn flush_beside_by_mark(commands: &Commands, case: Case) -> Case {
     let others = [Some(commands.limit("flush-marked")), commands.conntrack("-D -m 1/1")];
     Case { others: others.into_iter().flatten().collect(), ..case }

@@ -81,14 +81,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::model::{L4, Tuple};
-
-    fn flow(number: u32) -> Flow {
-        let [a, b, c, d] = number.to_be_bytes();
-        let l4 = L4::Ports { src: u16::from_be_bytes([a, b]), dst: u16::from_be_bytes([c, d]) };
-        let tuple = Tuple { l4, ..Tuple::UNSPECIFIED };
-        Flow::new(tuple, tuple)
-    }
+    use crate::table::hashes::numbered as flow;
 
     /// How many of `numbers` are new, `at_once` of them at a time.
     fn new(seen: &Seen, numbers: Range<u32>, at_once: usize) -> Vec<u32> {

@@ -77,3 +77,13 @@ impl Hashes {
 fn bit_of(hash: u64) -> u64 {
     1 << (hash & 63)
 }
+
+/// A flow that differs from that of any other number.
+#[cfg(test)]
+pub(super) fn numbered(number: u32) -> Flow {
+    use crate::model::{L4, Tuple};
+    let [a, b, c, d] = number.to_be_bytes();
+    let l4 = L4::Ports { src: u16::from_be_bytes([a, b]), dst: u16::from_be_bytes([c, d]) };
+    let tuple = Tuple { l4, ..Tuple::UNSPECIFIED };
+    Flow::new(tuple, tuple)
+}

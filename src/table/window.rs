@@ -60,14 +60,8 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{L4, Tuple};
-
-    fn flow(number: u32) -> Flow {
-        let [a, b, c, d] = number.to_be_bytes();
-        let l4 = L4::Ports { src: u16::from_be_bytes([a, b]), dst: u16::from_be_bytes([c, d]) };
-        let tuple = Tuple { l4, ..Tuple::UNSPECIFIED };
-        Flow::new(tuple, tuple)
-    }
+    use crate::model::Tuple;
+    use crate::table::hashes::numbered as flow;
 
     #[test]
     fn each_of_the_last_1024_entries_is_known_again_and_none_that_is_new() {

@@ -176,11 +176,9 @@ fn a_loss_stands_where_it_happened_also_when_events_come_while_the_queue_is_read
     assert!(lost(&seen) > 0);
     assert_eq!(received(&seen) + lost(&seen), u64::from(COUNT));
     // Where the reader is suspended just between taking the last one before a loss
-    // and looking at the queue, which is filled meanwhile: one number for both losses. Some
-    // in a hundred steps; one in six on emulated processors beside a compiler. Where the
-    // place was not looked for, it would be nearly all.
+    // and looking at the queue, which is filled meanwhile: one number for both losses.
     let (early, late) = gaps_out_of_place(&seen, 0, COUNT);
-    assert!(early * 2 < seen.len(), "{early} of {} steps come after their gap", seen.len());
+    assert!(early * 10 < seen.len(), "{early} of {} steps come after their gap", seen.len());
     // Where the producer is suspended between refusing one and counting it: it is in the
     // next number (seen on Linux 6.12 with emulated processors).
     assert!(late <= 1, "a loss of {late} was told too late");
