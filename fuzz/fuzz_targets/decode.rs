@@ -7,7 +7,7 @@ use ctnl::age::{Ages, Basis};
 use ctnl::field::{FIELDS, Subject};
 use ctnl::filter::{Context, Filter, ServiceNames};
 use ctnl::group::Groups;
-use ctnl::model::{Event, EventKind, Flow, Timeouts};
+use ctnl::model::{Event, EventKind, Flow, FlowDecoder, Timeouts};
 use ctnl::output::{FORMATS, TextOptions, Writer, WriterOptions};
 use ctnl::table::Target;
 use ctnl::wire::{Kind, Messages};
@@ -18,7 +18,7 @@ const NOW: u64 = 1_700_000_000_000_000_000;
 const MOST: usize = 16;
 
 fuzz_target!(|datagram: &[u8]| {
-    let mut flows = Vec::new();
+    let (mut flows, mut decoder) = (Vec::new(), FlowDecoder::default());
     for message in Messages::new(datagram) {
         let Ok(message) = message else { break };
         if let Some(kind) = EventKind::of(&message) {
@@ -26,6 +26,8 @@ fuzz_target!(|datagram: &[u8]| {
             let readable = event.decode_from(kind, &message).is_ok();
             assert_eq!(readable, Flow::decode(&message).is_ok());
         }
+        // What is known of the messages before changes nothing.
+        assert_eq!(decoder.decode(&message).cloned(), Flow::decode(&message));
         if let Ok(Kind::Data) = message.classify()
             && let Ok(flow) = Flow::decode(&message)
             && flows.len() < MOST

@@ -4,6 +4,7 @@
 //! `reply`, as in the kernel: who opened it, and what the answers look like.
 //! Where both are each other's mirror there is no NAT.
 
+mod decoder;
 mod event;
 mod expectation;
 mod family;
@@ -22,6 +23,7 @@ mod tuple;
 mod undecided;
 mod zone;
 
+pub use decoder::FlowDecoder;
 pub use event::{Event, EventKind};
 pub use expectation::{EXPECTATION_FLAGS, Expectation, ExpectationEvent, ExpectedNat};
 pub use family::Family;

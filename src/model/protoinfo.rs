@@ -231,7 +231,7 @@ impl ProtoInfo {
 }
 
 /// What the kernel writes for TCP.
-const TCP: Layout<44> = Layout::new([
+pub(super) const TCP: Layout<44> = Layout::new([
     (0, cta::TCP | NLA_F_NESTED, 44),
     (4, cta::TCP_STATE, 5),
     (12, cta::TCP_WSCALE_ORIG, 5),
@@ -242,7 +242,7 @@ const TCP: Layout<44> = Layout::new([
 
 impl TcpInfo {
     #[inline]
-    fn at(values: &Values<'_, 44>) -> Self {
+    pub(super) fn at(values: &Values<'_, 44>) -> Self {
         let byte = |offset| u8::from_ne_bytes(values.at(offset));
         TcpInfo {
             state: byte(8).into(),

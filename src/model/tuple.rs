@@ -7,7 +7,7 @@ use netlink_packet_core::NLA_F_NESTED;
 
 use super::protocol::Protocol;
 use crate::wire::uapi::{cta_ip, cta_proto, cta_tuple};
-use crate::wire::{Attribute, AttributeWriter, Attributes, DecodeError, Fault, Layout};
+use crate::wire::{Attribute, AttributeWriter, Attributes, DecodeError, Fault, Layout, Shape, Values};
 
 /// One direction of a flow.
 #[doc(alias = "nf_conntrack_tuple")]
@@ -109,6 +109,32 @@ impl L4 {
     }
 }
 
+/// Where a message of known shape has a tuple of two addresses and two ports.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum TuplePlace {
+    V4(usize),
+    V6(usize),
+}
+
+impl TuplePlace {
+    /// The place of `nest`, at `offset`, whose headers become part of `shape`. None for another
+    /// kind of tuple.
+    pub(super) fn learn(nest: &[u8], offset: usize, shape: &mut Shape) -> Option<Self> {
+        let v4 = V4_PORTS.learn(nest, offset, shape).map(TuplePlace::V4);
+        v4.or_else(|| V6_PORTS.learn(nest, offset, shape).map(TuplePlace::V6))
+    }
+
+    /// Reads what stands there into `tuple`, which was of this kind before.
+    #[inline]
+    pub(super) fn read(self, message: &[u8], tuple: &mut Tuple) -> Option<()> {
+        match self {
+            TuplePlace::V4(offset) => tuple.read_v4(&Values::known(message, offset)?),
+            TuplePlace::V6(offset) => tuple.read_v6(&Values::known(message, offset)?),
+        }
+        Some(())
+    }
+}
+
 impl Tuple {
     /// No addresses, protocol 0.
     pub const UNSPECIFIED: Self = Tuple {
@@ -133,19 +159,33 @@ impl Tuple {
     /// Reads a nest of two addresses and two ports; false where it is another.
     #[inline]
     fn decode_usual(&mut self, nest: &[u8]) -> bool {
-        let (protocol, [sport, dport]): (_, [[u8; 2]; 2]) = if let Some(values) = V4_PORTS.of(nest) {
-            (self.src, self.dst) = (values.at::<4>(8).into(), values.at::<4>(16).into());
-            (values.at(28), [values.at(36), values.at(44)])
+        if let Some(values) = V4_PORTS.of(nest) {
+            self.read_v4(&values);
         } else if let Some(values) = V6_PORTS.of(nest) {
-            (self.src, self.dst) = (values.at::<16>(8).into(), values.at::<16>(28).into());
-            (values.at(52), [values.at(60), values.at(68)])
+            self.read_v6(&values);
         } else {
             return false;
-        };
-        self.protocol = Protocol::from(u8::from_ne_bytes(protocol));
-        self.l4 = L4::Ports { src: u16::from_be_bytes(sport), dst: u16::from_be_bytes(dport) };
+        }
         (self.zone, self.has_unknown_part) = (None, false);
         true
+    }
+
+    #[inline]
+    fn read_v4(&mut self, values: &Values<'_, 48>) {
+        (self.src, self.dst) = (values.at::<4>(8).into(), values.at::<4>(16).into());
+        self.read_ports(values.at(28), [values.at(36), values.at(44)]);
+    }
+
+    #[inline]
+    fn read_v6(&mut self, values: &Values<'_, 72>) {
+        (self.src, self.dst) = (values.at::<16>(8).into(), values.at::<16>(28).into());
+        self.read_ports(values.at(52), [values.at(60), values.at(68)]);
+    }
+
+    #[inline]
+    fn read_ports(&mut self, protocol: [u8; 1], [sport, dport]: [[u8; 2]; 2]) {
+        self.protocol = Protocol::from(u8::from_ne_bytes(protocol));
+        self.l4 = L4::Ports { src: u16::from_be_bytes(sport), dst: u16::from_be_bytes(dport) };
     }
 
     /// As [`Tuple::decode`], in place.

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::kernel_filter::{KernelFilter, Masked};
 use super::window::Window;
-use crate::model::{Family, Flow};
+use crate::model::{Family, Flow, FlowDecoder};
 use crate::netlink::{Connection, DumpStream, Error};
 use crate::wire::uapi::{ipctnl_msg_ct, nfnl_subsys, nfproto};
 use crate::wire::{Header, Message};
@@ -34,8 +34,7 @@ pub struct DumpTotals {
 pub struct Dump<'c> {
     stream: DumpStream<'c>,
     status: Option<Masked>,
-    /// The entry that is being read.
-    flow: Flow,
+    decoder: FlowDecoder,
     window: Window,
     totals: DumpTotals,
 }
@@ -58,7 +57,7 @@ impl<'c> Dump<'c> {
         Ok(Dump {
             stream,
             status: request.filter.status,
-            flow: Flow::blank(),
+            decoder: FlowDecoder::default(),
             window: Window::new(),
             totals: DumpTotals::default(),
         })
@@ -70,12 +69,12 @@ impl<'c> Dump<'c> {
     /// # Errors
     /// The kernel refused or lost something, or sent what cannot be read.
     pub fn next_chunk(&mut self, mut each: impl FnMut(&Flow)) -> Result<bool, Error> {
-        let (flow, window, totals, status) = (&mut self.flow, &mut self.window, &mut self.totals, self.status);
+        let (decoder, window, totals, status) = (&mut self.decoder, &mut self.window, &mut self.totals, self.status);
         self.stream.next_datagram(|message: &Message<'_>| {
             if !Flow::is_in(message) {
                 return Ok(());
             }
-            flow.decode_from(message)?;
+            let flow = decoder.decode(message)?;
             // A kernel before 5.15 ignores the status filter: what is of the other
             // half must not come in this one.
             if status.is_some_and(|status| !status.fits(flow.status.bits())) {

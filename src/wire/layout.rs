@@ -5,6 +5,8 @@
 //! its values where they must be, takes a tenth of the time of walking it. What
 //! does not have the shape is walked.
 
+use super::shape::Shape;
+
 /// The headers of a nest of `N` bytes, and where they stand.
 #[derive(Debug)]
 pub struct Layout<const N: usize> {
@@ -45,6 +47,15 @@ impl<const N: usize> Layout<N> {
         let difference = places.fold(0, |difference, ((byte, header), mask)| difference | ((byte ^ header) & mask));
         (difference == 0).then_some(Values { bytes })
     }
+
+    /// `offset`, where a message has `nest`, with its headers made part of the message's shape.
+    /// None where it has not this layout.
+    pub fn learn(&self, nest: &[u8], offset: usize, shape: &mut Shape) -> Option<usize> {
+        self.of(nest)?;
+        let places = self.mask.iter().enumerate().filter(|(_, mask)| **mask != 0);
+        places.for_each(|(place, _)| shape.fix(offset + place));
+        Some(offset)
+    }
 }
 
 /// The bytes of a nest whose layout is known.
@@ -53,7 +64,15 @@ pub struct Values<'a, const N: usize> {
     bytes: &'a [u8; N],
 }
 
-impl<const N: usize> Values<'_, N> {
+impl<'a, const N: usize> Values<'a, N> {
+    /// The values of the nest at `offset` of a message whose shape says that there is one with
+    /// this layout. None where the message ends before it.
+    #[inline]
+    #[must_use]
+    pub fn known(message: &'a [u8], offset: usize) -> Option<Self> {
+        message.get(offset..)?.first_chunk().map(|bytes| Values { bytes })
+    }
+
     /// The `M` bytes at `offset`, or zeroes outside of the nest.
     #[inline]
     #[must_use]

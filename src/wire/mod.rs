@@ -11,6 +11,7 @@ mod error;
 mod layout;
 mod message;
 mod request;
+mod shape;
 pub mod uapi;
 
 pub use attribute::{Attribute, Attributes};
@@ -18,3 +19,4 @@ pub use error::{DecodeError, Fault};
 pub use layout::{Layout, Values};
 pub use message::{Answer, Kind, Message, Messages};
 pub use request::{AttributeWriter, Batch, Header};
+pub use shape::Shape;
