@@ -4,6 +4,7 @@ use std::io::{self, Stdout, Write};
 
 use anyhow::{Context, Result};
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::stat::{SFlag, fstat};
 
 /// Bytes that a pipe takes without its reader: as much as everybody may ask for
 /// (`fs.pipe-max-size`). With the usual 64 KiB, writer and reader wake each other
@@ -19,6 +20,11 @@ pub fn for_many_lines() -> Stdout {
         let _ = fcntl(&stdout, FcntlArg::F_SETPIPE_SZ(PIPE));
     }
     stdout
+}
+
+/// Whether it is a character device: a terminal, or /dev/null.
+pub fn is_device(stdout: &Stdout) -> bool {
+    fstat(stdout).is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFCHR)
 }
 
 /// Writes `bytes` to standard output.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
 use crate::scan::{HalfWork, Order, Selection, Sorted};
-use crate::stdout::{for_many_lines, written};
+use crate::stdout::{for_many_lines, is_device, written};
 use anyhow::Result;
 use ctnl::field::Subject;
 use ctnl::output::{CHUNK, ChunkWriter, Writer};
@@ -171,7 +171,11 @@ fn cut_out(buffer: &mut Vec<u8>, lines: &[usize], repeated: &[usize]) {
 
 fn stdout() -> ChunkWriter<Stdout> {
     let stdout = for_many_lines();
-    if stdout.is_terminal() { ChunkWriter::terminal(stdout) } else { ChunkWriter::new(stdout) }
+    match is_device(&stdout) {
+        true if stdout.is_terminal() => ChunkWriter::terminal(stdout),
+        true => ChunkWriter::direct(stdout),
+        false => ChunkWriter::new(stdout),
+    }
 }
 
 fn end(chunks: ChunkWriter<Stdout>, failed: Option<io::Error>) -> Result<()> {
