@@ -8,10 +8,10 @@ use super::tuple::{Tuple, TuplePlace};
 use crate::wire::uapi::{cta, cta_counters, cta_synproxy, cta_timestamp};
 use crate::wire::{Attribute, DecodeError, Layout, Message, Shape, Values};
 
-/// Shapes that are known at once, each under its own length.
+/// Shapes that are known at once, each in a slot that is found by length and family.
 const SLOTS: usize = 16;
-/// Messages in a row that were not of the known shape, until another one is learned: where two
-/// of one length take turns, the first one stays.
+/// Messages in a row that came to a slot and were not of its shape, before another is learned:
+/// where two take turns, the first one stays.
 const PATIENCE: u8 = 4;
 
 /// Reads entries as [`Flow::decode`] does, and more quickly where they are much alike, as those
@@ -37,7 +37,7 @@ struct Slot {
 
 impl Default for FlowDecoder {
     fn default() -> Self {
-        // The first message is learned at once.
+        // The first message of a slot is learned at once, if it can be.
         let slot = || Slot { known: None, flow: Flow::blank(), misses: PATIENCE };
         FlowDecoder { slots: std::array::from_fn(|_| slot()), other: Flow::blank() }
     }
@@ -52,7 +52,7 @@ impl FlowDecoder {
     pub fn decode(&mut self, message: &Message<'_>) -> Result<&Flow, DecodeError> {
         let FlowDecoder { slots, other } = self;
         let payload = message.payload;
-        let Some(slot) = slots.get_mut(payload.len() / 4 % SLOTS) else {
+        let Some(slot) = slots.get_mut(slot_of(payload)) else {
             return other.decode_from(message).map(|()| &*other);
         };
         if let Some((shape, places)) = &slot.known
@@ -65,6 +65,14 @@ impl FlowDecoder {
         slot.miss(message, other)?;
         Ok(other)
     }
+}
+
+/// TCP over IPv4 and UDP over IPv6 are of one length, and are told apart by their families
+/// (2 and 10).
+#[inline]
+fn slot_of(payload: &[u8]) -> usize {
+    let family = payload.first().copied().unwrap_or(0);
+    (payload.len() / 4 + usize::from(family >> 3)) % SLOTS
 }
 
 impl Slot {
@@ -84,7 +92,7 @@ impl Slot {
 }
 
 /// Where the values of a message stand, from the start of its payload.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Places {
     orig: Option<TuplePlace>,
     reply: Option<TuplePlace>,
@@ -109,7 +117,7 @@ impl Places {
         for attribute in message.attributes() {
             let attribute = attribute.ok()?;
             let at = attribute.offset.checked_sub(message.offset)?;
-            (at.checked_sub(HEADER)?..at).for_each(|offset| shape.fix(offset));
+            (at.checked_sub(HEADER)?..at).try_for_each(|offset| shape.fix(offset))?;
             places.add(&attribute, at, &mut shape)?;
         }
         Some((shape, places))
@@ -274,6 +282,13 @@ mod tests {
                     assert_same(&mut decoder, &Message { payload: &payload, ..message });
                     // What was known is still read right, by its places or anew.
                     assert_same(&mut decoder, &message);
+                    // And what was learned of the changed one first is not taken for more than it is.
+                    let mut other = FlowDecoder::default();
+                    assert_same(&mut other, &Message { payload: &payload, ..message });
+                    assert_same(&mut other, &message);
+                    let mut again = payload.clone();
+                    again[(place * 7 + 13) % payload.len()] ^= 0xff;
+                    assert_same(&mut other, &Message { payload: &again, ..message });
                     payload[place] ^= 1 << bit;
                 }
             }
@@ -281,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn each_attribute_that_has_a_place_is_read_from_there() {
+    fn each_attribute_that_can_have_a_place_has_one_in_some_recorded_message() {
         if !READABLE {
             return;
         }
@@ -322,6 +337,12 @@ mod tests {
             assert_same(&mut decoder, &message);
             assert_eq!(is_walked(&mut decoder, &message), Places::learn(&message).is_none());
         }
+    }
+
+    #[test]
+    fn tcp_over_ipv4_and_udp_over_ipv6_which_are_of_one_length_do_not_share_a_slot() {
+        let of = |family| slot_of(&[[family].as_slice(), &[0; 195]].concat());
+        assert_ne!(of(2), of(10));
     }
 
     #[test]

@@ -198,9 +198,9 @@ impl Flow {
         Flow::new(Tuple::UNSPECIFIED, Tuple::UNSPECIFIED)
     }
 
-    /// Reads the entry in `message` into this flow, of which nothing is kept. For
-    /// dumps: moving a flow takes as long as reading it. After an error it holds
-    /// parts of both.
+    /// Reads the entry in `message` into this flow, of which nothing is kept: moving a
+    /// flow takes as long as reading it. After an error it holds parts of both. For a
+    /// dump there is [`FlowDecoder`](super::FlowDecoder).
     ///
     /// # Errors
     /// As [`Flow::decode`].

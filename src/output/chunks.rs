@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 /// with 128 KiB nothing that can be seen.
 pub const CHUNK: usize = 128 * 1024;
 /// Chunks there are at most: one is being filled, and one is being written. Together they take
-/// 256 KiB, whatever the sink does. A third one that waits made nothing faster.
+/// some 260 KiB, whatever the sink does. A third one that waits made nothing faster.
 const CHUNKS: usize = 2;
 /// Bytes of the thread's stack. With the 2 MiB of default, stack and chunks lie in one
 /// mapping, which a kernel that gives huge pages to everybody (Debian's) may then fill

@@ -17,8 +17,9 @@ use super::update::lower_timeout;
 use crate::model::Flow;
 use crate::netlink::{Connection, Error};
 
-/// Batches of targets that may wait for the deleting thread.
-const QUEUE: usize = 16;
+/// Batches of targets that may wait for the deleting thread. Where that one is slower, the dump
+/// waits: a longer queue only makes what was judged older.
+const QUEUE: usize = 4;
 /// Datagrams of the dump, some 0.2 ms each, after which targets are handed over although they are
 /// no full batch. After each one of them, waking the thread for a target or two cost a flush of
 /// one entry in a hundred more than the deletes did.

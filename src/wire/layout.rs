@@ -52,8 +52,8 @@ impl<const N: usize> Layout<N> {
     /// None where it has not this layout.
     pub fn learn(&self, nest: &[u8], offset: usize, shape: &mut Shape) -> Option<usize> {
         self.of(nest)?;
-        let places = self.mask.iter().enumerate().filter(|(_, mask)| **mask != 0);
-        places.for_each(|(place, _)| shape.fix(offset + place));
+        let mut headers = (offset..).zip(&self.mask).filter(|(_, mask)| **mask != 0);
+        headers.try_for_each(|(place, _)| shape.fix(place))?;
         Some(offset)
     }
 }

@@ -8,11 +8,11 @@ const WORD: usize = 4;
 /// Bytes that are compared at once.
 const BLOCK: usize = 16;
 /// A message of 384 bytes is the longest that is learned: IPv6 and TCP with all that the
-/// kernel keeps of every entry take 364.
+/// kernel keeps of every entry take some 350.
 const BLOCKS: usize = 24;
 
 /// The bytes that make a message one of its kind, and where they stand.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Shape {
     length: usize,
     bytes: [[u8; BLOCK]; BLOCKS],
@@ -34,11 +34,13 @@ impl Shape {
         Some(shape)
     }
 
-    /// From now on, the byte at `offset` must be what it is here.
-    pub fn fix(&mut self, offset: usize) {
-        if let Some(place) = self.mask.as_flattened_mut().get_mut(offset) {
-            *place = 0xff;
-        }
+    /// From now on, the byte at `offset` must be what it is here. None where there is no such
+    /// byte, so that the message must not be taken for known.
+    #[must_use]
+    pub fn fix(&mut self, offset: usize) -> Option<()> {
+        let place = self.mask.as_flattened_mut().get_mut(..self.length)?.get_mut(offset)?;
+        *place = 0xff;
+        Some(())
     }
 
     /// Whether `payload` is as long, and has the same bytes wherever that is asked for.
@@ -79,8 +81,8 @@ mod tests {
             let payload: Vec<u8> = (0..length).map(|number| number as u8).collect();
             for fixed in 0..length {
                 let mut shape = Shape::of(&payload).unwrap();
-                shape.fix(fixed);
-                assert!(shape.fits(&payload));
+                shape.fix(fixed).unwrap();
+                assert!(shape.fits(&payload) && shape.fix(length).is_none());
                 for changed in (0..length).filter(|place| place.abs_diff(fixed) < 20) {
                     let mut other = payload.clone();
                     other[changed] ^= 1;

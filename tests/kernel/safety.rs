@@ -1,4 +1,4 @@
-//! What a flush must not do, tried with the program itself.
+//! What a flush must not do and no command may hide, tried with the program itself.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::symlink;
@@ -20,6 +20,7 @@ tests![
     what_cannot_recover_is_given_no_short_timeout,
     the_figures_of_a_summary_add_up,
     a_flush_whose_summary_cannot_be_printed_is_partly_done_and_tells_on_stderr,
+    a_list_that_cannot_be_written_to_a_device_is_an_error,
     quiet_does_not_hide_what_failed,
     a_file_of_values_without_an_end_is_refused,
 ];
@@ -96,16 +97,30 @@ fn the_figures_of_a_summary_add_up(world: &World) {
 
 fn a_flush_whose_summary_cannot_be_printed_is_partly_done_and_tells_on_stderr(world: &World) {
     world.create(&[udp(1, 2), udp(3, 4)]);
+    let (code, stderr) = into_a_full_device(&["flush", "udp", "--json", "-q"]);
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(stderr.contains("2 deleted") && stderr.contains("standard output"), "{stderr}");
+}
+
+fn a_list_that_cannot_be_written_to_a_device_is_an_error(world: &World) {
+    world.create(&(1..2000).map(|port| udp(port, 53)).collect::<Vec<_>>());
+    for arguments in [&["list", "-o", "json"][..], &["list", "-o", "json", "--jobs", "2"], &["list", "--limit", "1"]] {
+        let (code, stderr) = into_a_full_device(arguments);
+        assert_eq!(code, Some(1), "{arguments:?} {stderr}");
+        assert!(stderr.contains("standard output") && stderr.contains("No space left"), "{arguments:?} {stderr}");
+    }
+}
+
+/// Exit code and standard error of ctnl with its standard output to /dev/full.
+fn into_a_full_device(arguments: &[&str]) -> (Option<i32>, String) {
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_ctnl"))
-        .args(["flush", "udp", "--json", "-q"])
+        .args(arguments)
         .stdout(Stdio::from(full))
         .stderr(Stdio::piped())
         .output()
         .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(3), "{stderr}");
-    assert!(stderr.contains("2 deleted") && stderr.contains("standard output"), "{stderr}");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 fn quiet_does_not_hide_what_failed(world: &World) {

@@ -22,7 +22,7 @@ pub fn for_many_lines() -> Stdout {
     stdout
 }
 
-/// Whether it is a character device: a terminal, or /dev/null.
+/// Whether it is a character device: a terminal, or /dev/null and its like.
 pub fn is_device(stdout: &Stdout) -> bool {
     fstat(stdout).is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFCHR)
 }

@@ -171,10 +171,12 @@ fn cut_out(buffer: &mut Vec<u8>, lines: &[usize], repeated: &[usize]) {
 
 fn stdout() -> ChunkWriter<Stdout> {
     let stdout = for_many_lines();
-    match is_device(&stdout) {
-        true if stdout.is_terminal() => ChunkWriter::terminal(stdout),
-        true => ChunkWriter::direct(stdout),
-        false => ChunkWriter::new(stdout),
+    if stdout.is_terminal() {
+        ChunkWriter::terminal(stdout)
+    } else if is_device(&stdout) {
+        ChunkWriter::direct(stdout)
+    } else {
+        ChunkWriter::new(stdout)
     }
 }
 
