@@ -5,19 +5,17 @@
 
 /// Attributes begin at multiples of it.
 const WORD: usize = 4;
-/// Bytes that are compared at once.
-const BLOCK: usize = 16;
 /// A message of 384 bytes is the longest that is learned: IPv6 and TCP with all that the
 /// kernel keeps of every entry take some 350.
-const BLOCKS: usize = 24;
+const WORDS: usize = 96;
 
 /// The bytes that make a message one of its kind, and where they stand.
 #[derive(Debug)]
 pub struct Shape {
     length: usize,
-    bytes: [[u8; BLOCK]; BLOCKS],
+    bytes: [[u8; WORD]; WORDS],
     /// 0xff where a byte must be the same.
-    mask: [[u8; BLOCK]; BLOCKS],
+    mask: [[u8; WORD]; WORDS],
 }
 
 impl Shape {
@@ -25,10 +23,10 @@ impl Shape {
     /// [fixed](Shape::fix). None where it is longer than what is learned, or ends within a word.
     #[must_use]
     pub fn of(payload: &[u8]) -> Option<Self> {
-        if payload.len() > BLOCKS * BLOCK || !payload.len().is_multiple_of(WORD) {
+        if payload.len() > WORDS * WORD || !payload.len().is_multiple_of(WORD) {
             return None;
         }
-        let mut shape = Shape { length: payload.len(), bytes: [[0; BLOCK]; BLOCKS], mask: [[0; BLOCK]; BLOCKS] };
+        let mut shape = Shape { length: payload.len(), bytes: [[0; WORD]; WORDS], mask: [[0; WORD]; WORDS] };
         let places = shape.bytes.as_flattened_mut().iter_mut();
         places.zip(payload).for_each(|(place, byte)| *place = *byte);
         Some(shape)
@@ -50,23 +48,12 @@ impl Shape {
         if payload.len() != self.length {
             return false;
         }
-        let (blocks, rest) = payload.as_chunks::<BLOCK>();
-        let mut expected = self.bytes.iter().zip(&self.mask);
-        let mut difference = [0_u8; BLOCK];
-        for (block, (bytes, mask)) in blocks.iter().zip(expected.by_ref()) {
-            for (((different, byte), expected), mask) in difference.iter_mut().zip(block).zip(bytes).zip(mask) {
-                *different |= (byte ^ expected) & mask;
-            }
-        }
-        let Some((bytes, mask)) = expected.next() else {
-            return difference == [0; BLOCK];
-        };
-        let ((rest, _), (bytes, _), (mask, _)) = (rest.as_chunks(), bytes.as_chunks(), mask.as_chunks());
-        let differs = rest.iter().zip(bytes).zip(mask).fold(0, |differs, ((rest, bytes), mask)| {
-            let [rest, bytes, mask] = [rest, bytes, mask].map(|word: &[u8; WORD]| u32::from_ne_bytes(*word));
-            differs | (rest ^ bytes) & mask
+        let (words, _) = payload.as_chunks();
+        let difference = words.iter().zip(&self.bytes).zip(&self.mask).fold(0, |difference, ((word, bytes), mask)| {
+            let [word, bytes, mask] = [word, bytes, mask].map(|word| u32::from_ne_bytes(*word));
+            difference | (word ^ bytes) & mask
         });
-        difference == [0; BLOCK] && differs == 0
+        difference == 0
     }
 }
 
@@ -77,7 +64,7 @@ mod tests {
 
     #[test]
     fn each_byte_that_is_fixed_must_be_the_same_and_no_other() {
-        for length in (0..=BLOCKS * BLOCK).step_by(WORD) {
+        for length in (0..=WORDS * WORD).step_by(WORD) {
             let payload: Vec<u8> = (0..length).map(|number| number as u8).collect();
             for fixed in 0..length {
                 let mut shape = Shape::of(&payload).unwrap();
@@ -97,7 +84,7 @@ mod tests {
         let payload = [0; 64];
         let shape = Shape::of(&payload).unwrap();
         assert!(!shape.fits(&payload[..60]) && !shape.fits(&[0; 68]) && !shape.fits(&[]));
-        assert!(Shape::of(&[0; BLOCKS * BLOCK + WORD]).is_none());
+        assert!(Shape::of(&[0; WORDS * WORD + WORD]).is_none());
         assert!(Shape::of(&[0; 61]).is_none());
     }
 }
