@@ -170,13 +170,11 @@ impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
     /// Appends a word of an IPv6 address, and the colon behind it.
     #[inline(always)]
     pub(super) fn hex_and_colon(&mut self, value: u16) {
-        let value = u32::from(value);
-        let nibbles = value >> 12 | (value >> 8 & 0xf) << 8 | (value >> 4 & 0xf) << 16 | (value & 0xf) << 24;
-        let leading = (nibbles | 1 << 24).trailing_zeros() / 8;
-        let letters = (nibbles + 0x0606_0606) >> 4 & 0x0101_0101;
-        let ascii = nibbles + 0x3030_3030 + letters * 39;
-        let ascii = (u64::from(ascii) | u64::from(b':') << 32) >> (8 * leading);
-        self.put_part(&ascii.to_le_bytes(), 5 - leading as usize);
+        let [high, low] = value.to_be_bytes();
+        let digits = hex_digits(high) | hex_digits(low) << 16 | u64::from(b':') << 32;
+        // The last digit stays, also when it is 0.
+        let leading = (value | 1).leading_zeros() / 4;
+        self.put_part(&(digits >> (8 * leading)).to_le_bytes(), 5 - leading as usize);
     }
 
     /// Appends an address.
@@ -240,6 +238,27 @@ impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
         out.extend_from_slice(self.written());
         self.at = 0;
     }
+}
+
+/// Both hexadecimal digits of each byte, the first one in the lower half.
+static HEX: [u16; 256] = hex();
+
+#[allow(clippy::indexing_slicing)] // At compile time.
+const fn hex() -> [u16; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let digits = b"0123456789abcdef";
+        table[byte] = u16::from_le_bytes([digits[byte / 16], digits[byte % 16]]);
+        byte += 1;
+    }
+    table
+}
+
+#[inline(always)]
+fn hex_digits(byte: u8) -> u64 {
+    // The index is a byte and the table has 256 rows.
+    HEX.get(usize::from(byte)).copied().unwrap_or(0).into()
 }
 
 const ASCII_ZEROES: u64 = 0x3030_3030_3030_3030;
