@@ -173,4 +173,20 @@ mod tests {
         assert_eq!(set(&[("NATS_TOKEN", "t")]), Some(Login::Token("t".into())));
         assert_eq!(set(&[("NATS_USER", "u"), ("NATS_PASSWORD", "p")]), Some(Login::User("u".into(), "p".into())));
     }
+
+    #[test]
+    fn a_credentials_file_is_understood_as_nsc_writes_it_and_not_without_its_seed() {
+        let jwt =
+            "-----BEGIN NATS USER JWT-----\neyJ0eXAiOiJKV1Qi.eyJqdGki-_x.sig_-\n------END NATS USER JWT------\n\n";
+        let words = "************************* IMPORTANT *************************\nNKEYs are sensitive.\n\n";
+        let seed = "-----BEGIN USER NKEY SEED-----\n\
+            SUAIO3FHUX5PNV2LQIIP7TZ3N4L7TX3W53MQGEIVYFIGA635OZCKEYHFLM\n------END USER NKEY SEED------\n";
+        let is_understood = |text: &str| Login::Credentials(text.into()).apply(ConnectOptions::new()).is_ok();
+        let whole = [jwt, words, seed].concat();
+        assert!(is_understood(&whole));
+        assert!(is_understood(&whole.replace('\n', "\r\n")));
+        assert!(!is_understood(&[jwt, words].concat()));
+        assert!(!is_understood(&whole.replace("SUAIO", "SUAIP")));
+        assert!(!is_understood(""));
+    }
 }
