@@ -31,6 +31,7 @@ const HOST: &[&str] = &[
     "columns",
     "console",
     "exit",
+    "fake",
     "files",
     "interrupt",
     "namespaces",

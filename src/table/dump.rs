@@ -35,7 +35,8 @@ pub struct Dump<'c> {
     stream: DumpStream<'c>,
     status: Option<Masked>,
     decoder: FlowDecoder,
-    window: Window,
+    /// None where repeats are handed out.
+    window: Option<Window>,
     totals: DumpTotals,
 }
 
@@ -58,9 +59,16 @@ impl<'c> Dump<'c> {
             stream,
             status: request.filter.status,
             decoder: FlowDecoder::default(),
-            window: Window::new(),
+            window: Some(Window::new()),
             totals: DumpTotals::default(),
         })
+    }
+
+    /// The same dump, which also hands out what the kernel sends twice and counts it as an
+    /// entry: for those who remember all that they get, as [`Seen`](super::Seen) does.
+    #[must_use]
+    pub fn with_repeats(self) -> Self {
+        Dump { window: None, ..self }
     }
 
     /// Hands each entry of the next datagram (up to some 135) to `each`. False
@@ -80,7 +88,7 @@ impl<'c> Dump<'c> {
             if status.is_some_and(|status| !status.fits(flow.status.bits())) {
                 return Ok(());
             }
-            if window.contains_or_insert(flow) {
+            if window.as_mut().is_some_and(|window| window.contains_or_insert(flow)) {
                 totals.repeated += 1;
             } else {
                 totals.entries += 1;

@@ -1,8 +1,8 @@
 //! Hashes of entries, to find what comes twice.
 //!
 //! A hash falls anywhere in a large table, and to fetch that place costs more than to
-//! decode an entry. Here only a bit falls anywhere, in an array that stays in the cache,
-//! and nearly always says all. The hashes lie behind, in the order in which they came, in
+//! decode an entry. Here only a few bits fall anywhere, in one word of an array that stays in
+//! the cache, and nearly always say all. The hashes lie behind, in the order in which they came, in
 //! lists short enough to be searched.
 
 use std::hash::BuildHasher;
@@ -38,7 +38,8 @@ impl Hashes {
     #[inline]
     pub(super) fn contains(&self, hash: u64) -> bool {
         let word = self.bits.get(self.word_of(hash)).copied().unwrap_or(0);
-        word & bit_of(hash) != 0 && self.lists.get(self.list_of(hash)).is_some_and(|list| list.contains(&hash))
+        word & bits_of(hash) == bits_of(hash)
+            && self.lists.get(self.list_of(hash)).is_some_and(|list| list.contains(&hash))
     }
 
     /// Takes it in; false where it is there already.
@@ -48,10 +49,10 @@ impl Hashes {
         let (Some(word), Some(list)) = (self.bits.get_mut(word), self.lists.get_mut(list)) else {
             return true;
         };
-        if *word & bit_of(hash) != 0 && list.contains(&hash) {
+        if *word & bits_of(hash) == bits_of(hash) && list.contains(&hash) {
             return false;
         }
-        *word |= bit_of(hash);
+        *word |= bits_of(hash);
         list.push(hash);
         true
     }
@@ -73,9 +74,10 @@ impl Hashes {
     }
 }
 
+/// Three bits of one word, so that one load tells them all; they seldom are those of another hash.
 #[inline]
-fn bit_of(hash: u64) -> u64 {
-    1 << (hash & 63)
+fn bits_of(hash: u64) -> u64 {
+    1 << (hash & 63) | 1 << (hash >> 36 & 63) | 1 << (hash >> 42 & 63)
 }
 
 /// A flow that differs from that of any other number.

@@ -7,6 +7,9 @@ mod columns;
 mod commands;
 mod console;
 mod exit;
+#[cfg(test)]
+#[allow(clippy::indexing_slicing)]
+mod fake;
 mod files;
 mod follow;
 mod interrupt;

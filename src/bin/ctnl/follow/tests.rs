@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use ctnl::age::Ages;
 use ctnl::filter::Filter;
-use ctnl::model::{Event, EventKind, Flow, L4, Protocol, Status, Tuple};
+use ctnl::model::{Event, EventKind, Status};
 use ctnl::netlink::{Connection, Error};
 use ctnl::output::{EventOptions, EventWriter, Format};
-use ctnl::table::{Buffer, Queue, Step, mirror};
+use ctnl::table::{Buffer, Queue, Step};
 use ctnl::wire::{DecodeError, Fault, Message};
 use serde_json::Value;
 
 use super::source::Source;
 use super::{Change, End, Kinds, Lines, Notice, OnGap, Options, Stream, Surroundings, follow};
 use crate::chunk::{Chunk, Outlet};
+use crate::fake::{self, flow};
 
 /// What a source gives, step by step.
 #[derive(Debug, Clone, Copy)]
@@ -61,13 +62,6 @@ fn script(given: impl IntoIterator<Item = Given>) -> Script {
         is_broken,
         cannot_be_left,
     })))
-}
-
-fn flow(port: u16) -> Flow {
-    let [src, dst] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(Into::into);
-    let l4 = L4::Ports { src: port, dst: 53 };
-    let orig = Tuple { src, dst, protocol: Protocol::Udp, l4, ..Tuple::UNSPECIFIED };
-    Flow::new(orig, mirror(&orig))
 }
 
 impl Source for Script {
@@ -231,29 +225,8 @@ impl Kept {
 }
 
 /// A kernel whose dumps have these entries.
-fn table(ports: &'static [u16]) -> Connection {
-    Connection::fake(move |request| {
-        let sequence = u32::from_ne_bytes([request[8], request[9], request[10], request[11]]);
-        let datagram = |ports: &[u16]| {
-            let mut batch = ctnl::wire::Batch::new();
-            for port in ports {
-                let flow = flow(*port);
-                let header = ctnl::wire::Header { subsystem: 1, command: 0, flags: 2, family: 2, sequence };
-                batch.push(header, |writer| {
-                    flow.orig.emit(writer, 1);
-                    flow.reply.emit(writer, 2);
-                });
-            }
-            batch.as_bytes().to_vec()
-        };
-        let mut done = Vec::new();
-        done.extend(20u32.to_ne_bytes());
-        done.extend(3u16.to_ne_bytes());
-        done.extend(2u16.to_ne_bytes());
-        done.extend(sequence.to_ne_bytes());
-        done.extend([0; 8]);
-        ports.chunks(100).map(datagram).chain([done]).collect()
-    })
+fn table(ports: &[u16]) -> Connection {
+    fake::table(ports.chunks(100).map(|ports| ports.iter().map(|port| flow(*port)).collect()).collect())
 }
 
 fn stream(name: Option<&str>, source: &Script, connection: Connection) -> Stream {

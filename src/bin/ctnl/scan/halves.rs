@@ -98,7 +98,7 @@ impl<W: HalfWork> Half<W> {
     fn walk(&mut self, seen: &Seen, mut go_on: impl FnMut(u64) -> bool) -> Result<Walked, Error> {
         let Half { connection, request, selection, work } = self;
         selection.before_walk();
-        let mut dump = Dump::start(connection, *request)?;
+        let mut dump = start(connection, *request, selection)?;
         let (mut hashes, mut places, mut repeated) = (Vec::new(), Vec::new(), 0);
         loop {
             selection.before_datagram();
@@ -113,8 +113,7 @@ impl<W: HalfWork> Half<W> {
             repeated += places.len() as u64;
             hashes.clear();
             places.clear();
-            let mut totals = dump.totals();
-            totals.repeated += repeated;
+            let totals = without(dump.totals(), repeated);
             let more = more?;
             let interrupted = more && step.is_continue() && !go_on(totals.entries);
             if !more || step.is_break() || interrupted {
@@ -122,5 +121,110 @@ impl<W: HalfWork> Half<W> {
                 return Ok(Walked { totals, interrupted });
             }
         }
+    }
+}
+
+/// Where everything matches, all that comes is remembered, and the dump need not do so, too.
+fn start<'c>(connection: &'c mut Connection, request: DumpRequest, selection: &Selection) -> Result<Dump<'c>, Error> {
+    let dump = Dump::start(connection, request)?;
+    Ok(if selection.filter().is_empty() { dump.with_repeats() } else { dump })
+}
+
+fn without(totals: DumpTotals, repeated: u64) -> DumpTotals {
+    DumpTotals { entries: totals.entries - repeated, repeated: totals.repeated + repeated }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::ops::RangeInclusive;
+
+    use ctnl::filter::{Context, ServiceNames};
+    use ctnl::model::Status;
+
+    use super::*;
+    use crate::console::Console;
+    use crate::fake;
+
+    /// The source ports that were handed out.
+    #[derive(Debug, Default)]
+    struct Ports {
+        of_this_datagram: Vec<u16>,
+        all: Vec<u16>,
+    }
+
+    impl HalfWork for Ports {
+        fn take(&mut self, subject: &Subject<'_>) {
+            self.of_this_datagram.extend(subject.flow.orig.sport());
+        }
+
+        fn settle(&mut self, repeated: &[usize]) -> ControlFlow<()> {
+            let new = self.of_this_datagram.drain(..).enumerate().filter(|(place, _)| !repeated.contains(place));
+            self.all.extend(new.map(|(_, port)| port));
+            ControlFlow::Continue(())
+        }
+    }
+
+    fn filter(expression: &str) -> Filter {
+        let context = Context {
+            services: &ServiceNames::default(),
+            label: &|_| None,
+            read_file: &|_| Err(std::io::ErrorKind::NotFound.into()),
+        };
+        Filter::parse(expression, &context).unwrap()
+    }
+
+    const ASSURED: bool = true;
+
+    /// A kernel that knows of no filter by status, and sends the entries of these source ports.
+    fn kernel(datagrams: &[&[(RangeInclusive<u16>, bool)]]) -> Connection {
+        let flow = |port, assured| {
+            let mut flow = fake::flow(port);
+            flow.status.set(Status::Assured, assured);
+            flow
+        };
+        let datagram = |part: &&[(RangeInclusive<u16>, bool)]| {
+            part.iter().flat_map(|(ports, assured)| ports.clone().map(|port| flow(port, *assured))).collect()
+        };
+        fake::table(datagrams.iter().map(datagram).collect())
+    }
+
+    /// A table of which a bucket is sent again to the first half, and six entries are not ASSURED yet
+    /// when the second sees them.
+    fn kernels() -> [Connection; 2] {
+        let others = (100..=130, !ASSURED);
+        let again = [(20..=30, ASSURED), (31..=40, ASSURED)];
+        [kernel(&[&[(1..=30, ASSURED), others.clone()], &again]), kernel(&[&[others, (5..=10, !ASSURED)], &again])]
+    }
+
+    /// What came of a walk: the source ports, the totals, and how many matched.
+    fn walked(expression: &str) -> (Vec<u16>, DumpTotals, u64) {
+        let (mut console, interrupt) = (Console::new(true, false), Interrupt::default());
+        let mut selection =
+            Selection::new(filter(expression), &mut fake::table(Vec::new()), Vec::new(), false).unwrap();
+        let requests = may_split(selection.filter(), DumpRequest::default()).unwrap();
+        let halves = halves(requests, kernels(), &selection, [Ports::default(), Ports::default()]);
+        let mut watch = Watch::new(&mut console, &interrupt, 0);
+        let (walked, works) = walk_halves(halves, &mut selection, &mut watch);
+        let mut ports = works.map(|work| work.all).concat();
+        ports.sort_unstable();
+        (ports, walked.unwrap().totals, selection.tally.matched)
+    }
+
+    #[test]
+    fn what_comes_twice_in_one_half_or_in_both_is_handed_out_and_counted_once() {
+        let (ports, totals, matched) = walked("");
+        assert!(ports.into_iter().eq((1..=40).chain(100..=130)));
+        assert_eq!(totals, DumpTotals { entries: 71, repeated: 11 + 6 });
+        assert_eq!(matched, 71);
+    }
+
+    #[test]
+    fn with_a_filter_too() {
+        let (ports, totals, matched) = walked("sport >= 8");
+        assert!(ports.into_iter().eq((8..=40).chain(100..=130)));
+        // Of those that a filter leaves out nothing is remembered: 5 to 7 were seen in both halves.
+        assert_eq!(totals, DumpTotals { entries: 71 + 3, repeated: 11 + 3 });
+        assert_eq!(matched, 64);
     }
 }
