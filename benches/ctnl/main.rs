@@ -148,6 +148,8 @@ fn measure_all(options: &Options, world: &World, interrupted: &Arc<AtomicBool>) 
         warn(&format!("{} ({} entries)", case.name, case.population.entries));
         cases.push(one(case, world, &mut table, options.rounds(), interrupted)?);
     }
+    // What the churn check and the events need is no part of what a case's account began with.
+    let peak_floor = measure::own_peak();
     let largest = options.sizes().last().copied().unwrap_or(0);
     let fits = chosen("churn") && world.has_room(largest.into());
     if chosen("churn") && !fits {
@@ -155,7 +157,7 @@ fn measure_all(options: &Options, world: &World, interrupted: &Arc<AtomicBool>) 
     }
     let churn = ["1", "2"].into_iter().filter(|_| fits).map(|jobs| churn(&commands, largest, jobs)).collect();
     let events = events::run(&commands, largest, options.rounds(), world, &mut table, &chosen, interrupted)?;
-    Ok(Results { schema: 1, machine, rounds: options.rounds(), peak_floor: measure::own_peak(), cases, churn, events })
+    Ok(Results { schema: 1, machine, rounds: options.rounds(), peak_floor, cases, churn, events })
 }
 
 fn one(
