@@ -92,7 +92,7 @@ struct Results {
     schema: u32,
     machine: Machine,
     rounds: usize,
-    /// A peak of this many bytes or less cannot be told from this.
+    /// A case's peak of this many bytes or less cannot be told from this.
     peak_floor: u64,
     cases: Vec<Measured>,
     churn: Vec<Churned>,

@@ -23,7 +23,7 @@ pub struct DumpRequest {
 /// What a dump has seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DumpTotals {
-    /// Entries, each counted once.
+    /// Entries, each counted once (but see [`Dump::with_repeats`]).
     pub entries: u64,
     /// Entries that the kernel sent twice and that were left out the second time.
     pub repeated: u64,

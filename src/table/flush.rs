@@ -24,8 +24,8 @@ const QUEUE: usize = 4;
 /// no full batch. After each one of them, waking the thread for a target or two cost a flush of
 /// one entry in a hundred more than the deletes did.
 const HOLD: usize = 4;
-/// Room for a batch and for the datagram that makes it full. To let it grow left holes in the
-/// heaps of four threads, a tenth of a MiB of them.
+/// Room for a batch and for the datagram that makes it full. To let each one grow from nothing left
+/// holes in the heaps of the threads, a tenth of a MiB of them.
 const ROOM: usize = 2 * BATCH;
 
 /// What to do with an entry that matches.

@@ -74,7 +74,7 @@ impl Hashes {
     }
 }
 
-/// Three bits of one word, so that one load tells them all; they seldom are those of another hash.
+/// Up to three bits of one word, so that one load tells them all; they seldom are those of another hash.
 #[inline]
 fn bits_of(hash: u64) -> u64 {
     1 << (hash & 63) | 1 << (hash >> 36 & 63) | 1 << (hash >> 42 & 63)

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use ctnl::model::{Flow, L4, ProtoInfo, Protocol, SctpState, Status, TcpState, Tuple};
 use ctnl::netlink::{Connection, Error};
-use ctnl::table::{self, Action, DumpRequest, DumpTotals, Flush, Target, Untargetable, mirror};
+use ctnl::table::{self, Action, Dump, DumpRequest, DumpTotals, Flush, Target, Untargetable, mirror};
 use proptest::prelude::*;
 
 use crate::flows::{dumped, tuple};
@@ -185,6 +185,25 @@ fn a_bucket_that_is_sent_twice_is_counted_and_deleted_once() {
     );
     assert_eq!(flush.dump, DumpTotals { entries: 40, repeated: 10 });
     assert_eq!((flush.outcome.done, record.messages().len()), (40, 40));
+}
+
+#[test]
+fn who_remembers_all_entries_may_have_those_too_that_are_sent_twice() {
+    let (flow, other) = (numbered(17, 1), numbered(17, 2));
+    let datagrams = vec![dumped(1, &flow), [dumped(1, &flow), dumped(1, &other)].concat(), done(1)];
+    let ports = |with_repeats| {
+        let datagrams = datagrams.clone();
+        let mut connection = Connection::fake(move |_| datagrams.clone());
+        let mut dump = Dump::start(&mut connection, DumpRequest::default()).unwrap();
+        if with_repeats {
+            dump = dump.with_repeats();
+        }
+        let mut ports = Vec::new();
+        while dump.next_chunk(|flow| ports.extend(flow.orig.sport())).unwrap() {}
+        (ports, dump.totals())
+    };
+    assert_eq!(ports(false), (vec![1, 2], DumpTotals { entries: 2, repeated: 1 }));
+    assert_eq!(ports(true), (vec![1, 1, 2], DumpTotals { entries: 3, repeated: 0 }));
 }
 
 #[test]

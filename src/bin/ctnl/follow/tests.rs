@@ -327,7 +327,7 @@ fn what_is_there_is_told_first_and_an_event_is_told_as_an_event() {
 #[test]
 fn it_is_ready_and_says_how_it_stands_while_there_is_no_room_for_the_seed() {
     // More than a chunk of them; room comes after five seconds.
-    let ports: &'static [u16] = Box::leak((1..=3000).collect::<Box<[u16]>>());
+    let ports: Vec<u16> = (1..=3000).collect();
     let source = script([Given::New(60_000)]);
     source.0.lock().unwrap().queue.used = 7;
     let (outlet, mut world) = (Kept::default(), world(8));
@@ -335,7 +335,7 @@ fn it_is_ready_and_says_how_it_stands_while_there_is_no_room_for_the_seed() {
     *full.lock().unwrap() = true;
     world.meanwhile = Box::new(move |now| *full.lock().unwrap() = now < Duration::from_secs(5));
     let options = Options { stats_interval: Some(Duration::from_secs(1)), ..options(true, OnGap::Resync) };
-    run(options, vec![stream(None, &source, table(ports))], &outlet, &mut world);
+    run(options, vec![stream(None, &source, table(&ports))], &outlet, &mut world);
     assert!(world.is_ready);
     assert_eq!(world.stats.len(), 7, "{:?}", world.stats);
     let (records, entries, queued) = world.stats[0];
