@@ -4,7 +4,7 @@ use ctnl::model::{Flow, L4, Protocol, Tuple};
 use ctnl::netlink::Connection;
 use ctnl::table::mirror;
 use ctnl::wire::uapi::{cta, ipctnl_msg_ct, nfnl_subsys};
-use ctnl::wire::{Batch, Header};
+use ctnl::wire::{Batch, Header, Messages};
 use netlink_packet_core::{NLM_F_MULTIPART, NLMSG_DONE};
 
 /// A UDP flow that differs from that of any other source port.
@@ -18,7 +18,7 @@ pub fn flow(port: u16) -> Flow {
 /// A kernel that answers each request for a dump with these datagrams.
 pub fn table(datagrams: Vec<Vec<Flow>>) -> Connection {
     Connection::fake(move |request| {
-        let sequence = u32::from_ne_bytes([request[8], request[9], request[10], request[11]]);
+        let sequence = Messages::new(request).next().unwrap().unwrap().sequence;
         datagrams.iter().map(|flows| datagram(flows, sequence)).chain([done(sequence)]).collect()
     })
 }

@@ -8,7 +8,7 @@ mod commands;
 mod console;
 mod exit;
 #[cfg(test)]
-#[allow(clippy::indexing_slicing)]
+#[allow(clippy::unwrap_used)]
 mod fake;
 mod files;
 mod follow;
