@@ -124,7 +124,7 @@ impl Seen {
         let (fresh, live) = (population.entries - population.stale, churn.next - churn.first);
         let mut seen = Seen { stale: 0, fresh: places(fresh), churn: places(live), unexpected: 0 };
         let mut dump = Dump::start(connection, DumpRequest::default())?;
-        while dump.next_chunk(|flow| match number_of(flow) {
+        while dump.next_datagram(|flow| match number_of(flow) {
             Some((STALE_NET, _)) => seen.stale += 1,
             Some((FRESH_NET, number)) => mark(&mut seen.fresh, number, population.stale, &mut seen.unexpected),
             Some((CHURN_NET, number)) => mark(&mut seen.churn, number, churn.first, &mut seen.unexpected),

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use anyhow::{Result, ensure};
 use ctnl::model::{Flow, L4, ProtoInfo, Protocol, Status, TcpInfo, TcpState, Tuple};
 use ctnl::netlink::{Connection, Netns};
-use ctnl::table::{BATCH, Outcome, count, create, mirror};
+use ctnl::table::{BATCH, Outcome, count, create};
 
 use crate::limit;
 
@@ -61,7 +61,7 @@ pub fn flow(families: Families, net: u8, number: u32) -> Flow {
     let (sport, dport) = (1024 + number % PORTS, if bit(1) { 443 } else { 80 });
     let l4 = L4::Ports { src: u16::try_from(sport).unwrap_or(0), dst: dport };
     let orig = Tuple { src, dst, protocol, l4, zone: None, has_unknown_part: false };
-    let mut flow = Flow::new(orig, mirror(&orig));
+    let mut flow = Flow::new(orig, orig.inverse());
     flow.timeout = Some(FRESH);
     flow.status = Status::SeenReply | Status::Confirmed;
     flow.status.set(Status::Assured, bit(0));

@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use ctnl::age::{Ages, Basis};
+use ctnl::age::{IdleEstimator, TimeoutContext};
 use ctnl::field::{FIELDS, Subject};
 use ctnl::filter::{Context, Filter, ServiceNames};
 use ctnl::group::Groups;
@@ -41,8 +41,8 @@ fuzz_target!(|datagram: &[u8]| {
     }
 });
 
-fn ages() -> Ages {
-    Ages::new(&Basis { timeouts: Timeouts::kernel_defaults(), ..Basis::default() }, NOW)
+fn ages() -> IdleEstimator {
+    IdleEstimator::new(&TimeoutContext { timeouts: Timeouts::kernel_defaults(), ..TimeoutContext::default() }, NOW)
 }
 
 fn print(flows: &[Flow]) {

@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use ctnl::age::{Ages, Basis};
+use ctnl::age::{IdleEstimator, TimeoutContext};
 use ctnl::field::Subject;
 use ctnl::filter::{Context, Filter, FilterBuilder, ServiceNames, flags};
 use ctnl::model::{Flow, Timeouts};
@@ -24,9 +24,9 @@ static FLOWS: LazyLock<Vec<Flow>> = LazyLock::new(|| {
     data.filter_map(|message| Flow::decode(&message).ok()).step_by(5).collect()
 });
 
-static AGES: LazyLock<Ages> = LazyLock::new(|| {
-    let basis = Basis { timeouts: Timeouts::kernel_defaults(), ..Basis::default() };
-    Ages::new(&basis, 1_700_000_000_000_000_000)
+static AGES: LazyLock<IdleEstimator> = LazyLock::new(|| {
+    let context = TimeoutContext { timeouts: Timeouts::kernel_defaults(), ..TimeoutContext::default() };
+    IdleEstimator::new(&context, 1_700_000_000_000_000_000)
 });
 
 fn read_file(path: &str) -> std::io::Result<String> {

@@ -22,7 +22,7 @@ const JIFFY: u64 = 10_000_000;
 /// fills one datagram ahead: it looked after the reader began to wait for the
 /// datagram before (for the first two, after the request was sent).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taken {
+pub struct SampledAt {
     /// Not before this.
     pub earliest: u64,
     /// Not after this.
@@ -34,7 +34,7 @@ pub struct Taken {
 pub enum Confirmed {
     /// No packet was accepted in the last so many seconds before the second look.
     Quiet {
-        /// Seconds, rounded down: up to [`Confirm::DOUBT`] less than the distance of the looks.
+        /// Seconds, rounded down: up to [`Confirm::UNCERTAINTY`] less than the distance of the looks.
         at_least: u32,
     },
     /// A packet came, or the entry is another one, or someone wrote its timeout.
@@ -52,7 +52,7 @@ pub struct Confirm {
 /// What is kept of a flow.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
-    taken: Taken,
+    taken: SampledAt,
     left: u32,
     /// What C depends on, and what tells an entry from its successor.
     state: u64,
@@ -61,7 +61,7 @@ struct Sample {
 
 impl Confirm {
     /// How many seconds less than the distance of the looks may be confirmed.
-    pub const DOUBT: u32 = 3;
+    pub const UNCERTAINTY: u32 = 3;
 
     /// Nothing looked at yet.
     #[must_use]
@@ -73,7 +73,7 @@ impl Confirm {
     ///
     /// # Errors
     /// A flow of which two looks can say nothing, and why.
-    pub fn first(&mut self, flow: &Flow, taken: Taken) -> Result<(), Undecided> {
+    pub fn first(&mut self, flow: &Flow, taken: SampledAt) -> Result<(), Undecided> {
         let sample = self.sample(flow, taken)?;
         self.samples.insert(self.key(flow), sample);
         Ok(())
@@ -81,7 +81,7 @@ impl Confirm {
 
     /// Compares a second look at `flow` with the first one.
     #[must_use]
-    pub fn second(&self, flow: &Flow, taken: Taken) -> Confirmed {
+    pub fn second(&self, flow: &Flow, taken: SampledAt) -> Confirmed {
         let second = match self.sample(flow, taken) {
             Ok(sample) => sample,
             Err(reason) => return Confirmed::Unknown(reason),
@@ -101,7 +101,7 @@ impl Confirm {
         self.samples.is_empty()
     }
 
-    fn sample(&self, flow: &Flow, taken: Taken) -> Result<Sample, Undecided> {
+    fn sample(&self, flow: &Flow, taken: SampledAt) -> Result<Sample, Undecided> {
         let left = expiry_shows_packets(flow)?;
         let mut state = self.samples.hasher().build_hasher();
         (flow.status.bits(), flow.start, flow.id, flow.helper).hash(&mut state);

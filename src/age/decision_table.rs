@@ -1,7 +1,7 @@
 //! Tests: the decision table, row by row, with the kernel's default timeouts.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use super::{Age, Ages, BaseTimeout, Basis, Idle};
+use super::{Age, Idle, IdleEstimator, PreviousTimeout, TimeoutContext};
 use crate::model::{
     DccpInfo, Flow, HelperName, L4, Policies, ProtoInfo, Protocol, SctpInfo, SctpState, Status, Synproxy, TcpInfo,
     TcpState, Timeouts, Timer, Tuple, Undecided, tcp_flag,
@@ -10,8 +10,8 @@ use crate::model::{
 const REPLIED: Status = Status::SeenReply;
 const BOTH: Status = Status::SeenReply.union(Status::Assured);
 
-fn basis() -> Basis {
-    Basis { timeouts: Timeouts::kernel_defaults(), assured_udp_is_stream: true, ..Basis::default() }
+fn context() -> TimeoutContext {
+    TimeoutContext { timeouts: Timeouts::kernel_defaults(), assured_udp_is_stream: true, ..TimeoutContext::default() }
 }
 
 pub(super) fn flow(protocol: u8, status: Status, left: u32) -> Flow {
@@ -133,7 +133,7 @@ fn every_row_of_the_decision_table_gives_its_verdict() {
         ("fixed", flow(17, BOTH | Status::FixedTimeout, 5), Idle::Unknown(Undecided::FixedTimeout)),
         ("clash", flow(17, Status::Untracked | Status::FixedTimeout, 1), Idle::Unknown(Undecided::NatClash)),
     ];
-    let ages = Ages::new(&basis(), 0);
+    let ages = IdleEstimator::new(&context(), 0);
     for (name, flow, verdict) in rows {
         assert_eq!(ages.idle(flow), *verdict, "{name}");
     }
@@ -143,12 +143,12 @@ fn every_row_of_the_decision_table_gives_its_verdict() {
 fn dccp_without_ports_is_tracked_as_any_other_protocol() {
     let mut flow = flow(33, REPLIED, 590);
     flow.orig.l4 = L4::None;
-    assert_eq!(Ages::new(&basis(), 0).idle(&flow), exact(9));
+    assert_eq!(IdleEstimator::new(&context(), 0).idle(&flow), exact(9));
 }
 
 #[test]
 fn a_helper_that_sets_timeouts_of_its_own_leaves_nothing_certain() {
-    let ages = Ages::new(&basis(), 0);
+    let ages = IdleEstimator::new(&context(), 0);
     // Busy: the sip helper sets an hour at every packet, for TCP as well.
     let sip = Flow { helper: Some(HelperName::new(b"sip")), ..tcp(TcpState::Established, BOTH, 3599) };
     assert_eq!(ages.idle(&sip), Idle::Unknown(Undecided::TimeoutOfHelper));
@@ -168,7 +168,7 @@ fn a_policy_makes_its_protocol_and_family_undecided_and_no_other() {
     ] {
         let mut policies = Policies::default();
         policies.add(family, protocol);
-        let ages = Ages::new(&Basis { policies, ..basis() }, 0);
+        let ages = IdleEstimator::new(&TimeoutContext { policies, ..context() }, 0);
         let is_undecided = |flow: &Flow| ages.idle(flow) == undecided;
         assert_eq!(is_undecided(&tcp(TcpState::Established, BOTH, 400_000)), tcp4, "{family} {protocol}");
         assert_eq!(is_undecided(&flow(17, BOTH, 20)), udp4, "{family} {protocol}");
@@ -178,19 +178,19 @@ fn a_policy_makes_its_protocol_and_family_undecided_and_no_other() {
 
 #[test]
 fn assured_udp_is_in_doubt_on_old_kernels_and_where_user_space_made_the_flow() {
-    let old = Ages::new(&Basis { assured_udp_is_stream: false, ..basis() }, 0);
+    let old = IdleEstimator::new(&TimeoutContext { assured_udp_is_stream: false, ..context() }, 0);
     assert_eq!(old.idle(&flow(17, BOTH, 29)), Idle::AtLeast(0, AMBIGUOUS));
     assert_eq!(old.idle(&flow(17, BOTH, 31)), exact(88));
     assert_eq!(old.idle(&flow(136, BOTH, 29)), exact(90), "UDP-lite is as it always was");
     let injected = Flow { synproxy: Some(Synproxy::default()), ..flow(17, BOTH, 29) };
-    assert_eq!(Ages::new(&basis(), 0).idle(&injected), Idle::AtLeast(0, AMBIGUOUS));
+    assert_eq!(IdleEstimator::new(&context(), 0).idle(&injected), Idle::AtLeast(0, AMBIGUOUS));
 }
 
 #[test]
 fn flows_that_may_have_left_a_flowtable_are_undecided() {
     let mut policies = Policies::default();
     policies.flowtables = true;
-    let ages = Ages::new(&Basis { policies, ..basis() }, 0);
+    let ages = IdleEstimator::new(&TimeoutContext { policies, ..context() }, 0);
     for flow in [tcp(TcpState::Established, BOTH, 431_990), tcp(TcpState::Established, BOTH, 1000), flow(17, BOTH, 19)]
     {
         assert_eq!(ages.idle(&flow), Idle::Unknown(Undecided::Flowtable), "{flow:?}");
@@ -202,9 +202,9 @@ fn flows_that_may_have_left_a_flowtable_are_undecided() {
 #[test]
 fn a_base_timeout_decides_what_a_lowered_sysctl_left_open() {
     let lowered = Timeouts::kernel_defaults().with(Timer::TcpEstablished, 3600);
-    let bases = vec![BaseTimeout { timer: Timer::TcpEstablished, seconds: 432_000 }];
-    let plain = Ages::new(&Basis { timeouts: lowered.clone(), ..basis() }, 0);
-    let with_base = Ages::new(&Basis { timeouts: lowered, bases, ..basis() }, 0);
+    let previous_timeouts = vec![PreviousTimeout { timer: Timer::TcpEstablished, seconds: 432_000 }];
+    let plain = IdleEstimator::new(&TimeoutContext { timeouts: lowered.clone(), ..context() }, 0);
+    let with_base = IdleEstimator::new(&TimeoutContext { timeouts: lowered, previous_timeouts, ..context() }, 0);
     let live = tcp(TcpState::Established, BOTH, 431_990);
     assert_eq!((plain.idle(&live), with_base.idle(&live)), (LONGER, exact(9)));
     // Idle for an hour less 1000 s, or for nearly five days: the shorter counts.
@@ -214,24 +214,27 @@ fn a_base_timeout_decides_what_a_lowered_sysctl_left_open() {
 
 #[test]
 fn a_base_timeout_saves_busy_flows_after_a_sysctl_was_raised() {
-    let bases = vec![BaseTimeout { timer: Timer::TcpEstablished, seconds: 3600 }];
+    let previous_timeouts = vec![PreviousTimeout { timer: Timer::TcpEstablished, seconds: 3600 }];
     let busy = tcp(TcpState::Established, BOTH, 3599);
-    assert_eq!(Ages::new(&basis(), 0).idle(&busy), exact(428_400), "not to be seen in one look");
-    assert_eq!(Ages::new(&Basis { bases, ..basis() }, 0).idle(&busy), Idle::AtLeast(0, AMBIGUOUS));
+    assert_eq!(IdleEstimator::new(&context(), 0).idle(&busy), exact(428_400), "not to be seen in one look");
+    assert_eq!(
+        IdleEstimator::new(&TimeoutContext { previous_timeouts, ..context() }, 0).idle(&busy),
+        Idle::AtLeast(0, AMBIGUOUS)
+    );
 }
 
 #[test]
 fn just_lowered_replacements_do_not_make_a_flow_look_idle_for_days() {
     // Keepalives unanswered under the default of 300 s, which then became 100 s.
     let timeouts = Timeouts::kernel_defaults().with(Timer::TcpMaxRetrans, 100).with(Timer::TcpUnacknowledged, 100);
-    let ages = Ages::new(&Basis { timeouts, ..basis() }, 0);
+    let ages = IdleEstimator::new(&TimeoutContext { timeouts, ..context() }, 0);
     assert_eq!(ages.idle(&tcp(TcpState::Established, BOTH, 290)), Idle::AtLeast(9, AMBIGUOUS));
 }
 
 #[test]
 fn an_established_timeout_below_the_replacements_stands_alone() {
     let timeouts = Timeouts::kernel_defaults().with(Timer::TcpEstablished, 60);
-    let ages = Ages::new(&Basis { timeouts, ..basis() }, 0);
+    let ages = IdleEstimator::new(&TimeoutContext { timeouts, ..context() }, 0);
     assert_eq!(ages.idle(&tcp(TcpState::Established, BOTH, 30)), exact(29));
     assert_eq!(ages.idle(&tcp(TcpState::Established, BOTH, 290)), LONGER);
     assert_eq!(ages.idle(&unacknowledged(tcp(TcpState::Established, BOTH, 30))), exact(29));
@@ -241,7 +244,7 @@ fn an_established_timeout_below_the_replacements_stands_alone() {
 fn gre_keeps_the_timeout_it_was_made_with() {
     let ages = |stream| {
         let timeouts = Timeouts::kernel_defaults().with(Timer::GreStream, stream);
-        Ages::new(&Basis { timeouts, ..basis() }, 0).idle(&flow(47, BOTH, 179))
+        IdleEstimator::new(&TimeoutContext { timeouts, ..context() }, 0).idle(&flow(47, BOTH, 179))
     };
     assert_eq!(ages(3600), Idle::AtLeast(0, AMBIGUOUS));
     assert_eq!(ages(60), LONGER);
@@ -249,19 +252,19 @@ fn gre_keeps_the_timeout_it_was_made_with() {
 
 #[test]
 fn without_timeouts_nothing_is_certain() {
-    let ages = Ages::without_timeouts(0);
+    let ages = IdleEstimator::without_timeouts(0);
     for flow in [tcp(TcpState::Established, BOTH, 1000), flow(17, BOTH, 1), flow(50, BOTH, 1), flow(1, BOTH, 1)] {
         assert_eq!(ages.idle(&flow), Idle::Unknown(Undecided::UnknownTimeouts));
     }
     let half = Timeouts::default().with(Timer::TcpEstablished, 432_000);
-    let ages = Ages::new(&Basis { timeouts: half, ..basis() }, 0);
+    let ages = IdleEstimator::new(&TimeoutContext { timeouts: half, ..context() }, 0);
     assert_eq!(ages.idle(&tcp(TcpState::Established, BOTH, 1000)), Idle::Unknown(Undecided::UnknownTimeouts));
 }
 
 #[test]
 fn age_is_known_with_a_timestamp_that_is_not_in_the_future() {
     let second = 1_000_000_000;
-    let ages = Ages::new(&basis(), 1000 * second);
+    let ages = IdleEstimator::new(&context(), 1000 * second);
     let age = |start| ages.age(&Flow { start, ..flow(17, BOTH, 1) });
     assert_eq!(age(None), Age::Unknown(Undecided::NoTimestamp));
     assert_eq!(age(Some(900 * second + 1)), Age::Known(99));

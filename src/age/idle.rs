@@ -1,8 +1,8 @@
 //! From the time left to the time idle: which timeouts each flow may have had.
 
 use super::Idle;
-use super::base::BaseTimeout;
 use super::candidates::Candidates;
+use super::previous_timeout::PreviousTimeout;
 use crate::model::{
     Flow, L4, OFFLOADED, Policies, ProtoInfo, Protocol, Status, TcpState, Timeouts, Timer, Undecided, tcp_flag,
 };
@@ -72,8 +72,8 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(basis: &super::Basis) -> Self {
-        let known = Known { timeouts: &basis.timeouts, bases: &basis.bases };
+    pub(super) fn new(context: &super::TimeoutContext) -> Self {
+        let known = Known { timeouts: &context.timeouts, previous_timeouts: &context.previous_timeouts };
         let udp_uncertain = known.any_of(&[Timer::Udp, Timer::UdpStream]);
         let udp_stream = known.any_of(&[Timer::UdpStream]);
         Table {
@@ -81,7 +81,7 @@ impl Table {
             tcp_limited: known.tcp_limited(),
             udp: [
                 known.any_of(&[Timer::Udp]),
-                if basis.assured_udp_is_stream { udp_stream.clone() } else { udp_uncertain.clone() },
+                if context.assured_udp_is_stream { udp_stream.clone() } else { udp_uncertain.clone() },
             ],
             udp_uncertain,
             udplite_stream: udp_stream,
@@ -91,7 +91,7 @@ impl Table {
             sctp: std::array::from_fn(|state| known.sctp(state)),
             dccp: std::array::from_fn(|state| known.dccp(state)),
             generic: known.any_of(&[Timer::Generic]),
-            policies: basis.policies.clone(),
+            policies: context.policies.clone(),
         }
     }
 
@@ -211,14 +211,14 @@ fn why_it_stands_still(flow: &Flow) -> Undecided {
 /// The timeouts that were in force, today's and earlier ones.
 struct Known<'a> {
     timeouts: &'a Timeouts,
-    bases: &'a [BaseTimeout],
+    previous_timeouts: &'a [PreviousTimeout],
 }
 
 impl Known<'_> {
     /// Today's value and earlier ones.
     fn values(&self, timer: Timer) -> Result<Vec<u32>, Undecided> {
         let today = self.timeouts.get(timer).ok_or(Undecided::UnknownTimeouts)?;
-        let earlier = self.bases.iter().filter(|base| base.timer == timer).map(|base| base.seconds);
+        let earlier = self.previous_timeouts.iter().filter(|base| base.timer == timer).map(|base| base.seconds);
         Ok(std::iter::once(today).chain(earlier).collect())
     }
 

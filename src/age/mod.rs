@@ -33,18 +33,18 @@
 //!
 //! `--confirm-idle` is sound for all of these but the last.
 
-mod base;
 mod candidates;
 mod confirm;
+mod context;
 #[cfg(test)]
 mod decision_table;
 mod idle;
-mod read;
+mod previous_timeout;
 #[cfg(test)]
 mod simulation;
 
-pub use base::{BaseError, BaseFault, BaseTimeout};
-pub use confirm::{Confirm, Confirmed, Taken};
+pub use confirm::{Confirm, Confirmed, SampledAt};
+pub use previous_timeout::{PreviousTimeout, PreviousTimeoutError, PreviousTimeoutErrorKind};
 
 use crate::model::{Flow, Policies, Timeouts, Undecided};
 
@@ -101,15 +101,15 @@ pub enum Age {
     Unknown(Undecided),
 }
 
-/// What is known of a namespace, for [`Ages`].
+/// What is known of a namespace, for [`IdleEstimator`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Basis {
+pub struct TimeoutContext {
     /// Today's timeouts.
     pub timeouts: Timeouts,
     /// Protocols some of whose flows may have timeouts of their own.
     pub policies: Policies,
     /// Timeouts that were in force earlier.
-    pub bases: Vec<BaseTimeout>,
+    pub previous_timeouts: Vec<PreviousTimeout>,
     /// A UDP flow becomes ASSURED only together with the timeout of streams:
     /// Linux 5.16. Before that it did at its second exchange, while the shorter
     /// timeout was still in force.
@@ -118,7 +118,7 @@ pub struct Basis {
 
 /// What idle and age are computed from, besides the flow.
 #[derive(Debug, Clone)]
-pub struct Ages {
+pub struct IdleEstimator {
     /// `CLOCK_REALTIME` of the dump, in nanoseconds.
     pub now: u64,
     table: idle::Table,
@@ -128,18 +128,18 @@ pub struct Ages {
 const MADE_DURING_DUMP: u64 = 10 * NANOSECONDS;
 const NANOSECONDS: u64 = 1_000_000_000;
 
-impl Ages {
-    /// Ages in a namespace of which `basis` is known, at `now` (nanoseconds of
+impl IdleEstimator {
+    /// IdleEstimator in a namespace of which `context` is known, at `now` (nanoseconds of
     /// `CLOCK_REALTIME`).
     #[must_use]
-    pub fn new(basis: &Basis, now: u64) -> Self {
-        Ages { now, table: idle::Table::new(basis) }
+    pub fn new(context: &TimeoutContext, now: u64) -> Self {
+        IdleEstimator { now, table: idle::Table::new(context) }
     }
 
-    /// Ages where no timeout is known: idle times are undecided.
+    /// IdleEstimator where no timeout is known: idle times are undecided.
     #[must_use]
     pub fn without_timeouts(now: u64) -> Self {
-        Ages::new(&Basis::default(), now)
+        IdleEstimator::new(&TimeoutContext::default(), now)
     }
 
     /// How long `flow` has been idle.

@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 
 use super::decision_table::{flow, tcp};
-use super::{Ages, BaseTimeout, Basis, Confirm, Confirmed, Idle, Taken};
+use super::{Confirm, Confirmed, Idle, IdleEstimator, PreviousTimeout, SampledAt, TimeoutContext};
 use crate::model::{Flow, ProtoInfo, Status, TcpState, Timeouts, Timer, tcp_flag};
 
 const BOTH: Status = Status::SeenReply.union(Status::Assured);
@@ -50,8 +50,8 @@ impl Sysctls {
             .with(Timer::TcpClose, self.close)
     }
 
-    fn bases(self) -> [BaseTimeout; 4] {
-        let base = |timer, seconds| BaseTimeout { timer, seconds };
+    fn previous_timeouts(self) -> [PreviousTimeout; 4] {
+        let base = |timer, seconds| PreviousTimeout { timer, seconds };
         [
             base(Timer::TcpEstablished, self.established),
             base(Timer::TcpUnacknowledged, self.unacknowledged),
@@ -99,8 +99,8 @@ fn moment(timeout: u32, part: u32) -> u64 {
     u64::from(timeout) * u64::from(part)
 }
 
-fn is_no_overestimate(basis: &Basis, flow: &Flow, idle: u64) -> Result<Idle, TestCaseError> {
-    let verdict = Ages::new(basis, 0).idle(flow);
+fn is_no_overestimate(context: &TimeoutContext, flow: &Flow, idle: u64) -> Result<Idle, TestCaseError> {
+    let verdict = IdleEstimator::new(context, 0).idle(flow);
     let said = u64::from(verdict.at_least().unwrap_or(0)) * 1000;
     prop_assert!(said <= idle, "{verdict:?} of a flow idle for {idle} ms with {:?} s left", flow.timeout);
     Ok(verdict)
@@ -116,9 +116,9 @@ proptest! {
         let timeout = sysctls.timeout(packet);
         let idle = moment(timeout, part);
         if let Some(flow) = dumped(packet, timeout, idle) {
-            let basis = Basis { timeouts: sysctls.timeouts(), ..Basis::default() };
+            let context = TimeoutContext { timeouts: sysctls.timeouts(), ..TimeoutContext::default() };
             // A close timeout above that of ESTABLISHED is not told apart from it.
-            if let Idle::Exact { at_most, .. } = is_no_overestimate(&basis, &flow, idle)?
+            if let Idle::Exact { at_most, .. } = is_no_overestimate(&context, &flow, idle)?
                 && sysctls.close < sysctls.established.min(sysctls.unacknowledged)
             {
                 prop_assert!(idle < (u64::from(at_most) + 1) * 1000);
@@ -133,7 +133,7 @@ proptest! {
         let timeout = before.timeout(packet);
         let idle = moment(timeout, part);
         if let Some(flow) = dumped(packet, timeout, idle) {
-            is_no_overestimate(&Basis { timeouts: now.timeouts(), ..Basis::default() }, &flow, idle)?;
+            is_no_overestimate(&TimeoutContext { timeouts: now.timeouts(), ..TimeoutContext::default() }, &flow, idle)?;
         }
     }
 
@@ -145,8 +145,8 @@ proptest! {
         let timeout = history.first().unwrap().timeout(packet);
         let idle = moment(timeout, part);
         if let Some(flow) = dumped(packet, timeout, idle) {
-            let bases = history.iter().flat_map(|sysctls| sysctls.bases()).collect();
-            is_no_overestimate(&Basis { timeouts: now.timeouts(), bases, ..Basis::default() }, &flow, idle)?;
+            let previous_timeouts = history.iter().flat_map(|sysctls| sysctls.previous_timeouts()).collect();
+            is_no_overestimate(&TimeoutContext { timeouts: now.timeouts(), previous_timeouts, ..TimeoutContext::default() }, &flow, idle)?;
         }
     }
 
@@ -163,8 +163,8 @@ proptest! {
         status.set(Status::SeenReply, replied);
         status.set(Status::Assured, assured);
         let timeouts = Timeouts::default().with(Timer::Udp, waiting).with(Timer::UdpStream, stream);
-        let basis = Basis { timeouts, assured_udp_is_stream: !old, ..Basis::default() };
-        is_no_overestimate(&basis, &flow(17, status, u32::try_from(left).unwrap()), idle)?;
+        let context = TimeoutContext { timeouts, assured_udp_is_stream: !old, ..TimeoutContext::default() };
+        is_no_overestimate(&context, &flow(17, status, u32::try_from(left).unwrap()), idle)?;
     }
 
     #[test]
@@ -185,7 +185,7 @@ proptest! {
                 let packets = packets.iter().filter(|packet| **packet <= at).count();
                 flow.counters_orig = Some(crate::model::Counters { packets: packets as u64, bytes: 0 });
             }
-            (flow, Taken { earliest: (at - before) * 1_000_000, latest: (at + after) * 1_000_000 }, at - last)
+            (flow, SampledAt { earliest: (at - before) * 1_000_000, latest: (at + after) * 1_000_000 }, at - last)
         };
         let (flow, taken, _) = look(first, skew.0, skew.1);
         confirm.first(&flow, taken).unwrap();
@@ -199,7 +199,7 @@ proptest! {
 
 #[test]
 fn a_quiet_flow_is_confirmed_for_nearly_the_distance_of_the_looks() {
-    let at = |seconds: u64| Taken { earliest: seconds * 1_000_000_000, latest: seconds * 1_000_000_000 };
+    let at = |seconds: u64| SampledAt { earliest: seconds * 1_000_000_000, latest: seconds * 1_000_000_000 };
     let mut confirm = Confirm::new();
     let look = |left| tcp(TcpState::Established, BOTH, left);
     confirm.first(&look(200), at(100)).unwrap();
@@ -211,7 +211,7 @@ fn a_quiet_flow_is_confirmed_for_nearly_the_distance_of_the_looks() {
 
 #[test]
 fn what_is_not_refreshed_by_packets_cannot_be_confirmed() {
-    let at = Taken { earliest: 0, latest: 0 };
+    let at = SampledAt { earliest: 0, latest: 0 };
     let mut confirm = Confirm::new();
     for flow in [
         tcp(TcpState::SynSent, Status::empty(), 100),

@@ -28,7 +28,7 @@ pub(super) const ROWS: &[Field] = &[
             }
         },
     )
-    .perhaps_two(),
+    .one_or_two(),
     Field::new("orig-zone", Kind::Number(65535), "zone of the original direction", "orig-zone 5", |s| {
         Value::Number(s.flow.zone().orig().into())
     }),

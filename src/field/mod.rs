@@ -84,9 +84,9 @@ mod tests {
 
     #[test]
     fn what_an_event_does_not_carry_is_undecided_and_not_absent() {
-        use crate::age::Ages;
+        use crate::age::IdleEstimator;
         use crate::model::{EventKind, Flow, Undecided};
-        let (flow, ages) = (Flow::blank(), Ages::without_timeouts(0));
+        let (flow, ages) = (Flow::blank(), IdleEstimator::without_timeouts(0));
         for (name, is_in_updates) in [("label", false), ("secctx", false), ("helper", true)] {
             let is = |subject, value: Value<'_>| field(name).is_some_and(|field| (field.value)(&subject) == value);
             let of_event = |kind| Subject::of_event(&flow, &ages, kind);

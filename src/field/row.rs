@@ -2,7 +2,7 @@
 
 use super::kind::Kind;
 use super::value::Value;
-use crate::age::{Ages, Idle};
+use crate::age::{Idle, IdleEstimator};
 use crate::model::{EventKind, Flow, Undecided};
 
 /// A flow together with what its idle time and age are computed from.
@@ -11,7 +11,7 @@ pub struct Subject<'a> {
     /// The flow.
     pub flow: &'a Flow,
     /// Timeouts and clock.
-    pub ages: &'a Ages,
+    pub ages: &'a IdleEstimator,
     /// Seconds without a packet, where two looks have shown so.
     pub quiet_for: Option<u32>,
     /// The kind of event that brought the flow: it has less than a dump.
@@ -21,7 +21,7 @@ pub struct Subject<'a> {
 impl<'a> Subject<'a> {
     /// A flow of a dump that was looked at once.
     #[must_use]
-    pub fn new(flow: &'a Flow, ages: &'a Ages) -> Self {
+    pub fn new(flow: &'a Flow, ages: &'a IdleEstimator) -> Self {
         Subject { flow, ages, quiet_for: None, event: None }
     }
 
@@ -29,7 +29,7 @@ impl<'a> Subject<'a> {
     /// is not there: the labels and security context of one that changed or went, and
     /// the helper of one that went.
     #[must_use]
-    pub fn of_event(flow: &'a Flow, ages: &'a Ages, kind: EventKind) -> Self {
+    pub fn of_event(flow: &'a Flow, ages: &'a IdleEstimator, kind: EventKind) -> Self {
         Subject { event: Some(kind), ..Subject::new(flow, ages) }
     }
 
@@ -132,7 +132,7 @@ impl Field {
     }
 
     /// One flow may have two, though no kernel makes such flows today.
-    pub(super) const fn perhaps_two(self) -> Self {
+    pub(super) const fn one_or_two(self) -> Self {
         Field { multi: true, ..self }
     }
 

@@ -275,7 +275,7 @@ fn is_evictable(flow: &Flow) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::age::Ages;
+    use crate::age::IdleEstimator;
     use crate::field::FIELDS;
 
     #[test]
@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn beyond_the_most_groups_those_that_are_there_are_still_counted_exactly() {
         let mut groups = Groups::by("mark").unwrap().at_most(2);
-        let ages = Ages::without_timeouts(0);
+        let ages = IdleEstimator::without_timeouts(0);
         for mark in [7, 8, 9, 7, 10, 7, 9] {
             let flow = Flow { mark: Some(mark), ..Flow::blank() };
             groups.add(&Subject::new(&flow, &ages));

@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Known;
 use crate::model::{Flow, L4, Protocol, Status, Tuple, Zone};
-use crate::table::mirror;
 
 /// The time of an event is read once for many, and so may be earlier than the event.
 const SLACK: u64 = 1_000_000_000;
@@ -130,7 +129,7 @@ impl<A: Address> Entry<A> {
         let unknown = if flow.orig.has_unknown_part { HAS_UNKNOWN_PART } else { 0 };
         let added = if is_added { ADDED } else { 0 };
         let reply = Side::of(&flow.reply);
-        let is_mirror = reply == Side::of(&mirror(&flow.orig));
+        let is_mirror = reply == Side::of(&flow.orig.inverse());
         Entry {
             start,
             reply: (!is_mirror).then(|| Box::new(reply)),
@@ -189,7 +188,7 @@ impl<A: Address> Entry<A> {
         let Key { side, zone, protocol } = self.key;
         let mut orig = side.tuple(protocol);
         orig.has_unknown_part = self.flags & HAS_UNKNOWN_PART != 0;
-        let reply = self.reply.as_ref().map_or_else(|| mirror(&orig), |side| side.tuple(protocol));
+        let reply = self.reply.as_ref().map_or_else(|| orig.inverse(), |side| side.tuple(protocol));
         let mut flow = Flow::new(orig, reply);
         match zone {
             Zone::Default => {}

@@ -47,7 +47,7 @@ pub struct Known {
 
 /// What a `new` event means for who knows the set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Came {
+pub enum NewOutcome {
     /// It was not known.
     New,
     /// It is known already, by the dump or an earlier delivery: not to be told again.
@@ -62,7 +62,7 @@ pub enum Came {
 
 /// What an entry of a dump means for who knows the set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Dumped {
+pub enum DumpOutcome {
     /// It is in the set.
     Known,
     /// It is gone by now: the dump is older than an event that was read.
@@ -128,7 +128,7 @@ impl Live {
     }
 
     /// A `new` event that was read at `now` and began at `start`.
-    pub fn came(&mut self, flow: &Flow, start: Start, now: u64) -> Came {
+    pub fn came(&mut self, flow: &Flow, start: Start, now: u64) -> NewOutcome {
         let (pass, redelivers) = (self.pass, self.redelivers);
         let is_after_dump = self.is_in_pass || now < self.ended.saturating_add(DUMP_IS_FASTER);
         by_family!(self, flow, table => {
@@ -137,14 +137,14 @@ impl Live {
                 && (redelivers || is_after_dump && entry.is_added_in(pass))
             {
                 entry.see(pass);
-                return Came::Known;
+                return NewOutcome::Known;
             }
             if flow.status.contains(Status::Dying) {
-                return Came::Dying(table.remove(flow).map(|entry| Box::new(entry.known())));
+                return NewOutcome::Dying(table.remove(flow).map(|entry| Box::new(entry.known())));
             }
             table.revive(flow);
             let before = table.insert(flow, start, pass, false);
-            before.map_or(Came::New, |known| Came::Again(Box::new(known)))
+            before.map_or(NewOutcome::New, |known| NewOutcome::Again(Box::new(known)))
         })
     }
 
@@ -166,7 +166,7 @@ impl Live {
     }
 
     /// An `update` event that is told: what was not known is from now on. False where it is
-    /// over already, and not in the set: see [`Came::Dying`].
+    /// over already, and not in the set: see [`NewOutcome::Dying`].
     pub fn changed(&mut self, flow: &Flow, now: u64) -> bool {
         let pass = self.pass;
         by_family!(self, flow, table => match table.find(flow) {
@@ -210,18 +210,18 @@ impl Live {
     }
 
     /// An entry of the dump.
-    pub fn in_dump(&mut self, flow: &Flow) -> Dumped {
+    pub fn in_dump(&mut self, flow: &Flow) -> DumpOutcome {
         let pass = self.pass;
         by_family!(self, flow, table => {
             let Some(entry) = table.find(flow) else {
                 let is_over = flow.status.contains(Status::Dying) || table.is_buried(flow);
-                return if is_over { Dumped::Stale } else { Dumped::Unknown };
+                return if is_over { DumpOutcome::Stale } else { DumpOutcome::Unknown };
             };
             if !entry.is_older_than(flow) {
                 entry.see(pass);
-                return Dumped::Known;
+                return DumpOutcome::Known;
             }
-            table.remove(flow).map_or(Dumped::Unknown, |entry| Dumped::Again(Box::new(entry.known())))
+            table.remove(flow).map_or(DumpOutcome::Unknown, |entry| DumpOutcome::Again(Box::new(entry.known())))
         })
     }
 
@@ -266,13 +266,12 @@ impl Live {
 mod tests {
     use super::*;
     use crate::model::{L4, Protocol, Tuple};
-    use crate::table::mirror;
 
     fn flow(port: u16) -> Flow {
         let [src, dst] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(Into::into);
         let l4 = L4::Ports { src: port, dst: 53 };
         let orig = Tuple { src, dst, protocol: Protocol::Udp, l4, ..Tuple::UNSPECIFIED };
-        Flow::new(orig, mirror(&orig))
+        Flow::new(orig, orig.inverse())
     }
 
     #[test]
@@ -302,9 +301,9 @@ mod tests {
         let mut dying = flow(1);
         dying.status |= Status::Dying;
         live.left(&flow(1));
-        assert_eq!(live.came(&dying, Start::Event(1), 1), Came::Dying(None));
+        assert_eq!(live.came(&dying, Start::Event(1), 1), NewOutcome::Dying(None));
         assert!(!live.changed(&dying, 1));
-        assert_eq!(live.in_dump(&flow(1)), Dumped::Stale);
+        assert_eq!(live.in_dump(&flow(1)), DumpOutcome::Stale);
         assert!(live.is_empty());
     }
 
@@ -314,6 +313,6 @@ mod tests {
         live.begin();
         live.left(&flow(1));
         assert_eq!(live.replaced(&flow(1), 1), None);
-        assert_eq!(live.in_dump(&flow(1)), Dumped::Unknown);
+        assert_eq!(live.in_dump(&flow(1)), DumpOutcome::Unknown);
     }
 }

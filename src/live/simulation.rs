@@ -10,7 +10,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{L4, Protocol, Tuple};
-use crate::table::mirror;
 
 const KEYS: u8 = 8;
 /// Entries of a datagram.
@@ -72,7 +71,7 @@ fn flow(kind: Kind, number: u8, start: u64) -> Flow {
     let mut orig = Tuple { src, dst, protocol: Protocol::Udp, l4, ..Tuple::UNSPECIFIED };
     // Two numbers share a tuple and differ in the zone alone.
     orig.zone = (number % 2 == 1).then_some(7);
-    let mut flow = Flow::new(orig, mirror(&orig));
+    let mut flow = Flow::new(orig, orig.inverse());
     if number == 4 {
         flow.reply.dst = src;
         flow.reply.l4 = L4::Ports { src: 53, dst: 61000 };
@@ -170,10 +169,10 @@ impl World {
         let bare = |number| Flow { start: None, ..flow(self.kind, number, 0) };
         match self.queue.pop_front() {
             Some(Sent::New(number)) => match self.live.came(&bare(number), Start::Event(self.clock), self.clock) {
-                Came::New => self.tell_new(number),
-                Came::Dying(_) => panic!("nothing here dies as it comes"),
-                Came::Known => assert!(self.told.contains(&number)),
-                Came::Again(known) => {
+                NewOutcome::New => self.tell_new(number),
+                NewOutcome::Dying(_) => panic!("nothing here dies as it comes"),
+                NewOutcome::Known => assert!(self.told.contains(&number)),
+                NewOutcome::Again(known) => {
                     self.tell_destroy(&known);
                     self.tell_new(number);
                 }
@@ -212,9 +211,9 @@ impl World {
         for (number, start) in self.datagrams.pop_front().unwrap_or_default() {
             let flow = flow(self.kind, number, start);
             match self.live.in_dump(&flow) {
-                Dumped::Known | Dumped::Stale => continue,
-                Dumped::Unknown => {}
-                Dumped::Again(known) => self.tell_destroy(&known),
+                DumpOutcome::Known | DumpOutcome::Stale => continue,
+                DumpOutcome::Unknown => {}
+                DumpOutcome::Again(known) => self.tell_destroy(&known),
             }
             self.live.add(&flow, self.clock);
             self.tell_new(number);
@@ -326,10 +325,10 @@ fn what_was_made_again_while_events_were_lost_is_told_by_its_timestamp() {
     live.add(&flow(kind, 0, 1_000), 2_000);
     live.end(2_000, |_| panic!("it is there"));
     live.begin();
-    assert_eq!(live.in_dump(&flow(kind, 0, 1_000)), Dumped::Known);
+    assert_eq!(live.in_dump(&flow(kind, 0, 1_000)), DumpOutcome::Known);
     live.end(3_000, |_| panic!("it is there"));
     live.begin();
-    let Dumped::Again(known) = live.in_dump(&flow(kind, 0, 5_000)) else { panic!("made again") };
+    let DumpOutcome::Again(known) = live.in_dump(&flow(kind, 0, 5_000)) else { panic!("made again") };
     assert_eq!((known.start, live.len()), (Start::Kernel(1_000), 0));
 }
 
@@ -341,7 +340,7 @@ fn the_time_of_an_event_may_be_a_little_early() {
         let mut live = Live::new(false);
         live.came(&event, Start::Event(10 * second), 10 * second);
         live.begin();
-        assert_eq!(live.in_dump(&flow(kind, 0, start)) == Dumped::Known, is_same);
+        assert_eq!(live.in_dump(&flow(kind, 0, start)) == DumpOutcome::Known, is_same);
     }
 }
 
@@ -352,7 +351,7 @@ fn a_reliable_subscription_may_tell_of_an_entry_late() {
         let mut live = Live::new(redelivers);
         live.add(&flow(kind, 0, 0), 0);
         let came = live.came(&flow(kind, 0, 0), Start::Event(1 << 40), 1 << 40);
-        assert_eq!(came == Came::Known, expected);
+        assert_eq!(came == NewOutcome::Known, expected);
     }
 }
 

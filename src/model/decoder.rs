@@ -4,13 +4,13 @@
 use super::flow::{Counters, Flow, Synproxy};
 use super::protoinfo::{ProtoInfo, TCP, TcpInfo};
 use super::status::Status;
-use super::tuple::{Tuple, TuplePlace};
+use super::tuple::{Tuple, TupleOffset};
 use crate::wire::uapi::{cta, cta_counters, cta_synproxy, cta_timestamp};
-use crate::wire::{Attribute, DecodeError, Layout, Message, Shape, Values};
+use crate::wire::{Attribute, DecodeError, HeaderTemplate, Message, NestTemplate, Values};
 
 /// Shapes that are known at once, each in a slot that is found by length and family.
 const SLOTS: usize = 16;
-/// Messages in a row that came to a slot and were not of its shape, before another is learned:
+/// Messages in a row that came to a slot and were not of its template, before another is learned:
 /// where two take turns, the first one stays.
 const PATIENCE: u8 = 4;
 
@@ -23,14 +23,14 @@ const PATIENCE: u8 = 4;
 #[derive(Debug)]
 pub struct FlowDecoder {
     slots: [Slot; SLOTS],
-    /// What was not of a known shape.
+    /// What was not of a known template.
     other: Flow,
 }
 
 #[derive(Debug)]
 struct Slot {
-    known: Option<(Box<Shape>, Places)>,
-    /// The last one of the known shape: what that shape does not have, it does not have either.
+    known: Option<(Box<HeaderTemplate>, Offsets)>,
+    /// The last one of the known template: what that template does not have, it does not have either.
     flow: Flow,
     misses: u8,
 }
@@ -55,8 +55,8 @@ impl FlowDecoder {
         let Some(slot) = slots.get_mut(slot_of(payload)) else {
             return other.decode_from(message).map(|()| &*other);
         };
-        if let Some((shape, places)) = &slot.known
-            && shape.fits(payload)
+        if let Some((template, places)) = &slot.known
+            && template.matches(payload)
             && places.read(payload, &mut slot.flow).is_some()
         {
             slot.misses = 0;
@@ -82,8 +82,8 @@ impl Slot {
         self.misses += 1;
         if self.misses > PATIENCE {
             self.misses = 0;
-            if let Some((shape, places)) = Places::learn(message) {
-                self.known = Some((Box::new(shape), places));
+            if let Some((template, places)) = Offsets::compile(message) {
+                self.known = Some((Box::new(template), places));
                 self.flow.clone_from(flow);
             }
         }
@@ -93,9 +93,9 @@ impl Slot {
 
 /// Where the values of a message stand, from the start of its payload.
 #[derive(Debug, Default)]
-struct Places {
-    orig: Option<TuplePlace>,
-    reply: Option<TuplePlace>,
+struct Offsets {
+    orig: Option<TupleOffset>,
+    reply: Option<TupleOffset>,
     status: Option<usize>,
     timeout: Option<usize>,
     mark: Option<usize>,
@@ -109,43 +109,43 @@ struct Places {
     synproxy: Option<usize>,
 }
 
-impl Places {
+impl Offsets {
     /// What is to be known of messages that have the headers of this one, which can be read.
     /// None where it has an attribute that few entries have.
-    fn learn(message: &Message<'_>) -> Option<(Shape, Self)> {
-        let (mut shape, mut places) = (Shape::of(message.payload)?, Places::default());
+    fn compile(message: &Message<'_>) -> Option<(HeaderTemplate, Self)> {
+        let (mut template, mut places) = (HeaderTemplate::of(message.payload)?, Offsets::default());
         for attribute in message.attributes() {
             let attribute = attribute.ok()?;
             let at = attribute.offset.checked_sub(message.offset)?;
-            (at.checked_sub(HEADER)?..at).try_for_each(|offset| shape.fix(offset))?;
-            places.add(&attribute, at, &mut shape)?;
+            (at.checked_sub(HEADER)?..at).try_for_each(|offset| template.fix(offset))?;
+            places.add(&attribute, at, &mut template)?;
         }
-        Some((shape, places))
+        Some((template, places))
     }
 
-    fn add(&mut self, attribute: &Attribute<'_>, at: usize, shape: &mut Shape) -> Option<()> {
+    fn add(&mut self, attribute: &Attribute<'_>, at: usize, template: &mut HeaderTemplate) -> Option<()> {
         let nest = attribute.value;
         match attribute.kind {
-            cta::TUPLE_ORIG => self.orig = Some(TuplePlace::learn(nest, at, shape)?),
-            cta::TUPLE_REPLY => self.reply = Some(TuplePlace::learn(nest, at, shape)?),
+            cta::TUPLE_ORIG => self.orig = Some(TupleOffset::compile(nest, at, template)?),
+            cta::TUPLE_REPLY => self.reply = Some(TupleOffset::compile(nest, at, template)?),
             cta::STATUS => self.status = Some(at),
             cta::TIMEOUT => self.timeout = Some(at),
             cta::MARK => self.mark = Some(at),
             cta::ZONE => self.zone_both = Some(at),
             cta::ID => self.id = Some(at),
             cta::USE => self.use_count = Some(at),
-            cta::COUNTERS_ORIG => self.counters_orig = Some(COUNTERS.learn(nest, at, shape)?),
-            cta::COUNTERS_REPLY => self.counters_reply = Some(COUNTERS.learn(nest, at, shape)?),
-            cta::TIMESTAMP => self.start = Some(START.learn(nest, at, shape)?),
-            cta::PROTOINFO => self.tcp = Some(TCP.learn(nest, at, shape)?),
-            cta::SYNPROXY => self.synproxy = Some(SYNPROXY.learn(nest, at, shape)?),
+            cta::COUNTERS_ORIG => self.counters_orig = Some(COUNTERS.compile(nest, at, template)?),
+            cta::COUNTERS_REPLY => self.counters_reply = Some(COUNTERS.compile(nest, at, template)?),
+            cta::TIMESTAMP => self.start = Some(START.compile(nest, at, template)?),
+            cta::PROTOINFO => self.tcp = Some(TCP.compile(nest, at, template)?),
+            cta::SYNPROXY => self.synproxy = Some(SYNPROXY.compile(nest, at, template)?),
             _ => return None,
         }
         Some(())
     }
 
-    /// Reads what stands in these places of `message`, whose shape is the one that was learned,
-    /// into a flow of that shape. None where the message ends before: it is of another shape.
+    /// Reads what stands in these places of `message`, whose template is the one that was learned,
+    /// into a flow of that template. None where the message ends before: it is of another template.
     #[inline]
     fn read(&self, message: &[u8], flow: &mut Flow) -> Option<()> {
         flow.family = *message.first()?;
@@ -198,7 +198,7 @@ impl Places {
 }
 
 #[inline]
-fn read_tuple(place: Option<TuplePlace>, message: &[u8], tuple: &mut Tuple) -> Option<()> {
+fn read_tuple(place: Option<TupleOffset>, message: &[u8], tuple: &mut Tuple) -> Option<()> {
     place.map_or(Some(()), |place| place.read(message, tuple))
 }
 
@@ -211,14 +211,15 @@ fn be32(message: &[u8], at: usize) -> Option<u32> {
 const HEADER: usize = 4;
 
 const COUNTERS_SIZE: usize = 24;
-const COUNTERS: Layout<COUNTERS_SIZE> = Layout::new([(0, cta_counters::PACKETS, 12), (12, cta_counters::BYTES, 12)]);
+const COUNTERS: NestTemplate<COUNTERS_SIZE> =
+    NestTemplate::new([(0, cta_counters::PACKETS, 12), (12, cta_counters::BYTES, 12)]);
 
 const START_SIZE: usize = 12;
-const START: Layout<START_SIZE> = Layout::new([(0, cta_timestamp::START, 12)]);
+const START: NestTemplate<START_SIZE> = NestTemplate::new([(0, cta_timestamp::START, 12)]);
 
 const SYNPROXY_SIZE: usize = 24;
-const SYNPROXY: Layout<SYNPROXY_SIZE> =
-    Layout::new([(0, cta_synproxy::ISN, 8), (8, cta_synproxy::ITS, 8), (16, cta_synproxy::TSOFF, 8)]);
+const SYNPROXY: NestTemplate<SYNPROXY_SIZE> =
+    NestTemplate::new([(0, cta_synproxy::ISN, 8), (8, cta_synproxy::ITS, 8), (16, cta_synproxy::TSOFF, 8)]);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
@@ -244,12 +245,12 @@ mod tests {
     }
 
     fn one_of_each_shape() -> Vec<Message<'static>> {
-        let mut known: Vec<(Shape, Message<'_>)> = Vec::new();
+        let mut known: Vec<(HeaderTemplate, Message<'_>)> = Vec::new();
         for message in recorded() {
-            if let Some((shape, _)) = Places::learn(&message)
-                && !known.iter().any(|(shape, _)| shape.fits(message.payload))
+            if let Some((template, _)) = Offsets::compile(&message)
+                && !known.iter().any(|(template, _)| template.matches(message.payload))
             {
-                known.push((shape, message));
+                known.push((template, message));
             }
         }
         known.into_iter().map(|(_, message)| message).collect()
@@ -300,10 +301,10 @@ mod tests {
         if !READABLE {
             return;
         }
-        let known: Vec<Places> = recorded().iter().filter_map(|message| Some(Places::learn(message)?.1)).collect();
-        let has: [fn(&Places) -> bool; 15] = [
-            |places| matches!(places.orig, Some(TuplePlace::V4(_))),
-            |places| matches!(places.orig, Some(TuplePlace::V6(_))),
+        let known: Vec<Offsets> = recorded().iter().filter_map(|message| Some(Offsets::compile(message)?.1)).collect();
+        let has: [fn(&Offsets) -> bool; 15] = [
+            |places| matches!(places.orig, Some(TupleOffset::V4(_))),
+            |places| matches!(places.orig, Some(TupleOffset::V6(_))),
             |places| places.reply.is_some(),
             |places| places.status.is_some(),
             |places| places.timeout.is_some(),
@@ -323,7 +324,7 @@ mod tests {
         }
     }
 
-    /// Whether `message` is not read by the places of a known shape.
+    /// Whether `message` is not read by the places of a known template.
     fn is_walked(decoder: &mut FlowDecoder, message: &Message<'_>) -> bool {
         decoder.other = Flow::blank();
         assert_same(decoder, message);
@@ -335,7 +336,7 @@ mod tests {
         for message in recorded() {
             let mut decoder = FlowDecoder::default();
             assert_same(&mut decoder, &message);
-            assert_eq!(is_walked(&mut decoder, &message), Places::learn(&message).is_none());
+            assert_eq!(is_walked(&mut decoder, &message), Offsets::compile(&message).is_none());
         }
     }
 

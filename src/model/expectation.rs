@@ -8,7 +8,7 @@ use super::flow::UnknownAttributes;
 use super::text::HelperName;
 use super::tuple::Tuple;
 use crate::wire::uapi::{cta_expect, cta_expect_nat, ipctnl_msg_exp, nfnl_subsys};
-use crate::wire::{Attribute, DecodeError, Fault, Message};
+use crate::wire::{Attribute, DecodeError, DecodeErrorKind, Message};
 
 /// `NF_CT_EXPECT_*`: the words of an expectation's flags, by bit number.
 pub const EXPECTATION_FLAGS: [&str; 3] = ["permanent", "inactive", "userspace"];
@@ -181,7 +181,7 @@ impl ExpectationEvent {
 
 #[cold]
 fn missing(message: &Message<'_>, attribute: u16) -> DecodeError {
-    DecodeError { fault: Fault::Missing, attribute: Some(attribute), offset: message.offset }
+    DecodeError { kind: DecodeErrorKind::Missing, attribute: Some(attribute), offset: message.offset }
 }
 
 #[cfg(test)]
@@ -240,7 +240,7 @@ mod tests {
         let mut batch = Batch::new();
         batch.push(Header { subsystem: 2, command: 0, flags: 0, family: 2, sequence: 0 }, |_| {});
         let error = decode(batch.as_bytes()).unwrap_err();
-        assert_eq!((error.fault, error.attribute), (Fault::Missing, Some(cta_expect::TUPLE)));
+        assert_eq!((error.kind, error.attribute), (DecodeErrorKind::Missing, Some(cta_expect::TUPLE)));
     }
 
     proptest! {

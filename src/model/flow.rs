@@ -9,7 +9,7 @@ use super::zone::Zone;
 use crate::wire::uapi::{
     cta, cta_counters, cta_help, cta_secctx, cta_seqadj, cta_synproxy, cta_timestamp, nfnl_subsys,
 };
-use crate::wire::{Attribute, DecodeError, Fault, Message};
+use crate::wire::{Attribute, DecodeError, DecodeErrorKind, Message};
 
 /// One conntrack entry. A field is `None` where the kernel did not send it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -411,7 +411,7 @@ fn text<'a>(nest: &Attribute<'a>, kind: u16) -> Result<Option<&'a [u8]>, DecodeE
 #[cold]
 fn missing_tuple(message: &Message<'_>, orig: bool) -> DecodeError {
     let attribute = if orig { cta::TUPLE_ORIG } else { cta::TUPLE_REPLY };
-    DecodeError { fault: Fault::Missing, attribute: Some(attribute), offset: message.offset }
+    DecodeError { kind: DecodeErrorKind::Missing, attribute: Some(attribute), offset: message.offset }
 }
 
 #[cfg(test)]

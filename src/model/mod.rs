@@ -38,7 +38,7 @@ pub(crate) use status::OFFLOADED;
 pub use status::{STATUS_BITS, Status, StatusBit};
 pub use text::HelperName;
 pub use timeouts::Timeouts;
-pub use timer::{TIMERS, Timer, TimerRow, UNTOLD};
+pub use timer::{NOT_IN_NETLINK, TIMERS, Timer, TimerRow};
 pub use tuple::{L4, Tuple};
 pub use undecided::Undecided;
 pub use zone::Zone;

@@ -4,7 +4,7 @@ use netlink_packet_core::NLA_F_NESTED;
 use netlink_packet_netfilter::conntrack::TCPFlags;
 
 use crate::wire::uapi::cta_protoinfo as cta;
-use crate::wire::{Attribute, Attributes, DecodeError, Fault, Layout, Values};
+use crate::wire::{Attribute, Attributes, DecodeError, DecodeErrorKind, NestTemplate, Values};
 
 /// What the tracker of the flow's protocol knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -231,7 +231,7 @@ impl ProtoInfo {
 }
 
 /// What the kernel writes for TCP.
-pub(super) const TCP: Layout<44> = Layout::new([
+pub(super) const TCP: NestTemplate<44> = NestTemplate::new([
     (0, cta::TCP | NLA_F_NESTED, 44),
     (4, cta::TCP_STATE, 5),
     (12, cta::TCP_WSCALE_ORIG, 5),
@@ -273,7 +273,7 @@ fn decode_tcp(attributes: Attributes<'_>) -> Result<TcpInfo, DecodeError> {
 fn tcp_flags(attribute: &Attribute<'_>) -> Result<u8, DecodeError> {
     let found = attribute.value.len();
     let flags = TCPFlags::parse(attribute.value);
-    flags.map(|flags| flags.flags).map_err(|_| attribute.fault(Fault::BadSize { expected: 2, found }))
+    flags.map(|flags| flags.flags).map_err(|_| attribute.error(DecodeErrorKind::BadSize { expected: 2, found }))
 }
 
 fn decode_sctp(attributes: Attributes<'_>) -> Result<SctpInfo, DecodeError> {

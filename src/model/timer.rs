@@ -86,7 +86,7 @@ pub struct TimerRow {
     /// Its name: `tcp.established`.
     pub name: &'static str,
     /// Layer 4 protocol number in the kernel's answer about timeouts: 255 is the
-    /// generic tracker, [`UNTOLD`] what is only in `/proc`.
+    /// generic tracker, [`NOT_IN_NETLINK`] what is only in `/proc`.
     pub protocol: u8,
     /// Attribute number (`CTA_TIMEOUT_TCP_*` and so on) in that answer.
     pub attribute: u16,
@@ -100,7 +100,7 @@ pub struct TimerRow {
 
 /// The protocol number of timers that netlink does not tell, or not rightly:
 /// kernels without `HEARTBEAT_ACKED` answer for it with what lies behind their table.
-pub const UNTOLD: u8 = 0;
+pub const NOT_IN_NETLINK: u8 = 0;
 
 const fn row(
     timer: Timer,
@@ -141,7 +141,7 @@ pub const TIMERS: [TimerRow; Timer::COUNT] = [
     row(Timer::SctpShutdownRecd, "sctp.shutdown_recd", (132, 6), Some("nf_conntrack_sctp_timeout_shutdown_recd"), Some(3), "SCTP: the reply side shuts down"),
     row(Timer::SctpShutdownAckSent, "sctp.shutdown_ack_sent", (132, 7), Some("nf_conntrack_sctp_timeout_shutdown_ack_sent"), Some(3), "SCTP: the shutdown is acknowledged"),
     row(Timer::SctpHeartbeatSent, "sctp.heartbeat_sent", (132, 8), Some("nf_conntrack_sctp_timeout_heartbeat_sent"), Some(30), "SCTP: a HEARTBEAT on a new path"),
-    row(Timer::SctpHeartbeatAcked, "sctp.heartbeat_acked", (UNTOLD, 3), Some("nf_conntrack_sctp_timeout_heartbeat_acked"), None, "SCTP: a new path was answered (before Linux 6.2)"),
+    row(Timer::SctpHeartbeatAcked, "sctp.heartbeat_acked", (NOT_IN_NETLINK, 3), Some("nf_conntrack_sctp_timeout_heartbeat_acked"), None, "SCTP: a new path was answered (before Linux 6.2)"),
     row(Timer::DccpRequest, "dccp.request", (33, 1), Some("nf_conntrack_dccp_timeout_request"), Some(240), "DCCP (before Linux 6.18): a Request was seen"),
     row(Timer::DccpRespond, "dccp.respond", (33, 2), Some("nf_conntrack_dccp_timeout_respond"), Some(480), "DCCP (before Linux 6.18): a Response was seen"),
     row(Timer::DccpPartopen, "dccp.partopen", (33, 3), Some("nf_conntrack_dccp_timeout_partopen"), Some(480), "DCCP (before Linux 6.18): the Response is acknowledged"),

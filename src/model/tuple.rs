@@ -7,7 +7,9 @@ use netlink_packet_core::NLA_F_NESTED;
 
 use super::protocol::Protocol;
 use crate::wire::uapi::{cta_ip, cta_proto, cta_tuple};
-use crate::wire::{Attribute, AttributeWriter, Attributes, DecodeError, Fault, Layout, Shape, Values};
+use crate::wire::{
+    Attribute, AttributeWriter, Attributes, DecodeError, DecodeErrorKind, HeaderTemplate, NestTemplate, Values,
+};
 
 /// One direction of a flow.
 #[doc(alias = "nf_conntrack_tuple")]
@@ -58,7 +60,7 @@ pub enum L4 {
 }
 
 /// What the kernel writes for TCP, UDP and others over IPv4.
-const V4_PORTS: Layout<48> = Layout::new([
+const V4_PORTS: NestTemplate<48> = NestTemplate::new([
     (0, cta_tuple::IP | NLA_F_NESTED, 20),
     (4, cta_ip::V4_SRC, 8),
     (12, cta_ip::V4_DST, 8),
@@ -69,7 +71,7 @@ const V4_PORTS: Layout<48> = Layout::new([
 ]);
 
 /// And over IPv6.
-const V6_PORTS: Layout<72> = Layout::new([
+const V6_PORTS: NestTemplate<72> = NestTemplate::new([
     (0, cta_tuple::IP | NLA_F_NESTED, 44),
     (4, cta_ip::V6_SRC, 20),
     (24, cta_ip::V6_DST, 20),
@@ -109,27 +111,27 @@ impl L4 {
     }
 }
 
-/// Where a message of known shape has a tuple of two addresses and two ports.
+/// Where a message of known template has a tuple of two addresses and two ports.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum TuplePlace {
+pub(super) enum TupleOffset {
     V4(usize),
     V6(usize),
 }
 
-impl TuplePlace {
-    /// The place of `nest`, at `offset`, whose headers become part of `shape`. None for another
+impl TupleOffset {
+    /// The place of `nest`, at `offset`, whose headers become part of `template`. None for another
     /// kind of tuple.
-    pub(super) fn learn(nest: &[u8], offset: usize, shape: &mut Shape) -> Option<Self> {
-        let v4 = V4_PORTS.learn(nest, offset, shape).map(TuplePlace::V4);
-        v4.or_else(|| V6_PORTS.learn(nest, offset, shape).map(TuplePlace::V6))
+    pub(super) fn compile(nest: &[u8], offset: usize, template: &mut HeaderTemplate) -> Option<Self> {
+        let v4 = V4_PORTS.compile(nest, offset, template).map(TupleOffset::V4);
+        v4.or_else(|| V6_PORTS.compile(nest, offset, template).map(TupleOffset::V6))
     }
 
     /// Reads what stands there into `tuple`, which was of this kind before.
     #[inline]
     pub(super) fn read(self, message: &[u8], tuple: &mut Tuple) -> Option<()> {
         match self {
-            TuplePlace::V4(offset) => tuple.read_v4(&Values::known(message, offset)?),
-            TuplePlace::V6(offset) => tuple.read_v6(&Values::known(message, offset)?),
+            TupleOffset::V4(offset) => tuple.read_v4(&Values::known(message, offset)?),
+            TupleOffset::V6(offset) => tuple.read_v6(&Values::known(message, offset)?),
         }
         Some(())
     }
@@ -207,7 +209,7 @@ impl Tuple {
                 _ => parts.unknown = true,
             }
         }
-        parts.assemble(self).ok_or_else(|| nest.fault(Fault::Missing))
+        parts.assemble(self).ok_or_else(|| nest.error(DecodeErrorKind::Missing))
     }
 
     /// Writes the tuple as an attribute of number `kind` (`CTA_TUPLE_*`).
@@ -265,6 +267,21 @@ impl Tuple {
         same_family && l4 && !self.has_unknown_part
     }
 
+    /// The tuple that answers carry when there is no NAT. ICMP types become those of
+    /// their answers; a zone of one direction is not that of the other, and is left out.
+    ///
+    /// The kernel's rule is `nf_ct_invert_tuple` in `net/netfilter/nf_conntrack_core.c`.
+    #[doc(alias = "nf_ct_invert_tuple")]
+    #[must_use]
+    pub fn inverse(&self) -> Self {
+        let l4 = match self.l4 {
+            L4::Ports { src, dst } => L4::Ports { src: dst, dst: src },
+            L4::Icmp { kind, code, id } => L4::Icmp { kind: icmp_answer(self.protocol, kind), code, id },
+            L4::None => L4::None,
+        };
+        Tuple { src: self.dst, dst: self.src, l4, zone: None, ..*self }
+    }
+
     /// The protocol under its own name, also where it was written as
     /// `Protocol::Other(6)`.
     fn by_number(&self) -> Protocol {
@@ -301,6 +318,18 @@ impl Tuple {
                 proto.put(a_code, &[code]);
             }
         }
+    }
+}
+
+/// The ICMP type that answers `kind`: `invmap` in `net/netfilter/nf_conntrack_proto_icmp.c` and
+/// `nf_conntrack_proto_icmpv6.c`.
+fn icmp_answer(protocol: Protocol, kind: u8) -> u8 {
+    match (protocol, kind) {
+        (Protocol::Icmp, 8) => 0,
+        (Protocol::Icmp, 0) => 8,
+        (Protocol::Icmp, 13 | 15 | 17) | (Protocol::Ipv6Icmp, 128) => kind + 1,
+        (Protocol::Icmp, 14 | 16 | 18) | (Protocol::Ipv6Icmp, 129) => kind - 1,
+        (_, kind) => kind,
     }
 }
 

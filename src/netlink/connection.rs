@@ -5,7 +5,7 @@ use std::fmt;
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR};
 
-use super::error::{Error, Refusal};
+use super::error::{Error, KernelError};
 use super::netns::Netns;
 use super::socket::Socket;
 use crate::wire::{Answer, AttributeWriter, Batch, DecodeError, Header, Kind, Message, Messages};
@@ -246,7 +246,7 @@ impl DumpStream<'_> {
 }
 
 fn accept(operation: &'static str, answer: &Answer<'_>) -> Result<(), Error> {
-    Refusal::from_answer(operation, answer).map_or(Ok(()), |refusal| Err(Error::Refused(refusal)))
+    KernelError::from_answer(operation, answer).map_or(Ok(()), |refusal| Err(Error::Refused(refusal)))
 }
 
 fn open_socket(netns: &Netns) -> Result<Socket, Error> {

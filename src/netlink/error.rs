@@ -22,7 +22,7 @@ pub enum Error {
     },
     /// The kernel refused a request.
     #[error("{0}")]
-    Refused(Refusal),
+    Refused(KernelError),
     /// The kernel's bytes could not be read.
     #[error("{operation}: {fault}")]
     Decode {
@@ -59,7 +59,7 @@ pub enum Error {
 
 /// A request that the kernel refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct KernelError {
     /// What was tried.
     pub operation: &'static str,
     /// The kernel's error number.
@@ -70,17 +70,17 @@ pub struct Refusal {
     pub request_offset: Option<u32>,
 }
 
-impl Refusal {
+impl KernelError {
     /// The refusal in `answer`; `None` where the answer is success.
     #[must_use]
     pub fn from_answer(operation: &'static str, answer: &Answer<'_>) -> Option<Self> {
         let errno = Errno::from_raw(answer.errno?.get());
         let text = answer.text.map(|text| String::from_utf8_lossy(text).into_owned());
-        Some(Refusal { operation, errno, text, request_offset: answer.request_offset })
+        Some(KernelError { operation, errno, text, request_offset: answer.request_offset })
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for KernelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.operation, Named(self.errno))?;
         if let Some(text) = &self.text {

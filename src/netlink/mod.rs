@@ -13,7 +13,7 @@ mod socket;
 mod socket_filter;
 
 pub use connection::{Connection, DumpStream};
-pub use error::{Error, Refusal};
+pub use error::{Error, KernelError};
 pub use listener::{Listener, Received};
 pub use meminfo::MemInfo;
 pub use netns::{HeldNetns, Netns};

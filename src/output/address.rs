@@ -51,7 +51,7 @@ pub(super) fn put_v4<const SIZE: usize>(cursor: &mut Cursor<'_, SIZE>, address: 
     for octet in address.octets() {
         // The index is a byte and the table has 256 rows.
         if let Some(row) = OCTETS.get(usize::from(octet)) {
-            cursor.put_part(&(*row as u32).to_le_bytes(), (row >> 56) as usize);
+            cursor.write_partial(&(*row as u32).to_le_bytes(), (row >> 56) as usize);
         }
     }
     cursor.back();
@@ -94,7 +94,7 @@ pub(super) fn put_v6<const SIZE: usize>(cursor: &mut Cursor<'_, SIZE>, address: 
         for (i, word) in (0u8..).zip(words) {
             if i == start {
                 // The separator before the run is there, unless the run comes first.
-                line.put_part(b"::", if start == 0 { 2 } else { 1 });
+                line.write_partial(b"::", if start == 0 { 2 } else { 1 });
             }
             if i < start || i >= start + length {
                 line.hex_and_colon(word);
@@ -108,7 +108,7 @@ pub(super) fn put_v6<const SIZE: usize>(cursor: &mut Cursor<'_, SIZE>, address: 
 
 /// `::ffff:1.2.3.4` and `::1.2.3.4`.
 fn put_embedded_v4<const SIZE: usize>(cursor: &mut Cursor<'_, SIZE>, address: Ipv6Addr, zeroes: u8) {
-    cursor.put_part(b"::ffff:", if zeroes == 5 { 7 } else { 2 });
+    cursor.write_partial(b"::ffff:", if zeroes == 5 { 7 } else { 2 });
     let [.., a, b, c, d] = address.octets();
     put_v4(cursor, Ipv4Addr::new(a, b, c, d));
 }

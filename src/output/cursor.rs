@@ -81,12 +81,12 @@ impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
     /// Appends a constant.
     #[inline(always)]
     pub(super) fn put<const N: usize>(&mut self, value: &[u8; N]) {
-        self.put_part(value, N);
+        self.write_partial(value, N);
     }
 
     /// Stores all of `value`, and keeps its first `kept` bytes.
     #[inline(always)]
-    pub(super) fn put_part<const N: usize>(&mut self, value: &[u8; N], kept: usize) {
+    pub(super) fn write_partial<const N: usize>(&mut self, value: &[u8; N], kept: usize) {
         if let Some(place) = self.bytes.get_mut(usize::from(self.at)..).and_then(|rest| rest.first_chunk_mut()) {
             *place = *value;
             self.at = self.at.wrapping_add(kept as u16);
@@ -143,7 +143,7 @@ impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
         // The last digit stays, also when it is 0.
         let leading = (digits | 1 << 56).trailing_zeros() / 8;
         let ascii = (digits | ASCII_ZEROES) >> (8 * leading);
-        self.put_part(&ascii.to_le_bytes(), 8 - leading as usize);
+        self.write_partial(&ascii.to_le_bytes(), 8 - leading as usize);
     }
 
     /// Appends a port: as [`Cursor::decimal`], with less to compute.
@@ -157,7 +157,7 @@ impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
         let digits = u64::from(top) | u64::from(tens | (pairs - 10 * tens) << 8) << 8;
         let leading = (digits | 1 << 32).trailing_zeros() / 8;
         let ascii = (digits | ASCII_ZEROES) >> (8 * leading);
-        self.put_part(&ascii.to_le_bytes(), 5 - leading as usize);
+        self.write_partial(&ascii.to_le_bytes(), 5 - leading as usize);
     }
 
     /// Appends a hexadecimal number in lower case, without leading zeroes.
@@ -174,7 +174,7 @@ impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
         let digits = hex_digits(high) | hex_digits(low) << 16 | u64::from(b':') << 32;
         // The last digit stays, also when it is 0.
         let leading = (value | 1).leading_zeros() / 4;
-        self.put_part(&(digits >> (8 * leading)).to_le_bytes(), 5 - leading as usize);
+        self.write_partial(&(digits >> (8 * leading)).to_le_bytes(), 5 - leading as usize);
     }
 
     /// Appends an address.
@@ -222,7 +222,7 @@ impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
     fn copy<const BLOCK: usize, T>(&mut self, written: Written<T>) {
         let block = self.bytes.get(usize::from(written.at)..).and_then(|rest| rest.first_chunk::<BLOCK>()).copied();
         if let Some(block) = block {
-            self.put_part(&block, usize::from(written.length));
+            self.write_partial(&block, usize::from(written.length));
         }
     }
 

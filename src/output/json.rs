@@ -215,12 +215,12 @@ fn put_status(line: &mut Line<'_>, status: Status) {
     line.put(b",\"status\":[");
     let bits = status.bits();
     if let Some((text, length)) = USUAL_STATUS.get((bits & ((1 << USUAL) - 1)) as usize) {
-        line.put_part(text, usize::from(*length));
+        line.write_partial(text, usize::from(*length));
     }
     let mut rest = bits >> USUAL << USUAL;
     while rest != 0 {
         let Some((text, length)) = STATUS_WORDS.get(rest.trailing_zeros() as usize) else { break };
-        line.put_part(text, usize::from(*length));
+        line.write_partial(text, usize::from(*length));
         rest &= rest - 1;
     }
     if rest != bits {

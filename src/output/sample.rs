@@ -1,6 +1,6 @@
 //! Flows and fields that the tests of several formats use.
 
-use crate::age::Ages;
+use crate::age::IdleEstimator;
 use crate::field::{Field, Subject, field};
 use crate::model::{Flow, HelperName, L4, Protocol, Tuple};
 
@@ -33,8 +33,8 @@ pub(super) fn each(mut check: impl FnMut(&Subject<'_>)) {
 }
 
 /// A clock reading in nanoseconds, and no timeouts.
-pub(super) fn ages(now: u64) -> Ages {
-    Ages::without_timeouts(now)
+pub(super) fn ages(now: u64) -> IdleEstimator {
+    IdleEstimator::without_timeouts(now)
 }
 
 /// An address, a number, a word, and a time that is not known.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 
 use super::batch::{Outcome, send_each};
-use crate::model::{Flow, L4, ProtoInfo, Protocol, Status, Tuple};
+use crate::model::{Flow, L4, ProtoInfo, Status, Tuple};
 use crate::netlink::{Connection, Error};
 use crate::wire::uapi::{cta, cta_help, cta_nat, cta_protoinfo, ipctnl_msg_ct, nfnl_subsys};
 use crate::wire::{AttributeWriter, Header};
@@ -114,7 +114,7 @@ fn emit_protoinfo(writer: &mut AttributeWriter<'_>, protoinfo: &ProtoInfo) {
                 {
                     flags.into_iter().for_each(|flags| nest.put(kind, &[flags, 0xff]));
                 }
-                // Taken by the kernel only where both sides have them and the flag.
+                // SampledAt by the kernel only where both sides have them and the flag.
                 for (kind, scale) in [
                     (cta_protoinfo::TCP_WSCALE_ORIG, tcp.wscale_orig),
                     (cta_protoinfo::TCP_WSCALE_REPLY, tcp.wscale_reply),
@@ -132,27 +132,5 @@ fn emit_protoinfo(writer: &mut AttributeWriter<'_>, protoinfo: &ProtoInfo) {
         }),
         // DCCP wants what a dump does not hold in full; the kernel starts it at NONE.
         ProtoInfo::None | ProtoInfo::Dccp(_) | ProtoInfo::Unknown(_) => {}
-    }
-}
-
-/// The mirror of `tuple`: what answers carry without NAT. ICMP types have their
-/// own answers, and a zone of one direction is not that of the other.
-#[must_use]
-pub fn mirror(tuple: &Tuple) -> Tuple {
-    let l4 = match tuple.l4 {
-        L4::Ports { src, dst } => L4::Ports { src: dst, dst: src },
-        L4::Icmp { kind, code, id } => L4::Icmp { kind: icmp_answer(tuple.protocol, kind), code, id },
-        L4::None => L4::None,
-    };
-    Tuple { src: tuple.dst, dst: tuple.src, l4, zone: None, ..*tuple }
-}
-
-fn icmp_answer(protocol: Protocol, kind: u8) -> u8 {
-    match (protocol, kind) {
-        (Protocol::Icmp, 8) => 0,
-        (Protocol::Icmp, 0) => 8,
-        (Protocol::Icmp, 13 | 15 | 17) | (Protocol::Ipv6Icmp, 128) => kind + 1,
-        (Protocol::Icmp, 14 | 16 | 18) | (Protocol::Ipv6Icmp, 129) => kind - 1,
-        (_, kind) => kind,
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::kernel_filter::{KernelFilter, Masked};
-use super::window::Window;
+use super::recent_entries::RecentEntries;
 use crate::model::{Family, Flow, FlowDecoder};
 use crate::netlink::{Connection, DumpStream, Error};
 use crate::wire::uapi::{ipctnl_msg_ct, nfnl_subsys, nfproto};
@@ -36,7 +36,7 @@ pub struct Dump<'c> {
     status: Option<Masked>,
     decoder: FlowDecoder,
     /// None where repeats are handed out.
-    window: Option<Window>,
+    window: Option<RecentEntries>,
     totals: DumpTotals,
 }
 
@@ -59,13 +59,13 @@ impl<'c> Dump<'c> {
             stream,
             status: request.filter.status,
             decoder: FlowDecoder::default(),
-            window: Some(Window::new()),
+            window: Some(RecentEntries::new()),
             totals: DumpTotals::default(),
         })
     }
 
     /// The same dump, which also hands out what the kernel sends twice and counts it as an
-    /// entry: for those who remember all that they get, as [`Seen`](super::Seen) does.
+    /// entry: for those who remember all that they get, as [`SharedDedup`](super::SharedDedup) does.
     #[must_use]
     pub fn with_repeats(self) -> Self {
         Dump { window: None, ..self }
@@ -76,7 +76,7 @@ impl<'c> Dump<'c> {
     ///
     /// # Errors
     /// The kernel refused or lost something, or sent what cannot be read.
-    pub fn next_chunk(&mut self, mut each: impl FnMut(&Flow)) -> Result<bool, Error> {
+    pub fn next_datagram(&mut self, mut each: impl FnMut(&Flow)) -> Result<bool, Error> {
         let (decoder, window, totals, status) = (&mut self.decoder, &mut self.window, &mut self.totals, self.status);
         self.stream.next_datagram(|message: &Message<'_>| {
             if !Flow::is_in(message) {
@@ -85,7 +85,7 @@ impl<'c> Dump<'c> {
             let flow = decoder.decode(message)?;
             // A kernel before 5.15 ignores the status filter: what is of the other
             // half must not come in this one.
-            if status.is_some_and(|status| !status.fits(flow.status.bits())) {
+            if status.is_some_and(|status| !status.matches(flow.status.bits())) {
                 return Ok(());
             }
             if window.as_mut().is_some_and(|window| window.contains_or_insert(flow)) {
@@ -108,7 +108,7 @@ impl<'c> Dump<'c> {
 /// Hands every entry of the table to `each`, until it breaks.
 ///
 /// # Errors
-/// As [`Dump::start`] and [`Dump::next_chunk`].
+/// As [`Dump::start`] and [`Dump::next_datagram`].
 pub fn dump(
     connection: &mut Connection,
     request: DumpRequest,
@@ -116,7 +116,7 @@ pub fn dump(
 ) -> Result<DumpTotals, Error> {
     let mut dump = Dump::start(connection, request)?;
     let mut step = ControlFlow::Continue(());
-    while dump.next_chunk(|flow| {
+    while dump.next_datagram(|flow| {
         if step.is_continue() {
             step = each(flow);
         }

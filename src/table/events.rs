@@ -16,7 +16,7 @@ use crate::model::{Event, EventKind};
 use crate::netlink::{Error, Listener, MemInfo, Netns, Received, SocketFilter};
 use crate::sysctl::Sysctl;
 use crate::wire::uapi::{nfnl_subsys, nfnlgrp};
-use crate::wire::{DecodeError, Fault, Message, Messages};
+use crate::wire::{DecodeError, DecodeErrorKind, Message, Messages};
 
 /// What to listen for, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -267,9 +267,9 @@ impl Events {
         self.message = at;
         let message = match message_at(self.listener.datagram(length), length, at) {
             Some(Ok(message)) => message,
-            Some(Err(fault)) => {
+            Some(Err(error)) => {
                 self.datagram.1 = length;
-                return Some(Step::Unreadable(fault));
+                return Some(Step::Unreadable(error));
             }
             None => {
                 self.datagram.1 = length;
@@ -292,7 +292,7 @@ impl AsFd for Events {
 
 /// The message at `at` of a datagram of `length` bytes, of which `bytes` were kept.
 fn message_at(bytes: &[u8], length: usize, at: usize) -> Option<Result<Message<'_>, DecodeError>> {
-    let cut_off = DecodeError { fault: Fault::Truncated, attribute: None, offset: at };
+    let cut_off = DecodeError { kind: DecodeErrorKind::Truncated, attribute: None, offset: at };
     let message = Messages::new(bytes.get(at..).unwrap_or_default()).next();
     message.or_else(|| (bytes.len() < length).then_some(Err(cut_off)))
 }
@@ -317,6 +317,6 @@ mod tests {
         assert!(message_at(&MESSAGE, 20, 0).is_some_and(|message| message.is_ok()));
         assert!(message_at(&MESSAGE, 20, 20).is_none());
         let rest = message_at(&MESSAGE, 40, 20);
-        assert!(rest.is_some_and(|rest| rest.is_err_and(|error| error.fault == Fault::Truncated)));
+        assert!(rest.is_some_and(|rest| rest.is_err_and(|error| error.kind == DecodeErrorKind::Truncated)));
     }
 }

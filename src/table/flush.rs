@@ -57,7 +57,7 @@ pub struct Flush {
     /// What became of the entries that were chosen.
     pub outcome: Outcome,
     /// Entries that were chosen and never sent, since the deleting thread had
-    /// failed before their turn: nothing happened to them.
+    /// failed before their rotate: nothing happened to them.
     pub unsent: u64,
     /// Why it ended early.
     pub error: Option<Error>,
@@ -156,7 +156,7 @@ fn walk(
     let (mut targets, mut held) = (Vec::with_capacity(ROOM), 0);
     loop {
         let before = targets.len();
-        let more = dump.next_chunk(|flow| targets.extend(choose(flow)));
+        let more = dump.next_datagram(|flow| targets.extend(choose(flow)));
         progress.dump = dump.totals();
         progress.handed_over += (targets.len() - before) as u64;
         held += 1;

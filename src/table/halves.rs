@@ -4,14 +4,14 @@
 //! Every entry is in one half, except one whose bit flips while both halves are
 //! being walked: it may come in both, or in none. An entry that flips is in use
 //! at that moment. A kernel that ignores the filter (before 5.15) sends the whole
-//! table twice; [`Seen`] leaves out what came before.
+//! table twice; [`SharedDedup`] leaves out what came before.
 
 use std::sync::{Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
 
+use super::dedup_set::{DedupSet, hash_of};
 use super::dump::DumpRequest;
-use super::hashes::{Hashes, hash_of};
 use super::kernel_filter::Masked;
 use crate::model::{Flow, Status};
 
@@ -38,21 +38,21 @@ impl DumpRequest {
 /// for each entry by itself cost more than decoding and formatting together. So a whole
 /// datagram's entries are asked for at once: the processor waits for many lines at a time.
 #[derive(Debug)]
-pub struct Seen {
+pub struct SharedDedup {
     hasher: RandomState,
-    handed_out: Mutex<Hashes>,
+    handed_out: Mutex<DedupSet>,
 }
 
 /// Bits for each entry that is expected in both halves together.
 const BITS: u64 = 8;
 const LISTS: usize = 2048;
 
-impl Seen {
+impl SharedDedup {
     /// No entry yet, and room for `expected` of them. More may come; they take longer.
     #[must_use]
     pub fn with_room_for(expected: u64) -> Self {
-        let handed_out = Hashes::new(expected.min(1 << 40) * BITS, LISTS);
-        Seen { hasher: RandomState::default(), handed_out: Mutex::new(handed_out) }
+        let handed_out = DedupSet::new(expected.min(1 << 40) * BITS, LISTS);
+        SharedDedup { hasher: RandomState::default(), handed_out: Mutex::new(handed_out) }
     }
 
     /// What stands for an entry: its tuple and zone, as a hash. In a table of a million,
@@ -65,7 +65,7 @@ impl Seen {
 
     /// Takes in what one half is about to hand out, and calls `repeated` with the place of
     /// each that was handed out before.
-    pub fn take_in(&self, hashes: &[u64], mut repeated: impl FnMut(usize)) {
+    pub fn insert_batch(&self, hashes: &[u64], mut repeated: impl FnMut(usize)) {
         let mut handed_out = self.handed_out.lock().unwrap_or_else(PoisonError::into_inner);
         for (place, hash) in hashes.iter().enumerate() {
             if !handed_out.insert(*hash) {
@@ -81,16 +81,16 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::table::hashes::numbered as flow;
+    use crate::table::dedup_set::numbered as flow;
 
     /// How many of `numbers` are new, `at_once` of them at a time.
-    fn new(seen: &Seen, numbers: Range<u32>, at_once: usize) -> Vec<u32> {
+    fn new(seen: &SharedDedup, numbers: Range<u32>, at_once: usize) -> Vec<u32> {
         let numbers: Vec<u32> = numbers.collect();
         let mut new = Vec::new();
         for datagram in numbers.chunks(at_once) {
             let hashes: Vec<u64> = datagram.iter().map(|number| seen.hash(&flow(*number))).collect();
             let mut repeated = Vec::new();
-            seen.take_in(&hashes, |place| repeated.push(place));
+            seen.insert_batch(&hashes, |place| repeated.push(place));
             new.extend(datagram.iter().enumerate().filter(|(place, _)| !repeated.contains(place)).map(|(_, n)| *n));
         }
         new
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn what_one_half_has_handed_out_the_other_does_not_also_beyond_what_was_expected() {
         for (expected, at_once) in [(0, 1), (100, 135), (20_000, 7)] {
-            let seen = Seen::with_room_for(expected);
+            let seen = SharedDedup::with_room_for(expected);
             assert_eq!(new(&seen, 0..10_000, at_once).len(), 10_000);
             assert_eq!(new(&seen, 5_000..20_000, at_once), (10_000..20_000).collect::<Vec<_>>());
             assert!(new(&seen, 0..20_000, at_once).is_empty());
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn two_threads_at_once_hand_out_each_entry_once() {
         for expected in [0, 100, 20_000] {
-            let seen = Seen::with_room_for(expected);
+            let seen = SharedDedup::with_room_for(expected);
             let mut all = thread::scope(|scope| {
                 let other = scope.spawn(|| new(&seen, 5_000..20_000, 135));
                 [new(&seen, 0..15_000, 135), other.join().unwrap_or_default()].concat()
@@ -121,11 +121,11 @@ mod tests {
 
     #[test]
     fn the_same_tuple_in_another_zone_is_another_entry() {
-        let seen = Seen::with_room_for(8);
+        let seen = SharedDedup::with_room_for(8);
         let zoned = Flow { zone_both: Some(5), ..flow(1) };
         let mut repeated = Vec::new();
         let hashes = [&flow(1), &zoned, &flow(1), &zoned].map(|flow| seen.hash(flow));
-        seen.take_in(&hashes, |place| repeated.push(place));
+        seen.insert_batch(&hashes, |place| repeated.push(place));
         assert_eq!(repeated, [2, 3]);
     }
 }

@@ -47,7 +47,7 @@ pub struct Masked {
 impl Masked {
     /// Whether `bits` are as asked.
     #[must_use]
-    pub fn fits(self, bits: u32) -> bool {
+    pub fn matches(self, bits: u32) -> bool {
         bits & self.mask == self.value
     }
 }

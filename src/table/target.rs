@@ -16,7 +16,7 @@ pub struct Target {
 /// Why an entry cannot be named for certain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
-pub enum Untargetable {
+pub enum NotDeletable {
     /// The tuple lacks what the kernel keeps for its protocol.
     #[error("its tuple is not complete")]
     IncompleteTuple,
@@ -36,18 +36,18 @@ impl Target {
     ///
     /// # Errors
     /// What is missing for a request that could touch nothing else.
-    pub fn of(flow: &Flow) -> Result<Self, Untargetable> {
+    pub fn of(flow: &Flow) -> Result<Self, NotDeletable> {
         let tuple = flow.orig;
         if tuple.has_unknown_part {
-            return Err(Untargetable::UnknownPart);
+            return Err(NotDeletable::UnknownPart);
         }
         if !tuple.is_complete() {
-            return Err(Untargetable::IncompleteTuple);
+            return Err(NotDeletable::IncompleteTuple);
         }
         if flow.family != tuple.family() || !matches!(flow.family, nfproto::IPV4 | nfproto::IPV6) {
-            return Err(Untargetable::UnknownFamily);
+            return Err(NotDeletable::UnknownFamily);
         }
-        let id = flow.id.ok_or(Untargetable::NoId)?;
+        let id = flow.id.ok_or(NotDeletable::NoId)?;
         Ok(Target { tuple, zone: flow.zone_both, id })
     }
 

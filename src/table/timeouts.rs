@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use crate::model::{TIMERS, Timeouts, UNTOLD};
+use crate::model::{NOT_IN_NETLINK, TIMERS, Timeouts};
 use crate::netlink::{Connection, Error};
 use crate::wire::uapi::{cttimeout, nfnl_subsys, nfproto};
 use crate::wire::{DecodeError, Header, Message};
@@ -16,7 +16,8 @@ use crate::wire::{DecodeError, Header, Message};
 /// What the kernel refuses: `EPERM` without CAP_NET_ADMIN.
 #[doc(alias = "IPCTNL_MSG_TIMEOUT_DEFAULT_GET")]
 pub fn timeouts(connection: &mut Connection) -> Result<Timeouts, Error> {
-    let mut protocols: Vec<u8> = TIMERS.iter().map(|row| row.protocol).filter(|number| *number != UNTOLD).collect();
+    let mut protocols: Vec<u8> =
+        TIMERS.iter().map(|row| row.protocol).filter(|number| *number != NOT_IN_NETLINK).collect();
     protocols.dedup();
     let mut timeouts = Timeouts::default();
     for protocol in protocols {

@@ -9,7 +9,7 @@
 
 use netlink_packet_core::{NLA_HEADER_SIZE, NLA_TYPE_MASK};
 
-use super::error::{DecodeError, Fault};
+use super::error::{DecodeError, DecodeErrorKind};
 
 /// Iterator over the attributes of a message or a nest. Stops after an error.
 ///
@@ -33,7 +33,7 @@ impl<'a> Attributes<'a> {
     #[cold]
     fn end(&mut self) -> Option<Result<Attribute<'a>, DecodeError>> {
         let bytes = std::mem::take(&mut self.rest);
-        let truncated = DecodeError { fault: Fault::Truncated, attribute: None, offset: self.offset };
+        let truncated = DecodeError { kind: DecodeErrorKind::Truncated, attribute: None, offset: self.offset };
         (!bytes.is_empty()).then_some(Err(truncated))
     }
 }
@@ -80,22 +80,22 @@ impl<'a> Attribute<'a> {
     /// The value as exactly `N` bytes.
     ///
     /// # Errors
-    /// [`Fault::BadSize`] when it has another length.
+    /// [`DecodeErrorKind::BadSize`] when it has another length.
     #[inline]
     pub fn array<const N: usize>(&self) -> Result<[u8; N], DecodeError> {
-        self.value.try_into().map_err(|_| self.fault(Fault::BadSize { expected: N, found: self.value.len() }))
+        self.value.try_into().map_err(|_| self.error(DecodeErrorKind::BadSize { expected: N, found: self.value.len() }))
     }
 
     /// The value, which takes `size` bytes.
     ///
     /// # Errors
-    /// [`Fault::BadSize`] when it has another length.
+    /// [`DecodeErrorKind::BadSize`] when it has another length.
     #[inline]
     pub fn sized(&self, size: usize) -> Result<&'a [u8], DecodeError> {
         if self.value.len() == size {
             Ok(self.value)
         } else {
-            Err(self.fault(Fault::BadSize { expected: size, found: self.value.len() }))
+            Err(self.error(DecodeErrorKind::BadSize { expected: size, found: self.value.len() }))
         }
     }
 
@@ -144,7 +144,7 @@ impl<'a> Attribute<'a> {
     /// An error at this attribute.
     #[must_use]
     #[cold]
-    pub fn fault(&self, fault: Fault) -> DecodeError {
-        DecodeError { fault, attribute: Some(self.kind), offset: self.offset }
+    pub fn error(&self, kind: DecodeErrorKind) -> DecodeError {
+        DecodeError { kind, attribute: Some(self.kind), offset: self.offset }
     }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeError {
     /// What is wrong.
-    pub fault: Fault,
+    pub kind: DecodeErrorKind,
     /// The attribute (`CTA_*` number of its own nest), where one was being read.
     pub attribute: Option<u16>,
     /// Bytes from the start of the datagram.
@@ -18,7 +18,7 @@ pub struct DecodeError {
 /// The ways in which a message can be malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum DecodeErrorKind {
     /// The bytes end before the message or attribute does.
     Truncated,
     /// A length field is smaller than its own header.
@@ -36,13 +36,13 @@ pub enum Fault {
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.fault {
-            Fault::Truncated => write!(f, "message ends too early")?,
-            Fault::BadLength => write!(f, "length field smaller than its header")?,
-            Fault::BadSize { expected, found } => {
+        match self.kind {
+            DecodeErrorKind::Truncated => write!(f, "message ends too early")?,
+            DecodeErrorKind::BadLength => write!(f, "length field smaller than its header")?,
+            DecodeErrorKind::BadSize { expected, found } => {
                 write!(f, "value of {found} bytes where {expected} are expected")?;
             }
-            Fault::Missing => write!(f, "mandatory attribute missing")?,
+            DecodeErrorKind::Missing => write!(f, "mandatory attribute missing")?,
         }
         if let Some(attribute) = self.attribute {
             write!(f, " (attribute {attribute})")?;

@@ -7,7 +7,7 @@ use netlink_packet_core::{
 };
 
 use super::attribute::Attributes;
-use super::error::{DecodeError, Fault};
+use super::error::{DecodeError, DecodeErrorKind};
 use super::uapi::nlmsgerr;
 
 const NETLINK_HEADER: usize = 16;
@@ -54,7 +54,7 @@ pub struct Answer<'a> {
     pub errno: Option<NonZeroI32>,
     /// The kernel's own words (extended ACK).
     pub text: Option<&'a [u8]>,
-    /// Offset in the request of the attribute at fault.
+    /// Offset in the request of the attribute at kind.
     pub request_offset: Option<u32>,
 }
 
@@ -77,7 +77,7 @@ impl<'a> Message<'a> {
     /// The address family of the `nfgenmsg` header.
     ///
     /// # Errors
-    /// [`Fault::Truncated`] when the payload has no such header.
+    /// [`DecodeErrorKind::Truncated`] when the payload has no such header.
     #[inline]
     pub fn family(&self) -> Result<u8, DecodeError> {
         self.netfilter_header().map(|header| header[0])
@@ -86,7 +86,7 @@ impl<'a> Message<'a> {
     /// `nfgenmsg.res_id`.
     ///
     /// # Errors
-    /// [`Fault::Truncated`] when the payload has no such header.
+    /// [`DecodeErrorKind::Truncated`] when the payload has no such header.
     pub fn resource(&self) -> Result<u16, DecodeError> {
         self.netfilter_header().map(|header| u16::from_be_bytes([header[2], header[3]]))
     }
@@ -142,7 +142,7 @@ impl<'a> Message<'a> {
 
     #[cold]
     fn truncated(&self) -> DecodeError {
-        DecodeError { fault: Fault::Truncated, attribute: None, offset: self.offset }
+        DecodeError { kind: DecodeErrorKind::Truncated, attribute: None, offset: self.offset }
     }
 }
 
@@ -171,7 +171,7 @@ impl<'a> Iterator for Messages<'a> {
         }
         let bytes = std::mem::take(&mut self.rest);
         let Some((header, payload)) = split(bytes) else {
-            return Some(Err(DecodeError { fault: Fault::Truncated, attribute: None, offset: self.offset }));
+            return Some(Err(DecodeError { kind: DecodeErrorKind::Truncated, attribute: None, offset: self.offset }));
         };
         let [_, _, _, _, k0, k1, f0, f1, s0, s1, s2, s3, p0, p1, p2, p3] = *header;
         let message = Message {

@@ -8,15 +8,15 @@
 
 mod attribute;
 mod error;
-mod layout;
+mod header_template;
 mod message;
+mod nest_template;
 mod request;
-mod shape;
 pub mod uapi;
 
 pub use attribute::{Attribute, Attributes};
-pub use error::{DecodeError, Fault};
-pub use layout::{Layout, Values};
+pub use error::{DecodeError, DecodeErrorKind};
+pub use header_template::HeaderTemplate;
 pub use message::{Answer, Kind, Message, Messages};
+pub use nest_template::{NestTemplate, Values};
 pub use request::{AttributeWriter, Batch, Header};
-pub use shape::Shape;

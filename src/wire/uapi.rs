@@ -343,7 +343,7 @@ pub mod cta_stats_global {
 pub mod nlmsgerr {
     /// String: the kernel's own words.
     pub const MSG: u16 = 1;
-    /// u32, host order: offset of the attribute at fault in the request.
+    /// u32, host order: offset of the attribute at kind in the request.
     pub const OFFS: u16 = 2;
 }
 

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use ctnl::model::{Flow, L4, ProtoInfo, Protocol, SctpState, Status, TcpState, Tuple};
 use ctnl::netlink::{Connection, Error};
-use ctnl::table::{self, Action, Dump, DumpRequest, DumpTotals, Flush, Target, Untargetable, mirror};
+use ctnl::table::{self, Action, Dump, DumpRequest, DumpTotals, Flush, NotDeletable, Target};
 use proptest::prelude::*;
 
 use crate::flows::{dumped, tuple};
@@ -154,7 +154,7 @@ fn numbered(protocol: u8, src: u16) -> Flow {
         zone: None,
         has_unknown_part: false,
     };
-    Flow { id: Some(u32::from(src)), ..Flow::new(orig, mirror(&orig)) }
+    Flow { id: Some(u32::from(src)), ..Flow::new(orig, orig.inverse()) }
 }
 
 /// The one entry that a kernel sends as these attributes.
@@ -199,7 +199,7 @@ fn who_remembers_all_entries_may_have_those_too_that_are_sent_twice() {
             dump = dump.with_repeats();
         }
         let mut ports = Vec::new();
-        while dump.next_chunk(|flow| ports.extend(flow.orig.sport())).unwrap() {}
+        while dump.next_datagram(|flow| ports.extend(flow.orig.sport())).unwrap() {}
         (ports, dump.totals())
     };
     assert_eq!(ports(false), (vec![1, 2], DumpTotals { entries: 2, repeated: 1 }));
@@ -252,7 +252,7 @@ fn an_entry_whose_tuple_has_an_unknown_part_is_shown_but_is_no_target() {
     let id = attribute(12, &7u32.to_be_bytes());
     let read = read_one(2, &[tuple(1, &orig), tuple(2, &flow.reply), id]);
     assert_eq!(read.orig, orig);
-    assert_eq!(Target::of(&read), Err(Untargetable::UnknownPart));
+    assert_eq!(Target::of(&read), Err(NotDeletable::UnknownPart));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Timeouts and policies as the kernel tells them, and what comes of them.
 
-use ctnl::age::{Ages, BaseTimeout, Basis, Idle};
-use ctnl::model::{TIMERS, Timeouts, Timer, UNTOLD, Undecided};
+use ctnl::age::{Idle, IdleEstimator, PreviousTimeout, TimeoutContext};
+use ctnl::model::{NOT_IN_NETLINK, TIMERS, Timeouts, Timer, Undecided};
 use ctnl::sysctl::Sysctl;
 use ctnl::table;
 
@@ -14,14 +14,14 @@ tests![
     a_lowered_sysctl_leaves_older_entries_undecided_until_its_earlier_value_is_told,
 ];
 
-fn basis(world: &World, bases: Vec<BaseTimeout>) -> Basis {
+fn basis(world: &World, bases: Vec<PreviousTimeout>) -> TimeoutContext {
     let kernel = Sysctl::at(Sysctl::KERNEL);
-    Basis::read(&mut world.connection(), &Sysctl::default(), &kernel, bases).expect("timeouts")
+    TimeoutContext::read(&mut world.connection(), &Sysctl::default(), &kernel, bases).expect("timeouts")
 }
 
 /// Timers that this kernel has a file for, and tells over netlink.
 fn told() -> impl Iterator<Item = (Timer, &'static str)> {
-    let files = TIMERS.iter().filter(|row| row.protocol != UNTOLD);
+    let files = TIMERS.iter().filter(|row| row.protocol != NOT_IN_NETLINK);
     let files = files.filter_map(|row| row.sysctl.map(|name| (row.timer, name)));
     files.filter(|(_, name)| Sysctl::default().read(name).is_ok())
 }
@@ -54,9 +54,9 @@ fn a_namespace_without_policies_has_none(world: &World) {
 fn a_lowered_sysctl_leaves_older_entries_undecided_until_its_earlier_value_is_told(world: &World) {
     let flows = world.fill(1, 300);
     world.set_sysctl("netfilter/nf_conntrack_tcp_timeout_established", 60);
-    let earlier = BaseTimeout { timer: Timer::TcpEstablished, seconds: 432_000 };
-    let plain = Ages::new(&basis(world, Vec::new()), 0);
-    let told = Ages::new(&basis(world, vec![earlier]), 0);
+    let earlier = PreviousTimeout { timer: Timer::TcpEstablished, seconds: 432_000 };
+    let plain = IdleEstimator::new(&basis(world, Vec::new()), 0);
+    let told = IdleEstimator::new(&basis(world, vec![earlier]), 0);
     let mut decided = 0;
     for flow in &flows {
         let (plain, told) = (plain.idle(flow), told.idle(flow));

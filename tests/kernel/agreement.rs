@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use ctnl::age::{Ages, Basis, Idle};
+use ctnl::age::{Idle, IdleEstimator, TimeoutContext};
 use ctnl::field::{FIELDS, Subject};
 use ctnl::filter::{Context, Filter, ServiceNames, Verdict};
 use ctnl::model::{Flow, Status};
@@ -85,11 +85,11 @@ impl<'a> Table<'a> {
         self.world.dump()
     }
 
-    pub fn ages(&self) -> Ages {
+    pub fn ages(&self) -> IdleEstimator {
         let kernel = Sysctl::at(Sysctl::KERNEL);
-        let basis = Basis::read(&mut self.world.connection(), &Sysctl::default(), &kernel, Vec::new());
+        let basis = TimeoutContext::read(&mut self.world.connection(), &Sysctl::default(), &kernel, Vec::new());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
-        Ages::new(&basis.expect("timeouts"), now.try_into().unwrap())
+        IdleEstimator::new(&basis.expect("timeouts"), now.try_into().unwrap())
     }
 }
 
@@ -101,7 +101,7 @@ struct Truth {
 }
 
 impl Truth {
-    fn of(ast: &Ast, flows: Vec<Flow>, ages: &Ages) -> Self {
+    fn of(ast: &Ast, flows: Vec<Flow>, ages: &IdleEstimator) -> Self {
         let mut undecided = 0;
         let (matched, others) = flows.into_iter().partition(|flow| {
             let holds = ast.holds(flow, ages);
@@ -113,7 +113,7 @@ impl Truth {
 }
 
 /// What expressions are drawn from: values of the table, and some beside them.
-fn pools(flows: &[Flow], ages: &Ages) -> Pools {
+fn pools(flows: &[Flow], ages: &IdleEstimator) -> Pools {
     fn some<T: Ord>(values: impl Iterator<Item = T>, most: usize) -> Vec<T> {
         let values: BTreeSet<T> = values.collect();
         let step = (values.len() / most).max(1);
@@ -136,7 +136,7 @@ fn pools(flows: &[Flow], ages: &Ages) -> Pools {
 }
 
 /// Numbers to compare `field` with: for times, such that no entry comes near.
-fn limits(field: &str, flows: &[Flow], ages: &Ages) -> Vec<u64> {
+fn limits(field: &str, flows: &[Flow], ages: &IdleEstimator) -> Vec<u64> {
     let (mut values, candidates): (BTreeSet<u64>, Vec<u64>) = match field {
         "idle" => (flows.iter().flat_map(|flow| bounds(ages.idle(flow))).collect(), STEPS.to_vec()),
         "timeout" | "age" => (numbers(field, flows, ages), STEPS.to_vec()),
@@ -171,13 +171,13 @@ fn bounds(idle: Idle) -> impl Iterator<Item = u64> {
     low.into_iter().chain(high).map(u64::from)
 }
 
-fn numbers(field: &str, flows: &[Flow], ages: &Ages) -> BTreeSet<u64> {
+fn numbers(field: &str, flows: &[Flow], ages: &IdleEstimator) -> BTreeSet<u64> {
     flows.iter().filter_map(|flow| number(flow, ages, field).flatten()).collect()
 }
 
 /// Every term bare and negated, and `nested` expressions by chance: the same in
 /// every run.
-pub fn cases(flows: &[Flow], ages: &Ages, nested: usize) -> (Vec<Ast>, Vec<Ast>) {
+pub fn cases(flows: &[Flow], ages: &IdleEstimator, nested: usize) -> (Vec<Ast>, Vec<Ast>) {
     let mut runner = TestRunner::deterministic();
     let asks = asks(&pools(flows, ages));
     let terms = asks.iter().flat_map(|ask| [ask.clone(), ask.clone()]);
@@ -288,11 +288,11 @@ fn the_library_dumps_and_flushes_what_a_slow_evaluator_says(world: &World) {
     }
 }
 
-pub fn is_meant(filter: &Filter, flow: &Flow, ages: &Ages) -> bool {
+pub fn is_meant(filter: &Filter, flow: &Flow, ages: &IdleEstimator) -> bool {
     filter.matches(&Subject::new(flow, ages)) == Verdict::Match
 }
 
-fn dumped(world: &World, filter: &Filter, ages: &Ages, request: DumpRequest) -> Vec<Flow> {
+fn dumped(world: &World, filter: &Filter, ages: &IdleEstimator, request: DumpRequest) -> Vec<Flow> {
     let mut found = Vec::new();
     let keep = |flow: &Flow| {
         if is_meant(filter, flow, ages) {
@@ -304,7 +304,7 @@ fn dumped(world: &World, filter: &Filter, ages: &Ages, request: DumpRequest) -> 
     found
 }
 
-fn flush(world: &World, filter: &Filter, ages: &Ages, expected: usize) {
+fn flush(world: &World, filter: &Filter, ages: &IdleEstimator, expected: usize) {
     let choose = |flow: &Flow| is_meant(filter, flow, ages).then(|| Target::of(flow).expect("a target"));
     let (dumper, actor) = (&mut world.connection(), &mut world.connection());
     let flush = Flush::run(dumper, actor, filter.dump_request(), Action::Delete, choose, |_| true);

@@ -101,8 +101,8 @@ fn soft_leaves_alone_what_would_not_recover(world: &World) {
     let fixed = |port| Flow { status: Status::Confirmed | Status::FixedTimeout, ..udp(port, 53) };
     world.create(&[fixed(1), fixed(2), udp(3, 53)]);
     let soft = flush(world, &["udp", "--soft"], 3);
-    assert_eq!((soft.matched, soft.deleted, soft.unnameable.values().sum()), (3, 1, 2u64), "{soft:?}");
-    assert!(soft.unnameable.keys().all(|reason| reason.contains("fixed")), "{soft:?}");
+    assert_eq!((soft.matched, soft.deleted, soft.not_deletable.values().sum()), (3, 1, 2u64), "{soft:?}");
+    assert!(soft.not_deletable.keys().all(|reason| reason.contains("fixed")), "{soft:?}");
     assert!([1, 2].map(|port| world.dumped(&udp(port, 53).orig).unwrap().timeout) > [Some(400); 2]);
     assert_eq!(flush(world, &["udp"], 0).deleted, 3);
 }

@@ -10,7 +10,7 @@ use std::thread;
 
 use ctnl::model::{Flow, L4, Protocol, Status, Tuple};
 use ctnl::netlink::{Connection, Netns};
-use ctnl::table::{self, DumpRequest, Outcome, Target, mirror};
+use ctnl::table::{self, DumpRequest, Outcome, Target};
 use libtest_mimic::{Failed, Trial};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
@@ -285,7 +285,7 @@ pub fn flow(protocol: Protocol, l4: L4) -> Flow {
 
 /// The entry of an original tuple, nothing rewritten, with ten minutes left.
 pub fn entry(orig: Tuple) -> Flow {
-    let mut flow = Flow::new(orig, mirror(&orig));
+    let mut flow = Flow::new(orig, orig.inverse());
     flow.status = Status::Confirmed;
     flow.timeout = Some(600);
     flow.mark = Some(0);

@@ -14,18 +14,18 @@ use nix::sched::{CloneFlags, unshare};
 
 use crate::harness::{World, tests, udp};
 
-#[path = "../../src/bin/ctnl/namespaces.rs"]
+#[path = "../../src/bin/ctnl/host/event_sysctls.rs"]
+#[allow(dead_code, unused_imports, reason = "the program uses more of it, and runs its unit tests")]
+mod event_sysctls;
+#[path = "../../src/bin/ctnl/host/namespaces.rs"]
 #[allow(dead_code, unused_imports, reason = "the program uses more of it, and runs its unit tests")]
 mod namespaces;
-#[path = "../../src/bin/ctnl/privileges.rs"]
+#[path = "../../src/bin/ctnl/host/privileges.rs"]
 #[allow(dead_code, unused_imports, reason = "the program uses more of it, and runs its unit tests")]
 mod privileges;
-#[path = "../../src/bin/ctnl/requester.rs"]
+#[path = "../../src/bin/ctnl/host/process_by_portid.rs"]
 #[allow(dead_code, unused_imports, reason = "the program uses more of it, and runs its unit tests")]
-mod requester;
-#[path = "../../src/bin/ctnl/settings.rs"]
-#[allow(dead_code, unused_imports, reason = "the program uses more of it, and runs its unit tests")]
-mod settings;
+mod process_by_portid;
 
 use namespaces::{Changes, Name, Namespace, Namespaces};
 use privileges::Needs;
@@ -142,16 +142,16 @@ fn settings_are_set_back_from_outside_their_namespace_without_privileges(world: 
     let names = ["netfilter/nf_conntrack_events", "netfilter/nf_conntrack_acct"];
     let values = || names.map(|name| world.sysctl(name));
     let folder = tempfile::tempdir().unwrap();
-    let note = settings::note(Some(folder.path())).expect("a namespace");
+    let note = event_sysctls::note(Some(folder.path())).expect("a namespace");
     let other = thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).expect("another network namespace");
-        settings::note(None)
+        event_sysctls::note(None)
     });
     let other = other.join().unwrap().expect("a namespace");
     assert!(other.starts_with("/run/ctnl") && other.file_name() != note.file_name());
-    let set = settings::set(&Sysctl::default(), &note).expect("they can be set");
+    let set = event_sysctls::set(&Sysctl::default(), &note).expect("they can be set");
     assert_eq!(values(), ["1", "1"]);
-    assert_eq!(settings::deviations(&Sysctl::default()).unwrap(), []);
+    assert_eq!(event_sysctls::deviations(&Sysctl::default()).unwrap(), []);
     let said = elsewhere_without_privileges(move || set.restore());
     assert_eq!(values(), ["0", "0"], "{said:?}");
 }
@@ -163,7 +163,7 @@ fn settings_remembered_for_a_namespace_that_is_gone_are_not_set_in_one_with_its_
         let gone = scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).expect("another network namespace");
             fs::write("/proc/sys/net/netfilter/nf_conntrack_acct", "0").expect("a setting");
-            let set = settings::set(&Sysctl::default(), &note).expect("they can be set");
+            let set = event_sysctls::set(&Sysctl::default(), &note).expect("they can be set");
             let left = fs::read_to_string(&note).expect("a note");
             drop(set);
             left
@@ -174,7 +174,7 @@ fn settings_remembered_for_a_namespace_that_is_gone_are_not_set_in_one_with_its_
     world.set_sysctl("netfilter/nf_conntrack_acct", 1);
     world.set_sysctl("netfilter/nf_conntrack_events", 0);
     fs::write(&note, gone).expect("what a killed one leaves");
-    let said = settings::set(&Sysctl::default(), &note).expect("they can be set").restore();
+    let said = event_sysctls::set(&Sysctl::default(), &note).expect("they can be set").restore();
     assert_eq!(world.sysctl("netfilter/nf_conntrack_acct"), "1", "{said:?}");
     assert_eq!(world.sysctl("netfilter/nf_conntrack_events"), "0", "{said:?}");
 }
@@ -197,7 +197,7 @@ fn with_the_network_capability_alone_the_table_can_be_read_and_followed(world: &
 fn a_requester_of_another_namespace_is_found_without_the_right_to_enter_it(world: &World) {
     // The first socket of a process in a namespace has the process's number as port.
     let _connection = world.connection();
-    let mut requesters = requester::Requesters::of(&Netns::Current).expect("the namespace's sockets");
+    let mut requesters = process_by_portid::ProcessByPortid::of(&Netns::Current).expect("the namespace's sockets");
     let found = elsewhere_without_privileges(move || requesters.find(std::process::id(), Instant::now()).cloned());
     assert_eq!(found.expect("this process").pid, std::process::id());
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 
-use ctnl::age::Ages;
+use ctnl::age::IdleEstimator;
 use ctnl::field::{FIELDS, Subject, words};
 use ctnl::filter::{Context, Filter, ServiceNames, Verdict};
 use ctnl::model::Flow;
@@ -117,7 +117,7 @@ fn parsed(expression: &str) -> Option<Filter> {
 
 /// Every term of the language: what help shows of each field, with values that are in the
 /// table too, and the words that stand for a whole term.
-fn terms(flows: &[Flow], ages: &Ages) -> BTreeSet<String> {
+fn terms(flows: &[Flow], ages: &IdleEstimator) -> BTreeSet<String> {
     let mut terms: BTreeSet<String> = words().map(|word| word.name.to_owned()).collect();
     for field in FIELDS {
         terms.insert(field.example.to_owned());
@@ -132,7 +132,7 @@ fn terms(flows: &[Flow], ages: &Ages) -> BTreeSet<String> {
 /// What the kernel lets through is more than what is meant, or the same, whatever is asked.
 fn no_term_has_another_answer_with_the_kernels_filter(world: &World) {
     world.fill(46, 1_000);
-    let (flows, ages) = (world.dump(), Ages::without_timeouts(0));
+    let (flows, ages) = (world.dump(), IdleEstimator::without_timeouts(0));
     let terms = terms(&flows, &ages);
     assert!(terms.len() > FIELDS.len() + words().count(), "{terms:?}");
     let forms = |term: &String| {

@@ -91,7 +91,7 @@ fn the_figures_of_a_summary_add_up(world: &World) {
         let sum_of = |name: &str| summary[name].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum::<u64>();
         let numbers: u64 =
             ["deleted", "gone", "spared", "left", "expiring", "unanswered", "unsent"].map(number).iter().sum();
-        assert_eq!(number("matched"), numbers + sum_of("unnameable") + sum_of("failed"), "{arguments:?} {summary}");
+        assert_eq!(number("matched"), numbers + sum_of("not_deletable") + sum_of("failed"), "{arguments:?} {summary}");
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Summary {
     pub spared: u64,
     pub left: u64,
     pub expiring: u64,
-    pub unnameable: BTreeMap<String, u64>,
+    pub not_deletable: BTreeMap<String, u64>,
     pub undecided: BTreeMap<String, u64>,
     pub moved: u64,
     pub failed: BTreeMap<String, u64>,
@@ -88,7 +88,7 @@ impl Summary {
         assert_eq!((summary.v, &*summary.command), (1, "flush"), "{summary:?}");
         assert_eq!(summary.soft_seconds.is_some(), summary.action == "soft", "{summary:?}");
         assert!(summary.action == "soft" || summary.action == "delete", "{summary:?}");
-        let kept = summary.spared + summary.left + summary.expiring + summary.unnameable.values().sum::<u64>();
+        let kept = summary.spared + summary.left + summary.expiring + summary.not_deletable.values().sum::<u64>();
         let sent = summary.deleted + summary.gone + summary.failed.values().sum::<u64>() + summary.unanswered;
         assert_eq!(summary.matched, kept + sent + summary.unsent, "what matched is not all accounted for: {summary:?}");
         assert!(summary.matched + summary.moved + summary.in_doubt() <= summary.seen, "{summary:?}");

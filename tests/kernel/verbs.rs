@@ -219,7 +219,7 @@ fn an_abandoned_dump_does_not_disturb_the_next_request(world: &World) {
     let connection = &mut world.connection();
     for _ in 0..3 {
         let mut dump = Dump::start(connection, DumpRequest::default()).unwrap();
-        assert!(dump.next_chunk(|_| {}).unwrap(), "the table takes more than one datagram");
+        assert!(dump.next_datagram(|_| {}).unwrap(), "the table takes more than one datagram");
         drop(dump);
         let flow = flows.iter().find(|flow| flow.zone() == Zone::Default).unwrap();
         assert!(table::get(connection, &flow.orig, 0).unwrap().is_some());

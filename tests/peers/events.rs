@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ctnl::age::Ages;
+use ctnl::age::IdleEstimator;
 use ctnl::field::Subject;
 use ctnl::model::{Event, EventKind, Expectation, ExpectationEvent};
 use ctnl::output::{
@@ -162,7 +162,7 @@ fn ours(event: &Event, line: &str, text: &TextOptions) -> String {
     let time = Stamp { ns: digits.parse().expect("a time"), clock: Clock::Received };
     let process = line.split_once(" progname=").map(|(_, name)| name);
     let requester = (event.port != 0).then_some(Requester { port: event.port, process, is_certain: true });
-    let ages = Ages::without_timeouts(0);
+    let ages = IdleEstimator::without_timeouts(0);
     let subject = &Subject::of_event(&event.flow, &ages, event.kind);
     let record = FlowRecord { requester, time, ..plain(event, subject) };
     let options = EventOptions { text: text.clone(), columns: None };
@@ -227,7 +227,7 @@ fn every_kind(events: &[Event], expectations: &[ExpectationEvent]) -> String {
         assert!(writer.record(&mut out, seq, &record));
     };
     write(Record::Opening(Opening { time: 1, stream: text, version: text }));
-    let ages = Ages::without_timeouts(0);
+    let ages = IdleEstimator::without_timeouts(0);
     let (netns, requester) = (name, Some(Requester { port: u32::MAX, process: name, is_certain: false }));
     for event in events {
         let subject = &Subject::new(&event.flow, &ages);

@@ -34,9 +34,6 @@ mod changed;
 mod chunk;
 mod cluster;
 mod events;
-#[path = "../../src/bin/ctnl/exit.rs"]
-#[allow(dead_code, unused_imports, reason = "the program uses more of it")]
-mod exit;
 mod flushing;
 #[path = "../kernel/harness.rs"]
 #[allow(dead_code, reason = "the kernel tests use more of it")]
@@ -55,11 +52,14 @@ mod service;
 #[allow(dead_code, unused_imports, reason = "the program uses more of it, and runs its unit tests")]
 mod sink;
 mod ssh;
-#[path = "../../src/bin/ctnl/stdout.rs"]
-#[allow(dead_code, reason = "the program uses more of it")]
-mod stdout;
 mod syslog;
 mod talk;
+#[path = "../../src/bin/ctnl/term"]
+#[allow(dead_code, unused_imports, reason = "the program uses more of it")]
+mod term {
+    pub mod exit;
+    pub mod stdout;
+}
 mod text;
 mod witness;
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ctnl::age::{Ages, BaseTimeout, Basis};
+use ctnl::age::{IdleEstimator, PreviousTimeout, TimeoutContext};
 use ctnl::model::{Flow, Tuple};
 use ctnl::netlink::Connection;
 use ctnl::sysctl::Sysctl;
@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(30);
 pub struct Witness<'a> {
     world: &'a World,
     connection: Connection,
-    bases: Vec<BaseTimeout>,
+    bases: Vec<PreviousTimeout>,
     seen: HashMap<Tuple, Seen>,
     last_look: Instant,
     /// When what is not known yet may have had its last packet.
@@ -83,8 +83,9 @@ impl<'a> Witness<'a> {
 
     fn check(&mut self, flows: &[Flow]) {
         let files = (Sysctl::default(), Sysctl::at(Sysctl::KERNEL));
-        let basis = Basis::read(&mut self.connection, &files.0, &files.1, self.bases.clone()).expect("timeouts");
-        let ages = Ages::new(&basis, 0);
+        let basis =
+            TimeoutContext::read(&mut self.connection, &files.0, &files.1, self.bases.clone()).expect("timeouts");
+        let ages = IdleEstimator::new(&basis, 0);
         for flow in flows {
             let Some(flow) = self.note(flow) else { continue };
             let (idle, truth) = (ages.idle(&flow), self.quiet_for(&flow.orig));

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use ctnl::age::{Ages, Basis};
+use ctnl::age::{IdleEstimator, TimeoutContext};
 use ctnl::model::{
     Counters, DccpInfo, Flow, HelperName, L4, Labels, ProtoInfo, Protocol, SctpInfo, SctpState, Status, TcpInfo,
     TcpState, Timeouts, Tuple,
@@ -24,9 +24,9 @@ pub const PORTS: [u16; 8] = [0, 53, 80, 443, 444, 1024, 32768, 65535];
 pub const HELPERS: [&str; 3] = ["ftp", "sip", "any"];
 
 /// What idle time and age are computed from: the kernel's default timeouts.
-pub fn ages() -> Ages {
+pub fn ages() -> IdleEstimator {
     let timeouts = Timeouts::kernel_defaults();
-    Ages::new(&Basis { timeouts, assured_udp_is_stream: true, ..Basis::default() }, NOW)
+    IdleEstimator::new(&TimeoutContext { timeouts, assured_udp_is_stream: true, ..TimeoutContext::default() }, NOW)
 }
 
 pub fn address(v6: bool) -> BoxedStrategy<IpAddr> {

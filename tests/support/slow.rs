@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use ctnl::age::{Age, Ages, Idle};
+use ctnl::age::{Age, Idle, IdleEstimator};
 use ctnl::model::{Flow, L4, ProtoInfo, Protocol, Status};
 
 /// An expression by chance.
@@ -52,7 +52,7 @@ impl Ast {
         }
     }
 
-    pub fn holds(&self, flow: &Flow, ages: &Ages) -> Option<bool> {
+    pub fn holds(&self, flow: &Flow, ages: &IdleEstimator) -> Option<bool> {
         match self {
             Ast::And(parts) => {
                 let all: Vec<_> = parts.iter().map(|part| part.holds(flow, ages)).collect();
@@ -113,7 +113,7 @@ impl Ask {
         }
     }
 
-    fn holds(&self, flow: &Flow, ages: &Ages) -> Option<bool> {
+    fn holds(&self, flow: &Flow, ages: &IdleEstimator) -> Option<bool> {
         let status = flow.status.bits();
         Some(match self {
             Ask::Word("ipv4") => flow.orig.src.is_ipv4(),
@@ -233,7 +233,7 @@ fn idle(idle: Idle, op: &str, limit: u64) -> Option<bool> {
 }
 
 /// Undecided, or the number where there is one.
-pub fn number(flow: &Flow, ages: &Ages, field: &str) -> Option<Option<u64>> {
+pub fn number(flow: &Flow, ages: &IdleEstimator, field: &str) -> Option<Option<u64>> {
     let orig = flow.counters_orig;
     match field {
         "timeout" if flow.status.bits() & (1 << 14 | 1 << 15) != 0 => None,

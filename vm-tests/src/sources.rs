@@ -1,5 +1,5 @@
 //! apt's sources for another suite, made of those that the machine has: the same
-//! mirror, the same keys, another suite.
+//! the same keys, another suite.
 
 use std::fs;
 use std::path::{Path, PathBuf};

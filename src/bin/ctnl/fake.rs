@@ -2,7 +2,6 @@
 
 use ctnl::model::{Flow, L4, Protocol, Tuple};
 use ctnl::netlink::Connection;
-use ctnl::table::mirror;
 use ctnl::wire::uapi::{cta, ipctnl_msg_ct, nfnl_subsys};
 use ctnl::wire::{Batch, Header, Messages};
 use netlink_packet_core::{NLM_F_MULTIPART, NLMSG_DONE};
@@ -12,7 +11,7 @@ pub fn flow(port: u16) -> Flow {
     let [src, dst] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(Into::into);
     let l4 = L4::Ports { src: port, dst: 53 };
     let orig = Tuple { src, dst, protocol: Protocol::Udp, l4, ..Tuple::UNSPECIFIED };
-    Flow::new(orig, mirror(&orig))
+    Flow::new(orig, orig.inverse())
 }
 
 /// A kernel that answers each request for a dump with these datagrams.

@@ -1,28 +1,16 @@
 //! Floor 10: parse, run, exit code. `commands` has the verbs.
 
-mod advice;
-mod buckets;
 mod chunk;
-mod columns;
 mod commands;
-mod console;
-mod exit;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod fake;
-mod files;
 mod follow;
-mod interrupt;
+mod host;
 mod lab;
-mod namespaces;
-mod privileges;
-mod requester;
 mod scan;
-mod settings;
 mod sink;
-mod ssh;
-mod stdout;
-mod supervisor;
+mod term;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -30,8 +18,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use ctnl::netlink::Error;
 
-use console::printable;
-use exit::{Exit, UsageError};
+use term::console::printable;
+use term::exit::{Exit, UsageError};
+use term::hint;
 
 fn main() -> ExitCode {
     let cli = commands::Cli::parse();
@@ -46,16 +35,16 @@ fn fail(error: &anyhow::Error) -> Exit {
         let _ = writeln!(stderr, "ctnl: {}", printable(&usage.to_string()));
         return Exit::Usage;
     }
-    let _ = writeln!(stderr, "ctnl: {}", printable(&in_words(error)));
+    let _ = writeln!(stderr, "ctnl: {}", printable(&describe(error)));
     let kernel = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
-    if let Some(advice) = kernel.and_then(advice::advice) {
+    if let Some(advice) = kernel.and_then(hint::hint) {
         let _ = writeln!(stderr, "  hint: {advice}");
     }
     Exit::Failed
 }
 
 /// What was tried and each cause, but for one that the words before it end with.
-fn in_words(error: &anyhow::Error) -> String {
+fn describe(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |words, cause| match &*words {
         "" => cause,
         words if words.ends_with(&*cause) => words.to_owned(),
@@ -70,6 +59,6 @@ mod tests {
     #[test]
     fn a_cause_that_was_named_already_is_not_named_again() {
         let error = anyhow::anyhow!("no such file").context("open x: no such file").context("read");
-        assert_eq!(in_words(&error), "read: open x: no such file");
+        assert_eq!(describe(&error), "read: open x: no such file");
     }
 }

@@ -5,7 +5,7 @@
 
 use super::record::{Closing, Ended, FlowRecord, Gap, Record, Requester, Resynced, Since, Stamp, Synthetic};
 use super::span::{Span, duration};
-use crate::age::Ages;
+use crate::age::IdleEstimator;
 use crate::field::Subject;
 use crate::output::columns::Columns;
 use crate::output::csv::CsvWriter;
@@ -44,7 +44,7 @@ pub(super) struct EventCsv {
     /// As many empty cells as an entry has.
     none: Vec<u8>,
     /// For connections that are over.
-    ages: Ages,
+    ages: IdleEstimator,
 }
 
 /// The cells of a record, before those of the entry.
@@ -68,7 +68,7 @@ impl EventCsv {
     pub(super) fn new(columns: Columns) -> Self {
         let mut none = vec![b','; columns.fields().len().saturating_sub(1)];
         none.extend_from_slice(b"\r\n");
-        EventCsv { flows: CsvWriter::new(columns), none, ages: Ages::without_timeouts(0) }
+        EventCsv { flows: CsvWriter::new(columns), none, ages: IdleEstimator::without_timeouts(0) }
     }
 
     pub(super) fn begin(&self, out: &mut Vec<u8>) {

@@ -3,14 +3,14 @@
 
 use anyhow::Result;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
-use ctnl::age::BaseTimeout;
+use ctnl::age::PreviousTimeout;
 use ctnl::filter::{Context, Filter, FilterBuilder, ParseError, flags};
 use ctnl::netlink::{Connection, Netns};
 use ctnl::table::DumpRequest;
 
-use crate::console::Console;
-use crate::exit::{usage, usage_at};
-use crate::files;
+use crate::host::files;
+use crate::term::console::Console;
+use crate::term::exit::{usage, usage_at};
 
 const EXPRESSION: &str = "expression";
 const BASE_TIMEOUT: &str = "base-timeout";
@@ -131,9 +131,9 @@ impl FilterArgs {
     }
 
     /// The earlier timeouts that were typed.
-    pub fn bases(&self) -> Result<Vec<BaseTimeout>> {
+    pub fn previous_timeouts(&self) -> Result<Vec<PreviousTimeout>> {
         let parse = |text: &String| {
-            text.parse().map_err(|error: ctnl::age::BaseError| {
+            text.parse().map_err(|error: ctnl::age::PreviousTimeoutError| {
                 usage_at("--base-timeout", text, error.span.clone(), &error.to_string(), "")
             })
         };

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use clap_complete::{Shell, generate};
 
-use crate::exit::Exit;
-use crate::stdout::print;
+use crate::term::exit::Exit;
+use crate::term::stdout::print;
 
 const EXAMPLES: &str = "\
 Examples:

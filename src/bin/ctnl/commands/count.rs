@@ -11,12 +11,12 @@ use serde_json::{Map, Value, json};
 
 use super::args::{CommonArgs, FilterArgs, ScanArgs};
 use super::report;
-use crate::columns::Columns;
-use crate::console::{Console, percent};
-use crate::exit::{Exit, item, usage_at};
-use crate::interrupt::Interrupt;
 use crate::scan::{Selection, Walked, Watch, halves, look_and_wait, may_split, walk, walk_halves};
-use crate::stdout::print;
+use crate::term::columns::Columns;
+use crate::term::console::{Console, percent};
+use crate::term::exit::{Exit, item, usage_at};
+use crate::term::interrupt::Interrupt;
+use crate::term::stdout::print;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -65,7 +65,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
     let filter = args.filter.filter()?;
-    let bases = args.filter.bases()?;
+    let previous_timeouts = args.filter.previous_timeouts()?;
     let groups = args.by.as_deref().map(groups).transpose()?;
     let mut console = args.common.console();
     let mut connection = args.common.connect()?;
@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let interrupt = Interrupt::listen()?;
     let occupancy = table::count(&mut connection).unwrap_or_default();
     let mut watch = Watch::new(&mut console, &interrupt, occupancy.entries.into());
-    let mut selection = Selection::new(filter, &mut connection, bases, false)?;
+    let mut selection = Selection::new(filter, &mut connection, previous_timeouts, false)?;
     if let Some(seconds) = args.filter.confirm_idle
         && !look_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
     {

@@ -6,8 +6,8 @@ use ctnl::table::{Outcome, Target, delete};
 use super::args::CommonArgs;
 use super::format::FormatArgs;
 use super::get::{EntryArgs, find, print};
-use crate::exit::Exit;
-use crate::ssh;
+use crate::host::ssh;
+use crate::term::exit::Exit;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -6,8 +6,8 @@ use anyhow::Result;
 use ctnl::field::{FIELDS, words};
 
 use super::args::FilterArgs;
-use crate::exit::Exit;
-use crate::stdout::print;
+use crate::term::exit::Exit;
+use crate::term::stdout::print;
 
 /// Check a filter, or explain the filter language
 ///

@@ -6,8 +6,8 @@ use anyhow::Result;
 use ctnl::field::{FIELDS, field, nearest};
 use ctnl::output::{FORMATS, Format, TextOptions, Writer, WriterOptions};
 
-use crate::exit::{item, usage_at};
-use crate::files;
+use crate::host::files;
+use crate::term::exit::{item, usage_at};
 
 /// How entries are printed.
 #[derive(Debug, clap::Args)]

@@ -11,9 +11,9 @@ use ctnl::table;
 use super::args::CommonArgs;
 use super::format::FormatArgs;
 use super::tuple::{NamedEntry, parse};
-use crate::exit::{Exit, usage};
 use crate::scan::Selection;
-use crate::stdout;
+use crate::term::exit::{Exit, usage};
+use crate::term::stdout;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::exit::Exit;
+use crate::term::exit::Exit;
 
 const EXAMPLES: &str = "\
 Examples:

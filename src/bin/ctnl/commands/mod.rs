@@ -21,7 +21,7 @@ mod tuple;
 use anyhow::Result;
 use clap::{CommandFactory, Parser};
 
-use crate::exit::Exit;
+use crate::term::exit::Exit;
 
 const EXAMPLES: &str = "\
 The table is full:

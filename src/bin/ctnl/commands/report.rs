@@ -3,8 +3,8 @@
 use ctnl::netlink::Connection;
 use ctnl::table;
 
-use crate::console::Console;
 use crate::scan::Tally;
+use crate::term::console::Console;
 
 /// Entries of the table, for progress; 0 where the kernel does not say.
 pub fn expected(connection: &mut Connection) -> u64 {

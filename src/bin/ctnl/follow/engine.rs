@@ -11,12 +11,12 @@ use std::time::Duration;
 use ctnl::filter::Filter;
 use ctnl::netlink::Error;
 
+use super::emitter::{Drained, Emitter, ROOM};
 use super::lines::Lines;
-use super::options::{Change, Notice, Options, Surroundings};
+use super::options::{Change, Environment, Notification, Options};
 use super::pass::{catch_up, pass};
 use super::stats::{Said, Seen};
 use super::stream::Stream;
-use super::teller::{Drained, ROOM, Teller};
 use super::totals::Totals;
 
 /// Events of one stream before the others get their turn: some three milliseconds.
@@ -48,7 +48,7 @@ enum Turn {
 }
 
 struct Engine<'a> {
-    teller: Teller<'a>,
+    emitter: Emitter<'a>,
     streams: Vec<Stream>,
     changes_at: Duration,
 }
@@ -63,51 +63,51 @@ pub fn follow<'a>(
     filter: Filter,
     streams: Vec<Stream>,
     lines: Lines<'a>,
-    world: &'a mut dyn Surroundings,
+    world: &'a mut dyn Environment,
 ) -> Result<End, Error> {
     let at = world.elapsed();
     let (totals, said) = (Totals::default(), Said::nothing(at));
-    let teller = Teller { options, filter, lines, totals, said, world, ends: false, is_over: false };
-    let mut engine = Engine { teller, streams, changes_at: at };
+    let emitter = Emitter { options, filter, lines, totals, said, world, ends: false, is_over: false };
+    let mut engine = Engine { emitter, streams, changes_at: at };
     engine.begin();
     let ended = engine.run().and_then(|reason| engine.finish().map(|()| reason));
-    engine.teller.close(ended.as_ref().copied().unwrap_or("error"));
-    let Teller { totals, lines, .. } = engine.teller;
+    engine.emitter.close(ended.as_ref().copied().unwrap_or("error"));
+    let Emitter { totals, lines, .. } = engine.emitter;
     ended.map(|reason| End { reason, totals, records: lines.count() })
 }
 
 impl Engine<'_> {
     fn begin(&mut self) {
-        let Teller { options, world, .. } = &mut self.teller;
+        let Emitter { options, world, .. } = &mut self.emitter;
         let (wall_clock, now) = (world.wall_clock(), world.elapsed());
         self.streams.iter_mut().for_each(|stream| stream.begin(options, wall_clock, now));
-        self.teller.open();
+        self.emitter.open();
         // Not after the seed: a full disk can hold that back for hours.
-        self.teller.world.notice(Notice::Ready);
+        self.emitter.world.notice(Notification::Ready);
     }
 
     /// Why it ended.
     fn run(&mut self) -> Result<&'static str, Error> {
         loop {
-            if let Some(reason) = self.teller.stop() {
+            if let Some(reason) = self.emitter.stop() {
                 return Ok(reason);
             }
-            let now = self.teller.world.elapsed();
+            let now = self.emitter.world.elapsed();
             self.apply_changes(now)?;
-            self.teller.tell_stats(|_| Seen::of(&self.streams));
+            self.emitter.tell_stats(|_| Seen::of(&self.streams));
             let turn = self.turn()?;
             if !matches!(turn, Turn::Blocked) && self.pass_if_due(now)? {
                 continue;
             }
             match turn {
                 // Where few events match, it takes long to fill a chunk.
-                Turn::More => drop(self.teller.lines.flush_old(now)),
-                Turn::Blocked => self.teller.world.nap(ROOM),
-                Turn::Drained(0) if self.teller.lines.flush() => self.wait(now),
-                Turn::Drained(0) => self.teller.world.nap(ROOM),
+                Turn::More => drop(self.emitter.lines.flush_old(now)),
+                Turn::Blocked => self.emitter.world.nap(ROOM),
+                Turn::Drained(0) if self.emitter.lines.flush() => self.wait(now),
+                Turn::Drained(0) => self.emitter.world.nap(ROOM),
                 Turn::Drained(_) => {
-                    self.teller.lines.flush_old(now);
-                    self.teller.world.nap(NAP);
+                    self.emitter.lines.flush_old(now);
+                    self.emitter.world.nap(NAP);
                 }
             }
         }
@@ -117,7 +117,7 @@ impl Engine<'_> {
     fn turn(&mut self) -> Result<Turn, Error> {
         let (mut events, mut more) = (0, false);
         for stream in &mut self.streams {
-            match self.teller.drain(stream, BUDGET)? {
+            match self.emitter.drain(stream, BUDGET)? {
                 Drained::Empty(count) => events += count,
                 Drained::More => more = true,
                 Drained::Blocked => return Ok(Turn::Blocked),
@@ -132,7 +132,7 @@ impl Engine<'_> {
         if let Some(place) = due {
             let mut stream = self.streams.remove(place);
             let why = stream.next_pass().map(|(_, why)| why);
-            let passed = why.map_or(Ok(()), |why| pass(&mut self.teller, &mut stream, &mut self.streams, why));
+            let passed = why.map_or(Ok(()), |why| pass(&mut self.emitter, &mut stream, &mut self.streams, why));
             self.streams.insert(place, stream);
             passed?;
         }
@@ -141,11 +141,11 @@ impl Engine<'_> {
 
     fn wait(&mut self, now: Duration) {
         let next_pass = self.streams.iter().filter_map(Stream::next_pass).map(|(at, _)| at).min();
-        let next = next_pass.into_iter().chain(self.teller.next_stats()).map(|at| at.saturating_sub(now)).min();
+        let next = next_pass.into_iter().chain(self.emitter.next_stats()).map(|at| at.saturating_sub(now)).min();
         let descriptors: Vec<BorrowedFd<'_>> =
             self.streams.iter().filter_map(|stream| stream.source.descriptor()).collect();
-        let longest = self.teller.world.longest_wait().unwrap_or(WAIT).min(WAIT);
-        self.teller.world.wait(&descriptors, next.unwrap_or(longest).min(longest));
+        let longest = self.emitter.world.longest_wait().unwrap_or(WAIT).min(WAIT);
+        self.emitter.world.wait(&descriptors, next.unwrap_or(longest).min(longest));
     }
 
     fn apply_changes(&mut self, now: Duration) -> Result<(), Error> {
@@ -153,16 +153,16 @@ impl Engine<'_> {
             return Ok(());
         }
         self.changes_at = now + WAIT;
-        for change in self.teller.world.changes() {
+        for change in self.emitter.world.changes() {
             match change {
                 Change::Appeared(mut stream) => {
-                    let wall_clock = self.teller.world.wall_clock();
-                    stream.begin(&self.teller.options, wall_clock, now);
+                    let wall_clock = self.emitter.world.wall_clock();
+                    stream.begin(&self.emitter.options, wall_clock, now);
                     self.streams.push(*stream);
                 }
                 Change::Renamed(inode, to) => {
                     let stream = self.streams.iter_mut().find(|stream| stream.is_numbered(inode));
-                    stream.into_iter().for_each(|stream| self.teller.tell_renamed(stream, to.clone()));
+                    stream.into_iter().for_each(|stream| self.emitter.tell_renamed(stream, to.clone()));
                 }
                 Change::Vanished(inode) => self.remove(|stream| stream.is_numbered(inode))?,
             }
@@ -176,12 +176,12 @@ impl Engine<'_> {
             let mut stream = self.streams.remove(place);
             // One that cannot be left cannot be read either, which will show.
             let _ = stream.source.leave();
-            if !catch_up(&mut self.teller, &mut stream, &mut self.streams)? {
+            if !catch_up(&mut self.emitter, &mut stream, &mut self.streams)? {
                 // It is the end, which reads what is left.
                 self.streams.insert(place, stream);
                 return Ok(());
             }
-            self.teller.tell_vanished(&mut stream);
+            self.emitter.tell_vanished(&mut stream);
         }
         Ok(())
     }
@@ -189,20 +189,20 @@ impl Engine<'_> {
     /// Reads what was sent until now, and says what was lost of it. One stream that cannot be
     /// read does not keep this from the others.
     fn finish(&mut self) -> Result<(), Error> {
-        self.teller.ends = true;
-        self.teller.world.notice(Notice::Ending);
+        self.emitter.ends = true;
+        self.emitter.world.notice(Notification::Ending);
         // First all, so that there is an end: what comes from now on is nobody's loss.
         let sound = self.streams.iter_mut().filter(|stream| !stream.is_broken);
         let mut ended = Ok(());
         for stream in sound {
             if ended_with(&mut ended, stream.source.leave()) {
                 // It goes on, and has no end to be read to.
-                ended_with(&mut ended, self.teller.drain(stream, BUDGET).map(drop));
+                ended_with(&mut ended, self.emitter.drain(stream, BUDGET).map(drop));
                 stream.is_broken = true;
             }
         }
         for stream in &mut self.streams {
-            ended_with(&mut ended, self.teller.drain_all(stream));
+            ended_with(&mut ended, self.emitter.drain_all(stream));
         }
         ended
     }

@@ -2,17 +2,18 @@
 //! thread.
 //!
 //! ```text
-//! Source ─► Teller: filter, live set, record ─► Lines ─► Outlet
+//! Source ─► Emitter: filter, live set, record ─► Lines ─► Outlet
 //!    ▲         ▲
 //!    │         └ pass: a dump, compared with the live set
 //!    └ engine: which stream next, nap or wait, timers, the end
 //! ```
 //!
-//! `engine` is the loop, `stream` one namespace, `teller` what becomes of an event,
+//! `engine` is the loop, `stream` one namespace, `emitter` what becomes of an event,
 //! `pass` the one machine for seed, resync and reconciliation, `lines` the chunk
 //! that is being filled, `stats` how it all stands. What it needs of the world comes in through
-//! [`Surroundings`]: clock, signals, names of processes, who is told of what.
+//! [`Environment`]: clock, signals, names of processes, who is told of what.
 
+mod emitter;
 mod engine;
 mod lines;
 mod options;
@@ -20,7 +21,6 @@ mod pass;
 mod source;
 mod stats;
 mod stream;
-mod teller;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 mod tests;
@@ -28,6 +28,6 @@ mod totals;
 
 pub use engine::{End, follow};
 pub use lines::Lines;
-pub use options::{Change, Kinds, Notice, OnGap, Options, Surroundings};
+pub use options::{Change, Environment, Kinds, Notification, OnGap, Options};
 pub use stream::Stream;
 pub use totals::Snapshot;

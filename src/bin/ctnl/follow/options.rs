@@ -83,7 +83,7 @@ pub enum Change {
 
 /// Something a person may want to know.
 #[derive(Debug)]
-pub enum Notice<'a> {
+pub enum Notification<'a> {
     /// All streams are subscribed: what happens from now on is told.
     Ready,
     /// A queue was made larger.
@@ -120,7 +120,7 @@ pub enum Notice<'a> {
 }
 
 /// What the stream needs of the world.
-pub trait Surroundings {
+pub trait Environment {
     /// Nanoseconds of `CLOCK_REALTIME`.
     fn wall_clock(&mut self) -> u64;
 
@@ -131,7 +131,7 @@ pub trait Surroundings {
     /// while there is no room: what may not wait for room is done here.
     fn stop(&mut self) -> Option<&'static str>;
 
-    /// How long it may wait without calling [`Surroundings::stop`], where that is limited.
+    /// How long it may wait without calling [`Environment::stop`], where that is limited.
     fn longest_wait(&self) -> Option<Duration> {
         None
     }
@@ -140,7 +140,7 @@ pub trait Surroundings {
     fn changes(&mut self) -> Vec<Change>;
 
     /// Takes note of something.
-    fn notice(&mut self, notice: Notice<'_>);
+    fn notice(&mut self, notice: Notification<'_>);
 
     /// Sleeps.
     fn nap(&mut self, time: Duration) {

@@ -4,19 +4,19 @@
 use std::time::Duration;
 
 use ctnl::field::Subject;
-use ctnl::live::{Dumped, Live};
+use ctnl::live::{DumpOutcome, Live};
 use ctnl::model::Flow;
 use ctnl::netlink::{Connection, Error};
 use ctnl::output::{Record, Resynced, Synthetic};
 use ctnl::sysctl::Sysctl;
 use ctnl::table::{Dump, DumpRequest};
 
+use super::emitter::{Drained, Emitter, ROOM};
 use super::engine::BUDGET;
-use super::options::Notice;
+use super::options::Notification;
 use super::stats::Seen;
 use super::stream::Stream;
-use super::teller::{Drained, ROOM, Teller};
-use crate::buckets::Buckets;
+use crate::host::buckets::Buckets;
 
 /// Much longer than the kernel takes from the event to the end of the entry.
 const UNLINKED: Duration = Duration::from_millis(2);
@@ -37,39 +37,39 @@ enum Ended {
 /// Compares `stream` with its table. The streams of the other namespaces are read
 /// meanwhile.
 pub(super) fn pass(
-    teller: &mut Teller<'_>,
+    emitter: &mut Emitter<'_>,
     stream: &mut Stream,
     others: &mut [Stream],
     why: Synthetic,
 ) -> Result<(), Error> {
     let Some(mut connection) = stream.connection.take() else { return Ok(()) };
-    stream.pass_begins(&teller.options, teller.world.elapsed());
+    stream.pass_begins(&emitter.options, emitter.world.elapsed());
     let gaps = stream.gaps;
-    let ended = walk(teller, stream, others, &mut connection, why);
+    let ended = walk(emitter, stream, others, &mut connection, why);
     stream.connection = Some(connection);
-    let now = teller.world.wall_clock();
+    let now = emitter.world.wall_clock();
     match ended? {
         Ended::Whole { added, removed } => {
             if stream.gaps == gaps {
-                tell(teller, stream, Resynced { why, time: now, entries: 0, added, removed, netns: None });
+                tell(emitter, stream, Resynced { why, time: now, entries: 0, added, removed, netns: None });
             } else if why == Synthetic::Seed {
                 // With a resync after each loss the next pass is due already. Without, the consumer
                 // still waits for a beginning that is whole.
-                stream.try_again(why, teller.world.elapsed());
+                stream.try_again(why, emitter.world.elapsed());
             }
             return Ok(());
         }
         Ended::Stopped => {}
         Ended::Resized => {
-            teller.world.notice(Notice::Resized);
-            stream.compare_now(why, teller.world.elapsed());
+            emitter.world.notice(Notification::Resized);
+            stream.compare_now(why, emitter.world.elapsed());
         }
         // At the start nothing is known yet, and what is wrong should be seen. One of several
         // namespaces is not the end of the others.
         Ended::Failed(error) if why == Synthetic::Seed && stream.name.is_none() => return Err(error),
         Ended::Failed(error) => {
-            teller.world.notice(Notice::PassFailed { netns: stream.name.as_deref(), error: &error });
-            stream.try_again(why, teller.world.elapsed());
+            emitter.world.notice(Notification::PassFailed { netns: stream.name.as_deref(), error: &error });
+            stream.try_again(why, emitter.world.elapsed());
         }
     }
     if let Some(live) = &mut stream.live {
@@ -78,15 +78,15 @@ pub(super) fn pass(
     Ok(())
 }
 
-fn tell(teller: &mut Teller<'_>, stream: &Stream, resynced: Resynced<'_>) {
+fn tell(emitter: &mut Emitter<'_>, stream: &Stream, resynced: Resynced<'_>) {
     let entries = stream.live.as_ref().map_or(0, Live::len) as u64;
     let resynced = Resynced { entries, netns: stream.name.as_deref(), ..resynced };
-    teller.lines.record(&Record::Resynced(resynced));
-    teller.world.notice(Notice::Resynced(&resynced));
+    emitter.lines.record(&Record::Resynced(resynced));
+    emitter.world.notice(Notification::Resynced(&resynced));
 }
 
 fn walk(
-    teller: &mut Teller<'_>,
+    emitter: &mut Emitter<'_>,
     stream: &mut Stream,
     others: &mut [Stream],
     connection: &mut Connection,
@@ -99,7 +99,7 @@ fn walk(
     }
     // The kernel tells of an end a moment before the entry leaves the table: what was read
     // before the pass began has left it after this.
-    teller.world.nap(UNLINKED);
+    emitter.world.nap(UNLINKED);
     let mut dump = match Dump::start(connection, DumpRequest::default()) {
         Ok(dump) => dump,
         Err(error) => return Ok(Ended::Failed(error)),
@@ -107,84 +107,84 @@ fn walk(
     let (mut datagram, mut more, mut added, mut removed) = (Vec::new(), true, 0, 0);
     while more {
         datagram.clear();
-        more = match dump.next_chunk(|flow| datagram.push(flow.clone())) {
+        more = match dump.next_datagram(|flow| datagram.push(flow.clone())) {
             Ok(more) => more,
             Err(error) => return Ok(Ended::Failed(error)),
         };
         // What was queued before the datagram was filled is told first: so events stay
         // events, and only what had none is made up.
-        if !catch_up(teller, stream, others)? {
+        if !catch_up(emitter, stream, others)? {
             return Ok(Ended::Stopped);
         }
         for flow in &datagram {
-            let (came, went) = look(teller, stream, others, flow, why);
+            let (came, went) = look(emitter, stream, others, flow, why);
             added += came;
             removed += went;
         }
     }
-    if !catch_up(teller, stream, others)? {
+    if !catch_up(emitter, stream, others)? {
         return Ok(Ended::Stopped);
     }
-    if buckets.are_others_now(&netfilter) {
+    if buckets.resized_since(&netfilter) {
         return Ok(Ended::Resized);
     }
-    removed += sweep(teller, stream, others, why);
+    removed += sweep(emitter, stream, others, why);
     Ok(Ended::Whole { added, removed })
 }
 
 /// Reads until nothing is queued in `stream`; false when it is to stop.
-pub(super) fn catch_up(teller: &mut Teller<'_>, stream: &mut Stream, others: &mut [Stream]) -> Result<bool, Error> {
-    while teller.stop().is_none() {
-        teller.tell_stats(|_| Seen::of(others.iter().chain([&*stream])));
+pub(super) fn catch_up(emitter: &mut Emitter<'_>, stream: &mut Stream, others: &mut [Stream]) -> Result<bool, Error> {
+    while emitter.stop().is_none() {
+        emitter.tell_stats(|_| Seen::of(others.iter().chain([&*stream])));
         for other in &mut *others {
-            teller.drain(other, BUDGET)?;
+            emitter.drain(other, BUDGET)?;
         }
         // A dump in which nothing is new fills no chunk.
-        let now = teller.world.elapsed();
-        teller.lines.flush_old(now);
-        match teller.drain(stream, BUDGET)? {
+        let now = emitter.world.elapsed();
+        emitter.lines.flush_old(now);
+        match emitter.drain(stream, BUDGET)? {
             Drained::Empty(_) => return Ok(true),
             Drained::More => {}
-            Drained::Blocked => teller.world.nap(ROOM),
+            Drained::Blocked => emitter.world.nap(ROOM),
         }
     }
     Ok(false)
 }
 
 /// Compares an entry of the dump; how many records came of it, `new` and `destroy`.
-fn look(teller: &mut Teller<'_>, stream: &mut Stream, others: &[Stream], flow: &Flow, why: Synthetic) -> (u64, u64) {
-    teller.make_room(|_| Seen::of(others.iter().chain([&*stream])));
-    let now = teller.world.wall_clock();
+fn look(emitter: &mut Emitter<'_>, stream: &mut Stream, others: &[Stream], flow: &Flow, why: Synthetic) -> (u64, u64) {
+    emitter.make_room(|_| Seen::of(others.iter().chain([&*stream])));
+    let now = emitter.world.wall_clock();
     let Stream { name, live, ages, .. } = stream;
     let Some(live) = live else { return (0, 0) };
     let removed = match live.in_dump(flow) {
-        Dumped::Known | Dumped::Stale => return (0, 0),
-        Dumped::Unknown => 0,
-        Dumped::Again(known) => {
-            teller.tell_gone(name.as_deref(), ages, &known, why, now);
+        DumpOutcome::Known | DumpOutcome::Stale => return (0, 0),
+        DumpOutcome::Unknown => 0,
+        DumpOutcome::Again(known) => {
+            emitter.tell_gone(name.as_deref(), ages, &known, why, now);
             1
         }
     };
     ages.now = now;
     let subject = Subject::new(flow, ages);
-    if !teller.judge(&subject) {
+    if !emitter.judge(&subject) {
         return (0, removed);
     }
     live.add(flow, now);
-    teller.tell_found(name.as_deref(), &subject, why, now);
+    emitter.tell_found(name.as_deref(), &subject, why, now);
     (1, removed)
 }
 
 /// Tells what was neither in the dump nor made since; how many that are.
-fn sweep(teller: &mut Teller<'_>, stream: &mut Stream, others: &[Stream], why: Synthetic) -> u64 {
-    let now = teller.world.wall_clock();
+fn sweep(emitter: &mut Emitter<'_>, stream: &mut Stream, others: &[Stream], why: Synthetic) -> u64 {
+    let now = emitter.world.wall_clock();
     let Stream { name, live, ages, source, .. } = stream;
     let mut removed = 0;
     if let Some(live) = live {
         let entries = live.len() as u64;
         live.end(now, |known| {
-            teller.make_room(|_| Seen::of(others).with(&**source, entries.saturating_sub(removed)));
-            teller.tell_gone(name.as_deref(), ages, &known, why, now);
+            emitter.make_room(|_| Seen::of(others).with(&**source, entries.saturating_sub(removed)));
+            emitter.tell_gone(name.as_deref(), ages, &known, why, now);
             removed += 1;
         });
     }

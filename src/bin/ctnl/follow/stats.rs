@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use ctnl::live::Live;
 
-use super::options::Notice;
+use super::emitter::Emitter;
+use super::options::Notification;
 use super::source::Source;
 use super::stream::Stream;
-use super::teller::Teller;
 use super::totals::Snapshot;
 
 /// A look is taken at least so often, also where nobody asked for statistics: the source counts
@@ -58,7 +58,7 @@ impl Said {
     }
 }
 
-impl Teller<'_> {
+impl Emitter<'_> {
     /// When it is to be said how the stream stands.
     pub(super) fn next_stats(&self) -> Option<Duration> {
         self.options.stats_interval.map(|interval| self.said.at + interval)
@@ -90,6 +90,6 @@ impl Teller<'_> {
             totals,
         };
         self.said = Said { at: now, looked: now, received: snapshot.totals.received, lost: snapshot.totals.lost, seen };
-        self.world.notice(Notice::Stats(&snapshot));
+        self.world.notice(Notification::Stats(&snapshot));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use ctnl::age::Ages;
+use ctnl::age::IdleEstimator;
 use ctnl::live::Live;
 use ctnl::model::{Event, Flow, ProtoInfo};
 use ctnl::netlink::Connection;
@@ -12,7 +12,7 @@ use ctnl::table::Buffer;
 
 use super::options::Options;
 use super::source::Source;
-use crate::requester::Requesters;
+use crate::host::process_by_portid::ProcessByPortid;
 
 /// A dump waits so long after a loss for the next one: while events are being lost,
 /// what it finds is soon wrong again, and it takes time from reading them.
@@ -31,7 +31,7 @@ pub struct Stream {
     /// For dumps. Not there while one is under way.
     pub(super) connection: Option<Connection>,
     pub(super) live: Option<Live>,
-    pub(super) ages: Ages,
+    pub(super) ages: IdleEstimator,
     pub(super) asked: Asked,
     /// The event that was read last.
     pub(super) event: Event,
@@ -55,7 +55,7 @@ pub struct Stream {
 /// Who asked for a change.
 #[derive(Debug)]
 pub(super) struct Asked {
-    requesters: Option<Requesters>,
+    requesters: Option<ProcessByPortid>,
     /// When the clock was looked at last: a look for each event would cost as much as the rest.
     now: Instant,
 }
@@ -97,8 +97,8 @@ impl Stream {
         name: Option<String>,
         source: Box<dyn Source>,
         connection: Connection,
-        ages: Ages,
-        requesters: Option<Requesters>,
+        ages: IdleEstimator,
+        requesters: Option<ProcessByPortid>,
     ) -> Self {
         Stream {
             name,

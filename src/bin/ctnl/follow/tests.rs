@@ -6,17 +6,17 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ctnl::age::Ages;
+use ctnl::age::IdleEstimator;
 use ctnl::filter::Filter;
 use ctnl::model::{Event, EventKind, Status};
 use ctnl::netlink::{Connection, Error};
 use ctnl::output::{EventOptions, EventWriter, Format};
 use ctnl::table::{Buffer, Queue, Step};
-use ctnl::wire::{DecodeError, Fault, Message};
+use ctnl::wire::{DecodeError, DecodeErrorKind, Message};
 use serde_json::Value;
 
 use super::source::Source;
-use super::{Change, End, Kinds, Lines, Notice, OnGap, Options, Stream, Surroundings, follow};
+use super::{Change, End, Environment, Kinds, Lines, Notification, OnGap, Options, Stream, follow};
 use crate::chunk::{Chunk, Outlet};
 use crate::fake::{self, flow};
 
@@ -82,7 +82,11 @@ impl Source for Script {
             Some(Given::Destroy(port)) => (EventKind::Destroy, port),
             Some(Given::Lost(lost)) => return Ok(Step::Lost(lost)),
             Some(Given::Unreadable) => {
-                return Ok(Step::Unreadable(DecodeError { fault: Fault::Missing, attribute: None, offset: 0 }));
+                return Ok(Step::Unreadable(DecodeError {
+                    kind: DecodeErrorKind::Missing,
+                    attribute: None,
+                    offset: 0,
+                }));
             }
             None => return Ok(Step::Empty),
         };
@@ -142,7 +146,7 @@ fn world(seconds: u64) -> World {
     World { now, end, changes: Vec::new(), meanwhile: Box::new(|_| ()), is_ready: false, stats: Vec::new() }
 }
 
-impl Surroundings for World {
+impl Environment for World {
     fn wall_clock(&mut self) -> u64 {
         u64::try_from(self.now.as_nanos()).unwrap()
     }
@@ -160,9 +164,9 @@ impl Surroundings for World {
         self.changes.extract_if(.., |(at, _)| *at <= now).map(|(_, change)| change).collect()
     }
 
-    fn notice(&mut self, notice: Notice<'_>) {
-        self.is_ready |= matches!(notice, Notice::Ready);
-        if let Notice::Stats(snapshot) = notice {
+    fn notice(&mut self, notice: Notification<'_>) {
+        self.is_ready |= matches!(notice, Notification::Ready);
+        if let Notification::Stats(snapshot) = notice {
             self.stats.push((snapshot.records, snapshot.entries, snapshot.queued));
         }
     }
@@ -230,7 +234,7 @@ fn table(ports: &[u16]) -> Connection {
 }
 
 fn stream(name: Option<&str>, source: &Script, connection: Connection) -> Stream {
-    let ages = Ages::without_timeouts(0);
+    let ages = IdleEstimator::without_timeouts(0);
     Stream::new(name.map(str::to_owned), Box::new(source.clone()), connection, ages, None)
 }
 

@@ -6,11 +6,11 @@ use std::thread;
 use ctnl::field::Subject;
 use ctnl::filter::Filter;
 use ctnl::netlink::{Connection, Error};
-use ctnl::table::{Dump, DumpRequest, DumpTotals, Seen};
+use ctnl::table::{Dump, DumpRequest, DumpTotals, SharedDedup};
 
 use super::selection::Selection;
 use super::walk::{Walked, Watch};
-use crate::interrupt::Interrupt;
+use crate::term::interrupt::Interrupt;
 
 /// One half of the table, and what works on it.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct Half<W> {
 
 /// What is done with the entries of one half, a datagram's worth at a time.
 pub trait HalfWork: Send {
-    /// Takes an entry, which may turn out to be a repetition.
+    /// Takes an entry, which may rotate out to be a repetition.
     fn take(&mut self, subject: &Subject<'_>);
 
     /// The datagram is over. Of what was taken since the last one, the entries at the places
@@ -72,11 +72,11 @@ pub fn walk_halves<W: HalfWork>(
     selection: &mut Selection,
     watch: &mut Watch<'_>,
 ) -> (Result<Walked, Error>, [W; 2]) {
-    let seen = Seen::with_room_for(watch.expected);
+    let seen = SharedDedup::with_room_for(watch.expected);
     let interrupt: &Interrupt = watch.interrupt;
     let [mut mine, mut yours] = halves;
     let (here, there) = thread::scope(|scope| {
-        let there = scope.spawn(|| yours.walk(&seen, |_| !interrupt.is_asked()));
+        let there = scope.spawn(|| yours.walk(&seen, |_| !interrupt.requested()));
         let here = mine.walk(&seen, |entries| watch.go_on("reading", 2 * entries));
         (here, there.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
@@ -95,20 +95,20 @@ fn both(here: Walked, there: Walked) -> Walked {
 }
 
 impl<W: HalfWork> Half<W> {
-    fn walk(&mut self, seen: &Seen, mut go_on: impl FnMut(u64) -> bool) -> Result<Walked, Error> {
+    fn walk(&mut self, seen: &SharedDedup, mut go_on: impl FnMut(u64) -> bool) -> Result<Walked, Error> {
         let Half { connection, request, selection, work } = self;
         selection.before_walk();
         let mut dump = start(connection, *request, selection)?;
         let (mut hashes, mut places, mut repeated) = (Vec::new(), Vec::new(), 0);
         loop {
             selection.before_datagram();
-            let more = dump.next_chunk(|flow| {
+            let more = dump.next_datagram(|flow| {
                 if let Some(subject) = selection.judge(flow) {
                     hashes.push(seen.hash(flow));
                     work.take(&subject);
                 }
             });
-            seen.take_in(&hashes, |place| places.push(place));
+            seen.insert_batch(&hashes, |place| places.push(place));
             let step = work.settle(&places);
             repeated += places.len() as u64;
             hashes.clear();
@@ -143,8 +143,8 @@ mod tests {
     use ctnl::model::Status;
 
     use super::*;
-    use crate::console::Console;
     use crate::fake;
+    use crate::term::console::Console;
 
     /// The source ports that were handed out.
     #[derive(Debug, Default)]

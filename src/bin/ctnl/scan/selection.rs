@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ctnl::age::{Ages, BaseTimeout, Basis, Confirm, Confirmed, Taken};
+use ctnl::age::{Confirm, Confirmed, IdleEstimator, PreviousTimeout, SampledAt, TimeoutContext};
 use ctnl::field::Subject;
 use ctnl::filter::{Filter, Verdict};
 use ctnl::model::{Flow, Undecided};
@@ -16,7 +16,7 @@ use ctnl::table::{Dump, DumpRequest};
 #[derive(Debug)]
 pub struct Selection {
     filter: Filter,
-    ages: Ages,
+    ages: IdleEstimator,
     confirm: Option<Confirm>,
     looks: Looks,
     /// What came out so far.
@@ -67,15 +67,16 @@ impl Selection {
     pub fn new(
         filter: Filter,
         connection: &mut Connection,
-        bases: Vec<BaseTimeout>,
+        previous_timeouts: Vec<PreviousTimeout>,
         with_ages: bool,
     ) -> Result<Self, Error> {
         let now = wall_clock();
         let ages = if with_ages || filter.needs().idle {
-            let basis = Basis::read(connection, &Sysctl::default(), &Sysctl::at(Sysctl::KERNEL), bases)?;
-            Ages::new(&basis, now)
+            let context =
+                TimeoutContext::read(connection, &Sysctl::default(), &Sysctl::at(Sysctl::KERNEL), previous_timeouts)?;
+            IdleEstimator::new(&context, now)
         } else {
-            Ages::without_timeouts(now)
+            IdleEstimator::without_timeouts(now)
         };
         Ok(Selection { filter, ages, confirm: None, looks: Looks::start(), tally: Tally::default() })
     }
@@ -97,7 +98,7 @@ impl Selection {
     }
 
     /// What idle time and age are computed from.
-    pub fn ages(&self) -> &Ages {
+    pub fn ages(&self) -> &IdleEstimator {
         &self.ages
     }
 
@@ -110,7 +111,7 @@ impl Selection {
             self.looks.next();
             self.ages.now = wall_clock();
             let looks = &self.looks;
-            let more = dump.next_chunk(|flow| {
+            let more = dump.next_datagram(|flow| {
                 if self.filter.matches(&Subject::new(flow, &self.ages)) != Verdict::NoMatch {
                     // Of what says nothing by two looks, the second says so again.
                     let _ = confirm.first(flow, looks.taken());
@@ -211,8 +212,8 @@ impl Looks {
         self.last = self.origin.elapsed();
     }
 
-    fn taken(&self) -> Taken {
+    fn taken(&self) -> SampledAt {
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        Taken { earliest: nanoseconds(self.before_last), latest: nanoseconds(self.origin.elapsed()) }
+        SampledAt { earliest: nanoseconds(self.before_last), latest: nanoseconds(self.origin.elapsed()) }
     }
 }

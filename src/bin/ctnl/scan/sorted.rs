@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use ctnl::age::Ages;
+use ctnl::age::IdleEstimator;
 use ctnl::field::{Field, Subject};
 use ctnl::model::Flow;
 
@@ -24,7 +24,7 @@ pub struct Kept {
 
 impl Kept {
     /// The entry as a subject again.
-    pub fn subject<'a>(&'a self, ages: &'a Ages) -> Subject<'a> {
+    pub fn subject<'a>(&'a self, ages: &'a IdleEstimator) -> Subject<'a> {
         Subject { quiet_for: self.quiet_for, ..Subject::new(&self.flow, ages) }
     }
 }
@@ -35,7 +35,7 @@ pub struct Sorted {
     order: Order,
     limit: usize,
     kept: Vec<Kept>,
-    ages: Option<Ages>,
+    ages: Option<IdleEstimator>,
 }
 
 /// Entries beyond the limit before the rest is dropped.

@@ -10,9 +10,9 @@ use ctnl::sysctl::Sysctl;
 use ctnl::table::{Dump, DumpRequest, DumpTotals, KernelFilter};
 
 use super::selection::Selection;
-use crate::buckets::Buckets;
-use crate::console::{Console, percent};
-use crate::interrupt::Interrupt;
+use crate::host::buckets::Buckets;
+use crate::term::console::{Console, percent};
+use crate::term::interrupt::Interrupt;
 
 /// How a walk ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl<'a> Watch<'a> {
 
     /// Whether the hash table was resized meanwhile. What was read is not whole then, which is said.
     pub fn tell_if_resized(&mut self) -> bool {
-        let resized = self.buckets.are_others_now(&self.netfilter);
+        let resized = self.buckets.resized_since(&self.netfilter);
         if resized {
             self.console.warn(
                 "the kernel's hash table was resized while it was read (nf_conntrack_buckets): entries may be missing; \
@@ -60,7 +60,7 @@ impl<'a> Watch<'a> {
     pub fn go_on(&mut self, what: &str, seen: u64) -> bool {
         let expected = self.expected.max(seen);
         self.console.progress(|| format!("{what}: {seen} entries, {}", percent(seen, expected)));
-        !self.interrupt.is_asked()
+        !self.interrupt.requested()
     }
 }
 
@@ -95,7 +95,7 @@ fn walk_once(
     let mut step = ControlFlow::Continue(());
     loop {
         selection.before_datagram();
-        let more = dump.next_chunk(|flow| {
+        let more = dump.next_datagram(|flow| {
             if step.is_continue()
                 && let Some(subject) = selection.judge(flow)
             {
@@ -121,7 +121,7 @@ pub fn look_and_wait(
     seconds: u64,
 ) -> Result<bool, Error> {
     selection.look_once(connection, |seen| watch.go_on("first look", seen))?;
-    let wait = std::time::Duration::from_secs(seconds + u64::from(Confirm::DOUBT));
+    let wait = std::time::Duration::from_secs(seconds + u64::from(Confirm::UNCERTAINTY));
     let console = &mut *watch.console;
     Ok(watch.interrupt.sleep(wait, |left| {
         console.progress(|| format!("second look in {} s", left.as_secs() + 1));

@@ -46,7 +46,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::chunk::{Chunk, Outlet};
-use crate::exit::usage;
+use crate::term::exit::usage;
 
 pub use deliver::{Deliver, Down};
 pub use file::Synchronise;

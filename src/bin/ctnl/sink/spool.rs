@@ -76,11 +76,11 @@ impl Spool {
     pub fn open(parent: &Path, name: &str, limit: u64) -> Result<Self> {
         let folder = parent.join(folder::file_name(name));
         let shown = folder.display().to_string();
-        let in_words = || format!("open the spool {shown}");
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder).with_context(in_words)?;
+        let describe = || format!("open the spool {shown}");
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder).with_context(describe)?;
         let lock = folder::lock(&folder)?;
-        let note = folder::read_write(&folder.join("position")).with_context(in_words)?;
-        let mut files = folder::segments(&folder).with_context(in_words)?;
+        let note = folder::read_write(&folder.join("position")).with_context(describe)?;
+        let mut files = folder::segments(&folder).with_context(describe)?;
         let mut spool = Spool {
             note,
             limit,
@@ -103,7 +103,7 @@ impl Spool {
         if let Some((number, _)) = spool.files.front().copied() {
             spool.due = at.due;
             let offset = if number == at.file { at.offset } else { 0 };
-            spool.enter(number, offset).with_context(in_words)?;
+            spool.enter(number, offset).with_context(describe)?;
         }
         Ok(spool)
     }

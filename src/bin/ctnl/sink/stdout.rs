@@ -11,7 +11,7 @@ use nix::unistd::write;
 
 use super::{Deliver, Down, Options, Word};
 use crate::chunk::Chunk;
-use crate::stdout::for_many_lines;
+use crate::term::stdout::for_many_lines;
 
 const CLOSED: &str = "standard output was closed";
 

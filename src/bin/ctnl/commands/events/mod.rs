@@ -1,10 +1,10 @@
 //! `ctnl events`.
 
-mod host;
+mod environment;
 mod opener;
 mod output;
-mod places;
-mod watcher;
+mod poller;
+mod sinks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,19 +13,19 @@ use anyhow::Result;
 use ctnl::filter::{Filter, parse_duration, parse_size};
 use ctnl::table::Subscription;
 
-use self::host::Host;
+use self::environment::Host;
 use self::opener::Opener;
 use self::output::OutputArgs;
-use self::places::PlacesArgs;
-use self::watcher::Watcher;
+use self::poller::Watcher;
+use self::sinks::SinkArgs;
 use super::args::{CommonArgs, FilterArgs};
 use super::report;
-use crate::console::Console;
-use crate::exit::{Exit, usage};
 use crate::follow::{End, Kinds, Lines, OnGap, Options, follow};
-use crate::interrupt::Interrupt;
-use crate::privileges::{self, Needs};
+use crate::host::privileges::{self, Needs};
 use crate::scan::Tally;
+use crate::term::console::Console;
+use crate::term::exit::{Exit, usage};
+use crate::term::interrupt::Interrupt;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -148,7 +148,7 @@ pub struct Args {
     output: OutputArgs,
 
     #[command(flatten)]
-    places: PlacesArgs,
+    places: SinkArgs,
 
     #[command(flatten)]
     common: CommonArgs,
@@ -190,7 +190,8 @@ pub fn run(args: &Args) -> Result<Exit> {
     let options = args.options();
     let interrupt = Interrupt::listen()?;
     let mut console = args.common.console();
-    let opener = Opener::new(args.subscription(&options, &filter), &filter, args.filter.bases()?, args.set_sysctls);
+    let opener =
+        Opener::new(args.subscription(&options, &filter), &filter, args.filter.previous_timeouts()?, args.set_sysctls);
     let netns = args.common.netns()?.hold()?;
     let mut settings = Vec::new();
     let (streams, watcher) = if args.all_netns {
@@ -266,7 +267,7 @@ impl Args {
             buffer_max: self.buffer_max,
             reliable: self.reliable,
             stats_interval: self.stats_interval,
-            stream: host::stream_name().into(),
+            stream: environment::stream_name().into(),
             version: env!("CARGO_PKG_VERSION"),
         }
     }

@@ -4,31 +4,36 @@ use std::env;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
-use ctnl::age::{Ages, BaseTimeout, Basis};
+use ctnl::age::{IdleEstimator, PreviousTimeout, TimeoutContext};
 use ctnl::filter::Filter;
 use ctnl::netlink::{Connection, Error, Netns};
 use ctnl::sysctl::Sysctl;
 use ctnl::table::{Buffer, Events, Subscription};
 
-use crate::console::Console;
 use crate::follow::Stream;
-use crate::requester::Requesters;
-use crate::settings::{self, Settings};
+use crate::host::event_sysctls::{self, Settings};
+use crate::host::process_by_portid::ProcessByPortid;
+use crate::term::console::Console;
 
 /// Opens streams, one like the other.
 #[derive(Debug)]
 pub struct Opener {
     subscription: Subscription,
     needs_idle: bool,
-    bases: Vec<BaseTimeout>,
+    previous_timeouts: Vec<PreviousTimeout>,
     /// Whether it turns on what the stream lives on.
     pub sets_sysctls: bool,
 }
 
 impl Opener {
     /// Opens what `subscription` says, to be judged by `filter`.
-    pub fn new(subscription: Subscription, filter: &Filter, bases: Vec<BaseTimeout>, sets_sysctls: bool) -> Self {
-        Opener { subscription, needs_idle: filter.needs().idle, bases, sets_sysctls }
+    pub fn new(
+        subscription: Subscription,
+        filter: &Filter,
+        previous_timeouts: Vec<PreviousTimeout>,
+        sets_sysctls: bool,
+    ) -> Self {
+        Opener { subscription, needs_idle: filter.needs().idle, previous_timeouts, sets_sysctls }
     }
 
     /// Turns on in `netns` what the stream lives on, where that was asked for.
@@ -42,12 +47,15 @@ impl Opener {
         let mut connection = Connection::open(netns)?;
         let ages = if self.needs_idle {
             let (netfilter, kernel) = (Sysctl::default(), Sysctl::at(Sysctl::KERNEL));
-            Ages::new(&Basis::read(&mut connection, &netfilter, &kernel, self.bases.clone())?, 0)
+            IdleEstimator::new(
+                &TimeoutContext::read(&mut connection, &netfilter, &kernel, self.previous_timeouts.clone())?,
+                0,
+            )
         } else {
-            Ages::without_timeouts(0)
+            IdleEstimator::without_timeouts(0)
         };
         // Without it, ports have no names.
-        let requesters = Requesters::of(netns).ok();
+        let requesters = ProcessByPortid::of(netns).ok();
         Ok(Stream::new(name, Box::new(events), connection, ages, requesters))
     }
 }
@@ -56,8 +64,8 @@ fn set_sysctls(netns: &Netns) -> Result<Settings> {
     // A service's own folder, where it may write.
     let folder = env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
     netns.run(|| {
-        let note = settings::note(folder.as_deref()).context("find the number of the network namespace")?;
-        settings::set(&Sysctl::default(), &note)
+        let note = event_sysctls::note(folder.as_deref()).context("find the number of the network namespace")?;
+        event_sysctls::set(&Sysctl::default(), &note)
     })?
 }
 
@@ -78,7 +86,7 @@ pub fn restore(console: &mut Console, name: Option<&str>, settings: Settings) {
 pub fn tell_start(console: &mut Console, netns: &Netns, name: Option<&str>, buffer: Buffer) {
     let place = prefix(name);
     console.note(&format!("{place}{}", queue(buffer)));
-    let deviations = netns.run(|| settings::deviations(&Sysctl::default()));
+    let deviations = netns.run(|| event_sysctls::deviations(&Sysctl::default()));
     match deviations.map_err(|error| anyhow!(error)).and_then(|deviations| deviations) {
         Ok(deviations) => deviations.iter().for_each(|deviation| console.note(&format!("{place}{deviation}"))),
         Err(error) => console.note(&format!("{place}cannot tell which settings are off: {error:#}")),

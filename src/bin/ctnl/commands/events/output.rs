@@ -5,8 +5,8 @@ use ctnl::field::field;
 use ctnl::output::{EventOptions, EventWriter, Format, TextOptions};
 
 use crate::commands::format::{hint_for, parse};
-use crate::exit::{item, usage_at};
-use crate::files;
+use crate::host::files;
+use crate::term::exit::{item, usage_at};
 
 /// How records are written.
 #[derive(Debug, clap::Args)]

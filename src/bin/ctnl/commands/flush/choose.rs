@@ -8,11 +8,11 @@ use anyhow::Result;
 use ctnl::filter::Filter;
 use ctnl::group::Groups;
 use ctnl::model::{Flow, Status};
-use ctnl::table::{Target, Untargetable};
+use ctnl::table::{NotDeletable, Target};
 
 use super::summary::{Share, Summary};
+use crate::host::ssh::SshSession;
 use crate::scan::{Selection, Tally};
-use crate::ssh::SshSession;
 
 /// Sources that a dry run shows.
 const TOP_SOURCES: usize = 10;
@@ -28,7 +28,7 @@ pub struct Chooser {
     spared: u64,
     left: u64,
     expiring: u64,
-    untouchable: BTreeMap<Untouchable, u64>,
+    untouchable: BTreeMap<SkipReason, u64>,
     breakdown: Option<Breakdown>,
 }
 
@@ -44,33 +44,33 @@ pub struct Limits {
 }
 
 impl Limits {
-    fn target(&self, flow: &Flow) -> Result<Target, Untouchable> {
+    fn target(&self, flow: &Flow) -> Result<Target, SkipReason> {
         if self.soft.is_some() && flow.status.contains(Status::FixedTimeout) {
-            return Err(Untouchable::FixedTimeout);
+            return Err(SkipReason::FixedTimeout);
         }
         if self.soft.is_some() && flow.is_offloaded() {
-            return Err(Untouchable::Offloaded);
+            return Err(SkipReason::Offloaded);
         }
-        Target::of(flow).map_err(Untouchable::Unnameable)
+        Target::of(flow).map_err(SkipReason::NotDeletable)
     }
 }
 
 /// Why an entry that is meant is left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Untouchable {
-    Unnameable(Untargetable),
+enum SkipReason {
+    NotDeletable(NotDeletable),
     /// Linux 5.10 would take the short timeout, and no packet would give the old one back.
     FixedTimeout,
     /// The flowtable gives it a day again.
     Offloaded,
 }
 
-impl fmt::Display for Untouchable {
+impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Untouchable::Unnameable(why) => why.fmt(f),
-            Untouchable::FixedTimeout => f.write_str("its timeout is fixed, so that it would not recover"),
-            Untouchable::Offloaded => f.write_str("it is in a flowtable, which keeps its timeout up"),
+            SkipReason::NotDeletable(why) => why.fmt(f),
+            SkipReason::FixedTimeout => f.write_str("its timeout is fixed, so that it would not recover"),
+            SkipReason::Offloaded => f.write_str("it is in a flowtable, which keeps its timeout up"),
         }
     }
 }
@@ -194,7 +194,7 @@ impl Chooser {
         summary.spared = self.spared;
         summary.left = self.left;
         summary.expiring = self.expiring;
-        summary.unnameable = self.untouchable.iter().map(|(why, count)| (why.to_string(), *count)).collect();
+        summary.not_deletable = self.untouchable.iter().map(|(why, count)| (why.to_string(), *count)).collect();
         if let Some(breakdown) = &self.breakdown {
             summary.by_state = shares(&breakdown.by_state, usize::MAX);
             summary.by_source = shares(&breakdown.by_source, TOP_SOURCES);

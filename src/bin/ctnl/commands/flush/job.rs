@@ -10,9 +10,9 @@ use ctnl::table::{self, Action, Choose, Dump, DumpRequest, Flush, Occupancy, Pro
 use super::Args;
 use super::choose::Chooser;
 use super::summary::Summary;
-use crate::advice;
-use crate::console::percent;
 use crate::scan::Watch;
+use crate::term::console::percent;
+use crate::term::hint;
 
 /// Seconds that an entry must have been idle so that it is certain not to become
 /// ASSURED, and so to change its half, while the table is walked.
@@ -37,7 +37,7 @@ impl Job<'_> {
         let mut dump = Dump::start(dumper, DumpRequest::default())?;
         loop {
             self.chooser.before_datagram();
-            let more = dump.next_chunk(|flow| {
+            let more = dump.next_datagram(|flow| {
                 let _ = self.chooser.choose(flow);
             })?;
             *seen = dump.totals().entries;
@@ -79,7 +79,7 @@ impl Job<'_> {
         let what = if self.args.soft.is_some() { "Give a short timeout to" } else { "Delete" };
         let question = format!("{what} {chosen} of {seen} entries ({})?", percent(chosen, seen));
         let interrupt = self.watch.interrupt;
-        self.watch.console.ask(&question, || interrupt.is_asked()).context("read the answer")
+        self.watch.console.ask(&question, || interrupt.requested()).context("read the answer")
     }
 
     /// Deletes what is chosen.
@@ -95,7 +95,7 @@ impl Job<'_> {
         summary.add(&flush);
         self.chooser.report(summary);
         summary.set_table(self.before, table::count(&mut actor).ok());
-        if let Some(advice) = flush.error.as_ref().and_then(advice::advice) {
+        if let Some(advice) = flush.error.as_ref().and_then(hint::hint) {
             self.watch.console.warn(advice);
         }
         Ok(())
@@ -136,7 +136,7 @@ impl Job<'_> {
             !interrupted
         };
         let go_on_there = || {
-            interrupted_there.store(interrupt.is_asked(), Ordering::Relaxed);
+            interrupted_there.store(interrupt.requested(), Ordering::Relaxed);
             !interrupted_there.load(Ordering::Relaxed)
         };
         let flush = Flush::run_halves([dumper, &mut other], actor, requests, action, choose, go_on, go_on_there);

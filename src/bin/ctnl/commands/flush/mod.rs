@@ -14,13 +14,13 @@ use self::choose::{Chooser, Limits};
 use self::job::Job;
 use self::summary::{Share, Summary};
 use super::args::{CommonArgs, FilterArgs};
-use crate::columns::Columns;
-use crate::console::{Console, percent};
-use crate::exit::{Exit, usage};
-use crate::interrupt::Interrupt;
+use crate::host::ssh;
 use crate::scan::{Selection, Watch, look_and_wait};
-use crate::ssh;
-use crate::stdout::print;
+use crate::term::columns::Columns;
+use crate::term::console::{Console, percent};
+use crate::term::exit::{Exit, usage};
+use crate::term::interrupt::Interrupt;
+use crate::term::stdout::print;
 
 /// Version of the summary as JSON.
 const SUMMARY_VERSION: u32 = 1;
@@ -108,7 +108,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
     let filter = args.filter.filter()?;
-    let bases = args.filter.bases()?;
+    let previous_timeouts = args.filter.previous_timeouts()?;
     args.refuse_everything(&filter)?;
     let mut summary = args.new_summary(&filter);
     let mut console = args.common.console();
@@ -119,7 +119,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let interrupt = Interrupt::listen()?;
     let mut dumper = args.common.connect()?;
     let before = table::count(&mut dumper)?;
-    let mut selection = Selection::new(filter, &mut dumper, bases, false)?;
+    let mut selection = Selection::new(filter, &mut dumper, previous_timeouts, false)?;
     let mut watch = Watch::new(&mut console, &interrupt, before.entries.into());
     if let Some(seconds) = args.filter.confirm_idle
         && !look_and_wait(&mut dumper, &mut selection, &mut watch, seconds)?
@@ -139,7 +139,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         job.flush(&mut dumper, &mut summary)?;
     } else {
         console.warn("nothing was deleted");
-        return Ok(if interrupt.is_asked() { Exit::Partly } else { Exit::Failed });
+        return Ok(if interrupt.requested() { Exit::Partly } else { Exit::Failed });
     }
     summary.seconds = started.elapsed().as_secs_f64();
     tell(args, &mut console, &summary)

@@ -7,12 +7,12 @@ use ctnl::table::{Flush, Occupancy};
 use nix::errno::Errno;
 use serde::Serialize;
 
-use crate::console::percent;
+use crate::term::console::percent;
 
 /// What a flush did, as text and as JSON.
 ///
 /// `matched` is the sum of `deleted`, `gone`, `spared`, `left`, `expiring`,
-/// `unnameable`, `failed`, `unanswered` and `unsent`.
+/// `not_deletable`, `failed`, `unanswered` and `unsent`.
 #[derive(Debug, Default, Serialize)]
 pub struct Summary {
     /// Version of this document.
@@ -43,7 +43,7 @@ pub struct Summary {
     /// Entries left because they expire within the time of `--soft` anyway.
     pub expiring: u64,
     /// Entries that cannot be named for certain, or not given a short timeout, by reason.
-    pub unnameable: BTreeMap<String, u64>,
+    pub not_deletable: BTreeMap<String, u64>,
     /// Entries of which it is not certain whether they match, by reason.
     pub undecided: BTreeMap<&'static str, u64>,
     /// Entries that match, but moved between the two looks of `--confirm-idle`, or did not match at the first.
@@ -123,7 +123,7 @@ impl Summary {
             || self.interrupted
             || self.resized
             || self.error.is_some()
-            || (!self.dry_run && !self.unnameable.is_empty())
+            || (!self.dry_run && !self.not_deletable.is_empty())
     }
 
     /// Whether nothing has changed for certain.
@@ -146,7 +146,7 @@ impl Summary {
         add(&mut text, self.left, "left because of --max", false);
         add(&mut text, self.expiring, "expiring by themselves", false);
         add(&mut text, self.moved, "in use between the two looks, or no match at the first", false);
-        for (reason, count) in &self.unnameable {
+        for (reason, count) in &self.not_deletable {
             add(&mut text, *count, &format!("not touched: {reason}"), false);
         }
         for (errno, count) in &self.failed {

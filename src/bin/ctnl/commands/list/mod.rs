@@ -12,10 +12,10 @@ use self::printer::{Part, Printer, SharedPrinter};
 use super::args::{CommonArgs, FilterArgs, ScanArgs};
 use super::format::{FormatArgs, hint_for};
 use super::report;
-use crate::console::Console;
-use crate::exit::{Exit, usage_at};
-use crate::interrupt::Interrupt;
 use crate::scan::{Order, Selection, Walked, Watch, halves, look_and_wait, may_split, walk, walk_halves};
+use crate::term::console::Console;
+use crate::term::exit::{Exit, usage_at};
+use crate::term::interrupt::Interrupt;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -62,7 +62,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
     let filter = args.filter.filter()?;
-    let bases = args.filter.bases()?;
+    let previous_timeouts = args.filter.previous_timeouts()?;
     let order = args.sort.as_deref().map(parse_order).transpose()?;
     let writer = args.format.writer()?;
     let with_ages = args.format.shows_ages()? || order.is_some();
@@ -72,7 +72,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let mut connection = args.common.connect()?;
     let expected = report::expected(&mut connection);
     let mut watch = Watch::new(&mut console, &interrupt, expected);
-    let mut selection = Selection::new(filter, &mut connection, bases, with_ages)?;
+    let mut selection = Selection::new(filter, &mut connection, previous_timeouts, with_ages)?;
     if let Some(seconds) = args.filter.confirm_idle
         && !look_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
     {

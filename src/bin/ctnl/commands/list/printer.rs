@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
 use crate::scan::{HalfWork, Order, Selection, Sorted};
-use crate::stdout::{for_many_lines, is_device, written};
+use crate::term::stdout::{for_many_lines, is_device, written};
 use anyhow::Result;
 use ctnl::field::Subject;
 use ctnl::output::{CHUNK, ChunkWriter, Writer};

@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::draw::Draw;
+use super::draw::Sampler;
 
 /// Ports from 1024 to 65535.
 const EPHEMERAL: u64 = 64_512;
@@ -71,7 +71,7 @@ impl Place {
     }
 
     /// A client behind this host.
-    pub fn client(self, draw: &mut Draw, v6: bool) -> IpAddr {
+    pub fn client(self, draw: &mut Sampler, v6: bool) -> IpAddr {
         let index = match draw.weighted(0, &[(120, 1), (400, 2)]) {
             1 if !v6 => return v4(HEAVY_HITTER),
             2 => draw.skewed(self.clients),
@@ -84,7 +84,7 @@ impl Place {
     }
 
     /// A server elsewhere.
-    pub fn server(self, draw: &mut Draw, v6: bool) -> IpAddr {
+    pub fn server(self, draw: &mut Sampler, v6: bool) -> IpAddr {
         let index = draw.skewed(SERVERS);
         if v6 {
             let epoch = u16::try_from(self.epoch).unwrap_or(0);
@@ -94,13 +94,13 @@ impl Place {
     }
 
     /// A client elsewhere, who comes to a service behind this host.
-    pub fn outsider(self, draw: &mut Draw) -> IpAddr {
+    pub fn outsider(self, draw: &mut Sampler) -> IpAddr {
         let index = draw.below(1 << 12);
         v4(u32::from_be_bytes([100, 64, 0, 0]) + (self.epoch << 12) + index)
     }
 
     /// Who answers an outsider.
-    pub fn backend(self, draw: &mut Draw) -> (IpAddr, u16) {
+    pub fn backend(self, draw: &mut Sampler) -> (IpAddr, u16) {
         (v4(u32::from_be_bytes([10, 200, 0, 0]) + self.epoch * 8 + draw.below(8)), 8443)
     }
 
@@ -113,7 +113,7 @@ impl Place {
 
 /// What source NAT makes of a client. Those whose port it moves have addresses
 /// of their own, so that no moved port meets a kept one.
-pub fn nat_address(draw: &mut Draw, v6: bool, moves_port: bool) -> IpAddr {
+pub fn nat_address(draw: &mut Sampler, v6: bool, moves_port: bool) -> IpAddr {
     let index = draw.skewed(4) + if moves_port { 64 } else { 0 };
     if v6 { inside([0x2001, 0xdb8, 3, 0], index + 1) } else { v4(u32::from_be_bytes([192, 0, 2, 1]) + index) }
 }
@@ -123,11 +123,11 @@ pub fn virtual_service() -> (IpAddr, u16) {
     (v4(u32::from_be_bytes([203, 0, 113, 80])), 443)
 }
 
-pub fn tcp_service(draw: &mut Draw) -> u16 {
+pub fn tcp_service(draw: &mut Sampler) -> u16 {
     draw.weighted(443, &TCP_SERVICES)
 }
 
-pub fn udp_service(draw: &mut Draw) -> u16 {
+pub fn udp_service(draw: &mut Sampler) -> u16 {
     draw.weighted(53, &UDP_SERVICES)
 }
 

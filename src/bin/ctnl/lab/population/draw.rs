@@ -2,13 +2,13 @@
 //! from the seed and its own number.
 
 /// A row of random numbers (splitmix64).
-pub struct Draw(u64);
+pub struct Sampler(u64);
 
-impl Draw {
+impl Sampler {
     pub fn new(seed: u64, index: u64) -> Self {
         // Two rounds, so that neighbouring seeds and numbers share nothing.
-        let mut draw = Draw(seed);
-        Draw(draw.bits() ^ Draw(index).bits())
+        let mut draw = Sampler(seed);
+        Sampler(draw.bits() ^ Sampler(index).bits())
     }
 
     pub fn bits(&mut self) -> u64 {

@@ -13,8 +13,8 @@ mod timeouts;
 use ctnl::model::{Flow, HelperName, ProtoInfo, Protocol, Status};
 
 use addresses::Place;
-use draw::Draw;
-use protocols::Sketch;
+use draw::Sampler;
+use protocols::FlowTemplate;
 pub use timeouts::Timeouts;
 
 /// Marks as routing and shaping rules set them.
@@ -64,7 +64,7 @@ impl Population {
 
     /// Entry number `index`.
     pub fn flow(&self, index: u64) -> Flow {
-        let mut draw = Draw::new(self.seed, index);
+        let mut draw = Sampler::new(self.seed, index);
         let twin = index > 0 && draw.per_mille(TWINS);
         let mut flow = self.sketch(if twin { index - 1 } else { index });
         let zone = u16::try_from(draw.below(ZONES) + 1).unwrap_or(1);
@@ -81,9 +81,9 @@ impl Population {
 
     fn sketch(&self, index: u64) -> Flow {
         // A row of its own: a twin must come out as the entry before it did.
-        let mut draw = Draw::new(!self.seed, index);
+        let mut draw = Sampler::new(!self.seed, index);
         let place = Place::new(self.seed, index, self.count);
-        let mut flow = Sketch { draw: &mut draw, place, timeouts: &self.timeouts }.flow();
+        let mut flow = FlowTemplate { draw: &mut draw, place, timeouts: &self.timeouts }.flow();
         if self.ftp_helper && is_ftp(&flow) {
             flow.helper = Some(HelperName::new(b"ftp"));
             flow.status |= Status::Helper;

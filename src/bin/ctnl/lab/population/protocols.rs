@@ -1,15 +1,14 @@
 //! What entries of each protocol look like.
 
 use ctnl::model::{Flow, L4, ProtoInfo, Protocol, SctpInfo, SctpState, Status, TcpInfo, TcpState, Tuple, tcp_flag};
-use ctnl::table::mirror;
 
 use super::addresses::{self, Place};
-use super::draw::Draw;
+use super::draw::Sampler;
 use super::timeouts::Timeouts;
 
 /// What an entry is drawn from.
-pub struct Sketch<'a> {
-    pub draw: &'a mut Draw,
+pub struct FlowTemplate<'a> {
+    pub draw: &'a mut Sampler,
     pub place: Place,
     pub timeouts: &'a Timeouts,
 }
@@ -33,7 +32,7 @@ const TCP_STATES: [(u32, TcpState); 9] = [
 const BOTH_WAYS: Status = Status::SeenReply.union(Status::Assured);
 const NAT_DECIDED: Status = Status::SrcNatDone.union(Status::DstNatDone);
 
-impl Sketch<'_> {
+impl FlowTemplate<'_> {
     pub fn flow(&mut self) -> Flow {
         match self.draw.weighted(6, &PROTOCOLS) {
             17 => self.udp(),
@@ -210,7 +209,7 @@ impl Sketch<'_> {
         let (address, dst) = addresses::virtual_service();
         flow.orig.src = self.place.outsider(self.draw);
         (flow.orig.dst, flow.orig.l4) = (address, L4::Ports { src: self.place.port(), dst });
-        flow.reply = mirror(&flow.orig);
+        flow.reply = flow.orig.inverse();
         let (backend, src) = self.place.backend(self.draw);
         (flow.reply.src, flow.reply.l4) = (backend, L4::Ports { src, dst: self.place.port() });
         flow.status |= Status::DstNat | NAT_DECIDED;
@@ -234,7 +233,7 @@ impl Sketch<'_> {
 
 /// A confirmed entry between the ends of `orig`, nothing rewritten.
 fn plain(orig: Tuple) -> Flow {
-    let mut flow = Flow::new(orig, mirror(&orig));
+    let mut flow = Flow::new(orig, orig.inverse());
     flow.status = Status::Confirmed;
     flow.mark = Some(0);
     flow

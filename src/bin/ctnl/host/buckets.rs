@@ -14,7 +14,7 @@ impl Buckets {
     }
 
     /// Whether the size is certainly another one now.
-    pub fn are_others_now(self, netfilter: &Sysctl) -> bool {
+    pub fn resized_since(self, netfilter: &Sysctl) -> bool {
         let now = Self::read(netfilter);
         self.0.is_some() && now.0.is_some() && self != now
     }
@@ -34,8 +34,8 @@ mod tests {
         let unknown = Buckets::read(&netfilter);
         fs::write(folder.path().join("nf_conntrack_buckets"), "1024\n").unwrap();
         let before = Buckets::read(&netfilter);
-        assert!(!before.are_others_now(&netfilter) && !unknown.are_others_now(&netfilter));
+        assert!(!before.resized_since(&netfilter) && !unknown.resized_since(&netfilter));
         fs::write(folder.path().join("nf_conntrack_buckets"), "2048\n").unwrap();
-        assert!(before.are_others_now(&netfilter) && !unknown.are_others_now(&netfilter));
+        assert!(before.resized_since(&netfilter) && !unknown.resized_since(&netfilter));
     }
 }

@@ -1,4 +1,4 @@
-//! Hashes of entries, to find what comes twice.
+//! DedupSet of entries, to find what comes twice.
 //!
 //! A hash falls anywhere in a large table, and to fetch that place costs more than to
 //! decode an entry. Here only a few bits fall anywhere, in one word of an array that stays in
@@ -21,24 +21,24 @@ pub(super) fn hash_of(flow: &Flow, hasher: &RandomState) -> u64 {
 
 /// A set of hashes.
 #[derive(Debug)]
-pub(super) struct Hashes {
+pub(super) struct DedupSet {
     bits: Vec<u64>,
     lists: Vec<Vec<u64>>,
 }
 
-impl Hashes {
+impl DedupSet {
     /// An empty set with `bits` bits (8 for each hash that is expected, or more) and so many
     /// lists; both are rounded up to a power of two.
     pub(super) fn new(bits: u64, lists: usize) -> Self {
         let words = usize::try_from(bits.div_ceil(64)).unwrap_or(0).next_power_of_two();
-        Hashes { bits: vec![0; words], lists: vec![Vec::new(); lists.next_power_of_two()] }
+        DedupSet { bits: vec![0; words], lists: vec![Vec::new(); lists.next_power_of_two()] }
     }
 
     /// Whether it is there.
     #[inline]
     pub(super) fn contains(&self, hash: u64) -> bool {
         let word = self.bits.get(self.word_of(hash)).copied().unwrap_or(0);
-        word & bits_of(hash) == bits_of(hash)
+        word & bloom_mask(hash) == bloom_mask(hash)
             && self.lists.get(self.list_of(hash)).is_some_and(|list| list.contains(&hash))
     }
 
@@ -49,10 +49,10 @@ impl Hashes {
         let (Some(word), Some(list)) = (self.bits.get_mut(word), self.lists.get_mut(list)) else {
             return true;
         };
-        if *word & bits_of(hash) == bits_of(hash) && list.contains(&hash) {
+        if *word & bloom_mask(hash) == bloom_mask(hash) && list.contains(&hash) {
             return false;
         }
-        *word |= bits_of(hash);
+        *word |= bloom_mask(hash);
         list.push(hash);
         true
     }
@@ -76,7 +76,7 @@ impl Hashes {
 
 /// Up to three bits of one word, so that one load tells them all; they seldom are those of another hash.
 #[inline]
-fn bits_of(hash: u64) -> u64 {
+fn bloom_mask(hash: u64) -> u64 {
     1 << (hash & 63) | 1 << (hash >> 36 & 63) | 1 << (hash >> 42 & 63)
 }
 

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The service manager, or nobody.
 #[derive(Debug)]
-pub struct Supervisor {
+pub struct SdNotify {
     manager: Option<Manager>,
     watchdog: Option<Watchdog>,
 }
@@ -40,7 +40,7 @@ struct Watchdog {
     last: Option<Instant>,
 }
 
-impl Supervisor {
+impl SdNotify {
     /// The one that the environment names.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ impl Supervisor {
 
     fn of(variable: impl Fn(&str) -> Option<OsString>, own_pid: u32) -> io::Result<Self> {
         let Some(name) = variable("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
-            return Ok(Supervisor { manager: None, watchdog: None });
+            return Ok(SdNotify { manager: None, watchdog: None });
         };
         let socket = UnixDatagram::unbound()?;
         socket.set_write_timeout(Some(PATIENCE))?;
@@ -59,7 +59,7 @@ impl Supervisor {
         // Inherited from a parent, the watchdog is that of the parent.
         let is_ours = variable("WATCHDOG_PID").is_none() || number("WATCHDOG_PID") == Some(u64::from(own_pid));
         let limit = number("WATCHDOG_USEC").filter(|limit| is_ours && *limit > 0);
-        Ok(Supervisor {
+        Ok(SdNotify {
             manager: Some(Manager { socket, address: address(&name)? }),
             watchdog: limit.map(|limit| Watchdog { limit: Duration::from_micros(limit), last: None }),
         })
@@ -70,7 +70,7 @@ impl Supervisor {
         self.manager.is_some()
     }
 
-    /// The longest wait between two calls of [`Supervisor::alive`], where somebody waits
+    /// The longest wait between two calls of [`SdNotify::alive`], where somebody waits
     /// for them: with it the manager hears of us after three quarters of its time.
     pub fn longest_wait(&self) -> Option<Duration> {
         self.watchdog.as_ref().map(|watchdog| watchdog.limit / 4)
@@ -147,9 +147,9 @@ fn one_line(text: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn supervisor(variables: &[(&str, &str)]) -> io::Result<Supervisor> {
+    fn supervisor(variables: &[(&str, &str)]) -> io::Result<SdNotify> {
         let variable = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value));
-        Supervisor::of(variable, 77)
+        SdNotify::of(variable, 77)
     }
 
     /// A manager's socket, and its name.

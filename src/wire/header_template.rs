@@ -11,25 +11,26 @@ const WORDS: usize = 96;
 
 /// The bytes that make a message one of its kind, and where they stand.
 #[derive(Debug)]
-pub struct Shape {
+pub struct HeaderTemplate {
     length: usize,
     bytes: [[u8; WORD]; WORDS],
     /// 0xff where a byte must be the same.
     mask: [[u8; WORD]; WORDS],
 }
 
-impl Shape {
-    /// The shape of all messages that are as long as `payload`, until something is
-    /// [fixed](Shape::fix). None where it is longer than what is learned, or ends within a word.
+impl HeaderTemplate {
+    /// The template of all messages that are as long as `payload`, until something is
+    /// [fixed](HeaderTemplate::fix). None where it is longer than what is learned, or ends within a word.
     #[must_use]
     pub fn of(payload: &[u8]) -> Option<Self> {
         if payload.len() > WORDS * WORD || !payload.len().is_multiple_of(WORD) {
             return None;
         }
-        let mut shape = Shape { length: payload.len(), bytes: [[0; WORD]; WORDS], mask: [[0; WORD]; WORDS] };
-        let places = shape.bytes.as_flattened_mut().iter_mut();
+        let mut template =
+            HeaderTemplate { length: payload.len(), bytes: [[0; WORD]; WORDS], mask: [[0; WORD]; WORDS] };
+        let places = template.bytes.as_flattened_mut().iter_mut();
         places.zip(payload).for_each(|(place, byte)| *place = *byte);
-        Some(shape)
+        Some(template)
     }
 
     /// From now on, the byte at `offset` must be what it is here. None where there is no such
@@ -44,7 +45,7 @@ impl Shape {
     /// Whether `payload` is as long, and has the same bytes wherever that is asked for.
     #[inline]
     #[must_use]
-    pub fn fits(&self, payload: &[u8]) -> bool {
+    pub fn matches(&self, payload: &[u8]) -> bool {
         if payload.len() != self.length {
             return false;
         }
@@ -67,13 +68,13 @@ mod tests {
         for length in (0..=WORDS * WORD).step_by(WORD) {
             let payload: Vec<u8> = (0..length).map(|number| number as u8).collect();
             for fixed in 0..length {
-                let mut shape = Shape::of(&payload).unwrap();
-                shape.fix(fixed).unwrap();
-                assert!(shape.fits(&payload) && shape.fix(length).is_none());
+                let mut template = HeaderTemplate::of(&payload).unwrap();
+                template.fix(fixed).unwrap();
+                assert!(template.matches(&payload) && template.fix(length).is_none());
                 for changed in (0..length).filter(|place| place.abs_diff(fixed) < 20) {
                     let mut other = payload.clone();
                     other[changed] ^= 1;
-                    assert_eq!(shape.fits(&other), changed != fixed, "{length} {fixed} {changed}");
+                    assert_eq!(template.matches(&other), changed != fixed, "{length} {fixed} {changed}");
                 }
             }
         }
@@ -82,9 +83,9 @@ mod tests {
     #[test]
     fn a_message_of_another_length_has_another_shape() {
         let payload = [0; 64];
-        let shape = Shape::of(&payload).unwrap();
-        assert!(!shape.fits(&payload[..60]) && !shape.fits(&[0; 68]) && !shape.fits(&[]));
-        assert!(Shape::of(&[0; WORDS * WORD + WORD]).is_none());
-        assert!(Shape::of(&[0; 61]).is_none());
+        let template = HeaderTemplate::of(&payload).unwrap();
+        assert!(!template.matches(&payload[..60]) && !template.matches(&[0; 68]) && !template.matches(&[]));
+        assert!(HeaderTemplate::of(&[0; WORDS * WORD + WORD]).is_none());
+        assert!(HeaderTemplate::of(&[0; 61]).is_none());
     }
 }

@@ -33,7 +33,7 @@ impl Interrupt {
     }
 
     /// Whether a signal has come.
-    pub fn is_asked(&self) -> bool {
+    pub fn requested(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
 
@@ -41,19 +41,19 @@ impl Interrupt {
     pub fn name(&self) -> Option<&'static str> {
         let place = self.signal.load(Ordering::Relaxed);
         let found = SIGNALS.iter().find(|(_, number, _)| *number == place);
-        found.filter(|_| self.is_asked()).map(|(_, _, name)| *name)
+        found.filter(|_| self.requested()).map(|(_, _, name)| *name)
     }
 
     /// Sleeps, and wakes up early when a signal comes. True when it slept to the end.
     pub fn sleep(&self, duration: Duration, mut tick: impl FnMut(Duration)) -> bool {
         let end = Instant::now() + duration;
         while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            if self.is_asked() {
+            if self.requested() {
                 return false;
             }
             tick(left);
             thread::sleep(left.min(Duration::from_millis(100)));
         }
-        !self.is_asked()
+        !self.requested()
     }
 }

@@ -24,24 +24,7 @@ const LIBRARY: &[(u8, &[&str])] = &[
 /// Modules of the program: the terminal and the host's files, a filter walked over
 /// the table, services, and the commands.
 const PROGRAM: &[(u8, &[&str])] = &[(8, HOST), (9, &["scan", "follow"]), (10, SERVICES), (11, &["commands", "compat"])];
-const HOST: &[&str] = &[
-    "advice",
-    "buckets",
-    "chunk",
-    "columns",
-    "console",
-    "exit",
-    "fake",
-    "files",
-    "interrupt",
-    "namespaces",
-    "privileges",
-    "requester",
-    "settings",
-    "ssh",
-    "stdout",
-    "supervisor",
-];
+const HOST: &[&str] = &["chunk", "fake", "host", "term"];
 const SERVICES: &[&str] = &["guard", "top", "doctor", "tune", "exporter", "sink", "lab"];
 
 /// The imports within a floor.
@@ -340,8 +323,8 @@ fn a_neighbour_on_the_same_floor_is_a_fault_but_for_the_exceptions() {
     assert_eq!(faults_of(1, "lab::run", "use crate::guard::decide;"), 1);
     assert_eq!(faults_of(1, "sink::file", "use crate::guard::decide;"), 1);
     assert_eq!(faults_of(1, "guard::run", "use crate::sink::Sink;"), 0);
-    assert_eq!(faults_of(1, "console", "use crate::scan::walk;"), 1);
-    assert_eq!(faults_of(1, "console", "use crate::exit::Exit;"), 1);
+    assert_eq!(faults_of(1, "term", "use crate::scan::walk;"), 1);
+    assert_eq!(faults_of(1, "term", "use crate::host::ssh;"), 1);
 }
 
 #[test]

@@ -9,14 +9,14 @@ use ctnl::table::Buffer;
 use signal_hook::consts::SIGHUP;
 
 use super::opener::size;
-use super::places::Places;
-use super::watcher::Watcher;
-use crate::console::{Console, percent};
-use crate::follow::{Change, Notice, Snapshot, Surroundings};
-use crate::interrupt::Interrupt;
-use crate::settings::Settings;
+use super::poller::Watcher;
+use super::sinks::Places;
+use crate::follow::{Change, Environment, Notification, Snapshot};
+use crate::host::event_sysctls::Settings;
+use crate::host::sd_notify::SdNotify;
 use crate::sink::Statistics;
-use crate::supervisor::Supervisor;
+use crate::term::console::{Console, percent};
+use crate::term::interrupt::Interrupt;
 
 /// Time between two looks at the places.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -40,7 +40,7 @@ pub struct Host<'a> {
     /// Parts of spools that could not be read, which was said.
     damaged: u64,
     watcher: Option<Watcher>,
-    supervisor: Option<Supervisor>,
+    supervisor: Option<SdNotify>,
     begun: Instant,
     /// Losses that were not told yet, and when the last ones were.
     lost: u64,
@@ -55,7 +55,7 @@ impl<'a> Host<'a> {
         places: Places,
         watcher: Option<Watcher>,
     ) -> io::Result<Self> {
-        let supervisor = Supervisor::from_env();
+        let supervisor = SdNotify::from_env();
         let supervisor =
             supervisor.map_err(|error| console.warn(&format!("the service manager is not told: {error}"))).ok();
         let hangup = Arc::default();
@@ -104,7 +104,7 @@ impl<'a> Host<'a> {
         if self.ends {
             return self.places.hangup();
         }
-        self.tell_supervisor(Supervisor::reloading);
+        self.tell_supervisor(SdNotify::reloading);
         self.places.hangup();
         self.tell_supervisor(|supervisor| supervisor.ready("following"));
     }
@@ -163,7 +163,7 @@ impl<'a> Host<'a> {
     }
 
     /// A manager that cannot be reached is no reason to stop.
-    fn tell_supervisor(&mut self, tell: impl FnOnce(&mut Supervisor) -> std::io::Result<()>) {
+    fn tell_supervisor(&mut self, tell: impl FnOnce(&mut SdNotify) -> std::io::Result<()>) {
         if let Some(supervisor) = self.supervisor.as_mut().filter(|supervisor| supervisor.is_present())
             && let Err(error) = tell(supervisor)
         {
@@ -172,7 +172,7 @@ impl<'a> Host<'a> {
     }
 }
 
-impl Surroundings for Host<'_> {
+impl Environment for Host<'_> {
     fn wall_clock(&mut self) -> u64 {
         wall_clock()
     }
@@ -182,7 +182,7 @@ impl Surroundings for Host<'_> {
     }
 
     fn longest_wait(&self) -> Option<Duration> {
-        self.supervisor.as_ref().and_then(Supervisor::longest_wait)
+        self.supervisor.as_ref().and_then(SdNotify::longest_wait)
     }
 
     fn stop(&mut self) -> Option<&'static str> {
@@ -193,25 +193,25 @@ impl Surroundings for Host<'_> {
         if self.closed {
             return Some("closed");
         }
-        if self.interrupt.is_asked() { Some(self.interrupt.name().unwrap_or("signal")) } else { None }
+        if self.interrupt.requested() { Some(self.interrupt.name().unwrap_or("signal")) } else { None }
     }
 
     fn changes(&mut self) -> Vec<Change> {
         self.watcher.as_mut().map(|watcher| watcher.changes(self.console)).unwrap_or_default()
     }
 
-    fn notice(&mut self, notice: Notice<'_>) {
+    fn notice(&mut self, notice: Notification<'_>) {
         let place = |netns: Option<&str>| netns.map(|netns| format!("{netns}: ")).unwrap_or_default();
         match notice {
-            Notice::Ready => self.tell_supervisor(|supervisor| supervisor.ready("following")),
-            Notice::Grown { netns, buffer: Buffer { got, .. } } => {
+            Notification::Ready => self.tell_supervisor(|supervisor| supervisor.ready("following")),
+            Notification::Grown { netns, buffer: Buffer { got, .. } } => {
                 self.console.detail(&format!("{}receive buffer: now {}", place(netns), size(got / 2)));
             }
-            Notice::Lost(lost) => {
+            Notification::Lost(lost) => {
                 self.lost += lost;
                 self.tell_losses();
             }
-            Notice::Resynced(resynced) => self.console.detail(&format!(
+            Notification::Resynced(resynced) => self.console.detail(&format!(
                 "{}{}: {} entries known, {} added, {} removed",
                 place(resynced.netns),
                 resynced.why.name(),
@@ -219,21 +219,21 @@ impl Surroundings for Host<'_> {
                 resynced.added,
                 resynced.removed
             )),
-            Notice::PassFailed { netns, error } => {
+            Notification::PassFailed { netns, error } => {
                 self.console
                     .warn(&format!("{}the table could not be dumped, and will be again: {error}", place(netns)));
             }
-            Notice::Failed { netns, error } => {
+            Notification::Failed { netns, error } => {
                 self.console.warn(&format!("{netns}: not followed any more, its entries are told as gone: {error}"));
             }
-            Notice::Resized => {
+            Notification::Resized => {
                 self.console.detail("the kernel's hash table was resized during a dump, which is done again");
             }
-            Notice::Ending => {
+            Notification::Ending => {
                 self.ends = true;
                 self.tell_supervisor(|supervisor| supervisor.stopping("delivering what is queued"));
             }
-            Notice::Stats(snapshot) => self.tell_stats(snapshot),
+            Notification::Stats(snapshot) => self.tell_stats(snapshot),
         }
     }
 }

@@ -11,14 +11,14 @@ use anyhow::{Error, Result, anyhow};
 use ctnl::output::{self, EventWriter, Record};
 use nix::unistd::geteuid;
 
-use super::host::wall_clock;
+use super::environment::wall_clock;
 use super::{bytes, time};
 use crate::chunk::{Chunk, Outlet};
-use crate::console::Console;
-use crate::exit::usage;
 use crate::sink::{
     FACILITIES, Gap, GapLine, KINDS, Options, Rotation, SEVERITIES, Sinks, Statistics, Synchronise, Syslog, Word,
 };
+use crate::term::console::Console;
+use crate::term::exit::usage;
 
 const HEADING: &str = "Where to (several --to get the same lines)";
 
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Where the lines go.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = HEADING)]
-pub struct PlacesArgs {
+pub struct SinkArgs {
     /// Standard output (-, the default), file:PATH, unix:PATH, tcp:HOST:PORT,
     /// syslog:[PATH|tcp:HOST:PORT], journald:[PATH] or nats:URL/SUBJECT; may be given several times
     #[arg(long, value_name = "WORD", long_help = places_help())]
@@ -100,7 +100,7 @@ fn priority(text: &str) -> Result<(u8, u8), String> {
     Ok((find(FACILITIES, facility)?, find(SEVERITIES, severity)?))
 }
 
-impl PlacesArgs {
+impl SinkArgs {
     /// The places that were typed; standard output where none was.
     pub fn words(&self) -> Result<Vec<Word>> {
         let default = ["-".to_owned()];

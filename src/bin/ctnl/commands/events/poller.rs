@@ -12,10 +12,10 @@ use ctnl::table::Buffer;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::opener::{Opener, tell_start};
-use crate::console::Console;
 use crate::follow::{Change, Stream};
-use crate::namespaces::{LOOK_EVERY, Namespace, Namespaces};
-use crate::settings::Settings;
+use crate::host::event_sysctls::Settings;
+use crate::host::namespaces::{LOOK_EVERY, Namespace, Namespaces};
+use crate::term::console::Console;
 
 /// What the watching thread has seen.
 #[derive(Debug)]
@@ -49,12 +49,12 @@ pub struct Watcher {
 #[derive(Debug)]
 pub struct Unstarted {
     watcher: Watcher,
-    looker: Looker,
+    poller: Poller,
 }
 
 /// Looks for namespaces.
 #[derive(Debug)]
-struct Looker {
+struct Poller {
     namespaces: Namespaces,
     opener: Opener,
     report: Sender<Seen>,
@@ -82,10 +82,10 @@ impl Watcher {
     pub fn look(opener: Opener, console: &mut Console) -> Result<(Vec<Stream>, Unstarted)> {
         Self::raise_limit(&opener, console);
         let (report, seen) = channel();
-        let mut looker = Looker { namespaces: Namespaces::new("/proc"), opener, report, failed: BTreeMap::new() };
-        looker.look().context("look for network namespaces")?;
-        if looker.namespaces.unreadable() > 0 {
-            let count = looker.namespaces.unreadable();
+        let mut poller = Poller { namespaces: Namespaces::new("/proc"), opener, report, failed: BTreeMap::new() };
+        poller.look().context("look for network namespaces")?;
+        if poller.namespaces.unreadable() > 0 {
+            let count = poller.namespaces.unreadable();
             console.note(&format!("the namespaces of {count} processes may not be read (that takes CAP_SYS_PTRACE)"));
         }
         let mut watcher = Watcher { seen, settings: BTreeMap::new(), thread: None };
@@ -101,17 +101,17 @@ impl Watcher {
                  CAP_SYS_PTRACE)\n  hint: run it as root, or follow one namespace without --all-netns"
             );
         }
-        Ok((streams, Unstarted { watcher, looker }))
+        Ok((streams, Unstarted { watcher, poller }))
     }
 
     /// Watches from now on.
     pub fn start(unstarted: Unstarted) -> Result<Self> {
-        let Unstarted { mut watcher, mut looker } = unstarted;
+        let Unstarted { mut watcher, mut poller } = unstarted;
         let (goes_on, until_gone) = channel::<()>();
         let thread = thread::Builder::new().name("namespaces".into()).spawn(move || {
             while until_gone.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
-                if let Err(error) = looker.look() {
-                    looker.tell(Seen::Failed(format!("look for network namespaces: {error}")));
+                if let Err(error) = poller.look() {
+                    poller.tell(Seen::Failed(format!("look for network namespaces: {error}")));
                 }
             }
         })?;
@@ -153,7 +153,7 @@ impl Watcher {
     }
 }
 
-impl Looker {
+impl Poller {
     /// Looks once, and opens what is new.
     fn look(&mut self) -> io::Result<()> {
         let changes = self.namespaces.refresh()?;

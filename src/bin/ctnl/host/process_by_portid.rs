@@ -46,7 +46,7 @@ pub struct Process {
 
 /// Finds the processes of one network namespace by their ports.
 #[derive(Debug)]
-pub struct Requesters {
+pub struct ProcessByPortid {
     proc: PathBuf,
     /// The netlink sockets of the namespace, kept open: it stays that of the namespace, also
     /// when that may not be entered any more.
@@ -55,7 +55,7 @@ pub struct Requesters {
     budget: Budget,
 }
 
-impl Requesters {
+impl ProcessByPortid {
     /// For the ports of `netns`.
     ///
     /// # Errors
@@ -67,7 +67,7 @@ impl Requesters {
     }
 
     fn new(proc: impl Into<PathBuf>, sockets: Option<File>) -> Self {
-        Requesters { proc: proc.into(), sockets, remembered: HashMap::default(), budget: Budget::default() }
+        ProcessByPortid { proc: proc.into(), sockets, remembered: HashMap::default(), budget: Budget::default() }
     }
 
     /// The process that has `port`; 0 is the kernel itself.
@@ -203,8 +203,8 @@ mod tests {
             symlink(format!("socket:[{inode}]"), folder.join("fd/3")).unwrap();
         }
 
-        fn requesters(&self) -> Requesters {
-            Requesters::new(self.0.path(), File::open(self.0.path().join("netlink")).ok())
+        fn requesters(&self) -> ProcessByPortid {
+            ProcessByPortid::new(self.0.path(), File::open(self.0.path().join("netlink")).ok())
         }
     }
 
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn the_kernel_shows_this_very_process() {
         let _socket = Socket::open().unwrap();
-        let mut requesters = Requesters::of(&Netns::Current).unwrap();
+        let mut requesters = ProcessByPortid::of(&Netns::Current).unwrap();
         let own = std::process::id();
         // Another test's socket may have the port; it is this process's all the same.
         let found = requesters.find(own, Instant::now()).unwrap();

@@ -7,7 +7,7 @@
 
 use foldhash::fast::RandomState;
 
-use super::hashes::{Hashes, hash_of};
+use super::dedup_set::{DedupSet, hash_of};
 use crate::model::Flow;
 
 /// Entries in half a window. Newer kernels keep buckets under some 80 entries;
@@ -19,17 +19,17 @@ const LISTS: usize = 16;
 
 /// The last 1024 to 2047 entries of a dump.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(super) struct RecentEntries {
     hasher: RandomState,
-    newer: Hashes,
+    newer: DedupSet,
     in_newer: usize,
-    older: Hashes,
+    older: DedupSet,
 }
 
-impl Window {
+impl RecentEntries {
     pub(super) fn new() -> Self {
-        let half = || Hashes::new((HALF * BITS) as u64, LISTS);
-        Window { hasher: RandomState::default(), newer: half(), in_newer: 0, older: half() }
+        let half = || DedupSet::new((HALF * BITS) as u64, LISTS);
+        RecentEntries { hasher: RandomState::default(), newer: half(), in_newer: 0, older: half() }
     }
 
     /// Takes `flow` in; true when it was in the window already.
@@ -44,13 +44,13 @@ impl Window {
         }
         self.in_newer += 1;
         if self.in_newer == HALF {
-            self.turn();
+            self.rotate();
         }
         false
     }
 
     #[cold]
-    fn turn(&mut self) {
+    fn rotate(&mut self) {
         std::mem::swap(&mut self.newer, &mut self.older);
         self.newer.clear();
         self.in_newer = 0;
@@ -61,11 +61,11 @@ impl Window {
 mod tests {
     use super::*;
     use crate::model::Tuple;
-    use crate::table::hashes::numbered as flow;
+    use crate::table::dedup_set::numbered as flow;
 
     #[test]
     fn each_of_the_last_1024_entries_is_known_again_and_none_that_is_new() {
-        let mut window = Window::new();
+        let mut window = RecentEntries::new();
         for number in 0..10_000 {
             assert!(!window.contains_or_insert(&flow(number)), "{number} is new");
             for back in [0, 1, 100, 1023] {
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn the_same_tuple_in_another_zone_is_another_entry() {
-        let mut window = Window::new();
+        let mut window = RecentEntries::new();
         let zoned = Flow { zone_both: Some(5), ..flow(1) };
         let known = [&flow(1), &zoned, &flow(1), &zoned].map(|flow| window.contains_or_insert(flow));
         assert_eq!(known, [false, false, true, true]);
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn tuples_that_may_differ_in_a_part_that_is_not_known_are_told_apart_by_the_id() {
-        let mut window = Window::new();
+        let mut window = RecentEntries::new();
         let unknown = |id| {
             let tuple = Tuple { has_unknown_part: true, ..Tuple::UNSPECIFIED };
             Flow { id: Some(id), ..Flow::new(tuple, tuple) }

@@ -1,6 +1,6 @@
-//! Ask the kernel for what [`Ages`](super::Ages) are computed from.
+//! Ask the kernel for what [`IdleEstimator`](super::IdleEstimator) are computed from.
 
-use super::{BaseTimeout, Basis};
+use super::{PreviousTimeout, TimeoutContext};
 use crate::model::{TIMERS, Timeouts};
 use crate::netlink::{Connection, Error};
 use crate::sysctl::Sysctl;
@@ -10,7 +10,7 @@ use crate::table;
 /// b7b1d02fc439). Stable kernels have it earlier; to doubt them is safe.
 const ASSURED_UDP_IS_STREAM: (u32, u32) = (5, 16);
 
-impl Basis {
+impl TimeoutContext {
     /// Reads the timeouts of the connection's namespace, over netlink where the
     /// kernel tells them there, else from files in `netfilter`
     /// ([`Sysctl::NETFILTER`]), its timeout policies, and from `kernel`
@@ -24,7 +24,7 @@ impl Basis {
         connection: &mut Connection,
         netfilter: &Sysctl,
         kernel: &Sysctl,
-        bases: Vec<BaseTimeout>,
+        previous_timeouts: Vec<PreviousTimeout>,
     ) -> Result<Self, Error> {
         let policies = table::policies(connection)?;
         let mut timeouts = table::timeouts(connection)?;
@@ -32,7 +32,7 @@ impl Basis {
         let release = kernel.read_text("osrelease").ok();
         let assured_udp_is_stream =
             release.and_then(|release| version(&release)).is_some_and(|version| version >= ASSURED_UDP_IS_STREAM);
-        Ok(Basis { timeouts, policies, bases, assured_udp_is_stream })
+        Ok(TimeoutContext { timeouts, policies, previous_timeouts, assured_udp_is_stream })
     }
 }
 

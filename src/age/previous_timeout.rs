@@ -14,7 +14,7 @@ use crate::model::{TIMERS, Timer};
 ///
 /// Read from `tcp.established=432000` or `tcp.established=5d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct BaseTimeout {
+pub struct PreviousTimeout {
     /// Which timeout.
     pub timer: Timer,
     /// What it was, in seconds.
@@ -23,9 +23,9 @@ pub struct BaseTimeout {
 
 /// Why a `--base-timeout` cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BaseError {
+pub struct PreviousTimeoutError {
     /// What is wrong.
-    pub fault: BaseFault,
+    pub fault: PreviousTimeoutErrorKind,
     /// The bytes of the argument at fault, for a caret. May be empty, at its end.
     pub span: Range<usize>,
 }
@@ -33,7 +33,7 @@ pub struct BaseError {
 /// What is wrong with a `--base-timeout`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum BaseFault {
+pub enum PreviousTimeoutErrorKind {
     /// There is no `=`.
     NoEquals,
     /// No timeout is called so.
@@ -44,26 +44,28 @@ pub enum BaseFault {
     TooLong(String),
 }
 
-impl FromStr for BaseTimeout {
-    type Err = BaseError;
+impl FromStr for PreviousTimeout {
+    type Err = PreviousTimeoutError;
 
-    fn from_str(argument: &str) -> Result<Self, BaseError> {
+    fn from_str(argument: &str) -> Result<Self, PreviousTimeoutError> {
         let Some((name, duration)) = argument.split_once('=') else {
             let end = argument.len();
-            return Err(BaseError { fault: BaseFault::NoEquals, span: end..end });
+            return Err(PreviousTimeoutError { fault: PreviousTimeoutErrorKind::NoEquals, span: end..end });
         };
-        let timer = Timer::from_name(name)
-            .ok_or_else(|| BaseError { fault: BaseFault::UnknownName(name.to_owned()), span: 0..name.len() })?;
+        let timer = Timer::from_name(name).ok_or_else(|| PreviousTimeoutError {
+            fault: PreviousTimeoutErrorKind::UnknownName(name.to_owned()),
+            span: 0..name.len(),
+        })?;
         let span = name.len() + 1..argument.len();
-        let seconds = seconds(duration).map_err(|fault| BaseError { fault, span })?;
-        Ok(BaseTimeout { timer, seconds })
+        let seconds = seconds(duration).map_err(|fault| PreviousTimeoutError { fault, span })?;
+        Ok(PreviousTimeout { timer, seconds })
     }
 }
 
 /// Seconds of `90`, `90s`, `12h` or `1d12h`.
-fn seconds(duration: &str) -> Result<u32, BaseFault> {
-    let bad = || BaseFault::BadDuration(duration.to_owned());
-    let too_long = || BaseFault::TooLong(duration.to_owned());
+fn seconds(duration: &str) -> Result<u32, PreviousTimeoutErrorKind> {
+    let bad = || PreviousTimeoutErrorKind::BadDuration(duration.to_owned());
+    let too_long = || PreviousTimeoutErrorKind::TooLong(duration.to_owned());
     let (mut total, mut rest) = (0_u64, duration);
     if rest.is_empty() {
         return Err(bad());
@@ -92,23 +94,23 @@ fn seconds(duration: &str) -> Result<u32, BaseFault> {
     u32::try_from(total).ok().filter(|seconds| i32::try_from(*seconds).is_ok()).ok_or_else(too_long)
 }
 
-impl fmt::Display for BaseError {
+impl fmt::Display for PreviousTimeoutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.fault {
-            BaseFault::NoEquals => write!(f, "expected NAME=SECS, such as tcp.established=432000"),
-            BaseFault::UnknownName(name) => {
+            PreviousTimeoutErrorKind::NoEquals => write!(f, "expected NAME=SECS, such as tcp.established=432000"),
+            PreviousTimeoutErrorKind::UnknownName(name) => {
                 write!(f, "there is no timeout '{name}'; there are")?;
                 TIMERS.iter().try_for_each(|row| write!(f, " {}", row.name))
             }
-            BaseFault::BadDuration(word) => {
+            PreviousTimeoutErrorKind::BadDuration(word) => {
                 write!(f, "'{word}' is no time: expected seconds, or 90s, 30m, 12h, 5d, 1w")
             }
-            BaseFault::TooLong(word) => write!(f, "'{word}' is longer than the kernel can wait"),
+            PreviousTimeoutErrorKind::TooLong(word) => write!(f, "'{word}' is longer than the kernel can wait"),
         }
     }
 }
 
-impl std::error::Error for BaseError {}
+impl std::error::Error for PreviousTimeoutError {}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -124,7 +126,7 @@ mod tests {
             ("generic=10m30s", 630),
             ("icmp=0", 0),
         ] {
-            assert_eq!(argument.parse::<BaseTimeout>().unwrap().seconds, seconds, "{argument}");
+            assert_eq!(argument.parse::<PreviousTimeout>().unwrap().seconds, seconds, "{argument}");
         }
     }
 
@@ -145,14 +147,14 @@ mod tests {
             ("icmp=4294967295", "4294967295"),
             ("icmp=9999999999w", "9999999999w"),
         ] {
-            let error = argument.parse::<BaseTimeout>().unwrap_err();
+            let error = argument.parse::<PreviousTimeout>().unwrap_err();
             assert_eq!(argument.get(error.span), Some(at), "{argument}");
         }
     }
 
     #[test]
     fn an_unknown_name_is_answered_with_those_that_are_known() {
-        let words = "tcp.estab=5".parse::<BaseTimeout>().unwrap_err().to_string();
+        let words = "tcp.estab=5".parse::<PreviousTimeout>().unwrap_err().to_string();
         assert!(words.contains("tcp.established") && words.contains("generic"), "{words}");
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ctnl::field::Subject;
 use ctnl::filter::{Filter, Verdict};
-use ctnl::live::{Came, Known, Start};
+use ctnl::live::{Known, NewOutcome, Start};
 use ctnl::model::{EventKind, ExpectationEvent, Flow, Status};
 use ctnl::netlink::Error;
 use ctnl::output::{
@@ -14,7 +14,7 @@ use ctnl::table::Step;
 
 use super::engine::BUDGET;
 use super::lines::Lines;
-use super::options::{Notice, OnGap, Options, Surroundings};
+use super::options::{Environment, Notification, OnGap, Options};
 use super::stats::{Said, Seen};
 use super::stream::Stream;
 use super::totals::Totals;
@@ -39,20 +39,20 @@ pub(super) enum Drained {
 }
 
 /// Tells what happens.
-pub(super) struct Teller<'a> {
+pub(super) struct Emitter<'a> {
     pub(super) options: Options,
     pub(super) filter: Filter,
     pub(super) lines: Lines<'a>,
     pub(super) totals: Totals,
     pub(super) said: Said,
-    pub(super) world: &'a mut dyn Surroundings,
+    pub(super) world: &'a mut dyn Environment,
     /// Nobody waits for room any more: it is the end.
     pub(super) ends: bool,
     /// Events were lost, and that shall be the end.
     pub(super) is_over: bool,
 }
 
-impl Teller<'_> {
+impl Emitter<'_> {
     /// Why it shall end, if it shall.
     pub(super) fn stop(&mut self) -> Option<&'static str> {
         let asked = self.world.stop();
@@ -68,7 +68,7 @@ impl Teller<'_> {
         let drained = self.read(stream, budget);
         match (&stream.name, drained) {
             (Some(netns), Err(error)) => {
-                self.world.notice(Notice::Failed { netns, error: &error });
+                self.world.notice(Notification::Failed { netns, error: &error });
                 stream.is_broken = true;
                 let now = self.world.wall_clock();
                 self.lost(stream, 0, now);
@@ -93,7 +93,7 @@ impl Teller<'_> {
             if done % LOOK_EVERY == 0
                 && let Some(buffer) = stream.grow(self.options.buffer_max)
             {
-                self.world.notice(Notice::Grown { netns: stream.name.as_deref(), buffer });
+                self.world.notice(Notification::Grown { netns: stream.name.as_deref(), buffer });
             }
             if self.lines.is_full() && !self.lines.flush() {
                 if !self.ends {
@@ -186,8 +186,8 @@ impl Teller<'_> {
     fn came(&mut self, stream: &mut Stream, matches: bool, now: u64) {
         let Stream { live, event, .. } = stream;
         let came = match live {
-            None if matches && event.flow.status.contains(Status::Dying) => Came::Dying(None),
-            None if matches => Came::New,
+            None if matches && event.flow.status.contains(Status::Dying) => NewOutcome::Dying(None),
+            None if matches => NewOutcome::New,
             None => return,
             Some(live) if matches => live.came(&event.flow, start(event.flow.event_time, &event.flow, now), now),
             Some(live) => match live.replaced(&event.flow, now) {
@@ -196,13 +196,13 @@ impl Teller<'_> {
             },
         };
         match came {
-            Came::New => self.write(stream, EventKind::New, None, None, now),
-            Came::Known => self.write(stream, EventKind::Update, None, None, now),
-            Came::Again(known) => {
+            NewOutcome::New => self.write(stream, EventKind::New, None, None, now),
+            NewOutcome::Known => self.write(stream, EventKind::Update, None, None, now),
+            NewOutcome::Again(known) => {
                 self.missed(stream, &known, now);
                 self.write(stream, EventKind::New, None, None, now);
             }
-            Came::Dying(known) => {
+            NewOutcome::Dying(known) => {
                 known.into_iter().for_each(|known| self.missed(stream, &known, now));
                 self.write(stream, EventKind::New, None, None, now);
                 self.take_back(stream, now);
@@ -262,7 +262,7 @@ impl Teller<'_> {
         let Stream { name, event, ages, asked, .. } = stream;
         let (flow, netns) = (&event.flow, name.as_deref());
         let time = stamp(flow, kind, now);
-        let Teller { lines, options, .. } = self;
+        let Emitter { lines, options, .. } = self;
         let is_wanted = is_wanted(options, kind);
         let is_end = options.kinds.flows && kind == EventKind::Destroy;
         if !is_wanted && !is_end {
@@ -291,7 +291,7 @@ impl Teller<'_> {
     pub(super) fn tell_gone(
         &mut self,
         netns: Option<&str>,
-        ages: &mut ctnl::age::Ages,
+        ages: &mut ctnl::age::IdleEstimator,
         known: &Known,
         why: Synthetic,
         now: u64,
@@ -307,7 +307,14 @@ impl Teller<'_> {
         self.tell_destroyed(netns, ages, known, why, now);
     }
 
-    fn tell_destroyed(&mut self, netns: Option<&str>, ages: &ctnl::age::Ages, known: &Known, why: Synthetic, now: u64) {
+    fn tell_destroyed(
+        &mut self,
+        netns: Option<&str>,
+        ages: &ctnl::age::IdleEstimator,
+        known: &Known,
+        why: Synthetic,
+        now: u64,
+    ) {
         let subject = &Subject::new(&known.flow, ages);
         self.tell_synthetic(EventKind::Destroy, netns, subject, Some(since(known.start)), why, now);
     }
@@ -396,7 +403,7 @@ impl Teller<'_> {
         self.totals.lost += lost;
         self.totals.uncounted += u64::from(lost == 0);
         self.gap(stream, GapCause::Kernel, lost, now);
-        self.world.notice(Notice::Lost(lost));
+        self.world.notice(Notification::Lost(lost));
     }
 
     #[cold]

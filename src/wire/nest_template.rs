@@ -1,22 +1,22 @@
 //! Nests that the kernel always writes in the same way.
 //!
 //! A dumped entry has some thirty attributes, most of them in nests of one
-//! shape. To compare the headers of such a nest all at once, and then to read
+//! template. To compare the headers of such a nest all at once, and then to read
 //! its values where they must be, takes a tenth of the time of walking it. What
-//! does not have the shape is walked.
+//! does not have the template is walked.
 
-use super::shape::Shape;
+use super::header_template::HeaderTemplate;
 
 /// The headers of a nest of `N` bytes, and where they stand.
 #[derive(Debug)]
-pub struct Layout<const N: usize> {
+pub struct NestTemplate<const N: usize> {
     headers: [u8; N],
     /// 0xff where a header stands.
     mask: [u8; N],
 }
 
-impl<const N: usize> Layout<N> {
-    /// A layout of attributes, each as its offset, its number with its
+impl<const N: usize> NestTemplate<N> {
+    /// A nest_template of attributes, each as its offset, its number with its
     /// `NLA_F_*` flags, and its length with its header.
     #[must_use]
     #[expect(clippy::indexing_slicing, reason = "constants are made of it: out of bounds does not compile")]
@@ -35,10 +35,10 @@ impl<const N: usize> Layout<N> {
             }
             number += 1;
         }
-        Layout { headers, mask }
+        NestTemplate { headers, mask }
     }
 
-    /// The values of a nest that has this layout.
+    /// The values of a nest that has this nest_template.
     #[inline]
     #[must_use]
     pub fn of<'a>(&self, nest: &'a [u8]) -> Option<Values<'a, N>> {
@@ -48,25 +48,25 @@ impl<const N: usize> Layout<N> {
         (difference == 0).then_some(Values { bytes })
     }
 
-    /// `offset`, where a message has `nest`, with its headers made part of the message's shape.
-    /// None where it has not this layout.
-    pub fn learn(&self, nest: &[u8], offset: usize, shape: &mut Shape) -> Option<usize> {
+    /// `offset`, where a message has `nest`, with its headers made part of the message's template.
+    /// None where it has not this nest_template.
+    pub fn compile(&self, nest: &[u8], offset: usize, template: &mut HeaderTemplate) -> Option<usize> {
         self.of(nest)?;
         let mut headers = (offset..).zip(&self.mask).filter(|(_, mask)| **mask != 0);
-        headers.try_for_each(|(place, _)| shape.fix(place))?;
+        headers.try_for_each(|(place, _)| template.fix(place))?;
         Some(offset)
     }
 }
 
-/// The bytes of a nest whose layout is known.
+/// The bytes of a nest whose nest_template is known.
 #[derive(Debug, Clone, Copy)]
 pub struct Values<'a, const N: usize> {
     bytes: &'a [u8; N],
 }
 
 impl<'a, const N: usize> Values<'a, N> {
-    /// The values of the nest at `offset` of a message whose shape says that there is one with
-    /// this layout. None where the message ends before it.
+    /// The values of the nest at `offset` of a message whose template says that there is one with
+    /// this nest_template. None where the message ends before it.
     #[inline]
     #[must_use]
     pub fn known(message: &'a [u8], offset: usize) -> Option<Self> {

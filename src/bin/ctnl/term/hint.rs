@@ -4,7 +4,7 @@ use ctnl::netlink::Error;
 use nix::errno::Errno;
 
 /// The next step after `error`, where there is one.
-pub fn advice(error: &Error) -> Option<&'static str> {
+pub fn hint(error: &Error) -> Option<&'static str> {
     match (error, error.errno()?) {
         (Error::Netns { .. }, Errno::ENOENT) => Some(
             "there is no such namespace: `ip netns list` shows those with a name, and a PID or the path of a \

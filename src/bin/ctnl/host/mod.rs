@@ -1,0 +1,11 @@
+//! What the program reads from its host: processes, namespaces, privileges,
+//! files and the service manager.
+
+pub mod buckets;
+pub mod event_sysctls;
+pub mod files;
+pub mod namespaces;
+pub mod privileges;
+pub mod process_by_portid;
+pub mod sd_notify;
+pub mod ssh;
