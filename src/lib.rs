@@ -16,13 +16,16 @@
 //! Start with [`table`].
 
 pub mod age;
+pub mod clock;
 pub mod field;
 pub mod filter;
 pub mod group;
+pub mod host;
 pub mod live;
 pub mod model;
 pub mod netlink;
 pub mod output;
 pub mod sysctl;
 pub mod table;
+pub mod units;
 pub mod wire;

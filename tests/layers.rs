@@ -11,10 +11,10 @@ use std::path::Path;
 
 /// Modules of the library, lowest floor first.
 const LIBRARY: &[(u8, &[&str])] = &[
-    (0, &["wire"]),
+    (0, &["units", "wire"]),
     (1, &["model"]),
-    (2, &["netlink", "sysctl"]),
-    (3, &["table"]),
+    (2, &["netlink", "clock", "sysctl"]),
+    (3, &["table", "host"]),
     (4, &["age", "live"]),
     (5, &["field"]),
     (6, &["filter", "group"]),

@@ -1,0 +1,5 @@
+//! Units: seconds and nanoseconds as types.
+
+mod time;
+
+pub use time::{Nanos, Seconds};
