@@ -19,11 +19,11 @@ use ctnl::table::{self, Action, DumpRequest, Flush, Outcome, Target};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
-use crate::expressions::{Pools, asks, expressions};
-use crate::harness::{Key, World, assert_same_entries, key, tests};
-use crate::population::{Population, has_udp_lite};
-use crate::slow::{Ast, number};
-use crate::summary::{Counted, Summary, read};
+use ctnl_test_support::expressions::{Pools, asks, expressions};
+use ctnl_test_support::harness::{Key, World, assert_same_entries, key, tests};
+use ctnl_test_support::population::{Population, has_udp_lite};
+use ctnl_test_support::reference::{Ast, number};
+use ctnl_test_support::summary::{Counted, Summary, read};
 
 tests![
     list_count_dry_run_and_flush_agree_with_a_slow_evaluator,

@@ -2,8 +2,8 @@
 
 use ctnl::model::Flow;
 
-use crate::harness::{World, assert_same_entries, key, tests, udp};
-use crate::verbs::bystanders;
+use ctnl_test_support::bystanders::bystanders;
+use ctnl_test_support::harness::{World, assert_same_entries, key, tests, udp};
 
 tests![
     every_line_of_a_list_can_be_pasted_into_get,

@@ -5,8 +5,8 @@ use std::fs;
 use ctnl::model::{Flow, Status};
 use ctnl::table;
 
-use crate::harness::{World, assert_same_entries, by_key, key, tests};
-use crate::population::{Population, Timeouts};
+use ctnl_test_support::harness::{World, assert_same_entries, by_key, key, tests};
+use ctnl_test_support::population::{Population, Timeouts};
 
 tests![
     the_kernel_keeps_every_entry_of_a_population_as_it_was_made,

@@ -11,7 +11,7 @@ use ctnl::table::{self, DumpRequest};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-use crate::harness::{World, key, tests};
+use ctnl_test_support::harness::{World, key, tests};
 
 tests![
     two_jobs_list_and_count_what_one_does,

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use ctnl::model::{Flow, ProtoInfo, Status, TcpState, Tuple, tcp_flag};
 
-use crate::harness::{World, tests};
-use crate::net::{INSIDE, Net, OUTSIDE};
 use crate::raw::{self, Sniffer};
-use crate::talk::{Tcp, Udp};
 use crate::witness::Witness;
+use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::net::{INSIDE, Net, OUTSIDE};
+use ctnl_test_support::talk::{Tcp, Udp};
 
 tests![
     connections_in_use_are_not_older,
@@ -164,7 +164,9 @@ fn a_connection_with_a_reset_that_nobody_believed_is_not_older(world: &World) {
         let (_, expected) = sniffer.next(client, server);
         std::thread::sleep(SECOND / 5);
         net.inside.run(|| {
-            crate::net::nft("table inet deaf {\nchain input {\ntype filter hook input priority 0; policy drop;\n}\n}")
+            ctnl_test_support::net::nft(
+                "table inet deaf {\nchain input {\ntype filter hook input priority 0; policy drop;\n}\n}",
+            )
         });
         // The answer to the client's question was one byte long.
         raw::reset((OUTSIDE, server), (INSIDE, client), expected.wrapping_add(1 + 10));
