@@ -230,8 +230,9 @@ fn what_is_idle_is_older(world: &World) {
     }
     assert_eq!(witness.list_older(3, &["icmp"]).len(), 1);
     let count = world.ctnl(&["count", "--older", "3s", "tcp"]).exits_with(0).stdout();
-    // On a very busy machine the fresh one may have become idle as well.
-    assert!(count.trim() == "2" || witness.quiet_for(&fresh.tuple()) >= 3 * SECOND, "{count}");
+    // On a very busy machine the fresh one may have become idle as well; the two that are idle count always.
+    let possible: &[&str] = if witness.quiet_for(&fresh.tuple()) < 3 * SECOND { &["2"] } else { &["2", "3"] };
+    assert!(possible.contains(&count.trim()), "{count}");
 }
 
 /// Sends a byte that may get lost.
