@@ -36,9 +36,6 @@ const PROGRAM: &[(u8, &[&str])] = &[
     (13, &["commands"]),
 ];
 
-/// The imports within a layer.
-const EXCEPTIONS: &[(&str, &str)] = &[("guard", "sink")];
-
 /// Crates that the library must not use: arguments, terminals, signals, servers. (Its tests use
 /// serde_json; a build without the feature `cli` shows that nothing else does.)
 const PROGRAM_CRATES: &[&str] =
@@ -90,7 +87,7 @@ impl Part {
                 )];
             };
             for module in code.imports(path) {
-                if module != path[0] && !self.allows(path[0], own, &module) {
+                if module != path[0] && !self.allows(own, &module) {
                     faults.push(format!("{}: {file} in layer {own} imports {module}", self.name));
                 }
             }
@@ -98,8 +95,8 @@ impl Part {
         faults
     }
 
-    fn allows(&self, from: &str, own: u8, to: &str) -> bool {
-        EXCEPTIONS.contains(&(from, to)) || self.layer(to).is_none_or(|layer| layer < own) && to != self.root
+    fn allows(&self, own: u8, to: &str) -> bool {
+        self.layer(to).is_none_or(|layer| layer < own) && to != self.root
     }
 
     fn foreign_crates(&self, module: &str, code: &Code) -> Vec<String> {
@@ -209,13 +206,11 @@ fn an_import_from_below_or_from_the_same_folder_is_no_fault() {
 }
 
 #[test]
-fn an_import_within_a_layer_is_a_fault_apart_from_the_exceptions() {
+fn an_import_within_a_layer_is_a_fault() {
     assert_eq!(faults_of(0, "filter::parse", "use crate::group::Group;"), 1);
-    assert_eq!(faults_of(1, "lab::run", "use crate::guard::decide;"), 1);
-    assert_eq!(faults_of(1, "sink::file", "use crate::guard::decide;"), 1);
-    assert_eq!(faults_of(1, "guard::run", "use crate::sink::Sink;"), 0);
-    assert_eq!(faults_of(1, "term", "use crate::scan::walk;"), 1);
-    assert_eq!(faults_of(1, "term", "use crate::host::ssh;"), 1);
+    assert_eq!(faults_of(1, "scan::walk", "use crate::follow::follow;"), 1);
+    assert_eq!(faults_of(1, "term::console", "use crate::scan::walk;"), 1);
+    assert_eq!(faults_of(1, "term::console", "use crate::host::ssh;"), 1);
 }
 
 #[test]
