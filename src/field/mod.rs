@@ -10,7 +10,6 @@ mod addresses;
 mod counters;
 mod identity;
 mod kind;
-mod nearest;
 mod ports;
 mod row;
 mod state;
@@ -19,7 +18,6 @@ mod value;
 mod words;
 
 pub use kind::Kind;
-pub use nearest::nearest;
 pub use row::{Field, Subject};
 pub use state::{Tracker, state_codes, status_bit};
 pub use value::{Addresses, Named, Numbers, Span, Value};

@@ -17,7 +17,8 @@ use super::services::ServiceNames;
 use super::term::{Term, Test};
 use super::token::{Op, Sign, Token, tokens};
 use super::value::Values;
-use crate::field::{FIELDS, Field, Kind, field, nearest, state_codes, word, words};
+use crate::field::{FIELDS, Field, Kind, field, state_codes, word, words};
+use crate::text::nearest;
 
 /// What an expression may refer to.
 #[derive(Clone, Copy)]

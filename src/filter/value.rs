@@ -8,8 +8,9 @@ use super::parse::Context;
 use super::ranges::{AddressSet, Ranges};
 use super::term::{Pattern, Test};
 use super::token::Op;
-use crate::field::{Field, Kind, UNREPLIED, nearest, state_codes, status_bit};
+use crate::field::{Field, Kind, UNREPLIED, state_codes, status_bit};
 use crate::model::{STATUS_BITS, Status, TcpState, protocol_from_name};
+use crate::text::nearest;
 use crate::wire::uapi::nfproto;
 
 /// Gathers the values of a field.
@@ -260,8 +261,8 @@ impl<'a> Values<'a> {
     fn number(&self, text: &str) -> Result<u64, Fault> {
         match self.field.kind {
             Kind::Duration => literal::duration(text),
-            Kind::Count => literal::scaled(text, false),
-            Kind::Size => literal::scaled(text, true),
+            Kind::Count => literal::count(text),
+            Kind::Size => literal::size(text),
             Kind::Port => port(text),
             kind => literal::number(text, kind.max()),
         }

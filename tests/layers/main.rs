@@ -17,7 +17,7 @@ use code::Code;
 
 /// Modules of the library, lowest layer first.
 const LIBRARY: &[(u8, &[&str])] = &[
-    (0, &["units", "wire"]),
+    (0, &["text", "units", "wire"]),
     (1, &["model"]),
     (2, &["clock", "netlink", "sysctl"]),
     (3, &["host", "table"]),
