@@ -93,11 +93,6 @@ fn loopback_request() -> [u8; 32] {
     request
 }
 
-/// A number from `/proc/sys/net/netfilter/nf_conntrack_NAME` of this thread's namespace.
-pub fn sysctl(host: &Host, name: &str) -> Option<u32> {
-    host.netfilter().read(&format!("nf_conntrack_{name}")).ok()?.try_into().ok()
-}
-
 /// Writes `/proc/sys/net/netfilter/nf_conntrack_NAME` of this thread's namespace.
 pub fn set_sysctl(host: &Host, name: &str, value: u32) -> Result<()> {
     let path = host.netfilter().root().join(format!("nf_conntrack_{name}"));

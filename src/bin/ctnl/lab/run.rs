@@ -9,13 +9,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use ctnl::age::TimeoutContext;
 use ctnl::host::Host;
 use ctnl::netlink::{Connection, Netns};
 use ctnl::table;
 
 use super::fill::{failures, fill};
 use super::namespace;
-use super::population::{Population, Timeouts, has_udp_lite};
+use super::population::{Population, has_udp_lite};
 
 /// What the lab is to be like.
 #[derive(Debug, Clone)]
@@ -67,11 +68,12 @@ pub fn run(options: &Options, host: &Host) -> Result<std::convert::Infallible> {
 fn populate(options: &Options, host: &Host) -> Result<u64> {
     let mut connection = Connection::open(&Netns::Current)?;
     let max = table::count(&mut connection).context("cannot ask for the table's size")?.max.unwrap_or(0);
+    let timeouts = TimeoutContext::read(&mut connection, &host.netfilter(), &host.kernel(), Vec::new())?.timeouts;
     let (count, clamped) = clamped(options.entries, max.into());
     clamped.into_iter().for_each(|words| say(options, &words));
     let population = Population {
         count,
-        timeouts: Timeouts::from_sysctls(|name| namespace::sysctl(host, name)),
+        timeouts,
         shortest: options.keep.max(1),
         // Only where it is loaded: to ask the kernel for it would load it into the host.
         ftp_helper: host.path("/sys/module/nf_conntrack_ftp").exists(),
