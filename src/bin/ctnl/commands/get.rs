@@ -3,6 +3,7 @@
 use anyhow::Result;
 use ctnl::field::Subject;
 use ctnl::filter::Filter;
+use ctnl::host::Host;
 use ctnl::model::Flow;
 use ctnl::netlink::Connection;
 use ctnl::output::Writer;
@@ -72,9 +73,9 @@ pub fn find(connection: &mut Connection, named: &NamedEntry) -> Result<Option<Fl
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> Result<Exit> {
+pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let named = args.entry.named()?;
-    let mut writer = args.format.writer()?;
+    let mut writer = args.format.writer(host)?;
     let mut connection = args.common.connect()?;
     let Some(flow) = find(&mut connection, &named)? else {
         args.common.console().warn("there is no such entry");

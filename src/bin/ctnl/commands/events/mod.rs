@@ -181,12 +181,12 @@ fn queue(text: &str) -> Result<usize, String> {
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> Result<Exit> {
-    let filter = args.filter.filter()?;
+pub fn run(args: &Args, host: &ctnl::host::Host) -> Result<Exit> {
+    let filter = args.filter.filter(host)?;
     if args.filter.confirm_idle.is_some() {
         return Err(usage("--confirm-idle: an event is looked at once"));
     }
-    let writer = args.output.writer()?;
+    let writer = args.output.writer(host)?;
     if args.expect && !writer.shows_expectations() {
         return Err(usage("--expect: csv has no columns for expectations\n  hint: -o json or -o conntrack"));
     }
