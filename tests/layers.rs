@@ -360,10 +360,3 @@ fn the_library_must_not_reach_for_what_is_the_programs() {
     assert_eq!(faults_of(0, "netlink::socket", "use netlink_sys::Socket;"), 0);
     assert_eq!(faults_of(0, "table::dump", "let clap = 1; use crate::wire::clap;"), 0);
 }
-
-/// cargo only warns where a new version of the client no longer fits the patch.
-#[test]
-fn the_tables_of_unicode_stay_out_of_the_program() {
-    let lock = include_str!("../Cargo.lock");
-    assert!(lock.contains("\"regex-lite\"") && !lock.contains("\"regex-automata\""), "patches/regex is not taken");
-}
