@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use crate::events::{Heard, Listened, MICROSECONDS, Overheard};
 use crate::measure::{Sample, Series};
-use crate::rounds::{Fault, Measured, Ratio};
+use crate::rounds::{Fault, Measured, Ratio, Verdict};
 
 /// The columns; the first is aligned to the left.
 const HEADS: [&str; 11] = [
@@ -68,8 +68,8 @@ fn row(result: &Measured, floor: u64) -> [String; 11] {
 
 fn peak_verdict(result: &Measured) -> &'static str {
     match result.peak_is_within_target {
-        Some(true) => " <=6 met",
-        Some(false) => " <=6 MISSED",
+        Some(true) => " <=8 met",
+        Some(false) => " <=8 MISSED",
         None => "",
     }
 }
@@ -88,12 +88,14 @@ fn with_spread(series: &Series) -> String {
 }
 
 fn ratio(ratio: Ratio) -> String {
-    match (ratio.target, ratio.met) {
-        (Some(target), Some(met)) => {
-            format!("{:.2} <={target:.2} {}", ratio.ratio, if met { "met" } else { "MISSED" })
-        }
-        _ => format!("{:.2}", ratio.ratio),
-    }
+    let word = |verdict| match verdict {
+        Verdict::Met => "met",
+        Verdict::WithinSpread => "met within the spread",
+        Verdict::Missed => "MISSED",
+    };
+    let Ratio { ratio, spread, target, verdict } = ratio;
+    let target = target.zip(verdict).map(|(target, verdict)| format!(" <={target:.2} {}", word(verdict)));
+    format!("{ratio:.2} ±{spread:.2}{}", target.unwrap_or_default())
 }
 
 fn milliseconds(seconds: f64) -> String {
