@@ -8,7 +8,7 @@ use super::parse::Context;
 use super::ranges::{AddressSet, Ranges};
 use super::term::{Pattern, Test};
 use super::token::Op;
-use crate::field::{Field, Kind, UNREPLIED, nearest, state_codes, status_bit};
+use crate::field::{Field, UNREPLIED, ValueKind, nearest, state_codes, status_bit};
 use crate::model::{STATUS_BITS, Status, TcpState, protocol_from_name};
 use crate::wire::uapi::nfproto;
 
@@ -52,16 +52,16 @@ impl<'a> Values<'a> {
     pub(super) fn add(&mut self, word: &str) -> Result<(), Fault> {
         self.count += 1;
         match self.field.kind {
-            Kind::Address => self.add_addresses(word),
-            Kind::Family => self.add_family(word),
-            Kind::Protocol => self.add_protocol(word),
-            Kind::State => self.add_state(word),
-            Kind::Status => self.add_status(word),
-            Kind::Nat => self.add_nat(word),
-            Kind::Masked => self.add_masked(word),
-            Kind::Label => self.add_label(word),
-            Kind::Text => self.add_text(word),
-            Kind::Port => self.add_port(word),
+            ValueKind::Address => self.add_addresses(word),
+            ValueKind::Family => self.add_family(word),
+            ValueKind::Protocol => self.add_protocol(word),
+            ValueKind::State => self.add_state(word),
+            ValueKind::Status => self.add_status(word),
+            ValueKind::Nat => self.add_nat(word),
+            ValueKind::Masked => self.add_masked(word),
+            ValueKind::Label => self.add_label(word),
+            ValueKind::Text => self.add_text(word),
+            ValueKind::Port => self.add_port(word),
             _ => self.add_number(word),
         }
     }
@@ -69,11 +69,11 @@ impl<'a> Values<'a> {
     /// The test for any of the words.
     pub(super) fn finish(self) -> (Test, Vec<Box<str>>) {
         let test = match self.field.kind {
-            Kind::Address => Test::Addresses(AddressSet { v4: Ranges::new(self.v4), v6: Ranges::new(self.v6) }),
-            Kind::Status => Test::Status { set: self.set, unset: self.unset },
-            Kind::Label => Test::Labels(self.labels),
-            Kind::Text => return (Test::Texts(self.words.into()), Vec::new()),
-            Kind::Masked => Test::Masked { ranges: Ranges::new(self.numbers), patterns: self.patterns.into() },
+            ValueKind::Address => Test::Addresses(AddressSet { v4: Ranges::new(self.v4), v6: Ranges::new(self.v6) }),
+            ValueKind::Status => Test::Status { set: self.set, unset: self.unset },
+            ValueKind::Label => Test::Labels(self.labels),
+            ValueKind::Text => return (Test::Texts(self.words.into()), Vec::new()),
+            ValueKind::Masked => Test::Masked { ranges: Ranges::new(self.numbers), patterns: self.patterns.into() },
             _ => Test::Numbers(Ranges::new(self.numbers)),
         };
         (test, self.words)
@@ -92,7 +92,7 @@ impl<'a> Values<'a> {
         };
         let ranges = Ranges::new(range.into_iter().collect());
         match self.field.kind {
-            Kind::Masked => Test::Masked { ranges, patterns: Box::default() },
+            ValueKind::Masked => Test::Masked { ranges, patterns: Box::default() },
             _ => Test::Numbers(ranges),
         }
     }
@@ -234,7 +234,7 @@ impl<'a> Values<'a> {
     fn add_port(&mut self, word: &str) -> Result<(), Fault> {
         let ports = self.context.services.ports(word);
         if !ports.is_empty() {
-            self.numbers.extend(ports.into_iter().map(|port| (port.into(), port.into())));
+            self.numbers.extend(ports.iter().map(|port| (u64::from(*port), u64::from(*port))));
             return Ok(());
         }
         self.add_number(word)
@@ -259,10 +259,10 @@ impl<'a> Values<'a> {
 
     fn number(&self, text: &str) -> Result<u64, Fault> {
         match self.field.kind {
-            Kind::Duration => literal::duration(text),
-            Kind::Count => literal::scaled(text, false),
-            Kind::Size => literal::scaled(text, true),
-            Kind::Port => port(text),
+            ValueKind::Duration => literal::duration(text),
+            ValueKind::Count => literal::scaled(text, false),
+            ValueKind::Size => literal::scaled(text, true),
+            ValueKind::Port => port(text),
             kind => literal::number(text, kind.max()),
         }
     }
