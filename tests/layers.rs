@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// Modules of the library, lowest floor first.
 const LIBRARY: &[(u8, &[&str])] = &[
-    (0, &["units", "wire"]),
+    (0, &["units", "text", "wire"]),
     (1, &["model"]),
     (2, &["netlink", "clock", "sysctl"]),
     (3, &["table", "host"]),

@@ -5,12 +5,12 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::literal::write_duration;
 use super::node::Node;
 use super::predicate::Filter;
 use super::ranges::Ranges;
 use super::term::{Pattern, Term, Test};
 use crate::field::ValueKind;
+use crate::units::Seconds;
 
 /// Values of a set that `{:#}` shows.
 const SHOWN: usize = 6;
@@ -101,7 +101,7 @@ fn range(low: u64, high: u64, kind: ValueKind) -> String {
 
 fn number(number: u64, kind: ValueKind) -> String {
     match kind {
-        ValueKind::Duration => write_duration(number),
+        ValueKind::Duration => Seconds(number).to_string(),
         _ => number.to_string(),
     }
 }

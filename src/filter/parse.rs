@@ -17,7 +17,8 @@ use super::services::ServiceNames;
 use super::term::{Term, Test};
 use super::token::{Op, Sign, Token, tokens};
 use super::value::Values;
-use crate::field::{FIELDS, Field, ValueKind, field, keyword, keywords, nearest, state_codes};
+use crate::field::{FIELDS, Field, ValueKind, field, keyword, keywords, state_codes};
+use crate::text::nearest;
 
 /// What an expression may refer to.
 #[derive(Clone, Copy)]
@@ -356,7 +357,7 @@ fn is_reserved(field: &Field, word: &str) -> bool {
 }
 
 /// A fault in a word that has a quotation mark before it.
-fn quoted(fault: super::error::Fault) -> super::error::Fault {
+fn quoted(error: super::error::ValueError) -> super::error::ValueError {
     if fault.part.is_some() { fault.shift(1, 0) } else { fault }
 }
 
