@@ -90,7 +90,9 @@ fn network(text: &str, host: &str, prefix: &str) -> Result<(IpAddr, IpAddr), Val
     let network = length.and_then(|length| IpNet::new(address, length).ok());
     let Some(network) = network else {
         let family = if longest == 32 { "IPv4" } else { "IPv6" };
-        return Err(part(ValueError::new(format!("/{prefix} is too long: an {family} prefix has at most {longest} bits"))));
+        return Err(part(ValueError::new(format!(
+            "/{prefix} is too long: an {family} prefix has at most {longest} bits"
+        ))));
     };
     // `broadcast` is the last address, in IPv6 too.
     Ok((network.network(), network.broadcast()))

@@ -358,7 +358,7 @@ fn is_reserved(field: &Field, word: &str) -> bool {
 
 /// A fault in a word that has a quotation mark before it.
 fn quoted(error: super::error::ValueError) -> super::error::ValueError {
-    if fault.part.is_some() { fault.shift(1, 0) } else { fault }
+    if error.part.is_some() { error.shift(1, 0) } else { error }
 }
 
 /// Values of one line of a file, up to a `#`.
