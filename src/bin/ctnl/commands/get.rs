@@ -3,6 +3,7 @@
 use anyhow::Result;
 use ctnl::field::Subject;
 use ctnl::filter::Filter;
+use ctnl::host::Host;
 use ctnl::model::Flow;
 use ctnl::netlink::Connection;
 use ctnl::output::Writer;
@@ -77,7 +78,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let mut writer = args.format.writer()?;
     let mut connection = args.common.connect()?;
     let Some(flow) = find(&mut connection, &named)? else {
-        args.common.console().warn("there is no such entry");
+        args.common.console().warn("no such entry");
         return Ok(Exit::Failed);
     };
     print(&flow, &mut writer, &mut connection)?;
@@ -86,7 +87,7 @@ pub fn run(args: &Args) -> Result<Exit> {
 
 /// Prints one entry.
 pub fn print(flow: &Flow, writer: &mut Writer, connection: &mut Connection) -> Result<()> {
-    let selection = Selection::new(Filter::default(), connection, Vec::new(), true)?;
+    let selection = Selection::new(Filter::default(), connection, &Host::system(), Vec::new(), true)?;
     let mut bytes = Vec::new();
     writer.begin(&mut bytes);
     writer.flow(&mut bytes, &Subject::new(flow, selection.ages()));
