@@ -53,9 +53,8 @@ impl Outcome {
 /// Sends one request per item, in datagrams of up to [`BATCH`], and counts the
 /// answers into `outcome`.
 ///
-/// Only the last request of a datagram asks for an ACK, and the kernel answers every error
-/// (`netlink_ack`, called by `nfnetlink_rcv_msg`'s caller `netlink_rcv_skb` in
-/// net/netlink/af_netlink.c): a request without an answer was carried out.
+/// Only the last request of a datagram requests an ACK, and the kernel answers every error
+/// (`netlink_rcv_skb` in net/netlink/af_netlink.c): a request without an answer was carried out.
 pub(super) fn send_each<T>(
     connection: &mut Connection,
     operation: &'static str,

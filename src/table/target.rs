@@ -82,7 +82,7 @@ impl Target {
     }
 
     /// Writes tuple, zone and id. A dumped entry has either a zone of both directions or one in the
-    /// tuple; both at once are `EINVAL` (`ctnetlink_parse_tuple_filter` in
+    /// tuple; both at once are `EINVAL` (`ctnetlink_parse_tuple_zone` in
     /// net/netfilter/nf_conntrack_netlink.c).
     pub(super) fn emit(&self, writer: &mut AttributeWriter<'_>) {
         self.tuple.emit(writer, cta::TUPLE_ORIG);

@@ -43,8 +43,8 @@ enum SkipReason {
     /// Linux 5.10 would set the short timeout, and no packet would restore the old one: see
     /// `IPS_FIXED_TIMEOUT_BIT` in `__nf_ct_refresh_acct` in net/netfilter/nf_conntrack_core.c.
     FixedTimeout,
-    /// The flowtable sets the timeout to a day again (`nf_ct_offload_timeout` in
-    /// net/netfilter/nf_conntrack_core.c).
+    /// The kernel sets the timeout of an offloaded flow to a day again (`nf_ct_offload_timeout`, called by
+    /// `gc_worker` in net/netfilter/nf_conntrack_core.c; in newer kernels by nf_flow_table_core.c).
     Offloaded,
 }
 

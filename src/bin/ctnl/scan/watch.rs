@@ -14,6 +14,9 @@ use crate::host::buckets::Buckets;
 use crate::term::console::{Console, percent};
 use crate::term::interrupt::Interrupt;
 
+/// The usual 2 MiB of stack may become one huge page: 2 MiB more of memory.
+const STACK: usize = 512 * 1024;
+
 /// Time between two readings of a progress that another thread makes.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -71,7 +74,7 @@ impl<'a> Watch<'a> {
     ) -> io::Result<T> {
         let (running, ended) = channel::<()>();
         thread::scope(|scope| {
-            let worker = Builder::new().name(what.to_owned()).spawn_scoped(scope, move || {
+            let worker = Builder::new().name(what.to_owned()).stack_size(STACK).spawn_scoped(scope, move || {
                 // Dropped at the end, also of a panic.
                 let _running = running;
                 work()
