@@ -1,6 +1,7 @@
 //! `ctnl delete`.
 
 use anyhow::{Context, Result, anyhow};
+use ctnl::host::Host;
 use ctnl::table::{Outcome, Target, delete};
 
 use super::args::CommonArgs;
@@ -41,16 +42,16 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> Result<Exit> {
+pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let named = args.entry.named()?;
-    let mut writer = args.format.writer()?;
+    let mut writer = args.format.writer(host)?;
     let mut console = args.common.console();
     let mut connection = args.common.connect()?;
     let Some(flow) = find(&mut connection, &named)? else {
         console.warn("no such entry");
         return Ok(Exit::Failed);
     };
-    if !args.no_spare_ssh && ssh::own_sessions().iter().any(|session| session.is_carried_by(&flow)) {
+    if !args.no_spare_ssh && ssh::own_sessions(host).iter().any(|session| session.is_carried_by(&flow)) {
         console.warn("refusing to delete your own SSH session (override with --no-spare-ssh)");
         return Ok(Exit::Failed);
     }
@@ -64,6 +65,6 @@ pub fn run(args: &Args) -> Result<Exit> {
         }
         console.note(if outcome.gone > 0 { "already gone" } else { "1 deleted" });
     }
-    print(&flow, &mut writer, &mut connection)?;
+    print(&flow, &mut writer, &mut connection, host)?;
     Ok(Exit::Done)
 }

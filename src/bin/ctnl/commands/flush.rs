@@ -85,9 +85,8 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> Result<Exit> {
-    let host = Host::system();
-    let filter = args.filter.filter()?;
+pub fn run(args: &Args, host: &Host) -> Result<Exit> {
+    let filter = args.filter.filter(host)?;
     let previous_timeouts = args.filter.previous_timeouts()?;
     args.refuse_everything(&filter)?;
     let mut console = args.common.console();
@@ -98,15 +97,15 @@ pub fn run(args: &Args) -> Result<Exit> {
     let interrupt = Interrupt::listen()?;
     let mut connection = args.common.connect()?;
     let before = table::count(&mut connection)?;
-    let mut selection = Selection::new(filter, &mut connection, &host, previous_timeouts, false)?;
-    let mut watch = Watch::new(&mut console, &interrupt, &host, before.entries.into());
+    let mut selection = Selection::new(filter, &mut connection, host, previous_timeouts, false)?;
+    let mut watch = Watch::new(&mut console, &interrupt, host, before.entries.into());
     if let Some(seconds) = args.filter.confirm_idle
         && !sample_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
     {
         console.warn("interrupted; nothing was deleted");
         return Ok(Exit::Partly);
     }
-    let options = args.options();
+    let options = args.options(host);
     if options.sessions.is_empty() && !args.no_spare_ssh && watch.console.can_ask() {
         watch.console.note("found no SSH session of yours, so none is spared");
     }
@@ -135,12 +134,12 @@ impl Args {
         )))
     }
 
-    fn options(&self) -> Options {
+    fn options(&self, host: &Host) -> Options {
         Options {
             command: "flush",
             preview: self.dry_run,
             action: self.soft.map_or(Action::Delete, Action::LowerTimeout),
-            sessions: if self.no_spare_ssh { Vec::new() } else { ssh::own_sessions() },
+            sessions: if self.no_spare_ssh { Vec::new() } else { ssh::own_sessions(host) },
             max: self.max,
             ask_above: (!self.yes).then_some(self.ask_above),
         }

@@ -59,20 +59,19 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> Result<Exit> {
-    let host = Host::system();
-    let filter = args.filter.filter()?;
+pub fn run(args: &Args, host: &Host) -> Result<Exit> {
+    let filter = args.filter.filter(host)?;
     let previous_timeouts = args.filter.previous_timeouts()?;
     let order = args.sort.as_deref().map(parse_order).transpose()?;
-    let writer = args.format.writer()?;
-    let with_ages = args.format.shows_ages()? || order.is_some();
+    let writer = args.format.writer(host)?;
+    let with_ages = args.format.shows_ages(host)? || order.is_some();
 
     let interrupt = Interrupt::listen()?;
     let mut console = args.common.console();
     let mut connection = args.common.connect()?;
     let expected = report::expected(&mut connection);
-    let mut watch = Watch::new(&mut console, &interrupt, &host, expected);
-    let mut selection = Selection::new(filter, &mut connection, &host, previous_timeouts, with_ages)?;
+    let mut watch = Watch::new(&mut console, &interrupt, host, expected);
+    let mut selection = Selection::new(filter, &mut connection, host, previous_timeouts, with_ages)?;
     if let Some(seconds) = args.filter.confirm_idle
         && !sample_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
     {
