@@ -73,8 +73,8 @@ fn own_folders(host: &Host) -> Result<()> {
 
 fn make_files_read_only(host: &Host) -> Result<()> {
     let is_below = |point: &Path, folders: &[PathBuf]| folders.iter().any(|folder| point.starts_with(folder));
-    let existing = |folder: &&str| fs::canonicalize(host.path(folder)).ok();
-    let writable: Vec<PathBuf> = WRITABLE.iter().filter_map(|folder| existing(&folder)).collect();
+    let existing = |folder: &str| fs::canonicalize(host.path(folder)).ok();
+    let writable: Vec<PathBuf> = WRITABLE.iter().filter_map(|folder| existing(folder)).collect();
     for folder in &writable {
         change(folder, folder.to_str(), None, BIND).map_err(failed(folder))?;
     }
