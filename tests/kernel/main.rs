@@ -32,6 +32,8 @@
 
 mod ages;
 mod agreement;
+#[path = "../support/deleting.rs"]
+mod deleting;
 mod entries;
 mod events;
 mod exclusion;
