@@ -4,11 +4,11 @@ use super::kind::Kind;
 use super::row::{Field, NOT_SENT};
 use super::value::{Numbers, Value};
 use crate::model::{Protocol, protocol_name};
-use crate::wire::uapi::nfproto;
+use crate::wire::Family;
 
 pub(super) const ROWS: &[Field] = &[
     Field::new("family", Kind::Family, "address family", "family ipv6", |s| {
-        Value::Named(Kind::Family.named(s.flow.family.into()))
+        Value::Named(Kind::Family.named(s.flow.family.number().into()))
     }),
     Field::new("proto", Kind::Protocol, "layer 4 protocol, by name or number", "proto tcp,udp,253", |s| {
         Value::Named(Kind::Protocol.named(u8::from(s.flow.orig.protocol).into()))
@@ -75,11 +75,7 @@ pub(super) const ROWS: &[Field] = &[
 const U32_MAX: u64 = u32::MAX as u64;
 
 pub(super) fn family_name(code: u16) -> Option<&'static str> {
-    match u8::try_from(code) {
-        Ok(nfproto::IPV4) => Some("ipv4"),
-        Ok(nfproto::IPV6) => Some("ipv6"),
-        _ => None,
-    }
+    u8::try_from(code).ok().and_then(|number| Family::from(number).name())
 }
 
 pub(super) fn name_of_protocol(code: u16) -> Option<&'static str> {

@@ -4,7 +4,7 @@ use super::identity::{family_name, name_of_protocol};
 use super::kind::Kind;
 use super::row::Field;
 use super::value::{Named, Value};
-use crate::model::{DccpInfo, Flow, L4, ProtoInfo, Protocol, STATUS_BITS, SctpState, Status, TcpState, Undecided};
+use crate::model::{DccpState, Flow, L4, ProtoInfo, Protocol, STATUS_BITS, SctpState, Status, TcpState, Undecided};
 
 pub(super) const ROWS: &[Field] = &[
     Field::new("state", Kind::State, "state of TCP, SCTP or DCCP, by name or number", "state established", |s| {
@@ -63,8 +63,8 @@ impl Tracker {
     pub fn state_name(self, number: u8) -> Option<&'static str> {
         match self {
             Tracker::Tcp => TcpState::from(number).name(),
-            Tracker::Sctp => SctpState(number).name(),
-            Tracker::Dccp => DccpInfo::state_name(number),
+            Tracker::Sctp => SctpState::from(number).name(),
+            Tracker::Dccp => DccpState::from(number).name(),
         }
     }
 
@@ -144,8 +144,8 @@ fn state(flow: &Flow) -> Value<'static> {
     match flow.protoinfo {
         _ if flow.is_offloaded() && tracked => Value::Undecided(Undecided::Offloaded),
         ProtoInfo::Tcp(info) => Value::Named(Tracker::Tcp.named(info.state.number())),
-        ProtoInfo::Sctp(info) => Value::Named(Tracker::Sctp.named(info.state.0)),
-        ProtoInfo::Dccp(info) => Value::Named(Tracker::Dccp.named(info.state)),
+        ProtoInfo::Sctp(info) => Value::Named(Tracker::Sctp.named(info.state.number())),
+        ProtoInfo::Dccp(info) => Value::Named(Tracker::Dccp.named(info.state.number())),
         ProtoInfo::Unknown(_) => Value::Undecided(Undecided::UnknownState),
         ProtoInfo::None if tracked => Value::Undecided(Undecided::NotSent),
         ProtoInfo::None => Value::Absent,

@@ -4,7 +4,8 @@ use nix::errno::Errno;
 
 use crate::model::{NOT_IN_NETLINK, TIMERS, Timeouts};
 use crate::netlink::{Connection, Error};
-use crate::wire::uapi::{cttimeout, nfnl_subsys, nfproto};
+use crate::wire::Family;
+use crate::wire::uapi::{cttimeout, nfnl_subsys};
 use crate::wire::{DecodeError, Header, Message};
 
 /// Asks the kernel how long its tracker waits in the connection's namespace,
@@ -39,7 +40,7 @@ fn ask(connection: &mut Connection, protocol: u8, timeouts: &mut Timeouts) -> Re
         subsystem: nfnl_subsys::CTNETLINK_TIMEOUT,
         command: cttimeout::MSG_DEFAULT_GET,
         flags: 0,
-        family: nfproto::UNSPEC,
+        family: Family::UNSPEC,
         sequence: 0,
     };
     connection.request(
@@ -47,7 +48,7 @@ fn ask(connection: &mut Connection, protocol: u8, timeouts: &mut Timeouts) -> Re
         header,
         |writer| {
             // The timeouts are the same for every layer 3; the attribute is mandatory.
-            writer.put(cttimeout::L3PROTO, &u16::from(nfproto::IPV4).to_be_bytes());
+            writer.put(cttimeout::L3PROTO, &u16::from(Family::V4.number()).to_be_bytes());
             writer.put(cttimeout::L4PROTO, &[protocol]);
         },
         |message| read(message, protocol, timeouts),

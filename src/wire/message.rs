@@ -8,6 +8,7 @@ use netlink_packet_core::{
 
 use super::attribute::Attributes;
 use super::error::{DecodeError, DecodeErrorKind};
+use super::family::Family;
 use super::uapi::nlmsgerr;
 
 const NETLINK_HEADER: usize = 16;
@@ -79,8 +80,8 @@ impl<'a> Message<'a> {
     /// # Errors
     /// [`DecodeErrorKind::Truncated`] when the payload has no such header.
     #[inline]
-    pub fn family(&self) -> Result<u8, DecodeError> {
-        self.netfilter_header().map(|header| header[0])
+    pub fn family(&self) -> Result<Family, DecodeError> {
+        self.netfilter_header().map(|header| Family::from(header[0]))
     }
 
     /// `nfgenmsg.res_id`.

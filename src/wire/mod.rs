@@ -8,6 +8,7 @@
 
 mod attribute;
 mod error;
+mod family;
 mod header_template;
 mod message;
 mod nest_template;
@@ -16,6 +17,7 @@ pub mod uapi;
 
 pub use attribute::{Attribute, Attributes};
 pub use error::{DecodeError, DecodeErrorKind};
+pub use family::Family;
 pub use header_template::HeaderTemplate;
 pub use message::{Answer, Kind, Message, Messages};
 pub use nest_template::{NestTemplate, Values};

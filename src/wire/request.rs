@@ -4,6 +4,8 @@ use bytes::{BufMut, BytesMut};
 use netlink_packet_core::{Emitable, NLA_F_NESTED, NLM_F_REQUEST, NetlinkHeader};
 use netlink_packet_netfilter::{NetfilterHeader, NetfilterProtoFamily};
 
+use super::family::Family;
+
 /// A buffer of requests that are sent together.
 #[derive(Debug, Default, Clone)]
 pub struct Batch {
@@ -20,8 +22,8 @@ pub struct Header {
     pub command: u8,
     /// `NLM_F_*` beside `NLM_F_REQUEST`.
     pub flags: u16,
-    /// Address family, 0 for any.
-    pub family: u8,
+    /// Address family.
+    pub family: Family,
     /// Echoed in the answers.
     pub sequence: u32,
 }
@@ -43,7 +45,7 @@ impl Batch {
         netlink.sequence_number = header.sequence;
         netlink.emit(&mut fixed);
         if let Some(rest) = fixed.get_mut(16..) {
-            NetfilterHeader::new(NetfilterProtoFamily::from(header.family), 0, 0).emit(rest);
+            NetfilterHeader::new(NetfilterProtoFamily::from(header.family.number()), 0, 0).emit(rest);
         }
         self.bytes.put_slice(&fixed);
         fill(&mut AttributeWriter { bytes: &mut self.bytes });

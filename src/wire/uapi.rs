@@ -390,7 +390,11 @@ pub mod nft {
 /// Address families of `nfgenmsg`.
 pub mod nfproto {
     /// Any.
+    #[doc(alias = "NFPROTO_UNSPEC")]
     pub const UNSPEC: u8 = 0;
+    /// IPv4 and IPv6.
+    #[doc(alias = "NFPROTO_INET")]
+    pub const INET: u8 = 1;
     /// IPv4.
     pub const IPV4: u8 = 2;
     /// IPv6.

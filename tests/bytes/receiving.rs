@@ -231,7 +231,7 @@ fn unknown_states_and_trackers_are_numbers() {
     let ProtoInfo::Tcp(tcp) = protoinfo(nest(1, &[attribute(1, &[77])])) else { panic!("TCP") };
     assert_eq!((tcp.state, tcp.state.name()), (TcpState::Unknown(77), None));
     let ProtoInfo::Sctp(sctp) = protoinfo(nest(3, &[attribute(1, &[200])])) else { panic!("SCTP") };
-    assert_eq!((sctp.state, sctp.state.name()), (SctpState(200), None));
+    assert_eq!((sctp.state, sctp.state.name()), (SctpState::Unknown(200), None));
     assert_eq!(protoinfo(nest(9, &[attribute(1, &[1])])), ProtoInfo::Unknown(9));
 }
 

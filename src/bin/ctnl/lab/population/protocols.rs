@@ -160,7 +160,7 @@ impl FlowTemplate<'_> {
         let vtags = self.draw.bits();
         let (orig, reply) = ((vtags >> 32) as u32, vtags as u32);
         flow.protoinfo =
-            ProtoInfo::Sctp(SctpInfo { state: SctpState(state), vtag_orig: Some(orig), vtag_reply: Some(reply) });
+            ProtoInfo::Sctp(SctpInfo { state: SctpState::from(state), vtag_orig: Some(orig), vtag_reply: Some(reply) });
         flow.status |= if state > 3 { BOTH_WAYS } else { Status::empty() };
         flow.timeout = Some(self.counting_down(self.timeouts.sctp(state)));
         flow
