@@ -35,7 +35,7 @@ pub struct Message<'a> {
 
 /// What a message is for.
 #[derive(Debug, Clone, Copy)]
-pub enum Kind<'a> {
+pub enum MessageClass<'a> {
     /// Data of a subsystem.
     Data,
     /// The end of a dump, with its error number where it failed.
@@ -65,13 +65,13 @@ impl<'a> Message<'a> {
     /// # Errors
     /// A control message that is too short for its own fields.
     #[inline]
-    pub fn classify(&self) -> Result<Kind<'a>, DecodeError> {
+    pub fn classify(&self) -> Result<MessageClass<'a>, DecodeError> {
         Ok(match self.kind {
-            NLMSG_NOOP => Kind::Noop,
-            NLMSG_OVERRUN => Kind::Overrun,
-            NLMSG_DONE => Kind::Done(self.done_code()),
-            NLMSG_ERROR => Kind::Answer(self.answer()?),
-            _ => Kind::Data,
+            NLMSG_NOOP => MessageClass::Noop,
+            NLMSG_OVERRUN => MessageClass::Overrun,
+            NLMSG_DONE => MessageClass::Done(self.done_code()),
+            NLMSG_ERROR => MessageClass::Answer(self.answer()?),
+            _ => MessageClass::Data,
         })
     }
 

@@ -19,6 +19,6 @@ pub use attribute::{Attribute, Attributes};
 pub use error::{DecodeError, DecodeErrorKind};
 pub use family::Family;
 pub use header_template::HeaderTemplate;
-pub use message::{Answer, Kind, Message, Messages};
+pub use message::{Answer, Message, MessageClass, Messages};
 pub use nest_template::{NestTemplate, Values};
 pub use request::{AttributeWriter, Batch, Header};

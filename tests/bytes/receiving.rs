@@ -40,7 +40,7 @@ fn dump(datagrams: Vec<Vec<u8>>) -> (Vec<Flow>, Result<DumpTotals, Error>) {
 
 /// Fails unless the error names a place in the datagram.
 fn assert_places(error: &Error, length: usize) {
-    let Error::Decode { fault, .. } = error else {
+    let Error::Decode { error: fault, .. } = error else {
         panic!("{error:?}");
     };
     assert!(fault.offset <= length, "offset {} of {length}", fault.offset);
@@ -115,7 +115,7 @@ proptest! {
         prop_assert!(flows.len() <= 80 + flips.len());
         match totals {
             Ok(totals) => prop_assert_eq!(totals.entries, flows.len() as u64),
-            Err(Error::Decode { fault, .. }) => prop_assert!(fault.offset <= longest),
+            Err(Error::Decode { error: fault, .. }) => prop_assert!(fault.offset <= longest),
             Err(Error::Refused(_) | Error::Overrun { .. }) => {}
             Err(other) => prop_assert!(false, "{other:?}"),
         }
@@ -125,7 +125,7 @@ proptest! {
     fn noise_is_an_error_and_never_a_panic(datagrams in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..5)) {
         let longest = datagrams.iter().map(Vec::len).max().unwrap_or(0).max(1);
         let (_, totals) = dump(datagrams);
-        if let Err(Error::Decode { fault, .. }) = totals {
+        if let Err(Error::Decode { error: fault, .. }) = totals {
             prop_assert!(fault.offset <= longest);
         }
     }

@@ -85,7 +85,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let request = args.scan.request(selection.filter());
     let walked = match args.may_use_two_jobs(&selection, request, watch.console) {
         Some(requests) => {
-            let other = connection.another()?;
+            let other = connection.reopen()?;
             let halves = halves(requests, [connection, other], &selection, [(), ()]);
             let (walked, _) = walk_halves(halves, &mut selection, &mut watch);
             counting.counted = selection.tally.matched;

@@ -84,7 +84,7 @@ impl Job<'_> {
 
     /// Deletes what is chosen.
     pub fn flush(&mut self, dumper: &mut Connection, summary: &mut Summary) -> Result<()> {
-        let mut actor = dumper.another()?;
+        let mut actor = dumper.reopen()?;
         let action = self.args.soft.map_or(Action::Delete, Action::LowerTimeout);
         let (flush, interrupted) = match self.requests() {
             Some(requests) => self.run_halves(dumper, &mut actor, requests, action)?,
@@ -124,7 +124,7 @@ impl Job<'_> {
         requests: [DumpRequest; 2],
         action: Action,
     ) -> Result<(Flush, bool)> {
-        let mut other = dumper.another()?;
+        let mut other = dumper.reopen()?;
         self.chooser.before_walk();
         let (mut yours, mut interrupted) = (self.chooser.fork(), false);
         let interrupted_there = AtomicBool::new(false);

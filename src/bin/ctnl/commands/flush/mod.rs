@@ -193,7 +193,7 @@ fn tell(args: &Args, console: &mut Console, summary: &Summary) -> Result<Exit> {
     }
     for (why, count) in &summary.undecided {
         let reason = ctnl::model::Undecided::ALL.into_iter().find(|reason| reason.name() == *why);
-        console.note(&format!("undecided: {count} {why}: {}", reason.map_or("", |reason| reason.advice())));
+        console.note(&format!("undecided: {count} {why}: {}", reason.map_or("", |reason| reason.hint())));
     }
     if let Some(error) = &summary.error {
         console.warn(&format!("ended early: {error}"));
