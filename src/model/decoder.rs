@@ -6,7 +6,7 @@ use super::protoinfo::{ProtoInfo, TCP, TcpInfo};
 use super::status::Status;
 use super::tuple::{Tuple, TupleOffset};
 use crate::wire::uapi::{cta, cta_counters, cta_synproxy, cta_timestamp};
-use crate::wire::{Attribute, DecodeError, HeaderTemplate, Message, NestTemplate, Values};
+use crate::wire::{Attribute, DecodeError, Family, HeaderTemplate, Message, NestTemplate, Values};
 
 /// Shapes that are known at once, each in a slot that is found by length and family.
 const SLOTS: usize = 16;
@@ -148,7 +148,7 @@ impl Offsets {
     /// into a flow of that template. None where the message ends before: it is of another template.
     #[inline]
     fn read(&self, message: &[u8], flow: &mut Flow) -> Option<()> {
-        flow.family = *message.first()?;
+        flow.family = Family::from(*message.first()?);
         read_tuple(self.orig, message, &mut flow.orig)?;
         read_tuple(self.reply, message, &mut flow.reply)?;
         if let Some(at) = self.status {

@@ -8,7 +8,7 @@ use super::flow::UnknownAttributes;
 use super::text::HelperName;
 use super::tuple::Tuple;
 use crate::wire::uapi::{cta_expect, cta_expect_nat, ipctnl_msg_exp, nfnl_subsys};
-use crate::wire::{Attribute, DecodeError, DecodeErrorKind, Message};
+use crate::wire::{Attribute, DecodeError, DecodeErrorKind, Family, Message};
 
 /// `NF_CT_EXPECT_*`: the words of an expectation's flags, by bit number.
 pub const EXPECTATION_FLAGS: [&str; 3] = ["permanent", "inactive", "userspace"];
@@ -16,8 +16,9 @@ pub const EXPECTATION_FLAGS: [&str; 3] = ["permanent", "inactive", "userspace"];
 /// An expectation. A field is `None` where the kernel did not send it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expectation {
-    /// `nfgenmsg` family: 2 for IPv4, 10 for IPv6.
-    pub family: u8,
+    /// Address family.
+    #[doc(alias = "nfgen_family")]
+    pub family: Family,
     /// What is expected.
     #[doc(alias = "CTA_EXPECT_TUPLE")]
     pub tuple: Tuple,
@@ -114,7 +115,7 @@ impl Expectation {
         }
     }
 
-    fn blank(family: u8) -> Self {
+    fn blank(family: Family) -> Self {
         Expectation {
             family,
             tuple: Tuple::UNSPECIFIED,
@@ -198,7 +199,7 @@ mod tests {
     /// As [`RECORDED`] begins, without its header, and attributes behind that.
     fn with(attributes: &[(u16, &[u8])]) -> Vec<u8> {
         let mut batch = Batch::new();
-        let header = Header { subsystem: 2, command: 0, flags: 0, family: 2, sequence: 0 };
+        let header = Header { subsystem: 2, command: 0, flags: 0, family: Family::V4, sequence: 0 };
         let first = Messages::new(RECORDED).next().unwrap().unwrap();
         batch.push(header, |writer| {
             for attribute in first.attributes().flatten() {
@@ -218,7 +219,7 @@ mod tests {
     fn what_the_ftp_helper_expects_is_read_as_the_kernel_sent_it() {
         let event = decode(RECORDED).unwrap();
         let found = event.expectation;
-        assert_eq!((event.kind, event.port, found.family), (EventKind::New, 0, 2));
+        assert_eq!((event.kind, event.port, found.family), (EventKind::New, 0, Family::V4));
         assert_eq!((found.tuple.protocol, found.tuple.l4), (Protocol::Tcp, L4::Ports { src: 0, dst: 1800 }));
         assert_eq!(found.mask.l4, L4::Ports { src: 0, dst: u16::MAX });
         assert_eq!(found.master.dport(), Some(2121));
@@ -238,7 +239,7 @@ mod tests {
         let odd = odd.unwrap().expectation;
         assert_eq!((odd.unknown.numbers(), odd.flags, odd.zone), (&[99][..], 0x8000_0003, Some(7)));
         let mut batch = Batch::new();
-        batch.push(Header { subsystem: 2, command: 0, flags: 0, family: 2, sequence: 0 }, |_| {});
+        batch.push(Header { subsystem: 2, command: 0, flags: 0, family: Family::V4, sequence: 0 }, |_| {});
         let error = decode(batch.as_bytes()).unwrap_err();
         assert_eq!((error.kind, error.attribute), (DecodeErrorKind::Missing, Some(cta_expect::TUPLE)));
     }

@@ -9,13 +9,14 @@ use super::zone::Zone;
 use crate::wire::uapi::{
     cta, cta_counters, cta_help, cta_secctx, cta_seqadj, cta_synproxy, cta_timestamp, nfnl_subsys,
 };
-use crate::wire::{Attribute, DecodeError, DecodeErrorKind, Message};
+use crate::wire::{Attribute, DecodeError, DecodeErrorKind, Family, Message};
 
 /// One conntrack entry. A field is `None` where the kernel did not send it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flow {
-    /// `nfgenmsg` family: 2 for IPv4, 10 for IPv6.
-    pub family: u8,
+    /// Address family.
+    #[doc(alias = "nfgen_family")]
+    pub family: Family,
     /// The direction in which the flow was opened.
     #[doc(alias = "CTA_TUPLE_ORIG")]
     pub orig: Tuple,
@@ -435,7 +436,7 @@ mod tests {
         let mut unknown = UnknownAttributes::default();
         unknown.add(99);
         Flow {
-            family: 10,
+            family: Family::V6,
             orig: tuple("2001:db8::1", 1),
             reply: tuple("2001:db8::2", 2),
             status: Status::all(),
@@ -466,7 +467,8 @@ mod tests {
         let orig = Tuple { src: "10.0.0.1".parse().unwrap(), dst: "10.0.0.2".parse().unwrap(), ..Tuple::UNSPECIFIED };
         let reply = Tuple { src: orig.dst, dst: orig.src, ..orig };
         let mut batch = Batch::new();
-        let header = Header { subsystem: nfnl_subsys::CTNETLINK, command: 0, flags: 0, family: 2, sequence: 1 };
+        let header =
+            Header { subsystem: nfnl_subsys::CTNETLINK, command: 0, flags: 0, family: Family::V4, sequence: 1 };
         batch.push(header, |writer| {
             orig.emit(writer, cta::TUPLE_ORIG);
             reply.emit(writer, cta::TUPLE_REPLY);

@@ -3,6 +3,7 @@
 use netlink_packet_core::NLA_F_NESTED;
 use netlink_packet_netfilter::conntrack::TCPFlags;
 
+use super::states::{DccpState, SctpState, TcpState};
 use crate::wire::uapi::cta_protoinfo as cta;
 use crate::wire::{Attribute, Attributes, DecodeError, DecodeErrorKind, NestTemplate, Values};
 
@@ -52,85 +53,6 @@ pub mod tcp_flag {
     pub const DATA_UNACKNOWLEDGED: u8 = 0x10;
 }
 
-/// TCP connection states (`enum tcp_conntrack`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum TcpState {
-    /// No state: made over netlink, or not seen yet.
-    #[default]
-    None,
-    /// A SYN was seen.
-    SynSent,
-    /// A SYN/ACK was seen.
-    SynRecv,
-    /// The handshake is complete.
-    Established,
-    /// A FIN was seen.
-    FinWait,
-    /// The other side has acknowledged the FIN.
-    CloseWait,
-    /// Both sides have sent a FIN.
-    LastAck,
-    /// Closed in order.
-    TimeWait,
-    /// Reset.
-    Close,
-    /// A SYN from both sides.
-    SynSent2,
-    /// A state that this version does not know.
-    Unknown(u8),
-}
-
-/// In the kernel's order; `SYN_SENT2` is printed as conntrack(8) does.
-const TCP_STATES: [(TcpState, &str); 10] = [
-    (TcpState::None, "NONE"),
-    (TcpState::SynSent, "SYN_SENT"),
-    (TcpState::SynRecv, "SYN_RECV"),
-    (TcpState::Established, "ESTABLISHED"),
-    (TcpState::FinWait, "FIN_WAIT"),
-    (TcpState::CloseWait, "CLOSE_WAIT"),
-    (TcpState::LastAck, "LAST_ACK"),
-    (TcpState::TimeWait, "TIME_WAIT"),
-    (TcpState::Close, "CLOSE"),
-    (TcpState::SynSent2, "SYN_SENT2"),
-];
-
-impl TcpState {
-    /// Every state that has a name.
-    pub fn all() -> impl Iterator<Item = TcpState> {
-        TCP_STATES.iter().map(|(state, _)| *state)
-    }
-
-    /// The kernel's name; `None` for a state without one.
-    #[must_use]
-    pub fn name(self) -> Option<&'static str> {
-        TCP_STATES.get(usize::from(self.number())).map(|(_, name)| *name)
-    }
-
-    /// The kernel's number.
-    #[must_use]
-    pub fn number(self) -> u8 {
-        match self {
-            TcpState::None => 0,
-            TcpState::SynSent => 1,
-            TcpState::SynRecv => 2,
-            TcpState::Established => 3,
-            TcpState::FinWait => 4,
-            TcpState::CloseWait => 5,
-            TcpState::LastAck => 6,
-            TcpState::TimeWait => 7,
-            TcpState::Close => 8,
-            TcpState::SynSent2 => 9,
-            TcpState::Unknown(number) => number,
-        }
-    }
-}
-
-impl From<u8> for TcpState {
-    fn from(number: u8) -> Self {
-        TCP_STATES.get(usize::from(number)).map_or(TcpState::Unknown(number), |(state, _)| *state)
-    }
-}
-
 /// SCTP: state and verification tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SctpInfo {
@@ -142,67 +64,39 @@ pub struct SctpInfo {
     pub vtag_reply: Option<u32>,
 }
 
-/// The number of an SCTP state (`enum sctp_conntrack`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct SctpState(pub u8);
-
-/// In the kernel's order.
-const SCTP_STATES: [&str; 10] = [
-    "NONE",
-    "CLOSED",
-    "COOKIE_WAIT",
-    "COOKIE_ECHOED",
-    "ESTABLISHED",
-    "SHUTDOWN_SENT",
-    "SHUTDOWN_RECD",
-    "SHUTDOWN_ACK_SENT",
-    "HEARTBEAT_SENT",
-    // Up to Linux 6.2.
-    "HEARTBEAT_ACKED",
-];
-
-impl SctpState {
-    /// Every state that has a name.
-    pub fn all() -> impl Iterator<Item = SctpState> {
-        (0u8..).zip(SCTP_STATES).map(|(number, _)| SctpState(number))
-    }
-
-    /// The kernel's name; `None` for a state without one.
-    #[must_use]
-    pub fn name(self) -> Option<&'static str> {
-        SCTP_STATES.get(usize::from(self.0)).copied()
-    }
-}
-
 /// DCCP: state, role and handshake sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DccpInfo {
-    /// `enum ct_dccp_states`.
-    pub state: u8,
+    /// Connection state.
+    pub state: DccpState,
     /// 0 client, 1 server.
     pub role: Option<u8>,
     /// Sequence number of the handshake.
     pub handshake_seq: Option<u64>,
 }
 
-/// In the kernel's order.
-const DCCP_STATES: [&str; 10] =
-    ["NONE", "REQUEST", "RESPOND", "PARTOPEN", "OPEN", "CLOSEREQ", "CLOSING", "TIMEWAIT", "IGNORE", "INVALID"];
-
-impl DccpInfo {
-    /// The kernel's name of a DCCP state number.
-    #[must_use]
-    pub fn state_name(state: u8) -> Option<&'static str> {
-        DCCP_STATES.get(usize::from(state)).copied()
-    }
-
-    /// Every DCCP state number that has a name.
-    pub fn all_states() -> impl Iterator<Item = u8> {
-        (0u8..).zip(DCCP_STATES).map(|(number, _)| number)
-    }
-}
-
 impl ProtoInfo {
+    /// Whether the tracker is in a state of the handshake, in which a packet that is
+    /// retransmitted refreshes neither the timeout nor the counters, so that neither shows
+    /// when the last packet came.
+    ///
+    /// - TCP: `nf_conntrack_tcp_packet` in net/netfilter/nf_conntrack_proto_tcp.c accepts a
+    ///   repeated SYN in SYN_SENT (since Linux 6.1) and a repeated SYN/ACK in SYN_RECV
+    ///   (`TCP_CONNTRACK_IGNORE`) without `nf_ct_refresh_acct`.
+    /// - SCTP: `nf_conntrack_sctp_packet` in net/netfilter/nf_conntrack_proto_sctp.c ignores a
+    ///   repeated INIT in CLOSED.
+    /// - DCCP: `nf_conntrack_dccp_packet` in net/netfilter/nf_conntrack_proto_dccp.c ignores
+    ///   repeated packets of the handshake (`CT_DCCP_IGNORE`).
+    #[must_use]
+    pub fn is_handshake(&self) -> bool {
+        match self {
+            ProtoInfo::Tcp(tcp) => matches!(tcp.state, TcpState::SynSent | TcpState::SynRecv | TcpState::SynSent2),
+            ProtoInfo::Sctp(sctp) => sctp.state == SctpState::Closed,
+            ProtoInfo::Dccp(dccp) => matches!(dccp.state, DccpState::Request | DccpState::Respond),
+            ProtoInfo::None | ProtoInfo::Unknown(_) => false,
+        }
+    }
+
     /// Reads a `CTA_PROTOINFO` nest, in place.
     ///
     /// # Errors
@@ -281,7 +175,7 @@ fn decode_sctp(attributes: Attributes<'_>) -> Result<SctpInfo, DecodeError> {
     for attribute in attributes {
         let attribute = attribute?;
         match attribute.kind {
-            cta::SCTP_STATE => info.state = SctpState(attribute.u8()?),
+            cta::SCTP_STATE => info.state = attribute.u8()?.into(),
             cta::SCTP_VTAG_ORIG => info.vtag_orig = Some(attribute.be32()?),
             cta::SCTP_VTAG_REPLY => info.vtag_reply = Some(attribute.be32()?),
             _ => {}
@@ -295,7 +189,7 @@ fn decode_dccp(attributes: Attributes<'_>) -> Result<DccpInfo, DecodeError> {
     for attribute in attributes {
         let attribute = attribute?;
         match attribute.kind {
-            cta::DCCP_STATE => info.state = attribute.u8()?,
+            cta::DCCP_STATE => info.state = attribute.u8()?.into(),
             cta::DCCP_ROLE => info.role = Some(attribute.u8()?),
             cta::DCCP_HANDSHAKE_SEQ => info.handshake_seq = Some(attribute.be64()?),
             _ => {}
@@ -309,11 +203,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_tcp_state_number_survives_a_round_trip() {
-        for number in 0..=255 {
-            assert_eq!(TcpState::from(number).number(), number);
-        }
-        assert_eq!(TcpState::from(10).name(), None);
+    fn a_handshake_is_over_when_each_side_has_answered() {
+        let tcp = |state| ProtoInfo::Tcp(TcpInfo { state, ..TcpInfo::default() });
+        let sctp = |state| ProtoInfo::Sctp(SctpInfo { state, ..SctpInfo::default() });
+        let dccp = |state| ProtoInfo::Dccp(DccpInfo { state, ..DccpInfo::default() });
+        let handshakes = |states: Vec<ProtoInfo>| states.iter().filter(|state| state.is_handshake()).count();
+        assert_eq!(handshakes(TcpState::all().map(tcp).collect()), 3);
+        assert_eq!(handshakes(SctpState::all().map(sctp).collect()), 1);
+        assert_eq!(handshakes(DccpState::all().map(dccp).collect()), 2);
+        assert!(sctp(SctpState::Closed).is_handshake() && dccp(DccpState::Request).is_handshake());
+        assert!(!tcp(TcpState::Established).is_handshake() && !dccp(DccpState::Open).is_handshake());
+        assert!(!ProtoInfo::None.is_handshake() && !ProtoInfo::Unknown(9).is_handshake());
     }
 
     #[test]

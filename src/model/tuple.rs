@@ -8,7 +8,7 @@ use netlink_packet_core::NLA_F_NESTED;
 use super::protocol::Protocol;
 use crate::wire::uapi::{cta_ip, cta_proto, cta_tuple};
 use crate::wire::{
-    Attribute, AttributeWriter, Attributes, DecodeError, DecodeErrorKind, HeaderTemplate, NestTemplate, Values,
+    Attribute, AttributeWriter, Attributes, DecodeError, DecodeErrorKind, Family, HeaderTemplate, NestTemplate, Values,
 };
 
 /// One direction of a flow.
@@ -223,11 +223,10 @@ impl Tuple {
         });
     }
 
-    /// The `nfgenmsg` family of the addresses: 2 for IPv4, 10 for IPv6.
+    /// The family of the source address.
     #[must_use]
-    pub fn family(&self) -> u8 {
-        use crate::wire::uapi::nfproto;
-        if self.src.is_ipv4() { nfproto::IPV4 } else { nfproto::IPV6 }
+    pub fn family(&self) -> Family {
+        if self.src.is_ipv4() { Family::V4 } else { Family::V6 }
     }
 
     /// Source port, for protocols that have one.

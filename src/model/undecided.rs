@@ -92,7 +92,7 @@ impl Undecided {
 
     /// What is so, and what would decide it, for a person.
     #[must_use]
-    pub fn advice(self) -> &'static str {
+    pub fn hint(self) -> &'static str {
         match self {
             Undecided::Offloaded => "in a flowtable, so in use as far as can be known; name them with 'status offload'",
             Undecided::Flowtable => {
@@ -135,10 +135,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_has_a_word_of_its_own_and_an_advice() {
+    fn every_reason_has_a_word_of_its_own_and_a_hint() {
         for (place, reason) in Undecided::ALL.iter().enumerate() {
             assert!(Undecided::ALL.iter().skip(place + 1).all(|other| other.name() != reason.name()), "{reason}");
-            assert!(!reason.advice().is_empty());
+            assert!(!reason.hint().is_empty());
         }
     }
 }

@@ -8,7 +8,7 @@ use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR};
 use super::error::{Error, KernelError};
 use super::netns::Netns;
 use super::socket::Socket;
-use crate::wire::{Answer, AttributeWriter, Batch, DecodeError, Header, Kind, Message, Messages};
+use crate::wire::{Answer, AttributeWriter, Batch, DecodeError, Header, Message, MessageClass, Messages};
 
 /// The kernel fills at most 32 KiB of a dump's datagram. Never shrunk: the
 /// kernel sizes later datagrams by the largest read so far, and would cut off
@@ -52,7 +52,7 @@ impl Connection {
     /// # Errors
     /// The namespace cannot be entered, or the socket not be opened.
     pub fn open(netns: &Netns) -> Result<Self, Error> {
-        let netns = netns.hold()?;
+        let netns = netns.pin()?;
         let socket = open_socket(&netns)?;
         Ok(Self::new(Link::Kernel(socket), netns))
     }
@@ -62,7 +62,7 @@ impl Connection {
     ///
     /// # Errors
     /// As [`Connection::open`].
-    pub fn another(&self) -> Result<Self, Error> {
+    pub fn reopen(&self) -> Result<Self, Error> {
         Self::open(&self.netns)
     }
 
@@ -94,7 +94,7 @@ impl Connection {
     /// What send(2) says.
     pub fn send(&mut self, operation: &'static str, batch: &Batch) -> Result<(), Error> {
         if std::mem::take(&mut self.abandoned) {
-            self.reopen()?;
+            self.renew_socket()?;
         }
         match &mut self.link {
             Link::Kernel(socket) => socket.send(batch.as_bytes()).map_err(Error::socket(operation)),
@@ -140,10 +140,10 @@ impl Connection {
                     continue;
                 }
                 match message.classify().map_err(Error::decode(operation))? {
-                    Kind::Data => each(&message).map_err(Error::decode(operation))?,
-                    Kind::Answer(answer) => return accept(operation, &answer),
-                    Kind::Overrun => return Err(Error::Overrun { operation }),
-                    Kind::Done(_) | Kind::Noop => {}
+                    MessageClass::Data => each(&message).map_err(Error::decode(operation))?,
+                    MessageClass::Answer(answer) => return accept(operation, &answer),
+                    MessageClass::Overrun => return Err(Error::Overrun { operation }),
+                    MessageClass::Done(_) | MessageClass::Noop => {}
                 }
             }
         }
@@ -178,7 +178,7 @@ impl Connection {
     }
 
     /// Closing the socket is the only way out of a dump.
-    fn reopen(&mut self) -> Result<(), Error> {
+    fn renew_socket(&mut self) -> Result<(), Error> {
         match &mut self.link {
             Link::Kernel(socket) => *socket = open_socket(&self.netns)?,
             Link::Fake { queue, .. } => queue.clear(),
@@ -218,17 +218,17 @@ impl DumpStream<'_> {
             }
             self.interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
             match message.classify().map_err(Error::decode(operation))? {
-                Kind::Data => each(&message).map_err(Error::decode(operation))?,
-                Kind::Done(errno) => {
+                MessageClass::Data => each(&message).map_err(Error::decode(operation))?,
+                MessageClass::Done(errno) => {
                     self.done = true;
                     accept(operation, &Answer { errno, ..Answer::default() })?;
                 }
-                Kind::Answer(answer) => {
+                MessageClass::Answer(answer) => {
                     self.done = true;
                     accept(operation, &answer)?;
                 }
-                Kind::Overrun => return Err(Error::Overrun { operation }),
-                Kind::Noop => {}
+                MessageClass::Overrun => return Err(Error::Overrun { operation }),
+                MessageClass::Noop => {}
             }
         }
         if self.done {

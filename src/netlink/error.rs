@@ -24,12 +24,12 @@ pub enum Error {
     #[error("{0}")]
     Refused(KernelError),
     /// The kernel's bytes could not be read.
-    #[error("{operation}: {fault}")]
+    #[error("{operation}: {error}")]
     Decode {
         /// What was tried.
         operation: &'static str,
         /// What is wrong, and where.
-        fault: DecodeError,
+        error: DecodeError,
     },
     /// A datagram was larger than the receive buffer.
     #[error("{operation}: a datagram of {length} bytes does not fit into the receive buffer of {capacity}")]
@@ -84,7 +84,7 @@ impl fmt::Display for KernelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.operation, Named(self.errno))?;
         if let Some(text) = &self.text {
-            write!(f, " (the kernel says: {text})")?;
+            write!(f, " (kernel: {text})")?;
         }
         if let Some(offset) = self.request_offset {
             write!(f, " at byte {offset} of the request")?;
@@ -119,6 +119,6 @@ impl Error {
     }
 
     pub(crate) fn decode(operation: &'static str) -> impl FnOnce(DecodeError) -> Error {
-        move |fault| Error::Decode { operation, fault }
+        move |error| Error::Decode { operation, error }
     }
 }

@@ -48,7 +48,7 @@ impl Listener {
     /// # Errors
     /// As [`super::Connection::open`].
     pub fn open(netns: &Netns) -> Result<Self, Error> {
-        let netns = netns.hold()?;
+        let netns = netns.pin()?;
         let socket = netns.run(Socket::open)??;
         let slots = vec![0; AT_ONCE * DATAGRAM];
         Ok(Listener { socket, netns, slots, lengths: [0; AT_ONCE], filled: 0, next: 0 })
@@ -73,8 +73,8 @@ impl Listener {
     ///
     /// # Errors
     /// What setsockopt(2) says.
-    pub fn report_refusals(&self) -> Result<(), Error> {
-        self.socket.report_refusals().map_err(Error::socket("ask for reliable events (NETLINK_BROADCAST_ERROR)"))
+    pub fn set_broadcast_error(&self) -> Result<(), Error> {
+        self.socket.set_broadcast_error().map_err(Error::socket("ask for reliable events (NETLINK_BROADCAST_ERROR)"))
     }
 
     /// Joins `group`.

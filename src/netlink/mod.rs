@@ -17,7 +17,7 @@ pub use connection::{Connection, DumpStream};
 pub use error::{Error, KernelError};
 pub use listener::{Listener, Received};
 pub use meminfo::MemInfo;
-pub use netns::{HeldNetns, Netns};
+pub use netns::{Netns, PinnedNetns};
 pub use sock_diag::{SockDiag, TcpSocket};
 pub use socket::Socket;
 pub use socket_filter::{Instruction, Size, SocketFilter};

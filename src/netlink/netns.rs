@@ -34,18 +34,18 @@ pub enum Netns {
     /// The namespace that a file stands for, whenever it is entered.
     Path(PathBuf),
     /// The one that a file stood for when it was opened.
-    Held(HeldNetns),
+    Pinned(PinnedNetns),
 }
 
 /// A namespace that is kept open: it stays the same one when its process ends
 /// and another gets the number, or when its name is given to another namespace.
 #[derive(Debug, Clone)]
-pub struct HeldNetns {
+pub struct PinnedNetns {
     path: PathBuf,
     file: Arc<File>,
 }
 
-impl HeldNetns {
+impl PinnedNetns {
     /// The number by which the kernel shows this namespace, as in `net:[4026531840]`. No
     /// other has it while this one is kept open.
     ///
@@ -56,13 +56,13 @@ impl HeldNetns {
     }
 }
 
-impl PartialEq for HeldNetns {
+impl PartialEq for PinnedNetns {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.file, &other.file)
     }
 }
 
-impl Eq for HeldNetns {}
+impl Eq for PinnedNetns {}
 
 impl Netns {
     /// `NAME` (of `ip netns`), `PID` or `PATH`. A word of digits is a process,
@@ -89,10 +89,10 @@ impl Netns {
     ///
     /// # Errors
     /// [`Error::Netns`] when there is no such file.
-    pub fn hold(&self) -> Result<Self, Error> {
+    pub fn pin(&self) -> Result<Self, Error> {
         let Netns::Path(path) = self else { return Ok(self.clone()) };
         let file = File::open(path).map_err(|error| failed(path, &error))?;
-        Ok(Netns::Held(HeldNetns { path: path.clone(), file: Arc::new(file) }))
+        Ok(Netns::Pinned(PinnedNetns { path: path.clone(), file: Arc::new(file) }))
     }
 
     /// The number that no other namespace has until the next boot, of the calling thread's
@@ -116,7 +116,7 @@ impl Netns {
     /// [`Error::Netns`] when the namespace does not exist or may not be entered
     /// (that takes CAP_SYS_ADMIN).
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
-        let Netns::Held(HeldNetns { path, file }) = self.hold()? else {
+        let Netns::Pinned(PinnedNetns { path, file }) = self.pin()? else {
             return Ok(work());
         };
         let entered = thread::scope(|scope| {

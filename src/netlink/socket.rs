@@ -53,7 +53,7 @@ impl Socket {
     }
 
     /// Sets `NETLINK_BROADCAST_ERROR`.
-    pub(super) fn report_refusals(&self) -> io::Result<()> {
+    pub(super) fn set_broadcast_error(&self) -> io::Result<()> {
         self.raw.set_broadcast_error(true)
     }
 
