@@ -2,12 +2,14 @@
 
 use anyhow::{Context, Result, anyhow};
 use ctnl::host::Host;
+use ctnl::model::Flow;
 use ctnl::table::{Outcome, Target, delete};
 
 use super::args::CommonArgs;
 use super::format::FormatArgs;
 use super::get::{EntryArgs, find, print};
 use crate::host::ssh;
+use crate::term::console::Console;
 use crate::term::exit::Exit;
 
 const EXAMPLES: &str = "\
@@ -51,8 +53,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
         console.warn("no such entry");
         return Ok(Exit::Failed);
     };
-    if !args.no_spare_ssh && ssh::own_sessions(host).iter().any(|session| session.is_carried_by(&flow)) {
-        console.warn("refusing to delete your own SSH session (override with --no-spare-ssh)");
+    if !args.no_spare_ssh && is_own_session(&flow, host, &mut console) {
         return Ok(Exit::Failed);
     }
     let target = Target::of(&flow).context("refusing to delete the entry: a delete cannot identify it")?;
@@ -67,4 +68,19 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     }
     print(&flow, &mut writer, &mut connection, host)?;
     Ok(Exit::Done)
+}
+
+/// Whether `flow` carries an SSH session that may be the user's; the reason is printed.
+fn is_own_session(flow: &Flow, host: &Host, console: &mut Console) -> bool {
+    let own = ssh::own_sessions(host);
+    let is_own = own.sessions.iter().any(|session| session.is_carried_by(flow));
+    if is_own {
+        console.warn(if own.are_all_of_server {
+            "refusing to delete a connection of this host's SSH server: it may be your own session (override with \
+             --no-spare-ssh)"
+        } else {
+            "refusing to delete your own SSH session (override with --no-spare-ssh)"
+        });
+    }
+    is_own
 }

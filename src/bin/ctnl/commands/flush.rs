@@ -6,7 +6,7 @@ use ctnl::host::Host;
 use ctnl::table::{self, Action};
 
 use super::args::{CommonArgs, FilterArgs};
-use crate::host::ssh;
+use crate::host::ssh::{self, OwnSessions, SshSession};
 use crate::purge::{Options, Purge, Purged, report};
 use crate::scan::{Selection, Watch, sample_and_wait};
 use crate::term::exit::{Exit, usage};
@@ -105,10 +105,13 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
         console.warn("interrupted; nothing was deleted");
         return Ok(Exit::Partly);
     }
-    let options = args.options(host);
-    if options.sessions.is_empty() && !args.no_spare_ssh && watch.console.can_ask() {
+    let own = if args.no_spare_ssh { OwnSessions::default() } else { ssh::own_sessions(host) };
+    if let Some(note) = own.note() {
+        watch.console.note(&note);
+    } else if own.sessions.is_empty() && !args.no_spare_ssh && watch.console.can_ask() {
         watch.console.note("found no SSH session of yours, so none is spared");
     }
+    let options = args.options(own.sessions);
     match Purge::new(selection, options, watch, before).run(&mut connection)? {
         Purged::Ran(summary) => report(&summary, &mut console, args.json, args.fail_if_none),
         Purged::Declined => {
@@ -134,12 +137,12 @@ impl Args {
         )))
     }
 
-    fn options(&self, host: &Host) -> Options {
+    fn options(&self, sessions: Vec<SshSession>) -> Options {
         Options {
             command: "flush",
             preview: self.dry_run,
             action: self.soft.map_or(Action::Delete, Action::LowerTimeout),
-            sessions: if self.no_spare_ssh { Vec::new() } else { ssh::own_sessions(host) },
+            sessions,
             max: self.max,
             ask_above: (!self.yes).then_some(self.ask_above),
         }
