@@ -75,7 +75,7 @@ fn is_own_session(flow: &Flow, host: &Host, console: &mut Console) -> bool {
     let own = ssh::own_sessions(host);
     let is_own = own.sessions.iter().any(|session| session.is_carried_by(flow));
     if is_own {
-        console.warn(if own.are_all_of_server {
+        console.warn(if own.all_of_server.is_some() {
             "refusing to delete a connection of this host's SSH server: it may be your own session (override with \
              --no-spare-ssh)"
         } else {
