@@ -17,6 +17,7 @@ mod options;
 mod population;
 mod report;
 mod rounds;
+mod soak;
 mod world;
 
 use std::env;
@@ -113,6 +114,10 @@ fn benchmark(options: &Options) -> Result<bool> {
         signal_hook::flag::register(signal, Arc::clone(&interrupted)).context("catch signals")?;
     }
     let mut world = World::enter()?;
+    if let Some(minutes) = options.soak {
+        world.make_room(2 * soak::FILLER)?;
+        return soak::run(&options.ctnl, minutes, &interrupted);
+    }
     let largest = options.sizes().last().copied().unwrap_or(0);
     world.make_room(largest)?;
     let results = measure_all(options, &world, &interrupted);

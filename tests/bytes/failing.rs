@@ -3,9 +3,9 @@
 use ctnl::model::{Flow, L4, Tuple};
 use ctnl::table::{self, Action, DumpRequest, Outcome, Target};
 
-use crate::deleting::delete_while_dumping;
 use crate::flows::dumped;
 use crate::netlink::{Sent, answer, done, kernel, message, obedient};
+use ctnl_test_support::deleting::delete_while_dumping;
 
 const DONE: u16 = 3;
 const ENOMEM: i32 = 12;

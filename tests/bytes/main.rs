@@ -18,8 +18,6 @@
     reason = "a test fails by panicking"
 )]
 
-#[path = "../support/deleting.rs"]
-mod deleting;
 mod events;
 mod failing;
 mod flows;

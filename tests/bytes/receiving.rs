@@ -9,9 +9,9 @@ use ctnl::netlink::{Connection, Error};
 use ctnl::table::{self, Action, Dump, DumpRequest, DumpTotals, NotDeletable, Target};
 use proptest::prelude::*;
 
-use crate::deleting::delete_while_dumping;
 use crate::flows::{dumped, tuple};
 use crate::netlink::{attribute, done, entry, kernel, message, nest, obedient};
+use ctnl_test_support::deleting::delete_while_dumping;
 
 /// A dump of a lab table of 80 entries on Linux 6.18, with counters and start
 /// times: datagrams, each behind its length (u32, little-endian). Sequence 1.

@@ -11,11 +11,11 @@ use ctnl::table::{self, Action, DumpRequest, Outcome, Target};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
-use crate::deleting::delete_while_dumping;
 use crate::flows::{any_flow, dumped};
 use crate::netlink::{
     ACK, CT_DELETE, CT_GET, CT_NEW, DUMP, REQUEST, Sent, answer, attributes, done, kernel, obedient, one,
 };
+use ctnl_test_support::deleting::delete_while_dumping;
 
 const TUPLE_ORIG: u16 = 1;
 const TIMEOUT: u16 = 7;

@@ -10,8 +10,8 @@ use ctnl::host::Host;
 use ctnl::model::{Flow, Status, Timeouts, Timer};
 use ctnl::table;
 
-use crate::harness::{Run, World, assert_same_entries, by_key, key, tests};
-use crate::population::Population;
+use ctnl_test_support::harness::{Run, World, assert_same_entries, by_key, key, tests};
+use ctnl_test_support::population::Population;
 
 tests![
     the_kernel_keeps_every_entry_of_a_population_as_it_was_made,

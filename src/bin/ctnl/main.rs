@@ -19,8 +19,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use ctnl::host::Host;
 use ctnl::netlink::Error;
+use ctnl::text::printable_lines;
 
-use term::console::printable;
 use term::exit::{Exit, UsageError};
 use term::hint;
 
@@ -34,10 +34,10 @@ fn main() -> ExitCode {
 fn fail(error: &anyhow::Error) -> Exit {
     let mut stderr = io::stderr().lock();
     if let Some(usage) = error.downcast_ref::<UsageError>() {
-        let _ = writeln!(stderr, "ctnl: {}", printable(&usage.to_string()));
+        let _ = writeln!(stderr, "ctnl: {}", printable_lines(&usage.to_string()));
         return Exit::Usage;
     }
-    let _ = writeln!(stderr, "ctnl: {}", printable(&describe(error)));
+    let _ = writeln!(stderr, "ctnl: {}", printable_lines(&describe(error)));
     let kernel = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
     if let Some(advice) = kernel.and_then(hint::hint) {
         let _ = writeln!(stderr, "  hint: {advice}");

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use ctnl::field::{FIELDS, words};
+use ctnl::field::{FIELDS, keywords};
 use ctnl::host::Host;
 
 use super::args::FilterArgs;
@@ -83,8 +83,8 @@ pub fn language() -> String {
         );
     }
     text.push_str("\nWORDS\n");
-    for word in words() {
-        let _ = writeln!(text, "  {:<16} {}", word.name, word.doc);
+    for keyword in keywords() {
+        let _ = writeln!(text, "  {:<16} {}", keyword.name, keyword.doc);
     }
     text
 }

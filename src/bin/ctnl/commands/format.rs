@@ -3,9 +3,10 @@
 use std::io::{self, IsTerminal};
 
 use anyhow::Result;
-use ctnl::field::{FIELDS, field, nearest};
+use ctnl::field::{FIELDS, field};
 use ctnl::host::Host;
 use ctnl::output::{FORMATS, Format, TextOptions, Writer, WriterOptions};
+use ctnl::text::nearest;
 
 use crate::host::files;
 use crate::term::exit::{item, usage_at};

@@ -16,7 +16,6 @@ mod lab;
 mod list;
 mod man;
 mod report;
-mod tuple;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser};

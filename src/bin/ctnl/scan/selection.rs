@@ -138,7 +138,7 @@ fn judge_second_sample<'a>(
     }
     match confirm.second(subject.flow, sampled) {
         Confirmed::Quiet { at_least } => {
-            let subject = Subject { quiet_for: Some(at_least), ..subject };
+            let subject = Subject { confirmed_idle: Some(at_least), ..subject };
             Some((filter.matches(&subject), subject))
         }
         Confirmed::Unknown(why) => Some((Verdict::Undecided(why), subject)),

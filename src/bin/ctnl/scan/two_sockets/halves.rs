@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::thread;
 
 use ctnl::clock::Clock;
-use ctnl::field::Subject;
+use ctnl::field::{FieldId, Subject};
 use ctnl::filter::Filter;
 use ctnl::model::Flow;
 use ctnl::netlink::{Connection, Error};
@@ -45,7 +45,7 @@ impl HalfWork for () {
 
 /// Both halves of the request, unless dumping them apart would change the answer to `filter`; then why.
 pub fn may_split(filter: &Filter, request: DumpRequest) -> Result<[DumpRequest; 2], &'static str> {
-    if filter.fields().iter().any(|field| field.name == "status") {
+    if filter.fields().iter().any(|field| field.id == FieldId::Status) {
         return Err("the filter tests status bits, by which the table would be split");
     }
     request.halves().ok_or("the kernel filters by status bits already")

@@ -1,5 +1,4 @@
-//! A dump whose targets a deleter deletes, as the program does it. Include it with
-//! `#[path = "../support/deleting.rs"] mod deleting;`.
+//! A dump whose targets a deleter deletes, as the program does it.
 
 use ctnl::clock::Clock;
 use ctnl::model::Flow;
