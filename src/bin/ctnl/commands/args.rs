@@ -206,7 +206,11 @@ impl CommonArgs {
         let Some(word) = self.netns.as_deref() else { return Ok(Netns::Current) };
         let netns = Netns::parse(word);
         let named = Netns::named(word);
-        if netns != named && matches!(&named, Netns::Path(path) if !word.contains('/') && path.exists()) {
+        let exists = |netns: &Netns| matches!(netns, Netns::Path(path) if path.exists());
+        if netns != named && !word.contains('/') && exists(&named) {
+            if !exists(&netns) {
+                return Ok(named);
+            }
             return Err(usage(format!(
                 "--netns {word}: both a process and a name of `ip netns`\n  hint: write the path, \
                  /run/netns/{word} or /proc/{word}/ns/net"

@@ -192,7 +192,7 @@ pub fn run(args: &Args, host: &ctnl::host::Host) -> Result<Exit> {
     }
     let words = args.places.words()?;
     let options = args.options();
-    let interrupt = Interrupt::listen()?;
+    let interrupt = Interrupt::listen_except_hangup(host)?;
     let mut console = args.common.console();
     let opener =
         Opener::new(args.subscription(&options, &filter), &filter, args.filter.previous_timeouts()?, args.set_sysctls);
