@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(target_endian = "little")]
+    #[cfg_attr(target_endian = "big", ignore = "the recorded datagrams are little-endian")]
     fn what_the_ftp_helper_expects_is_read_as_the_kernel_sent_it() {
         let event = decode(RECORDED).unwrap();
         let found = event.expectation;

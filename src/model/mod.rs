@@ -20,6 +20,8 @@ mod text;
 mod timeouts;
 mod timer;
 mod tuple;
+mod tuple_decode;
+mod tuple_template;
 mod tuple_text;
 mod undecided;
 mod zone;

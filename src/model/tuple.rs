@@ -1,15 +1,11 @@
 //! A tuple: the addresses and ports that identify one direction of a flow.
 
 use std::hash::{Hash, Hasher};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-use netlink_packet_core::NLA_F_NESTED;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::protocol::Protocol;
 use crate::wire::uapi::{cta_ip, cta_proto, cta_tuple};
-use crate::wire::{
-    Attribute, AttributeWriter, Attributes, DecodeError, DecodeErrorKind, Family, HeaderTemplate, NestTemplate, Values,
-};
+use crate::wire::{AttributeWriter, Family};
 
 /// One direction of a flow.
 #[doc(alias = "nf_conntrack_tuple")]
@@ -59,28 +55,6 @@ pub enum L4 {
     },
 }
 
-/// What the kernel writes for TCP, UDP and others over IPv4.
-const V4_PORTS: NestTemplate<48> = NestTemplate::new([
-    (0, cta_tuple::IP | NLA_F_NESTED, 20),
-    (4, cta_ip::V4_SRC, 8),
-    (12, cta_ip::V4_DST, 8),
-    (20, cta_tuple::PROTO | NLA_F_NESTED, 28),
-    (24, cta_proto::NUM, 5),
-    (32, cta_proto::SRC_PORT, 6),
-    (40, cta_proto::DST_PORT, 6),
-]);
-
-/// And over IPv6.
-const V6_PORTS: NestTemplate<72> = NestTemplate::new([
-    (0, cta_tuple::IP | NLA_F_NESTED, 44),
-    (4, cta_ip::V6_SRC, 20),
-    (24, cta_ip::V6_DST, 20),
-    (44, cta_tuple::PROTO | NLA_F_NESTED, 28),
-    (48, cta_proto::NUM, 5),
-    (56, cta_proto::SRC_PORT, 6),
-    (64, cta_proto::DST_PORT, 6),
-]);
-
 /// Three numbers, which no two tuples have alike that the kernel tells apart: a dump hashes
 /// every entry, and what is derived takes four times as many steps.
 impl Hash for Tuple {
@@ -111,32 +85,6 @@ impl L4 {
     }
 }
 
-/// Where a message of known template has a tuple of two addresses and two ports.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum TupleOffset {
-    V4(usize),
-    V6(usize),
-}
-
-impl TupleOffset {
-    /// The place of `nest`, at `offset`, whose headers become part of `template`. None for another
-    /// kind of tuple.
-    pub(super) fn compile(nest: &[u8], offset: usize, template: &mut HeaderTemplate) -> Option<Self> {
-        let v4 = V4_PORTS.compile(nest, offset, template).map(TupleOffset::V4);
-        v4.or_else(|| V6_PORTS.compile(nest, offset, template).map(TupleOffset::V6))
-    }
-
-    /// Reads what stands there into `tuple`, which was of this kind before.
-    #[inline]
-    pub(super) fn read(self, message: &[u8], tuple: &mut Tuple) -> Option<()> {
-        match self {
-            TupleOffset::V4(offset) => tuple.read_v4(&Values::known(message, offset)?),
-            TupleOffset::V6(offset) => tuple.read_v6(&Values::known(message, offset)?),
-        }
-        Some(())
-    }
-}
-
 impl Tuple {
     /// No addresses, protocol 0.
     pub const UNSPECIFIED: Self = Tuple {
@@ -147,70 +95,6 @@ impl Tuple {
         zone: None,
         has_unknown_part: false,
     };
-
-    /// Reads a tuple nest.
-    ///
-    /// # Errors
-    /// An attribute of the wrong size, or no complete addresses and protocol.
-    pub fn decode(nest: &Attribute<'_>) -> Result<Self, DecodeError> {
-        let mut tuple = Tuple::UNSPECIFIED;
-        tuple.decode_from(nest)?;
-        Ok(tuple)
-    }
-
-    /// Reads a nest of two addresses and two ports; false where it is another.
-    #[inline]
-    fn decode_usual(&mut self, nest: &[u8]) -> bool {
-        if let Some(values) = V4_PORTS.of(nest) {
-            self.read_v4(&values);
-        } else if let Some(values) = V6_PORTS.of(nest) {
-            self.read_v6(&values);
-        } else {
-            return false;
-        }
-        (self.zone, self.has_unknown_part) = (None, false);
-        true
-    }
-
-    #[inline]
-    fn read_v4(&mut self, values: &Values<'_, 48>) {
-        (self.src, self.dst) = (values.at::<4>(8).into(), values.at::<4>(16).into());
-        self.read_ports(values.at(28), [values.at(36), values.at(44)]);
-    }
-
-    #[inline]
-    fn read_v6(&mut self, values: &Values<'_, 72>) {
-        (self.src, self.dst) = (values.at::<16>(8).into(), values.at::<16>(28).into());
-        self.read_ports(values.at(52), [values.at(60), values.at(68)]);
-    }
-
-    #[inline]
-    fn read_ports(&mut self, protocol: [u8; 1], [sport, dport]: [[u8; 2]; 2]) {
-        self.protocol = Protocol::from(u8::from_ne_bytes(protocol));
-        self.l4 = L4::Ports { src: u16::from_be_bytes(sport), dst: u16::from_be_bytes(dport) };
-    }
-
-    /// As [`Tuple::decode`], in place.
-    ///
-    /// # Errors
-    /// As [`Tuple::decode`].
-    #[inline]
-    pub(super) fn decode_from(&mut self, nest: &Attribute<'_>) -> Result<(), DecodeError> {
-        if self.decode_usual(nest.value) {
-            return Ok(());
-        }
-        let mut parts = Parts::default();
-        for attribute in nest.nested() {
-            let attribute = attribute?;
-            match attribute.kind {
-                cta_tuple::IP => parts.read_addresses(attribute.nested())?,
-                cta_tuple::PROTO => parts.read_l4(attribute.nested())?,
-                cta_tuple::ZONE => parts.zone = Some(attribute.be16()?),
-                _ => parts.unknown = true,
-            }
-        }
-        parts.assemble(self).ok_or_else(|| nest.error(DecodeErrorKind::Missing))
-    }
 
     /// Writes the tuple as an attribute of number `kind` (`CTA_TUPLE_*`).
     pub fn emit(&self, writer: &mut AttributeWriter<'_>, kind: u16) {
@@ -332,100 +216,10 @@ fn icmp_answer(protocol: Protocol, kind: u8) -> u8 {
     }
 }
 
-/// The parts of a tuple while they are being read. Addresses stay where they are
-/// until all is there: 4 bytes for IPv4, 16 for IPv6.
-#[derive(Default)]
-struct Parts<'a> {
-    src: Option<&'a [u8]>,
-    dst: Option<&'a [u8]>,
-    protocol: Option<u8>,
-    sport: Option<u16>,
-    dport: Option<u16>,
-    icmp_id: Option<u16>,
-    icmp_type: Option<u8>,
-    icmp_code: Option<u8>,
-    zone: Option<u16>,
-    unknown: bool,
-}
-
-impl<'a> Parts<'a> {
-    #[inline]
-    fn read_addresses(&mut self, attributes: Attributes<'a>) -> Result<(), DecodeError> {
-        for attribute in attributes {
-            let attribute = attribute?;
-            match attribute.kind {
-                cta_ip::V4_SRC => self.src = Some(attribute.sized(4)?),
-                cta_ip::V4_DST => self.dst = Some(attribute.sized(4)?),
-                cta_ip::V6_SRC => self.src = Some(attribute.sized(16)?),
-                cta_ip::V6_DST => self.dst = Some(attribute.sized(16)?),
-                _ => self.unknown = true,
-            }
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn read_l4(&mut self, attributes: Attributes<'a>) -> Result<(), DecodeError> {
-        for attribute in attributes {
-            let attribute = attribute?;
-            match attribute.kind {
-                cta_proto::NUM => self.protocol = Some(attribute.u8()?),
-                cta_proto::SRC_PORT => self.sport = Some(attribute.be16()?),
-                cta_proto::DST_PORT => self.dport = Some(attribute.be16()?),
-                cta_proto::ICMP_ID | cta_proto::ICMPV6_ID => self.icmp_id = Some(attribute.be16()?),
-                cta_proto::ICMP_TYPE | cta_proto::ICMPV6_TYPE => self.icmp_type = Some(attribute.u8()?),
-                cta_proto::ICMP_CODE | cta_proto::ICMPV6_CODE => self.icmp_code = Some(attribute.u8()?),
-                _ => self.unknown = true,
-            }
-        }
-        Ok(())
-    }
-
-    /// `None` when a mandatory part is missing, or half of a pair.
-    #[inline]
-    fn assemble(self, tuple: &mut Tuple) -> Option<()> {
-        let l4 = match (self.sport, self.dport, self.icmp_type, self.icmp_code, self.icmp_id) {
-            (None, None, None, None, None) => L4::None,
-            (Some(src), Some(dst), None, None, None) => L4::Ports { src, dst },
-            (None, None, Some(kind), Some(code), Some(id)) => L4::Icmp { kind, code, id },
-            _ => return None,
-        };
-        tuple.src = address(self.src?)?;
-        tuple.dst = address(self.dst?)?;
-        tuple.protocol = Protocol::from(self.protocol?);
-        tuple.l4 = l4;
-        tuple.zone = self.zone;
-        tuple.has_unknown_part = self.unknown;
-        Some(())
-    }
-}
-
-#[inline]
-fn address(bytes: &[u8]) -> Option<IpAddr> {
-    match <[u8; 4]>::try_from(bytes) {
-        Ok(octets) => Some(Ipv4Addr::from(octets).into()),
-        Err(_) => <[u8; 16]>::try_from(bytes).ok().map(|octets| Ipv6Addr::from(octets).into()),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
-    use crate::wire::{Batch, Header, Messages};
-
-    /// The value of the tuple nest that `tuple` is written as.
-    fn nest_of(tuple: &Tuple) -> Vec<u8> {
-        let mut batch = Batch::new();
-        let header = Header { subsystem: 1, command: 0, flags: 0, family: tuple.family(), sequence: 1 };
-        batch.push(header, |writer| tuple.emit(writer, 1));
-        let message = Messages::new(batch.as_bytes()).next().unwrap().unwrap();
-        message.attributes().next().unwrap().unwrap().value.to_vec()
-    }
-
-    fn read(value: &[u8]) -> Result<Tuple, DecodeError> {
-        Tuple::decode(&Attribute { kind: 1, value, offset: 0 })
-    }
 
     fn tuple(src: &str, dst: &str) -> Tuple {
         let (src, dst) = (src.parse().unwrap(), dst.parse().unwrap());
@@ -439,32 +233,6 @@ mod tests {
         assert!(
             ![Protocol::Tcp, Protocol::Udp, Protocol::Sctp, Protocol::Gre, Protocol::Icmp].into_iter().any(without)
         );
-    }
-
-    #[test]
-    fn the_usual_layout_is_read_as_any_other_is() {
-        for (tuple, proto_at) in [(tuple("10.1.2.3", "192.0.2.1"), 20), (tuple("2001:db8::1", "2001:db8::2"), 44)] {
-            let usual = nest_of(&tuple);
-            assert!(Tuple::UNSPECIFIED.clone().decode_usual(&usual));
-            let mut unflagged = usual.clone();
-            for at in [0, proto_at] {
-                let kind = u16::from_ne_bytes([usual[at + 2], usual[at + 3]]) & !NLA_F_NESTED;
-                unflagged[at + 2..at + 4].copy_from_slice(&kind.to_ne_bytes());
-            }
-            assert!(!Tuple::UNSPECIFIED.clone().decode_usual(&unflagged));
-            assert_eq!(read(&usual).unwrap(), tuple);
-            assert_eq!(read(&unflagged).unwrap(), tuple);
-        }
-    }
-
-    #[test]
-    fn a_header_that_differs_in_one_bit_is_not_the_usual_layout() {
-        let usual = nest_of(&tuple("10.1.2.3", "192.0.2.1"));
-        for at in [0, 4, 12, 20, 24, 32, 40].into_iter().flat_map(|header| header..header + 4) {
-            let mut other = usual.clone();
-            other[at] ^= 1;
-            assert!(!Tuple::UNSPECIFIED.clone().decode_usual(&other), "byte {at}");
-        }
     }
 
     /// What a hash is computed from.
@@ -501,15 +269,5 @@ mod tests {
             }
         }
         assert_eq!((tuples, hashed.len()), (1080, 1080));
-    }
-
-    #[test]
-    fn what_was_there_before_is_not_kept() {
-        let old = Tuple { zone: Some(7), has_unknown_part: true, ..tuple("2001:db8::1", "2001:db8::2") };
-        for new in [tuple("10.1.2.3", "192.0.2.1"), Tuple { l4: L4::None, ..tuple("10.1.2.3", "192.0.2.1") }] {
-            let (mut place, value) = (old, nest_of(&new));
-            place.decode_from(&Attribute { kind: 1, value: &value, offset: 0 }).unwrap();
-            assert_eq!(place, new);
-        }
     }
 }
