@@ -6,7 +6,7 @@ use super::super::status::Status;
 use super::super::tuple::Tuple;
 use super::super::tuple_template::TupleOffset;
 use crate::wire::uapi::{cta, cta_counters, cta_synproxy, cta_timestamp};
-use crate::wire::{Attribute, Family, HeaderTemplate, Message, NestTemplate, NestValues};
+use crate::wire::{Attribute, HeaderTemplate, Message, NestTemplate, NestValues};
 
 /// Offsets from the start of the payload; `None` for an attribute that the messages do not have.
 #[derive(Debug, Default)]
@@ -31,6 +31,8 @@ impl Offsets {
     /// where it has an attribute that few entries have.
     pub(super) fn compile(message: &Message<'_>) -> Option<(HeaderTemplate, Self)> {
         let (mut template, mut offsets) = (HeaderTemplate::new(message.payload)?, Offsets::default());
+        // The family.
+        template.fix(0)?;
         for attribute in message.attributes() {
             let attribute = attribute.ok()?;
             let at = attribute.offset.checked_sub(message.offset)?;
@@ -65,7 +67,6 @@ impl Offsets {
     /// a message of the same template. `None` where the message is too short.
     #[inline]
     pub(super) fn read(&self, message: &[u8], flow: &mut Flow) -> Option<()> {
-        flow.family = Family::from(*message.first()?);
         read_tuple(self.orig, message, &mut flow.orig)?;
         read_tuple(self.reply, message, &mut flow.reply)?;
         if let Some(at) = self.status {
