@@ -20,14 +20,13 @@ pub struct Tuple {
     /// Layer 4 protocol.
     #[doc(alias = "CTA_PROTO_NUM")]
     pub protocol: Protocol,
-    /// What stands for ports in that protocol.
+    /// Ports, or what the protocol has instead.
     pub l4: L4,
-    /// A zone that holds for this direction only.
+    /// The zone of this direction, where the directions have different ones.
     #[doc(alias = "CTA_TUPLE_ZONE")]
     pub zone: Option<u16>,
-    /// The kernel sent a part of this tuple that this version does not know.
-    /// Such an entry can be shown, but not deleted: a tuple rebuilt without that
-    /// part could be another one.
+    /// The kernel sent a part of this tuple that this version does not know. Such an entry
+    /// cannot be deleted: without that part, a request could match another entry.
     pub has_unknown_part: bool,
 }
 
@@ -55,8 +54,8 @@ pub enum L4 {
     },
 }
 
-/// Three numbers, which no two tuples have alike that the kernel tells apart: a dump hashes
-/// every entry, and what is derived takes four times as many steps.
+/// Hashes three numbers that are different for any two tuples that the kernel distinguishes. A dump
+/// with `--jobs 2` hashes each entry, and the derived implementation takes four times as many steps.
 impl Hash for Tuple {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -74,7 +73,7 @@ impl Hash for Tuple {
 }
 
 impl L4 {
-    /// All of it in 34 bits.
+    /// All fields in 34 bits.
     #[inline]
     fn bits(self) -> u64 {
         match self {
@@ -134,15 +133,15 @@ impl Tuple {
         }
     }
 
-    /// Whether the layer 4 part is what the kernel keeps for this protocol, so
-    /// that the tuple names one entry and no other.
+    /// Whether the layer 4 part is what the kernel keeps for this protocol, so that the tuple
+    /// identifies one entry.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         let same_family = self.src.is_ipv4() == self.dst.is_ipv4();
         let l4 = match self.by_number() {
             Protocol::Tcp | Protocol::Udp | Protocol::Sctp | Protocol::Gre => matches!(self.l4, L4::Ports { .. }),
-            // Ports on kernels that track them (DCCP up to 6.17, UDP-lite before 7.3),
-            // none after that.
+            // Ports on kernels that track the protocol (DCCP up to 6.17, UDP-lite before 7.3),
+            // none on later ones.
             Protocol::Dccp | Protocol::UdpLite => !matches!(self.l4, L4::Icmp { .. }),
             Protocol::Icmp | Protocol::Ipv6Icmp => matches!(self.l4, L4::Icmp { .. }),
             _ => true,
@@ -150,23 +149,21 @@ impl Tuple {
         same_family && l4 && !self.has_unknown_part
     }
 
-    /// The tuple that answers carry when there is no NAT. ICMP types become those of
-    /// their answers; a zone of one direction is not that of the other, and is left out.
-    ///
-    /// The kernel's rule is `nf_ct_invert_tuple` in `net/netfilter/nf_conntrack_core.c`.
+    /// The tuple of the other direction without NAT, as of `nf_ct_invert_tuple` in
+    /// net/netfilter/nf_conntrack_core.c: an ICMP type becomes that of the reply. Without the
+    /// zone, which is that of one direction.
     #[doc(alias = "nf_ct_invert_tuple")]
     #[must_use]
     pub fn inverse(&self) -> Self {
         let l4 = match self.l4 {
             L4::Ports { src, dst } => L4::Ports { src: dst, dst: src },
-            L4::Icmp { kind, code, id } => L4::Icmp { kind: icmp_answer(self.protocol, kind), code, id },
+            L4::Icmp { kind, code, id } => L4::Icmp { kind: icmp_reply(self.protocol, kind), code, id },
             L4::None => L4::None,
         };
         Tuple { src: self.dst, dst: self.src, l4, zone: None, ..*self }
     }
 
-    /// The protocol under its own name, also where it was written as
-    /// `Protocol::Other(6)`.
+    /// The protocol as a named variant, also for `Protocol::Other(6)`.
     fn by_number(&self) -> Protocol {
         Protocol::from(u8::from(self.protocol))
     }
@@ -204,9 +201,9 @@ impl Tuple {
     }
 }
 
-/// The ICMP type that answers `kind`: `invmap` in `net/netfilter/nf_conntrack_proto_icmp.c` and
-/// `nf_conntrack_proto_icmpv6.c`.
-fn icmp_answer(protocol: Protocol, kind: u8) -> u8 {
+/// The ICMP type of replies to `kind`: `invmap` in net/netfilter/nf_conntrack_proto_icmp.c and
+/// nf_conntrack_proto_icmpv6.c.
+fn icmp_reply(protocol: Protocol, kind: u8) -> u8 {
     match (protocol, kind) {
         (Protocol::Icmp, 8) => 0,
         (Protocol::Icmp, 0) => 8,
@@ -227,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_may_be_missing_where_some_kernel_keeps_none() {
+    fn ports_are_optional_where_some_kernel_does_not_track_the_protocol() {
         let without = |protocol| Tuple { protocol, l4: L4::None, ..tuple("10.1.2.3", "192.0.2.1") }.is_complete();
         assert!([Protocol::Dccp, Protocol::UdpLite, Protocol::Other(50)].into_iter().all(without));
         assert!(
@@ -235,7 +232,7 @@ mod tests {
         );
     }
 
-    /// What a hash is computed from.
+    /// The bytes that a hash is computed from.
     #[derive(Default)]
     struct Hashed(Vec<u8>);
 
@@ -250,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn tuples_that_differ_in_anything_are_hashed_from_other_numbers() {
+    fn different_tuples_are_hashed_from_different_numbers() {
         let addresses: [IpAddr; 3] = ["1.2.3.4", "::1.2.3.4", "::"].map(|address| address.parse().unwrap());
         let ports = [(0, 0), (0, 1), (1, 0), (u16::MAX, u16::MAX)].map(|(src, dst)| L4::Ports { src, dst });
         let icmp = [(0, 0, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1), (u8::MAX, u8::MAX, u16::MAX)];

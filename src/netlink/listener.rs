@@ -99,7 +99,7 @@ impl Listener {
     }
 
     /// The largest capacity, one byte less than 1 GiB: the kernel keeps twice the number as a
-    /// signed 32-bit integer (`sock_setsockopt` in net/core/sock.c).
+    /// signed 32-bit integer (`__sock_set_rcvbuf` in net/core/sock.c).
     pub const LARGEST: usize = i32::MAX as usize / 2;
 
     /// Sets the capacity of the queue in bytes of payload; the kernel reserves twice as many. True
