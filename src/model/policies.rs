@@ -1,15 +1,14 @@
-//! Which protocols have timeout policies, and whether flows may be offloaded.
+//! Timeout policies and flowtables of a network namespace.
 
 use crate::wire::Family;
 
-/// Timeout policies of one network namespace: timeouts that a rule binds to
-/// flows (`ct timeout` of nftables, `CT --timeout` of iptables). A dump does not
-/// show which flows are bound.
+/// Timeout policies of one network namespace: timeouts that rules bind to flows (`ct timeout` of
+/// nftables, `CT --timeout` of iptables). A dump does not contain the policy of a flow.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policies {
     bound: Vec<(Family, u8)>,
-    /// Whether there are flowtables. A flow that comes back from one has what was
-    /// left of the timeout that it went in with, however busy it was there.
+    /// Whether there are flowtables. A flow that leaves one has the remaining timeout with which it
+    /// entered, also where packets were forwarded in between.
     pub flowtables: bool,
 }
 
@@ -17,7 +16,7 @@ pub struct Policies {
 const EVERY_FAMILY: [Family; 2] = [Family::UNSPEC, Family::INET];
 
 impl Policies {
-    /// The layer 4 number of the generic tracker.
+    /// The protocol number of the generic tracker.
     pub const GENERIC: u8 = 255;
 
     /// Adds a policy for a family and a layer 4 protocol.

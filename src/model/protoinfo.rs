@@ -1,55 +1,69 @@
-//! What the kernel's protocol trackers know of a flow (`CTA_PROTOINFO`).
+//! The state of the kernel's protocol trackers (`CTA_PROTOINFO`).
 
 use netlink_packet_core::NLA_F_NESTED;
 use netlink_packet_netfilter::conntrack::TCPFlags;
 
 use super::states::{DccpState, SctpState, TcpState};
 use crate::wire::uapi::cta_protoinfo as cta;
-use crate::wire::{Attribute, Attributes, DecodeError, DecodeErrorKind, NestTemplate, Values};
+use crate::wire::{Attribute, Attributes, DecodeError, DecodeErrorKind, NestTemplate, NestValues};
 
-/// What the tracker of the flow's protocol knows.
+/// The state of the tracker of the flow's protocol.
+#[doc(alias = "CTA_PROTOINFO")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ProtoInfo {
-    /// Nothing: a protocol without states, or a flow in a flowtable.
+    /// None: a protocol without states, or a flow in a flowtable.
     #[default]
     None,
     /// TCP.
+    #[doc(alias = "CTA_PROTOINFO_TCP")]
     Tcp(TcpInfo),
     /// SCTP.
+    #[doc(alias = "CTA_PROTOINFO_SCTP")]
     Sctp(SctpInfo),
     /// DCCP, on kernels that track it.
+    #[doc(alias = "CTA_PROTOINFO_DCCP")]
     Dccp(DccpInfo),
-    /// A tracker that this version does not know, by its attribute number.
+    /// An unknown tracker, by its attribute number.
     Unknown(u16),
 }
 
-/// TCP: state and what was negotiated.
+/// TCP: state, window scales and flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TcpInfo {
     /// Connection state.
+    #[doc(alias = "CTA_PROTOINFO_TCP_STATE")]
     pub state: TcpState,
     /// Window scale announced by the original side.
+    #[doc(alias = "CTA_PROTOINFO_TCP_WSCALE_ORIGINAL")]
     pub wscale_orig: Option<u8>,
     /// Window scale announced by the reply side.
+    #[doc(alias = "CTA_PROTOINFO_TCP_WSCALE_REPLY")]
     pub wscale_reply: Option<u8>,
     /// [`tcp_flag`] bits of the original side.
+    #[doc(alias = "CTA_PROTOINFO_TCP_FLAGS_ORIGINAL")]
     pub flags_orig: Option<u8>,
     /// [`tcp_flag`] bits of the reply side.
+    #[doc(alias = "CTA_PROTOINFO_TCP_FLAGS_REPLY")]
     pub flags_reply: Option<u8>,
 }
 
 /// Bits of `CTA_PROTOINFO_TCP_FLAGS_*` (`IP_CT_TCP_FLAG_*`).
 pub mod tcp_flag {
-    /// The window is scaled.
+    /// Window scaling was negotiated.
+    #[doc(alias = "IP_CT_TCP_FLAG_WINDOW_SCALE")]
     pub const WINDOW_SCALE: u8 = 0x01;
     /// SACK is permitted.
+    #[doc(alias = "IP_CT_TCP_FLAG_SACK_PERM")]
     pub const SACK_PERM: u8 = 0x02;
-    /// This side closed first.
+    /// This side sent the first FIN.
+    #[doc(alias = "IP_CT_TCP_FLAG_CLOSE_INIT")]
     pub const CLOSE_INIT: u8 = 0x04;
-    /// Window checks are off.
+    /// Window checks are disabled.
+    #[doc(alias = "IP_CT_TCP_FLAG_BE_LIBERAL")]
     pub const BE_LIBERAL: u8 = 0x08;
-    /// The other side has not acknowledged everything.
+    /// The other side has not acknowledged all data.
+    #[doc(alias = "IP_CT_TCP_FLAG_DATA_UNACKNOWLEDGED")]
     pub const DATA_UNACKNOWLEDGED: u8 = 0x10;
 }
 
@@ -57,10 +71,13 @@ pub mod tcp_flag {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SctpInfo {
     /// Association state.
+    #[doc(alias = "CTA_PROTOINFO_SCTP_STATE")]
     pub state: SctpState,
     /// Verification tag of the original side.
+    #[doc(alias = "CTA_PROTOINFO_SCTP_VTAG_ORIGINAL")]
     pub vtag_orig: Option<u32>,
     /// Verification tag of the reply side.
+    #[doc(alias = "CTA_PROTOINFO_SCTP_VTAG_REPLY")]
     pub vtag_reply: Option<u32>,
 }
 
@@ -68,10 +85,13 @@ pub struct SctpInfo {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DccpInfo {
     /// Connection state.
+    #[doc(alias = "CTA_PROTOINFO_DCCP_STATE")]
     pub state: DccpState,
-    /// 0 client, 1 server.
+    /// Role of the original side: 0 client, 1 server.
+    #[doc(alias = "CTA_PROTOINFO_DCCP_ROLE")]
     pub role: Option<u8>,
     /// Sequence number of the handshake.
+    #[doc(alias = "CTA_PROTOINFO_DCCP_HANDSHAKE_SEQ")]
     pub handshake_seq: Option<u64>,
 }
 
@@ -97,21 +117,21 @@ impl ProtoInfo {
         }
     }
 
-    /// Reads a `CTA_PROTOINFO` nest, in place.
+    /// Decodes a `CTA_PROTOINFO` nest, in place.
     ///
     /// # Errors
     /// An attribute of the wrong size.
     #[inline]
     pub(super) fn decode_from(&mut self, nest: &Attribute<'_>) -> Result<(), DecodeError> {
-        *self = match TCP.of(nest.value) {
-            Some(values) => ProtoInfo::Tcp(TcpInfo::at(&values)),
-            None => Self::decode_unusual(nest)?,
+        *self = match TCP.values(nest.value) {
+            Some(values) => ProtoInfo::Tcp(TcpInfo::from_values(&values)),
+            None => Self::decode_attributes(nest)?,
         };
         Ok(())
     }
 
     #[inline(never)]
-    fn decode_unusual(nest: &Attribute<'_>) -> Result<Self, DecodeError> {
+    fn decode_attributes(nest: &Attribute<'_>) -> Result<Self, DecodeError> {
         let Some(tracker) = nest.nested().next().transpose()? else {
             return Ok(ProtoInfo::None);
         };
@@ -124,7 +144,7 @@ impl ProtoInfo {
     }
 }
 
-/// What the kernel writes for TCP.
+/// What `tcp_to_nlattr` in net/netfilter/nf_conntrack_proto_tcp.c writes.
 pub(super) const TCP: NestTemplate<44> = NestTemplate::new([
     (0, cta::TCP | NLA_F_NESTED, 44),
     (4, cta::TCP_STATE, 5),
@@ -136,7 +156,7 @@ pub(super) const TCP: NestTemplate<44> = NestTemplate::new([
 
 impl TcpInfo {
     #[inline]
-    pub(super) fn at(values: &Values<'_, 44>) -> Self {
+    pub(super) fn from_values(values: &NestValues<'_, 44>) -> Self {
         let byte = |offset| u8::from_ne_bytes(values.at(offset));
         TcpInfo {
             state: byte(8).into(),
@@ -217,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_layout_of_tcp_is_read_as_any_other_is() {
+    fn a_tcp_nest_with_the_usual_offsets_decodes_like_any_other() {
         let mut bytes = Vec::new();
         let kinds =
             [cta::TCP_STATE, cta::TCP_WSCALE_ORIG, cta::TCP_WSCALE_REPLY, cta::TCP_FLAGS_ORIG, cta::TCP_FLAGS_REPLY];
@@ -231,7 +251,7 @@ mod tests {
             let nest = [&44_u16.to_ne_bytes()[..], &kind.to_ne_bytes(), &bytes].concat();
             let mut info = ProtoInfo::None;
             let read = info.decode_from(&Attribute { kind: 4, value: &nest, offset: 0 });
-            (TCP.of(&nest).is_some(), read.map(|()| info))
+            (TCP.values(&nest).is_some(), read.map(|()| info))
         };
         let ((usual, one), (unusual, other)) = (read(cta::TCP | NLA_F_NESTED), read(cta::TCP));
         assert!(usual && !unusual);

@@ -25,7 +25,7 @@ impl HeaderTemplate {
     /// A template that matches each message of the length of `payload`, until bytes are
     /// [fixed](HeaderTemplate::fix). `None` where the payload is too long or ends within a word.
     #[must_use]
-    pub fn of(payload: &[u8]) -> Option<Self> {
+    pub fn new(payload: &[u8]) -> Option<Self> {
         if payload.len() > WORDS * WORD || !payload.len().is_multiple_of(WORD) {
             return None;
         }
@@ -71,7 +71,7 @@ mod tests {
         for length in (0..=WORDS * WORD).step_by(WORD) {
             let payload: Vec<u8> = (0..length).map(|number| number as u8).collect();
             for fixed in 0..length {
-                let mut template = HeaderTemplate::of(&payload).unwrap();
+                let mut template = HeaderTemplate::new(&payload).unwrap();
                 template.fix(fixed).unwrap();
                 assert!(template.matches(&payload) && template.fix(length).is_none());
                 for changed in (0..length).filter(|place| place.abs_diff(fixed) < 20) {
@@ -86,9 +86,9 @@ mod tests {
     #[test]
     fn a_message_of_another_length_does_not_match() {
         let payload = [0; 64];
-        let template = HeaderTemplate::of(&payload).unwrap();
+        let template = HeaderTemplate::new(&payload).unwrap();
         assert!(!template.matches(&payload[..60]) && !template.matches(&[0; 68]) && !template.matches(&[]));
-        assert!(HeaderTemplate::of(&[0; WORDS * WORD + WORD]).is_none());
-        assert!(HeaderTemplate::of(&[0; 61]).is_none());
+        assert!(HeaderTemplate::new(&[0; WORDS * WORD + WORD]).is_none());
+        assert!(HeaderTemplate::new(&[0; 61]).is_none());
     }
 }

@@ -42,17 +42,17 @@ impl<const N: usize> NestTemplate<N> {
     /// The values of `nest`, if it matches the template.
     #[inline]
     #[must_use]
-    pub fn of<'a>(&self, nest: &'a [u8]) -> Option<Values<'a, N>> {
+    pub fn values<'a>(&self, nest: &'a [u8]) -> Option<NestValues<'a, N>> {
         let bytes: &[u8; N] = nest.try_into().ok()?;
         let places = bytes.iter().zip(&self.headers).zip(&self.mask);
         let difference = places.fold(0, |difference, ((byte, header), mask)| difference | ((byte ^ header) & mask));
-        (difference == 0).then_some(Values { bytes })
+        (difference == 0).then_some(NestValues { bytes })
     }
 
     /// Fixes the headers of `nest`, which is at `offset` of a message, in the template of that
     /// message, and returns `offset`. `None` where the nest does not match.
     pub fn compile(&self, nest: &[u8], offset: usize, template: &mut HeaderTemplate) -> Option<usize> {
-        self.of(nest)?;
+        self.values(nest)?;
         let mut headers = (offset..).zip(&self.mask).filter(|(_, mask)| **mask != 0);
         headers.try_for_each(|(place, _)| template.fix(place))?;
         Some(offset)
@@ -61,17 +61,17 @@ impl<const N: usize> NestTemplate<N> {
 
 /// The bytes of a nest that matches its template.
 #[derive(Debug, Clone, Copy)]
-pub struct Values<'a, const N: usize> {
+pub struct NestValues<'a, const N: usize> {
     bytes: &'a [u8; N],
 }
 
-impl<'a, const N: usize> Values<'a, N> {
+impl<'a, const N: usize> NestValues<'a, N> {
     /// The values of the nest at `offset` of a message that matches the template for which
     /// [`NestTemplate::compile`] returned the offset. `None` where the message is too short.
     #[inline]
     #[must_use]
-    pub fn known(message: &'a [u8], offset: usize) -> Option<Self> {
-        message.get(offset..)?.first_chunk().map(|bytes| Values { bytes })
+    pub fn at_offset(message: &'a [u8], offset: usize) -> Option<Self> {
+        message.get(offset..)?.first_chunk().map(|bytes| NestValues { bytes })
     }
 
     /// The `M` bytes at `offset` of the nest; zeroes beyond its end.
