@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 7  output            flows → bytes
-//! 6  filter  group     expression → predicate;  count by fields
+//! 6  filter  group  metrics  expression → predicate;  count by fields;  figures of a service
 //! 5  field             one row per flow field: name, doc, value
 //! 4  age  live         how long idle, how old;  the entries that are known
 //! 3  table             one kernel verb per file, streaming
@@ -22,6 +22,7 @@ pub mod filter;
 pub mod group;
 pub mod host;
 pub mod live;
+pub mod metrics;
 pub mod model;
 pub mod netlink;
 pub mod output;

@@ -10,6 +10,7 @@ mod host;
 mod lab;
 mod scan;
 mod sink;
+mod stream;
 mod term;
 
 use std::io::{self, Write};

@@ -61,7 +61,7 @@ fn a_full_disk_holds_the_reading_back_and_every_event_is_written_or_counted(worl
     let written = finished(&folder.path("disk/log"));
     assert!(!written.is_empty() && written.len() < 5000);
     fs::remove_file(filler).expect("make room");
-    running.says("takes lines again");
+    running.says("recovered");
     running.stop();
     let (received, lost) = account(&finished(&folder.path("disk/log")));
     assert!(lost > 0 && received > 0);
@@ -84,7 +84,7 @@ fn a_disk_that_is_full_before_the_seed_is_told_is_said_and_left_on_sighup(world:
     assert!(!first.is_empty() && first.len() < 5000);
     // A larger disk, as after an administrator's work.
     mount(&["-o", "remount,size=16m", disk.to_str().expect("UTF-8")]);
-    running.says("takes lines again");
+    running.says("recovered");
     until("end of the seed", || lines(&path).iter().any(|line| line.contains("\"event\":\"resync\"")));
     running.stop();
     let told = [first, finished(&path)].concat();

@@ -61,7 +61,7 @@ enum Verb {
     Delete(delete::Args),
     /// Delete the entries that match
     Flush(flush::Args),
-    /// Follow what comes, changes and goes
+    /// Stream conntrack events
     Events(Box<events::Args>),
     /// Check a filter, or explain the filter language
     Filter(filter::Args),
@@ -81,7 +81,7 @@ pub fn run(cli: Cli) -> Result<Exit> {
         Verb::Get(args) => get::run(&args),
         Verb::Delete(args) => delete::run(&args),
         Verb::Flush(args) => flush::run(&args),
-        Verb::Events(args) => events::run(&args),
+        Verb::Events(args) => events::run(&args, &ctnl::host::Host::system()),
         Verb::Filter(args) => filter::run(&args),
         Verb::Lab(args) => lab::run(args).map(Exit::Child),
         Verb::Completions(args) => completions::run(&args, Cli::command()),
