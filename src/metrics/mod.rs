@@ -8,6 +8,8 @@
 mod sink;
 mod stream;
 
+use crate::units::Bytes;
+
 pub use sink::{SINK, SinkSnapshot};
 pub use stream::{STREAM, StreamSnapshot};
 
@@ -68,22 +70,12 @@ pub fn line<S>(metrics: &[Metric<S>], snapshot: &S) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// `bytes` with the largest binary unit that leaves an integer of at least 8.
-#[must_use]
-pub fn format_bytes(bytes: u64) -> String {
-    match bytes {
-        0..8_192 => format!("{bytes} B"),
-        8_192..8_388_608 => format!("{} KiB", bytes >> 10),
-        _ => format!("{} MiB", bytes >> 20),
-    }
-}
-
 fn format_value(unit: Unit, value: Value) -> String {
     match (unit, value) {
         (Unit::Ratio, Value::Integer(whole)) => format!("{}%", whole.saturating_mul(100)),
         (Unit::Ratio, Value::Float(part)) if part > 0.0 && part < 0.001 => "<0.1%".to_owned(),
         (Unit::Ratio, Value::Float(part)) => format!("{:.1}%", part * 100.0),
-        (Unit::Bytes, Value::Integer(bytes)) => format_bytes(bytes).replace(' ', ""),
+        (Unit::Bytes, Value::Integer(bytes)) => Bytes(bytes).to_string().replace(' ', ""),
         (Unit::PerSecond, Value::Integer(count)) => format!("{count}/s"),
         (Unit::PerSecond, Value::Float(count)) => format!("{count:.0}/s"),
         (Unit::Count, Value::Integer(count)) => count.to_string(),

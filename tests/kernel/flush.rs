@@ -10,10 +10,10 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::{Run, World, assert_same_entries, key, tests, udp};
 use crate::netns::Resident;
-use crate::summary::{CountedAll, Summary, read};
-use crate::verbs::bystanders;
+use ctnl_test_support::bystanders::bystanders;
+use ctnl_test_support::harness::{Run, World, assert_same_entries, key, tests, udp};
+use ctnl_test_support::summary::{CountedAll, Summary, read};
 
 tests![
     a_dry_run_changes_nothing_and_shows_states_and_sources,

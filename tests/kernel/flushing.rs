@@ -8,7 +8,7 @@ use std::thread;
 use ctnl::model::Flow;
 use ctnl::table::{self, Action, DumpRequest, Flush, Outcome, Target};
 
-use crate::harness::{Key, World, assert_same_entries, by_key, key, tests, udp};
+use ctnl_test_support::harness::{Key, World, assert_same_entries, by_key, key, tests, udp};
 
 tests![
     a_flush_deletes_what_is_chosen_and_nothing_else,

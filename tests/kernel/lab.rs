@@ -2,11 +2,13 @@
 
 use std::fs;
 
-use ctnl::model::{Flow, Status};
+use ctnl::age::TimeoutContext;
+use ctnl::host::Host;
+use ctnl::model::{Flow, Status, Timeouts, Timer};
 use ctnl::table;
 
-use crate::harness::{World, assert_same_entries, by_key, key, tests};
-use crate::population::{Population, Timeouts};
+use ctnl_test_support::harness::{World, assert_same_entries, by_key, key, tests};
+use ctnl_test_support::population::Population;
 
 tests![
     the_kernel_keeps_every_entry_of_a_population_as_it_was_made,
@@ -39,14 +41,14 @@ fn comparable(flow: &Flow) -> Flow {
     kernels_own
 }
 
-fn the_timeouts_of_a_new_namespace_are_those_that_idle_times_count_down_from(_: &World) {
-    let read = |name: &str| {
-        let path = format!("/proc/sys/net/netfilter/nf_conntrack_{name}");
-        fs::read_to_string(path).ok().and_then(|value| value.trim().parse().ok())
-    };
-    let timeouts = Timeouts::from_sysctls(read);
-    assert_eq!(timeouts.tcp(ctnl::model::TcpState::Established), 432_000);
-    assert_eq!((timeouts.udp, timeouts.udp_stream, timeouts.generic), (30, 120, 600));
+fn the_timeouts_of_a_new_namespace_are_those_that_idle_times_count_down_from(world: &World) {
+    let host = Host::system();
+    let mut connection = world.connection();
+    let context = TimeoutContext::read(&mut connection, &host.netfilter(), &host.kernel(), Vec::new()).unwrap();
+    let defaults = Timeouts::kernel_defaults();
+    for timer in [Timer::TcpEstablished, Timer::Udp, Timer::UdpStream, Timer::Generic] {
+        assert_eq!(context.timeouts.get(timer), defaults.get(timer), "{timer:?}");
+    }
 }
 
 fn the_lab_makes_as_many_entries_as_asked_for_and_says_so(world: &World) {

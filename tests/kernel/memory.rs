@@ -12,8 +12,8 @@ use ctnl::model::Flow;
 use ctnl::table;
 use nix::sys::resource::{UsageWho, getrusage};
 
-use crate::harness::{World, tests, udp};
-use crate::summary::Summary;
+use ctnl_test_support::harness::{World, tests, udp};
+use ctnl_test_support::summary::Summary;
 
 tests![memory_does_not_grow_with_the_table, a_dry_run_of_a_flood_from_everywhere_takes_no_more_memory];
 

@@ -4,14 +4,14 @@ use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 
 use ctnl::age::IdleEstimator;
-use ctnl::field::{FIELDS, Subject, words};
-use ctnl::filter::{Context, Filter, ServiceNames, Verdict};
+use ctnl::field::{FIELDS, Subject, keywords};
+use ctnl::filter::{Filter, Verdict};
 use ctnl::model::Flow;
 use ctnl::table::{self, DumpRequest};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-use crate::harness::{World, key, tests};
+use ctnl_test_support::harness::{World, key, tests};
 
 tests![
     two_jobs_list_and_count_what_one_does,
@@ -107,18 +107,13 @@ fn the_kernels_filter_changes_no_answer(world: &World) {
 }
 
 fn parsed(expression: &str) -> Option<Filter> {
-    let context = Context {
-        services: &ServiceNames::default(),
-        label: &|_| None,
-        read_file: &|_| Err(std::io::ErrorKind::NotFound.into()),
-    };
-    Filter::parse(expression, &context).ok()
+    expression.parse().ok()
 }
 
 /// Every term of the language: what help shows of each field, with values that are in the
 /// table too, and the words that stand for a whole term.
 fn terms(flows: &[Flow], ages: &IdleEstimator) -> BTreeSet<String> {
-    let mut terms: BTreeSet<String> = words().map(|word| word.name.to_owned()).collect();
+    let mut terms: BTreeSet<String> = keywords().map(|keyword| keyword.name.to_owned()).collect();
     for field in FIELDS {
         terms.insert(field.example.to_owned());
         let values: BTreeSet<String> =
@@ -134,7 +129,7 @@ fn no_term_has_another_answer_with_the_kernels_filter(world: &World) {
     world.fill(46, 1_000);
     let (flows, ages) = (world.dump(), IdleEstimator::without_timeouts(0));
     let terms = terms(&flows, &ages);
-    assert!(terms.len() > FIELDS.len() + words().count(), "{terms:?}");
+    assert!(terms.len() > FIELDS.len() + keywords().count(), "{terms:?}");
     let forms = |term: &String| {
         [term.clone(), format!("not ({term})"), format!("tcp and {term}"), format!("{term} and zone 0 and not assured")]
     };

@@ -12,7 +12,7 @@ use ctnl::table::{self, Outcome};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
 
-use crate::harness::{World, tests, udp};
+use ctnl_test_support::harness::{World, tests, udp};
 
 tests![
     a_second_connection_is_to_the_same_namespace_whatever_the_path_stands_for_by_now,

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::harness::{World, tests};
 use crate::idle::distinct;
-use crate::net::INSIDE;
-use crate::net::OUTSIDE;
 use crate::raw;
-use crate::talk::{Tcp, Udp};
 use crate::witness::Witness;
+use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::net::INSIDE;
+use ctnl_test_support::net::OUTSIDE;
+use ctnl_test_support::talk::{Tcp, Udp};
 
 tests![
     a_flush_of_what_is_older_leaves_every_connection_in_use_working,

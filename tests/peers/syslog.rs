@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::chunk::{Chunk, Outlet};
-use crate::harness::{World, tests};
-use crate::net::PATH;
-use crate::sink::{Options, Rotation, Sinks, Synchronise, Syslog};
+use ctnl_test_support::chunk::{Chunk, Outlet};
+use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::net::PATH;
+use ctnl_test_support::sink::{Options, Rotation, Sinks, Synchronise, Syslog};
 
 tests![
     rsyslog_gets_every_line_over_tcp_though_it_is_killed_in_the_middle,
@@ -146,7 +146,7 @@ fn chunk(first: u64) -> Arc<Chunk> {
 }
 
 fn every_line_arrives(word: impl Fn(&Rsyslog) -> String) {
-    crate::net::ip("link set lo up\n");
+    ctnl_test_support::net::ip("link set lo up\n");
     let mut rsyslog = Rsyslog::new("host.example");
     let spool = tempfile::tempdir().unwrap();
     let mut sinks = Sinks::open(&[word(&rsyslog).parse().unwrap()], &options(spool.path())).unwrap();

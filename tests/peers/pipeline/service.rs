@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::{Folder, PATIENCE, Running, Traffic, account, finished, udp_flows, until};
-use crate::harness::{World, tests};
+use ctnl_test_support::harness::{World, tests};
 
 tests![
     a_reader_who_has_had_enough_ends_the_stream_without_noise,
@@ -84,7 +84,7 @@ impl Running {
 
 fn no_thread_keeps_more_than_the_administration_of_networks(world: &World) {
     const NET_ADMIN: u64 = 1 << 12;
-    crate::net::ip("link set lo up");
+    ctnl_test_support::net::ip("link set lo up");
     let folder = Folder::new();
     let (file, unix, spool) = (folder.word("file", "log"), folder.word("unix", "socket"), folder.text("spool"));
     let nats = "nats:127.0.0.1:4222/x";

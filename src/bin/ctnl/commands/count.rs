@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use anyhow::Result;
 use ctnl::field::Subject;
 use ctnl::group::{Group, GroupError, Groups};
+use ctnl::host::Host;
 use ctnl::netlink::Connection;
 use ctnl::table::{self, DumpRequest, Occupancy};
 use serde_json::{Map, Value, json};
@@ -63,8 +64,8 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> Result<Exit> {
-    let filter = args.filter.filter()?;
+pub fn run(args: &Args, host: &Host) -> Result<Exit> {
+    let filter = args.filter.filter(host)?;
     let previous_timeouts = args.filter.previous_timeouts()?;
     let groups = args.by.as_deref().map(groups).transpose()?;
     let mut console = args.common.console();

@@ -1,6 +1,7 @@
 //! `ctnl delete`.
 
 use anyhow::{Context, Result, anyhow};
+use ctnl::host::Host;
 use ctnl::table::{Outcome, Target, delete};
 
 use super::args::CommonArgs;
@@ -41,16 +42,16 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> Result<Exit> {
+pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let named = args.entry.named()?;
-    let mut writer = args.format.writer()?;
+    let mut writer = args.format.writer(host)?;
     let mut console = args.common.console();
     let mut connection = args.common.connect()?;
     let Some(flow) = find(&mut connection, &named)? else {
         console.warn("there is no such entry");
         return Ok(Exit::Failed);
     };
-    if !args.no_spare_ssh && ssh::own_sessions().iter().any(|session| session.is_carried_by(&flow)) {
+    if !args.no_spare_ssh && ssh::own_sessions(host).iter().any(|session| session.is_carried_by(&flow)) {
         console.warn("this is your own SSH session: it is spared (--no-spare-ssh deletes it)");
         return Ok(Exit::Failed);
     }

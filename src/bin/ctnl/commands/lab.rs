@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use anyhow::Result;
+use ctnl::host::Host;
 
 use crate::lab;
 
@@ -62,7 +63,7 @@ pub struct Args {
 
 /// Becomes the command, and so returns only when the lab could not be made. The
 /// process must not have started a thread.
-pub fn run(args: Args) -> Result<u8> {
+pub fn run(args: Args, host: &Host) -> Result<u8> {
     let Args { entries, seed, keep, acct, timestamp, quiet, command } = args;
-    match lab::run(&lab::Options { entries, seed, keep, acct, timestamp, quiet, command })? {}
+    match lab::run(&lab::Options { entries, seed, keep, acct, timestamp, quiet, command }, host)? {}
 }

@@ -12,7 +12,7 @@ use super::environment::{Environment, Notification};
 use super::lines::Lines;
 use super::namespace::NamespaceStream;
 use super::options::FollowOptions;
-use super::stats::{ReportedStats, StreamSample};
+use super::sample::{ReportedStats, StreamSample};
 use super::totals::Totals;
 
 /// Events of one namespace before the others are read: about three milliseconds.

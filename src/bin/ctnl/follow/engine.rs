@@ -16,7 +16,7 @@ use super::lines::Lines;
 use super::namespace::NamespaceStream;
 use super::options::FollowOptions;
 use super::pass::{catch_up, pass};
-use super::stats::{ReportedStats, StreamSample};
+use super::sample::{ReportedStats, StreamSample};
 use super::totals::Totals;
 
 /// The default queue of 13 107 events takes 40 ms to fill at the highest rate that was measured.

@@ -21,6 +21,7 @@ mod namespace;
 mod options;
 mod pass;
 mod records;
+mod sample;
 mod source;
 mod stats;
 #[cfg(test)]

@@ -13,7 +13,7 @@ use ctnl::table::{Dump, DumpRequest};
 use super::emitter::{CAPACITY_POLL, Drained, Emitter, MAX_EVENTS_PER_TURN};
 use super::environment::Notification;
 use super::namespace::NamespaceStream;
-use super::stats::StreamSample;
+use super::sample::StreamSample;
 use crate::host::buckets::Buckets;
 
 /// Much longer than the kernel takes between the `destroy` event and the removal of the entry

@@ -2,60 +2,15 @@
 
 use std::time::Duration;
 
-use ctnl::live::Live;
 use ctnl::metrics::StreamSnapshot;
 
 use super::emitter::Emitter;
 use super::environment::Notification;
-use super::namespace::NamespaceStream;
-use super::source::Source;
+use super::sample::{ReportedStats, StreamSample};
 
 /// The queues are sampled at least this often, also without `--stats-interval`: the kernel's
 /// count of refused events (`sk_drops`) has 32 bits and can wrap within hours of a full disk.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(60);
-
-/// Sums over the namespaces.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct StreamSample {
-    queued: u64,
-    capacity: u64,
-    entries: u64,
-    namespaces: u64,
-}
-
-impl StreamSample {
-    pub(super) fn of<'s>(streams: impl IntoIterator<Item = &'s NamespaceStream>) -> Self {
-        streams.into_iter().fold(StreamSample::default(), |sample, stream| {
-            sample.with(&*stream.source, stream.live.as_ref().map_or(0, Live::len) as u64)
-        })
-    }
-
-    /// Adds a namespace with this number of entries in its live set.
-    pub(super) fn with(self, source: &dyn Source, entries: u64) -> Self {
-        let (used, capacity) = source.queue().map_or((0, 0), |queue| (queue.used.into(), queue.capacity.into()));
-        StreamSample {
-            queued: self.queued + used,
-            capacity: self.capacity + capacity,
-            entries: self.entries + entries,
-            namespaces: self.namespaces + 1,
-        }
-    }
-}
-
-/// The statistics that were reported last.
-#[derive(Debug)]
-pub(super) struct ReportedStats {
-    at: Duration,
-    sampled_at: Duration,
-    received: u64,
-    sample: StreamSample,
-}
-
-impl ReportedStats {
-    pub(super) fn none(now: Duration) -> Self {
-        ReportedStats { at: now, sampled_at: now, received: 0, sample: StreamSample::default() }
-    }
-}
 
 impl Emitter<'_> {
     /// When the next statistics are due.

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
+use ctnl::host::Host;
 use ctnl::model::{Flow, Protocol, Tuple};
 
 /// Ancestors to look at. A chain of sudo, shells and scripts is shorter.
@@ -45,8 +46,8 @@ impl SshSession {
 }
 
 /// The SSH sessions that this process runs in.
-pub fn own_sessions() -> Vec<SshSession> {
-    sessions_of(std::process::id(), Path::new("/proc"))
+pub fn own_sessions(host: &Host) -> Vec<SshSession> {
+    sessions_of(std::process::id(), &host.proc())
 }
 
 /// The SSH sessions that process `pid` runs in: from the environment of it and

@@ -3,54 +3,52 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
+use ctnl::host::Host;
 use netlink_packet_core::{Emitable, NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
-const SYSCTLS: &str = "/proc/sys/net/netfilter";
-
 /// Moves the calling process into namespaces of its own, as root of them.
 ///
 /// Only works while the process has a single thread: a user namespace is for
 /// whole processes.
-pub fn enter() -> Result<()> {
+pub fn enter(host: &Host) -> Result<()> {
     let (uid, gid) = (geteuid(), getegid());
     match unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET) {
-        Ok(()) => become_root(uid.as_raw(), gid.as_raw())?,
+        Ok(()) => become_root(host, uid.as_raw(), gid.as_raw())?,
         // Who is root already can do without a user namespace where those are off.
-        Err(refused) => unshare(CloneFlags::CLONE_NEWNET).map_err(|_| forbidden(refused))?,
+        Err(refused) => unshare(CloneFlags::CLONE_NEWNET).map_err(|_| forbidden(host, refused))?,
     }
     Ok(())
 }
 
 /// Maps the caller to root, in the order that the kernel asks for.
-fn become_root(uid: u32, gid: u32) -> Result<()> {
+fn become_root(host: &Host, uid: u32, gid: u32) -> Result<()> {
     let write = |file: &str, line: String| {
-        let path = format!("/proc/self/{file}");
-        fs::write(&path, line).with_context(|| format!("cannot write {path}: {}", remedy()))
+        let path = host.proc().join("self").join(file);
+        fs::write(&path, line).with_context(|| format!("cannot write {}: {}", path.display(), remedy(host)))
     };
     write("setgroups", "deny".into())?;
     write("uid_map", format!("0 {uid} 1"))?;
     write("gid_map", format!("0 {gid} 1"))
 }
 
-fn forbidden(errno: Errno) -> anyhow::Error {
-    anyhow!("cannot make a private namespace: {errno:?}: {}\n  {}", errno.desc(), remedy())
+fn forbidden(host: &Host, errno: Errno) -> anyhow::Error {
+    anyhow!("cannot make a private namespace: {errno:?}: {}\n  {}", errno.desc(), remedy(host))
 }
 
 /// What stands in the way, as far as the host says, and how to clear it.
-fn remedy() -> String {
+fn remedy(host: &Host) -> String {
     let switches = [
         ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
         ("user/max_user_namespaces", "0", "user.max_user_namespaces=10000"),
         ("kernel/apparmor_restrict_unprivileged_userns", "1", "kernel.apparmor_restrict_unprivileged_userns=0"),
     ];
-    let value = |name: &str| fs::read_to_string(Path::new("/proc/sys").join(name)).unwrap_or_default();
+    let value = |name: &str| fs::read_to_string(host.proc().join("sys").join(name)).unwrap_or_default();
     match switches.iter().find(|(name, off, _)| value(name).trim() == *off) {
         Some((_, _, setting)) => {
             format!("this host keeps user namespaces from ordinary users: run 'sysctl -w {setting}' as root, or run this as root")
@@ -95,13 +93,8 @@ fn loopback_request() -> [u8; 32] {
     request
 }
 
-/// A number from `/proc/sys/net/netfilter/nf_conntrack_NAME` of this thread's namespace.
-pub fn sysctl(name: &str) -> Option<u32> {
-    fs::read_to_string(format!("{SYSCTLS}/nf_conntrack_{name}")).ok()?.trim().parse().ok()
-}
-
 /// Writes `/proc/sys/net/netfilter/nf_conntrack_NAME` of this thread's namespace.
-pub fn set_sysctl(name: &str, value: u32) -> Result<()> {
-    let path = format!("{SYSCTLS}/nf_conntrack_{name}");
-    fs::write(&path, value.to_string()).with_context(|| format!("cannot write {path}"))
+pub fn set_sysctl(host: &Host, name: &str, value: u32) -> Result<()> {
+    let path = host.netfilter().root().join(format!("nf_conntrack_{name}"));
+    fs::write(&path, value.to_string()).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -6,15 +6,17 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use ctnl::age::TimeoutContext;
+use ctnl::host::Host;
 use ctnl::netlink::{Connection, Netns};
 use ctnl::table;
 
 use super::fill::{failures, fill};
 use super::namespace;
-use super::population::{Population, Timeouts, has_udp_lite};
+use super::population::{Population, has_udp_lite};
 
 /// What the lab is to be like.
 #[derive(Debug, Clone)]
@@ -40,34 +42,41 @@ pub struct Options {
 /// when something failed.
 ///
 /// The process must have no second thread yet.
-pub fn run(options: &Options) -> Result<std::convert::Infallible> {
-    let started = Instant::now();
+pub fn run(options: &Options, host: &Host) -> Result<std::convert::Infallible> {
+    let started = host.clock.now().monotonic;
     // The path is looked up before anything changes.
     let own_folder = env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
-    namespace::enter()?;
+    namespace::enter(host)?;
     if let Err(error) = namespace::raise_loopback() {
         say(options, &format!("{error:#}"));
     }
     for (name, _) in [("acct", options.acct), ("timestamp", options.timestamp)].iter().filter(|(_, on)| *on) {
-        namespace::set_sysctl(name, 1)?;
+        namespace::set_sysctl(host, name, 1)?;
     }
-    let made = populate(options)?;
-    say(options, &format!("{made} entries in a private namespace, made in {:.1} s", started.elapsed().as_secs_f64()));
+    let made = populate(options, host)?;
+    say(
+        options,
+        &format!(
+            "{made} entries in a private namespace, made in {:.1} s",
+            Duration::from(host.clock.now().monotonic.since(started)).as_secs_f64()
+        ),
+    );
     become_command(options, own_folder.as_deref())
 }
 
 /// Fills the table; the number of entries made.
-fn populate(options: &Options) -> Result<u64> {
+fn populate(options: &Options, host: &Host) -> Result<u64> {
     let mut connection = Connection::open(&Netns::Current)?;
     let max = table::count(&mut connection).context("cannot ask for the table's size")?.max.unwrap_or(0);
+    let timeouts = TimeoutContext::read(&mut connection, &host.netfilter(), &host.kernel(), Vec::new())?.timeouts;
     let (count, clamped) = clamped(options.entries, max.into());
     clamped.into_iter().for_each(|words| say(options, &words));
     let population = Population {
         count,
-        timeouts: Timeouts::from_sysctls(namespace::sysctl),
+        timeouts,
         shortest: options.keep.max(1),
         // Only where it is loaded: to ask the kernel for it would load it into the host.
-        ftp_helper: Path::new("/sys/module/nf_conntrack_ftp").exists(),
+        ftp_helper: host.path("/sys/module/nf_conntrack_ftp").exists(),
         udp_lite: has_udp_lite(),
         ..Population::new(options.seed, 0)
     };

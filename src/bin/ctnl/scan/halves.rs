@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::thread;
 
-use ctnl::field::Subject;
+use ctnl::field::{FieldId, Subject};
 use ctnl::filter::Filter;
 use ctnl::netlink::{Connection, Error};
 use ctnl::table::{Dump, DumpRequest, DumpTotals, SharedDedup};
@@ -33,7 +33,7 @@ pub trait HalfWork: Send {
 
 /// Whether the table may be taken in halves for `filter`; if not, why.
 pub fn may_split(filter: &Filter, request: DumpRequest) -> Result<[DumpRequest; 2], &'static str> {
-    if filter.fields().iter().any(|field| field.name == "status") {
+    if filter.fields().iter().any(|field| field.id == FieldId::Status) {
         return Err("the filter asks for status bits, by which the table would be split");
     }
     request.halves().ok_or("the kernel is asked for status bits already")

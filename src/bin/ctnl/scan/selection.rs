@@ -179,7 +179,7 @@ fn judge_twice<'a>(
     }
     match confirm.second(subject.flow, looks.taken()) {
         Confirmed::Quiet { at_least } => {
-            let subject = Subject { quiet_for: Some(at_least), ..subject };
+            let subject = Subject { confirmed_idle: Some(at_least), ..subject };
             Some((filter.matches(&subject), subject))
         }
         Confirmed::Unknown(why) => Some((Verdict::Undecided(why), subject)),

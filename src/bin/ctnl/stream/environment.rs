@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use ctnl::clock::{Clock, Time};
 use ctnl::host::Host;
-use ctnl::metrics::{self, SINK, STREAM, SinkSnapshot, StreamSnapshot, format_bytes};
+use ctnl::metrics::{self, SINK, STREAM, SinkSnapshot, StreamSnapshot};
+use ctnl::units::Bytes;
 use signal_hook::consts::SIGHUP;
 
 use super::monitor::NamespaceMonitor;
@@ -228,7 +229,7 @@ impl Environment for HostEnvironment<'_> {
 fn describe(notification: &Notification<'_>) -> String {
     match notification {
         Notification::Grown { netns, buffer } => {
-            format!("{}receive buffer: {}", prefix(*netns), format_bytes(buffer.capacity as u64 / 2))
+            format!("{}receive buffer: {}", prefix(*netns), Bytes::from(buffer.capacity / 2))
         }
         Notification::Resynced(resynced) => format!(
             "{}{}: {} entries in the live set, {} added, {} removed",

@@ -2,9 +2,9 @@
 
 use anyhow::{Result, anyhow};
 use ctnl::host::Host;
-use ctnl::metrics::format_bytes;
 use ctnl::netlink::Netns;
 use ctnl::table::Buffer;
+use ctnl::units::Bytes;
 
 use crate::follow::End;
 use crate::host::event_sysctls::{self, Deviation};
@@ -48,7 +48,7 @@ fn describe(deviation: &Deviation, is_own: bool) -> String {
 
 fn describe_buffer(buffer: Buffer, rmem_max: Option<u64>) -> String {
     let Buffer { requested, capacity, .. } = buffer;
-    let (bytes, events) = (format_bytes(capacity as u64 / 2), capacity / EVENT);
+    let (bytes, events) = (Bytes::from(capacity / 2), capacity / EVENT);
     if buffer.is_granted() {
         return format!("receive buffer: {bytes}, {events} events");
     }
@@ -56,7 +56,7 @@ fn describe_buffer(buffer: Buffer, rmem_max: Option<u64>) -> String {
     format!(
         "receive buffer: {bytes}, {events} events, instead of {}: limited by {limit}\n  hint: run it with CAP_NET_ADMIN \
          of the host, or as root of the host: sysctl -w net.core.rmem_max={requested}",
-        format_bytes(requested as u64)
+        Bytes::from(requested)
     )
 }
 

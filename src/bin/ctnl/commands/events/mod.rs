@@ -7,8 +7,8 @@ mod sinks;
 use std::time::Duration;
 
 use anyhow::Result;
-use ctnl::filter::{parse_duration, parse_size};
 use ctnl::host::Host;
+use ctnl::units::{Bytes, QuantityError, Seconds};
 
 use self::output::OutputArgs;
 use self::sinks::SinkArgs;
@@ -122,12 +122,15 @@ enum GapArg {
 }
 
 fn time(text: &str) -> Result<Duration, String> {
-    let seconds = parse_duration(text)?;
-    if seconds == 0 { Err("an interval must be longer than 0".into()) } else { Ok(Duration::from_secs(seconds)) }
+    match text.parse::<Seconds>().map_err(|error| error.to_string())? {
+        Seconds(0) => Err("an interval must be longer than 0".into()),
+        Seconds(seconds) => Ok(Duration::from_secs(seconds)),
+    }
 }
 
 fn bytes(text: &str) -> Result<usize, String> {
-    usize::try_from(parse_size(text)?).map_err(|_| format!("size '{text}' is too large"))
+    let Bytes(bytes) = text.parse().map_err(|error: QuantityError| error.to_string())?;
+    usize::try_from(bytes).map_err(|_| format!("size '{text}' is too large"))
 }
 
 /// SO_RCVBUF is doubled and is an `int`: `__sock_set_rcvbuf` in net/core/sock.c.
@@ -148,11 +151,11 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
 
 impl Args {
     fn options(&self, host: &Host) -> Result<StreamOptions> {
-        let filter = self.filter.filter()?;
+        let filter = self.filter.filter(host)?;
         if self.filter.confirm_idle.is_some() {
             return Err(usage("--confirm-idle does not apply to events: an event has one sample of its entry"));
         }
-        let writer = self.output.writer()?;
+        let writer = self.output.writer(host)?;
         if self.expect && !writer.shows_expectations() {
             return Err(usage("--expect: csv has no columns for expectations\n  hint: -o json or -o conntrack"));
         }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use ctnl::filter::Filter;
+use ctnl::host::Host;
 use ctnl::table;
 
 use self::choose::{Chooser, Limits};
@@ -106,8 +107,8 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> Result<Exit> {
-    let filter = args.filter.filter()?;
+pub fn run(args: &Args, host: &Host) -> Result<Exit> {
+    let filter = args.filter.filter(host)?;
     let previous_timeouts = args.filter.previous_timeouts()?;
     args.refuse_everything(&filter)?;
     let mut summary = args.new_summary(&filter);
@@ -127,7 +128,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         console.warn("interrupted; nothing was deleted");
         return Ok(Exit::Partly);
     }
-    let limits = args.limits();
+    let limits = args.limits(host);
     if limits.sessions.is_empty() && !args.no_spare_ssh && watch.console.can_ask() {
         watch.console.note("no SSH session of yours was found, so none is spared");
     }
@@ -157,8 +158,8 @@ impl Args {
         )))
     }
 
-    fn limits(&self) -> Limits {
-        let sessions = if self.no_spare_ssh { Vec::new() } else { ssh::own_sessions() };
+    fn limits(&self, host: &Host) -> Limits {
+        let sessions = if self.no_spare_ssh { Vec::new() } else { ssh::own_sessions(host) };
         Limits { sessions, max: self.max, soft: self.soft }
     }
 

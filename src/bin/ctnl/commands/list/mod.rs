@@ -4,6 +4,7 @@ mod printer;
 
 use anyhow::Result;
 use ctnl::field::field;
+use ctnl::host::Host;
 use ctnl::netlink::Connection;
 use ctnl::output::Writer;
 use ctnl::table::DumpRequest;
@@ -60,12 +61,12 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> Result<Exit> {
-    let filter = args.filter.filter()?;
+pub fn run(args: &Args, host: &Host) -> Result<Exit> {
+    let filter = args.filter.filter(host)?;
     let previous_timeouts = args.filter.previous_timeouts()?;
     let order = args.sort.as_deref().map(parse_order).transpose()?;
-    let writer = args.format.writer()?;
-    let with_ages = args.format.shows_ages()? || order.is_some();
+    let writer = args.format.writer(host)?;
+    let with_ages = args.format.shows_ages(host)? || order.is_some();
 
     let interrupt = Interrupt::listen()?;
     let mut console = args.common.console();

@@ -1,7 +1,5 @@
 //! An evaluator written apart from the library's: no sets, no tables, straight
 //! from what each term is said to mean. `None` is undecided.
-//!
-//! Include it with `#[path = "../support/slow.rs"] mod slow;`.
 
 use std::net::IpAddr;
 

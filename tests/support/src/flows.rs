@@ -1,5 +1,4 @@
-//! Flows by chance, for any test that wants many: include it with
-//! `#[path = "../support/flows.rs"] mod flows;`.
+//! Random flows.
 //!
 //! Values come from small pools, so that filters hit some and miss some, and
 //! every attribute is missing now and then.

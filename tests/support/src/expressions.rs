@@ -1,5 +1,4 @@
-//! Expressions by chance, for the slow evaluator beside it (`slow`): include both,
-//! at the root of a test.
+//! Random expressions, for the evaluator in `reference`.
 //!
 //! Every field of the registry has a strategy of its own; what it is compared with
 //! comes from [`Pools`], so that terms hit some flows of a table and miss some.
@@ -11,7 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::Union;
 
-use super::slow::{Ask, Ast};
+use super::reference::{Ask, Ast};
 
 /// From the name of a field to numbers.
 pub type Limits = Box<dyn Fn(&str) -> Vec<u64>>;

@@ -1,4 +1,5 @@
-//! What a kernel test stands on.
+//! A test on the real kernel: a network namespace of its own, the program in it, and
+//! what a table must hold.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -6,6 +7,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 use std::thread;
 
 use ctnl::model::{Flow, L4, Protocol, Status, Tuple};
@@ -26,13 +28,27 @@ pub struct Test {
 }
 
 /// Lists functions as tests, the sentence being the function's name.
+#[macro_export]
 macro_rules! tests {
     ($($name:ident),* $(,)?) => {
         pub const TESTS: &[$crate::harness::Test] =
             &[$($crate::harness::Test { name: concat!(module_path!(), "::", stringify!($name)), run: $name }),*];
     };
 }
-pub(crate) use tests;
+pub use tests;
+
+static PROGRAM: OnceLock<&'static str> = OnceLock::new();
+
+/// Sets the program under test: `env!("CARGO_BIN_EXE_ctnl")`, which Cargo gives to integration tests
+/// alone. To be called by `main`, once.
+pub fn set_program(path: &'static str) {
+    PROGRAM.set(path).expect("the program is set once");
+}
+
+/// The path of the program under test.
+pub fn program() -> &'static str {
+    PROGRAM.get().expect("main has called set_program")
+}
 
 /// Makes the process root of a user namespace of its own. Must be called before
 /// there is a second thread.
@@ -56,20 +72,15 @@ fn refusal(errno: Errno) -> String {
          \u{20} sysctl -w user.max_user_namespaces=10000\n\
          \u{20} sysctl -w kernel.unprivileged_userns_clone=1\n\
          \u{20} sysctl -w kernel.apparmor_restrict_unprivileged_userns=0\n\
-         or, in a container, start it with --privileged. 'cargo test --lib --bins --test floors --test bytes'\n\
+         or, in a container, start it with --privileged. 'cargo test --lib --bins --test layers --test bytes'\n\
          runs the tests that need no kernel."
     )
 }
 
-/// The test on a thread of its own, in a fresh network namespace. It runs again where
-/// it failed while somebody changed the number of hash buckets: all namespaces share
-/// them, and a dump during which they change skips entries in silence.
+/// The test on a thread of its own, in a fresh network namespace.
 pub fn trial(test: Test) -> Trial {
     let name = test.name.split_once("::").map_or(test.name, |(_binary, name)| name);
-    Trial::test(name, move || {
-        let before = buckets();
-        run(test).or_else(|failed| if buckets() == before { Err(failed) } else { run(test) })
-    })
+    Trial::test(name, move || run(test))
 }
 
 fn run(test: Test) -> Result<(), Failed> {
@@ -87,11 +98,6 @@ pub fn has_automatic_events() -> bool {
     default.join().expect("a namespace") == "2"
 }
 
-/// How many hash buckets the machine has.
-fn buckets() -> Option<String> {
-    fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_buckets").ok()
-}
-
 fn words(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panicked".into())
@@ -101,7 +107,7 @@ fn words(panic: &(dyn Any + Send)) -> String {
 pub struct World(());
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         unshare(CloneFlags::CLONE_NEWNET).expect("a private network namespace");
         World(())
     }
@@ -166,7 +172,7 @@ impl World {
 
     /// The program with these arguments, to be run in this namespace.
     pub fn ctnl_command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ctnl"));
+        let mut command = Command::new(program());
         command.args(arguments).env_clear().env("LC_ALL", "C.UTF-8");
         command
     }

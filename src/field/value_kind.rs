@@ -4,7 +4,7 @@
 /// written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum ValueKind {
     /// `ipv4` or `ipv6`.
     Family,
     /// Name or number of a layer 4 protocol.
@@ -35,36 +35,36 @@ pub enum Kind {
     Duration,
 }
 
-impl Kind {
+impl ValueKind {
     /// What stands for a value in help.
     #[must_use]
     pub fn value_name(self) -> &'static str {
         match self {
-            Kind::Family => "ipv4|ipv6",
-            Kind::Protocol => "PROTO|LIST",
-            Kind::Address => "ADDR|CIDR|LIST",
-            Kind::Port => "PORT|RANGE|LIST",
-            Kind::State => "STATE|LIST",
-            Kind::Status => "BIT|LIST",
-            Kind::Nat => "src|dst|any|none",
-            Kind::Masked => "VALUE[/MASK]",
-            Kind::Label => "LABEL|LIST",
-            Kind::Text => "NAME|LIST",
-            Kind::Number(_) => "NUMBER|RANGE|LIST",
-            Kind::Count => "[<>=]COUNT",
-            Kind::Size => "[<>=]BYTES",
-            Kind::Duration => "[<>=]TIME",
+            ValueKind::Family => "ipv4|ipv6",
+            ValueKind::Protocol => "PROTO|LIST",
+            ValueKind::Address => "ADDR|CIDR|LIST",
+            ValueKind::Port => "PORT|RANGE|LIST",
+            ValueKind::State => "STATE|LIST",
+            ValueKind::Status => "BIT|LIST",
+            ValueKind::Nat => "src|dst|any|none",
+            ValueKind::Masked => "VALUE[/MASK]",
+            ValueKind::Label => "LABEL|LIST",
+            ValueKind::Text => "NAME|LIST",
+            ValueKind::Number(_) => "NUMBER|RANGE|LIST",
+            ValueKind::Count => "[<>=]COUNT",
+            ValueKind::Size => "[<>=]BYTES",
+            ValueKind::Duration => "[<>=]TIME",
         }
     }
 
     /// The largest number of this kind, for those that are numbers.
     #[must_use]
-    pub fn max(self) -> u64 {
+    pub const fn max(self) -> u64 {
         match self {
-            Kind::Protocol => u8::MAX.into(),
-            Kind::Port => u16::MAX.into(),
-            Kind::Masked => u32::MAX.into(),
-            Kind::Number(max) => max,
+            ValueKind::Protocol => u8::MAX as u64,
+            ValueKind::Port => u16::MAX as u64,
+            ValueKind::Masked => u32::MAX as u64,
+            ValueKind::Number(max) => max,
             _ => u64::MAX,
         }
     }
@@ -72,6 +72,14 @@ impl Kind {
     /// Whether `<` and `>` mean something.
     #[must_use]
     pub fn is_ordered(self) -> bool {
-        matches!(self, Kind::Port | Kind::Masked | Kind::Number(_) | Kind::Count | Kind::Size | Kind::Duration)
+        matches!(
+            self,
+            ValueKind::Port
+                | ValueKind::Masked
+                | ValueKind::Number(_)
+                | ValueKind::Count
+                | ValueKind::Size
+                | ValueKind::Duration
+        )
     }
 }
