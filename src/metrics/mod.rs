@@ -99,12 +99,12 @@ mod tests {
     #[test]
     fn every_name_is_unique_and_every_short_name_within_its_registry() {
         let names: Vec<&str> = all_rows().iter().map(|row| row.0).collect();
-        for (place, name) in names.iter().enumerate() {
-            assert!(!names.iter().skip(place + 1).any(|other| other == name), "{name}");
+        for (index, name) in names.iter().enumerate() {
+            assert!(!names.iter().skip(index + 1).any(|other| other == name), "{name}");
         }
         for registry in [rows(STREAM), rows(SINK)] {
-            for (place, row) in registry.iter().enumerate() {
-                assert!(!registry.iter().skip(place + 1).any(|other| other.1 == row.1), "{}", row.1);
+            for (index, row) in registry.iter().enumerate() {
+                assert!(!registry.iter().skip(index + 1).any(|other| other.1 == row.1), "{}", row.1);
             }
         }
     }

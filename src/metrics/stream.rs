@@ -46,13 +46,10 @@ impl StreamSnapshot {
         if self.queued == 0 || self.capacity == 0 {
             return Value::Integer(0);
         }
-        // A rounded ratio of two numbers below 2³², each exact as f64.
-        #[allow(clippy::cast_precision_loss)]
         Value::Float(self.queued as f64 / self.capacity as f64)
     }
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "the type of Metric::value")]
 fn integer(value: u64) -> Option<Value> {
     Some(Value::Integer(value))
 }

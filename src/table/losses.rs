@@ -152,7 +152,7 @@ impl Losses {
 
     /// The number of events that are missing here; `None` where it was reported before. The
     /// inner `None`: the kernel did not count them, because it had no memory to make an event
-    /// (`ctnetlink_conntrack_event` calls `netlink_set_err`, which sets `ENOBUFS` alone).
+    /// (`ctnetlink_conntrack_event` calls `nfnetlink_set_err`, which sets `ENOBUFS` alone).
     #[cold]
     fn report(
         &mut self,
@@ -175,8 +175,9 @@ impl Losses {
     }
 }
 
-/// A sample during which no refusal was under way. `netlink_broadcast_deliver` of Linux 6.16
-/// adds an event to `sk_rmem_alloc` before it decides, and subtracts a refused one again.
+/// A sample during which no refusal was under way. Since Linux 6.16 (and in stable kernels of that
+/// time) `netlink_broadcast_deliver` adds an event to `sk_rmem_alloc` before it decides, and
+/// subtracts a refused one again.
 fn settled(mut sample: impl FnMut() -> Result<MemInfo, Error>) -> Result<MemInfo, Error> {
     let mut least = sample()?;
     for _ in 0..MAX_SAMPLES {

@@ -126,11 +126,11 @@ impl Engine<'_> {
     /// Runs the pass of one namespace, if one is due. Whether it was.
     fn pass_if_due(&mut self, now: Duration) -> Result<bool, Error> {
         let due = self.streams.iter().position(|stream| stream.next_pass().is_some_and(|(at, _)| at <= now));
-        if let Some(place) = due {
-            let mut stream = self.streams.remove(place);
+        if let Some(index) = due {
+            let mut stream = self.streams.remove(index);
             let why = stream.next_pass().map(|(_, why)| why);
             let passed = why.map_or(Ok(()), |why| pass(&mut self.emitter, &mut stream, &mut self.streams, why));
-            self.streams.insert(place, stream);
+            self.streams.insert(index, stream);
             passed?;
         }
         Ok(due.is_some())
@@ -170,13 +170,13 @@ impl Engine<'_> {
     /// Ends the streams of some namespaces: writes what is queued, and then a `destroy` record for
     /// each of their entries.
     fn remove(&mut self, which: impl Fn(&NamespaceStream) -> bool) -> Result<(), Error> {
-        while let Some(place) = self.streams.iter().position(&which) {
-            let mut stream = self.streams.remove(place);
+        while let Some(index) = self.streams.iter().position(&which) {
+            let mut stream = self.streams.remove(index);
             // If this fails, reading fails too and reports it.
             let _ = stream.source.unsubscribe();
             if !catch_up(&mut self.emitter, &mut stream, &mut self.streams)? {
                 // The whole stream ends; `finish` reads the rest.
-                self.streams.insert(place, stream);
+                self.streams.insert(index, stream);
                 return Ok(());
             }
             self.emitter.emit_vanished(&mut stream);

@@ -143,8 +143,8 @@ mod tests {
 
     #[test]
     fn no_sysctl_is_listed_twice_and_every_one_says_what_is_missing() {
-        for (place, row) in ROWS.iter().enumerate() {
-            assert!(ROWS.iter().skip(place + 1).all(|other| other.name != row.name));
+        for (index, row) in ROWS.iter().enumerate() {
+            assert!(ROWS.iter().skip(index + 1).all(|other| other.name != row.name));
             assert!(!row.missing.is_empty() && row.missing.iter().all(|(value, _)| *value != row.wanted));
         }
     }

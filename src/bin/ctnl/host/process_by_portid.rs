@@ -10,8 +10,8 @@
 //! Runs on the receiving thread: a lookup takes about 0.1 ms, results are cached, and the
 //! number of lookups per second is limited.
 //!
-//! The crate `procfs` (0.18) has no parser for net/netlink, and its `Status` fails where one of
-//! some twenty fields is absent; three fields are needed here.
+//! The crate `procfs` (0.18) has no parser for /proc/net/netlink, and its `Status` fails where a
+//! field is absent that is not needed here.
 
 use std::collections::HashMap;
 use std::fs::{self, File};

@@ -149,7 +149,7 @@ mod tests {
         SdNotify::of(variable, 77)
     }
 
-    /// A manager's socket, and its name.
+    /// The socket of a manager, and its path.
     fn socket() -> (UnixDatagram, String, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
@@ -173,15 +173,15 @@ mod tests {
 
     #[test]
     fn without_a_manager_nothing_is_sent_and_nothing_fails() {
-        let mut nobody = manager_of(&[("WATCHDOG_USEC", "1000")]).unwrap();
-        assert!(!nobody.is_present() && nobody.longest_wait().is_none());
-        nobody.ready("x").unwrap();
-        nobody.alive(NOW);
-        nobody.stopping("x").unwrap();
+        let mut absent = manager_of(&[("WATCHDOG_USEC", "1000")]).unwrap();
+        assert!(!absent.is_present() && absent.longest_wait().is_none());
+        absent.ready("x").unwrap();
+        absent.alive(NOW);
+        absent.stopping("x").unwrap();
     }
 
     #[test]
-    fn a_service_tells_its_whole_life() {
+    fn each_state_of_a_service_is_a_message() {
         let (socket, path, _folder) = socket();
         let mut manager = manager_of(&[("NOTIFY_SOCKET", &path)]).unwrap();
         manager.ready("follows one namespace").unwrap();
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manager_without_a_file_is_reached() {
+    fn an_abstract_socket_is_reached() {
         let name = format!("ctnl-test-{}", std::process::id());
         let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -204,19 +204,19 @@ mod tests {
     }
 
     #[test]
-    fn a_manager_that_was_started_again_is_reached() {
+    fn a_restarted_manager_is_reached() {
         let (socket, path, _folder) = socket();
         let mut manager = manager_of(&[("NOTIFY_SOCKET", &path)]).unwrap();
         drop(socket);
         std::fs::remove_file(&path).unwrap();
-        assert!(manager.status("nobody hears").is_err());
+        assert!(manager.status("lost").is_err());
         let socket = UnixDatagram::bind(&path).unwrap();
         manager.status("again").unwrap();
         assert_eq!(next(&socket), "STATUS=again");
     }
 
     #[test]
-    fn the_watchdog_hears_of_us_in_time_and_not_at_every_turn() {
+    fn watchdog_messages_are_sent_in_time_and_not_at_every_call() {
         let (socket, path, _folder) = socket();
         let mut manager = manager_of(&[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", "1000000")]).unwrap();
         assert_eq!(manager.longest_wait(), Some(Duration::from_millis(250)));
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manager_that_does_not_read_holds_nothing_up_and_hears_of_us_later() {
+    fn a_full_socket_of_the_manager_does_not_block_and_the_message_is_sent_later() {
         let (socket, path, _folder) = socket();
         let mut manager = manager_of(&[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", "2")]).unwrap();
         let filler = UnixDatagram::unbound().unwrap();
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watchdog_for_another_process_is_not_ours() {
+    fn the_watchdog_of_another_process_is_ignored() {
         let (_socket, path, _folder) = socket();
         let with =
             |pid| manager_of(&[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", "1000"), ("WATCHDOG_PID", pid)]).unwrap();
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn an_invalid_address_is_an_error_and_an_empty_one_is_no_manager() {
         assert!(manager_of(&[("NOTIFY_SOCKET", "notify")]).is_err());
         assert!(!manager_of(&[("NOTIFY_SOCKET", "")]).unwrap().is_present());
     }

@@ -84,8 +84,8 @@ fn sinks_help() -> String {
 fn priority(text: &str) -> Result<(u8, u8), String> {
     let (facility, severity) = text.split_once('.').ok_or("expected FACILITY.SEVERITY, e.g. daemon.info")?;
     let find = |names: &[&str], name: &str| {
-        let place = names.iter().position(|known| *known == name).and_then(|place| u8::try_from(place).ok());
-        place.ok_or_else(|| format!("unknown '{name}': expected one of {}", names.join(", ")))
+        let index = names.iter().position(|known| *known == name).and_then(|index| u8::try_from(index).ok());
+        index.ok_or_else(|| format!("unknown '{name}': expected one of {}", names.join(", ")))
     };
     Ok((find(FACILITIES, facility)?, find(SEVERITIES, severity)?))
 }

@@ -38,8 +38,8 @@ fn a_busy_namespace_does_not_keep_the_others_from_being_read() {
     let (outlet, mut env) = (StoredChunks::default(), env(1));
     let streams = vec![stream(Some("busy"), &busy, table(&[])), stream(Some("calm"), &calm, table(&[]))];
     run(options(false, OnGap::Continue), streams, &outlet, &mut env);
-    let place = outlet.story().iter().position(|record| record == "new 60000 calm").unwrap();
-    assert!(place < 5000, "{place}");
+    let index = outlet.story().iter().position(|record| record == "new 60000 calm").unwrap();
+    assert!(index < 5000, "{index}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(super) fn network_namespaces(mountinfo: &[u8]) -> impl Iterator<Item = (u64,
     })
 }
 
-/// The inode number in `net:[4026531840]` (`ns_dname` in fs/nsfs.c).
+/// The inode number in `net:[4026531840]` (`nsfs_show_path` and `ns_get_name` in fs/nsfs.c).
 pub(super) fn inode(name: &[u8]) -> Option<u64> {
     let digits = name.strip_prefix(b"net:[")?.strip_suffix(b"]")?;
     std::str::from_utf8(digits).ok()?.parse().ok()

@@ -72,11 +72,11 @@ impl Scan {
     /// Adds the mounts. Of several mounts of one namespace, one of ip-netns(8) is preferred.
     fn add_mounts(&mut self) -> io::Result<()> {
         let mountinfo = fs::read(self.proc.join("thread-self/mountinfo"))?;
-        for (inode, place) in network_namespaces(&mountinfo) {
+        for (inode, mount_point) in network_namespaces(&mountinfo) {
             let rank = |path: &Path| (!path.starts_with(NAMED), path.to_owned());
-            let known = self.mounts.entry(inode).or_insert_with(|| place.clone());
-            if rank(&place) < rank(known) {
-                *known = place;
+            let known = self.mounts.entry(inode).or_insert_with(|| mount_point.clone());
+            if rank(&mount_point) < rank(known) {
+                *known = mount_point;
             }
         }
         Ok(())

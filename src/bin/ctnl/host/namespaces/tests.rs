@@ -43,8 +43,8 @@ impl Proc {
     }
 }
 
-fn mount(inode: u64, place: &str) -> String {
-    format!("36 21 0:4 net:[{inode}] {place} rw shared:2 - nsfs nsfs rw\n")
+fn mount(inode: u64, mount_point: &str) -> String {
+    format!("36 21 0:4 net:[{inode}] {mount_point} rw shared:2 - nsfs nsfs rw\n")
 }
 
 fn names(namespaces: &[Namespace]) -> Vec<String> {
@@ -58,7 +58,8 @@ fn each_namespace_appears_once_with_its_best_name() {
     proc.process("800", "nginx: master", 4);
     proc.process("700", "vpn", 5);
     let mounts = [(HOST, "/run/docker/netns/default"), (5, "/run/docker/netns/5"), (5, "/run/netns/blue")];
-    let mounts = mounts.map(|(inode, place)| mount(inode, place)).concat() + &mount(6, "/var/lib/a\\040b\\134c");
+    let mounts =
+        mounts.map(|(inode, mount_point)| mount(inode, mount_point)).concat() + &mount(6, "/var/lib/a\\040b\\134c");
     proc.mounts(&mounts);
     let changes = proc.namespaces().refresh().unwrap();
     let mut found = names(&changes.appeared);
