@@ -209,19 +209,10 @@ fn flushes(commands: &Commands, entries: u32) -> Vec<Case> {
     let half = v4(entries / 2, "50 %", goals);
     let all = v4(entries, "100 %", Targets::new(1.15));
     let narrow = commands.narrow(&half);
-    let two = |name: &str, case: &Case| Case {
-        name: name.to_owned(),
-        ctnl: commands.ctnl(&format!("{FLUSH} --jobs 2")),
-        others: Vec::new(),
-        targets: Targets { to_limit: Some(1.0), ..case.targets },
-        ..case.clone()
-    };
     let mut cases = vec![
         v4(0, "no match", goals),
         v4(entries / 100, "1 %", goals),
-        two("flush 50 %, --jobs 2", &half),
         half,
-        two("flush 100 %, --jobs 2", &all),
         all,
         flush(commands, of(Families::V6, entries / 2), "50 %, IPv6", goals),
     ];

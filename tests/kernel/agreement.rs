@@ -15,10 +15,11 @@ use ctnl::field::{FIELDS, FieldId, Subject};
 use ctnl::filter::{Filter, ParseError, Verdict};
 use ctnl::model::{Flow, Status};
 use ctnl::sysctl::Sysctl;
-use ctnl::table::{self, Action, DumpRequest, Flush, Outcome, Target};
+use ctnl::table::{self, Action, DumpRequest, Outcome, Target};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
+use ctnl_test_support::deleting::delete_while_dumping;
 use ctnl_test_support::expressions::{Pools, asks, expressions};
 use ctnl_test_support::harness::{Key, World, assert_same_entries, key, tests};
 use ctnl_test_support::population::{Population, has_udp_lite};
@@ -234,7 +235,7 @@ fn assert_verbs_agree(world: &World, text: &str, truth: &Truth) {
     assert_eq!(listed, matched, "list {text}");
 
     let counted: Counted = read(&world.ctnl(&["count", "--json", text]).exits_with(0).stdout());
-    assert_eq!((counted.v, counted.moved), (1, 0), "count {text}");
+    assert_eq!((counted.v, counted.unconfirmed), (1, 0), "count {text}");
     assert!(!counted.interrupted && !counted.resized, "count {text}");
     assert_eq!(counted.seen, expected + truth.others.len() as u64, "count {text}");
     assert_eq!((counted.entries, counted.undecided.values().sum()), (expected, truth.undecided), "count {text}");
@@ -304,8 +305,8 @@ fn dumped(world: &World, filter: &Filter, ages: &IdleEstimator, request: DumpReq
 
 fn flush(world: &World, filter: &Filter, ages: &IdleEstimator, expected: usize) {
     let choose = |flow: &Flow| is_meant(filter, flow, ages).then(|| Target::of(flow).expect("a target"));
-    let (dumper, actor) = (&mut world.connection(), &mut world.connection());
-    let flush = Flush::run(dumper, actor, filter.dump_request(), Action::Delete, choose, |_| true);
+    let (dumper, actor) = (&mut world.connection(), world.connection());
+    let flush = delete_while_dumping(dumper, actor, filter.dump_request(), Action::Delete, choose, |_| true);
     assert!(flush.error.is_none() && flush.outcome.done == expected as u64, "{filter}: {expected}: {flush:?}");
 }
 

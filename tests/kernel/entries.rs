@@ -56,7 +56,7 @@ fn get_finds_an_entry_by_either_direction_and_in_its_zone(world: &World) {
         assert!(found.contains("\"sport\":1000") && found.contains("\"mark\":0"), "{found}");
         let found = get(&[&tuple[..], &["--zone", "7"]].concat()).exits_with(0).stdout();
         assert!(found.contains("\"mark\":70"), "{found}");
-        get(&[&tuple[..], &["--zone", "8"]].concat()).exits_with(1).says("there is no such entry");
+        get(&[&tuple[..], &["--zone", "8"]].concat()).exits_with(1).says("no such entry");
     }
     get(&["tcp", "10.0.0.1:1000", "192.0.2.1:53"]).exits_with(1);
 }
@@ -73,7 +73,7 @@ fn delete_takes_the_entry_of_a_pasted_line_and_no_other(world: &World) {
         let run = world.ctnl(&["delete", line, "-o", "id"]).exits_with(0).says("1 deleted");
         assert_eq!(comparable(&run.stdout()), comparable(line));
         assert_same_entries(&world.dump(), &all);
-        world.ctnl(&["delete", line]).exits_with(1).says("there is no such entry");
+        world.ctnl(&["delete", line]).exits_with(1).says("no such entry");
     }
 }
 
@@ -88,7 +88,7 @@ fn delete_with_another_id_deletes_nothing(world: &World) {
         let (src, dst) = (end(flow.orig.src, sport), end(flow.orig.dst, dport));
         let protocol = u8::from(flow.orig.protocol).to_string();
         let run = world.ctnl(&["delete", &protocol, &src, &dst, "--zone", &zone, "--id", &other]);
-        assert_eq!(run.exits_with(1).says("there is no such entry").stdout(), "");
+        assert_eq!(run.exits_with(1).says("no such entry").stdout(), "");
     }
     assert_same_entries(&world.dump(), &all);
 }

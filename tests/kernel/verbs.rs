@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ctnl::clock::Clock;
 use ctnl::model::{Flow, L4, Tuple, Zone};
 use ctnl::table::{self, Dump, DumpRequest, Family, Outcome, Target};
 use ctnl_test_support::bystanders::bystanders;
@@ -186,8 +187,8 @@ fn an_abandoned_dump_does_not_disturb_the_next_request(world: &World) {
     let flows = world.fill(6, 3_000);
     let connection = &mut world.connection();
     for _ in 0..3 {
-        let mut dump = Dump::start(connection, DumpRequest::default()).unwrap();
-        assert!(dump.next_datagram(|_| {}).unwrap(), "the table takes more than one datagram");
+        let mut dump = Dump::start(connection, DumpRequest::default(), &Clock::system()).unwrap();
+        assert!(dump.next_datagram(|_, _| {}).unwrap(), "the table takes more than one datagram");
         drop(dump);
         let flow = flows.iter().find(|flow| flow.zone() == Zone::Default).unwrap();
         assert!(table::get(connection, &flow.orig, 0).unwrap().is_some());

@@ -30,7 +30,8 @@ const LIBRARY: &[(u8, &[&str])] = &[
 /// Modules of the program, lowest layer first.
 const PROGRAM: &[(u8, &[&str])] = &[
     (8, &["chunk", "fake", "host", "term"]),
-    (9, &["scan", "follow"]),
+    (9, &["scan"]),
+    (10, &["follow", "purge"]),
     (11, &["sink"]),
     (12, &["lab", "stream"]),
     (13, &["commands"]),

@@ -8,6 +8,7 @@ mod fake;
 mod follow;
 mod host;
 mod lab;
+mod purge;
 mod scan;
 mod sink;
 mod stream;

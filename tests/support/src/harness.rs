@@ -104,10 +104,18 @@ fn words(panic: &(dyn Any + Send)) -> String {
 }
 
 /// A network namespace with a conntrack table, that of the calling thread.
+#[derive(Debug)]
 pub struct World(());
 
+impl Default for World {
+    fn default() -> Self {
+        World::new()
+    }
+}
+
 impl World {
-    pub(crate) fn new() -> Self {
+    /// Moves the calling thread into a new network namespace.
+    pub fn new() -> Self {
         unshare(CloneFlags::CLONE_NEWNET).expect("a private network namespace");
         World(())
     }

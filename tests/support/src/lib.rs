@@ -3,6 +3,7 @@
 //! - `harness`: a test in a network namespace of its own, and runs of the program
 //! - `net`, `talk`: two hosts and a router between them; their connections
 //! - `bystanders`: entries that differ in one part of what names an entry
+//! - `deleting`: deletes of what a dump chooses, while it runs
 //! - `summary`: the program's JSON summaries, key by key
 //! - `flows`, `expressions`: random entries and random filters
 //! - `reference`: an evaluator of filters written apart from the library's
@@ -21,6 +22,7 @@
 )]
 
 pub mod bystanders;
+pub mod deleting;
 pub mod expressions;
 pub mod flows;
 pub mod harness;

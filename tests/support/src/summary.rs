@@ -20,11 +20,11 @@ pub struct Summary {
     pub deleted: u64,
     pub gone: u64,
     pub spared: u64,
-    pub left: u64,
-    pub expiring: u64,
-    pub not_deletable: BTreeMap<String, u64>,
+    pub beyond_max: u64,
+    pub already_expiring: u64,
+    pub skipped: BTreeMap<String, u64>,
     pub undecided: BTreeMap<String, u64>,
-    pub moved: u64,
+    pub unconfirmed: u64,
     pub failed: BTreeMap<String, u64>,
     pub unanswered: u64,
     pub unsent: u64,
@@ -59,7 +59,7 @@ pub struct Counted {
     pub entries: u64,
     pub seen: u64,
     pub undecided: BTreeMap<String, u64>,
-    pub moved: u64,
+    pub unconfirmed: u64,
     pub interrupted: bool,
     pub resized: bool,
 }
@@ -88,10 +88,11 @@ impl Summary {
         assert_eq!((summary.v, &*summary.command), (1, "flush"), "{summary:?}");
         assert_eq!(summary.soft_seconds.is_some(), summary.action == "soft", "{summary:?}");
         assert!(summary.action == "soft" || summary.action == "delete", "{summary:?}");
-        let kept = summary.spared + summary.left + summary.expiring + summary.not_deletable.values().sum::<u64>();
+        let kept =
+            summary.spared + summary.beyond_max + summary.already_expiring + summary.skipped.values().sum::<u64>();
         let sent = summary.deleted + summary.gone + summary.failed.values().sum::<u64>() + summary.unanswered;
         assert_eq!(summary.matched, kept + sent + summary.unsent, "what matched is not all accounted for: {summary:?}");
-        assert!(summary.matched + summary.moved + summary.in_doubt() <= summary.seen, "{summary:?}");
+        assert!(summary.matched + summary.unconfirmed + summary.in_doubt() <= summary.seen, "{summary:?}");
         assert!(!summary.resized, "{summary:?}");
         assert!(summary.seconds >= 0.0 && summary.filter.len() < 1 << 20, "{summary:?}");
         assert!(summary.dry_run || (summary.by_state.is_empty() && summary.by_source.is_empty()), "{summary:?}");

@@ -65,7 +65,7 @@ enum Verb {
     Events(Box<events::Args>),
     /// Check a filter, or explain the filter language
     Filter(filter::Args),
-    /// Run a command, or a shell, in a private namespace with a made-up busy table
+    /// Run a command, or a shell, in private namespaces with a synthetic busy table
     Lab(lab::Args),
     /// Print completions for a shell
     Completions(completions::Args),
@@ -83,7 +83,7 @@ pub fn run(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Flush(args) => flush::run(&args, host),
         Verb::Events(args) => events::run(&args, host),
         Verb::Filter(args) => filter::run(&args, host),
-        Verb::Lab(args) => lab::run(args, host).map(Exit::Child),
+        Verb::Lab(args) => lab::run(args, host),
         Verb::Completions(args) => completions::run(&args, Cli::command()),
         Verb::Man(args) => man::run(&args, Cli::command()),
     }

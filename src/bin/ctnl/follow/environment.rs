@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 use std::thread;
 use std::time::Duration;
 
-use ctnl::clock::Time;
+use ctnl::clock::{Clock, Time};
 use ctnl::metrics::StreamSnapshot;
 use ctnl::netlink::Error;
 use ctnl::output::Resynced;
@@ -65,8 +65,13 @@ pub enum Notification<'a> {
 
 /// The host of an event loop.
 pub trait Environment {
+    /// The clock.
+    fn clock(&self) -> Clock;
+
     /// The time now.
-    fn now(&mut self) -> Time;
+    fn now(&mut self) -> Time {
+        self.clock().now()
+    }
 
     /// The reason to end, if there is one. Called several times a second in every state, also
     /// while no chunk can be written: work that may not wait belongs here.

@@ -1,6 +1,7 @@
 //! A pass: a dump that is compared with the live set, while events are read between its
 //! datagrams. Seed, resync and reconciliation are passes.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use ctnl::field::Subject;
@@ -8,13 +9,14 @@ use ctnl::live::{DumpOutcome, Live};
 use ctnl::model::Flow;
 use ctnl::netlink::{Connection, Error};
 use ctnl::output::{Record, Resynced, Synthetic};
-use ctnl::table::{Dump, DumpRequest};
+use ctnl::table::{DatagramTime, DumpRequest, DumpTotals};
 
 use super::emitter::{CAPACITY_POLL, Drained, Emitter, MAX_EVENTS_PER_TURN};
 use super::environment::Notification;
 use super::namespace::NamespaceStream;
 use super::sample::StreamSample;
 use crate::host::buckets::Buckets;
+use crate::scan::{self, Visitor};
 
 /// Much longer than the kernel takes between the `destroy` event and the removal of the entry
 /// from the hash table (`nf_ct_delete` in net/netfilter/nf_conntrack_core.c).
@@ -98,27 +100,16 @@ fn walk(
     // `destroy` events that were read before the pass began precede the removal of their entries
     // by less than this.
     emitter.env.sleep(UNLINK_TIME);
-    let mut dump = match Dump::start(connection, DumpRequest::default()) {
-        Ok(dump) => dump,
-        Err(error) => return Ok(PassEnd::Failed(error)),
-    };
-    let (mut datagram, mut more, mut added, mut removed) = (Vec::new(), true, 0, 0);
-    while more {
-        datagram.clear();
-        more = match dump.next_datagram(|flow| datagram.push(flow.clone())) {
-            Ok(more) => more,
-            Err(error) => return Ok(PassEnd::Failed(error)),
-        };
-        // Events that were queued before the kernel filled the datagram are written first, so that
-        // synthetic records stand only for entries without an event.
-        if !catch_up(emitter, stream, others)? {
-            return Ok(PassEnd::Stopped);
-        }
-        for flow in &datagram {
-            let (new, destroy) = compare(emitter, stream, others, flow, why);
-            added += new;
-            removed += destroy;
-        }
+    let clock = emitter.env.clock();
+    let mut comparison =
+        Comparison { emitter, stream, others, why, datagram: Vec::new(), added: 0, removed: 0, caught_up: Ok(true) };
+    let walked = scan::walk(connection, DumpRequest::default(), &clock, &mut comparison);
+    let Comparison { emitter, stream, others, added, mut removed, caught_up, .. } = comparison;
+    if !caught_up? {
+        return Ok(PassEnd::Stopped);
+    }
+    if let Err(error) = walked {
+        return Ok(PassEnd::Failed(error));
     }
     if !catch_up(emitter, stream, others)? {
         return Ok(PassEnd::Stopped);
@@ -128,6 +119,40 @@ fn walk(
     }
     removed += end_pass(emitter, stream, others, why);
     Ok(PassEnd::Complete { added, removed })
+}
+
+/// Compares the entries of each datagram, after the events that were queued before the kernel filled
+/// it: so only entries without an event get a synthetic record.
+struct Comparison<'p, 'e> {
+    emitter: &'p mut Emitter<'e>,
+    stream: &'p mut NamespaceStream,
+    others: &'p mut [NamespaceStream],
+    why: Synthetic,
+    datagram: Vec<Flow>,
+    added: u64,
+    removed: u64,
+    /// False if the whole stream is ending.
+    caught_up: Result<bool, Error>,
+}
+
+impl Visitor for Comparison<'_, '_> {
+    fn entry(&mut self, flow: &Flow, _: &DatagramTime) {
+        self.datagram.push(flow.clone());
+    }
+
+    fn end_datagram(&mut self, _: DumpTotals) -> ControlFlow<()> {
+        let Comparison { emitter, stream, others, why, datagram, .. } = self;
+        self.caught_up = catch_up(emitter, stream, others);
+        if !matches!(self.caught_up, Ok(true)) {
+            return ControlFlow::Break(());
+        }
+        for flow in datagram.drain(..) {
+            let (new, destroy) = compare(emitter, stream, others, &flow, *why);
+            self.added += new;
+            self.removed += destroy;
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// Reads until the queue of `stream` is empty; false if the whole stream is ending.

@@ -1,32 +1,57 @@
-//! A user and a network namespace of our own: no privilege needed, and whatever
-//! happens in them happens to nobody else.
+//! The lab's namespaces: user, network, mount, UTS, IPC and PID.
 
 use std::fs;
 use std::io;
 
 use anyhow::{Context, Result, anyhow};
+use caps::{CapSet, Capability};
 use ctnl::host::Host;
 use netlink_packet_core::{Emitable, NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
 use nix::unistd::{getegid, geteuid};
 
-/// Moves the calling process into namespaces of its own, as root of them.
+const PRIVATE: CloneFlags = CloneFlags::CLONE_NEWNET
+    .union(CloneFlags::CLONE_NEWNS)
+    .union(CloneFlags::CLONE_NEWUTS)
+    .union(CloneFlags::CLONE_NEWIPC)
+    .union(CloneFlags::CLONE_NEWPID);
+
+/// Capabilities over what no namespace makes private. In a user namespace they give nothing; where
+/// root has to do without one, the lab must not have them.
+const OF_THE_HOST: [Capability; 11] = [
+    Capability::CAP_SYS_BOOT,
+    Capability::CAP_SYS_TIME,
+    Capability::CAP_SYS_MODULE,
+    Capability::CAP_SYS_RAWIO,
+    Capability::CAP_SYSLOG,
+    Capability::CAP_MKNOD,
+    Capability::CAP_AUDIT_CONTROL,
+    Capability::CAP_MAC_ADMIN,
+    Capability::CAP_MAC_OVERRIDE,
+    Capability::CAP_WAKE_ALARM,
+    Capability::CAP_BLOCK_SUSPEND,
+];
+
+/// Moves the calling process into namespaces of its own, as root of them. The PID namespace is
+/// that of its next child, which must be its only one: a second is refused once the first has ended.
 ///
-/// Only works while the process has a single thread: a user namespace is for
-/// whole processes.
+/// The process must have a single thread (`unshare_userns` in kernel/user_namespace.c).
 pub fn enter(host: &Host) -> Result<()> {
     let (uid, gid) = (geteuid(), getegid());
-    match unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET) {
+    // A program with file capabilities is not dumpable, and /proc/self then belongs to the host's root.
+    prctl::set_dumpable(true).context("make /proc/self writable")?;
+    match unshare(CloneFlags::CLONE_NEWUSER | PRIVATE) {
         Ok(()) => become_root(host, uid.as_raw(), gid.as_raw())?,
-        // Who is root already can do without a user namespace where those are off.
-        Err(refused) => unshare(CloneFlags::CLONE_NEWNET).map_err(|_| forbidden(host, refused))?,
+        // Root needs no user namespace where those are disabled.
+        Err(errno) => unshare(PRIVATE).map_err(|_| forbidden(host, errno))?,
     }
     Ok(())
 }
 
-/// Maps the caller to root, in the order that the kernel asks for.
+/// Maps the caller to root, in the order that user_namespaces(7) requires.
 fn become_root(host: &Host, uid: u32, gid: u32) -> Result<()> {
     let write = |file: &str, line: String| {
         let path = host.proc().join("self").join(file);
@@ -38,10 +63,10 @@ fn become_root(host: &Host, uid: u32, gid: u32) -> Result<()> {
 }
 
 fn forbidden(host: &Host, errno: Errno) -> anyhow::Error {
-    anyhow!("cannot make a private namespace: {errno:?}: {}\n  {}", errno.desc(), remedy(host))
+    anyhow!("cannot create private namespaces: {errno:?}: {}\n  hint: {}", errno.desc(), remedy(host))
 }
 
-/// What stands in the way, as far as the host says, and how to clear it.
+/// What forbids the namespaces, as far as the host's settings show, and how to change it.
 fn remedy(host: &Host) -> String {
     let switches = [
         ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
@@ -51,7 +76,7 @@ fn remedy(host: &Host) -> String {
     let value = |name: &str| fs::read_to_string(host.proc().join("sys").join(name)).unwrap_or_default();
     match switches.iter().find(|(name, off, _)| value(name).trim() == *off) {
         Some((_, _, setting)) => {
-            format!("this host keeps user namespaces from ordinary users: run 'sysctl -w {setting}' as root, or run this as root")
+            format!("this host denies user namespaces to ordinary users: run 'sysctl -w {setting}' as root, or run this as root")
         }
         None => "in a container, its seccomp profile or missing CAP_SYS_ADMIN forbids it: run this on the host, or start the \
                  container with '--privileged' (or '--security-opt seccomp=unconfined')"
@@ -59,9 +84,17 @@ fn remedy(host: &Host) -> String {
     }
 }
 
-/// Takes `lo` up, so that programs can talk to themselves.
+/// Drops, for this process and its children, the capabilities over the host as a whole.
+pub fn drop_host_capabilities() {
+    for capability in OF_THE_HOST {
+        // An older kernel does not have all of them; a caller without CAP_SETPCAP has none.
+        let _ = caps::drop(None, CapSet::Bounding, capability);
+    }
+}
+
+/// Sets `lo` up, so that programs in the lab can connect to each other.
 pub fn raise_loopback() -> Result<()> {
-    let failed = "cannot take the loopback interface up";
+    let failed = "cannot set the loopback interface up";
     let mut socket = Socket::new(NETLINK_ROUTE).context(failed)?;
     socket.bind_auto().context(failed)?;
     socket.connect(&SocketAddr::new(0, 0)).context(failed)?;
@@ -93,7 +126,7 @@ fn loopback_request() -> [u8; 32] {
     request
 }
 
-/// Writes `/proc/sys/net/netfilter/nf_conntrack_NAME` of this thread's namespace.
+/// Writes `/proc/sys/net/netfilter/nf_conntrack_NAME` of this process's namespace.
 pub fn set_sysctl(host: &Host, name: &str, value: u32) -> Result<()> {
     let path = host.netfilter().root().join(format!("nf_conntrack_{name}"));
     fs::write(&path, value.to_string()).with_context(|| format!("cannot write {}", path.display()))

@@ -175,6 +175,10 @@ impl<'a> HostEnvironment<'a> {
 }
 
 impl Environment for HostEnvironment<'_> {
+    fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
     fn now(&mut self) -> Time {
         self.clock.now()
     }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ctnl::age::IdleEstimator;
-use ctnl::clock::Time;
+use ctnl::clock::{Clock, Time};
 use ctnl::filter::Filter;
 use ctnl::model::{Event, EventKind, Status};
 use ctnl::netlink::{Connection, Error};
@@ -155,8 +155,9 @@ fn env(seconds: u64) -> TestEnvironment {
 }
 
 impl Environment for TestEnvironment {
-    fn now(&mut self) -> Time {
-        Time { monotonic: self.now.into(), realtime: self.now.into() }
+    fn clock(&self) -> Clock {
+        let now = Time { monotonic: self.now.into(), realtime: self.now.into() };
+        Clock::from_fn(move || now)
     }
 
     fn stop(&mut self) -> Option<&'static str> {

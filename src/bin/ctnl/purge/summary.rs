@@ -1,87 +1,94 @@
-//! What a flush did, for a person and for a script.
+//! The results of a purge, as text and as JSON (docs/summary.md).
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use ctnl::table::{Flush, Occupancy};
+use ctnl::filter::Filter;
+use ctnl::netlink::Error;
+use ctnl::table::{Occupancy, Outcome};
 use nix::errno::Errno;
 use serde::Serialize;
 
+use super::options::Options;
 use crate::term::console::percent;
 
-/// What a flush did, as text and as JSON.
+/// Version of the JSON document.
+const VERSION: u32 = 1;
+
+/// The results of a purge.
 ///
-/// `matched` is the sum of `deleted`, `gone`, `spared`, `left`, `expiring`,
-/// `not_deletable`, `failed`, `unanswered` and `unsent`.
+/// `matched` is the sum of `deleted`, `gone`, `spared`, `beyond_max`, `already_expiring`, `skipped`,
+/// `failed`, `unanswered` and `unsent`.
 #[derive(Debug, Default, Serialize)]
 pub struct Summary {
     /// Version of this document.
     pub v: u32,
-    /// `flush` or `delete`.
+    /// The command.
     pub command: &'static str,
     /// Nothing was changed.
     pub dry_run: bool,
-    /// `delete`, or `soft` with the seconds that were left to each entry.
+    /// `delete`, or `soft`: timeouts are lowered to `soft_seconds`.
     pub action: &'static str,
     /// See `action`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soft_seconds: Option<u32>,
-    /// The filter as it was understood.
+    /// The filter as it was parsed.
     pub filter: String,
-    /// Entries that were looked at.
+    /// Entries that were dumped, each once.
     pub seen: u64,
-    /// Entries that match, also those that were spared or left.
+    /// Entries that match.
     pub matched: u64,
     /// Entries deleted, or whose timeout was lowered.
     pub deleted: u64,
-    /// Entries that were gone before the delete came.
+    /// Entries that were already gone.
     pub gone: u64,
     /// Entries of the own SSH session.
     pub spared: u64,
-    /// Entries left because of `--max`.
-    pub left: u64,
-    /// Entries left because they expire within the time of `--soft` anyway.
-    pub expiring: u64,
-    /// Entries that cannot be named for certain, or not given a short timeout, by reason.
-    pub not_deletable: BTreeMap<String, u64>,
-    /// Entries of which it is not certain whether they match, by reason.
+    /// Entries beyond `--max`.
+    pub beyond_max: u64,
+    /// Entries that already expire within the `--soft` timeout.
+    pub already_expiring: u64,
+    /// Entries that a delete cannot identify, or whose timeout cannot be lowered, by reason.
+    pub skipped: BTreeMap<&'static str, u64>,
+    /// Entries of which it is undecided whether they match, by reason.
     pub undecided: BTreeMap<&'static str, u64>,
-    /// Entries that match, but moved between the two looks of `--confirm-idle`, or did not match at the first.
-    pub moved: u64,
+    /// Entries that match and that `--confirm-idle` did not confirm: they had a packet between the two
+    /// samples, or did not match at the first one. They are not part of `matched`.
+    pub unconfirmed: u64,
     /// Failed deletes by error name.
     pub failed: BTreeMap<String, u64>,
     /// Deletes whose answer was lost.
     pub unanswered: u64,
-    /// Entries that were chosen and not sent, since it ended early.
+    /// Deletes that were not sent, because an earlier one ended with an error.
     pub unsent: u64,
     /// A signal ended it early.
     pub interrupted: bool,
-    /// The kernel's hash table was resized meanwhile, so entries may have been missed.
+    /// The kernel's hash table was resized during the dump, so entries may have been missed.
     pub resized: bool,
     /// Why it ended early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Entries before.
     pub table_before: u32,
-    /// Entries after; none where the kernel did not say.
+    /// Entries after; `None` where the count failed.
     pub table_after: Option<u32>,
     /// `nf_conntrack_max`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table_max: Option<u32>,
     /// How long it took.
     pub seconds: f64,
-    /// Of a dry run: what would go, by state.
+    /// Of a preview: what would be deleted, by state.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub by_state: Vec<Share>,
-    /// Of a dry run: what would go, by the sources with most entries, of those that were met first.
+    /// Of a preview: what would be deleted, by the sources with most entries, of those seen first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub by_source: Vec<Share>,
-    /// Of a dry run: entries whose sources are not among the 4096 that were met first.
+    /// Of a preview: entries whose sources are not among the 4096 seen first.
     #[serde(skip_serializing_if = "is_zero")]
     pub by_source_beyond: u64,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
@@ -96,20 +103,32 @@ pub struct Share {
 }
 
 impl Summary {
-    /// Takes over what became of the deletes.
-    pub fn add(&mut self, flush: &Flush) {
-        self.seen = flush.dump.entries;
-        self.deleted = flush.outcome.done;
-        self.gone = flush.outcome.gone;
-        self.unanswered = flush.outcome.unanswered;
-        self.unsent = flush.unsent;
-        for (errno, count) in &flush.outcome.failed {
-            self.failed.insert(format!("{:?}", Errno::from_raw(*errno)), *count);
+    /// An empty summary.
+    pub fn new(options: &Options, filter: &Filter) -> Self {
+        Summary {
+            v: VERSION,
+            command: options.command,
+            dry_run: options.preview,
+            action: if options.soft().is_some() { "soft" } else { "delete" },
+            soft_seconds: options.soft(),
+            filter: filter.to_string(),
+            ..Summary::default()
         }
-        self.error = flush.error.as_ref().map(ToString::to_string);
     }
 
-    /// Takes over how full the table was.
+    /// Adds the results of the deletes.
+    pub fn add(&mut self, outcome: &Outcome, error: Option<&Error>) {
+        self.deleted = outcome.done;
+        self.gone = outcome.gone;
+        self.unanswered = outcome.unanswered;
+        self.unsent = outcome.unsent;
+        for (errno, count) in &outcome.failed {
+            self.failed.insert(format!("{:?}", Errno::from_raw(*errno)), *count);
+        }
+        self.error = error.map(ToString::to_string);
+    }
+
+    /// Sets the counts of the table.
     pub fn set_table(&mut self, before: Occupancy, after: Option<Occupancy>) {
         self.table_before = before.entries;
         self.table_after = after.map(|after| after.entries);
@@ -123,7 +142,7 @@ impl Summary {
             || self.interrupted
             || self.resized
             || self.error.is_some()
-            || (!self.dry_run && !self.not_deletable.is_empty())
+            || (!self.dry_run && !self.skipped.is_empty())
     }
 
     /// Whether nothing has changed for certain.
@@ -131,29 +150,29 @@ impl Summary {
         self.dry_run || self.deleted + self.gone + self.unanswered == 0
     }
 
-    /// The summary for a person.
+    /// The summary as text.
     pub fn to_text(&self) -> String {
         let mut text = format!("{} matched", self.matched);
-        let verb = match (self.dry_run, self.action) {
-            (true, "soft") => "would be given a short timeout",
-            (true, _) => "would be deleted",
-            (false, "soft") => "given a short timeout",
-            (false, _) => "deleted",
+        let verb = match (self.dry_run, self.soft_seconds) {
+            (true, Some(seconds)) => format!("would be given a timeout of {seconds} s"),
+            (true, None) => "would be deleted".to_owned(),
+            (false, Some(seconds)) => format!("given a timeout of {seconds} s"),
+            (false, None) => "deleted".to_owned(),
         };
-        add(&mut text, self.deleted, verb, true);
+        add(&mut text, self.deleted, &verb, true);
         add(&mut text, self.gone, "already gone", false);
         add(&mut text, self.spared, "spared (own SSH session)", false);
-        add(&mut text, self.left, "left because of --max", false);
-        add(&mut text, self.expiring, "expiring by themselves", false);
-        add(&mut text, self.moved, "in use between the two looks, or no match at the first", false);
-        for (reason, count) in &self.not_deletable {
-            add(&mut text, *count, &format!("not touched: {reason}"), false);
+        add(&mut text, self.beyond_max, "beyond --max", false);
+        add(&mut text, self.already_expiring, "already expiring within the --soft timeout", false);
+        add(&mut text, self.unconfirmed, UNCONFIRMED, false);
+        for (reason, count) in &self.skipped {
+            add(&mut text, *count, &format!("skipped: {reason}"), false);
         }
         for (errno, count) in &self.failed {
-            add(&mut text, *count, &format!("failed ({errno})"), false);
+            add(&mut text, *count, &format!("failed: {errno}"), false);
         }
-        add(&mut text, self.unanswered, "without an answer", false);
-        add(&mut text, self.unsent, "not tried", false);
+        add(&mut text, self.unanswered, "unanswered", false);
+        add(&mut text, self.unsent, "not sent", false);
         let _ = write!(text, "; {} entries seen in {:.2} s", self.seen, self.seconds);
         self.write_table(&mut text);
         if self.interrupted {
@@ -173,6 +192,9 @@ impl Summary {
         }
     }
 }
+
+/// Entries that match and are not confirmed, as text.
+const UNCONFIRMED: &str = "not confirmed by --confirm-idle (active between the two samples, or no match at the first)";
 
 fn add(text: &mut String, count: u64, what: &str, also_zero: bool) {
     if count > 0 || also_zero {

@@ -1,19 +1,17 @@
 //! `ctnl list`.
 
-mod printer;
-
 use anyhow::Result;
 use ctnl::field::field;
 use ctnl::host::Host;
 use ctnl::netlink::Connection;
 use ctnl::output::Writer;
-use ctnl::table::DumpRequest;
+use ctnl::table::{DumpRequest, DumpTotals};
 
-use self::printer::{Part, Printer, SharedPrinter};
 use super::args::{CommonArgs, FilterArgs, ScanArgs};
 use super::format::{FormatArgs, hint_for};
 use super::report;
-use crate::scan::{Order, Selection, Walked, Watch, halves, look_and_wait, may_split, walk, walk_halves};
+use crate::scan::two_sockets::{Part, SharedPrinter, halves, may_split, walk_halves};
+use crate::scan::{Order, Printer, Selection, Watch, sample_and_wait, walk_matches};
 use crate::term::console::Console;
 use crate::term::exit::{Exit, usage_at};
 use crate::term::interrupt::Interrupt;
@@ -21,9 +19,9 @@ use crate::term::interrupt::Interrupt;
 const EXAMPLES: &str = "\
 Examples:
   ctnl list tcp and dport 443 and idle \\> 10m
-      HTTPS connections that have been idle for ten minutes, for certain.
+      HTTPS connections that have certainly been idle for ten minutes.
   ctnl list 'addr 10.0.0.0/8 and not nat any' --sort bytes:desc --limit 20
-      The twenty largest flows of the inside that are not translated.
+      The twenty largest flows of 10.0.0.0/8 without NAT.
   ctnl list -o conntrack | grep -c ASSURED
       conntrack(8)'s lines, byte for byte (also the default into a pipe).
   ctnl list -o json --state established | jq -r .orig.src
@@ -41,7 +39,7 @@ pub struct Args {
     #[command(flatten)]
     format: FormatArgs,
 
-    /// Sort by a field; `FIELD:desc` puts the largest first. What matches is kept in memory
+    /// Sort by a field; `FIELD:desc` puts the largest first. All matching entries are kept in memory
     #[arg(long, value_name = "FIELD[:desc]")]
     sort: Option<String>,
 
@@ -72,27 +70,31 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let mut console = args.common.console();
     let mut connection = args.common.connect()?;
     let expected = report::expected(&mut connection);
-    let mut watch = Watch::new(&mut console, &interrupt, expected);
-    let mut selection = Selection::new(filter, &mut connection, previous_timeouts, with_ages)?;
+    let mut watch = Watch::new(&mut console, &interrupt, host, expected);
+    let mut selection = Selection::new(filter, &mut connection, host, previous_timeouts, with_ages)?;
     if let Some(seconds) = args.filter.confirm_idle
-        && !look_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
+        && !sample_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
     {
         return Ok(Exit::Partly);
     }
     let request = args.scan.request(selection.filter());
-    let (walked, printed) = match args.may_use_two_jobs(&selection, &writer, request, watch.console) {
+    let (totals, is_interrupted, printed) = match args.may_use_two_jobs(&selection, &writer, request, watch.console) {
         Some(requests) => list_halves(requests, connection, writer, &mut selection, &mut watch)?,
         None => {
             let mut printer = Printer::new(writer, args.limit, order);
-            let walked = walk(&mut connection, request, &mut selection, &mut watch, |subject| printer.flow(subject));
-            // What was printed so far goes out also when the walk failed.
+            let walked = walk_matches(&mut connection, request, &mut selection, &mut watch, |entry| printer.add(entry));
+            // Also when the walk failed.
             let printed = printer.finish(&selection)?;
-            (walked?, printed)
+            let (walked, is_interrupted) = walked?;
+            (walked.totals, is_interrupted, printed)
         }
     };
-    let resized = watch.tell_if_resized();
-    tell(&mut console, &selection, walked, printed, args.limit.is_some_and(|limit| printed >= limit));
-    Ok(match (walked.interrupted || resized, printed) {
+    let is_resized = watch.warn_if_resized();
+    summarize(&mut console, &selection, totals, printed, args.limit.is_some_and(|limit| printed >= limit));
+    if is_interrupted {
+        console.warn("interrupted before the end of the table");
+    }
+    Ok(match (is_interrupted || is_resized, printed) {
         (true, _) => Exit::Partly,
         (_, 0) if args.fail_if_none => Exit::Failed,
         _ => Exit::Done,
@@ -105,19 +107,19 @@ fn list_halves(
     mut writer: Writer,
     selection: &mut Selection,
     watch: &mut Watch<'_>,
-) -> Result<(Walked, u64)> {
+) -> Result<(DumpTotals, bool, u64)> {
     let other = connection.another()?;
     let printer = SharedPrinter::new(&mut writer);
     let halves = halves(requests, [connection, other], selection, printer.parts(writer));
     let (walked, parts) = walk_halves(halves, selection, watch);
     let printed = parts.map(Part::finish).iter().sum();
     printer.finish()?;
-    Ok((walked?, printed))
+    let (totals, is_interrupted) = walked?;
+    Ok((totals, is_interrupted, printed))
 }
 
 impl Args {
-    /// The two halves to walk; none where that was not asked for, or would
-    /// change the answer, which is said.
+    /// The two halves to dump, where --jobs 2 is given; `None` with a note where that would change the output.
     fn may_use_two_jobs(
         &self,
         selection: &Selection,
@@ -127,29 +129,26 @@ impl Args {
     ) -> Option<[DumpRequest; 2]> {
         self.scan.halves(console, || {
             if self.sort.is_some() || self.limit.is_some() || self.filter.confirm_idle.is_some() {
-                return Err("--sort, --limit and --confirm-idle take one");
+                return Err("--sort, --limit and --confirm-idle use one");
             }
             if matches!(writer, Writer::Table(_) | Writer::Xml(_)) {
-                return Err("the format is a whole, not lines that stand for themselves");
+                return Err("the lines of this format depend on each other");
             }
             may_split(selection.filter(), request)
         })
     }
 }
 
-fn tell(console: &mut Console, selection: &Selection, walked: Walked, printed: u64, at_limit: bool) {
-    let (matched, seen) = (selection.tally.matched, walked.totals.entries);
+fn summarize(console: &mut Console, selection: &Selection, totals: DumpTotals, printed: u64, at_limit: bool) {
+    let (matched, seen) = (selection.tally.matched, totals.entries);
     console.note(&match (at_limit, printed < matched) {
-        (true, false) => format!("{printed} shown, which is the limit"),
+        (true, false) => format!("{printed} shown (--limit)"),
         (_, true) => format!("{printed} shown of {matched} matched, {seen} entries seen"),
         (false, false) => format!("{matched} matched, {seen} entries seen"),
     });
     report::tell_undecided(console, &selection.tally);
-    if walked.totals.repeated > 0 {
-        console.detail(&format!("{} entries came twice from the kernel and are shown once", walked.totals.repeated));
-    }
-    if walked.interrupted {
-        console.warn("interrupted before the end of the table");
+    if totals.repeated > 0 {
+        console.detail(&format!("{} entries were dumped twice by the kernel and are shown once", totals.repeated));
     }
 }
 
@@ -159,14 +158,17 @@ fn parse_order(text: &str) -> Result<Order> {
         Some((name, "asc")) => (name, false),
         Some((name, "desc")) => (name, true),
         Some((name, direction)) => {
-            let wrong = format!("`{direction}` is neither asc nor desc");
+            let wrong = format!("invalid direction '{direction}': expected asc or desc");
             return Err(usage_at("--sort", text, name.len() + 1..text.len(), &wrong, ""));
         }
     };
     let fault = |what: String, hint: &str| usage_at("--sort", text, 0..name.len(), &what, hint);
-    let found = field(name).ok_or_else(|| fault(format!("there is no field `{name}`"), &hint_for(name)))?;
+    let found = field(name).ok_or_else(|| fault(format!("unknown field '{name}'"), &hint_for(name)))?;
     if !found.sortable {
-        return Err(fault(format!("a flow may have several values of `{name}`"), ""));
+        return Err(fault(
+            format!("field '{name}' may have several values per entry: expected a field with one value"),
+            "",
+        ));
     }
     Ok(Order { field: found, descending })
 }

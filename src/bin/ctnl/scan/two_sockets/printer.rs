@@ -1,97 +1,38 @@
-//! Prints entries: as they come, sorted at the end, or from two threads.
+//! Lines of two threads on one standard output.
 
-use std::io::{self, IsTerminal, Stdout};
+use std::io::{self, Stdout};
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
-use crate::scan::{HalfWork, Order, Selection, Sorted};
-use crate::term::stdout::{for_many_lines, is_device, written};
 use anyhow::Result;
 use ctnl::field::Subject;
 use ctnl::output::{CHUNK, ChunkWriter, Writer};
 
-/// Prints what comes, at once or sorted at the end.
-pub struct Printer {
-    writer: Writer,
-    chunks: ChunkWriter<Stdout>,
-    failed: Option<io::Error>,
-    limit: u64,
-    printed: u64,
-    sorted: Option<Sorted>,
-}
+use super::super::printer::{end, stdout};
+use super::halves::HalfWork;
 
-impl Printer {
-    /// A printer of at most `limit` entries.
-    pub fn new(mut writer: Writer, limit: Option<u64>, order: Option<Order>) -> Self {
-        let mut chunks = stdout();
-        writer.begin(chunks.buffer());
-        let limit = limit.unwrap_or(u64::MAX);
-        Printer {
-            writer,
-            chunks,
-            failed: None,
-            limit,
-            printed: 0,
-            sorted: order.map(|order| Sorted::new(order, limit)),
-        }
-    }
-
-    /// Takes an entry; breaks when there is no use in more.
-    pub fn flow(&mut self, subject: &Subject<'_>) -> ControlFlow<()> {
-        if let Some(sorted) = &mut self.sorted {
-            sorted.push(subject);
-            return ControlFlow::Continue(());
-        }
-        self.print(subject)
-    }
-
-    #[inline]
-    fn print(&mut self, subject: &Subject<'_>) -> ControlFlow<()> {
-        if self.printed < self.limit {
-            self.writer.flow(self.chunks.buffer(), subject);
-            self.printed += 1;
-            self.failed = self.chunks.commit().err();
-        }
-        if self.failed.is_some() || self.printed >= self.limit {
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    }
-
-    /// Prints the rest; the number of entries printed.
-    pub fn finish(mut self, selection: &Selection) -> Result<u64> {
-        for kept in self.sorted.take().into_iter().flat_map(Sorted::into_sorted) {
-            if self.print(&kept.subject(selection.ages())).is_break() {
-                break;
-            }
-        }
-        self.writer.end(self.chunks.buffer());
-        end(self.chunks, self.failed).map(|()| self.printed)
-    }
-}
-
-/// What two threads print to. Only formats of lines that stand for themselves.
+/// Standard output of two threads, for formats whose lines do not depend on each other.
 pub struct SharedPrinter {
     chunks: Mutex<(ChunkWriter<Stdout>, Option<io::Error>)>,
 }
 
-/// One thread's part of it.
+/// One thread's part of the output.
 pub struct Part<'p> {
     printer: &'p SharedPrinter,
     writer: Writer,
     buffer: Vec<u8>,
-    /// Where the lines since the last settling begin.
+    /// Where the lines of this datagram begin.
     lines: Vec<usize>,
     printed: u64,
 }
 
 /// Bytes of a part before they are passed on.
 const PART: usize = CHUNK / 4;
-/// Room for the datagram that makes a part full, so that it need not grow.
+/// Capacity for the datagram that fills a part, so that it does not grow.
 const LAST_DATAGRAM: usize = CHUNK / 4;
 
 impl SharedPrinter {
-    /// A printer of what `writer` writes.
+    /// A printer of the format of `writer`.
     pub fn new(writer: &mut Writer) -> Self {
         let mut chunks = stdout();
         writer.begin(chunks.buffer());
@@ -135,9 +76,9 @@ impl Part<'_> {
         chunks.commit()
     }
 
-    /// Passes on the rest; the number of entries printed.
+    /// Passes the rest on. The number of entries printed.
     pub fn finish(mut self) -> u64 {
-        // What fails is told by the printer.
+        // The printer keeps the error.
         let _ = self.pass_on();
         self.printed
     }
@@ -145,12 +86,12 @@ impl Part<'_> {
 
 impl HalfWork for Part<'_> {
     #[inline]
-    fn take(&mut self, subject: &Subject<'_>) {
+    fn add(&mut self, subject: &Subject<'_>) {
         self.lines.push(self.buffer.len());
         self.writer.flow(&mut self.buffer, subject);
     }
 
-    fn settle(&mut self, repeated: &[usize]) -> ControlFlow<()> {
+    fn end_datagram(&mut self, repeated: &[usize]) -> ControlFlow<()> {
         cut_out(&mut self.buffer, &self.lines, repeated);
         self.printed += (self.lines.len() - repeated.len()) as u64;
         self.lines.clear();
@@ -158,34 +99,15 @@ impl HalfWork for Part<'_> {
     }
 }
 
-/// Removes the lines at the places `repeated`, which rise, of those that begin at `lines`.
+/// Removes, of the lines that begin at `lines`, those with the ascending indexes `repeated`.
 fn cut_out(buffer: &mut Vec<u8>, lines: &[usize], repeated: &[usize]) {
     for place in repeated.iter().rev() {
         if let Some(start) = lines.get(*place) {
             let end = lines.get(place + 1).copied().unwrap_or(buffer.len());
-            // Those behind it that stood there are gone already.
+            // Later ones have been removed already.
             buffer.drain(*start..end.min(buffer.len()));
         }
     }
-}
-
-fn stdout() -> ChunkWriter<Stdout> {
-    let stdout = for_many_lines();
-    if stdout.is_terminal() {
-        ChunkWriter::terminal(stdout)
-    } else if is_device(&stdout) {
-        ChunkWriter::direct(stdout)
-    } else {
-        ChunkWriter::new(stdout)
-    }
-}
-
-fn end(chunks: ChunkWriter<Stdout>, failed: Option<io::Error>) -> Result<()> {
-    let ended = match failed {
-        Some(error) => Err(error),
-        None => chunks.finish().map(drop),
-    };
-    written(ended)
 }
 
 #[cfg(test)]
