@@ -4,6 +4,17 @@
 //! names ([`line`]); an exporter prints the same rows by their full names, which are legal
 //! Prometheus names. [`STREAM`] has the figures of an event stream, [`SINK`] those of one of
 //! its sinks.
+//!
+//! ```
+//! use ctnl::metrics::{STREAM, StreamSnapshot};
+//!
+//! let snapshot = StreamSnapshot { received: 7, ..StreamSnapshot::default() };
+//! for metric in STREAM {
+//!     if let Some(value) = (metric.value)(&snapshot) {
+//!         println!("# HELP {} {}\n{} {value:?}", metric.name, metric.help, metric.name);
+//!     }
+//! }
+//! ```
 
 mod sink;
 mod stream;

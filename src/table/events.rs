@@ -7,7 +7,27 @@
 //!
 //! ```text
 //! queued | queued | queued |  refused × n  | queued …
-//!    Event   Event   Event     Lost(n)        Event
+//!    Event   Event   Event   Lost(Some(n))    Event
+//! ```
+//!
+//! ```no_run
+//! use ctnl::model::Event;
+//! use ctnl::netlink::Netns;
+//! use ctnl::table::{Events, Step, Subscription};
+//!
+//! # fn main() -> Result<(), ctnl::netlink::Error> {
+//! let mut events = Events::subscribe(&Netns::Current, &Subscription::default())?;
+//! let mut event = Event::blank();
+//! loop {
+//!     match events.next(&mut event)? {
+//!         Step::Event => println!("{:?} {:?}", event.kind, event.flow.orig),
+//!         Step::Lost(number) => println!("lost: {number:?}"),
+//!         Step::Empty => break, // poll(2) the socket, then go on
+//!         Step::Expectation | Step::Unreadable(_) => {}
+//!     }
+//! }
+//! # Ok(())
+//! # }
 //! ```
 
 use std::os::fd::{AsFd, BorrowedFd};
