@@ -133,7 +133,7 @@ impl<'a> HostEnvironment<'a> {
         if damaged > std::mem::replace(&mut self.damaged, damaged) {
             let name = sinks.iter().find(|sink| sink.damaged > 0).map_or("", |sink| &*sink.name);
             self.console.warn(&format!(
-                "sink {name}: a part of the spool cannot be read, after a crash or a disk error: a gap record has the \
+                "sink {name}: part of the spool is unreadable after a crash or a disk error; a gap record has the \
                  number of lines, unless it was the end of an earlier run"
             ));
         }

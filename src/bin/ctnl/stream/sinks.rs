@@ -92,11 +92,11 @@ impl SharedSinks {
             }
             let why = sink.why.map(|why| format!(": {why}")).unwrap_or_default();
             if sink.lost > 0 {
-                console.warn(&format!("sink {}: {} lines could not be delivered{why}", sink.name, sink.lost));
+                console.warn(&format!("sink {}: {} lines not delivered{why}", sink.name, sink.lost));
             }
             if sink.spooled > 0 {
                 console.note(&format!(
-                    "sink {}: {} bytes stay in the spool for the next run{why}",
+                    "sink {}: {} bytes left in the spool for the next run{why}",
                     sink.name, sink.spooled
                 ));
             }
@@ -109,7 +109,7 @@ impl SharedSinks {
 /// Lines that gap records stand for; a format may have no line for a gap.
 fn report_dropped(sinks: &Sinks, console: &mut Console) {
     for Statistics { name, dropped, .. } in sinks.statistics().iter().filter(|sink| sink.dropped > 0 && !sink.ended) {
-        console.warn(&format!("sink {name}: {dropped} lines dropped in all"));
+        console.warn(&format!("sink {name}: {dropped} lines dropped in total"));
     }
 }
 
