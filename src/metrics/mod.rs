@@ -26,7 +26,7 @@ pub use stream::{STREAM, StreamSnapshot};
 
 /// How a figure behaves over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// It only grows, from 0 at the start.
     Counter,
     /// It rises and falls.
@@ -48,7 +48,7 @@ pub enum Unit {
 
 /// A value of a figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Value {
+pub enum MetricValue {
     /// Exact.
     Integer(u64),
     /// Rounded.
@@ -63,13 +63,13 @@ pub struct Metric<S: 'static> {
     /// The name in a statistics line.
     pub short: &'static str,
     /// How it behaves over time.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// What it counts.
     pub unit: Unit,
     /// What it means, in a sentence without its full stop.
     pub help: &'static str,
     /// Its value; `None` where it has none in this snapshot.
-    pub value: fn(&S) -> Option<Value>,
+    pub value: fn(&S) -> Option<MetricValue>,
 }
 
 /// The figures of `snapshot` as `short=value`, separated by spaces.
@@ -81,16 +81,16 @@ pub fn line<S>(metrics: &[Metric<S>], snapshot: &S) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-fn format_value(unit: Unit, value: Value) -> String {
+fn format_value(unit: Unit, value: MetricValue) -> String {
     match (unit, value) {
-        (Unit::Ratio, Value::Integer(whole)) => format!("{}%", whole.saturating_mul(100)),
-        (Unit::Ratio, Value::Float(part)) if part > 0.0 && part < 0.001 => "<0.1%".to_owned(),
-        (Unit::Ratio, Value::Float(part)) => format!("{:.1}%", part * 100.0),
-        (Unit::Bytes, Value::Integer(bytes)) => Bytes(bytes).to_string().replace(' ', ""),
-        (Unit::PerSecond, Value::Integer(count)) => format!("{count}/s"),
-        (Unit::PerSecond, Value::Float(count)) => format!("{count:.0}/s"),
-        (Unit::Count, Value::Integer(count)) => count.to_string(),
-        (Unit::Count | Unit::Bytes, Value::Float(count)) => format!("{count:.1}"),
+        (Unit::Ratio, MetricValue::Integer(whole)) => format!("{}%", whole.saturating_mul(100)),
+        (Unit::Ratio, MetricValue::Float(part)) if part > 0.0 && part < 0.001 => "<0.1%".to_owned(),
+        (Unit::Ratio, MetricValue::Float(part)) => format!("{:.1}%", part * 100.0),
+        (Unit::Bytes, MetricValue::Integer(bytes)) => Bytes(bytes).to_string().replace(' ', ""),
+        (Unit::PerSecond, MetricValue::Integer(count)) => format!("{count}/s"),
+        (Unit::PerSecond, MetricValue::Float(count)) => format!("{count:.0}/s"),
+        (Unit::Count, MetricValue::Integer(count)) => count.to_string(),
+        (Unit::Count | Unit::Bytes, MetricValue::Float(count)) => format!("{count:.1}"),
     }
 }
 
@@ -99,11 +99,11 @@ mod tests {
     use super::*;
 
     /// Name, short name, kind, unit and help of every row.
-    fn rows<S>(metrics: &[Metric<S>]) -> Vec<(&'static str, &'static str, Kind, Unit, &'static str)> {
+    fn rows<S>(metrics: &[Metric<S>]) -> Vec<(&'static str, &'static str, MetricKind, Unit, &'static str)> {
         metrics.iter().map(|metric| (metric.name, metric.short, metric.kind, metric.unit, metric.help)).collect()
     }
 
-    fn all_rows() -> Vec<(&'static str, &'static str, Kind, Unit, &'static str)> {
+    fn all_rows() -> Vec<(&'static str, &'static str, MetricKind, Unit, &'static str)> {
         [rows(STREAM), rows(SINK)].concat()
     }
 
@@ -127,7 +127,7 @@ mod tests {
             for name in [name, short] {
                 assert!(name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'_')) && !name.is_empty(), "{name}");
             }
-            assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
+            assert_eq!(name.ends_with("_total"), kind == MetricKind::Counter, "{name}");
             let stem = name.strip_suffix("_total").unwrap_or(name);
             let unit_suffix = [("_bytes", Unit::Bytes), ("_ratio", Unit::Ratio), ("_per_second", Unit::PerSecond)];
             for (suffix, of) in unit_suffix {
@@ -147,14 +147,14 @@ mod tests {
     #[test]
     fn values_are_written_with_their_units() {
         for (unit, value, expected) in [
-            (Unit::Count, Value::Integer(u64::MAX), "18446744073709551615"),
-            (Unit::PerSecond, Value::Integer(12), "12/s"),
-            (Unit::Bytes, Value::Integer(8 << 20), "8MiB"),
-            (Unit::Bytes, Value::Integer(8191), "8191B"),
-            (Unit::Bytes, Value::Integer(8192), "8KiB"),
-            (Unit::Ratio, Value::Float(0.5), "50.0%"),
-            (Unit::Ratio, Value::Float(0.0001), "<0.1%"),
-            (Unit::Ratio, Value::Integer(0), "0%"),
+            (Unit::Count, MetricValue::Integer(u64::MAX), "18446744073709551615"),
+            (Unit::PerSecond, MetricValue::Integer(12), "12/s"),
+            (Unit::Bytes, MetricValue::Integer(8 << 20), "8MiB"),
+            (Unit::Bytes, MetricValue::Integer(8191), "8191B"),
+            (Unit::Bytes, MetricValue::Integer(8192), "8KiB"),
+            (Unit::Ratio, MetricValue::Float(0.5), "50.0%"),
+            (Unit::Ratio, MetricValue::Float(0.0001), "<0.1%"),
+            (Unit::Ratio, MetricValue::Integer(0), "0%"),
         ] {
             assert_eq!(format_value(unit, value), expected);
         }

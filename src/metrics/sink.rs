@@ -1,6 +1,6 @@
 //! The figures of one sink of an event stream. An exporter labels them with the sink's name.
 
-use super::{Kind, Metric, Unit, Value};
+use super::{Metric, MetricKind, MetricValue, Unit};
 
 /// The state of a sink at one moment. Sums begin at the start of the stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,34 +20,34 @@ pub const SINK: &[Metric<SinkSnapshot>] = &[
     Metric {
         name: "ctnl_sink_queue_bytes",
         short: "waiting",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         unit: Unit::Bytes,
         help: "Bytes that wait in memory for delivery",
-        value: |sink| Some(Value::Integer(sink.queued)),
+        value: |sink| Some(MetricValue::Integer(sink.queued)),
     },
     Metric {
         name: "ctnl_sink_spool_bytes",
         short: "spooled",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         unit: Unit::Bytes,
         help: "Bytes that wait on disk for delivery",
-        value: |sink| Some(Value::Integer(sink.spooled)),
+        value: |sink| Some(MetricValue::Integer(sink.spooled)),
     },
     Metric {
         name: "ctnl_sink_delivered_lines_total",
         short: "delivered",
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         unit: Unit::Count,
         help: "Lines delivered, repeated ones included",
-        value: |sink| Some(Value::Integer(sink.delivered)),
+        value: |sink| Some(MetricValue::Integer(sink.delivered)),
     },
     Metric {
         name: "ctnl_sink_dropped_lines_total",
         short: "dropped",
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         unit: Unit::Count,
         help: "Lines dropped, each counted by a gap record in the stream of the sink",
-        value: |sink| Some(Value::Integer(sink.dropped)),
+        value: |sink| Some(MetricValue::Integer(sink.dropped)),
     },
 ];
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Kind, Metric, Unit, Value};
+use super::{Metric, MetricKind, MetricValue, Unit};
 
 /// The state of an event stream at one moment. Sums begin at the start of the stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,16 +42,16 @@ impl StreamSnapshot {
     }
 
     /// The part of the queues that is in use.
-    fn queue_used(&self) -> Value {
+    fn queue_used(&self) -> MetricValue {
         if self.queued == 0 || self.capacity == 0 {
-            return Value::Integer(0);
+            return MetricValue::Integer(0);
         }
-        Value::Float(self.queued as f64 / self.capacity as f64)
+        MetricValue::Float(self.queued as f64 / self.capacity as f64)
     }
 }
 
-fn integer(value: u64) -> Option<Value> {
-    Some(Value::Integer(value))
+fn integer(value: u64) -> Option<MetricValue> {
+    Some(MetricValue::Integer(value))
 }
 
 /// The figures of an event stream.
@@ -59,7 +59,7 @@ pub const STREAM: &[Metric<StreamSnapshot>] = &[
     Metric {
         name: "ctnl_events_received_per_second",
         short: "rate",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         unit: Unit::PerSecond,
         help: "Events received per second since the previous snapshot",
         value: |snapshot| integer(snapshot.rate()),
@@ -67,7 +67,7 @@ pub const STREAM: &[Metric<StreamSnapshot>] = &[
     Metric {
         name: "ctnl_events_received_total",
         short: "received",
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         unit: Unit::Count,
         help: "Events received from the kernel",
         value: |snapshot| integer(snapshot.received),
@@ -75,7 +75,7 @@ pub const STREAM: &[Metric<StreamSnapshot>] = &[
     Metric {
         name: "ctnl_events_lost_total",
         short: "lost",
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         unit: Unit::Count,
         help: "Events lost in the kernel because the queue of the socket was full, as far as it counted them",
         value: |snapshot| integer(snapshot.lost),
@@ -83,7 +83,7 @@ pub const STREAM: &[Metric<StreamSnapshot>] = &[
     Metric {
         name: "ctnl_events_uncounted_losses_total",
         short: "uncounted_losses",
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         unit: Unit::Count,
         help: "Losses of an unknown number of events: the kernel had no memory for them and did not count them",
         value: |snapshot| integer(snapshot.uncounted_losses),
@@ -91,7 +91,7 @@ pub const STREAM: &[Metric<StreamSnapshot>] = &[
     Metric {
         name: "ctnl_events_unreadable_total",
         short: "unreadable",
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         unit: Unit::Count,
         help: "Messages of the kernel that could not be decoded",
         value: |snapshot| integer(snapshot.unreadable),
@@ -99,7 +99,7 @@ pub const STREAM: &[Metric<StreamSnapshot>] = &[
     Metric {
         name: "ctnl_events_undecided_total",
         short: "undecided",
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         unit: Unit::Count,
         help: "Events for which the filter could not be decided, and which have no record",
         value: |snapshot| integer(snapshot.undecided),
@@ -107,7 +107,7 @@ pub const STREAM: &[Metric<StreamSnapshot>] = &[
     Metric {
         name: "ctnl_events_queue_used_ratio",
         short: "queue",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         unit: Unit::Ratio,
         help: "Part of the sockets' queues that is in use",
         value: |snapshot| Some(snapshot.queue_used()),
@@ -115,7 +115,7 @@ pub const STREAM: &[Metric<StreamSnapshot>] = &[
     Metric {
         name: "ctnl_events_receive_buffer_bytes",
         short: "buffer",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         unit: Unit::Bytes,
         help: "Size of the sockets' receive buffers",
         // The kernel doubles the size that was granted.
@@ -124,7 +124,7 @@ pub const STREAM: &[Metric<StreamSnapshot>] = &[
     Metric {
         name: "ctnl_events_records_total",
         short: "records",
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         unit: Unit::Count,
         help: "Records written to the stream",
         value: |snapshot| integer(snapshot.records),
@@ -132,15 +132,15 @@ pub const STREAM: &[Metric<StreamSnapshot>] = &[
     Metric {
         name: "ctnl_events_entries",
         short: "entries",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         unit: Unit::Count,
         help: "Conntrack entries in the set that is compared with the table after a loss",
-        value: |snapshot| snapshot.entries.map(Value::Integer),
+        value: |snapshot| snapshot.entries.map(MetricValue::Integer),
     },
     Metric {
         name: "ctnl_events_namespaces",
         short: "namespaces",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         unit: Unit::Count,
         help: "Network namespaces that are followed",
         value: |snapshot| integer(snapshot.namespaces),

@@ -26,7 +26,7 @@ const MAX_WAIT: Duration = Duration::from_millis(200);
 
 /// The end of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct End {
+pub struct StreamEnd {
     /// The reason: the name of a signal, `closed` or `gap`.
     pub reason: &'static str,
     /// The sums.
@@ -61,7 +61,7 @@ pub fn follow<'a>(
     streams: Vec<NamespaceStream>,
     lines: Lines<'a>,
     env: &'a mut dyn Environment,
-) -> Result<End, Error> {
+) -> Result<StreamEnd, Error> {
     let at = env.monotonic();
     let (totals, reported) = (Totals::default(), ReportedStats::none(at));
     let emitter = Emitter { options, filter, lines, totals, reported, env, is_ending: false, is_over: false };
@@ -70,7 +70,7 @@ pub fn follow<'a>(
     let ended = engine.run().and_then(|reason| engine.finish().map(|()| reason));
     engine.emitter.emit_close(ended.as_ref().copied().unwrap_or("error"));
     let Emitter { totals, lines, .. } = engine.emitter;
-    ended.map(|reason| End { reason, totals, records: lines.count() })
+    ended.map(|reason| StreamEnd { reason, totals, records: lines.count() })
 }
 
 impl Engine<'_> {

@@ -29,7 +29,7 @@ mod stats;
 mod tests;
 mod totals;
 
-pub use engine::{End, follow};
+pub use engine::{StreamEnd, follow};
 pub use environment::{Environment, NamespaceChange, Notification};
 pub use lines::Lines;
 pub use namespace::NamespaceStream;

@@ -20,7 +20,7 @@ use ctnl::table::Subscription;
 use self::environment::HostEnvironment;
 use self::monitor::{NamespaceMonitor, UnstartedMonitor};
 use self::opener::Opener;
-use crate::follow::{End, FollowOptions, Lines, NamespaceStream, RecordKinds, follow};
+use crate::follow::{FollowOptions, Lines, NamespaceStream, RecordKinds, StreamEnd, follow};
 use crate::host::privileges::{self, Needs};
 use crate::sink::{self, Word};
 use crate::term::console::Console;
@@ -61,9 +61,9 @@ pub struct StreamOptions {
 
 /// The end of a stream.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct StreamOutcome {
     /// The end of the event loop.
-    pub end: End,
+    pub end: StreamEnd,
     /// Lines that no sink will deliver.
     pub undelivered: u64,
 }
@@ -72,7 +72,7 @@ pub struct Outcome {
 ///
 /// # Errors
 /// A namespace or a sink cannot be opened; privileges cannot be dropped; the socket fails.
-pub fn run(options: StreamOptions, host: &Host, interrupt: &Interrupt, console: &mut Console) -> Result<Outcome> {
+pub fn run(options: StreamOptions, host: &Host, interrupt: &Interrupt, console: &mut Console) -> Result<StreamOutcome> {
     let (streams, monitor) = open(&options, host, console)?;
     // A thread inherits the privileges of its creator: drop them before the first is started.
     if !options.keep_privileges {
@@ -90,7 +90,7 @@ pub fn run(options: StreamOptions, host: &Host, interrupt: &Interrupt, console: 
     let undelivered = sinks.finish(console);
     let end = end?;
     report::end(console, &end);
-    Ok(Outcome { end, undelivered })
+    Ok(StreamOutcome { end, undelivered })
 }
 
 fn open(

@@ -23,17 +23,17 @@ const DESCRIPTORS: u64 = 5;
 
 /// A message of the polling thread.
 #[derive(Debug)]
-enum Finding {
+enum PollerMessage {
     Change(NamespaceChange),
     Opened { name: String, netns: Netns, buffer: Buffer },
     Failed(String),
 }
 
-/// Receives the findings of the polling thread.
+/// Receives the messages of the polling thread.
 #[derive(Debug)]
 pub struct NamespaceMonitor {
     host: Host,
-    findings: Receiver<Finding>,
+    messages: Receiver<PollerMessage>,
     /// The thread. It ends when the sender is dropped.
     thread: Option<(Sender<()>, JoinHandle<()>)>,
 }
@@ -50,7 +50,7 @@ pub struct UnstartedMonitor {
 struct NamespacePoller {
     namespaces: Namespaces,
     opener: Opener,
-    findings: Sender<Finding>,
+    messages: Sender<PollerMessage>,
     /// Namespaces that cannot be opened, with the error that was reported.
     failed: BTreeMap<u64, String>,
 }
@@ -63,15 +63,15 @@ impl NamespaceMonitor {
     pub fn open(opener: Opener, console: &mut Console) -> Result<(Vec<NamespaceStream>, UnstartedMonitor)> {
         raise_descriptor_limit(console);
         let host = opener.host.clone();
-        let (sender, findings) = channel();
+        let (sender, messages) = channel();
         let namespaces = Namespaces::new(host.proc());
-        let mut poller = NamespacePoller { namespaces, opener, findings: sender, failed: BTreeMap::new() };
+        let mut poller = NamespacePoller { namespaces, opener, messages: sender, failed: BTreeMap::new() };
         poller.poll().context("find the network namespaces")?;
         if poller.namespaces.unreadable() > 0 {
             let count = poller.namespaces.unreadable();
             console.note(&format!("cannot read the namespaces of {count} processes (needs CAP_SYS_PTRACE)"));
         }
-        let mut monitor = NamespaceMonitor { host, findings, thread: None };
+        let mut monitor = NamespaceMonitor { host, messages, thread: None };
         let mut streams = Vec::new();
         for change in monitor.changes(console) {
             if let NamespaceChange::Appeared(stream) = change {
@@ -97,7 +97,7 @@ impl NamespaceMonitor {
         let thread = thread::Builder::new().name("namespaces".into()).spawn(move || {
             while until_dropped.recv_timeout(POLL_INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 if let Err(error) = poller.poll() {
-                    poller.send(Finding::Failed(format!("cannot find the network namespaces: {error}")));
+                    poller.send(PollerMessage::Failed(format!("cannot find the network namespaces: {error}")));
                 }
             }
         });
@@ -108,13 +108,13 @@ impl NamespaceMonitor {
     /// The changes since the last call.
     pub fn changes(&mut self, console: &mut Console) -> Vec<NamespaceChange> {
         let mut changes = Vec::new();
-        for finding in self.findings.try_iter() {
-            match finding {
-                Finding::Change(change) => changes.push(change),
-                Finding::Opened { name, netns, buffer } => {
+        for message in self.messages.try_iter() {
+            match message {
+                PollerMessage::Change(change) => changes.push(change),
+                PollerMessage::Opened { name, netns, buffer } => {
                     report::start(console, &self.host, &netns, Some(&name), buffer);
                 }
-                Finding::Failed(message) => console.warn(&message),
+                PollerMessage::Failed(message) => console.warn(&message),
             }
         }
         changes
@@ -146,10 +146,10 @@ impl NamespacePoller {
     fn poll(&mut self) -> io::Result<()> {
         let changes = self.namespaces.refresh()?;
         for namespace in changes.vanished {
-            self.send(Finding::Change(NamespaceChange::Vanished(namespace.inode)));
+            self.send(PollerMessage::Change(NamespaceChange::Vanished(namespace.inode)));
         }
         for (_, namespace) in changes.renamed {
-            self.send(Finding::Change(NamespaceChange::Renamed(namespace.inode, namespace.name.to_string())));
+            self.send(PollerMessage::Change(NamespaceChange::Renamed(namespace.inode, namespace.name.to_string())));
         }
         // One that cannot be opened is removed from the set, so that every poll finds it again.
         let reported = std::mem::take(&mut self.failed);
@@ -157,7 +157,7 @@ impl NamespacePoller {
             if let Err(error) = self.open(&namespace) {
                 let message = format!("{}: {error:#}", namespace.name);
                 if reported.get(&namespace.inode) != Some(&message) {
-                    self.send(Finding::Failed(message.clone()));
+                    self.send(PollerMessage::Failed(message.clone()));
                 }
                 self.failed.insert(namespace.inode, message);
                 self.namespaces.forget(namespace.inode);
@@ -170,13 +170,13 @@ impl NamespacePoller {
         let netns = namespace.open()?;
         let name = namespace.name.to_string();
         let stream = self.opener.open(&netns, Some(name.clone()))?.with_inode(namespace.inode);
-        self.send(Finding::Opened { name, netns, buffer: stream.buffer() });
-        self.send(Finding::Change(NamespaceChange::Appeared(Box::new(stream))));
+        self.send(PollerMessage::Opened { name, netns, buffer: stream.buffer() });
+        self.send(PollerMessage::Change(NamespaceChange::Appeared(Box::new(stream))));
         Ok(())
     }
 
-    fn send(&self, finding: Finding) {
+    fn send(&self, message: PollerMessage) {
         // An error means that the stream has ended.
-        drop(self.findings.send(finding));
+        drop(self.messages.send(message));
     }
 }

@@ -6,7 +6,7 @@ use ctnl::netlink::Netns;
 use ctnl::table::Buffer;
 use ctnl::units::Bytes;
 
-use crate::follow::End;
+use crate::follow::StreamEnd;
 use crate::host::event_sysctls::{self, Deviation};
 use crate::term::console::Console;
 
@@ -61,7 +61,7 @@ fn describe_buffer(buffer: Buffer, rmem_max: Option<u64>) -> String {
 }
 
 /// Reports the end of a stream and its sums.
-pub fn end(console: &mut Console, end: &End) {
+pub fn end(console: &mut Console, end: &StreamEnd) {
     console.note(&describe_end(end));
     let totals = &end.totals;
     if totals.unreadable > 0 {
@@ -72,8 +72,8 @@ pub fn end(console: &mut Console, end: &End) {
     }
 }
 
-fn describe_end(end: &End) -> String {
-    let End { reason, totals, records } = end;
+fn describe_end(end: &StreamEnd) -> String {
+    let StreamEnd { reason, totals, records } = end;
     let lost = match (totals.lost, totals.uncounted_losses) {
         (lost, 0) => lost.to_string(),
         (0, _) => "an unknown number".to_owned(),
@@ -126,7 +126,7 @@ mod tests {
     fn an_unknown_number_of_lost_events_is_not_reported_as_none() {
         let describe = |lost, uncounted_losses| {
             let totals = Totals { received: 7, lost, uncounted_losses, ..Totals::default() };
-            describe_end(&End { reason: "SIGTERM", totals, records: 9 })
+            describe_end(&StreamEnd { reason: "SIGTERM", totals, records: 9 })
         };
         assert_eq!(describe(0, 0), "SIGTERM: 7 events received, 0 lost, 9 records written");
         assert_eq!(describe(0, 1), "SIGTERM: 7 events received, an unknown number lost, 9 records written");

@@ -16,7 +16,7 @@ use super::args::{CommonArgs, FilterArgs};
 use super::report;
 use crate::follow::{FollowOptions, OnGap, RecordKinds};
 use crate::scan::Tally;
-use crate::stream::{self, Outcome, Scope, StreamOptions};
+use crate::stream::{self, Scope, StreamOptions, StreamOutcome};
 use crate::term::exit::{Exit, usage};
 use crate::term::interrupt::Interrupt;
 
@@ -144,7 +144,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let options = args.options(host)?;
     let interrupt = Interrupt::listen()?;
     let mut console = args.common.console();
-    let Outcome { end, undelivered } = stream::run(options, host, &interrupt, &mut console)?;
+    let StreamOutcome { end, undelivered } = stream::run(options, host, &interrupt, &mut console)?;
     report::tell_undecided(&mut console, &Tally { undecided: end.totals.undecided, ..Tally::default() });
     Ok(if end.reason == "gap" || undelivered > 0 { Exit::Partly } else { Exit::Done })
 }

@@ -23,7 +23,8 @@ use serde_json::Value;
 
 use super::source::Source;
 use super::{
-    End, Environment, FollowOptions, Lines, NamespaceChange, NamespaceStream, Notification, OnGap, RecordKinds, follow,
+    Environment, FollowOptions, Lines, NamespaceChange, NamespaceStream, Notification, OnGap, RecordKinds, StreamEnd,
+    follow,
 };
 use crate::chunk::{Chunk, Outlet};
 use crate::fake::{self, flow};
@@ -258,7 +259,12 @@ fn options(seed: bool, on_gap: OnGap) -> FollowOptions {
     }
 }
 
-fn run(options: FollowOptions, streams: Vec<NamespaceStream>, outlet: &StoredChunks, env: &mut TestEnvironment) -> End {
+fn run(
+    options: FollowOptions,
+    streams: Vec<NamespaceStream>,
+    outlet: &StoredChunks,
+    env: &mut TestEnvironment,
+) -> StreamEnd {
     try_run(options, streams, outlet, env).unwrap()
 }
 
@@ -267,7 +273,7 @@ fn try_run(
     streams: Vec<NamespaceStream>,
     outlet: &StoredChunks,
     env: &mut TestEnvironment,
-) -> Result<End, Error> {
+) -> Result<StreamEnd, Error> {
     let writer = EventWriter::new(Format::Json, EventOptions::default()).unwrap();
     let mut outlet = outlet.clone();
     let lines = Lines::new(Arc::clone(&options.stream), writer, &mut outlet);
