@@ -111,20 +111,19 @@ impl<'a> Host<'a> {
 
     fn tell_places(&mut self) {
         let places = self.places.statistics();
+        for warning in self.places.take_warnings() {
+            self.console.warn(&warning);
+        }
         self.tell_damage(&places);
         for place in places {
             let was_down = self.down.contains(&place.name);
             match place.why {
                 Some(why) if !was_down && !place.ended => {
-                    self.console.warn(&format!("{} takes no lines: {why}", place.name));
+                    self.console.warn(&format!("sink {} is down: {why}", place.name));
                     self.down.push(place.name);
                 }
                 None if was_down => {
-                    let left_out = match place.dropped {
-                        0 => String::new(),
-                        dropped => format!("; {dropped} were left out so far"),
-                    };
-                    self.console.warn(&format!("{} takes lines again{left_out}", place.name));
+                    self.console.warn(&format!("sink {} recovered, {} lines dropped", place.name, place.dropped));
                     self.down.retain(|name| *name != place.name);
                 }
                 _ => {}
@@ -137,8 +136,8 @@ impl<'a> Host<'a> {
         if damaged > std::mem::replace(&mut self.damaged, damaged) {
             let name = places.iter().find(|place| place.damaged > 0).map_or("", |place| &*place.name);
             self.console.warn(&format!(
-                "{name}: a part of the spool cannot be read, as a crash or a bad disk leaves it: a gap in the \
-                 stream has the number of lines, unless it was the end of an earlier run"
+                "sink {name}: part of the spool is unreadable after a crash or a disk error; a gap record has the \
+                 number of lines, unless it was the end of an earlier run"
             ));
         }
     }
@@ -260,7 +259,7 @@ fn waiting(place: &Statistics) -> String {
 }
 
 /// Nanoseconds since 1970.
-pub fn wall_clock() -> u64 {
+fn wall_clock() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -186,7 +186,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     if args.expect && !writer.shows_expectations() {
         return Err(usage("--expect: csv has no columns for expectations\n  hint: -o json or -o conntrack"));
     }
-    let words = args.places.words()?;
+    let specs = args.places.specs()?;
     let options = args.options();
     let interrupt = Interrupt::listen()?;
     let mut console = args.common.console();
@@ -207,7 +207,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     // Threads have the privileges of who starts them: before the first.
     args.drop_privileges(&mut console)?;
     let watcher = watcher.map(Watcher::start).transpose()?;
-    let mut places = args.places.open(&words, &writer, !args.keep_privileges)?;
+    let mut places = args.places.open(&specs, &writer, &ctnl::host::Host::system(), !args.keep_privileges)?;
     let mut host = Host::new(&mut console, &interrupt, places.clone(), watcher)?;
     let lines = Lines::new(Arc::clone(&options.stream), writer, &mut places);
     let end = follow(options, filter, streams, lines, &mut host);

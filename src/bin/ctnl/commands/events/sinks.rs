@@ -5,17 +5,18 @@ use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Error, Result, anyhow};
-use ctnl::output::{self, EventWriter, Record};
+use ctnl::host::Host;
+use ctnl::output::{self, EventWriter, GapCause, Record};
 use nix::unistd::geteuid;
 
-use super::environment::wall_clock;
 use super::{bytes, time};
 use crate::chunk::{Chunk, Outlet};
 use crate::sink::{
-    FACILITIES, Gap, GapLine, KINDS, Options, Rotation, SEVERITIES, Sinks, Statistics, Synchronise, Syslog, Word,
+    DropCause, FACILITIES, Gap, GapFormatter, Rotation, SEVERITIES, SINK_KINDS, SinkOptions, SinkSpec, Sinks,
+    Statistics, SyncPolicy, SyslogHeader, Undelivered,
 };
 use crate::term::console::Console;
 use crate::term::exit::usage;
@@ -84,9 +85,9 @@ enum SyncArg {
 
 fn places_help() -> String {
     let mut text = String::from("Where the lines go; may be given several times");
-    for kind in KINDS {
-        let holds = if kind.holds { "; holds the reading back when it is slow" } else { "" };
-        text.push_str(&format!("\n  {:<30} {}{holds}", kind.form, kind.doc));
+    for kind in SINK_KINDS {
+        let backpressure = if kind.applies_backpressure { "; applies backpressure when it is slow" } else { "" };
+        text.push_str(&format!("\n  {:<30} {}{backpressure}", kind.syntax, kind.doc));
     }
     text
 }
@@ -102,16 +103,17 @@ fn priority(text: &str) -> Result<(u8, u8), String> {
 
 impl SinkArgs {
     /// The places that were typed; standard output where none was.
-    pub fn words(&self) -> Result<Vec<Word>> {
+    pub fn specs(&self) -> Result<Vec<SinkSpec>> {
         let default = ["-".to_owned()];
         let typed = if self.to.is_empty() { &default } else { &*self.to };
         typed.iter().map(|text| text.parse().map_err(|why| usage(format!("--to {text}: {why}")))).collect()
     }
 
     /// Opens them, privileges having been `dropped` or not.
-    pub fn open(&self, words: &[Word], writer: &EventWriter, dropped: bool) -> Result<Places> {
+    pub fn open(&self, specs: &[SinkSpec], writer: &EventWriter, host: &Host, dropped: bool) -> Result<Places> {
         let (facility, severity) = self.syslog_priority;
-        let options = Options {
+        let hostname = host.kernel().read_text("hostname").unwrap_or_default();
+        let options = SinkOptions {
             queue_max: self.queue_max,
             spool: self.spool.clone(),
             spool_max: self.spool_max as u64,
@@ -121,17 +123,17 @@ impl SinkArgs {
                 keep: self.rotate_keep,
             },
             sync: match self.fsync {
-                SyncArg::Never => Synchronise::Never,
-                SyncArg::Rotate => Synchronise::Rotate,
-                SyncArg::Always => Synchronise::Always,
+                SyncArg::Never => SyncPolicy::Never,
+                SyncArg::Rotate => SyncPolicy::Rotate,
+                SyncArg::Always => SyncPolicy::Always,
             },
-            syslog: Syslog { facility, severity, ..Syslog::default() },
-            clock: Arc::new(wall_clock),
-            gap_line: gap_line(writer.clone()),
+            syslog: SyslogHeader::new(facility, severity, &hostname),
+            clock: host.clock.clone(),
+            format_gap: gap_formatter(writer.clone()),
             nats_credentials: self.nats_creds.clone(),
             header: header(writer),
         };
-        let sinks = Sinks::open(words, &options).map_err(|error| if dropped { with_hint(error) } else { error })?;
+        let sinks = Sinks::open(specs, &options).map_err(|error| if dropped { with_hint(error) } else { error })?;
         Ok(Places(Rc::new(RefCell::new(sinks))))
     }
 }
@@ -157,11 +159,16 @@ fn header(writer: &EventWriter) -> Arc<[u8]> {
 }
 
 /// How a gap in the stream to one place is written.
-fn gap_line(writer: EventWriter) -> GapLine {
+fn gap_formatter(writer: EventWriter) -> GapFormatter {
     let writer = Mutex::new(writer);
     Arc::new(move |gap: &Gap| {
         let mut line = Vec::new();
         let &Gap { cause, first, lines: lost, from, to, .. } = gap;
+        let cause = match cause {
+            DropCause::Queue => GapCause::Queue,
+            DropCause::Spool => GapCause::Spool,
+            DropCause::Refused => GapCause::Refused,
+        };
         let record = Record::Gap(output::Gap { cause, lost, from, to, netns: None });
         writer.lock().unwrap_or_else(PoisonError::into_inner).record(&mut line, first, &record);
         line
@@ -180,7 +187,12 @@ impl Places {
 
     /// Files are to be opened anew.
     pub fn hangup(&self) {
-        self.0.borrow().hangup();
+        self.0.borrow().reopen();
+    }
+
+    /// Returns and clears the messages of the sinks for the operator.
+    pub fn take_warnings(&self) -> Vec<String> {
+        self.0.borrow().take_warnings()
     }
 
     /// How each of them is doing.
@@ -196,19 +208,22 @@ impl Places {
         let ended: Vec<String> =
             sinks.statistics().into_iter().filter(|place| place.ended).map(|place| place.name).collect();
         let mut lost = 0;
-        let undelivered = sinks.finish(Instant::now() + PATIENCE);
-        tell_left_out(&sinks, console);
+        let undelivered = sinks.finish(PATIENCE);
+        for warning in sinks.take_warnings() {
+            console.warn(&warning);
+        }
+        report_dropped(&sinks, console);
         for place in undelivered {
             if ended.contains(&place.name) {
                 continue;
             }
-            let why = place.why.map(|why| format!(": {why}")).unwrap_or_default();
+            let why = place.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
             if place.lost > 0 {
-                console.warn(&format!("{}: {} lines could not be delivered{why}", place.name, place.lost));
+                console.warn(&format!("sink {}: {} lines not delivered{why}", place.name, place.lost));
             }
             if place.spooled > 0 {
-                console
-                    .note(&format!("{}: {} bytes wait in the spool for the next run{why}", place.name, place.spooled));
+                let Undelivered { name, spooled, .. } = &place;
+                console.note(&format!("sink {name}: {spooled} bytes left in the spool for the next run{why}"));
             }
             lost += place.lost;
         }
@@ -216,11 +231,11 @@ impl Places {
     }
 }
 
-/// Lines that gaps stand for; the format may have no line for a gap.
-fn tell_left_out(sinks: &Sinks, console: &mut Console) {
+/// Reports dropped lines: the format may have no record for a gap.
+fn report_dropped(sinks: &Sinks, console: &mut Console) {
     for Statistics { name, dropped, .. } in sinks.statistics().iter().filter(|place| place.dropped > 0 && !place.ended)
     {
-        console.warn(&format!("{name}: {dropped} lines were left out in all"));
+        console.warn(&format!("sink {name}: {dropped} lines dropped in total"));
     }
 }
 
