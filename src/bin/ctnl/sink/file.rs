@@ -1,17 +1,25 @@
 //! `file:PATH`: a file that lines are appended to, rotated by size or time.
+//!
+//! A rotation that fails is reported, and lines are appended to the old file. A file that was
+//! removed is created again.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ctnl::clock::Clock;
+use ctnl::units::Nanos;
 
 use super::deliver::{Deliver, DeliveryError};
 use super::open_file::OpenFile;
 use super::options::{SinkOptions, SyncPolicy};
 use super::rotation::Rotation;
 use crate::chunk::Chunk;
+
+/// Delay after a rotation that failed.
+const RETRY_ROTATION: Duration = Duration::from_secs(60);
 
 /// The sink.
 pub struct FileSink {
@@ -21,6 +29,9 @@ pub struct FileSink {
     clock: Clock,
     header: Arc<[u8]>,
     open: Option<OpenFile>,
+    /// After a rotation that failed: its error, and the monotonic time of the next attempt.
+    failed_rotation: Option<(String, Nanos)>,
+    warnings: Vec<String>,
 }
 
 impl FileSink {
@@ -35,6 +46,8 @@ impl FileSink {
             clock: options.clock.clone(),
             header: Arc::clone(&options.header),
             open: Some(open),
+            failed_rotation: None,
+            warnings: Vec::new(),
         })
     }
 
@@ -54,31 +67,52 @@ impl FileSink {
         DeliveryError::io(format_args!("{attempted} {}", self.path.display()), error)
     }
 
+    fn warn(&mut self, message: &str) {
+        self.warnings.push(format!("sink file:{}: {message}", self.path.display()));
+    }
+
     /// Rotates the file if `more` bytes must not be appended to it.
     fn rotate_if_due(&mut self, more: u64) -> Result<(), DeliveryError> {
-        let (now, rotation) = (self.now(), self.rotation);
+        let (now, rotation) = (self.clock.now(), self.rotation);
+        let is_too_early = self.failed_rotation.as_ref().is_some_and(|(_, retry_at)| now.monotonic < *retry_at);
         let open = self.ensure_open()?;
-        if !open.is_due(rotation, more, now) {
+        if is_too_early || !open.is_due(rotation, more, now.realtime.0) {
             return Ok(());
         }
-        self.close()?;
-        rotation.rotate(&self.path).map_err(|error| self.error("rotate", &error))
-    }
-
-    fn close(&mut self) -> Result<(), DeliveryError> {
-        if let Some(open) = &self.open
-            && self.sync != SyncPolicy::Never
-        {
-            open.sync().map_err(|error| self.error("synchronise", &error))?;
+        self.sync_before_close()?;
+        match rotation.rotate(&self.path) {
+            Ok(()) => {
+                self.failed_rotation = None;
+                self.open = None;
+            }
+            Err(error) => self.on_failed_rotation(&error, now.monotonic.plus(RETRY_ROTATION.into())),
         }
-        self.open = None;
         Ok(())
     }
-}
 
-impl Deliver for FileSink {
-    fn deliver(&mut self, chunk: &Chunk) -> Result<(), DeliveryError> {
-        self.rotate_if_due(chunk.bytes.len() as u64)?;
+    /// Reports each different error once, and continues with whatever file is at the path.
+    fn on_failed_rotation(&mut self, error: &io::Error, retry_at: Nanos) {
+        let error = error.to_string();
+        if self.failed_rotation.as_ref().is_none_or(|(reported, _)| *reported != error) {
+            self.warn(&format!("rotation failed, lines are appended to the same file: {error}"));
+        }
+        self.failed_rotation = Some((error, retry_at));
+        self.open = self.open.take().filter(|open| open.is_at(&self.path));
+    }
+
+    /// Creates the file again if it was removed. Returns whether it was.
+    fn reopen_if_removed(&mut self) -> Result<bool, DeliveryError> {
+        let is_removed = self.open.as_ref().map_or(Ok(false), |open| open.is_removed(&self.path));
+        if !is_removed.map_err(|error| self.error("stat", &error))? {
+            return Ok(false);
+        }
+        self.open = None;
+        self.warn("the file was removed with all lines in it; creating it again");
+        self.ensure_open()?;
+        Ok(true)
+    }
+
+    fn write(&mut self, chunk: &Chunk) -> Result<(), DeliveryError> {
         let (now, sync, header) = (self.now(), self.sync, Arc::clone(&self.header));
         let open = self.ensure_open()?;
         let written = open.write(&header, &chunk.bytes, now);
@@ -86,7 +120,37 @@ impl Deliver for FileSink {
         written.map_err(|error| self.error("write", &error))
     }
 
+    fn sync_before_close(&self) -> Result<(), DeliveryError> {
+        match &self.open {
+            Some(open) if self.sync != SyncPolicy::Never => {
+                open.sync().map_err(|error| self.error("synchronise", &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn close(&mut self) -> Result<(), DeliveryError> {
+        self.sync_before_close()?;
+        self.open = None;
+        Ok(())
+    }
+}
+
+impl Deliver for FileSink {
+    fn deliver(&mut self, chunk: &Chunk) -> Result<(), DeliveryError> {
+        // Before the write: a removed file occupies a full disk as long as it is open.
+        self.reopen_if_removed()?;
+        self.rotate_if_due(chunk.bytes.len() as u64)?;
+        self.write(chunk)?;
+        // After the write: a chunk in a removed file is written again.
+        while self.reopen_if_removed()? {
+            self.write(chunk)?;
+        }
+        Ok(())
+    }
+
     fn idle(&mut self) -> Result<(), DeliveryError> {
+        self.reopen_if_removed()?;
         self.rotate_if_due(0)
     }
 
@@ -98,5 +162,9 @@ impl Deliver for FileSink {
 
     fn finish(&mut self) -> Result<(), DeliveryError> {
         self.close()
+    }
+
+    fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
     }
 }

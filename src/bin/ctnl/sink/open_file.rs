@@ -5,9 +5,9 @@
 //! the file must have one writer, and is locked.
 
 use std::borrow::Cow;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
@@ -52,6 +52,19 @@ impl OpenFile {
     pub fn is_due(&self, rotation: Rotation, more: u64, now: u64) -> bool {
         let is_due = self.length.is_some_and(|length| rotation.is_due(length, more, self.last_write, now));
         is_due && self.partial == 0
+    }
+
+    /// Whether it is a regular file that was removed from `path`, or replaced by a rename. Some
+    /// FUSE file systems report no links for every file, so that the path is checked too.
+    pub fn is_removed(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.length.is_some() && self.file.metadata()?.nlink() == 0 && !self.is_at(path))
+    }
+
+    /// Whether `path` still names this file.
+    pub fn is_at(&self, path: &Path) -> bool {
+        let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let found = path.metadata().map(identity).ok();
+        found.is_some() && found == self.file.metadata().map(identity).ok()
     }
 
     /// Appends all of `bytes`, after the header if the file is empty, or truncates what was written.

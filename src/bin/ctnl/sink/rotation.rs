@@ -28,19 +28,48 @@ impl Rotation {
         length > 0 && (is_too_long || is_too_old)
     }
 
-    /// Renames `path` to `PATH.1` and shifts the older ones. The oldest one is overwritten.
+    /// Renames `path` to `PATH.1`, and before that `PATH.1` to `PATH.2` and so on up to the first
+    /// number that is not in use. Only then it removes the file that is one too many: however
+    /// often a rotation fails, it deletes nothing.
     pub fn rotate(&self, path: &Path) -> io::Result<()> {
-        for number in (1..self.keep.max(1)).rev() {
-            match fs::rename(rotated(path, number), rotated(path, number + 1)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+        let free = first_free(path)?;
+        for number in (1..free).rev() {
+            rename(&rotated(path, number), &rotated(path, number + 1))?;
         }
-        fs::rename(path, rotated(path, 1))
+        rename(path, &rotated(path, 1))?;
+        let excess = rotated(path, u64::from(self.keep.max(1)) + 1);
+        match fs::remove_file(&excess) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(with_operation(&format!("remove {}", excess.display()), error))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
-fn rotated(path: &Path, number: u32) -> PathBuf {
+/// The first number that no rotated file has.
+fn first_free(path: &Path) -> io::Result<u64> {
+    let mut number = 1;
+    loop {
+        let file = rotated(path, number);
+        match file.symlink_metadata() {
+            Ok(_) => number += 1,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(number),
+            Err(error) => return Err(with_operation(&format!("stat {}", file.display()), error)),
+        }
+    }
+}
+
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    let operation = || format!("rename {} to {}", from.display(), to.display());
+    fs::rename(from, to).map_err(|error| with_operation(&operation(), error))
+}
+
+fn with_operation(operation: &str, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{operation}: {error}"))
+}
+
+fn rotated(path: &Path, number: u64) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(format!(".{number}"));
     name.into()
@@ -72,5 +101,49 @@ mod tests {
         }
         let read = |number| fs::read_to_string(rotated(&path, number)).ok();
         assert_eq!((read(1).as_deref(), read(2).as_deref(), read(3)), (Some("4"), Some("3"), None));
+    }
+
+    fn texts(folder: &Path) -> Vec<(String, String)> {
+        let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+        let read = |entry: fs::DirEntry| {
+            (entry.file_name().into_string().unwrap(), fs::read_to_string(entry.path()).unwrap_or_default())
+        };
+        let mut texts: Vec<_> = files.map(read).collect();
+        texts.sort();
+        texts
+    }
+
+    #[test]
+    fn a_rotation_that_fails_again_and_again_deletes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        for number in 1..=2 {
+            fs::write(rotated(&path, number), number.to_string()).unwrap();
+        }
+        let rotation = Rotation { size: None, every: None, keep: 2 };
+        for _ in 0..4 {
+            let error = rotation.rotate(&path).unwrap_err().to_string();
+            assert!(error.contains("x to ") && error.contains("x.1: No such file"), "{error}");
+        }
+        let texts_of = |texts: &[(&str, &str)]| -> Vec<_> {
+            texts.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+        };
+        assert_eq!(texts(folder.path()), texts_of(&[("x.2", "1"), ("x.3", "2")]));
+        // The first one that succeeds removes what is too much.
+        fs::write(&path, "0").unwrap();
+        rotation.rotate(&path).unwrap();
+        assert_eq!(texts(folder.path()), texts_of(&[("x.1", "0"), ("x.2", "1")]));
+    }
+
+    #[test]
+    fn a_rotation_renames_only_up_to_the_first_free_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        for name in ["x", "x.1", "x.3"] {
+            fs::write(folder.path().join(name), name).unwrap();
+        }
+        Rotation { size: None, every: None, keep: u32::MAX }.rotate(&path).unwrap();
+        let names: Vec<_> = texts(folder.path()).into_iter().map(|(name, text)| format!("{name}={text}")).collect();
+        assert_eq!(names, ["x.1=x", "x.2=x.1", "x.3=x.3"]);
     }
 }

@@ -145,3 +145,29 @@ fn items_in_flight_that_a_full_disk_rejects_at_the_end_become_gaps_before_the_sp
         assert_eq!(left, [(1, -300), (301, -50), (351, -210), (561, 10), (571, -301)]);
     });
 }
+
+/// A bind mount on a single file, as in a container: a rename of it is EBUSY.
+#[test]
+fn a_rotation_that_fails_is_reported_once_and_lines_are_appended_to_the_same_file() {
+    const NAME: &str = "a_rotation_that_fails_is_reported_once_and_lines_are_appended_to_the_same_file";
+    on_a_small_disk(NAME, |disk| {
+        let path = disk.join("x");
+        fs::write(&path, "").unwrap();
+        let mount = Command::new("mount").arg("--bind").arg(&path).arg(&path).output().unwrap();
+        assert!(mount.status.success(), "{}", String::from_utf8_lossy(&mount.stderr));
+        fs::write(disk.join("x.1"), "kept").unwrap();
+        fs::write(disk.join("x.2"), "kept too").unwrap();
+        let rotation = Rotation { size: Some(50), every: None, keep: 2 };
+        let mut sinks = open(&format!("file:{}", path.display()), &SinkOptions { rotation, ..options() });
+        for first in (1..101).step_by(10) {
+            sinks.put(chunk(first, 10));
+        }
+        assert_eq!(sinks.finish(LONG), []);
+        assert_eq!(read(&path), lines("s", 1..=100));
+        let warnings = sinks.take_warnings();
+        let has_reason = warnings.iter().all(|warning| warning.contains("rotation failed") && warning.contains("busy"));
+        assert!(warnings.len() == 1 && has_reason, "{warnings:?}");
+        let kept = [2, 3].map(|number| fs::read_to_string(disk.join(format!("x.{number}"))).unwrap());
+        assert_eq!(kept, ["kept", "kept too"]);
+    });
+}

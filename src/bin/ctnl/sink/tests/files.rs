@@ -154,3 +154,48 @@ fn each_file_begins_with_the_header_which_a_file_with_lines_does_not_get_again()
     let part = |name: &str| read(&folder.path().join(name)).join(" ");
     assert_eq!([part("x.1"), part("x")], ["head s 1 s 2 s 3", "head s 4 s 5"]);
 }
+
+#[test]
+fn a_removed_file_is_created_again_and_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x");
+    let mut sinks =
+        open(&format!("file:{}", path.display()), &SinkOptions { header: b"head\n"[..].into(), ..options() });
+    sinks.put(chunk(1, 2));
+    until_delivered(&sinks, 2);
+    fs::remove_file(&path).unwrap();
+    sinks.put(chunk(3, 2));
+    until_delivered(&sinks, 4);
+    assert_eq!(read(&path), ["head", "s 3", "s 4"]);
+    // Also while there is nothing to write.
+    fs::remove_file(&path).unwrap();
+    until(|| path.exists());
+    sinks.put(chunk(5, 1));
+    assert_eq!(finish_with_warnings(sinks, 2, "the file was removed"), []);
+    assert_eq!(read(&path), ["head", "s 5"]);
+}
+
+#[test]
+fn a_file_that_was_replaced_is_written_to_under_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x");
+    let mut sinks = open(&format!("file:{}", path.display()), &options());
+    sinks.put(chunk(1, 2));
+    until_delivered(&sinks, 2);
+    let other = folder.path().join("other");
+    fs::write(&other, "theirs\n").unwrap();
+    fs::rename(&other, &path).unwrap();
+    sinks.put(chunk(3, 1));
+    assert_eq!(finish_with_warnings(sinks, 1, "the file was removed"), []);
+    assert_eq!(read(&path), ["theirs", "s 3"]);
+}
+
+/// Ends `sinks`, and checks number and text of the warnings.
+#[track_caller]
+fn finish_with_warnings(mut sinks: Sinks, count: usize, text: &str) -> Vec<Undelivered> {
+    let undelivered = sinks.finish(LONG);
+    let warnings = sinks.take_warnings();
+    let are_expected = warnings.iter().all(|warning| warning.starts_with("sink file:/") && warning.contains(text));
+    assert!(warnings.len() == count && are_expected, "{warnings:?}");
+    undelivered
+}
