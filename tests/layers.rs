@@ -360,3 +360,17 @@ fn the_library_must_not_reach_for_what_is_the_programs() {
     assert_eq!(faults_of(0, "netlink::socket", "use netlink_sys::Socket;"), 0);
     assert_eq!(faults_of(0, "table::dump", "let clap = 1; use crate::wire::clap;"), 0);
 }
+
+/// Lines are bytes to a sink. Its tests are not exempt: they need no entries either.
+#[test]
+fn sinks_do_not_depend_on_conntrack() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin/ctnl/sink");
+    let mut others = Vec::new();
+    sources(&root, &["sink".into()], &mut |path, source| {
+        let words = Code::of(source).0;
+        let library = words.windows(3).filter(|window| window[0] == "ctnl" && window[1] == "::");
+        let library = library.filter(|window| !["clock", "units"].contains(&window[2].as_str()));
+        others.extend(library.map(|window| format!("{}: ctnl::{}", path.join("::"), window[2])));
+    });
+    assert_eq!(others, [] as [String; 0]);
+}

@@ -20,6 +20,7 @@ tests![
     standard_output_to_a_file_on_a_full_disk_ends_with_a_whole_line,
     a_full_disk_under_the_spool_becomes_a_gap_in_the_stream_of_that_sink,
     a_renamed_file_is_created_anew_on_sighup_and_no_line_is_lost_or_repeated,
+    a_removed_file_is_reported_and_created_again_with_the_next_record,
     a_stream_that_is_rotated_and_stopped_under_load_is_complete,
     each_file_of_a_rotated_csv_begins_with_the_column_names,
     a_folder_of_another_user_is_refused_at_the_start_with_a_hint,
@@ -171,6 +172,23 @@ fn a_renamed_file_is_created_anew_on_sighup_and_no_line_is_lost_or_repeated(worl
     let lines_written = [first, second].concat();
     assert_eq!(account(&lines_written), (traffic.sent() as u64, 0));
     assert_eq!(lines_written, finished(&folder.path("other")));
+}
+
+fn a_removed_file_is_reported_and_created_again_with_the_next_record(world: &World) {
+    let folder = Folder::new();
+    let (path, file, other) = (folder.path("log"), folder.spec("file", "log"), folder.spec("file", "other"));
+    let running = Running::start(world, &["--no-seed", "--to", &file, "--to", &other]);
+    let mut traffic = Traffic::new(world, folder.path("other"));
+    traffic.make(3);
+    until("records", || lines(&path).len() > 300);
+    fs::remove_file(&path).expect("remove");
+    traffic.make(3);
+    running.wait_for_stderr(&format!("sink {file}: the file was removed"));
+    let stderr = running.stop();
+    let (first, all) = (finished(&path), finished(&folder.path("other")));
+    assert_eq!(account(&all), (600, 0));
+    assert!(first.len() > 300 && all.ends_with(&first), "{} of {} lines", first.len(), all.len());
+    assert_eq!(stderr.matches("was removed").count(), 1, "{stderr}");
 }
 
 /// All files of a rotated log, oldest first.
