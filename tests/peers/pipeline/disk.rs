@@ -88,9 +88,9 @@ fn a_disk_that_is_full_during_the_snapshot_is_reported_and_left_on_sighup(world:
     running.wait_for_stderr(" recovered, ");
     until("end of the snapshot", || lines(&path).iter().any(|line| line.contains("\"event\":\"resync\"")));
     running.stop();
-    let lines_written = [first, finished(&path)].concat();
-    assert_eq!(account(&lines_written), (0, 0));
-    assert_eq!(lines_written.len(), 5003);
+    let written = [first, finished(&path)].concat();
+    assert_eq!(account(&written), (0, 0));
+    assert_eq!(written.len(), 5003);
 }
 
 fn standard_output_to_a_file_on_a_full_disk_ends_with_a_whole_line(world: &World) {
@@ -141,11 +141,11 @@ fn a_full_disk_under_the_spool_becomes_a_gap_in_the_stream_of_that_sink(world: &
     until("line or gap for each event", || next().0 as usize > lines(&folder.path("log")).len());
     traffic.make(3);
     let stderr = running.stop();
-    let lines_written = finished(&folder.path("log"));
-    assert_eq!(account(&lines_written), (3300, 0));
-    until("closing record", || next().0 as usize > lines_written.len());
+    let written = finished(&folder.path("log"));
+    assert_eq!(account(&written), (3300, 0));
+    until("closing record", || next().0 as usize > written.len());
     let (next, missing) = next();
-    assert_eq!(next as usize, lines_written.len() + 1);
+    assert_eq!(next as usize, written.len() + 1);
     assert!(missing > 1000, "{missing}");
     assert!(stderr.contains(&format!("{missing} lines dropped in total")), "{missing}\n{stderr}");
 }
@@ -169,9 +169,9 @@ fn a_renamed_file_is_created_anew_on_sighup_and_no_line_is_lost_or_repeated(worl
     running.stop();
     let (first, second) = (finished(&moved), finished(&path));
     assert!(first.len() > 600 && !second.is_empty());
-    let lines_written = [first, second].concat();
-    assert_eq!(account(&lines_written), (traffic.sent() as u64, 0));
-    assert_eq!(lines_written, finished(&folder.path("other")));
+    let written = [first, second].concat();
+    assert_eq!(account(&written), (traffic.sent() as u64, 0));
+    assert_eq!(written, finished(&folder.path("other")));
 }
 
 fn a_removed_file_is_reported_and_created_again_with_the_next_record(world: &World) {

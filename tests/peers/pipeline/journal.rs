@@ -104,14 +104,9 @@ fn the_journal_gets_every_event_although_journald_is_restarted_in_mid_stream(wor
     traffic.make(10);
     until("messages again", || journald.messages().len() > 3000);
     running.stop();
-    let lines_written = finished(&folder.path("lines"));
-    assert_eq!(account(&lines_written), (3000, 0));
+    let written = finished(&folder.path("lines"));
+    assert_eq!(account(&written), (3000, 0));
     let messages = journald.messages();
-    assert!(
-        messages.keys().copied().eq(1..=lines_written.len() as u64),
-        "{} of {}",
-        messages.len(),
-        lines_written.len()
-    );
-    assert!(messages.values().eq(lines_written.iter()));
+    assert!(messages.keys().copied().eq(1..=written.len() as u64), "{} of {}", messages.len(), written.len());
+    assert!(messages.values().eq(written.iter()));
 }

@@ -43,18 +43,18 @@ fn jq_parses_a_whole_stream_with_every_kind_of_record(world: &World) {
     running.signal(Signal::SIGCONT);
     until("resync", || count(&folder, "\"event\":\"gap\"") > 0 && count(&folder, "\"why\":\"resync\"") > 0);
     running.stop();
-    let lines_written = finished(&folder.path("log"));
-    let text = lines_written.join("\n") + "\n";
+    let written = finished(&folder.path("log"));
+    let text = written.join("\n") + "\n";
     let read = jq(".event", &text);
-    assert_eq!(read.lines().count(), lines_written.len());
+    assert_eq!(read.lines().count(), written.len());
     let found: BTreeSet<&str> = read.lines().collect();
     let entries = ["open", "new", "update", "destroy", "end", "gap", "resync", "close"];
     let expectations = ["expect-new", "expect-destroy"];
     assert_eq!(found, entries.into_iter().chain(expectations).collect());
     // jq and serde_json agree on each line.
     let again = jq(".", &text);
-    assert!(again.lines().zip(&lines_written).all(|(theirs, ours)| parse(theirs)["seq"] == parse(ours)["seq"]));
-    let (_, lost) = account(&lines_written);
+    assert!(again.lines().zip(&written).all(|(theirs, ours)| parse(theirs)["seq"] == parse(ours)["seq"]));
+    let (_, lost) = account(&written);
     assert!(lost > 0);
 }
 
@@ -75,11 +75,10 @@ fn an_expectation_is_reported_when_it_is_created_and_destroyed(world: &World) {
     conntrack(&["-F", "expect"]);
     until("its end", || count(&folder, "\"event\":\"expect-destroy\"") == 1);
     running.stop();
-    let lines_written = finished(&folder.path("log"));
-    let new =
-        lines_written.iter().map(|line| parse(line)).find(|record| record["event"] == "expect-new").expect("a record");
+    let written = finished(&folder.path("log"));
+    let new = written.iter().map(|line| parse(line)).find(|record| record["event"] == "expect-new").expect("a record");
     assert!(new.to_string().contains("4000") && new.to_string().contains("40000"), "{new}");
-    assert_eq!(lines_written.iter().filter(|line| line.contains("\"event\":\"new\"")).count(), 0, "--expect alone");
+    assert_eq!(written.iter().filter(|line| line.contains("\"event\":\"new\"")).count(), 0, "--expect alone");
 }
 
 /// Expectations need a helper.
@@ -128,8 +127,8 @@ fn every_namespace_of_the_host_is_reported_by_its_name(world: &World) {
     let folder = Folder::new();
     let pids = on_a_host(&folder, HOST).exits_with(0).stdout();
     let (first, second) = pids.trim().split_once(' ').expect("two processes");
-    let lines_written = finished(&folder.path("log"));
-    let records: Vec<_> = lines_written.iter().map(|line| parse(line)).collect();
+    let written = finished(&folder.path("log"));
+    let records: Vec<_> = written.iter().map(|line| parse(line)).collect();
     let of_process = |pid: &str| format!("pid:{pid}(");
     let of = |port: u64, event: &str| {
         let found = records.iter().filter(|record| record["event"] == event && record["flow"]["orig"]["sport"] == port);
@@ -144,7 +143,7 @@ fn every_namespace_of_the_host_is_reported_by_its_name(world: &World) {
     let unnamed = records.iter().filter(|record| record.get("netns").is_none());
     let unnamed: Vec<&str> = unnamed.map(|record| record["event"].as_str().expect("a kind")).collect();
     assert_eq!(unnamed, ["open", "close"]);
-    account(&lines_written);
+    account(&written);
 }
 
 /// One namespace exists before, one is created and remains, one is created and destroyed.

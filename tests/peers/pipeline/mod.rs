@@ -178,8 +178,8 @@ fn lost(records: &[Value]) -> u64 {
 #[track_caller]
 fn account(lines: &[String]) -> (u64, u64) {
     let records: Vec<Value> = lines.iter().map(|line| parse(line)).collect();
-    for (place, record) in records.iter().enumerate() {
-        assert_eq!(number(record, "seq"), place as u64 + 1, "{record}");
+    for (index, record) in records.iter().enumerate() {
+        assert_eq!(number(record, "seq"), index as u64 + 1, "{record}");
     }
     let (received, lost) = (records.iter().filter(|record| is_real(record)).count() as u64, lost(&records));
     let close = records.last().expect("a record");

@@ -55,13 +55,13 @@ fn every_event_is_in_jetstream_once_although_servers_and_the_program_stop_in_mid
     wait_for_all(&client, &folder);
     running.stop();
     wait_for_all(&client, &folder);
-    let lines_written = finished(&folder.path("log"));
-    assert_eq!((account(&lines_written[..first]), account(&lines_written[first..])), ((6000, 0), (1000, 0)));
+    let written = finished(&folder.path("log"));
+    assert_eq!((account(&written[..first]), account(&written[first..])), ((6000, 0), (1000, 0)));
     let stored = client.messages();
     let ids: BTreeSet<&str> = stored.iter().map(|stored| &*stored.id).collect();
-    assert_eq!((ids.len(), stored.len()), (lines_written.len(), lines_written.len()));
+    assert_eq!((ids.len(), stored.len()), (written.len(), written.len()));
     let stored: BTreeSet<&str> = stored.iter().map(|stored| &*stored.payload).collect();
-    assert_eq!(stored, lines_written.iter().map(|line| &**line).collect());
+    assert_eq!(stored, written.iter().map(|line| &**line).collect());
 }
 
 /// Waits until as many messages are stored as lines were written.
@@ -87,10 +87,10 @@ fn rsyslog_gets_every_event(world: &World, spec: impl Fn(&Rsyslog) -> String) {
     traffic.make(10);
     rsyslog.waits_for(5001);
     running.stop();
-    let lines_written = finished(&folder.path("log"));
-    assert_eq!(account(&lines_written), (5000, 0));
-    rsyslog.waits_for(lines_written.len() as u64);
-    assert!(rsyslog.received().keys().copied().eq(1..=lines_written.len() as u64));
+    let written = finished(&folder.path("log"));
+    assert_eq!(account(&written), (5000, 0));
+    rsyslog.waits_for(written.len() as u64);
+    assert!(rsyslog.received().keys().copied().eq(1..=written.len() as u64));
 }
 
 fn rsyslog_gets_every_event_over_tcp_although_it_is_killed_in_mid_stream(world: &World) {
@@ -196,10 +196,10 @@ fn a_socket_reader_gets_every_event_although_it_is_killed_in_mid_stream(world: &
     };
     until("line of each event", || received().len() > 5000);
     running.stop();
-    let lines_written = finished(&folder.path("log"));
-    assert_eq!(account(&lines_written), (5000, 0));
-    until("line of each event", || received().len() >= lines_written.len());
-    assert!(received().into_values().eq(lines_written));
+    let written = finished(&folder.path("log"));
+    assert_eq!(account(&written), (5000, 0));
+    until("line of each event", || received().len() >= written.len());
+    assert!(received().into_values().eq(written));
 }
 
 fn each_connection_begins_with_the_column_names(world: &World) {
@@ -221,12 +221,12 @@ fn each_connection_begins_with_the_column_names(world: &World) {
     world.create(&udp_flows(1050, 50));
     until("lines", || seen(2, 100)(&receiver));
     running.stop();
-    let lines_written = finished(&folder.path("log"));
+    let written = finished(&folder.path("log"));
     for connection in receiver.connections() {
-        assert_eq!(connection[0], lines_written[0]);
-        assert!(connection[1..].iter().all(|line| *line != lines_written[0]));
+        assert_eq!(connection[0], written[0]);
+        assert!(connection[1..].iter().all(|line| *line != written[0]));
     }
-    assert!(lines_written[0].starts_with("event,seq,") && lines_written[1].starts_with("new,1,"), "{lines_written:?}");
+    assert!(written[0].starts_with("event,seq,") && written[1].starts_with("new,1,"), "{written:?}");
 }
 
 fn lines_that_are_too_long_for_a_stream_become_gaps_in_it(world: &World) {

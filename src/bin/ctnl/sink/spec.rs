@@ -212,9 +212,9 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_unique_prefix_a_syntax_and_a_doc() {
-        for (place, kind) in SINK_KINDS.iter().enumerate() {
+        for (index, kind) in SINK_KINDS.iter().enumerate() {
             assert!(kind.syntax.starts_with(kind.prefix) && !kind.doc.is_empty(), "{}", kind.prefix);
-            assert!(SINK_KINDS[..place].iter().all(|other| !kind.prefix.starts_with(other.prefix)), "{}", kind.prefix);
+            assert!(SINK_KINDS[..index].iter().all(|other| !kind.prefix.starts_with(other.prefix)), "{}", kind.prefix);
         }
     }
 

@@ -151,9 +151,9 @@ fn lines_that_a_peer_has_not_acknowledged_at_the_end_are_spooled() {
     };
     let folder = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let word = format!("tcp:{}", listener.local_addr().unwrap());
+    let spec = format!("tcp:{}", listener.local_addr().unwrap());
     let options = SinkOptions { queue_max: 64 << 20, ..spooling(folder.path(), 1 << 30) };
-    let mut sinks = open(&word, &options);
+    let mut sinks = open(&spec, &options);
     for number in 0..CHUNKS {
         sinks.put(wide(number * 100 + 1));
     }
@@ -165,7 +165,7 @@ fn lines_that_a_peer_has_not_acknowledged_at_the_end_are_spooled() {
     let length = recv(stalled.as_raw_fd(), &mut arrived, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT).unwrap();
     let arrived = length as u64 / 1000;
 
-    let sinks = open(&word, &options);
+    let sinks = open(&spec, &options);
     let (again, _) = listener.accept().unwrap();
     let reading = thread::spawn(move || BufReader::new(again).lines().map(|line| line.unwrap()).collect::<Vec<_>>());
     until_delivered(&sinks, 1);
