@@ -27,6 +27,7 @@ pub struct SinkOptions {
     /// The header fields of syslog messages and journal entries.
     pub syslog: SyslogHeader,
     /// The credentials file for NATS.
+    #[cfg_attr(not(feature = "nats"), allow(dead_code, reason = "nothing else reads it"))]
     pub nats_credentials: Option<PathBuf>,
     /// The clock.
     pub clock: Clock,
