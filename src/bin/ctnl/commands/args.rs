@@ -220,7 +220,7 @@ impl CommonArgs {
     }
 
     /// A connection to the kernel in that namespace. Open a second one with
-    /// [`Connection::another`]: the word may stand for another namespace by then.
+    /// [`Connection::reopen`]: the word may stand for another namespace by then.
     pub fn connect(&self) -> Result<Connection> {
         Ok(Connection::open(&self.netns()?)?)
     }

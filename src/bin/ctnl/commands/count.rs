@@ -87,7 +87,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let request = args.scan.request(selection.filter());
     let (totals, is_interrupted) = match args.may_use_two_jobs(&selection, request, watch.console) {
         Some(requests) => {
-            let other = connection.another()?;
+            let other = connection.reopen()?;
             let halves = halves(requests, [connection, other], &selection, [(), ()]);
             let (walked, _) = walk_halves(halves, &mut selection, &mut watch);
             counting.counted = selection.tally.matched;

@@ -18,8 +18,8 @@ Examples:
   ctnl delete 'udp src=10.0.0.1 dst=10.0.0.2 sport=5060 dport=5060 zone=5' --id 1234567890
       With the id that `ctnl list -o id` printed: an entry that was created since has another one.
 
-ctnl gets the entry first, prints it to stdout, and deletes it by the tuple, zone and id that it
-got. Exit code 1 when there is no such entry.";
+The entry is fetched and printed to stdout, and deleted by the tuple, zone and id that it has.
+Exit code 1 when there is no such entry.";
 
 /// Delete the entry of one exact tuple
 #[derive(Debug, clap::Args)]

@@ -108,7 +108,7 @@ fn list_halves(
     selection: &mut Selection,
     watch: &mut Watch<'_>,
 ) -> Result<(DumpTotals, bool, u64)> {
-    let other = connection.another()?;
+    let other = connection.reopen()?;
     let printer = SharedPrinter::new(&mut writer);
     let halves = halves(requests, [connection, other], selection, printer.parts(writer));
     let (walked, parts) = walk_halves(halves, selection, watch);

@@ -75,8 +75,8 @@ impl Namespace {
         if self.is_own {
             return Ok(Netns::Current);
         }
-        let netns = Netns::Path(self.path.clone()).hold()?;
-        if let Netns::Held(held) = &netns {
+        let netns = Netns::Path(self.path.clone()).pin()?;
+        if let Netns::Pinned(held) = &netns {
             let inode = held.inode().with_context(|| format!("look at {}", self.path.display()))?;
             if inode != self.inode {
                 bail!("{} stands for net:[{inode}] now, no longer for net:[{}]", self.path.display(), self.inode);

@@ -196,7 +196,7 @@ pub fn run(args: &Args, host: &ctnl::host::Host) -> Result<Exit> {
     let mut console = args.common.console();
     let opener =
         Opener::new(args.subscription(&options, &filter), &filter, args.filter.previous_timeouts()?, args.set_sysctls);
-    let netns = args.common.netns()?.hold()?;
+    let netns = args.common.netns()?.pin()?;
     let mut settings = Vec::new();
     let (streams, watcher) = if args.all_netns {
         let (streams, watcher) = Watcher::look(opener, &mut console)?;
