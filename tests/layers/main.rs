@@ -23,7 +23,7 @@ const LIBRARY: &[(u8, &[&str])] = &[
     (3, &["host", "table"]),
     (4, &["age", "live"]),
     (5, &["field"]),
-    (6, &["filter", "group"]),
+    (6, &["filter", "group", "metrics"]),
     (7, &["output"]),
 ];
 
@@ -33,7 +33,7 @@ const PROGRAM: &[(u8, &[&str])] = &[
     (9, &["scan"]),
     (10, &["follow", "purge"]),
     (11, &["sink"]),
-    (12, &["lab"]),
+    (12, &["lab", "stream"]),
     (13, &["commands"]),
 ];
 

@@ -11,6 +11,7 @@ mod lab;
 mod purge;
 mod scan;
 mod sink;
+mod stream;
 mod term;
 
 use std::io::{self, Write};

@@ -61,7 +61,7 @@ fn a_full_disk_holds_the_reading_back_and_every_event_is_written_or_counted(worl
     let written = finished(&folder.path("disk/log"));
     assert!(!written.is_empty() && written.len() < 5000);
     fs::remove_file(filler).expect("make room");
-    running.says("takes lines again");
+    running.says("recovered");
     running.stop();
     let (received, lost) = account(&finished(&folder.path("disk/log")));
     assert!(lost > 0 && received > 0);
@@ -84,7 +84,7 @@ fn a_disk_that_is_full_before_the_seed_is_told_is_said_and_left_on_sighup(world:
     assert!(!first.is_empty() && first.len() < 5000);
     // A larger disk, as after an administrator's work.
     mount(&["-o", "remount,size=16m", disk.to_str().expect("UTF-8")]);
-    running.says("takes lines again");
+    running.says("recovered");
     until("end of the seed", || lines(&path).iter().any(|line| line.contains("\"event\":\"resync\"")));
     running.stop();
     let told = [first, finished(&path)].concat();
@@ -107,7 +107,11 @@ fn standard_output_into_a_file_on_a_full_disk_ends_with_a_whole_line(world: &Wor
         let (text, _) = said.split_once(after).expect("a number");
         text.rsplit(before).next().expect("its beginning").parse().unwrap_or_else(|error| panic!("{error}: {said}"))
     };
-    assert_eq!(written.len() + number("-: ", " lines could not be"), number(" lost, ", " records written"), "{said}");
+    assert_eq!(
+        written.len() + number("sink -: ", " lines not delivered"),
+        number(" lost, ", " records written"),
+        "{said}"
+    );
     assert!(!written.is_empty());
 }
 
@@ -142,7 +146,7 @@ fn a_full_disk_under_the_spool_is_a_gap_in_the_stream_of_that_place(world: &Worl
     let (next, missing) = next();
     assert_eq!(next as usize, told.len() + 1);
     assert!(missing > 1000, "{missing}");
-    assert!(said.contains(&format!("{missing} lines were left out")), "{missing}\n{said}");
+    assert!(said.contains(&format!("{missing} lines dropped in total")), "{missing}\n{said}");
 }
 
 fn a_file_that_is_renamed_is_made_anew_on_sighup_and_no_line_is_lost_or_doubled(world: &World) {

@@ -15,7 +15,6 @@ tests![
     jq_reads_a_whole_stream_with_every_kind_of_record,
     an_expectation_that_comes_and_goes_is_told,
     every_namespace_of_the_host_is_told_of_by_its_name,
-    settings_are_set_in_every_namespace_as_it_comes_and_back_at_the_end,
     a_namespace_that_cannot_be_followed_is_told_of_once,
     without_the_privilege_to_follow_any_namespace_it_fails_and_says_what_that_takes,
 ];
@@ -98,7 +97,6 @@ fn on_a_host(folder: &Folder, script: &str) -> Run {
     let script = [BEGIN, script].concat();
     command.args(["--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", &script]);
     command.env_clear().env("PATH", PATH).env("OUT", folder.path("log")).env("CTNL", env!("CARGO_BIN_EXE_ctnl"));
-    command.env("RUNTIME_DIRECTORY", folder.path(""));
     Run::of(&mut command)
 }
 
@@ -145,34 +143,6 @@ fn every_namespace_of_the_host_is_told_of_by_its_name(world: &World) {
     account(&told);
 }
 
-/// With one namespace from before, one that stays and one that goes.
-const SET: &str = r#"
-values() { nsenter -t "$1" -n sh -c 'cd /proc/sys/net/netfilter
-    echo $(cat nf_conntrack_events nf_conntrack_acct nf_conntrack_timestamp)'; }
-tenant 601; a=$pid
-before=$(values $a)
-"$CTNL" events --all-netns --set-sysctls --to "file:$OUT" & ctnl=$!
-until_true setting '[ "$(values $a) $(values $$)" = "1 1 1 1 1 1" ]'
-tenant 602; b=$pid
-until_true setting '[ "$(values $b)" = "1 1 1" ]'
-tenant 603; c=$pid
-until_true seeds '[ "$(grep -c "\"event\":\"resync\"" "$OUT")" = 4 ]'
-kill -9 $c
-sleep 5
-kill -TERM $ctnl
-wait $ctnl || fail "exit code $?"
-[ "$before" != "1 1 1" ] || fail "nothing to set"
-[ "$(values $a)" = "$before" ] && [ "$(values $b)" = "$before" ] || fail "not set back: $(values $a) $(values $b)"
-"#;
-
-fn settings_are_set_in_every_namespace_as_it_comes_and_back_at_the_end(world: &World) {
-    world.set_sysctl("netfilter/nf_conntrack_events", 0);
-    let folder = Folder::new();
-    let said = on_a_host(&folder, SET).exits_with(0).stderr();
-    assert_eq!(world.sysctl("netfilter/nf_conntrack_events"), "0");
-    assert!(said.contains(": nf_conntrack_events is 0 again") && !said.contains("could not be set back"), "{said}");
-}
-
 /// What stands for a namespace is hidden by something else.
 const HIDDEN: &str = r#"
 touch "$OUT.netns"
@@ -185,7 +155,7 @@ fn a_namespace_that_cannot_be_followed_is_told_of_once(world: &World) {
     world.set_sysctl("netfilter/nf_conntrack_events", 1);
     let folder = Folder::new();
     let said = on_a_host(&folder, HIDDEN).exits_with(0).stderr();
-    assert_eq!(said.matches("netns stands for").count(), 1, "{said}");
+    assert_eq!(said.matches("netns refers to").count(), 1, "{said}");
     assert_eq!(count(&folder, "\"event\":\"resync\""), 1, "the others are followed");
 }
 

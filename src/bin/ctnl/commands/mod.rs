@@ -61,7 +61,7 @@ enum Verb {
     Delete(delete::Args),
     /// Delete the entries that match
     Flush(flush::Args),
-    /// Follow what comes, changes and goes
+    /// Stream conntrack events
     Events(Box<events::Args>),
     /// Check a filter, or explain the filter language
     Filter(filter::Args),
