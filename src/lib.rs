@@ -1,19 +1,18 @@
-//! Conntrack over netlink, one floor above the other:
+//! Conntrack over netlink. The modules, each built only on those below it:
 //!
 //! ```text
-//! 7  output            flows → bytes
-//! 6  filter  group     expression → predicate;  count by fields
-//! 5  field             one row per flow field: name, doc, value
-//! 4  age  live         how long idle, how old;  the entries that are known
-//! 3  table             one kernel verb per file, streaming
-//! 2  netlink  sysctl   the only code that touches the kernel
-//! 1  model             Flow, Tuple, Status … plain values
-//! 0  wire              bytes ↔ views
+//! output                   entries and events → bytes
+//! filter  group            expression → predicate; count by fields
+//! field                    one row per flow field: name, doc, value
+//! age  live                idle time and age of entries; the entries that a stream has reported
+//! table  host              one kernel verb per file, streaming
+//! netlink  sysctl  clock   the only code that touches the kernel
+//! model                    Flow, Tuple, Status …: plain values
+//! wire  units  text        bytes ↔ views; durations and sizes; text for people
 //! ```
 //!
-//! A file imports only from floors below its own (`tests/floors.rs` checks it).
-//! Synchronous, no global state: the kernel, the clock and paths are arguments.
-//! Start with [`table`].
+//! `tests/layers.rs` checks the imports. The library is synchronous and without global state:
+//! the kernel, the clock and paths are arguments. Start with [`table`].
 
 pub mod age;
 pub mod clock;
@@ -27,5 +26,6 @@ pub mod netlink;
 pub mod output;
 pub mod sysctl;
 pub mod table;
+pub mod text;
 pub mod units;
 pub mod wire;

@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use crate::model::{TIMERS, Timer};
+use crate::units::{QuantityError, Seconds};
 
 /// A timeout that was in force earlier, besides today's.
 ///
@@ -38,8 +39,8 @@ pub enum PreviousTimeoutErrorKind {
     NoEquals,
     /// No timeout is called so.
     UnknownName(String),
-    /// Not a number of seconds, nor one with units.
-    BadDuration(String),
+    /// Not a duration.
+    BadDuration(QuantityError),
     /// More seconds than the kernel can keep.
     TooLong(String),
 }
@@ -62,36 +63,11 @@ impl FromStr for PreviousTimeout {
     }
 }
 
-/// Seconds of `90`, `90s`, `12h` or `1d12h`.
+/// The duration in seconds, as far as the kernel can keep it: in signed 32-bit jiffies.
 fn seconds(duration: &str) -> Result<u32, PreviousTimeoutErrorKind> {
-    let bad = || PreviousTimeoutErrorKind::BadDuration(duration.to_owned());
-    let too_long = || PreviousTimeoutErrorKind::TooLong(duration.to_owned());
-    let (mut total, mut rest) = (0_u64, duration);
-    if rest.is_empty() {
-        return Err(bad());
-    }
-    while !rest.is_empty() {
-        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let (number, unit) = rest.split_at_checked(digits).ok_or_else(bad)?;
-        let mut unit = unit.chars();
-        let each: u64 = match unit.next() {
-            None if number.len() == duration.len() => 1,
-            Some('s') => 1,
-            Some('m') => 60,
-            Some('h') => 3600,
-            Some('d') => 86_400,
-            Some('w') => 604_800,
-            _ => return Err(bad()),
-        };
-        if number.is_empty() {
-            return Err(bad());
-        }
-        let part = number.parse::<u64>().ok().and_then(|number| number.checked_mul(each)).ok_or_else(too_long)?;
-        total = total.checked_add(part).ok_or_else(too_long)?;
-        rest = unit.as_str();
-    }
-    // The kernel keeps timeouts in signed 32-bit jiffies.
-    u32::try_from(total).ok().filter(|seconds| i32::try_from(*seconds).is_ok()).ok_or_else(too_long)
+    let Seconds(seconds) = duration.parse().map_err(PreviousTimeoutErrorKind::BadDuration)?;
+    let seconds = i32::try_from(seconds).ok().and_then(|seconds| u32::try_from(seconds).ok());
+    seconds.ok_or_else(|| PreviousTimeoutErrorKind::TooLong(duration.to_owned()))
 }
 
 impl fmt::Display for PreviousTimeoutError {
@@ -102,9 +78,7 @@ impl fmt::Display for PreviousTimeoutError {
                 write!(f, "there is no timeout '{name}'; there are")?;
                 TIMERS.iter().try_for_each(|row| write!(f, " {}", row.name))
             }
-            PreviousTimeoutErrorKind::BadDuration(word) => {
-                write!(f, "'{word}' is no time: expected seconds, or 90s, 30m, 12h, 5d, 1w")
-            }
+            PreviousTimeoutErrorKind::BadDuration(error) => error.fmt(f),
             PreviousTimeoutErrorKind::TooLong(word) => write!(f, "'{word}' is longer than the kernel can wait"),
         }
     }
@@ -139,6 +113,7 @@ mod tests {
             ("icmp=", ""),
             ("icmp=d", "d"),
             ("icmp=5x", "5x"),
+            ("icmp=10s1h", "10s1h"),
             ("icmp=1h5", "1h5"),
             ("icmp=-5", "-5"),
             ("icmp=5 ", "5 "),

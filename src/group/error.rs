@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::field::{FIELDS, nearest};
+use crate::field::FIELDS;
+use crate::text::nearest;
 
 /// A list of fields that cannot be grouped by.
 #[derive(Debug, Clone, PartialEq, Eq)]

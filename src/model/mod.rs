@@ -20,6 +20,7 @@ mod text;
 mod timeouts;
 mod timer;
 mod tuple;
+mod tuple_text;
 mod undecided;
 mod zone;
 
@@ -40,5 +41,6 @@ pub use text::HelperName;
 pub use timeouts::Timeouts;
 pub use timer::{NOT_IN_NETLINK, TIMERS, Timer, TimerRow};
 pub use tuple::{L4, Tuple};
+pub use tuple_text::{NamedEntry, NamedEntryError};
 pub use undecided::Undecided;
 pub use zone::Zone;

@@ -9,6 +9,7 @@ mod error;
 mod listener;
 mod meminfo;
 mod netns;
+mod sock_diag;
 mod socket;
 mod socket_filter;
 
@@ -17,5 +18,6 @@ pub use error::{Error, KernelError};
 pub use listener::{Listener, Received};
 pub use meminfo::MemInfo;
 pub use netns::{HeldNetns, Netns};
+pub use sock_diag::{SockDiag, TcpSocket};
 pub use socket::Socket;
 pub use socket_filter::{Instruction, Size, SocketFilter};

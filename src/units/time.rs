@@ -1,5 +1,5 @@
-//! Spans of time in the two units of conntrack: whole seconds, in which timeouts are
-//! counted, and nanoseconds, in which clocks and timestamps are.
+//! Times in the two units of conntrack: whole seconds for timeouts, nanoseconds for
+//! clocks and timestamps.
 
 use std::time::Duration;
 

@@ -1,9 +1,11 @@
 //! `ctnl get` and `ctnl delete`: one exact entry, as typed or as pasted.
 
-use ctnl::model::Flow;
+use std::path::Path;
 
-use crate::harness::{World, assert_same_entries, key, tests, udp};
-use crate::verbs::bystanders;
+use ctnl::model::{Flow, L4, Protocol};
+use ctnl_test_support::bystanders::bystanders;
+use ctnl_test_support::harness::{World, assert_same_entries, flow, key, tests, udp};
+use ctnl_test_support::population::has_udp_lite;
 
 tests![
     every_line_of_a_list_can_be_pasted_into_get,
@@ -11,6 +13,10 @@ tests![
     delete_takes_the_entry_of_a_pasted_line_and_no_other,
     delete_with_another_id_deletes_nothing,
     a_dry_run_of_delete_deletes_nothing,
+    a_tuple_that_lacks_a_part_deletes_nothing,
+    a_tuple_with_a_part_that_the_protocol_does_not_have_deletes_nothing,
+    the_id_of_an_icmp_query_is_not_taken_for_the_id_of_the_entry,
+    two_different_ids_or_zones_are_refused,
 ];
 
 const OPTIONS: [&str; 4] = ["conntrack", "id", "extended", "extended,id,labels"];
@@ -50,7 +56,7 @@ fn get_finds_an_entry_by_either_direction_and_in_its_zone(world: &World) {
         assert!(found.contains("\"sport\":1000") && found.contains("\"mark\":0"), "{found}");
         let found = get(&[&tuple[..], &["--zone", "7"]].concat()).exits_with(0).stdout();
         assert!(found.contains("\"mark\":70"), "{found}");
-        get(&[&tuple[..], &["--zone", "8"]].concat()).exits_with(1).says("there is no such entry");
+        get(&[&tuple[..], &["--zone", "8"]].concat()).exits_with(1).says("no such entry");
     }
     get(&["tcp", "10.0.0.1:1000", "192.0.2.1:53"]).exits_with(1);
 }
@@ -67,7 +73,7 @@ fn delete_takes_the_entry_of_a_pasted_line_and_no_other(world: &World) {
         let run = world.ctnl(&["delete", line, "-o", "id"]).exits_with(0).says("1 deleted");
         assert_eq!(comparable(&run.stdout()), comparable(line));
         assert_same_entries(&world.dump(), &all);
-        world.ctnl(&["delete", line]).exits_with(1).says("there is no such entry");
+        world.ctnl(&["delete", line]).exits_with(1).says("no such entry");
     }
 }
 
@@ -82,7 +88,7 @@ fn delete_with_another_id_deletes_nothing(world: &World) {
         let (src, dst) = (end(flow.orig.src, sport), end(flow.orig.dst, dport));
         let protocol = u8::from(flow.orig.protocol).to_string();
         let run = world.ctnl(&["delete", &protocol, &src, &dst, "--zone", &zone, "--id", &other]);
-        assert_eq!(run.exits_with(1).says("there is no such entry").stdout(), "");
+        assert_eq!(run.exits_with(1).says("no such entry").stdout(), "");
     }
     assert_same_entries(&world.dump(), &all);
 }
@@ -94,4 +100,71 @@ fn a_dry_run_of_delete_deletes_nothing(world: &World) {
     assert_eq!(world.dump().len(), 1);
     world.ctnl(&delete[..4]).exits_with(0).says("1 deleted");
     assert_eq!(world.dump(), []);
+}
+
+/// Entries that a tuple with zeroes in place of what is missing would name.
+fn nearly_named() -> Vec<Flow> {
+    vec![
+        flow(Protocol::Icmp, L4::Icmp { kind: 8, code: 0, id: 0 }),
+        flow(Protocol::Icmp, L4::Icmp { kind: 8, code: 0, id: 5 }),
+        flow(Protocol::Other(50), L4::None),
+        flow(Protocol::Gre, L4::Ports { src: 0, dst: 0 }),
+        udp(1000, 53),
+    ]
+}
+
+fn a_tuple_that_lacks_a_part_deletes_nothing(world: &World) {
+    let all = nearly_named();
+    world.create(&all);
+    let (src, dst) = ("10.0.0.1", "192.0.2.1");
+    for (tuple, missing) in [
+        (&["icmp", src, dst, "type=8"][..], "missing 'code', 'id'"),
+        (&["icmp", src, dst, "type=8", "code=0"], "missing 'id'"),
+        (&["icmp", src, dst, "type=8", "id=5"], "missing 'code'"),
+        (&["gre", src, dst, "srckey=0"], "missing 'dstkey'"),
+        (&["udp", src, "192.0.2.1:53"], "missing 'sport'"),
+    ] {
+        world.ctnl(&[&["delete"], tuple].concat()).exits_with(2).says(missing);
+    }
+    assert_same_entries(&world.dump(), &all);
+}
+
+fn a_tuple_with_a_part_that_the_protocol_does_not_have_deletes_nothing(world: &World) {
+    // The kernel ignores ports of a protocol that it does not track: DCCP since Linux 6.18,
+    // UDP-lite since 7.3.
+    let has_dccp = Path::new("/proc/sys/net/netfilter/nf_conntrack_dccp_timeout_open").exists();
+    let tracked = [(Protocol::Dccp, "dccp", has_dccp), (Protocol::UdpLite, "udplite", has_udp_lite())];
+    let untracked = tracked.iter().filter(|(_, _, is_tracked)| !is_tracked);
+    let without_ports = untracked.clone().map(|(protocol, ..)| flow(*protocol, L4::None));
+    let all: Vec<Flow> = nearly_named().into_iter().chain(without_ports).collect();
+    world.create(&all);
+    let (src, dst) = ("10.0.0.1:1", "192.0.2.1:2");
+    world.ctnl(&["delete", "esp", src, dst]).exits_with(2).says("entries have no sport");
+    for (_, name, _) in untracked {
+        world.ctnl(&["delete", name, src, dst]).exits_with(1).says("there is no such entry");
+    }
+    assert_same_entries(&world.dump(), &all);
+}
+
+fn the_id_of_an_icmp_query_is_not_taken_for_the_id_of_the_entry(world: &World) {
+    let all = nearly_named();
+    world.create(&all);
+    let id = format!("id={}", world.dumped(&all[0].orig).unwrap().id.unwrap());
+    let delete = |id: &str| world.ctnl(&["delete", "icmp", "10.0.0.1", "192.0.2.1", id, "type=8", "code=0"]);
+    delete(&id).exits_with(2).says("at most 65535");
+    delete("id=6").exits_with(1).says("there is no such entry");
+    assert_same_entries(&world.dump(), &all);
+    delete("id=5").exits_with(0).says("1 deleted");
+    assert_same_entries(&world.dump(), &[&all[..1], &all[2..]].concat());
+}
+
+fn two_different_ids_or_zones_are_refused(world: &World) {
+    let all = nearly_named();
+    world.create(&all);
+    let delete = |options: &[&str]| {
+        world.ctnl(&[&["delete", "udp", "10.0.0.1:1000", "192.0.2.1:53"][..], options].concat()).exits_with(2)
+    };
+    delete(&["zone=0", "--zone", "7"]).says("another zone");
+    delete(&["id=1", "--id", "2"]).says("another id");
+    assert_same_entries(&world.dump(), &all);
 }

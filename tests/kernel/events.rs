@@ -11,7 +11,7 @@ use ctnl::table::{self, Events, Outcome, Queue, Step, Subscription};
 
 use nix::poll::{PollFd, PollFlags, poll};
 
-use crate::harness::{World, has_automatic_events, tests, udp};
+use ctnl_test_support::harness::{World, has_automatic_events, tests, udp};
 
 tests![
     what_is_created_changed_and_deleted_comes_once_and_in_order,

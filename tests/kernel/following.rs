@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::harness::{World, flow, has_automatic_events, tests};
+use ctnl_test_support::harness::{World, flow, has_automatic_events, tests};
 
 tests![
     every_event_is_told_once_and_what_was_there_before_is_told_first,

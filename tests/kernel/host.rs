@@ -12,23 +12,11 @@ use ctnl::sysctl::Sysctl;
 use ctnl::table;
 use nix::sched::{CloneFlags, unshare};
 
-use crate::harness::{World, tests, udp};
+use ctnl_test_support::harness::{World, tests, udp};
 
-#[path = "../../src/bin/ctnl/host/event_sysctls.rs"]
-#[allow(dead_code, unused_imports, reason = "the program uses more of it, and runs its unit tests")]
-mod event_sysctls;
-#[path = "../../src/bin/ctnl/host/namespaces.rs"]
-#[allow(dead_code, unused_imports, reason = "the program uses more of it, and runs its unit tests")]
-mod namespaces;
-#[path = "../../src/bin/ctnl/host/privileges.rs"]
-#[allow(dead_code, unused_imports, reason = "the program uses more of it, and runs its unit tests")]
-mod privileges;
-#[path = "../../src/bin/ctnl/host/process_by_portid.rs"]
-#[allow(dead_code, unused_imports, reason = "the program uses more of it, and runs its unit tests")]
-mod process_by_portid;
-
-use namespaces::{Changes, Name, Namespace, Namespaces};
-use privileges::Needs;
+use ctnl_test_support::host::namespaces::{Changes, Name, Namespace, Namespaces};
+use ctnl_test_support::host::privileges::Needs;
+use ctnl_test_support::host::{event_sysctls, privileges, process_by_portid};
 
 tests![
     namespaces_of_processes_and_mounts_appear_and_vanish_although_we_hold_them,

@@ -16,7 +16,7 @@ use futures_util::StreamExt;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::net::{PATH, ip};
+use ctnl_test_support::net::{PATH, ip};
 
 pub const STREAM: &str = "EVENTS";
 pub const SUBJECT: &str = "ctnl.events";

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::DiscardPolicy;
 
-use crate::chunk::Chunk;
 use crate::cluster::{Client, Cluster, SUBJECT, Stored};
-use crate::harness::{World, tests};
-use crate::sink::deliver::{Deliver, DeliveryError};
-use crate::sink::nats::Nats;
+use ctnl_test_support::chunk::Chunk;
+use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::sink::deliver::{Deliver, DeliveryError};
+use ctnl_test_support::sink::nats::Nats;
 
 tests![
     every_line_is_stored_once_when_the_leader_is_killed_and_when_the_others_are,

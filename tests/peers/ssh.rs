@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use crate::harness::{Run, World, tests};
-use crate::net::{Net, PATH};
-use crate::talk::{Tcp, Udp};
+use ctnl_test_support::harness::{Run, World, tests};
+use ctnl_test_support::net::{Net, PATH};
+use ctnl_test_support::talk::{Tcp, Udp};
 
 tests![
     a_flush_of_everything_spares_the_session_of_the_environment,
@@ -75,12 +75,12 @@ fn a_flush_of_everything_takes_the_session_where_told_so(world: &World) {
 /// The server knows the address after NAT, the entry has both.
 fn the_session_is_spared_behind_destination_nat(world: &World) {
     let net = Net::new(world);
-    crate::net::nft(
+    ctnl_test_support::net::nft(
         "table ip nat {\nchain pre {\ntype nat hook prerouting priority -100;\n\
          ip daddr 10.1.0.1 tcp dport 2222 dnat to 10.2.0.2:22\n}\n}",
     );
-    let listener = net.outside.run(|| std::net::TcpListener::bind((crate::net::OUTSIDE, 22)).unwrap());
-    let mut session = Tcp::through(&net, &listener, (crate::net::ROUTER, 2222).into());
+    let listener = net.outside.run(|| std::net::TcpListener::bind((ctnl_test_support::net::OUTSIDE, 22)).unwrap());
+    let mut session = Tcp::through(&net, &listener, (ctnl_test_support::net::ROUTER, 2222).into());
     session.exchange();
     let mut command = Command::new(CTNL);
     command.args(["flush", "--all", "--yes"]).env_clear();

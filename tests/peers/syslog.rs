@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use ctnl::clock::Clock;
 
-use crate::chunk::{Chunk, Outlet};
-use crate::harness::{World, tests};
-use crate::net::PATH;
-use crate::sink::{Rotation, SinkOptions, Sinks, SyncPolicy, SyslogHeader};
+use ctnl_test_support::chunk::{Chunk, Outlet};
+use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::net::PATH;
+use ctnl_test_support::sink::{Rotation, SinkOptions, Sinks, SyncPolicy, SyslogHeader};
 
 tests![
     rsyslog_gets_every_line_over_tcp_although_it_is_killed_in_mid_stream,
@@ -149,7 +149,7 @@ fn chunk(first: u64) -> Arc<Chunk> {
 }
 
 fn every_line_is_received(spec: impl Fn(&Rsyslog) -> String) {
-    crate::net::ip("link set lo up\n");
+    ctnl_test_support::net::ip("link set lo up\n");
     let mut rsyslog = Rsyslog::new("host.example");
     let spool = tempfile::tempdir().unwrap();
     let mut sinks = Sinks::open(&[spec(&rsyslog).parse().unwrap()], &options(spool.path())).unwrap();

@@ -8,6 +8,7 @@ mod fake;
 mod follow;
 mod host;
 mod lab;
+mod purge;
 mod scan;
 mod sink;
 mod term;
@@ -16,15 +17,16 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use ctnl::host::Host;
 use ctnl::netlink::Error;
+use ctnl::text::printable_lines;
 
-use term::console::printable;
 use term::exit::{Exit, UsageError};
 use term::hint;
 
 fn main() -> ExitCode {
     let cli = commands::Cli::parse();
-    let exit = commands::run(cli).unwrap_or_else(|error| fail(&error));
+    let exit = commands::run(cli, &Host::system()).unwrap_or_else(|error| fail(&error));
     exit.into()
 }
 
@@ -32,10 +34,10 @@ fn main() -> ExitCode {
 fn fail(error: &anyhow::Error) -> Exit {
     let mut stderr = io::stderr().lock();
     if let Some(usage) = error.downcast_ref::<UsageError>() {
-        let _ = writeln!(stderr, "ctnl: {}", printable(&usage.to_string()));
+        let _ = writeln!(stderr, "ctnl: {}", printable_lines(&usage.to_string()));
         return Exit::Usage;
     }
-    let _ = writeln!(stderr, "ctnl: {}", printable(&describe(error)));
+    let _ = writeln!(stderr, "ctnl: {}", printable_lines(&describe(error)));
     let kernel = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
     if let Some(advice) = kernel.and_then(hint::hint) {
         let _ = writeln!(stderr, "  hint: {advice}");

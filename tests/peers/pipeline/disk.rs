@@ -11,8 +11,8 @@ use nix::sys::signal::Signal;
 
 use super::servers::Receiver;
 use super::{Folder, PATIENCE, Running, Traffic, account, finished, lines, number, parse, udp_flows, until};
-use crate::harness::{Run, World, tests};
-use crate::net::PATH;
+use ctnl_test_support::harness::{Run, World, tests};
+use ctnl_test_support::net::PATH;
 
 tests![
     a_full_disk_applies_backpressure_and_every_event_is_written_or_counted,

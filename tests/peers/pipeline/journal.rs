@@ -10,8 +10,8 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::{Folder, Running, Traffic, account, finished, until};
-use crate::harness::{World, tests};
-use crate::net::PATH;
+use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::net::PATH;
 
 tests![the_journal_gets_every_event_although_journald_is_restarted_in_mid_stream];
 

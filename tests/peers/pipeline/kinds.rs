@@ -8,8 +8,8 @@ use nix::sys::signal::Signal;
 
 use super::{Folder, Running, account, finished, lines, parse, udp_flows, until};
 use crate::events::{RULES, jq, make_events};
-use crate::harness::{Run, World, flow, tests};
-use crate::net::{Net, PATH, conntrack, nft};
+use ctnl_test_support::harness::{Run, World, flow, tests};
+use ctnl_test_support::net::{Net, PATH, conntrack, nft};
 
 tests![
     jq_parses_a_whole_stream_with_every_kind_of_record,

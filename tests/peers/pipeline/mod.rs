@@ -27,8 +27,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::harness::{World, flow};
-use crate::net::PATH;
+use ctnl_test_support::harness::{World, flow};
+use ctnl_test_support::net::PATH;
 
 /// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);

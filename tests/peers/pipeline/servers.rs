@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use super::{Folder, Running, Traffic, account, finished, lines, number, parse, udp_flows, until};
 use crate::cluster::{Client, Cluster, SUBJECT};
-use crate::harness::{World, tests};
 use crate::syslog::{PORT, Rsyslog};
+use ctnl_test_support::harness::{World, tests};
 
 tests![
     every_event_is_in_jetstream_once_although_servers_and_the_program_stop_in_mid_stream,
@@ -70,7 +70,7 @@ fn wait_for_all(client: &Client, folder: &Folder) {
 }
 
 fn rsyslog_gets_every_event(world: &World, spec: impl Fn(&Rsyslog) -> String) {
-    crate::net::ip("link set lo up");
+    ctnl_test_support::net::ip("link set lo up");
     let host = fs::read_to_string("/proc/sys/kernel/hostname").expect("the host's name");
     let mut rsyslog = Rsyslog::new(host.trim());
     let folder = Folder::new();

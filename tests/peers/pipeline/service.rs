@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::{Folder, PATIENCE, Running, Traffic, account, finished, udp_flows, until};
-use crate::harness::{World, tests};
+use ctnl_test_support::harness::{World, tests};
 
 tests![
     a_closed_standard_output_ends_the_stream_without_warnings,
@@ -109,7 +109,7 @@ impl Running {
 
 fn no_thread_keeps_a_capability_besides_cap_net_admin(world: &World) {
     const NET_ADMIN: u64 = 1 << 12;
-    crate::net::ip("link set lo up");
+    ctnl_test_support::net::ip("link set lo up");
     let folder = Folder::new();
     let (file, unix, spool) = (folder.spec("file", "log"), folder.spec("unix", "socket"), folder.text("spool"));
     let nats = "nats:127.0.0.1:4222/x";

@@ -3,14 +3,14 @@
 use anyhow::Result;
 use ctnl::field::Subject;
 use ctnl::filter::Filter;
-use ctnl::model::Flow;
+use ctnl::host::Host;
+use ctnl::model::{Flow, NamedEntry, NamedEntryError};
 use ctnl::netlink::Connection;
 use ctnl::output::Writer;
 use ctnl::table;
 
 use super::args::CommonArgs;
 use super::format::FormatArgs;
-use super::tuple::{NamedEntry, parse};
 use crate::scan::Selection;
 use crate::term::exit::{Exit, usage};
 use crate::term::stdout;
@@ -57,36 +57,42 @@ pub struct EntryArgs {
 impl EntryArgs {
     /// What was named.
     pub fn named(&self) -> Result<NamedEntry> {
-        let named = parse(&self.tuple).map_err(|error| usage(error.to_string()))?;
-        if self.zone.is_some_and(|zone| named.zone != 0 && named.zone != zone) {
-            return Err(usage("the tuple says another zone than --zone"));
-        }
-        Ok(NamedEntry { zone: self.zone.unwrap_or(named.zone), id: self.id.or(named.id), ..named })
+        let named: NamedEntry = self.tuple.join(" ").parse().map_err(|error: NamedEntryError| usage(error.render()))?;
+        let zone = one_of("zone", named.zone, self.zone)?;
+        Ok(NamedEntry { zone, id: one_of("id", named.id, self.id)?, ..named })
     }
 }
 
-/// The entry that is named, if it is there and has the id.
+/// What the tuple or the option gives, which must not be two different numbers.
+fn one_of<T: PartialEq>(name: &str, tuple: Option<T>, option: Option<T>) -> Result<Option<T>> {
+    if tuple.is_some() && option.is_some() && tuple != option {
+        return Err(usage(format!("--{name}: the tuple has another {name}")));
+    }
+    Ok(tuple.or(option))
+}
+
+/// The entry that is named, if it exists.
 pub fn find(connection: &mut Connection, named: &NamedEntry) -> Result<Option<Flow>> {
-    let found = table::get(connection, &named.tuple, named.zone)?;
-    Ok(found.filter(|flow| named.id.is_none_or(|id| flow.id == Some(id))))
+    let found = table::get(connection, &named.tuple, named.zone.unwrap_or(0))?;
+    Ok(found.filter(|flow| named.is(flow)))
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> Result<Exit> {
+pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let named = args.entry.named()?;
-    let mut writer = args.format.writer()?;
+    let mut writer = args.format.writer(host)?;
     let mut connection = args.common.connect()?;
     let Some(flow) = find(&mut connection, &named)? else {
-        args.common.console().warn("there is no such entry");
+        args.common.console().warn("no such entry");
         return Ok(Exit::Failed);
     };
-    print(&flow, &mut writer, &mut connection)?;
+    print(&flow, &mut writer, &mut connection, host)?;
     Ok(Exit::Done)
 }
 
 /// Prints one entry.
-pub fn print(flow: &Flow, writer: &mut Writer, connection: &mut Connection) -> Result<()> {
-    let selection = Selection::new(Filter::default(), connection, Vec::new(), true)?;
+pub fn print(flow: &Flow, writer: &mut Writer, connection: &mut Connection, host: &Host) -> Result<()> {
+    let selection = Selection::new(Filter::default(), connection, host, Vec::new(), true)?;
     let mut bytes = Vec::new();
     writer.begin(&mut bytes);
     writer.flow(&mut bytes, &Subject::new(flow, selection.ages()));

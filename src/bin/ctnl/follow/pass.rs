@@ -1,15 +1,17 @@
 //! A dump, compared with what the consumer knows, while events are read between its
 //! datagrams: seed, resync and reconciliation are this.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
+use ctnl::clock::Clock;
 use ctnl::field::Subject;
 use ctnl::live::{DumpOutcome, Live};
 use ctnl::model::Flow;
 use ctnl::netlink::{Connection, Error};
 use ctnl::output::{Record, Resynced, Synthetic};
 use ctnl::sysctl::Sysctl;
-use ctnl::table::{Dump, DumpRequest};
+use ctnl::table::{DatagramTime, DumpRequest, DumpTotals};
 
 use super::emitter::{Drained, Emitter, ROOM};
 use super::engine::BUDGET;
@@ -17,6 +19,7 @@ use super::options::Notification;
 use super::stats::Seen;
 use super::stream::Stream;
 use crate::host::buckets::Buckets;
+use crate::scan::{self, Visitor};
 
 /// Much longer than the kernel takes from the event to the end of the entry.
 const UNLINKED: Duration = Duration::from_millis(2);
@@ -100,27 +103,15 @@ fn walk(
     // The kernel tells of an end a moment before the entry leaves the table: what was read
     // before the pass began has left it after this.
     emitter.world.nap(UNLINKED);
-    let mut dump = match Dump::start(connection, DumpRequest::default()) {
-        Ok(dump) => dump,
-        Err(error) => return Ok(Ended::Failed(error)),
-    };
-    let (mut datagram, mut more, mut added, mut removed) = (Vec::new(), true, 0, 0);
-    while more {
-        datagram.clear();
-        more = match dump.next_datagram(|flow| datagram.push(flow.clone())) {
-            Ok(more) => more,
-            Err(error) => return Ok(Ended::Failed(error)),
-        };
-        // What was queued before the datagram was filled is told first: so events stay
-        // events, and only what had none is made up.
-        if !catch_up(emitter, stream, others)? {
-            return Ok(Ended::Stopped);
-        }
-        for flow in &datagram {
-            let (came, went) = look(emitter, stream, others, flow, why);
-            added += came;
-            removed += went;
-        }
+    let mut comparison =
+        Comparison { emitter, stream, others, why, datagram: Vec::new(), added: 0, removed: 0, caught_up: Ok(true) };
+    let walked = scan::walk(connection, DumpRequest::default(), &Clock::system(), &mut comparison);
+    let Comparison { emitter, stream, others, added, mut removed, caught_up, .. } = comparison;
+    if !caught_up? {
+        return Ok(Ended::Stopped);
+    }
+    if let Err(error) = walked {
+        return Ok(Ended::Failed(error));
     }
     if !catch_up(emitter, stream, others)? {
         return Ok(Ended::Stopped);
@@ -130,6 +121,40 @@ fn walk(
     }
     removed += sweep(emitter, stream, others, why);
     Ok(Ended::Whole { added, removed })
+}
+
+/// Compares the entries of each datagram, after the events that were queued before it was filled: so
+/// only entries without an event get a synthetic record.
+struct Comparison<'p, 'e> {
+    emitter: &'p mut Emitter<'e>,
+    stream: &'p mut Stream,
+    others: &'p mut [Stream],
+    why: Synthetic,
+    datagram: Vec<Flow>,
+    added: u64,
+    removed: u64,
+    /// False when it is to stop.
+    caught_up: Result<bool, Error>,
+}
+
+impl Visitor for Comparison<'_, '_> {
+    fn entry(&mut self, flow: &Flow, _: &DatagramTime) {
+        self.datagram.push(flow.clone());
+    }
+
+    fn end_datagram(&mut self, _: DumpTotals) -> ControlFlow<()> {
+        let Comparison { emitter, stream, others, why, datagram, .. } = self;
+        self.caught_up = catch_up(emitter, stream, others);
+        if !matches!(self.caught_up, Ok(true)) {
+            return ControlFlow::Break(());
+        }
+        for flow in datagram.drain(..) {
+            let (came, went) = look(emitter, stream, others, &flow, *why);
+            self.added += came;
+            self.removed += went;
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// Reads until nothing is queued in `stream`; false when it is to stop.

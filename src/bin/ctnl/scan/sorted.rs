@@ -19,13 +19,13 @@ pub struct Order {
 #[derive(Debug)]
 pub struct Kept {
     flow: Box<Flow>,
-    quiet_for: Option<u32>,
+    confirmed_idle: Option<u32>,
 }
 
 impl Kept {
     /// The entry as a subject again.
     pub fn subject<'a>(&'a self, ages: &'a IdleEstimator) -> Subject<'a> {
-        Subject { quiet_for: self.quiet_for, ..Subject::new(&self.flow, ages) }
+        Subject { confirmed_idle: self.confirmed_idle, ..Subject::new(&self.flow, ages) }
     }
 }
 
@@ -51,7 +51,7 @@ impl Sorted {
     /// Takes an entry in.
     pub fn push(&mut self, subject: &Subject<'_>) {
         self.ages.get_or_insert_with(|| subject.ages.clone());
-        self.kept.push(Kept { flow: Box::new(subject.flow.clone()), quiet_for: subject.quiet_for });
+        self.kept.push(Kept { flow: Box::new(subject.flow.clone()), confirmed_idle: subject.confirmed_idle });
         if self.kept.len() >= self.limit.saturating_mul(2).saturating_add(SLACK) {
             self.prune();
         }

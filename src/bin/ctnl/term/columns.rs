@@ -1,5 +1,7 @@
 //! A small table in memory, aligned: numbers to the right, words to the left.
 
+use ctnl::text::printable;
+
 /// Rows of cells.
 #[derive(Debug)]
 pub struct Columns {
@@ -30,8 +32,7 @@ impl Columns {
 
     fn line(&self, row: &[String], widths: &[usize]) -> String {
         let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
-            let cell: String =
-                cell.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+            let cell = printable(cell);
             if column < self.numbers { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
         });
         let line = cells.collect::<Vec<_>>().join("  ");

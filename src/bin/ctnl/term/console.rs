@@ -5,6 +5,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use ctnl::text::printable_lines;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{FlushArg, tcflush};
@@ -87,7 +88,7 @@ impl Console {
     fn line(&mut self, text: &str) {
         self.clear_progress();
         // Where stderr is gone there is nobody to tell.
-        let _ = writeln!(io::stderr().lock(), "{}", printable(text));
+        let _ = writeln!(io::stderr().lock(), "{}", printable_lines(text));
     }
 
     fn clear_progress(&mut self) {
@@ -112,13 +113,6 @@ fn answer_is_there(is_over: impl Fn() -> bool) -> io::Result<bool> {
     Ok(false)
 }
 
-/// `text` without what could steer a terminal: names of files, namespaces and
-/// helpers may hold anything. Lines stay lines.
-pub fn printable(text: &str) -> String {
-    let harmless = |c: char| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c };
-    text.chars().map(harmless).collect()
-}
-
 /// `part` of `whole` in percent, with one digit.
 pub fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {
@@ -134,11 +128,6 @@ pub fn percent(part: u64, whole: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_could_steer_a_terminal_is_not_printed() {
-        assert_eq!(printable("a\x1b[2J\rb\u{9b}\nc"), "a\u{fffd}[2J\u{fffd}b\u{fffd}\nc");
-    }
 
     #[test]
     fn a_share_that_is_not_nothing_is_never_shown_as_nothing() {

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::process::ExitCode;
 
+use ctnl::text::underline;
+
 /// The exit codes, the same for every command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -45,9 +47,7 @@ impl std::error::Error for UsageError {}
 /// A mistake in the value of `flag`, with a caret under its bytes `at`; `text` is what
 /// is wrong, and a hint behind it.
 pub fn usage_at(flag: &str, value: &str, at: Range<usize>, text: &str, hint: &str) -> anyhow::Error {
-    let width = |range: Range<usize>| value.get(range).map_or(0, |part| part.chars().count());
-    let (indent, carets) = (" ".repeat(flag.len() + 1 + width(0..at.start)), "^".repeat(width(at).max(1)));
-    usage(format!("{text}\n  {flag} {value}\n  {indent}{carets}{hint}"))
+    usage(format!("{text}\n{}{hint}", underline(&format!("{flag} "), value, at)))
 }
 
 /// The bytes of the `nth` item (from 0) called `name` in a list with commas.

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ctnl::table::Buffer;
+use ctnl::units::Bytes;
 use signal_hook::consts::SIGHUP;
 
-use super::opener::size;
 use super::poller::Watcher;
 use super::sinks::Places;
 use crate::follow::{Change, Environment, Notification, Snapshot};
@@ -204,7 +204,7 @@ impl Environment for Host<'_> {
         match notice {
             Notification::Ready => self.tell_supervisor(|supervisor| supervisor.ready("following")),
             Notification::Grown { netns, buffer: Buffer { got, .. } } => {
-                self.console.detail(&format!("{}receive buffer: now {}", place(netns), size(got / 2)));
+                self.console.detail(&format!("{}receive buffer: now {}", place(netns), Bytes::from(got / 2)));
             }
             Notification::Lost(lost) => {
                 self.lost += lost;
@@ -240,7 +240,7 @@ impl Environment for Host<'_> {
 fn stats(snapshot: &Snapshot) -> String {
     let Snapshot { totals, records, queued, capacity, .. } = snapshot;
     let entries = snapshot.entries.map(|entries| format!(" entries={entries}")).unwrap_or_default();
-    let buffer = size(usize::try_from(*capacity).unwrap_or(usize::MAX) / 2);
+    let buffer = Bytes(u64::from(*capacity) / 2).to_string();
     format!(
         "stats: rate={}/s received={} lost={} queue={} buffer={} records={records}{entries} namespaces={}",
         snapshot.rate(),

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use ctnl::filter::{Filter, parse_duration, parse_size};
+use ctnl::filter::Filter;
 use ctnl::table::Subscription;
+use ctnl::units::{Bytes, QuantityError, Seconds};
 
 use self::environment::Host;
 use self::opener::Opener;
@@ -162,12 +163,15 @@ enum GapArg {
 }
 
 fn time(text: &str) -> Result<Duration, String> {
-    let seconds = parse_duration(text)?;
-    if seconds == 0 { Err("0 is no interval".into()) } else { Ok(Duration::from_secs(seconds)) }
+    match text.parse::<Seconds>().map_err(|error| error.to_string())? {
+        Seconds(0) => Err("0 is no interval".into()),
+        Seconds(seconds) => Ok(Duration::from_secs(seconds)),
+    }
 }
 
 fn bytes(text: &str) -> Result<usize, String> {
-    usize::try_from(parse_size(text)?).map_err(|_| format!("{text} is too large"))
+    let Bytes(bytes) = text.parse().map_err(|error: QuantityError| error.to_string())?;
+    usize::try_from(bytes).map_err(|_| format!("{text} is too large"))
 }
 
 /// The size of a socket's queue.
@@ -177,12 +181,12 @@ fn queue(text: &str) -> Result<usize, String> {
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> Result<Exit> {
-    let filter = args.filter.filter()?;
+pub fn run(args: &Args, host: &ctnl::host::Host) -> Result<Exit> {
+    let filter = args.filter.filter(host)?;
     if args.filter.confirm_idle.is_some() {
         return Err(usage("--confirm-idle: an event is looked at once"));
     }
-    let writer = args.output.writer()?;
+    let writer = args.output.writer(host)?;
     if args.expect && !writer.shows_expectations() {
         return Err(usage("--expect: csv has no columns for expectations\n  hint: -o json or -o conntrack"));
     }

@@ -9,6 +9,7 @@ use ctnl::filter::Filter;
 use ctnl::netlink::{Connection, Error, Netns};
 use ctnl::sysctl::Sysctl;
 use ctnl::table::{Buffer, Events, Subscription};
+use ctnl::units::Bytes;
 
 use crate::follow::Stream;
 use crate::host::event_sysctls::{self, Settings};
@@ -98,7 +99,7 @@ const EVENT: usize = 1280;
 
 fn queue(buffer: Buffer) -> String {
     let Buffer { asked, got, rmem_max, .. } = buffer;
-    let (bytes, events) = (size(got / 2), got / EVENT);
+    let (bytes, events) = (Bytes::from(got / 2), got / EVENT);
     if buffer.is_granted() {
         return format!("receive buffer: {bytes}, for {events} events");
     }
@@ -106,17 +107,8 @@ fn queue(buffer: Buffer) -> String {
     format!(
         "receive buffer: {bytes}, for {events} events, instead of {}: {limit} clamps it, and only CAP_NET_ADMIN of the \
          host may go beyond (as root: sysctl -w net.core.rmem_max={asked})",
-        size(asked)
+        Bytes::from(asked)
     )
-}
-
-/// Bytes in the largest unit that shows them in whole numbers of some size.
-pub fn size(bytes: usize) -> String {
-    match bytes {
-        0..8_192 => format!("{bytes} B"),
-        8_192..8_388_608 => format!("{} KiB", bytes >> 10),
-        _ => format!("{} MiB", bytes >> 20),
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,130 @@
+//! The parts of one direction's tuple.
+
+use std::net::IpAddr;
+use std::ops::Range;
+
+use super::super::protocol::Protocol;
+use super::super::tuple::L4;
+use super::error::Fault;
+use crate::units::parse_decimal;
+
+/// A value, and the bytes of the text that gave it.
+pub(super) struct Given<T> {
+    pub value: T,
+    pub span: Range<usize>,
+}
+
+/// What was given for one direction.
+#[derive(Default)]
+pub(super) struct Direction {
+    pub src: Option<Given<IpAddr>>,
+    pub dst: Option<Given<IpAddr>>,
+    pub sport: Option<Given<u16>>,
+    pub dport: Option<Given<u16>>,
+    pub srckey: Option<Given<u16>>,
+    pub dstkey: Option<Given<u16>>,
+    pub icmp_type: Option<Given<u8>>,
+    pub icmp_code: Option<Given<u8>>,
+    pub icmp_id: Option<Given<u16>>,
+}
+
+/// The kinds of layer 4 part that protocols have.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Ports,
+    /// Ports on kernels that track the protocol, nothing on others.
+    PortsOrNone,
+    GreKeys,
+    Icmp,
+    None,
+}
+
+impl Direction {
+    /// Whether no part but the ICMP id, whose direction follows from the others, was given.
+    pub(super) fn is_empty(&self) -> bool {
+        self.src.is_none() && self.dst.is_none() && self.l4_keys().iter().all(|(_, span, _)| span.is_none())
+    }
+
+    pub(super) fn missing_addresses(&self) -> Vec<&'static str> {
+        names_of(&[("src", self.src.is_some()), ("dst", self.dst.is_some())])
+    }
+
+    /// The layer 4 part, or the keys that are missing.
+    pub(super) fn l4(&self, protocol: Protocol) -> Result<Option<L4>, Vec<&'static str>> {
+        let kind = Kind::of(protocol);
+        let pair = |src: &Option<Given<u16>>, dst: &Option<Given<u16>>, names: [&'static str; 2]| match (src, dst) {
+            (Some(src), Some(dst)) => Ok(Some(L4::Ports { src: src.value, dst: dst.value })),
+            (None, None) if kind == Kind::PortsOrNone => Ok(Some(L4::None)),
+            (src, dst) => Err(names_of(&[(names[0], src.is_some()), (names[1], dst.is_some())])),
+        };
+        match kind {
+            Kind::None => Ok(Some(L4::None)),
+            Kind::Ports | Kind::PortsOrNone => pair(&self.sport, &self.dport, ["sport", "dport"]),
+            Kind::GreKeys => pair(&self.srckey, &self.dstkey, ["srckey", "dstkey"]),
+            Kind::Icmp => match (&self.icmp_type, &self.icmp_code, &self.icmp_id) {
+                (Some(kind), Some(code), Some(id)) => {
+                    Ok(Some(L4::Icmp { kind: kind.value, code: code.value, id: id.value }))
+                }
+                (kind, code, id) => {
+                    Err(names_of(&[("type", kind.is_some()), ("code", code.is_some()), ("id", id.is_some())]))
+                }
+            },
+        }
+    }
+
+    /// A key that was given and that entries of the protocol do not have.
+    pub(super) fn unexpected(&self, protocol: Protocol) -> Option<(&'static str, Range<usize>)> {
+        let kind = Kind::of(protocol);
+        let is_expected = |of: Kind| of == kind || of == Kind::Ports && kind == Kind::PortsOrNone;
+        let unexpected = self.l4_keys().into_iter().filter(|(_, _, of)| !is_expected(*of));
+        unexpected.filter_map(|(key, span, _)| Some((key, span?))).next()
+    }
+
+    /// The keys of the layer 4 part apart from `id`, with their place and the kind that has them.
+    fn l4_keys(&self) -> [(&'static str, Option<Range<usize>>, Kind); 6] {
+        fn span<T>(given: &Option<Given<T>>) -> Option<Range<usize>> {
+            given.as_ref().map(|given| given.span.clone())
+        }
+        [
+            ("sport", span(&self.sport), Kind::Ports),
+            ("dport", span(&self.dport), Kind::Ports),
+            ("srckey", span(&self.srckey), Kind::GreKeys),
+            ("dstkey", span(&self.dstkey), Kind::GreKeys),
+            ("type", span(&self.icmp_type), Kind::Icmp),
+            ("code", span(&self.icmp_code), Kind::Icmp),
+        ]
+    }
+}
+
+impl Kind {
+    fn of(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Tcp | Protocol::Udp | Protocol::Sctp => Kind::Ports,
+            // DCCP is tracked up to Linux 6.17, UDP-lite before 7.3.
+            Protocol::Dccp | Protocol::UdpLite => Kind::PortsOrNone,
+            Protocol::Gre => Kind::GreKeys,
+            Protocol::Icmp | Protocol::Ipv6Icmp => Kind::Icmp,
+            _ => Kind::None,
+        }
+    }
+}
+
+fn names_of(keys: &[(&'static str, bool)]) -> Vec<&'static str> {
+    keys.iter().filter(|(_, is_given)| !is_given).map(|(key, _)| *key).collect()
+}
+
+/// A decimal number without leading zeros.
+pub(super) fn parse_number<T: TryFrom<u64>>(key: &str, value: &str, span: &Range<usize>) -> Result<T, Fault> {
+    let number = parse_decimal(value).ok().and_then(|number| T::try_from(number).ok());
+    let max = u64::MAX >> (64 - 8 * size_of::<T>());
+    number
+        .ok_or_else(|| Fault::new(span.clone(), format!("invalid {key} '{value}': expected a number from 0 to {max}")))
+}
+
+/// A key of GRE, decimal or `0x…`.
+pub(super) fn parse_key(key: &str, value: &str, span: &Range<usize>) -> Result<u16, Fault> {
+    let Some(digits) = value.strip_prefix("0x") else { return parse_number(key, value, span) };
+    let is_hexadecimal = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = u16::from_str_radix(digits, 16).ok().filter(|_| is_hexadecimal);
+    number.ok_or_else(|| Fault::new(span.clone(), format!("invalid {key} '{value}': expected 0x0 to 0xffff")))
+}

@@ -1,0 +1,53 @@
+//! The name of one entry.
+
+use super::super::flow::Flow;
+use super::super::protocol::Protocol;
+use super::super::tuple::{L4, Tuple};
+
+/// The name of one entry: its tuple, and what else was given to identify it.
+///
+/// ```
+/// use ctnl::model::NamedEntry;
+///
+/// let short: NamedEntry = "tcp 10.0.0.1:40000 10.0.0.2:443".parse()?;
+/// let line = "tcp src=10.0.0.1 dst=10.0.0.2 sport=40000 dport=443".parse()?;
+/// assert_eq!(short, line);
+/// assert_eq!(short.tuple.ports(), Some((40000, 443)));
+///
+/// let error = "tcp 10.0.0.1:40000 10.0.0.2".parse::<NamedEntry>().unwrap_err();
+/// assert_eq!(error.to_string(), "incomplete tcp tuple: missing 'dport'");
+/// # Ok::<(), ctnl::model::NamedEntryError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NamedEntry {
+    /// The tuple of either direction. Its zone is in `zone`.
+    pub tuple: Tuple,
+    /// The tuple of the other direction.
+    pub reply: Option<Tuple>,
+    /// The zone in which the tuple is looked up.
+    pub zone: Option<u16>,
+    /// The kernel's id of the entry.
+    pub id: Option<u32>,
+}
+
+impl NamedEntry {
+    /// Whether `flow`, which a lookup has found, is the entry that was named.
+    ///
+    /// A kernel that does not track a protocol ignores the ports of a request
+    /// (`generic_pkt_to_tuple` in net/netfilter/nf_conntrack_core.c sets none), so that a
+    /// lookup with ports may find the entry without ports.
+    #[must_use]
+    pub fn is(&self, flow: &Flow) -> bool {
+        let is_orig = is_same(&self.tuple, &flow.orig) && self.reply.is_none_or(|reply| is_same(&reply, &flow.reply));
+        let is_reply = is_same(&self.tuple, &flow.reply) && self.reply.is_none_or(|reply| is_same(&reply, &flow.orig));
+        (is_orig || is_reply) && self.id.is_none_or(|id| flow.id == Some(id))
+    }
+}
+
+/// Whether a tuple that was named is the tuple of an entry. Zones are not compared.
+fn is_same(named: &Tuple, found: &Tuple) -> bool {
+    // conntrack(8) prints ports of 0 where the kernel sends none.
+    let prints_zeroes = matches!(found.protocol, Protocol::Dccp | Protocol::UdpLite) && found.l4 == L4::None;
+    let is_same_l4 = named.l4 == found.l4 || prints_zeroes && named.l4 == L4::Ports { src: 0, dst: 0 };
+    named.src == found.src && named.dst == found.dst && named.protocol == found.protocol && is_same_l4
+}

@@ -1,0 +1,216 @@
+//! The parts of a name as they were given, and the name that they make.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+
+use super::super::family::Family;
+use super::super::protocol::{Protocol, protocol_name};
+use super::super::tuple::Tuple;
+use super::direction::{Direction, Given, parse_key, parse_number};
+use super::error::Fault;
+use super::named_entry::NamedEntry;
+
+/// What was given.
+#[derive(Default)]
+pub(super) struct Reader {
+    pub family: Option<Family>,
+    pub protocol: Option<Protocol>,
+    /// Addresses without a key, with their ports.
+    endpoints: Vec<Given<(IpAddr, Option<u16>)>>,
+    orig: Direction,
+    reply: Direction,
+    /// Each `id=`: of an ICMP query, of its reply, of the entry.
+    ids: Vec<Given<u32>>,
+    zone: Option<Given<u16>>,
+    zone_orig: Option<Given<u16>>,
+}
+
+impl Reader {
+    pub(super) fn add_endpoint(&mut self, endpoint: (IpAddr, Option<u16>), span: Range<usize>) {
+        self.endpoints.push(Given { value: endpoint, span });
+    }
+
+    /// Reads `key=value`. The first of a key that each direction has is of the original one.
+    pub(super) fn read_pair(&mut self, key: &str, value: &str, span: Range<usize>) -> Result<(), Fault> {
+        let span = &span;
+        match key {
+            "src" => self.set(|direction| &mut direction.src, key, span, parse_address(key, value, span)?),
+            "dst" => self.set(|direction| &mut direction.dst, key, span, parse_address(key, value, span)?),
+            "sport" => self.set(|direction| &mut direction.sport, key, span, parse_number(key, value, span)?),
+            "dport" => self.set(|direction| &mut direction.dport, key, span, parse_number(key, value, span)?),
+            "srckey" => self.set(|direction| &mut direction.srckey, key, span, parse_key(key, value, span)?),
+            "dstkey" => self.set(|direction| &mut direction.dstkey, key, span, parse_key(key, value, span)?),
+            "type" => self.set(|direction| &mut direction.icmp_type, key, span, parse_number(key, value, span)?),
+            "code" => self.set(|direction| &mut direction.icmp_code, key, span, parse_number(key, value, span)?),
+            "id" => {
+                self.ids.push(Given { value: parse_number(key, value, span)?, span: span.clone() });
+                Ok(())
+            }
+            "zone" => put(&mut self.zone, key, span, parse_number(key, value, span)?),
+            "zone-orig" => put(&mut self.zone_orig, key, span, parse_number(key, value, span)?),
+            // Printed of an entry, and no part of its identity.
+            "zone-reply" | "packets" | "bytes" | "mark" | "use" | "secctx" | "helper" | "labels" | "delta-time" => {
+                Ok(())
+            }
+            _ => Err(Fault::new(span.clone(), format!("unknown key '{key}': not a part of a tuple"))),
+        }
+    }
+
+    fn set<T>(
+        &mut self,
+        field: impl Fn(&mut Direction) -> &mut Option<Given<T>>,
+        key: &str,
+        span: &Range<usize>,
+        value: T,
+    ) -> Result<(), Fault> {
+        let is_first = field(&mut self.orig).is_none();
+        put(field(if is_first { &mut self.orig } else { &mut self.reply }), key, span, value)
+    }
+
+    /// The name that the parts make. `end` is the length of the text.
+    pub(super) fn finish(mut self, end: usize) -> Result<NamedEntry, Fault> {
+        let missing = |message: String| Fault::new(end..end, message);
+        let protocol = self.protocol.ok_or_else(|| missing("missing protocol: expected e.g. tcp".to_owned()))?;
+        self.place_endpoints()?;
+        let id = self.place_ids(protocol)?;
+        let tuple = self.orig.tuple(protocol, "tuple", end)?;
+        let reply = match self.reply.is_empty() {
+            true => None,
+            false => Some(self.reply.tuple(protocol, "reply tuple", end)?),
+        };
+        self.check_family(&[Some(tuple), reply])?;
+        if let (Some(both), Some(orig)) = (&self.zone, &self.zone_orig)
+            && both.value != orig.value
+            && both.value != 0
+        {
+            return Err(Fault::new(orig.span.clone(), "'zone-orig' and 'zone' are different"));
+        }
+        let zone = self.zone_orig.or(self.zone).map(|zone| zone.value);
+        Ok(NamedEntry { tuple, reply, zone, id })
+    }
+
+    /// Addresses without a key are source and destination, in this order.
+    fn place_endpoints(&mut self) -> Result<(), Fault> {
+        if self.endpoints.is_empty() {
+            return Ok(());
+        }
+        if let Some(key) = self.orig.src.as_ref().or(self.orig.dst.as_ref()) {
+            return Err(Fault::new(key.span.clone(), "addresses are given with and without 'src=' and 'dst='"));
+        }
+        let is_gre = self.protocol == Some(Protocol::Gre);
+        let orig = &mut self.orig;
+        let (sport, dport) =
+            if is_gre { (&mut orig.srckey, &mut orig.dstkey) } else { (&mut orig.sport, &mut orig.dport) };
+        let mut endpoints = self.endpoints.drain(..);
+        for (address, port, key) in [(&mut orig.src, sport, "source port"), (&mut orig.dst, dport, "destination port")]
+        {
+            let Some(Given { value: (given, given_port), span }) = endpoints.next() else { break };
+            put(address, "address", &span, given)?;
+            if let Some(given_port) = given_port {
+                put(port, key, &span, given_port)?;
+            }
+        }
+        match endpoints.next() {
+            Some(Given { value: (address, _), span }) => {
+                Err(Fault::new(span, format!("unexpected third address '{address}'")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Which `id=` is which: for ICMP, each direction has one before that of the entry.
+    fn place_ids(&mut self, protocol: Protocol) -> Result<Option<u32>, Fault> {
+        let mut ids = std::mem::take(&mut self.ids).into_iter();
+        if matches!(protocol, Protocol::Icmp | Protocol::Ipv6Icmp) {
+            self.orig.icmp_id = ids.next().map(icmp_id).transpose()?;
+            if !self.reply.is_empty() {
+                self.reply.icmp_id = ids.next().map(icmp_id).transpose()?;
+            } else if let Some(second) = ids.next() {
+                return Err(Fault::new(
+                    second.span,
+                    "repeated 'id=': without a reply tuple, only the query's id can be given here (--id is the entry's)",
+                ));
+            }
+        }
+        let id = ids.next().map(|id| id.value);
+        match ids.next() {
+            Some(extra) => Err(Fault::new(extra.span, "repeated 'id='")),
+            None => Ok(id),
+        }
+    }
+
+    fn check_family(&self, tuples: &[Option<Tuple>]) -> Result<(), Fault> {
+        let Some(family) = self.family else { return Ok(()) };
+        let is_other = |tuple: &Tuple| tuple.src.is_ipv4() != (family == Family::V4);
+        match self.orig.src.as_ref().filter(|_| tuples.iter().flatten().any(is_other)) {
+            Some(src) => Err(Fault::new(src.span.clone(), "the addresses are not of the family that is given")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn icmp_id(id: Given<u32>) -> Result<Given<u16>, Fault> {
+    match u16::try_from(id.value) {
+        Ok(value) => Ok(Given { value, span: id.span }),
+        Err(_) => {
+            Err(Fault::new(id.span, format!("invalid id '{}': the id of an ICMP query is at most 65535", id.value)))
+        }
+    }
+}
+
+/// Sets a part that must not be given twice.
+fn put<T>(place: &mut Option<Given<T>>, key: &str, span: &Range<usize>, value: T) -> Result<(), Fault> {
+    if place.is_some() {
+        return Err(Fault::new(span.clone(), format!("repeated {key}")));
+    }
+    *place = Some(Given { value, span: span.clone() });
+    Ok(())
+}
+
+fn parse_address(key: &str, value: &str, span: &Range<usize>) -> Result<IpAddr, Fault> {
+    value.parse().map_err(|_| Fault::new(span.clone(), format!("invalid {key} '{value}': expected an address")))
+}
+
+/// `10.0.0.1`, `10.0.0.1:80`, `::1`, `[::1]` or `[::1]:80`.
+pub(super) fn endpoint(word: &str) -> Option<(IpAddr, Option<u16>)> {
+    if let Ok(address) = word.parse::<IpAddr>() {
+        return Some((address, None));
+    }
+    if let Ok(socket) = word.parse::<SocketAddr>() {
+        return Some((socket.ip(), Some(socket.port())));
+    }
+    let bare = word.strip_prefix('[')?.strip_suffix(']')?;
+    bare.parse().ok().map(|address| (address, None))
+}
+
+impl Direction {
+    /// The tuple of this direction, if nothing is missing and nothing is too much.
+    fn tuple(&self, protocol: Protocol, what: &str, end: usize) -> Result<Tuple, Fault> {
+        let l4 = self.l4(protocol);
+        let mut missing = self.missing_addresses();
+        let l4 = match l4 {
+            Ok(l4) => l4,
+            Err(names) => {
+                missing.extend(names);
+                None
+            }
+        };
+        let label = protocol_label(protocol);
+        if let Some((key, span)) = self.unexpected(protocol) {
+            return Err(Fault::new(span, format!("unexpected '{key}': {label} entries have no {key}")));
+        }
+        let (Some(src), Some(dst), Some(l4)) = (&self.src, &self.dst, l4) else {
+            let names: Vec<String> = missing.iter().map(|name| format!("'{name}'")).collect();
+            return Err(Fault::new(end..end, format!("incomplete {label} {what}: missing {}", names.join(", "))));
+        };
+        if src.value.is_ipv4() != dst.value.is_ipv4() {
+            return Err(Fault::new(dst.span.clone(), "source and destination are of different address families"));
+        }
+        Ok(Tuple { src: src.value, dst: dst.value, protocol, l4, ..Tuple::UNSPECIFIED })
+    }
+}
+
+/// The name of a protocol in messages.
+fn protocol_label(protocol: Protocol) -> String {
+    protocol_name(protocol).map_or_else(|| format!("protocol {}", u8::from(protocol)), str::to_owned)
+}

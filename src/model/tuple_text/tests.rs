@@ -1,0 +1,215 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use proptest::prelude::*;
+
+use super::{NamedEntry, NamedEntryError};
+use crate::model::{Flow, L4, Protocol, Tuple};
+
+fn read(text: &str) -> Result<NamedEntry, NamedEntryError> {
+    text.parse()
+}
+
+/// The message, and the part of the text that is marked.
+fn fault(text: &str) -> (String, &str) {
+    let error = read(text).expect_err(text);
+    (error.to_string(), &text[error.span])
+}
+
+#[test]
+fn the_short_form_and_a_pasted_line_name_the_same_tuple() {
+    let short = read("tcp 10.0.0.1:40000 10.0.0.2:443").unwrap();
+    let line = "tcp      6 431999 ESTABLISHED src=10.0.0.1 dst=10.0.0.2 sport=40000 dport=443 src=10.0.0.2 \
+                dst=10.0.0.1 sport=443 dport=40000 [ASSURED] mark=0 use=1";
+    let pasted = read(line).unwrap();
+    assert_eq!(pasted, NamedEntry { reply: Some(short.tuple.inverse()), ..short });
+    let extended = format!("ipv4     2 {line} id=77");
+    assert_eq!(read(&extended).unwrap(), NamedEntry { id: Some(77), ..pasted });
+}
+
+/// Lines as conntrack(8) printed them, with counters, times, zones, helpers and ids.
+#[test]
+fn every_recorded_line_of_conntrack_is_a_name() {
+    let mut count = 0;
+    for table in [
+        include_str!("../../../tests/data/traffic.conntrack-all"),
+        include_str!("../../../tests/data/created.conntrack-all"),
+        include_str!("../../../tests/data/traffic.conntrack"),
+    ] {
+        for line in table.lines().filter(|line| !line.starts_with('#')) {
+            let entry = read(line).unwrap_or_else(|error| panic!("{}", error.render()));
+            assert!(entry.reply.is_some() && entry.tuple.is_complete(), "{line}");
+            assert_eq!(entry.id.is_some(), line.contains("use=1 id="), "{line}");
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{count}");
+}
+
+#[test]
+fn a_protocol_without_a_name_is_read_from_a_line() {
+    let line = "ipv4     2 unknown  2 599 src=10.0.0.1 dst=10.0.0.2 src=10.0.0.2 dst=10.0.0.1 mark=0 use=1";
+    assert_eq!(read(line).unwrap().tuple, read("igmp 10.0.0.1 10.0.0.2").unwrap().tuple);
+}
+
+#[test]
+fn icmp_has_an_id_of_its_own_before_that_of_the_entry() {
+    let line = "icmp 1 29 src=10.0.0.1 dst=10.0.0.2 type=8 code=0 id=5 src=10.0.0.2 dst=10.0.0.1 type=0 code=0 id=5 \
+                mark=0 id=3000000000";
+    let entry = read(line).unwrap();
+    assert_eq!(entry.tuple.l4, L4::Icmp { kind: 8, code: 0, id: 5 });
+    assert_eq!(entry.reply.unwrap().l4, L4::Icmp { kind: 0, code: 0, id: 5 });
+    assert_eq!(entry.id, Some(3_000_000_000));
+}
+
+#[test]
+fn the_id_of_an_icmp_query_may_stand_before_its_type() {
+    for text in ["icmp 10.0.0.1 10.0.0.2 id=5 type=8 code=0", "icmp id=5 10.0.0.1 10.0.0.2 code=0 type=8"] {
+        let entry = read(text).unwrap();
+        assert_eq!((entry.tuple.l4, entry.id), (L4::Icmp { kind: 8, code: 0, id: 5 }, None), "{text}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_listed() {
+    for (text, message) in [
+        ("", "missing protocol: expected e.g. tcp"),
+        ("10.0.0.1 10.0.0.2", "missing protocol: expected e.g. tcp"),
+        ("tcp", "incomplete tcp tuple: missing 'src', 'dst', 'sport', 'dport'"),
+        ("tcp 10.0.0.1:1 10.0.0.2", "incomplete tcp tuple: missing 'dport'"),
+        ("udp 10.0.0.1:1", "incomplete udp tuple: missing 'dst', 'dport'"),
+        ("udp src=10.0.0.1 dst=10.0.0.2 dport=2", "incomplete udp tuple: missing 'sport'"),
+        ("icmp 10.0.0.1 10.0.0.2", "incomplete icmp tuple: missing 'type', 'code', 'id'"),
+        ("icmp 10.0.0.1 10.0.0.2 type=8", "incomplete icmp tuple: missing 'code', 'id'"),
+        ("icmp 10.0.0.1 10.0.0.2 type=8 code=0", "incomplete icmp tuple: missing 'id'"),
+        ("icmp 10.0.0.1 10.0.0.2 type=8 id=5", "incomplete icmp tuple: missing 'code'"),
+        ("icmpv6 ::1 ::2 code=0 id=5", "incomplete icmpv6 tuple: missing 'type'"),
+        ("gre 10.0.0.1 10.0.0.2 srckey=1", "incomplete gre tuple: missing 'dstkey'"),
+        ("dccp 10.0.0.1:1 10.0.0.2", "incomplete dccp tuple: missing 'dport'"),
+        ("esp 10.0.0.1", "incomplete protocol 50 tuple: missing 'dst'"),
+        (
+            "udp src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 src=10.0.0.2 dport=1",
+            "incomplete udp reply tuple: missing 'dst', 'sport'",
+        ),
+        // The first sport is that of the reply: taken for the other one, the reply lacks it.
+        (
+            "udp src=10.0.0.1 dst=10.0.0.2 dport=2 src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1",
+            "incomplete udp reply tuple: missing 'sport'",
+        ),
+    ] {
+        assert_eq!(fault(text), (message.to_owned(), ""), "{text}");
+    }
+}
+
+#[test]
+fn what_the_protocol_does_not_have_is_refused() {
+    for (text, message, part) in [
+        ("esp 10.0.0.1:1 10.0.0.2:2", "unexpected 'sport': protocol 50 entries have no sport", "10.0.0.1:1"),
+        ("esp 10.0.0.1 10.0.0.2 dport=2", "unexpected 'dport': protocol 50 entries have no dport", "dport=2"),
+        ("icmp 10.0.0.1:1 10.0.0.2 type=8 code=0 id=1", "unexpected 'sport': icmp entries have no sport", "10.0.0.1:1"),
+        ("tcp 10.0.0.1:1 10.0.0.2:2 type=8", "unexpected 'type': tcp entries have no type", "type=8"),
+        ("tcp 10.0.0.1:1 10.0.0.2:2 srckey=8", "unexpected 'srckey': tcp entries have no srckey", "srckey=8"),
+        ("gre 10.0.0.1 10.0.0.2 sport=1 dport=2", "unexpected 'sport': gre entries have no sport", "sport=1"),
+    ] {
+        assert_eq!(fault(text), (message.to_owned(), part), "{text}");
+    }
+}
+
+#[test]
+fn what_is_repeated_or_contradicts_itself_is_refused() {
+    for (text, part) in [
+        ("udp src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1 sport=3", "sport=3"),
+        ("tcp 10.0.0.1:1 10.0.0.2:2 sport=3", "10.0.0.1:1"),
+        ("tcp 10.0.0.1:1 src=10.0.0.2 dport=2", "src=10.0.0.2"),
+        ("tcp 10.0.0.1:1 10.0.0.2:2 id=1 id=2", "id=2"),
+        ("icmp 10.0.0.1 10.0.0.2 type=8 code=0 id=5 id=77", "id=77"),
+        ("icmp 10.0.0.1 10.0.0.2 type=8 code=0 id=3000000000", "id=3000000000"),
+        ("udp 10.0.0.1:1 10.0.0.2:2 zone=1 zone=2", "zone=2"),
+        ("udp 10.0.0.1:1 10.0.0.2:2 zone=1 zone-orig=2", "zone-orig=2"),
+        ("udp 10.0.0.1:1 10.0.0.2:2 10.0.0.3:3", "10.0.0.3:3"),
+        ("tcp 17 10.0.0.1:1 10.0.0.2:2", "17"),
+        ("tcp 6 10 20 10.0.0.1:1 10.0.0.2:2", "20"),
+        ("tcp 6 10 NONE CLOSE 10.0.0.1:1 10.0.0.2:2", "CLOSE"),
+        ("ipv6 2 tcp 6 src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2", "2"),
+        ("ipv6 10 tcp 6 src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2", "src=10.0.0.1"),
+        ("tcp udp 10.0.0.1:1 10.0.0.2:2", "udp"),
+    ] {
+        assert_eq!(fault(text).1, part, "{text}");
+    }
+}
+
+#[test]
+fn what_is_not_understood_is_marked() {
+    for (text, part) in [
+        ("tcp 10.0.0.1:40000 10.0.0.2:x", "10.0.0.2:x"),
+        ("foo 10.0.0.1 10.0.0.2", "foo"),
+        ("tcp 10.0.0.1:1 [fe80::1]:2", "[fe80::1]:2"),
+        ("udp src=10.0.0.1 dst=10.0.0.2 sport=1 dport=99999", "dport=99999"),
+        ("udp src=10.0.0.1 dst=10.0.0.2 sport=01 dport=9", "sport=01"),
+        ("udp src=10.0.0.1 dst=10.0.0.2 sport=+1 dport=9", "sport=+1"),
+        ("gre 10.0.0.1 10.0.0.2 srckey=0x+1 dstkey=2", "srckey=0x+1"),
+        ("tcp 10.0.0.1:1 10.0.0.2:2 fnord=1", "fnord=1"),
+        ("tcp 10.0.0.1:1 10.0.0.2:2 [start=Sun Nov", "[start=Sun"),
+        ("tcp 10.0.0.1:1 10.0.0.2:2 5", "5"),
+    ] {
+        assert_eq!(fault(text).1, part, "{text}");
+    }
+    let rendered = read("tcp 10.0.0.1:40000 10.0.0.2:x").unwrap_err().render();
+    assert!(rendered.contains("\n  tcp 10.0.0.1:40000 10.0.0.2:x\n                     ^^^^^^^^^^\n"), "{rendered}");
+}
+
+#[test]
+fn zones_are_read_from_a_line() {
+    let zone = |text: &str| read(&format!("udp src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 {text}")).unwrap().zone;
+    assert_eq!((zone("zone=7"), zone("zone-orig=8"), zone("zone=0"), zone("")), (Some(7), Some(8), Some(0), None));
+}
+
+#[test]
+fn ipv6_ports_are_behind_brackets() {
+    let entry = read("udp [2001:db8::1]:53 [2001:db8::2]:4000").unwrap();
+    assert_eq!(entry.tuple.ports(), Some((53, 4000)));
+    assert_eq!(read("esp [2001:db8::1] 2001:db8::2").unwrap().tuple.l4, L4::None);
+}
+
+#[test]
+fn keys_of_gre_are_decimal_or_hexadecimal() {
+    let entry = read("gre 10.0.0.1 10.0.0.2 srckey=0x0 dstkey=0xabcd").unwrap();
+    assert_eq!(entry.tuple.l4, L4::Ports { src: 0, dst: 0xabcd });
+    assert_eq!(read("gre 10.0.0.1:0 10.0.0.2:43981").unwrap().tuple, entry.tuple);
+}
+
+fn flow(tuple: Tuple) -> Flow {
+    Flow { id: Some(77), ..Flow::new(tuple, tuple.inverse()) }
+}
+
+#[test]
+fn an_entry_that_differs_in_a_part_that_was_named_is_another_one() {
+    let named = read("tcp 10.0.0.1:40000 10.0.0.2:443").unwrap();
+    let found = flow(named.tuple);
+    assert!(named.is(&found));
+    assert!(NamedEntry { tuple: named.tuple.inverse(), ..named }.is(&found), "either direction names it");
+    let without_ports = Tuple { l4: L4::None, ..named.tuple };
+    assert!(!named.is(&flow(without_ports)));
+    assert!(NamedEntry { id: Some(77), ..named }.is(&found) && !NamedEntry { id: Some(78), ..named }.is(&found));
+    let nat = Tuple { dst: "192.0.2.1".parse().unwrap(), ..named.tuple.inverse() };
+    let with_reply = NamedEntry { reply: Some(nat), ..named };
+    assert!(!with_reply.is(&found) && with_reply.is(&Flow { reply: nat, ..found }));
+}
+
+#[test]
+fn ports_of_0_that_conntrack_prints_for_none_name_the_entry_without_ports() {
+    let named = read("dccp src=10.0.0.1 dst=10.0.0.2 sport=0 dport=0").unwrap();
+    let without_ports = Tuple { l4: L4::None, ..named.tuple };
+    assert!(named.is(&flow(without_ports)));
+    assert!(!read("dccp 10.0.0.1:1 10.0.0.2:2").unwrap().is(&flow(without_ports)));
+    let tcp = Tuple { protocol: Protocol::Tcp, ..without_ports };
+    assert!(!NamedEntry { tuple: Tuple { protocol: Protocol::Tcp, ..named.tuple }, ..named }.is(&flow(tcp)));
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "[a-z0-9=:.\\[\\] é]{0,60}") {
+        if let Err(error) = read(&text) {
+            prop_assert!(error.render().contains('^'));
+        }
+    }
+}
