@@ -241,7 +241,7 @@ impl Environment for Host<'_> {
 fn stats(snapshot: &Snapshot) -> String {
     let Snapshot { totals, records, queued, capacity, .. } = snapshot;
     let entries = snapshot.entries.map(|entries| format!(" entries={entries}")).unwrap_or_default();
-    let buffer = Bytes(u64::from(*capacity) / 2).to_string();
+    let buffer = Bytes(*capacity / 2).to_string();
     format!(
         "stats: rate={}/s received={} lost={} queue={} buffer={} records={records}{entries} namespaces={}",
         snapshot.rate(),
