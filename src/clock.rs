@@ -1,5 +1,4 @@
-//! The clock, as an argument: whoever needs the time is handed one, so that a test
-//! can hold it.
+//! The clock as an argument, so that tests control it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,17 +7,19 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::units::Nanos;
 
-/// Both clocks of the kernel, read at one moment.
+/// Both clocks of the kernel at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Time {
-    /// `CLOCK_MONOTONIC`: for spans between two moments. Like jiffies, in which the kernel counts
-    /// timeouts, it stands still while the host is suspended.
+    /// `CLOCK_MONOTONIC`, for durations. Like the jiffies in which the kernel counts timeouts, it
+    /// does not advance while the host is suspended.
+    #[doc(alias = "CLOCK_MONOTONIC")]
     pub monotonic: Nanos,
-    /// `CLOCK_REALTIME`: nanoseconds since 1970, the clock of `CTA_TIMESTAMP`. It can be set.
+    /// `CLOCK_REALTIME`, the clock of `CTA_TIMESTAMP`: nanoseconds since 1970. It can be set.
+    #[doc(alias = "CLOCK_REALTIME")]
     pub realtime: Nanos,
 }
 
-/// Where the time comes from.
+/// A source of time.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Time + Send + Sync>);
 
@@ -29,7 +30,7 @@ impl Clock {
         Clock(Arc::new(|| Time { monotonic: read(ClockId::CLOCK_MONOTONIC), realtime: read(ClockId::CLOCK_REALTIME) }))
     }
 
-    /// A clock that shows what `read` returns, for tests.
+    /// A clock that returns the result of `read`, for tests.
     pub fn from_fn(read: impl Fn() -> Time + Send + Sync + 'static) -> Self {
         Clock(Arc::new(read))
     }
@@ -53,7 +54,7 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// A clock that the kernel does not have reads 0; both are in every kernel.
+/// 0 for a clock that the kernel does not have; every kernel has both.
 fn read(clock: ClockId) -> Nanos {
     let time = clock_gettime(clock).map(std::time::Duration::from).unwrap_or_default();
     Nanos::from(time)
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_system_clock_runs_and_knows_the_year() {
+    fn the_system_clock_advances_and_is_set() {
         let first = Clock::system().now();
         let second = Clock::system().now();
         assert!(second.monotonic >= first.monotonic);
@@ -72,8 +73,8 @@ mod tests {
     }
 
     #[test]
-    fn a_test_holds_the_clock() {
-        let held = Time { monotonic: Nanos(1), realtime: Nanos(2) };
-        assert_eq!(Clock::from_fn(move || held).now(), held);
+    fn a_test_controls_the_clock() {
+        let time = Time { monotonic: Nanos(1), realtime: Nanos(2) };
+        assert_eq!(Clock::from_fn(move || time).now(), time);
     }
 }

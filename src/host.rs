@@ -1,5 +1,5 @@
-//! The host that a program runs on: its clock, and where its files are. Made once, in
-//! `main`, and handed down, so that a test can put other files in their place.
+//! The host that a program runs on: its clock and the paths of its files. Created once in `main`
+//! and passed as an argument, so that tests can replace both.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ impl Host {
         Host { clock, root: root.into() }
     }
 
-    /// Where `path`, which is absolute on a host, lies on this one.
+    /// The file of this host with the absolute path `path`.
     #[must_use]
     pub fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
@@ -39,7 +39,7 @@ impl Host {
         self.path("proc")
     }
 
-    /// The sysctls of conntrack: those of the namespace of the thread that reads.
+    /// The sysctls of conntrack, of the network namespace of the reading thread.
     #[must_use]
     pub fn netfilter(&self) -> Sysctl {
         Sysctl::at(self.path(Sysctl::NETFILTER))
@@ -51,13 +51,13 @@ impl Host {
         Sysctl::at(self.path(Sysctl::CORE))
     }
 
-    /// The sysctls of the kernel as a whole.
+    /// The sysctls of the kernel.
     #[must_use]
     pub fn kernel(&self) -> Sysctl {
         Sysctl::at(self.path(Sysctl::KERNEL))
     }
 
-    /// The folder below which the paths of this host lie.
+    /// The folder with all files of this host.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_files_of_a_test_stand_in_for_those_of_the_host() {
+    fn a_test_replaces_the_files_of_the_host() {
         let folder = tempfile::tempdir().unwrap();
         let netfilter = folder.path().join("proc/sys/net/netfilter");
         std::fs::create_dir_all(&netfilter).unwrap();

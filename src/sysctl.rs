@@ -1,7 +1,7 @@
-//! Floor 2, kernel settings as files.
+//! Kernel settings (sysctls) as files.
 //!
-//! Those of networking are per namespace, that of the thread which reads: run
-//! inside [`Netns::run`](crate::netlink::Netns::run) for another one.
+//! Those of networking belong to the network namespace of the thread that reads them: use
+//! [`Netns::run`](crate::netlink::Netns::run) for another namespace.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -15,11 +15,11 @@ pub struct Sysctl {
 }
 
 impl Sysctl {
-    /// Where the settings of conntrack are.
+    /// The settings of conntrack.
     pub const NETFILTER: &str = "/proc/sys/net/netfilter";
-    /// Where the settings of sockets are.
+    /// The settings of sockets.
     pub const CORE: &str = "/proc/sys/net/core";
-    /// Where the settings of the kernel as a whole are.
+    /// The settings of the kernel.
     pub const KERNEL: &str = "/proc/sys/kernel";
 
     /// The settings below `root`.
@@ -31,24 +31,26 @@ impl Sysctl {
     /// The setting `name` as a number.
     ///
     /// # Errors
-    /// No such file; not allowed; `InvalidData` where it is no number.
+    /// An error of open(2) or read(2); `InvalidData` where the value is not a number.
     pub fn read(&self, name: &str) -> io::Result<u64> {
         let text = self.read_text(name)?;
-        text.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("{name}: '{text}' is no number")))
+        text.parse().map_err(|_| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("invalid value '{text}' of {name}: expected a number"))
+        })
     }
 
-    /// The setting `name` as it is, without white space around it.
+    /// The setting `name` as text, trimmed.
     ///
     /// # Errors
-    /// No such file; not allowed.
+    /// An error of open(2) or read(2).
     pub fn read_text(&self, name: &str) -> io::Result<String> {
         fs::read_to_string(self.root.join(name)).map(|text| text.trim().to_owned())
     }
 
-    /// The setting `name`, kept open for reading and writing.
+    /// Opens the setting `name` for reading and writing.
     ///
     /// # Errors
-    /// No such file; not allowed; a read-only file system.
+    /// An error of open(2).
     pub fn open(&self, name: &str) -> io::Result<Setting> {
         let file = OpenOptions::new().read(true).write(true).open(self.root.join(name))?;
         Ok(Setting { file })
@@ -61,31 +63,34 @@ impl Sysctl {
     }
 }
 
-/// One setting that is kept open. It stays the one of the namespace in which it was
-/// opened, also for threads of other namespaces that could not enter that one (any more).
+/// An open setting. It belongs to the namespace in which it was opened, also when it is used by
+/// threads of other namespaces.
 #[derive(Debug)]
 pub struct Setting {
     file: File,
 }
 
 impl Setting {
-    /// What it is now.
+    /// Reads the value.
     ///
     /// # Errors
-    /// The namespace is gone; `InvalidData` where it is no number.
+    /// An error of pread(2), as after the end of the namespace; `InvalidData` where the value is not a
+    /// number.
     pub fn read(&self) -> io::Result<u64> {
-        // No setting that is a number is longer.
+        // Longer than any number.
         let mut bytes = [0; 32];
         let length = self.file.read_at(&mut bytes, 0)?;
         let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
         let text = text.trim();
-        text.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("'{text}' is no number")))
+        text.parse().map_err(|_| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("invalid value '{text}': expected a number"))
+        })
     }
 
-    /// Sets it.
+    /// Writes the value.
     ///
     /// # Errors
-    /// Not allowed; no such value; the namespace is gone.
+    /// An error of pwrite(2).
     pub fn write(&self, value: u64) -> io::Result<()> {
         self.file.write_all_at(format!("{value}\n").as_bytes(), 0)
     }
@@ -103,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_setting_is_read_without_its_newline_and_a_word_is_no_number() {
+    fn a_setting_is_read_without_its_line_feed_and_a_word_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("max"), "262144\n").unwrap();
         fs::write(folder.path().join("word"), "auto\n").unwrap();
@@ -114,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_is_kept_open_is_read_and_written_again_and_again() {
+    fn an_open_setting_is_read_and_written_repeatedly() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("acct"), "0\n").unwrap();
         let settings = Sysctl::at(folder.path());

@@ -13,7 +13,7 @@ use ctnl::model::Tuple;
 use ctnl::netlink::{Connection, Netns};
 use ctnl::table::{BATCH, Dump, DumpRequest};
 use ctnl::wire::uapi::{cta, ipctnl_msg_ct, nfnl_subsys};
-use ctnl::wire::{Batch, Header, Kind};
+use ctnl::wire::{Batch, Header, MessageClass};
 use netlink_packet_core::NLM_F_ACK;
 
 use crate::cases::FLUSH;
@@ -92,7 +92,7 @@ impl Churn {
         loop {
             for message in self.connection.receive("delete")? {
                 let message = message?;
-                if let Kind::Answer(answer) = message.classify()? {
+                if let MessageClass::Answer(answer) = message.classify()? {
                     ensure!(answer.errno.is_none(), "a flow that was to stay is gone: error {:?}", answer.errno);
                     if message.sequence == last {
                         return Ok(());

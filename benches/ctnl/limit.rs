@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use ctnl::model::Status;
+use ctnl::model::{Family, Status};
 use ctnl::wire::uapi::{cta, ipctnl_msg_ct, nfnl_subsys};
 use ctnl::wire::{Batch, Header};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR};
@@ -91,7 +91,7 @@ pub fn flush(mark: Option<u32>) -> Result<()> {
 }
 
 fn header(command: u8, flags: u16) -> Header {
-    Header { subsystem: nfnl_subsys::CTNETLINK, command, flags, family: 0, sequence: 1 }
+    Header { subsystem: nfnl_subsys::CTNETLINK, command, flags, family: Family::UNSPEC, sequence: 1 }
 }
 
 /// Sends `request` and receives until its end. The number of data messages.

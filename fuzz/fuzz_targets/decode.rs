@@ -10,7 +10,7 @@ use ctnl::group::Groups;
 use ctnl::model::{Event, EventKind, Flow, FlowDecoder, Timeouts};
 use ctnl::output::{FORMATS, TextOptions, Writer, WriterOptions};
 use ctnl::table::Target;
-use ctnl::wire::{Kind, Messages};
+use ctnl::wire::{MessageClass, Messages};
 use libfuzzer_sys::fuzz_target;
 
 const NOW: u64 = 1_700_000_000_000_000_000;
@@ -28,7 +28,7 @@ fuzz_target!(|datagram: &[u8]| {
         }
         // What is known of the messages before changes nothing.
         assert_eq!(decoder.decode(&message).cloned(), Flow::decode(&message));
-        if let Ok(Kind::Data) = message.classify()
+        if let Ok(MessageClass::Data) = message.classify()
             && let Ok(flow) = Flow::decode(&message)
             && flows.len() < MOST
         {

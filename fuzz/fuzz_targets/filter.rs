@@ -9,7 +9,7 @@ use ctnl::age::{IdleEstimator, TimeoutContext};
 use ctnl::field::Subject;
 use ctnl::filter::{Context, Filter, FilterBuilder, ServiceNames, flags};
 use ctnl::model::{Flow, Timeouts};
-use ctnl::wire::{Kind, Messages};
+use ctnl::wire::{MessageClass, Messages};
 use libfuzzer_sys::fuzz_target;
 
 static SERVICES: LazyLock<ServiceNames> =
@@ -20,7 +20,7 @@ static FLOWS: LazyLock<Vec<Flow>> = LazyLock::new(|| {
     let recorded: [&[u8]; 2] =
         [include_bytes!("../../tests/data/traffic.bin"), include_bytes!("../../tests/data/crafted.bin")];
     let messages = recorded.into_iter().flat_map(Messages::new).map_while(Result::ok);
-    let data = messages.filter(|message| matches!(message.classify(), Ok(Kind::Data)));
+    let data = messages.filter(|message| matches!(message.classify(), Ok(MessageClass::Data)));
     data.filter_map(|message| Flow::decode(&message).ok()).step_by(5).collect()
 });
 

@@ -12,7 +12,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 
-use crate::model::{Flow, ProtoInfo, Status, TcpState, Undecided};
+use crate::model::{Flow, ProtoInfo, Status, Undecided};
 use crate::table::SampledAt;
 
 const NANOSECONDS: u64 = 1_000_000_000;
@@ -115,20 +115,10 @@ fn expiry_shows_packets(flow: &Flow) -> Result<u32, Undecided> {
     if flow.status.contains(Status::FixedTimeout) {
         return Err(Undecided::FixedTimeout);
     }
-    if is_in_handshake(flow.protoinfo) {
+    if flow.protoinfo.is_handshake() {
         return Err(Undecided::NotRefreshed);
     }
     flow.timeout.ok_or(Undecided::NotSent)
-}
-
-/// States in which a packet that is sent again moves neither expiry nor counters.
-fn is_in_handshake(protocol: ProtoInfo) -> bool {
-    match protocol {
-        ProtoInfo::Tcp(tcp) => matches!(tcp.state, TcpState::SynSent | TcpState::SynRecv | TcpState::SynSent2),
-        ProtoInfo::Sctp(sctp) => sctp.state.name() == Some("CLOSED"),
-        ProtoInfo::Dccp(dccp) => matches!(dccp.state, 1 | 2),
-        _ => false,
-    }
 }
 
 fn hash_protocol_state(protocol: ProtoInfo, state: &mut impl Hasher) {

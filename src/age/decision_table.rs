@@ -3,8 +3,8 @@
 
 use super::{Age, Idle, IdleEstimator, PreviousTimeout, TimeoutContext};
 use crate::model::{
-    DccpInfo, Flow, HelperName, L4, Policies, ProtoInfo, Protocol, SctpInfo, SctpState, Status, Synproxy, TcpInfo,
-    TcpState, Timeouts, Timer, Tuple, Undecided, tcp_flag,
+    DccpInfo, Family, Flow, HelperName, L4, Policies, ProtoInfo, Protocol, SctpInfo, SctpState, Status, Synproxy,
+    TcpInfo, TcpState, Timeouts, Timer, Tuple, Undecided, tcp_flag,
 };
 
 const REPLIED: Status = Status::SeenReply;
@@ -40,12 +40,12 @@ pub(super) fn tcp(state: TcpState, status: Status, left: u32) -> Flow {
 }
 
 fn sctp(state: u8, left: u32) -> Flow {
-    let info = SctpInfo { state: SctpState(state), ..SctpInfo::default() };
+    let info = SctpInfo { state: SctpState::from(state), ..SctpInfo::default() };
     Flow { protoinfo: ProtoInfo::Sctp(info), ..flow(132, BOTH, left) }
 }
 
 fn dccp(state: u8, left: u32) -> Flow {
-    Flow { protoinfo: ProtoInfo::Dccp(DccpInfo { state, ..DccpInfo::default() }), ..flow(33, BOTH, left) }
+    Flow { protoinfo: ProtoInfo::Dccp(DccpInfo { state: state.into(), ..DccpInfo::default() }), ..flow(33, BOTH, left) }
 }
 
 fn unacknowledged(mut flow: Flow) -> Flow {
@@ -167,7 +167,7 @@ fn a_policy_makes_its_protocol_and_family_undecided_and_no_other() {
         (2, 255, false, false, true),
     ] {
         let mut policies = Policies::default();
-        policies.add(family, protocol);
+        policies.add(Family::from(family), protocol);
         let ages = IdleEstimator::new(&TimeoutContext { policies, ..context() }, 0);
         let is_undecided = |flow: &Flow| ages.idle(flow) == undecided;
         assert_eq!(is_undecided(&tcp(TcpState::Established, BOTH, 400_000)), tcp4, "{family} {protocol}");

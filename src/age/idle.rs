@@ -4,7 +4,8 @@ use super::Idle;
 use super::candidates::Candidates;
 use super::previous_timeout::PreviousTimeout;
 use crate::model::{
-    Flow, L4, OFFLOADED, Policies, ProtoInfo, Protocol, Status, TcpState, Timeouts, Timer, Undecided, tcp_flag,
+    DccpInfo, Flow, L4, OFFLOADED, Policies, ProtoInfo, Protocol, SctpInfo, Status, TcpInfo, TcpState, Timeouts, Timer,
+    Undecided, tcp_flag,
 };
 
 /// Bits of flows whose timeout says nothing about packets.
@@ -13,9 +14,6 @@ const STANDS_STILL: Status = OFFLOADED.union(Status::Untracked).union(Status::Fi
 /// Helpers of the kernel that leave the timeouts of their own flow alone. The
 /// others may set it at every packet: `sip` sets an hour, even for TCP.
 const QUIET_HELPERS: [&[u8]; 4] = [b"ftp", b"tftp", b"irc", b"sane"];
-
-/// The states of DCCP in which a packet sent again may be passed over.
-const DCCP_HANDSHAKE: std::ops::RangeInclusive<usize> = 1..=2;
 
 const TCP: [Timer; 10] = [
     Timer::TcpSynSent, // NONE has no timeout: never looked at
@@ -164,8 +162,8 @@ impl Table {
     #[cold]
     fn may_have_policy(&self, flow: &Flow) -> bool {
         let number = u8::from(flow.orig.protocol);
-        self.policies.cover(flow.family, number)
-            || (!has_tracker(flow) && self.policies.cover(flow.family, Policies::GENERIC))
+        self.policies.may_bind(flow.family, number)
+            || (!has_tracker(flow) && self.policies.may_bind(flow.family, Policies::GENERIC))
     }
 }
 
@@ -179,16 +177,21 @@ fn of_state(table: &[Candidates], state: Option<u8>) -> &Candidates {
 
 fn sctp_state(flow: &Flow) -> Option<u8> {
     match flow.protoinfo {
-        ProtoInfo::Sctp(info) => Some(info.state.0),
+        ProtoInfo::Sctp(info) => Some(info.state.number()),
         _ => None,
     }
 }
 
 fn dccp_state(flow: &Flow) -> Option<u8> {
     match flow.protoinfo {
-        ProtoInfo::Dccp(info) => Some(info.state),
+        ProtoInfo::Dccp(info) => Some(info.state.number()),
         _ => None,
     }
+}
+
+/// The state of a number that is an index of a table above.
+fn state_of<S: From<u8>>(number: usize) -> S {
+    S::from(u8::try_from(number).unwrap_or(u8::MAX))
 }
 
 /// Whether the kernel tracks the flow's protocol by itself. Where it does not,
@@ -228,10 +231,12 @@ impl Known<'_> {
     }
 
     fn tcp(&self, state: usize) -> Candidates {
-        match TcpState::from(u8::try_from(state).unwrap_or(u8::MAX)) {
-            TcpState::None | TcpState::Unknown(_) => Candidates::None(Undecided::UnknownState),
-            // A SYN or SYN/ACK that is sent again does not refresh.
-            TcpState::SynSent | TcpState::SynRecv | TcpState::SynSent2 => Candidates::None(Undecided::NotRefreshed),
+        let info = ProtoInfo::Tcp(TcpInfo { state: state_of(state), ..TcpInfo::default() });
+        match info {
+            ProtoInfo::Tcp(TcpInfo { state: TcpState::None | TcpState::Unknown(_), .. }) => {
+                Candidates::None(Undecided::UnknownState)
+            }
+            _ if info.is_handshake() => Candidates::None(Undecided::NotRefreshed),
             _ => self.tcp_refreshed(state).map_or_else(Candidates::None, Candidates::of),
         }
     }
@@ -284,20 +289,20 @@ impl Known<'_> {
         Ok(values)
     }
 
-    /// An INIT that is sent again does not refresh: CLOSED is also where a flow
-    /// is after its first INIT.
     fn sctp(&self, state: usize) -> Candidates {
+        let info = ProtoInfo::Sctp(SctpInfo { state: state_of(state), ..SctpInfo::default() });
         match SCTP.get(state).copied().flatten() {
             None => Candidates::None(Undecided::UnknownState),
-            Some(Timer::SctpClosed) => Candidates::None(Undecided::NotRefreshed),
+            Some(_) if info.is_handshake() => Candidates::None(Undecided::NotRefreshed),
             Some(timer) => self.any_of(&[timer]),
         }
     }
 
     fn dccp(&self, state: usize) -> Candidates {
+        let info = ProtoInfo::Dccp(DccpInfo { state: state_of(state), ..DccpInfo::default() });
         match DCCP.get(state).copied().flatten() {
             None => Candidates::None(Undecided::UnknownState),
-            Some(_) if DCCP_HANDSHAKE.contains(&state) => Candidates::None(Undecided::NotRefreshed),
+            Some(_) if info.is_handshake() => Candidates::None(Undecided::NotRefreshed),
             Some(timer) => self.any_of(&[timer]),
         }
     }

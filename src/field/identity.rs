@@ -6,13 +6,14 @@ use super::row::Field;
 use super::subject::NOT_SENT;
 use super::value::{Numbers, Value};
 use super::value_kind::ValueKind;
-use crate::model::{Family, Protocol, protocol_name};
+use crate::model::{Protocol, protocol_name};
 use crate::netlink::Size;
-use crate::wire::uapi::{cta, cta_proto, cta_tuple, nfproto};
+use crate::wire::Family;
+use crate::wire::uapi::{cta, cta_proto, cta_tuple};
 
 pub(super) const ROWS: &[Field] = &[
     Field::new(FieldId::Family, "family", ValueKind::Family, "address family", "family ipv6", |s| {
-        Value::Named(ValueKind::Family.named(s.flow.family.into()))
+        Value::Named(ValueKind::Family.named(s.flow.family.number().into()))
     })
     .dump_filter(DumpFilter::Number(|request, number| request.family = family_of(number)))
     .event_filter(EventFilter::Number { path: &[], size: Size::Byte }),
@@ -135,11 +136,7 @@ pub(super) const ROWS: &[Field] = &[
 const U32_MAX: u64 = u32::MAX as u64;
 
 pub(super) fn family_name(code: u16) -> Option<&'static str> {
-    match u8::try_from(code) {
-        Ok(nfproto::IPV4) => Some("ipv4"),
-        Ok(nfproto::IPV6) => Some("ipv6"),
-        _ => None,
-    }
+    u8::try_from(code).ok().and_then(|number| Family::from(number).name())
 }
 
 pub(super) fn name_of_protocol(code: u16) -> Option<&'static str> {

@@ -7,7 +7,7 @@ use super::kernel::DumpFilter;
 use super::row::Field;
 use super::value::{Named, Value};
 use super::value_kind::ValueKind;
-use crate::model::{DccpInfo, Flow, L4, ProtoInfo, Protocol, STATUS_BITS, SctpState, Status, TcpState, Undecided};
+use crate::model::{DccpState, Flow, L4, ProtoInfo, Protocol, STATUS_BITS, SctpState, Status, TcpState, Undecided};
 use crate::table::{DumpRequest, Masked};
 
 pub(super) const ROWS: &[Field] = &[
@@ -100,8 +100,8 @@ impl Tracker {
     pub fn state_name(self, number: u8) -> Option<&'static str> {
         match self {
             Tracker::Tcp => TcpState::from(number).name(),
-            Tracker::Sctp => SctpState(number).name(),
-            Tracker::Dccp => DccpInfo::state_name(number),
+            Tracker::Sctp => SctpState::from(number).name(),
+            Tracker::Dccp => DccpState::from(number).name(),
         }
     }
 
@@ -181,8 +181,8 @@ fn state(flow: &Flow) -> Value<'static> {
     match flow.protoinfo {
         _ if flow.is_offloaded() && tracked => Value::Undecided(Undecided::Offloaded),
         ProtoInfo::Tcp(info) => Value::Named(Tracker::Tcp.named(info.state.number())),
-        ProtoInfo::Sctp(info) => Value::Named(Tracker::Sctp.named(info.state.0)),
-        ProtoInfo::Dccp(info) => Value::Named(Tracker::Dccp.named(info.state)),
+        ProtoInfo::Sctp(info) => Value::Named(Tracker::Sctp.named(info.state.number())),
+        ProtoInfo::Dccp(info) => Value::Named(Tracker::Dccp.named(info.state.number())),
         ProtoInfo::Unknown(_) => Value::Undecided(Undecided::UnknownState),
         ProtoInfo::None if tracked => Value::Undecided(Undecided::NotSent),
         ProtoInfo::None => Value::Absent,

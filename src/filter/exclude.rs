@@ -12,7 +12,8 @@ use super::ranges::AddressSet;
 use super::term::{Term, Test};
 use crate::field::EventFilter;
 use crate::netlink::{Instruction, Size, SocketFilter};
-use crate::wire::uapi::{nfnl_subsys, nfproto};
+use crate::wire::Family;
+use crate::wire::uapi::nfnl_subsys;
 
 /// Where the subsystem stands in a message: the high byte of `nlmsg_type`, which
 /// is in host order.
@@ -73,7 +74,7 @@ struct Check {
     /// family.
     path: &'static [u16],
     /// Only for messages of this family.
-    family: Option<u8>,
+    family: Option<Family>,
     wanted: Wanted,
 }
 
@@ -111,20 +112,20 @@ fn addresses([v4_path, v6_path]: [&'static [u16]; 2], set: &AddressSet) -> Vec<C
     let mut families: Vec<(u32, u32)> = Vec::new();
     let mut checks = Vec::new();
     if !v4.is_empty() {
-        families.push((nfproto::IPV4.into(), nfproto::IPV4.into()));
+        families.push((Family::V4.number().into(), Family::V4.number().into()));
     }
     if !v6.is_empty() {
-        families.push((nfproto::IPV6.into(), nfproto::IPV6.into()));
+        families.push((Family::V6.number().into(), Family::V6.number().into()));
     }
     checks.push(Check { path: &[], family: None, wanted: Wanted::In(Size::Byte, families) });
     if (1..=MOST_RANGES).contains(&v4.len()) {
         let wanted = Wanted::In(Size::Word, v4.to_vec());
-        checks.push(Check { path: v4_path, family: Some(nfproto::IPV4), wanted });
+        checks.push(Check { path: v4_path, family: Some(Family::V4), wanted });
     }
     if let [(low, high)] = v6
         && let Some(mask) = mask(*low, *high)
     {
-        checks.push(Check { path: v6_path, family: Some(nfproto::IPV6), wanted: Wanted::Under(*low, mask) });
+        checks.push(Check { path: v6_path, family: Some(Family::V6), wanted: Wanted::Under(*low, mask) });
     }
     checks
 }
@@ -153,7 +154,7 @@ impl Check {
         if let Some(family) = self.family
             && let Ok(whole) = u8::try_from(code.len())
         {
-            let other = [Instruction::load_byte(FAMILY), Instruction::if_equal(family.into(), 0, whole)];
+            let other = [Instruction::load_byte(FAMILY), Instruction::if_equal(family.number().into(), 0, whole)];
             code.splice(0..0, other);
         }
         code

@@ -14,7 +14,7 @@ use super::ranges::{v4, v6};
 use super::term::{Pattern, Term, Test, Verdict};
 use crate::field::{Field, Value, ValueKind};
 use crate::model::{Labels, Status, Undecided};
-use crate::wire::uapi::nfproto;
+use crate::wire::Family;
 
 /// Answers of terms that are looked at before the search is given up.
 const BUDGET: usize = 4_000_000;
@@ -31,7 +31,7 @@ pub(super) fn is_certain(root: &Node, wanted: Verdict) -> bool {
     // What is asked most often decides most.
     choices.sort_by_key(|choice| std::cmp::Reverse(choice.terms.len()));
     let mut search = Search { root, wanted, known: vec![UNKNOWN; terms.len()], budget: BUDGET };
-    [nfproto::IPV4, nfproto::IPV6].into_iter().all(|family| search.holds(&choices, family) == Some(true))
+    [Family::V4, Family::V6].into_iter().all(|family| search.holds(&choices, family) == Some(true))
 }
 
 const UNKNOWN: Verdict = Verdict::Undecided(Undecided::NotSent);
@@ -46,7 +46,7 @@ struct Choice<'a> {
 #[derive(Clone, PartialEq, Eq)]
 struct Class {
     /// The address family that these values belong to, where they do.
-    family: Option<u8>,
+    family: Option<Family>,
     answers: Vec<bool>,
 }
 
@@ -69,7 +69,7 @@ impl Answers for Assumed<'_> {
 impl Search<'_> {
     /// Whether the answer is the wanted one whatever the remaining fields are;
     /// `None` when it takes too long to find out.
-    fn holds(&mut self, choices: &[Choice<'_>], family: u8) -> Option<bool> {
+    fn holds(&mut self, choices: &[Choice<'_>], family: Family) -> Option<bool> {
         self.budget = self.budget.checked_sub(self.known.len())?;
         let verdict = self.root.verdict(&Assumed(&self.known));
         if verdict == self.wanted {
@@ -118,8 +118,8 @@ fn classes(field: &Field, terms: &[&Term]) -> Option<Vec<Class>> {
     let mut classes = match field.kind {
         ValueKind::Address => addresses(terms)?,
         ValueKind::Family => {
-            let both = [nfproto::IPV4, nfproto::IPV6];
-            both.map(|family| class(terms, Value::Number(family.into()), Some(family))).to_vec()
+            let both = [Family::V4, Family::V6];
+            both.map(|family| class(terms, Value::Number(family.number().into()), Some(family))).to_vec()
         }
         ValueKind::Status => bits(terms, |term| match term.test {
             Test::Status { set, unset } => (set | unset).into(),
@@ -140,7 +140,7 @@ fn classes(field: &Field, terms: &[&Term]) -> Option<Vec<Class>> {
     if field.multi { closed(classes) } else { Some(classes) }
 }
 
-fn class(terms: &[&Term], value: Value<'_>, family: Option<u8>) -> Class {
+fn class(terms: &[&Term], value: Value<'_>, family: Option<Family>) -> Class {
     Class { family, answers: terms.iter().map(|term| term.verdict(value).is_match()).collect() }
 }
 
@@ -185,8 +185,8 @@ fn addresses(terms: &[&Term]) -> Option<Vec<Class>> {
         }
     }
     affordable(of_v4.len() + of_v6.len(), terms)?;
-    let of_v4 = of_v4.into_iter().map(|bits| class(terms, Value::Address(v4(bits)), Some(nfproto::IPV4)));
-    let of_v6 = of_v6.into_iter().map(|bits| class(terms, Value::Address(v6(bits)), Some(nfproto::IPV6)));
+    let of_v4 = of_v4.into_iter().map(|bits| class(terms, Value::Address(v4(bits)), Some(Family::V4)));
+    let of_v6 = of_v6.into_iter().map(|bits| class(terms, Value::Address(v6(bits)), Some(Family::V6)));
     Some(of_v4.chain(of_v6).collect())
 }
 

@@ -9,9 +9,8 @@ use super::ranges::{AddressSet, Ranges};
 use super::term::{Pattern, Test};
 use super::token::Op;
 use crate::field::{Field, UNREPLIED, ValueKind, state_codes, status_bit};
-use crate::model::{STATUS_BITS, Status, TcpState, protocol_from_name};
+use crate::model::{Family, STATUS_BITS, Status, TcpState, protocol_from_name};
 use crate::text::nearest;
-use crate::wire::uapi::nfproto;
 
 /// Gathers the values of a field.
 pub(super) struct Values<'a> {
@@ -120,11 +119,11 @@ impl<'a> Values<'a> {
 
     fn add_family(&mut self, word: &str) -> Result<(), ValueError> {
         let family = match &*word.to_ascii_lowercase() {
-            "ipv4" | "2" => nfproto::IPV4,
-            "ipv6" | "10" => nfproto::IPV6,
+            "ipv4" | "2" => Family::V4,
+            "ipv6" | "10" => Family::V6,
             _ => return Err(ValueError::new(format!("\"{word}\" is no address family")).hint("ipv4 or ipv6")),
         };
-        self.add_code(family.into());
+        self.add_code(family.number().into());
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! What the kernel says about an entry when it changes.
+//! Events: what the kernel reports when an entry changes.
 
 use netlink_packet_core::NLM_F_CREATE;
 
@@ -9,36 +9,36 @@ use crate::wire::{DecodeError, Message};
 /// What happened to an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventKind {
-    /// It came into the table.
+    /// The entry was created.
     #[doc(alias = "NFNLGRP_CONNTRACK_NEW")]
     New,
-    /// Something about it changed: state, status, mark, label, helper. Neither
-    /// counters nor a refreshed timeout count as a change.
+    /// State, status, mark, label or helper changed. Counters and a refreshed timeout cause no
+    /// event.
     #[doc(alias = "NFNLGRP_CONNTRACK_UPDATE")]
     Update,
-    /// It left the table.
+    /// The entry was destroyed.
     #[doc(alias = "NFNLGRP_CONNTRACK_DESTROY")]
     Destroy,
 }
 
-/// An event. One event may merge several causes; what it carries is the state when
-/// the kernel sent it.
+/// An event. The kernel merges several causes into one event, which has the state at the time when
+/// it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// What happened.
     pub kind: EventKind,
-    /// The netlink port of who asked for it over netlink; 0 for the packet path,
-    /// expiry and the garbage collector. Often, but not always, a process id.
+    /// The netlink port id of the requester; 0 for the packet path, expiry and the garbage
+    /// collector. Often the PID of the requester.
     #[doc(alias = "nlmsg_pid")]
     pub port: u32,
-    /// The entry. Of a destroyed one the kernel sends no labels and no helper.
+    /// The entry. In destroy events the kernel sends neither labels nor helper.
     pub flow: Flow,
-    /// Its mark is 0 because none was sent: conntrack(8) shows none then.
+    /// The mark is 0 because the kernel sent none: conntrack(8) prints no mark then.
     pub is_mark_implied: bool,
 }
 
 impl EventKind {
-    /// What `message` says about an entry; None for a message of something else.
+    /// The kind of event in `message`; `None` for a message without an entry.
     #[must_use]
     #[inline]
     pub fn of(message: &Message<'_>) -> Option<Self> {
@@ -51,7 +51,7 @@ impl EventKind {
         }
     }
 
-    /// Its word: `new`, `update`, `destroy`.
+    /// `new`, `update` or `destroy`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -63,24 +63,22 @@ impl EventKind {
 }
 
 impl Event {
-    /// An event of nothing, to decode into.
+    /// An event without an entry, to decode into.
     #[must_use]
     pub fn blank() -> Self {
         Event { kind: EventKind::New, port: 0, flow: Flow::blank(), is_mark_implied: false }
     }
 
-    /// Reads the event in `message`, which is of this `kind`, into this one, of
-    /// which nothing is kept.
+    /// Decodes the event in `message`, which is of this `kind`, and replaces all fields.
     ///
-    /// A mark that is not sent is 0: the kernel leaves out that one alone, and
-    /// only in events. (So do kernels that were built without marks, whose dumps
-    /// have none; and some of 6.0 and 6.1 left out others that had not changed.)
-    /// What else is not sent may still be there: of state, labels and master an
-    /// event carries what changed. Only one that was caused over netlink, and the
-    /// end of an entry, always have the state.
+    /// A mark that is not sent is 0: in events, `ctnetlink_dump_mark` in
+    /// net/netfilter/nf_conntrack_netlink.c omits a mark of 0. (Kernels built without marks
+    /// send none either; some of 6.0 and 6.1 also omitted a mark that had not changed.) State,
+    /// labels and master are sent where they have changed, so that one that is not sent may
+    /// still exist; the state is always sent in events caused over netlink and in destroy events.
     ///
     /// # Errors
-    /// As [`Flow::decode`]. The event then holds parts of both.
+    /// As [`Flow::decode`]. The event then has parts of both.
     #[inline]
     pub fn decode_from(&mut self, kind: EventKind, message: &Message<'_>) -> Result<(), DecodeError> {
         self.kind = kind;

@@ -1,33 +1,35 @@
-//! An expectation: the connection that a helper waits for, such as the data
-//! connection that an FTP command has announced.
+//! Expectations: connections that a helper has announced, such as the data connection of FTP.
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 
 use super::event::EventKind;
 use super::flow::UnknownAttributes;
-use super::text::HelperName;
+use super::helper_name::HelperName;
 use super::tuple::Tuple;
 use crate::wire::uapi::{cta_expect, cta_expect_nat, ipctnl_msg_exp, nfnl_subsys};
-use crate::wire::{Attribute, DecodeError, DecodeErrorKind, Message};
+use crate::wire::{Attribute, DecodeError, DecodeErrorKind, Family, Message};
 
-/// `NF_CT_EXPECT_*`: the words of an expectation's flags, by bit number.
+/// Names of the flags of an expectation (`NF_CT_EXPECT_*`), by bit number.
+#[doc(alias = "NF_CT_EXPECT_PERMANENT")]
 pub const EXPECTATION_FLAGS: [&str; 3] = ["permanent", "inactive", "userspace"];
 
 /// An expectation. A field is `None` where the kernel did not send it.
+#[doc(alias = "nf_conntrack_expect")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expectation {
-    /// `nfgenmsg` family: 2 for IPv4, 10 for IPv6.
-    pub family: u8,
-    /// What is expected.
+    /// Address family.
+    #[doc(alias = "nfgen_family")]
+    pub family: Family,
+    /// The expected tuple.
     #[doc(alias = "CTA_EXPECT_TUPLE")]
     pub tuple: Tuple,
-    /// Which bits of it count: a source port of 0 is any.
+    /// The bits of the tuple that are compared.
     #[doc(alias = "CTA_EXPECT_MASK")]
     pub mask: Tuple,
-    /// The flow that expects: its original direction.
+    /// The original tuple of the master flow, whose helper made the expectation.
     #[doc(alias = "CTA_EXPECT_MASTER")]
     pub master: Tuple,
-    /// Seconds left.
+    /// Remaining seconds.
     #[doc(alias = "CTA_EXPECT_TIMEOUT")]
     pub timeout: Option<u32>,
     /// The kernel's opaque id.
@@ -45,33 +47,33 @@ pub struct Expectation {
     /// The class within the helper.
     #[doc(alias = "CTA_EXPECT_CLASS")]
     pub class: Option<u32>,
-    /// How the expected connection will be rewritten.
+    /// NAT of the expected connection.
     #[doc(alias = "CTA_EXPECT_NAT")]
     pub nat: Option<ExpectedNat>,
-    /// The function that rewrites it, by the kernel's name.
+    /// The kernel function that sets up its NAT.
     #[doc(alias = "CTA_EXPECT_FN")]
     pub function: Option<Box<str>>,
-    /// Attributes of a newer kernel.
+    /// Attributes that this version does not know.
     pub unknown: UnknownAttributes,
 }
 
-/// How an expected connection will be rewritten.
+/// NAT of an expected connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExpectedNat {
-    /// The direction: 0 the original one, 1 the reply.
+    /// Direction: 0 original, 1 reply.
     #[doc(alias = "CTA_EXPECT_NAT_DIR")]
     pub direction: u32,
-    /// The address and the port that were announced before the rewriting.
+    /// The address and the port that the helper saw before NAT.
     #[doc(alias = "CTA_EXPECT_NAT_TUPLE")]
     pub tuple: Tuple,
 }
 
-/// What happened to an expectation.
+/// An event of an expectation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpectationEvent {
     /// What happened.
     pub kind: EventKind,
-    /// The netlink port of who asked for it; 0 for helpers and expiry.
+    /// The netlink port id of the requester; 0 for helpers and expiry.
     #[doc(alias = "nlmsg_pid")]
     pub port: u32,
     /// The expectation.
@@ -79,22 +81,22 @@ pub struct ExpectationEvent {
 }
 
 impl Expectation {
-    /// Whether `message` is about an expectation.
+    /// Whether `message` has an expectation.
     #[must_use]
     pub fn is_in(message: &Message<'_>) -> bool {
         message.kind.to_be_bytes()[0] == nfnl_subsys::CTNETLINK_EXP
     }
 
-    /// Reads the expectation in `message`.
+    /// Decodes the expectation in `message`.
     ///
     /// # Errors
-    /// An attribute of the wrong size, or a message without one of the three tuples.
+    /// An attribute of the wrong size; a message without one of the three tuples.
     pub fn decode(message: &Message<'_>) -> Result<Self, DecodeError> {
         let mut found = Expectation::blank(message.family()?);
         let mut tuples = [false; 3];
         for attribute in message.attributes() {
             let attribute = attribute?;
-            let (place, seen) = match attribute.kind {
+            let (tuple, seen) = match attribute.kind {
                 cta_expect::TUPLE => (&mut found.tuple, &mut tuples[0]),
                 cta_expect::MASK => (&mut found.mask, &mut tuples[1]),
                 cta_expect::MASTER => (&mut found.master, &mut tuples[2]),
@@ -103,7 +105,7 @@ impl Expectation {
                     continue;
                 }
             };
-            place.decode_from(&attribute)?;
+            tuple.decode_from(&attribute)?;
             *seen = true;
         }
         match tuples {
@@ -114,7 +116,7 @@ impl Expectation {
         }
     }
 
-    fn blank(family: u8) -> Self {
+    fn blank(family: Family) -> Self {
         Expectation {
             family,
             tuple: Tuple::UNSPECIFIED,
@@ -149,7 +151,7 @@ impl Expectation {
 }
 
 impl ExpectedNat {
-    /// None where the kernel sent no tuple: nothing is rewritten.
+    /// `None` where the kernel sent no tuple: no NAT.
     fn decode(nest: &Attribute<'_>) -> Result<Option<Self>, DecodeError> {
         let (mut direction, mut tuple) = (0, None);
         for attribute in nest.nested() {
@@ -165,7 +167,7 @@ impl ExpectedNat {
 }
 
 impl ExpectationEvent {
-    /// Reads the event in `message`.
+    /// Decodes the event in `message`.
     ///
     /// # Errors
     /// As [`Expectation::decode`].
@@ -195,10 +197,10 @@ mod tests {
     /// The events of `tests/data/expectations.bin`.
     const RECORDED: &[u8] = include_bytes!("../../tests/data/expectations.bin");
 
-    /// As [`RECORDED`] begins, without its header, and attributes behind that.
+    /// The first message of [`RECORDED`] with further attributes.
     fn with(attributes: &[(u16, &[u8])]) -> Vec<u8> {
         let mut batch = Batch::new();
-        let header = Header { subsystem: 2, command: 0, flags: 0, family: 2, sequence: 0 };
+        let header = Header { subsystem: 2, command: 0, flags: 0, family: Family::V4, sequence: 0 };
         let first = Messages::new(RECORDED).next().unwrap().unwrap();
         batch.push(header, |writer| {
             for attribute in first.attributes().flatten() {
@@ -214,11 +216,11 @@ mod tests {
     }
 
     #[test]
-    #[cfg(target_endian = "little")]
-    fn what_the_ftp_helper_expects_is_read_as_the_kernel_sent_it() {
+    #[cfg_attr(target_endian = "big", ignore = "the recorded datagrams are little-endian")]
+    fn an_expectation_of_the_ftp_helper_is_decoded() {
         let event = decode(RECORDED).unwrap();
         let found = event.expectation;
-        assert_eq!((event.kind, event.port, found.family), (EventKind::New, 0, 2));
+        assert_eq!((event.kind, event.port, found.family), (EventKind::New, 0, Family::V4));
         assert_eq!((found.tuple.protocol, found.tuple.l4), (Protocol::Tcp, L4::Ports { src: 0, dst: 1800 }));
         assert_eq!(found.mask.l4, L4::Ports { src: 0, dst: u16::MAX });
         assert_eq!(found.master.dport(), Some(2121));
@@ -233,18 +235,20 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(target_endian = "big", ignore = "the recorded datagrams are little-endian")]
     fn attributes_of_a_newer_kernel_are_counted_and_a_missing_tuple_is_named() {
         let odd = decode(&with(&[(99, b"x"), (cta_expect::FLAGS, &[0x80, 0, 0, 3]), (cta_expect::ZONE, &[0, 7])]));
         let odd = odd.unwrap().expectation;
         assert_eq!((odd.unknown.numbers(), odd.flags, odd.zone), (&[99][..], 0x8000_0003, Some(7)));
         let mut batch = Batch::new();
-        batch.push(Header { subsystem: 2, command: 0, flags: 0, family: 2, sequence: 0 }, |_| {});
+        batch.push(Header { subsystem: 2, command: 0, flags: 0, family: Family::V4, sequence: 0 }, |_| {});
         let error = decode(batch.as_bytes()).unwrap_err();
         assert_eq!((error.kind, error.attribute), (DecodeErrorKind::Missing, Some(cta_expect::TUPLE)));
     }
 
     proptest! {
         #[test]
+        #[cfg_attr(target_endian = "big", ignore = "the recorded datagrams are little-endian")]
         fn no_datagram_makes_the_decoder_panic(at in 0usize..4096, byte: u8, cut in 0usize..4096) {
             let mut bytes = with(&[]);
             let (at, length) = (at % bytes.len(), bytes.len());

@@ -1,29 +1,27 @@
-//! Names of connection labels, as `connlabel.conf` gives them.
+//! Names of connection labels (`connlabel.conf`).
 
-/// Names of label numbers. Reading the file is the program's part.
+/// Names of label numbers.
 #[doc(alias = "nfct_labelmap")]
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LabelNames {
-    /// In the order of the file. A number and a name occur at most once.
+    /// In the order of the file, without repeated numbers and names.
     rows: Vec<(u16, Box<str>)>,
 }
 
-/// `libnetfilter_conntrack` reads numbers below this, although the kernel has
-/// 128 labels: a name given to a higher one is taken all the same.
+/// `libnetfilter_conntrack` accepts numbers below this, although the kernel has 128 labels: the
+/// name of a higher number is in use, too, and cannot be given to another one.
 const NUMBERS: u64 = 1024;
 
 impl LabelNames {
-    /// Where `libnetfilter_conntrack` and `iptables` read the names; nftables
-    /// has them in `/etc/nftables` or in `/etc/connlabel.conf`.
+    /// The files of `libnetfilter_conntrack` and iptables, and that of nftables.
     pub const PATHS: [&'static str; 3] =
         ["/etc/xtables/connlabel.conf", "/etc/connlabel.conf", "/etc/nftables/connlabel.conf"];
 
-    /// Reads the text of a `connlabel.conf`: a number (decimal, `0x` or octal)
-    /// and a name on each line.
+    /// Parses the text of a `connlabel.conf`: a number (decimal, `0x` or octal) and a name on
+    /// each line.
     ///
-    /// A line that conntrack(8) leaves out is left out here too: a comment, a
-    /// number or a name that came before, a name with other characters than
-    /// ASCII letters, digits, blanks and `-`.
+    /// Lines that conntrack(8) ignores are ignored: comments, repeated numbers and names, names
+    /// with characters other than ASCII letters, digits, spaces and `-`.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut names = LabelNames::default();
@@ -41,7 +39,7 @@ impl LabelNames {
         self.rows.iter().find(|(n, _)| *n == u16::from(number)).map(|(_, name)| &**name)
     }
 
-    /// The number of the label that has this name.
+    /// The number of the label with this name.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<u8> {
         let row = self.rows.iter().find(|(_, known)| **known == *name)?;
@@ -54,7 +52,7 @@ impl LabelNames {
         rows.filter_map(|(number, name)| Some((u8::try_from(*number).ok()?, &**name)))
     }
 
-    /// Whether there is no name at all.
+    /// Whether there is no name.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
@@ -67,11 +65,11 @@ fn parse_line(line: &str) -> Option<(u16, &str)> {
     }
     let (number, rest) = parse_number(line.trim_start())?;
     let name = rest.trim();
-    let sane = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b' ' || byte == b'-');
-    (!name.is_empty() && sane && number < NUMBERS).then(|| Some((u16::try_from(number).ok()?, name)))?
+    let is_valid = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b' ' || byte == b'-');
+    (!name.is_empty() && is_valid && number < NUMBERS).then(|| Some((u16::try_from(number).ok()?, name)))?
 }
 
-/// A number as C's `strtoul` reads it with base 0, and what follows it.
+/// A number as parsed by C's `strtoul` with base 0, and the rest of the text.
 fn parse_number(text: &str) -> Option<(u64, &str)> {
     let text = text.strip_prefix('+').unwrap_or(text);
     let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
@@ -91,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_read_as_libnetfilter_conntrack_reads_it() {
+    fn a_file_is_parsed_like_by_libnetfilter_conntrack() {
         // What its version 1.0.9 printed for an entry with these labels set.
         let names = LabelNames::parse(
             "#c\n0 zero\n1 one\n77 x-y\n0x10 hex\n010 oct\n3 bad_name\n4\tone\n127 last word  \n200 far\n6\n",
@@ -110,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_make_no_sense_are_left_out() {
+    fn malformed_lines_are_ignored() {
         assert!(LabelNames::parse("-1 a\n99999999999999999999999 b\n\n  \nx 5\n5 é\n1024 c\n").is_empty());
     }
 }

@@ -1,12 +1,13 @@
-//! Connection labels: 128 bits, set by `ct label` rules.
+//! Connection labels: 128 bits, set by rules (`ct label set`).
 
 /// The labels of an entry.
+#[doc(alias = "nf_conn_labels")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Labels(u128);
 
 impl Labels {
-    /// Labels from the bytes of `CTA_LABELS`: 32-bit words in host order, lowest first.
-    /// Bytes beyond 16 are left out, a short value is filled with zeroes.
+    /// Labels from the value of `CTA_LABELS`: 32-bit words in host order, lowest first. Bytes
+    /// beyond 16 are ignored; a shorter value is padded with zeroes.
     #[doc(alias = "CTA_LABELS")]
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
@@ -14,7 +15,7 @@ impl Labels {
         Labels(words.enumerate().fold(0, |bits, (i, word)| bits | u128::from(word) << (32 * i)))
     }
 
-    /// The bytes of `CTA_LABELS`.
+    /// The value of `CTA_LABELS`.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 16] {
         if cfg!(target_endian = "little") {
@@ -25,13 +26,13 @@ impl Labels {
         bytes
     }
 
-    /// Labels with the given bit numbers set; numbers from 128 on are left out.
+    /// Labels with these numbers set; numbers of 128 and above are ignored.
     #[must_use]
     pub fn from_numbers(numbers: impl IntoIterator<Item = u8>) -> Self {
         Labels(numbers.into_iter().filter(|n| *n < 128).fold(0, |bits, n| bits | 1 << n))
     }
 
-    /// Whether label number `number` is set.
+    /// Whether the label `number` is set.
     #[must_use]
     pub fn contains(self, number: u8) -> bool {
         number < 128 && self.0 >> number & 1 == 1
@@ -60,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_read_back_as_the_same_labels() {
+    fn labels_survive_a_round_trip_through_bytes() {
         let labels = Labels::from_numbers([0, 31, 32, 77, 127]);
         assert_eq!(Labels::from_bytes(&labels.to_bytes()), labels);
         assert_eq!(labels.numbers().collect::<Vec<_>>(), [0, 31, 32, 77, 127]);

@@ -1,24 +1,24 @@
-//! Which addresses of a flow are rewritten.
+//! NAT of a flow.
 
 use super::flow::Flow;
 use super::status::Status;
 
-/// What NAT does to a flow.
+/// The addresses and ports of a flow that NAT rewrites.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Nat {
-    /// The source address is rewritten: the reply goes to another address.
+    /// The source address: replies go to another address.
     pub src: bool,
-    /// The source port is rewritten.
+    /// The source port.
     pub sport: bool,
-    /// The destination address is rewritten: the reply comes from another address.
+    /// The destination address: replies come from another address.
     pub dst: bool,
-    /// The destination port is rewritten.
+    /// The destination port.
     pub dport: bool,
 }
 
 impl Nat {
-    /// NAT as the kernel says it: the status bit, with which of address and port
-    /// differ between the two tuples.
+    /// NAT as of the status bits (`IPS_SRC_NAT`, `IPS_DST_NAT`) and the differences between the
+    /// two tuples.
     #[must_use]
     pub fn of(flow: &Flow) -> Self {
         let (orig, reply) = (&flow.orig, &flow.reply);

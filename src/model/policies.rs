@@ -1,35 +1,35 @@
-//! Which protocols have timeout policies, and whether flows may be offloaded.
+//! Timeout policies and flowtables of a network namespace.
 
-/// Timeout policies of one network namespace: timeouts that a rule binds to
-/// flows (`ct timeout` of nftables, `CT --timeout` of iptables). A dump does not
-/// show which flows are bound.
+use crate::wire::Family;
+
+/// Timeout policies of one network namespace: timeouts that rules bind to flows (`ct timeout` of
+/// nftables, `CT --timeout` of iptables). A dump does not contain the policy of a flow.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policies {
-    bound: Vec<(u16, u8)>,
-    /// Whether there are flowtables. A flow that comes back from one has what was
-    /// left of the timeout that it went in with, however busy it was there.
+    bound: Vec<(Family, u8)>,
+    /// Whether there are flowtables. A flow that leaves one has the remaining timeout with which it
+    /// entered, also where packets were forwarded in between.
     pub flowtables: bool,
 }
 
-/// Layer 3 numbers of a policy that hold for IPv4 and IPv6 alike:
-/// `NFPROTO_UNSPEC` and `NFPROTO_INET`.
-const EVERY_FAMILY: [u16; 2] = [0, 1];
+/// Families of a policy that hold for IPv4 and IPv6 alike.
+const EVERY_FAMILY: [Family; 2] = [Family::UNSPEC, Family::INET];
 
 impl Policies {
-    /// The layer 4 number of the generic tracker.
+    /// The protocol number of the generic tracker.
     pub const GENERIC: u8 = 255;
 
-    /// Adds a policy for a layer 3 (`NFPROTO_*`) and a layer 4 protocol.
-    pub fn add(&mut self, family: u16, protocol: u8) {
+    /// Adds a policy for a family and a layer 4 protocol.
+    pub fn add(&mut self, family: Family, protocol: u8) {
         if !self.bound.contains(&(family, protocol)) {
             self.bound.push((family, protocol));
         }
     }
 
-    /// Whether some flows of this family and protocol may be bound to one.
+    /// Whether a flow of this family and protocol may be bound to a policy.
     #[must_use]
-    pub fn cover(&self, family: u8, protocol: u8) -> bool {
-        let of_family = |policy: u16| EVERY_FAMILY.contains(&policy) || policy == u16::from(family);
+    pub fn may_bind(&self, family: Family, protocol: u8) -> bool {
+        let of_family = |policy: Family| EVERY_FAMILY.contains(&policy) || policy == family;
         self.bound.iter().any(|(policy_family, policy)| *policy == protocol && of_family(*policy_family))
     }
 
@@ -39,8 +39,8 @@ impl Policies {
         self.bound.is_empty()
     }
 
-    /// Each as layer 3 and layer 4 number.
-    pub fn iter(&self) -> impl Iterator<Item = (u16, u8)> {
+    /// The family and the layer 4 protocol of each policy.
+    pub fn iter(&self) -> impl Iterator<Item = (Family, u8)> {
         self.bound.iter().copied()
     }
 }

@@ -2,24 +2,23 @@
 
 pub use netlink_packet_netfilter::conntrack::Protocol;
 
-/// Names as conntrack(8) prints them, with the protocol number.
+/// Names that conntrack(8) prints, with the protocol number.
 const NAMES: [(&str, u8); 8] =
     [("tcp", 6), ("udp", 17), ("icmp", 1), ("icmpv6", 58), ("sctp", 132), ("dccp", 33), ("gre", 47), ("udplite", 136)];
 
-/// Further names that are understood, not printed: the kernel has no tracker
-/// of its own for these.
+/// Names that are accepted and not printed.
 const ALIASES: [(&str, u8); 6] =
     [("ipv6-icmp", 58), ("udp-lite", 136), ("igmp", 2), ("esp", 50), ("ah", 51), ("ospf", 89)];
 
-/// The name of a protocol that the kernel tracks by itself; `None` for the rest,
-/// which conntrack(8) calls `unknown`.
+/// The name of a protocol with its own tracker; `None` for others, for which conntrack(8) prints
+/// `unknown`.
 #[must_use]
 pub fn protocol_name(protocol: Protocol) -> Option<&'static str> {
     let number = u8::from(protocol);
     NAMES.iter().find(|(_, n)| *n == number).map(|(name, _)| *name)
 }
 
-/// The protocol of a name or of a decimal number.
+/// The protocol of a name or a decimal number.
 #[must_use]
 pub fn protocol_from_name(name: &str) -> Option<Protocol> {
     let known = NAMES.iter().chain(&ALIASES).find(|(known, _)| known.eq_ignore_ascii_case(name));
@@ -31,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_read_back_as_its_own_protocol() {
+    fn every_name_is_parsed_as_its_protocol() {
         for (name, number) in NAMES {
             assert_eq!(protocol_from_name(name).map(u8::from), Some(number));
             assert_eq!(protocol_name(Protocol::from(number)), Some(name));

@@ -1,223 +1,137 @@
-//! What the kernel's protocol trackers know of a flow (`CTA_PROTOINFO`).
+//! The state of the kernel's protocol trackers (`CTA_PROTOINFO`).
 
 use netlink_packet_core::NLA_F_NESTED;
 use netlink_packet_netfilter::conntrack::TCPFlags;
 
+use super::states::{DccpState, SctpState, TcpState};
 use crate::wire::uapi::cta_protoinfo as cta;
-use crate::wire::{Attribute, Attributes, DecodeError, DecodeErrorKind, NestTemplate, Values};
+use crate::wire::{Attribute, Attributes, DecodeError, DecodeErrorKind, NestTemplate, NestValues};
 
-/// What the tracker of the flow's protocol knows.
+/// The state of the tracker of the flow's protocol.
+#[doc(alias = "CTA_PROTOINFO")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ProtoInfo {
-    /// Nothing: a protocol without states, or a flow in a flowtable.
+    /// None: a protocol without states, or a flow in a flowtable.
     #[default]
     None,
     /// TCP.
+    #[doc(alias = "CTA_PROTOINFO_TCP")]
     Tcp(TcpInfo),
     /// SCTP.
+    #[doc(alias = "CTA_PROTOINFO_SCTP")]
     Sctp(SctpInfo),
     /// DCCP, on kernels that track it.
+    #[doc(alias = "CTA_PROTOINFO_DCCP")]
     Dccp(DccpInfo),
-    /// A tracker that this version does not know, by its attribute number.
+    /// An unknown tracker, by its attribute number.
     Unknown(u16),
 }
 
-/// TCP: state and what was negotiated.
+/// TCP: state, window scales and flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TcpInfo {
     /// Connection state.
+    #[doc(alias = "CTA_PROTOINFO_TCP_STATE")]
     pub state: TcpState,
     /// Window scale announced by the original side.
+    #[doc(alias = "CTA_PROTOINFO_TCP_WSCALE_ORIGINAL")]
     pub wscale_orig: Option<u8>,
     /// Window scale announced by the reply side.
+    #[doc(alias = "CTA_PROTOINFO_TCP_WSCALE_REPLY")]
     pub wscale_reply: Option<u8>,
     /// [`tcp_flag`] bits of the original side.
+    #[doc(alias = "CTA_PROTOINFO_TCP_FLAGS_ORIGINAL")]
     pub flags_orig: Option<u8>,
     /// [`tcp_flag`] bits of the reply side.
+    #[doc(alias = "CTA_PROTOINFO_TCP_FLAGS_REPLY")]
     pub flags_reply: Option<u8>,
 }
 
 /// Bits of `CTA_PROTOINFO_TCP_FLAGS_*` (`IP_CT_TCP_FLAG_*`).
 pub mod tcp_flag {
-    /// The window is scaled.
+    /// Window scaling was negotiated.
+    #[doc(alias = "IP_CT_TCP_FLAG_WINDOW_SCALE")]
     pub const WINDOW_SCALE: u8 = 0x01;
     /// SACK is permitted.
+    #[doc(alias = "IP_CT_TCP_FLAG_SACK_PERM")]
     pub const SACK_PERM: u8 = 0x02;
-    /// This side closed first.
+    /// This side sent the first FIN.
+    #[doc(alias = "IP_CT_TCP_FLAG_CLOSE_INIT")]
     pub const CLOSE_INIT: u8 = 0x04;
-    /// Window checks are off.
+    /// Window checks are disabled.
+    #[doc(alias = "IP_CT_TCP_FLAG_BE_LIBERAL")]
     pub const BE_LIBERAL: u8 = 0x08;
-    /// The other side has not acknowledged everything.
+    /// The other side has not acknowledged all data.
+    #[doc(alias = "IP_CT_TCP_FLAG_DATA_UNACKNOWLEDGED")]
     pub const DATA_UNACKNOWLEDGED: u8 = 0x10;
-}
-
-/// TCP connection states (`enum tcp_conntrack`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum TcpState {
-    /// No state: made over netlink, or not seen yet.
-    #[default]
-    None,
-    /// A SYN was seen.
-    SynSent,
-    /// A SYN/ACK was seen.
-    SynRecv,
-    /// The handshake is complete.
-    Established,
-    /// A FIN was seen.
-    FinWait,
-    /// The other side has acknowledged the FIN.
-    CloseWait,
-    /// Both sides have sent a FIN.
-    LastAck,
-    /// Closed in order.
-    TimeWait,
-    /// Reset.
-    Close,
-    /// A SYN from both sides.
-    SynSent2,
-    /// A state that this version does not know.
-    Unknown(u8),
-}
-
-/// In the kernel's order; `SYN_SENT2` is printed as conntrack(8) does.
-const TCP_STATES: [(TcpState, &str); 10] = [
-    (TcpState::None, "NONE"),
-    (TcpState::SynSent, "SYN_SENT"),
-    (TcpState::SynRecv, "SYN_RECV"),
-    (TcpState::Established, "ESTABLISHED"),
-    (TcpState::FinWait, "FIN_WAIT"),
-    (TcpState::CloseWait, "CLOSE_WAIT"),
-    (TcpState::LastAck, "LAST_ACK"),
-    (TcpState::TimeWait, "TIME_WAIT"),
-    (TcpState::Close, "CLOSE"),
-    (TcpState::SynSent2, "SYN_SENT2"),
-];
-
-impl TcpState {
-    /// Every state that has a name.
-    pub fn all() -> impl Iterator<Item = TcpState> {
-        TCP_STATES.iter().map(|(state, _)| *state)
-    }
-
-    /// The kernel's name; `None` for a state without one.
-    #[must_use]
-    pub fn name(self) -> Option<&'static str> {
-        TCP_STATES.get(usize::from(self.number())).map(|(_, name)| *name)
-    }
-
-    /// The kernel's number.
-    #[must_use]
-    pub fn number(self) -> u8 {
-        match self {
-            TcpState::None => 0,
-            TcpState::SynSent => 1,
-            TcpState::SynRecv => 2,
-            TcpState::Established => 3,
-            TcpState::FinWait => 4,
-            TcpState::CloseWait => 5,
-            TcpState::LastAck => 6,
-            TcpState::TimeWait => 7,
-            TcpState::Close => 8,
-            TcpState::SynSent2 => 9,
-            TcpState::Unknown(number) => number,
-        }
-    }
-}
-
-impl From<u8> for TcpState {
-    fn from(number: u8) -> Self {
-        TCP_STATES.get(usize::from(number)).map_or(TcpState::Unknown(number), |(state, _)| *state)
-    }
 }
 
 /// SCTP: state and verification tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SctpInfo {
     /// Association state.
+    #[doc(alias = "CTA_PROTOINFO_SCTP_STATE")]
     pub state: SctpState,
     /// Verification tag of the original side.
+    #[doc(alias = "CTA_PROTOINFO_SCTP_VTAG_ORIGINAL")]
     pub vtag_orig: Option<u32>,
     /// Verification tag of the reply side.
+    #[doc(alias = "CTA_PROTOINFO_SCTP_VTAG_REPLY")]
     pub vtag_reply: Option<u32>,
-}
-
-/// The number of an SCTP state (`enum sctp_conntrack`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct SctpState(pub u8);
-
-/// In the kernel's order.
-const SCTP_STATES: [&str; 10] = [
-    "NONE",
-    "CLOSED",
-    "COOKIE_WAIT",
-    "COOKIE_ECHOED",
-    "ESTABLISHED",
-    "SHUTDOWN_SENT",
-    "SHUTDOWN_RECD",
-    "SHUTDOWN_ACK_SENT",
-    "HEARTBEAT_SENT",
-    // Up to Linux 6.2.
-    "HEARTBEAT_ACKED",
-];
-
-impl SctpState {
-    /// Every state that has a name.
-    pub fn all() -> impl Iterator<Item = SctpState> {
-        (0u8..).zip(SCTP_STATES).map(|(number, _)| SctpState(number))
-    }
-
-    /// The kernel's name; `None` for a state without one.
-    #[must_use]
-    pub fn name(self) -> Option<&'static str> {
-        SCTP_STATES.get(usize::from(self.0)).copied()
-    }
 }
 
 /// DCCP: state, role and handshake sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DccpInfo {
-    /// `enum ct_dccp_states`.
-    pub state: u8,
-    /// 0 client, 1 server.
+    /// Connection state.
+    #[doc(alias = "CTA_PROTOINFO_DCCP_STATE")]
+    pub state: DccpState,
+    /// Role of the original side: 0 client, 1 server.
+    #[doc(alias = "CTA_PROTOINFO_DCCP_ROLE")]
     pub role: Option<u8>,
     /// Sequence number of the handshake.
+    #[doc(alias = "CTA_PROTOINFO_DCCP_HANDSHAKE_SEQ")]
     pub handshake_seq: Option<u64>,
 }
 
-/// In the kernel's order.
-const DCCP_STATES: [&str; 10] =
-    ["NONE", "REQUEST", "RESPOND", "PARTOPEN", "OPEN", "CLOSEREQ", "CLOSING", "TIMEWAIT", "IGNORE", "INVALID"];
-
-impl DccpInfo {
-    /// The kernel's name of a DCCP state number.
-    #[must_use]
-    pub fn state_name(state: u8) -> Option<&'static str> {
-        DCCP_STATES.get(usize::from(state)).copied()
-    }
-
-    /// Every DCCP state number that has a name.
-    pub fn all_states() -> impl Iterator<Item = u8> {
-        (0u8..).zip(DCCP_STATES).map(|(number, _)| number)
-    }
-}
-
 impl ProtoInfo {
-    /// Reads a `CTA_PROTOINFO` nest, in place.
+    /// Whether the tracker is in a state of the handshake, in which a packet that is
+    /// retransmitted refreshes neither the timeout nor the counters, so that neither shows
+    /// when the last packet came.
+    ///
+    /// - TCP: `nf_conntrack_tcp_packet` in net/netfilter/nf_conntrack_proto_tcp.c accepts a
+    ///   repeated SYN in SYN_SENT (since Linux 6.1) and a repeated SYN/ACK in SYN_RECV
+    ///   (`TCP_CONNTRACK_IGNORE`) without `nf_ct_refresh_acct`.
+    /// - SCTP: `nf_conntrack_sctp_packet` in net/netfilter/nf_conntrack_proto_sctp.c ignores a
+    ///   repeated INIT in CLOSED.
+    /// - DCCP: `nf_conntrack_dccp_packet` in net/netfilter/nf_conntrack_proto_dccp.c ignores
+    ///   repeated packets of the handshake (`CT_DCCP_IGNORE`).
+    #[must_use]
+    pub fn is_handshake(&self) -> bool {
+        match self {
+            ProtoInfo::Tcp(tcp) => matches!(tcp.state, TcpState::SynSent | TcpState::SynRecv | TcpState::SynSent2),
+            ProtoInfo::Sctp(sctp) => sctp.state == SctpState::Closed,
+            ProtoInfo::Dccp(dccp) => matches!(dccp.state, DccpState::Request | DccpState::Respond),
+            ProtoInfo::None | ProtoInfo::Unknown(_) => false,
+        }
+    }
+
+    /// Decodes a `CTA_PROTOINFO` nest, in place.
     ///
     /// # Errors
     /// An attribute of the wrong size.
     #[inline]
     pub(super) fn decode_from(&mut self, nest: &Attribute<'_>) -> Result<(), DecodeError> {
-        *self = match TCP.of(nest.value) {
-            Some(values) => ProtoInfo::Tcp(TcpInfo::at(&values)),
-            None => Self::decode_unusual(nest)?,
+        *self = match TCP.values(nest.value) {
+            Some(values) => ProtoInfo::Tcp(TcpInfo::from_values(&values)),
+            None => Self::decode_attributes(nest)?,
         };
         Ok(())
     }
 
     #[inline(never)]
-    fn decode_unusual(nest: &Attribute<'_>) -> Result<Self, DecodeError> {
+    fn decode_attributes(nest: &Attribute<'_>) -> Result<Self, DecodeError> {
         let Some(tracker) = nest.nested().next().transpose()? else {
             return Ok(ProtoInfo::None);
         };
@@ -230,7 +144,7 @@ impl ProtoInfo {
     }
 }
 
-/// What the kernel writes for TCP.
+/// What `tcp_to_nlattr` in net/netfilter/nf_conntrack_proto_tcp.c writes.
 pub(super) const TCP: NestTemplate<44> = NestTemplate::new([
     (0, cta::TCP | NLA_F_NESTED, 44),
     (4, cta::TCP_STATE, 5),
@@ -242,7 +156,7 @@ pub(super) const TCP: NestTemplate<44> = NestTemplate::new([
 
 impl TcpInfo {
     #[inline]
-    pub(super) fn at(values: &Values<'_, 44>) -> Self {
+    pub(super) fn from_values(values: &NestValues<'_, 44>) -> Self {
         let byte = |offset| u8::from_ne_bytes(values.at(offset));
         TcpInfo {
             state: byte(8).into(),
@@ -281,7 +195,7 @@ fn decode_sctp(attributes: Attributes<'_>) -> Result<SctpInfo, DecodeError> {
     for attribute in attributes {
         let attribute = attribute?;
         match attribute.kind {
-            cta::SCTP_STATE => info.state = SctpState(attribute.u8()?),
+            cta::SCTP_STATE => info.state = attribute.u8()?.into(),
             cta::SCTP_VTAG_ORIG => info.vtag_orig = Some(attribute.be32()?),
             cta::SCTP_VTAG_REPLY => info.vtag_reply = Some(attribute.be32()?),
             _ => {}
@@ -295,7 +209,7 @@ fn decode_dccp(attributes: Attributes<'_>) -> Result<DccpInfo, DecodeError> {
     for attribute in attributes {
         let attribute = attribute?;
         match attribute.kind {
-            cta::DCCP_STATE => info.state = attribute.u8()?,
+            cta::DCCP_STATE => info.state = attribute.u8()?.into(),
             cta::DCCP_ROLE => info.role = Some(attribute.u8()?),
             cta::DCCP_HANDSHAKE_SEQ => info.handshake_seq = Some(attribute.be64()?),
             _ => {}
@@ -309,15 +223,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_tcp_state_number_survives_a_round_trip() {
-        for number in 0..=255 {
-            assert_eq!(TcpState::from(number).number(), number);
-        }
-        assert_eq!(TcpState::from(10).name(), None);
+    fn a_handshake_is_over_when_each_side_has_answered() {
+        let tcp = |state| ProtoInfo::Tcp(TcpInfo { state, ..TcpInfo::default() });
+        let sctp = |state| ProtoInfo::Sctp(SctpInfo { state, ..SctpInfo::default() });
+        let dccp = |state| ProtoInfo::Dccp(DccpInfo { state, ..DccpInfo::default() });
+        let handshakes = |states: Vec<ProtoInfo>| states.iter().filter(|state| state.is_handshake()).count();
+        assert_eq!(handshakes(TcpState::all().map(tcp).collect()), 3);
+        assert_eq!(handshakes(SctpState::all().map(sctp).collect()), 1);
+        assert_eq!(handshakes(DccpState::all().map(dccp).collect()), 2);
+        assert!(sctp(SctpState::Closed).is_handshake() && dccp(DccpState::Request).is_handshake());
+        assert!(!tcp(TcpState::Established).is_handshake() && !dccp(DccpState::Open).is_handshake());
+        assert!(!ProtoInfo::None.is_handshake() && !ProtoInfo::Unknown(9).is_handshake());
     }
 
     #[test]
-    fn the_usual_layout_of_tcp_is_read_as_any_other_is() {
+    fn a_tcp_nest_with_the_usual_offsets_decodes_like_any_other() {
         let mut bytes = Vec::new();
         let kinds =
             [cta::TCP_STATE, cta::TCP_WSCALE_ORIG, cta::TCP_WSCALE_REPLY, cta::TCP_FLAGS_ORIG, cta::TCP_FLAGS_REPLY];
@@ -331,7 +251,7 @@ mod tests {
             let nest = [&44_u16.to_ne_bytes()[..], &kind.to_ne_bytes(), &bytes].concat();
             let mut info = ProtoInfo::None;
             let read = info.decode_from(&Attribute { kind: 4, value: &nest, offset: 0 });
-            (TCP.of(&nest).is_some(), read.map(|()| info))
+            (TCP.values(&nest).is_some(), read.map(|()| info))
         };
         let ((usual, one), (unusual, other)) = (read(cta::TCP | NLA_F_NESTED), read(cta::TCP));
         assert!(usual && !unusual);

@@ -1,10 +1,9 @@
-//! The timeouts of one network namespace, as plain values.
+//! The timeouts of one network namespace.
 
 use super::timer::{TIMERS, Timer};
 
-/// How long the tracker waits, by [`Timer`], in one network namespace.
-///
-/// A timeout is absent where it could not be read, or where the kernel lacks it.
+/// The timeouts of one network namespace, by [`Timer`]. One is absent where it could not be read or
+/// the kernel does not have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
     seconds: [Option<u32>; Timer::COUNT],
@@ -17,7 +16,7 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    /// What a namespace of a current kernel starts with.
+    /// The defaults of current kernels.
     #[must_use]
     pub fn kernel_defaults() -> Self {
         let mut timeouts = Timeouts::default();
@@ -29,27 +28,27 @@ impl Timeouts {
         timeouts
     }
 
-    /// Seconds of `timer`.
+    /// The timeout in seconds.
     #[must_use]
     pub fn get(&self, timer: Timer) -> Option<u32> {
         self.seconds.get(timer as usize).copied().flatten()
     }
 
-    /// Sets `timer` to `seconds`.
+    /// Sets a timeout.
     pub fn set(&mut self, timer: Timer, seconds: u32) {
-        if let Some(place) = self.seconds.get_mut(timer as usize) {
-            *place = Some(seconds);
+        if let Some(timeout) = self.seconds.get_mut(timer as usize) {
+            *timeout = Some(seconds);
         }
     }
 
-    /// The same with `timer` set to `seconds`.
+    /// These timeouts with `timer` set to `seconds`.
     #[must_use]
     pub fn with(mut self, timer: Timer, seconds: u32) -> Self {
         self.set(timer, seconds);
         self
     }
 
-    /// Every timeout that is known.
+    /// Every timeout that is present.
     pub fn iter(&self) -> impl Iterator<Item = (Timer, u32)> {
         TIMERS.iter().filter_map(|row| self.get(row.timer).map(|seconds| (row.timer, seconds)))
     }

@@ -1,10 +1,7 @@
-//! The registry of the kernel's conntrack timeouts: one row for each.
-//!
-//! Names for `--base-timeout`, numbers in netlink, files below `/proc/sys` and
-//! the kernel's defaults all come from here.
+//! The registry of the kernel's conntrack timeouts: names for `--base-timeout`, netlink numbers,
+//! files below `/proc/sys` and defaults.
 
-/// One of the kernel's timeouts: of a protocol, and of a state where the
-/// protocol has states.
+/// A timeout of the kernel: of a protocol, or of a state of a protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Timer {
@@ -40,7 +37,7 @@ pub enum Timer {
     Icmpv6,
     /// GRE: no answer yet.
     Gre,
-    /// GRE: packets have gone both ways.
+    /// GRE: packets were seen in both directions.
     GreStream,
     /// SCTP: closed, or an INIT was seen.
     SctpClosed,
@@ -48,7 +45,7 @@ pub enum Timer {
     SctpCookieWait,
     /// SCTP: a COOKIE ECHO was seen.
     SctpCookieEchoed,
-    /// SCTP: the association stands.
+    /// SCTP: the association is established.
     SctpEstablished,
     /// SCTP: the original side shuts down.
     SctpShutdownSent,
@@ -66,9 +63,9 @@ pub enum Timer {
     DccpRespond,
     /// DCCP (before Linux 6.18): the Response is acknowledged.
     DccpPartopen,
-    /// DCCP (before Linux 6.18): the connection stands.
+    /// DCCP (before Linux 6.18): the connection is established.
     DccpOpen,
-    /// DCCP (before Linux 6.18): the server asks to close.
+    /// DCCP (before Linux 6.18): the server requests to close.
     DccpClosereq,
     /// DCCP (before Linux 6.18): closing.
     DccpClosing,
@@ -78,28 +75,28 @@ pub enum Timer {
     Generic,
 }
 
-/// What is known of one [`Timer`].
+/// One row of the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimerRow {
     /// The timer.
     pub timer: Timer,
-    /// Its name: `tcp.established`.
+    /// Name, such as `tcp.established`.
     pub name: &'static str,
-    /// Layer 4 protocol number in the kernel's answer about timeouts: 255 is the
-    /// generic tracker, [`NOT_IN_NETLINK`] what is only in `/proc`.
+    /// Protocol number in netlink: 255 for the generic tracker, [`NOT_IN_NETLINK`] for a timeout
+    /// that is only in `/proc`.
     pub protocol: u8,
-    /// Attribute number (`CTA_TIMEOUT_TCP_*` and so on) in that answer.
+    /// Attribute number in netlink (`CTA_TIMEOUT_TCP_*` and others).
     pub attribute: u16,
-    /// Its file in `/proc/sys/net/netfilter`; None where there is none.
+    /// File in `/proc/sys/net/netfilter`, if any.
     pub sysctl: Option<&'static str>,
-    /// The default of current kernels, in seconds; None for states that they lack.
+    /// Default of current kernels in seconds; `None` for states that they do not have.
     pub default: Option<u32>,
-    /// When it is in force, in a few words.
+    /// When it applies.
     pub doc: &'static str,
 }
 
-/// The protocol number of timers that netlink does not tell, or not rightly:
-/// kernels without `HEARTBEAT_ACKED` answer for it with what lies behind their table.
+/// The protocol number of timeouts that netlink does not report, or not correctly: kernels without
+/// `HEARTBEAT_ACKED` report for it the number behind the end of their table.
 pub const NOT_IN_NETLINK: u8 = 0;
 
 const fn row(
@@ -132,11 +129,11 @@ pub const TIMERS: [TimerRow; Timer::COUNT] = [
     row(Timer::Icmp, "icmp", (1, 1), Some("nf_conntrack_icmp_timeout"), Some(30), "ICMP"),
     row(Timer::Icmpv6, "icmpv6", (58, 1), Some("nf_conntrack_icmpv6_timeout"), Some(30), "ICMPv6"),
     row(Timer::Gre, "gre.unreplied", (47, 1), Some("nf_conntrack_gre_timeout"), Some(30), "GRE: no answer yet"),
-    row(Timer::GreStream, "gre.stream", (47, 2), Some("nf_conntrack_gre_timeout_stream"), Some(180), "GRE: packets have gone both ways"),
+    row(Timer::GreStream, "gre.stream", (47, 2), Some("nf_conntrack_gre_timeout_stream"), Some(180), "GRE: packets were seen in both directions"),
     row(Timer::SctpClosed, "sctp.closed", (132, 1), Some("nf_conntrack_sctp_timeout_closed"), Some(10), "SCTP: closed, or an INIT was seen"),
     row(Timer::SctpCookieWait, "sctp.cookie_wait", (132, 2), Some("nf_conntrack_sctp_timeout_cookie_wait"), Some(3), "SCTP: an INIT ACK was seen"),
     row(Timer::SctpCookieEchoed, "sctp.cookie_echoed", (132, 3), Some("nf_conntrack_sctp_timeout_cookie_echoed"), Some(3), "SCTP: a COOKIE ECHO was seen"),
-    row(Timer::SctpEstablished, "sctp.established", (132, 4), Some("nf_conntrack_sctp_timeout_established"), Some(210), "SCTP: the association stands"),
+    row(Timer::SctpEstablished, "sctp.established", (132, 4), Some("nf_conntrack_sctp_timeout_established"), Some(210), "SCTP: the association is established"),
     row(Timer::SctpShutdownSent, "sctp.shutdown_sent", (132, 5), Some("nf_conntrack_sctp_timeout_shutdown_sent"), Some(3), "SCTP: the original side shuts down"),
     row(Timer::SctpShutdownRecd, "sctp.shutdown_recd", (132, 6), Some("nf_conntrack_sctp_timeout_shutdown_recd"), Some(3), "SCTP: the reply side shuts down"),
     row(Timer::SctpShutdownAckSent, "sctp.shutdown_ack_sent", (132, 7), Some("nf_conntrack_sctp_timeout_shutdown_ack_sent"), Some(3), "SCTP: the shutdown is acknowledged"),
@@ -145,24 +142,24 @@ pub const TIMERS: [TimerRow; Timer::COUNT] = [
     row(Timer::DccpRequest, "dccp.request", (33, 1), Some("nf_conntrack_dccp_timeout_request"), Some(240), "DCCP (before Linux 6.18): a Request was seen"),
     row(Timer::DccpRespond, "dccp.respond", (33, 2), Some("nf_conntrack_dccp_timeout_respond"), Some(480), "DCCP (before Linux 6.18): a Response was seen"),
     row(Timer::DccpPartopen, "dccp.partopen", (33, 3), Some("nf_conntrack_dccp_timeout_partopen"), Some(480), "DCCP (before Linux 6.18): the Response is acknowledged"),
-    row(Timer::DccpOpen, "dccp.open", (33, 4), Some("nf_conntrack_dccp_timeout_open"), Some(43_200), "DCCP (before Linux 6.18): the connection stands"),
-    row(Timer::DccpClosereq, "dccp.closereq", (33, 5), Some("nf_conntrack_dccp_timeout_closereq"), Some(64), "DCCP (before Linux 6.18): the server asks to close"),
+    row(Timer::DccpOpen, "dccp.open", (33, 4), Some("nf_conntrack_dccp_timeout_open"), Some(43_200), "DCCP (before Linux 6.18): the connection is established"),
+    row(Timer::DccpClosereq, "dccp.closereq", (33, 5), Some("nf_conntrack_dccp_timeout_closereq"), Some(64), "DCCP (before Linux 6.18): the server requests to close"),
     row(Timer::DccpClosing, "dccp.closing", (33, 6), Some("nf_conntrack_dccp_timeout_closing"), Some(64), "DCCP (before Linux 6.18): closing"),
     row(Timer::DccpTimewait, "dccp.timewait", (33, 7), Some("nf_conntrack_dccp_timeout_timewait"), Some(240), "DCCP (before Linux 6.18): closed"),
     row(Timer::Generic, "generic", (255, 1), Some("nf_conntrack_generic_timeout"), Some(600), "every protocol without a tracker of its own"),
 ];
 
 impl Timer {
-    /// How many there are.
+    /// The number of timeouts.
     pub const COUNT: usize = 34;
 
-    /// The timer called `name`.
+    /// The timeout with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         TIMERS.iter().find(|row| row.name == name).map(|row| row.timer)
     }
 
-    /// Its name: `tcp.established`.
+    /// Name, such as `tcp.established`.
     #[must_use]
     pub fn name(self) -> &'static str {
         TIMERS.get(self as usize).map_or("", |row| row.name)
@@ -175,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_stands_at_the_place_of_its_timer() {
+    fn every_row_has_the_index_of_its_timer() {
         for (place, row) in TIMERS.iter().enumerate() {
             assert_eq!(row.timer as usize, place, "{}", row.name);
             assert_eq!(Timer::from_name(row.name), Some(row.timer));
@@ -184,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn no_name_number_or_file_stands_for_two_timers() {
+    fn names_numbers_and_files_are_unique() {
         for (place, row) in TIMERS.iter().enumerate() {
             for other in &TIMERS[place + 1..] {
                 assert_ne!(row.name, other.name);

@@ -1,46 +1,46 @@
-//! Why a question about a flow has no certain answer.
+//! Reasons for which a property of a flow is not certain.
 
 use std::fmt;
 
-/// Why something about a flow cannot be known from what the kernel dumps.
+/// Why a property of a flow cannot be determined from a dump.
 ///
-/// A flow whose answer is undecided is never matched, negated or not.
+/// A flow for which a filter is undecided is not matched, also where the filter is negated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Undecided {
-    /// Handled by a flowtable or by hardware: timeout and state stand still.
+    /// In a flowtable or in hardware: packets change neither timeout nor state.
     Offloaded,
-    /// There are flowtables: the flow may have come back from one, where packets do
-    /// not refresh the timeout.
+    /// There are flowtables: the flow may have been in one, where packets do not refresh the timeout.
     Flowtable,
-    /// `IPS_FIXED_TIMEOUT`: packets do not refresh the timeout.
+    /// Packets do not refresh the timeout.
+    #[doc(alias = "IPS_FIXED_TIMEOUT")]
     FixedTimeout,
-    /// A short-lived entry of a NAT insert race.
+    /// A short-lived entry of a clash of two insertions.
+    #[doc(alias = "IPS_NAT_CLASH")]
     NatClash,
-    /// More time is left than today's sysctls give.
+    /// The remaining timeout exceeds that of the current sysctls.
     LongerThanSysctl,
-    /// Several timeouts could have been in force (data not acknowledged,
-    /// window closed, keepalive unanswered, RST not accepted).
+    /// Several timeouts are possible (unacknowledged data, a closed window, an unanswered keepalive,
+    /// an RST that was not accepted).
     AmbiguousTimeout,
-    /// A timeout policy exists for this protocol, and a dump does not show
-    /// which flows it is bound to.
+    /// A timeout policy exists for the protocol, and a dump does not contain the policy of a flow.
     TimeoutPolicy,
-    /// No state, or one that this version does not know: made over netlink, or by a newer kernel.
+    /// No state, or an unknown one: created over netlink, or by a newer kernel.
     UnknownState,
-    /// The timeout was set when the flow was made (GRE), or by its helper.
+    /// The timeout was set at the creation of the flow (GRE), or by its helper.
     TimeoutOfHelper,
-    /// The handshake is not complete: packets sent again do not refresh the
-    /// timeout, so it says how old the attempt is, not when it last tried.
+    /// The handshake is not complete: retransmitted packets do not refresh the timeout
+    /// ([`ProtoInfo::is_handshake`](super::ProtoInfo::is_handshake)).
     NotRefreshed,
-    /// The timeouts in force could not be read.
+    /// The timeouts could not be read.
     UnknownTimeouts,
-    /// The entry was made with `nf_conntrack_timestamp=0`.
+    /// The entry was created while `nf_conntrack_timestamp` was 0.
     NoTimestamp,
-    /// The entry was made in the future: the clock was set back since.
+    /// The entry was created in the future: the clock was set back.
     ClockStep,
-    /// The entry was made with `nf_conntrack_acct=0`.
+    /// The entry was created while `nf_conntrack_acct` was 0.
     NoAccounting,
-    /// The value is known only to the second, and the limit falls into that second.
+    /// The value has a resolution of one second, and the limit is within this second.
     WithinOneSecond,
     /// The kernel sent no such attribute.
     NotSent,
@@ -67,7 +67,7 @@ impl Undecided {
         Undecided::NotSent,
     ];
 
-    /// A word for scripts.
+    /// Name for scripts.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -90,34 +90,34 @@ impl Undecided {
         }
     }
 
-    /// What is so, and what would decide it, for a person.
+    /// The reason, and the options that decide the property.
     #[must_use]
-    pub fn advice(self) -> &'static str {
+    pub fn hint(self) -> &'static str {
         match self {
-            Undecided::Offloaded => "in a flowtable, so in use as far as can be known; name them with 'status offload'",
+            Undecided::Offloaded => "in a flowtable, and taken to be in use; match them with 'status offload'",
             Undecided::Flowtable => {
-                "there are flowtables, and what passes in one leaves no trace on a flow that comes back: use --confirm-idle, or choose by 'timeout' and add --soft, which cuts nothing in use"
+                "there are flowtables, in which packets do not refresh the timeout: use --confirm-idle, or match on 'timeout' and use --soft, after which live flows refresh with their next packet"
             }
-            Undecided::FixedTimeout => "the timeout is fixed and says nothing about traffic; use 'age' or 'timeout'",
-            Undecided::NatClash => "entries of a NAT race, gone within a second",
+            Undecided::FixedTimeout => "packets do not refresh the timeout: match on 'age' or 'timeout'",
+            Undecided::NatClash => "entries of a clash of two insertions, which expire within a second",
             Undecided::LongerThanSysctl => {
-                "more time left than today's sysctl gives: say which was in force before, with --base-timeout, or use --confirm-idle"
+                "the remaining timeout exceeds the sysctl: give the earlier value with --base-timeout, or use --confirm-idle"
             }
             Undecided::AmbiguousTimeout => {
                 "unacknowledged data, a closed window or a lost RST may have shortened the timeout: use --confirm-idle"
             }
             Undecided::TimeoutPolicy => "a timeout policy exists for the protocol: use --confirm-idle",
-            Undecided::UnknownState => "no state that is known: use --confirm-idle, or match on 'timeout'",
+            Undecided::UnknownState => "no known state: use --confirm-idle, or match on 'timeout'",
             Undecided::TimeoutOfHelper => {
-                "a helper sets timeouts of its own, or the timeout was fixed when the flow was made: use --confirm-idle"
+                "the timeout was set by a helper or at the creation of the flow: use --confirm-idle"
             }
             Undecided::NotRefreshed => {
-                "still in its handshake, where packets sent again leave no trace: match on 'state' with 'timeout' or 'age'"
+                "in the handshake, where retransmitted packets do not refresh the timeout: match on 'state' with 'timeout' or 'age'"
             }
-            Undecided::UnknownTimeouts => "the timeouts in force could not be read",
-            Undecided::ClockStep => "made in the future: the clock was set back since",
-            Undecided::NoTimestamp => "made while net.netfilter.nf_conntrack_timestamp was 0",
-            Undecided::NoAccounting => "made while net.netfilter.nf_conntrack_acct was 0",
+            Undecided::UnknownTimeouts => "the timeouts could not be read",
+            Undecided::ClockStep => "created in the future: the clock was set back",
+            Undecided::NoTimestamp => "created while net.netfilter.nf_conntrack_timestamp was 0",
+            Undecided::NoAccounting => "created while net.netfilter.nf_conntrack_acct was 0",
             Undecided::WithinOneSecond => "within a second of the limit",
             Undecided::NotSent => "the kernel did not send the attribute",
         }
@@ -135,10 +135,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_has_a_word_of_its_own_and_an_advice() {
+    fn every_reason_has_its_own_name_and_a_hint() {
         for (place, reason) in Undecided::ALL.iter().enumerate() {
             assert!(Undecided::ALL.iter().skip(place + 1).all(|other| other.name() != reason.name()), "{reason}");
-            assert!(!reason.advice().is_empty());
+            assert!(!reason.hint().is_empty());
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Conntrack zones: the same tuple may exist once in each.
+//! Conntrack zones: the same tuple can exist once in each zone.
 
 /// The zone of an entry. 0 is the default zone.
+#[doc(alias = "nf_conntrack_zone")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Zone {
     /// Zone 0, in both directions.
@@ -14,12 +15,12 @@ pub enum Zone {
     Orig(u16),
     /// A zone for the reply direction, 0 for the original.
     Reply(u16),
-    /// Two different zones. The kernel does not make these today.
+    /// Two different zones. Current kernels do not create such entries.
     Each(u16, u16),
 }
 
 impl Zone {
-    /// The zone that packets of the original direction are looked up in.
+    /// The zone of the original direction.
     #[must_use]
     pub fn orig(self) -> u16 {
         match self {
@@ -28,7 +29,7 @@ impl Zone {
         }
     }
 
-    /// The zone that packets of the reply direction are looked up in.
+    /// The zone of the reply direction.
     #[must_use]
     pub fn reply(self) -> u16 {
         match self {
@@ -37,7 +38,8 @@ impl Zone {
         }
     }
 
-    /// The zone as the kernel dumped it: `CTA_ZONE`, and the two `CTA_TUPLE_ZONE`.
+    /// The zone of an entry with these attributes: `CTA_ZONE` and the `CTA_TUPLE_ZONE` of both
+    /// tuples.
     #[must_use]
     pub fn from_dump(both: Option<u16>, orig: Option<u16>, reply: Option<u16>) -> Self {
         match (both, orig, reply) {

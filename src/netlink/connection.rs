@@ -1,4 +1,4 @@
-//! Requests and their answers over one socket.
+//! Requests and their replies over one socket.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,18 +8,18 @@ use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR};
 use super::error::{Error, KernelError};
 use super::netns::Netns;
 use super::socket::Socket;
-use crate::wire::{Answer, AttributeWriter, Batch, DecodeError, Header, Kind, Message, Messages};
+use crate::wire::{Answer, AttributeWriter, Batch, DecodeError, Header, Message, MessageClass, Messages};
 
-/// The kernel fills at most 32 KiB of a dump's datagram. Never shrunk: the
-/// kernel sizes later datagrams by the largest read so far, and would cut off
-/// what does not fit.
+/// Size of the receive buffer. A datagram of a dump has at most 32 KiB. The size is constant, since
+/// the kernel sizes the datagrams of a dump by the largest receive buffer so far (`netlink_dump`
+/// in net/netlink/af_netlink.c) and a smaller buffer would truncate them.
 const BUFFER: usize = 64 * 1024;
 
-/// Room for the answers to a batch: each takes 832 bytes of the queue, and those
-/// that do not fit are lost.
+/// Size of the receive queue in bytes. The ACKs of a batch have to fit: each takes 832 bytes of the
+/// queue, and those that do not fit are dropped.
 const RECEIVE_QUEUE: usize = 1024 * 1024;
 
-/// What stands for the kernel in tests: request bytes to reply datagrams.
+/// A replacement of the kernel in tests: request bytes to reply datagrams.
 type FakeKernel = Box<dyn FnMut(&[u8]) -> Vec<Vec<u8>> + Send>;
 
 enum Link {
@@ -27,13 +27,13 @@ enum Link {
     Fake { kernel: FakeKernel, queue: VecDeque<Vec<u8>> },
 }
 
-/// A conversation with the kernel in one namespace: one request or dump at a time.
+/// A connection to the kernel in one network namespace, for one request or dump at a time.
 pub struct Connection {
     link: Link,
     netns: Netns,
     buffer: Vec<u8>,
     sequence: u32,
-    /// A dump was left before its end: its rest would be taken for an answer.
+    /// A dump was dropped before its end: its remaining datagrams precede those of the next reply.
     abandoned: bool,
 }
 
@@ -50,23 +50,23 @@ impl Connection {
     /// Opens a connection to the kernel's netfilter subsystems in `netns`.
     ///
     /// # Errors
-    /// The namespace cannot be entered, or the socket not be opened.
+    /// The namespace cannot be entered, or the socket cannot be opened.
     pub fn open(netns: &Netns) -> Result<Self, Error> {
-        let netns = netns.hold()?;
+        let netns = netns.pin()?;
         let socket = open_socket(&netns)?;
         Ok(Self::new(Link::Kernel(socket), netns))
     }
 
-    /// A second connection to the same namespace, whatever its path stands for
-    /// by now: what one has seen, the other may act on.
+    /// Opens a second connection to the same namespace, also where its path refers to another
+    /// namespace by now.
     ///
     /// # Errors
     /// As [`Connection::open`].
-    pub fn another(&self) -> Result<Self, Error> {
+    pub fn reopen(&self) -> Result<Self, Error> {
         Self::open(&self.netns)
     }
 
-    /// A connection to `kernel`, which answers each datagram sent with datagrams.
+    /// A connection to `kernel`, which returns the reply datagrams of each datagram that is sent.
     #[must_use]
     pub fn fake(kernel: impl FnMut(&[u8]) -> Vec<Vec<u8>> + Send + 'static) -> Self {
         Self::new(Link::Fake { kernel: Box::new(kernel), queue: VecDeque::new() }, Netns::Current)
@@ -76,13 +76,13 @@ impl Connection {
         Connection { link, netns, buffer: vec![0; BUFFER], sequence: 0, abandoned: false }
     }
 
-    /// The namespace that this connection is to, kept open.
+    /// The namespace of this connection, pinned.
     #[must_use]
     pub fn netns(&self) -> &Netns {
         &self.netns
     }
 
-    /// The next sequence number, never 0 (events carry that one).
+    /// The next sequence number. Never 0, which is that of events.
     pub fn next_sequence(&mut self) -> u32 {
         self.sequence = self.sequence.checked_add(1).unwrap_or(1);
         self.sequence
@@ -91,10 +91,10 @@ impl Connection {
     /// Sends a batch of requests as one datagram.
     ///
     /// # Errors
-    /// What send(2) says.
+    /// An error of send(2).
     pub fn send(&mut self, operation: &'static str, batch: &Batch) -> Result<(), Error> {
         if std::mem::take(&mut self.abandoned) {
-            self.reopen()?;
+            self.renew_socket()?;
         }
         match &mut self.link {
             Link::Kernel(socket) => socket.send(batch.as_bytes()).map_err(Error::socket(operation)),
@@ -108,7 +108,7 @@ impl Connection {
     /// Receives one datagram.
     ///
     /// # Errors
-    /// What recv(2) says; a datagram that does not fit.
+    /// An error of recv(2); a datagram that is larger than the buffer.
     pub fn receive(&mut self, operation: &'static str) -> Result<Messages<'_>, Error> {
         let length = match &mut self.link {
             Link::Kernel(socket) => socket.receive(&mut self.buffer).map_err(Error::socket(operation))?,
@@ -120,11 +120,11 @@ impl Connection {
         }
     }
 
-    /// One request that is answered with an ACK. `each` gets the data messages
-    /// that come before it.
+    /// Sends one request and receives its reply up to the ACK. `each` is called with each data
+    /// message.
     ///
     /// # Errors
-    /// What the kernel refuses, with its own words.
+    /// The error number and the message of the kernel; malformed bytes; an error of `each`.
     pub fn request(
         &mut self,
         operation: &'static str,
@@ -140,10 +140,10 @@ impl Connection {
                     continue;
                 }
                 match message.classify().map_err(Error::decode(operation))? {
-                    Kind::Data => each(&message).map_err(Error::decode(operation))?,
-                    Kind::Answer(answer) => return accept(operation, &answer),
-                    Kind::Overrun => return Err(Error::Overrun { operation }),
-                    Kind::Done(_) | Kind::Noop => {}
+                    MessageClass::Data => each(&message).map_err(Error::decode(operation))?,
+                    MessageClass::Answer(answer) => return accept(operation, &answer),
+                    MessageClass::Overrun => return Err(Error::Overrun { operation }),
+                    MessageClass::Done(_) | MessageClass::Noop => {}
                 }
             }
         }
@@ -152,7 +152,7 @@ impl Connection {
     /// Starts a dump.
     ///
     /// # Errors
-    /// What send(2) says.
+    /// An error of send(2).
     pub fn dump(
         &mut self,
         operation: &'static str,
@@ -177,8 +177,8 @@ impl Connection {
         Ok(sequence)
     }
 
-    /// Closing the socket is the only way out of a dump.
-    fn reopen(&mut self) -> Result<(), Error> {
+    /// Opens another socket: a dump can only be cancelled by closing its socket.
+    fn renew_socket(&mut self) -> Result<(), Error> {
         match &mut self.link {
             Link::Kernel(socket) => *socket = open_socket(&self.netns)?,
             Link::Fake { queue, .. } => queue.clear(),
@@ -187,7 +187,7 @@ impl Connection {
     }
 }
 
-/// The datagrams of a dump, one at a time. To leave it early, drop it.
+/// The datagrams of a dump, one at a time. Drop it to cancel the dump.
 #[derive(Debug)]
 pub struct DumpStream<'c> {
     connection: &'c mut Connection,
@@ -198,11 +198,11 @@ pub struct DumpStream<'c> {
 }
 
 impl DumpStream<'_> {
-    /// Hands the data messages of the next datagram to `each`; false once the
-    /// dump is at its end. An error from `each` ends the dump.
+    /// Receives the next datagram and calls `each` with each of its data messages; false at the
+    /// end of the dump. An error of `each` ends the dump.
     ///
     /// # Errors
-    /// What the kernel refuses; bytes that cannot be read; messages lost.
+    /// An error of the kernel; malformed bytes; dropped messages; an error of `each`.
     pub fn next_datagram(
         &mut self,
         mut each: impl FnMut(&Message<'_>) -> Result<(), DecodeError>,
@@ -218,17 +218,17 @@ impl DumpStream<'_> {
             }
             self.interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
             match message.classify().map_err(Error::decode(operation))? {
-                Kind::Data => each(&message).map_err(Error::decode(operation))?,
-                Kind::Done(errno) => {
+                MessageClass::Data => each(&message).map_err(Error::decode(operation))?,
+                MessageClass::Done(errno) => {
                     self.done = true;
                     accept(operation, &Answer { errno, ..Answer::default() })?;
                 }
-                Kind::Answer(answer) => {
+                MessageClass::Answer(answer) => {
                     self.done = true;
                     accept(operation, &answer)?;
                 }
-                Kind::Overrun => return Err(Error::Overrun { operation }),
-                Kind::Noop => {}
+                MessageClass::Overrun => return Err(Error::Overrun { operation }),
+                MessageClass::Noop => {}
             }
         }
         if self.done {
@@ -237,8 +237,9 @@ impl DumpStream<'_> {
         Ok(!self.done)
     }
 
-    /// Whether the kernel said that the table changed under the dump
-    /// (`NLM_F_DUMP_INTR`). Conntrack dumps never say so, others do.
+    /// Whether the kernel reported that the table changed during the dump (`NLM_F_DUMP_INTR`).
+    /// Conntrack dumps never set the flag; those of nf_tables do.
+    #[doc(alias = "NLM_F_DUMP_INTR")]
     #[must_use]
     pub fn is_interrupted(&self) -> bool {
         self.interrupted
@@ -246,7 +247,7 @@ impl DumpStream<'_> {
 }
 
 fn accept(operation: &'static str, answer: &Answer<'_>) -> Result<(), Error> {
-    KernelError::from_answer(operation, answer).map_or(Ok(()), |refusal| Err(Error::Refused(refusal)))
+    KernelError::from_answer(operation, answer).map_or(Ok(()), |error| Err(Error::Refused(error)))
 }
 
 fn open_socket(netns: &Netns) -> Result<Socket, Error> {
@@ -255,8 +256,8 @@ fn open_socket(netns: &Netns) -> Result<Socket, Error> {
     Ok(socket)
 }
 
-/// The next datagram of a fake kernel. An empty queue is a test that waits for
-/// an answer that never comes: it gets an error instead of a hang.
+/// The next datagram of a fake kernel. Where a test expects a reply that the queue does not have,
+/// it is one malformed byte: an error instead of a hang.
 fn receive_fake(queue: &mut VecDeque<Vec<u8>>, buffer: &mut [u8]) -> usize {
     let datagram = queue.pop_front().unwrap_or_else(|| vec![0; 1]);
     buffer.iter_mut().zip(&datagram).for_each(|(to, from)| *to = *from);

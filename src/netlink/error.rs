@@ -1,4 +1,4 @@
-//! What can go wrong between here and the kernel.
+//! Errors of netlink operations.
 
 use std::fmt;
 use std::io;
@@ -8,14 +8,14 @@ use nix::errno::Errno;
 
 use crate::wire::{Answer, DecodeError};
 
-/// A failed operation. Every variant says what was tried.
+/// A failed operation. Each variant has the operation and the cause.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A socket call failed.
     #[error("{operation}: {}", Named(*errno))]
     Socket {
-        /// What was tried.
+        /// The operation.
         operation: &'static str,
         /// The error number.
         errno: Errno,
@@ -23,36 +23,37 @@ pub enum Error {
     /// The kernel refused a request.
     #[error("{0}")]
     Refused(KernelError),
-    /// The kernel's bytes could not be read.
-    #[error("{operation}: {fault}")]
+    /// A malformed message.
+    #[error("{operation}: {error}")]
     Decode {
-        /// What was tried.
+        /// The operation.
         operation: &'static str,
-        /// What is wrong, and where.
-        fault: DecodeError,
+        /// What is malformed, and where.
+        error: DecodeError,
     },
     /// A datagram was larger than the receive buffer.
-    #[error("{operation}: a datagram of {length} bytes does not fit into the receive buffer of {capacity}")]
+    #[error("{operation}: datagram of {length} bytes is larger than the receive buffer of {capacity}")]
     Oversized {
-        /// What was tried.
+        /// The operation.
         operation: &'static str,
-        /// Bytes that were sent.
+        /// Size of the datagram in bytes.
         length: usize,
-        /// Bytes of the buffer.
+        /// Size of the receive buffer in bytes.
         capacity: usize,
     },
-    /// The kernel said that it dropped messages (`NLMSG_OVERRUN`).
-    #[error("{operation}: the kernel dropped messages of the answer")]
+    /// The kernel dropped messages of the reply.
+    #[doc(alias = "NLMSG_OVERRUN")]
+    #[error("{operation}: the kernel dropped messages of the reply")]
     Overrun {
-        /// What was tried.
+        /// The operation.
         operation: &'static str,
     },
     /// A network namespace could not be entered.
     #[error("enter the network namespace {}: {}", path.display(), Named(*errno))]
     Netns {
-        /// The namespace's file.
+        /// The file of the namespace.
         path: PathBuf,
-        /// Why.
+        /// The error number.
         errno: Errno,
     },
 }
@@ -60,18 +61,20 @@ pub enum Error {
 /// A request that the kernel refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelError {
-    /// What was tried.
+    /// The operation.
     pub operation: &'static str,
     /// The kernel's error number.
     pub errno: Errno,
-    /// The kernel's own words (extended ACK), where it gave any.
+    /// The kernel's error message (extended ACK), if any.
+    #[doc(alias = "NLMSGERR_ATTR_MSG")]
     pub text: Option<String>,
-    /// Offset in the request of the attribute at fault.
+    /// Offset in the request of the attribute that was refused.
+    #[doc(alias = "NLMSGERR_ATTR_OFFS")]
     pub request_offset: Option<u32>,
 }
 
 impl KernelError {
-    /// The refusal in `answer`; `None` where the answer is success.
+    /// The error in a reply; `None` for success.
     #[must_use]
     pub fn from_answer(operation: &'static str, answer: &Answer<'_>) -> Option<Self> {
         let errno = Errno::from_raw(answer.errno?.get());
@@ -84,7 +87,7 @@ impl fmt::Display for KernelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.operation, Named(self.errno))?;
         if let Some(text) = &self.text {
-            write!(f, " (the kernel says: {text})")?;
+            write!(f, " (kernel: {text})")?;
         }
         if let Some(offset) = self.request_offset {
             write!(f, " at byte {offset} of the request")?;
@@ -93,7 +96,7 @@ impl fmt::Display for KernelError {
     }
 }
 
-/// An error number as name and words.
+/// An error number as name and description.
 struct Named(Errno);
 
 impl fmt::Display for Named {
@@ -103,12 +106,12 @@ impl fmt::Display for Named {
 }
 
 impl Error {
-    /// The error number, where there is one.
+    /// The error number, if any.
     #[must_use]
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Error::Socket { errno, .. } => Some(*errno),
-            Error::Refused(refusal) => Some(refusal.errno),
+            Error::Refused(error) => Some(error.errno),
             Error::Netns { errno, .. } => Some(*errno),
             _ => None,
         }
@@ -119,6 +122,6 @@ impl Error {
     }
 
     pub(crate) fn decode(operation: &'static str) -> impl FnOnce(DecodeError) -> Error {
-        move |fault| Error::Decode { operation, fault }
+        move |error| Error::Decode { operation, error }
     }
 }

@@ -1,4 +1,4 @@
-//! A socket that receives what the kernel sends to groups, and never waits.
+//! A socket that receives multicast messages (events) and never blocks.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,69 +12,74 @@ use super::netns::Netns;
 use super::socket::Socket;
 use super::socket_filter::SocketFilter;
 
-/// A conntrack event takes some 300 bytes, an expectation's less than 4096.
+/// Size of a slot: a conntrack event takes some 300 bytes, that of an expectation less than 4096.
 const DATAGRAM: usize = 8 * 1024;
-/// Datagrams of one system call: it costs a fifth less than one for each. More gain nothing.
-const AT_ONCE: usize = 16;
+/// Datagrams per recvmmsg(2): a fifth faster than one system call per datagram; larger numbers
+/// were not faster.
+const BATCH: usize = 16;
 
-/// A socket in one namespace. Poll it for reading.
+/// A socket in one network namespace. Poll it for reading.
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
     netns: Netns,
-    /// A slot for each datagram of a system call.
+    /// One slot for each datagram of a system call.
     slots: Vec<u8>,
-    lengths: [usize; AT_ONCE],
-    /// How many slots are filled, and the one after the last that was handed out.
+    lengths: [usize; BATCH],
+    /// The number of filled slots, and the index of the next one to return.
     filled: usize,
     next: usize,
 }
 
-/// What a look into the queue brought.
+/// The result of a receive.
 #[derive(Debug)]
 pub enum Received {
-    /// A datagram of that many bytes: [`Listener::datagram`].
+    /// A datagram of so many bytes: see [`Listener::datagram`].
     Datagram(usize),
-    /// Nothing is queued.
+    /// The queue is empty.
     Empty,
-    /// The queue was full (`ENOBUFS`). Said once; what was queued before is still
-    /// there, and nothing is added to it until it is empty.
+    /// The queue was full. Reported once per overrun; the datagrams that were queued before are
+    /// still received, and none is queued until the queue is empty (`netlink_overrun` and
+    /// `netlink_rcv_wake` in net/netlink/af_netlink.c).
+    #[doc(alias = "ENOBUFS")]
     Overrun,
 }
 
 impl Listener {
-    /// Opens a socket in `netns`, which is held. It is in no group yet.
+    /// Opens a socket in `netns`, which is pinned. It has not joined a group yet.
     ///
     /// # Errors
     /// As [`super::Connection::open`].
     pub fn open(netns: &Netns) -> Result<Self, Error> {
-        let netns = netns.hold()?;
+        let netns = netns.pin()?;
         let socket = netns.run(Socket::open)??;
-        let slots = vec![0; AT_ONCE * DATAGRAM];
-        Ok(Listener { socket, netns, slots, lengths: [0; AT_ONCE], filled: 0, next: 0 })
+        let slots = vec![0; BATCH * DATAGRAM];
+        Ok(Listener { socket, netns, slots, lengths: [0; BATCH], filled: 0, next: 0 })
     }
 
-    /// The namespace that this socket is in, kept open.
+    /// The namespace of this socket, pinned.
     #[must_use]
     pub fn netns(&self) -> &Netns {
         &self.netns
     }
 
-    /// Lets only what passes `filter` be queued. For before a group is joined.
+    /// Restricts the queue to datagrams that pass `filter`. Attach it before joining a group.
     ///
     /// # Errors
-    /// `EINVAL` for a program that the kernel does not take.
+    /// `EINVAL` for a program that the kernel does not accept.
     pub fn attach(&self, filter: &SocketFilter) -> Result<(), Error> {
         filter.attach(&self.socket).map_err(Error::socket("attach a filter to a netlink socket"))
     }
 
-    /// Has the kernel tell the sender when a datagram did not fit
-    /// (`NETLINK_BROADCAST_ERROR`): conntrack sends a destroy event again then.
+    /// Makes the kernel report to the sender that the queue was full: conntrack then keeps a
+    /// destroyed entry and sends its event again (`nf_conntrack_eventmask_report` and
+    /// `ecache_work` in net/netfilter/nf_conntrack_ecache.c).
+    #[doc(alias = "NETLINK_BROADCAST_ERROR")]
     ///
     /// # Errors
-    /// What setsockopt(2) says.
-    pub fn report_refusals(&self) -> Result<(), Error> {
-        self.socket.report_refusals().map_err(Error::socket("ask for reliable events (NETLINK_BROADCAST_ERROR)"))
+    /// An error of setsockopt(2).
+    pub fn set_broadcast_error(&self) -> Result<(), Error> {
+        self.socket.set_broadcast_error().map_err(Error::socket("enable reliable events (NETLINK_BROADCAST_ERROR)"))
     }
 
     /// Joins `group`.
@@ -85,23 +90,25 @@ impl Listener {
         self.socket.join(group).map_err(Error::socket("subscribe to events (needs CAP_NET_ADMIN)"))
     }
 
-    /// Leaves `group`: when this returns, nothing more of it is queued or refused.
+    /// Leaves `group`. No datagram of the group is queued or dropped afterwards.
     ///
     /// # Errors
-    /// What setsockopt(2) says.
+    /// An error of setsockopt(2).
     pub fn leave(&self, group: u32) -> Result<(), Error> {
-        self.socket.leave(group).map_err(Error::socket("end the subscription to events"))
+        self.socket.leave(group).map_err(Error::socket("unsubscribe from events"))
     }
 
-    /// The largest queue, a byte less than 1 GiB: the kernel takes twice that, as a signed number.
+    /// The largest capacity, one byte less than 1 GiB: the kernel keeps twice the number as a
+    /// signed 32-bit integer (`__sock_set_rcvbuf` in net/core/sock.c).
     pub const LARGEST: usize = i32::MAX as usize / 2;
 
-    /// Sets the queue to `bytes` of payload, for which the kernel takes twice as
-    /// many. True where that was by force, false where `net.core.rmem_max` may
-    /// have clamped it: see [`Listener::meminfo`] for what came of it.
+    /// Sets the capacity of the queue in bytes of payload; the kernel reserves twice as many. True
+    /// where the capacity was forced (`SO_RCVBUFFORCE`), false where `net.core.rmem_max` may
+    /// have clamped it: [`Listener::capacity`] has the result.
+    #[doc(alias = "SO_RCVBUFFORCE")]
     ///
     /// # Errors
-    /// What setsockopt(2) says.
+    /// An error of setsockopt(2).
     pub fn set_capacity(&self, bytes: usize) -> Result<bool, Error> {
         let bytes = bytes.min(Self::LARGEST);
         match setsockopt(&self.socket, sockopt::RcvBufForce, &bytes) {
@@ -114,31 +121,32 @@ impl Listener {
         }
     }
 
-    /// Bytes that the queue may take, as the kernel counts them.
+    /// The capacity of the queue in bytes as the kernel counts them.
+    #[doc(alias = "SO_RCVBUF")]
     ///
     /// # Errors
-    /// What getsockopt(2) says.
+    /// An error of getsockopt(2).
     pub fn capacity(&self) -> Result<usize, Error> {
         getsockopt(&self.socket, sockopt::RcvBuf).map_err(refused("read the receive buffer's size"))
     }
 
-    /// What the queue holds and has refused.
+    /// Occupancy and drops of the queue.
     ///
     /// # Errors
-    /// As [`MemInfo::of`].
+    /// As [`MemInfo::read`].
     pub fn meminfo(&self) -> Result<MemInfo, Error> {
-        MemInfo::of(&self.socket).map_err(Error::socket("read the drops of a socket (SO_MEMINFO)"))
+        MemInfo::read(&self.socket).map_err(Error::socket("read the drops of a socket (SO_MEMINFO)"))
     }
 
-    /// Takes a datagram from the queue. With `ahead`, others may be taken with it, which the
-    /// next calls hand out: those are in no [`Listener::meminfo`] then.
+    /// Receives one datagram. With `ahead`, further ones may be received by the same system call;
+    /// the next calls return them, and [`Listener::meminfo`] does not count them any more.
     ///
     /// # Errors
-    /// What recv(2) says, apart from the queue being empty or having been full.
+    /// An error of recvmmsg(2) other than `EAGAIN` and `ENOBUFS`.
     #[inline]
     pub fn receive(&mut self, ahead: bool) -> Result<Received, Error> {
         if self.next >= self.filled {
-            let at_once = if ahead { AT_ONCE } else { 1 };
+            let at_once = if ahead { BATCH } else { 1 };
             let filled = match self.fill(at_once) {
                 Ok(0) => return Ok(Received::Empty),
                 Ok(filled) => filled,
@@ -156,11 +164,10 @@ impl Listener {
     fn fill(&mut self, at_once: usize) -> io::Result<usize> {
         let slots = self.slots.get_mut(..at_once * DATAGRAM).unwrap_or_default();
         let lengths = self.lengths.get_mut(..at_once).unwrap_or_default();
-        self.socket.receive_now(slots, lengths)
+        self.socket.receive_batch(slots, lengths)
     }
 
-    /// The first `length` bytes of the last datagram; what there is of one that
-    /// was too large.
+    /// The first `length` bytes of the last datagram, or as many as fitted into its slot.
     #[must_use]
     #[inline]
     pub fn datagram(&self, length: usize) -> &[u8] {

@@ -1,44 +1,43 @@
-//! What a socket's receive queue holds and has refused (`SO_MEMINFO`). No crate
-//! offers it: this file is the one system call.
+//! Occupancy and drops of a socket's receive queue (`SO_MEMINFO`), which neither nix nor socket2
+//! offers.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::libc;
 
-/// Numbers of `SK_MEMINFO_*` that Linux 4.12 and later fill in.
+/// The number of `SK_MEMINFO_*` values since Linux 4.12.
 const COUNT: usize = 9;
 
-/// A socket's memory, as the kernel counts it.
+/// Memory of a socket, as the kernel counts it.
+#[doc(alias = "SO_MEMINFO")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemInfo {
-    /// Bytes that the queued datagrams take, with the kernel's own overhead: 1280
-    /// for a conntrack event. A delivery that is being refused counts for the
-    /// moment that takes (Linux 6.16).
+    /// Bytes of the queued datagrams, including the kernel's overhead: 1280 for a conntrack event.
+    /// A datagram that is being dropped is included for a moment (since Linux 6.16).
     #[doc(alias = "SK_MEMINFO_RMEM_ALLOC")]
     pub used: u32,
-    /// Bytes that may be taken.
+    /// The limit of `used`.
     #[doc(alias = "SK_MEMINFO_RCVBUF")]
     pub capacity: u32,
-    /// Datagrams that did not fit, since the socket was opened, modulo 2³².
+    /// Datagrams that were dropped since the socket was opened, modulo 2³².
     #[doc(alias = "SK_MEMINFO_DROPS")]
     pub drops: u32,
 }
 
 impl MemInfo {
-    /// Asks the kernel.
+    /// Reads the values of `socket`.
     ///
     /// # Errors
-    /// What getsockopt(2) says; `Unsupported` from a kernel before 4.12, which
-    /// does not tell the drops.
-    pub fn of(socket: &impl AsFd) -> io::Result<Self> {
-        let [used, capacity, _, _, _, _, _, _, drops] = read(socket)?;
+    /// An error of getsockopt(2); `Unsupported` before Linux 4.12, which does not report drops.
+    pub fn read(socket: &impl AsFd) -> io::Result<Self> {
+        let [used, capacity, _, _, _, _, _, _, drops] = sk_meminfo(socket)?;
         Ok(MemInfo { used, capacity, drops })
     }
 }
 
 #[allow(unsafe_code)]
-fn read(socket: &impl AsFd) -> io::Result<[u32; COUNT]> {
+fn sk_meminfo(socket: &impl AsFd) -> io::Result<[u32; COUNT]> {
     let mut values = [0_u32; COUNT];
     let whole = size_of_val(&values) as libc::socklen_t;
     let mut length = whole;

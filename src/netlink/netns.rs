@@ -1,8 +1,8 @@
-//! Network namespaces, and how to open a socket or read a sysctl in one.
+//! Network namespaces: naming them, pinning them, running code inside.
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -10,14 +10,15 @@ use std::thread;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, GetSockOpt, SockFlag, SockType, socket, sockopt};
+use nix::sys::statfs::{NSFS_MAGIC, statfs};
 use nix::{getsockopt_impl, libc};
 
 use super::error::Error;
 
-/// Where `ip netns add` keeps its names.
+/// The folder of the names of `ip netns`.
 const NAMED: &str = "/run/netns";
 
-/// `SO_NETNS_COOKIE`, which neither libc nor nix has.
+/// `SO_NETNS_COOKIE` (Linux 5.14), which neither libc nor nix defines.
 const COOKIE: libc::c_int = if cfg!(any(target_arch = "sparc", target_arch = "sparc64")) { 0x50 } else { 71 };
 
 #[derive(Debug, Clone, Copy)]
@@ -25,48 +26,48 @@ struct NetnsCookie;
 
 getsockopt_impl!(NetnsCookie, libc::SOL_SOCKET, COOKIE, u64, sockopt::GetStruct<u64>);
 
-/// A network namespace, as a person names it.
+/// A network namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Netns {
     /// The namespace of the calling thread.
     #[default]
     Current,
-    /// The namespace that a file stands for, whenever it is entered.
+    /// The namespace of a file, which is opened each time that the namespace is entered.
     Path(PathBuf),
-    /// The one that a file stood for when it was opened.
-    Held(HeldNetns),
+    /// A pinned namespace.
+    Pinned(PinnedNetns),
 }
 
-/// A namespace that is kept open: it stays the same one when its process ends
-/// and another gets the number, or when its name is given to another namespace.
+/// A namespace that is kept open. It stays the same one when its process ends and another one
+/// gets the PID, or when its name is given to another namespace.
 #[derive(Debug, Clone)]
-pub struct HeldNetns {
+pub struct PinnedNetns {
     path: PathBuf,
     file: Arc<File>,
 }
 
-impl HeldNetns {
-    /// The number by which the kernel shows this namespace, as in `net:[4026531840]`. No
-    /// other has it while this one is kept open.
+impl PinnedNetns {
+    /// The inode number, as in `net:[4026531840]`. No other namespace has it while this one is
+    /// pinned.
     ///
     /// # Errors
-    /// What fstat(2) may say.
+    /// An error of fstat(2).
     pub fn inode(&self) -> io::Result<u64> {
         self.file.metadata().map(|metadata| metadata.ino())
     }
 }
 
-impl PartialEq for HeldNetns {
+impl PartialEq for PinnedNetns {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.file, &other.file)
     }
 }
 
-impl Eq for HeldNetns {}
+impl Eq for PinnedNetns {}
 
 impl Netns {
-    /// `NAME` (of `ip netns`), `PID` or `PATH`. A word of digits is a process,
-    /// a word with a slash a path.
+    /// Parses `NAME` (of `ip netns`), `PID` or `PATH`: digits are a PID, a word with a slash is
+    /// a path.
     #[must_use]
     pub fn parse(word: &str) -> Self {
         if word.contains('/') {
@@ -78,28 +79,29 @@ impl Netns {
         }
     }
 
-    /// The namespace that `ip netns` calls `name`, also where that is a number.
+    /// The namespace with this name of `ip netns`, also where the name is a number.
     #[must_use]
     pub fn named(name: &str) -> Self {
         Netns::Path(Path::new(NAMED).join(name))
     }
 
-    /// This namespace, kept open: what is done in it later is done in no other,
-    /// although the path may stand for another by then.
+    /// Opens the file of this namespace and keeps it open, so that it stays the same namespace
+    /// also when its path refers to another one later.
     ///
     /// # Errors
-    /// [`Error::Netns`] when there is no such file.
-    pub fn hold(&self) -> Result<Self, Error> {
+    /// [`Error::Netns`] where the file cannot be opened.
+    pub fn pin(&self) -> Result<Self, Error> {
         let Netns::Path(path) = self else { return Ok(self.clone()) };
-        let file = File::open(path).map_err(|error| failed(path, &error))?;
-        Ok(Netns::Held(HeldNetns { path: path.clone(), file: Arc::new(file) }))
+        let file = open_namespace(path).map_err(|error| failed(path, &error))?;
+        Ok(Netns::Pinned(PinnedNetns { path: path.clone(), file: Arc::new(file) }))
     }
 
-    /// The number that no other namespace has until the next boot, of the calling thread's
-    /// namespace; an inode's is given to another once it is free. `None` before Linux 5.14.
+    /// The cookie of the namespace of the calling thread, which is unique until the next boot (an
+    /// inode number can be reused). `None` before Linux 5.14.
     ///
     /// # Errors
-    /// What socket(2) and getsockopt(2) may say.
+    /// An error of socket(2) or getsockopt(2).
+    #[doc(alias = "SO_NETNS_COOKIE")]
     pub fn current_cookie() -> io::Result<Option<u64>> {
         let any = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
         match NetnsCookie.get(&any) {
@@ -109,25 +111,34 @@ impl Netns {
         }
     }
 
-    /// Runs `work` inside the namespace, in a thread of its own where it is not
-    /// the current one.
+    /// Runs `work` inside the namespace; in a new thread unless it is the current namespace.
     ///
     /// # Errors
-    /// [`Error::Netns`] when the namespace does not exist or may not be entered
-    /// (that takes CAP_SYS_ADMIN).
+    /// [`Error::Netns`] where the namespace does not exist, cannot be entered without
+    /// CAP_SYS_ADMIN, or no thread can be started (`EAGAIN`).
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
-        let Netns::Held(HeldNetns { path, file }) = self.hold()? else {
+        let Netns::Pinned(PinnedNetns { path, file }) = self.pin()? else {
             return Ok(work());
         };
         let entered = thread::scope(|scope| {
-            let inside = scope.spawn(|| {
+            let inside = thread::Builder::new().spawn_scoped(scope, || {
                 setns(&file, CloneFlags::CLONE_NEWNET)?;
                 Ok::<T, io::Error>(work())
-            });
+            })?;
             inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
         entered.map_err(|error| failed(&path, &error))
     }
+}
+
+/// Opens the file of a namespace. What else a path may name is not opened: that of a FIFO waits for a
+/// writer, and that of a device may have effects.
+fn open_namespace(path: &Path) -> io::Result<File> {
+    if statfs(path)?.filesystem_type() != NSFS_MAGIC {
+        return Err(Errno::EINVAL.into());
+    }
+    // The path may name another file by now.
+    File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)
 }
 
 fn failed(path: &Path, error: &io::Error) -> Error {

@@ -1,4 +1,4 @@
-//! One netfilter netlink socket.
+//! One netlink socket of netfilter.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -9,35 +9,35 @@ use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg, setsockopt, sockopt};
 
 use super::error::Error;
 
-/// `MSG_TRUNC`: a receive returns the datagram's true length.
+/// Makes recv(2) return the length of the datagram also where it exceeds the buffer.
 const MSG_TRUNC: i32 = 0x20;
 
-/// An open socket. Not `Clone`: a clone of the socket inside would share the
+/// An open socket (`NETLINK_NETFILTER`). Not `Clone`: a clone of the inner socket has the same
 /// descriptor, and both would close it.
+#[doc(alias = "NETLINK_NETFILTER")]
 #[derive(Debug)]
 pub struct Socket {
     raw: RawSocket,
 }
 
 impl Socket {
-    /// Opens a socket in the network namespace of the calling thread. It stays
-    /// in that namespace wherever it is used.
+    /// Opens a socket in the network namespace of the calling thread, in which it stays.
     ///
     /// # Errors
-    /// The socket call that failed.
+    /// [`Error::Socket`] with the system call that failed.
     pub fn open() -> Result<Self, Error> {
         let mut raw = RawSocket::new(NETLINK_NETFILTER).map_err(Error::socket("open a netlink socket"))?;
         raw.bind_auto().map_err(Error::socket("bind a netlink socket"))?;
         raw.connect(&SocketAddr::new(0, 0)).map_err(Error::socket("connect a netlink socket"))?;
-        raw.set_ext_ack(true).map_err(Error::socket("ask for extended ACKs"))?;
+        raw.set_ext_ack(true).map_err(Error::socket("enable extended ACKs"))?;
         Ok(Socket { raw })
     }
 
-    /// Asks for a receive queue of `bytes`: by force where the caller may, else
-    /// as far as `net.core.rmem_max` allows.
+    /// Requests a receive queue of `bytes`: forced with CAP_NET_ADMIN, else up to
+    /// `net.core.rmem_max`.
     pub fn grow_receive_queue(&self, bytes: usize) {
         if setsockopt(&self.raw, sockopt::RcvBufForce, &bytes).is_err() {
-            // Nothing to do about a refusal: the default queue is what there is.
+            // Where this fails, the queue keeps its default size.
             let _ = setsockopt(&self.raw, sockopt::RcvBuf, &bytes);
         }
     }
@@ -53,21 +53,21 @@ impl Socket {
     }
 
     /// Sets `NETLINK_BROADCAST_ERROR`.
-    pub(super) fn report_refusals(&self) -> io::Result<()> {
+    pub(super) fn set_broadcast_error(&self) -> io::Result<()> {
         self.raw.set_broadcast_error(true)
     }
 
-    /// Receives as many datagrams as there are lengths, or as are queued: each into a slot of
-    /// its own, all of which are `slots`, and its whole length, as [`Socket::receive`]. How many
-    /// came. Never waits: `EAGAIN` where nothing is queued.
-    pub(super) fn receive_now(&self, slots: &mut [u8], lengths: &mut [usize]) -> io::Result<usize> {
+    /// Receives up to `lengths.len()` queued datagrams, each into an equal part of `slots` and with its
+    /// length as of [`Socket::receive`], and returns their number. Does not block: `EAGAIN` where
+    /// the queue is empty.
+    pub(super) fn receive_batch(&self, slots: &mut [u8], lengths: &mut [usize]) -> io::Result<usize> {
         let size = slots.len() / lengths.len().max(1);
         retry(|| {
-            let mut places: Vec<_> = slots.chunks_exact_mut(size.max(1)).map(|slot| [IoSliceMut::new(slot)]).collect();
-            // Nobody asks who sent it: without privileges only the kernel can.
-            let mut headers = MultiHeaders::<()>::preallocate(places.len().min(lengths.len()), None);
+            let mut buffers: Vec<_> = slots.chunks_exact_mut(size.max(1)).map(|slot| [IoSliceMut::new(slot)]).collect();
+            // Without the sender's address: the socket is connected to the kernel.
+            let mut headers = MultiHeaders::<()>::preallocate(buffers.len().min(lengths.len()), None);
             let flags = MsgFlags::MSG_TRUNC | MsgFlags::MSG_DONTWAIT;
-            let received = recvmmsg(self.raw.as_raw_fd(), &mut headers, &mut places, flags, None)?;
+            let received = recvmmsg(self.raw.as_raw_fd(), &mut headers, &mut buffers, flags, None)?;
             let mut count = 0;
             for (length, message) in lengths.iter_mut().zip(received) {
                 *length = message.bytes;
@@ -80,16 +80,16 @@ impl Socket {
     /// Sends `bytes` as one datagram.
     ///
     /// # Errors
-    /// `EMSGSIZE` when it is larger than the send buffer, and what else send(2) may say.
+    /// `EMSGSIZE` where it is larger than the send buffer; another error of send(2).
     pub fn send(&self, bytes: &[u8]) -> io::Result<()> {
         retry(|| self.raw.send(bytes, 0)).map(drop)
     }
 
-    /// Receives one datagram into `buffer` and returns its true length, which is
-    /// larger than the buffer when it did not fit.
+    /// Receives one datagram into `buffer` and returns its length, which exceeds the buffer where
+    /// the datagram was truncated.
     ///
     /// # Errors
-    /// `ENOBUFS` after the kernel has dropped messages, and what else recv(2) may say.
+    /// `ENOBUFS` after the kernel has dropped messages; another error of recv(2).
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         retry(|| self.raw.recv(&mut &mut *buffer, MSG_TRUNC))
     }

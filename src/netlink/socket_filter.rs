@@ -1,40 +1,40 @@
-//! A classic BPF program that a socket's datagrams must pass to be queued.
+//! Classic BPF programs that filter the datagrams of a socket before they are queued.
 
 use std::io;
 use std::os::fd::AsFd;
 
 use socket2::{SockFilter, SockRef};
 
-/// One instruction, `struct sock_filter`: operation, jumps where it is true and
-/// where not, operand. There is an accumulator and an index register.
+/// One instruction (`struct sock_filter`) of a machine with an accumulator and an index
+/// register.
+#[doc(alias = "sock_filter")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instruction {
-    /// `code`.
+    /// Operation (`code`).
     pub code: u16,
-    /// `jt`: instructions to skip.
+    /// Instructions to skip where a comparison is true (`jt`).
     pub when_true: u8,
-    /// `jf`.
+    /// Instructions to skip where it is false (`jf`).
     pub when_false: u8,
-    /// `k`.
+    /// Operand (`k`).
     pub operand: u32,
 }
 
-/// The operations that are used here, as `linux/bpf_common.h` puts them together.
-/// What is loaded is taken to be in network order.
+/// The operations of `linux/bpf_common.h` that are needed. Loads convert from network byte order.
 impl Instruction {
-    /// The accumulator becomes `value`.
+    /// Loads `value` into the accumulator.
     #[must_use]
     pub fn load(value: u32) -> Self {
         Self::plain(0x00, value)
     }
 
-    /// It becomes the byte at `offset`.
+    /// Loads the byte at `offset` into the accumulator.
     #[must_use]
     pub fn load_byte(offset: u32) -> Self {
         Self::plain(0x30, offset)
     }
 
-    /// It becomes the `size` bytes at index + `offset`.
+    /// Loads `size` bytes at index + `offset` into the accumulator.
     #[must_use]
     pub fn load_indexed(size: Size, offset: u32) -> Self {
         let code = match size {
@@ -45,65 +45,67 @@ impl Instruction {
         Self::plain(code, offset)
     }
 
-    /// Only the bits of `mask` stay in the accumulator.
+    /// Masks the accumulator with `mask`.
     #[must_use]
     pub fn mask(mask: u32) -> Self {
         Self::plain(0x54, mask)
     }
 
-    /// The index becomes `value`.
+    /// Loads `value` into the index register.
     #[must_use]
     pub fn load_index(value: u32) -> Self {
         Self::plain(0x01, value)
     }
 
-    /// The index becomes what the accumulator is.
+    /// Copies the accumulator into the index register.
     #[must_use]
     pub fn index_from_accumulator() -> Self {
         Self::plain(0x07, 0)
     }
 
-    /// The accumulator, an offset from which attributes stand, becomes that of the
-    /// attribute whose number is the index; 0 where there is none.
+    /// Searches the attributes from the offset in the accumulator for the number in the index
+    /// register and loads the offset of the attribute, or 0, into the accumulator.
     #[doc(alias = "SKF_AD_NLATTR")]
     #[must_use]
     pub fn find_attribute() -> Self {
         Self::plain(0x20, ANCILLARY + 12)
     }
 
-    /// The accumulator, the offset of a nest, becomes that of the attribute in it
-    /// whose number is the index; 0 where there is none.
+    /// Searches the nest at the offset in the accumulator for the number in the index register and
+    /// loads the offset of the attribute, or 0, into the accumulator.
     #[doc(alias = "SKF_AD_NLATTR_NEST")]
     #[must_use]
     pub fn find_nested() -> Self {
         Self::plain(0x20, ANCILLARY + 16)
     }
 
-    /// Skips as many as said where the accumulator is `value`, and where not.
+    /// Skips `when_true` instructions where the accumulator is equal to `value`, else `when_false`.
     #[must_use]
     pub fn if_equal(value: u32, when_true: u8, when_false: u8) -> Self {
         Instruction { code: 0x15, when_true, when_false, operand: value }
     }
 
-    /// Where it is larger than `value`.
+    /// Skips `when_true` instructions where the accumulator is greater than `value`, else
+    /// `when_false`.
     #[must_use]
     pub fn if_above(value: u32, when_true: u8, when_false: u8) -> Self {
         Instruction { code: 0x25, when_true, when_false, operand: value }
     }
 
-    /// Where it is `value` or larger.
+    /// Skips `when_true` instructions where the accumulator is `value` or greater, else
+    /// `when_false`.
     #[must_use]
     pub fn if_at_least(value: u32, when_true: u8, when_false: u8) -> Self {
         Instruction { code: 0x35, when_true, when_false, operand: value }
     }
 
-    /// Ends: the datagram is queued, whole.
+    /// Ends the program: the whole datagram is queued.
     #[must_use]
     pub fn accept() -> Self {
         Self::plain(0x06, u32::MAX)
     }
 
-    /// Ends: it is not.
+    /// Ends the program: the datagram is discarded.
     #[must_use]
     pub fn reject() -> Self {
         Self::plain(0x06, 0)
@@ -114,10 +116,10 @@ impl Instruction {
     }
 }
 
-/// `SKF_AD_OFF`: loads from here on are calls.
+/// `SKF_AD_OFF`: loads from here on are ancillary operations.
 const ANCILLARY: u32 = (-0x1000_i32).cast_unsigned();
 
-/// How much to load.
+/// The size of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
     /// 1 byte.
@@ -128,21 +130,21 @@ pub enum Size {
     Word,
 }
 
-/// A program for the kernel. What it rejects takes no place in the queue and is
-/// not counted as dropped: it is as if it had never been sent.
+/// A program for the kernel. Datagrams that it rejects are not queued and not counted as
+/// dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SocketFilter {
     instructions: Vec<Instruction>,
 }
 
 impl SocketFilter {
-    /// The program of these instructions. The kernel checks it when it is attached.
+    /// A program of these instructions, which the kernel verifies when it is attached.
     #[must_use]
     pub fn new(instructions: Vec<Instruction>) -> Self {
         SocketFilter { instructions }
     }
 
-    /// Its instructions.
+    /// The instructions.
     #[must_use]
     pub fn instructions(&self) -> &[Instruction] {
         &self.instructions

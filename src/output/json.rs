@@ -10,10 +10,9 @@ use super::escape;
 use crate::age::{Age, Idle};
 use crate::field::Subject;
 use crate::model::{
-    Counters, DccpInfo, Flow, L4, LabelNames, Labels, Nat, ProtoInfo, Protocol, STATUS_BITS, SequenceAdjustment,
-    Status, Synproxy, TcpInfo, TcpState, Tuple, protocol_name,
+    Counters, Family, Flow, L4, LabelNames, Labels, Nat, ProtoInfo, Protocol, STATUS_BITS, SequenceAdjustment, Status,
+    Synproxy, TcpInfo, TcpState, Tuple, protocol_name,
 };
-use crate::wire::uapi::nfproto;
 
 /// The version of the schema, the value of the key `v`. It changes when a key
 /// changes its meaning or goes; a new key does not change it.
@@ -72,11 +71,11 @@ pub(super) fn put_flow(line: &mut Line<'_>, out: &mut Vec<u8>, flow: &Flow, name
 }
 
 #[inline(always)]
-pub(super) fn put_protocols(line: &mut Line<'_>, family: u8, protocol: Protocol) {
+pub(super) fn put_protocols(line: &mut Line<'_>, family: Family, protocol: Protocol) {
     match family {
-        nfproto::IPV4 => line.put(b"\"family\":\"ipv4\",\"proto\":"),
-        nfproto::IPV6 => line.put(b"\"family\":\"ipv6\",\"proto\":"),
-        family => {
+        Family::V4 => line.put(b"\"family\":\"ipv4\",\"proto\":"),
+        Family::V6 => line.put(b"\"family\":\"ipv6\",\"proto\":"),
+        Family::Other(family) => {
             number(line, b"\"family_number\":", Some(family.into()));
             line.put(b",\"proto\":");
         }
@@ -97,8 +96,8 @@ pub(super) fn put_state(line: &mut Line<'_>, info: &ProtoInfo) {
         ProtoInfo::None => return,
         ProtoInfo::Tcp(TcpInfo { state: TcpState::Established, .. }) => return line.put(b",\"state\":\"ESTABLISHED\""),
         ProtoInfo::Tcp(tcp) => (tcp.state.name(), tcp.state.number()),
-        ProtoInfo::Sctp(sctp) => (sctp.state.name(), sctp.state.0),
-        ProtoInfo::Dccp(dccp) => (DccpInfo::state_name(dccp.state), dccp.state),
+        ProtoInfo::Sctp(sctp) => (sctp.state.name(), sctp.state.number()),
+        ProtoInfo::Dccp(dccp) => (dccp.state.name(), dccp.state.number()),
         ProtoInfo::Unknown(tracker) => return number(line, b",\"unknown_tracker\":", Some((*tracker).into())),
     };
     word(line, b",\"state\":\"", name);

@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::*;
 use crate::field::Subject;
 use crate::model::{
-    Counters, DccpInfo, Flow, HelperName, L4, LabelNames, Labels, ProtoInfo, SctpInfo, SctpState, SequenceAdjustment,
-    Status, Synproxy, TcpInfo,
+    Counters, DccpInfo, DccpState, Family, Flow, HelperName, L4, LabelNames, Labels, ProtoInfo, SctpInfo, SctpState,
+    SequenceAdjustment, Status, Synproxy, TcpInfo,
 };
 
 /// What a program that reads the JSON would declare.
@@ -163,7 +163,7 @@ fn every_key_of_the_schema_is_written_for_some_flow() {
     fill(&mut flow);
     let mut text: String = recorded::flows().iter().map(json).collect();
     text.push_str(&json(&flow));
-    flow.family = 7;
+    flow.family = Family::Other(7);
     text.push_str(&json(&flow));
     for key in schema()["properties"].as_object().unwrap().keys() {
         assert!(text.contains(&format!("\"{key}\":")), "{key}");
@@ -215,8 +215,8 @@ pub(super) fn fill_some(flow: &mut Flow, set: u32, n: u64, text: &str) {
     flow.protoinfo = match set >> 28 {
         0..3 => ProtoInfo::None,
         3..8 => ProtoInfo::Tcp(TcpInfo { state: (n as u8).into(), ..TcpInfo::default() }),
-        8..11 => ProtoInfo::Sctp(SctpInfo { state: SctpState(n as u8), ..SctpInfo::default() }),
-        11..14 => ProtoInfo::Dccp(DccpInfo { state: n as u8, ..DccpInfo::default() }),
+        8..11 => ProtoInfo::Sctp(SctpInfo { state: SctpState::from(n as u8), ..SctpInfo::default() }),
+        11..14 => ProtoInfo::Dccp(DccpInfo { state: DccpState::from(n as u8), ..DccpInfo::default() }),
         _ => ProtoInfo::Unknown(n as u16),
     };
     flow.status = Status::from_bits_retain(n as u32);
@@ -238,7 +238,7 @@ pub(super) fn fill_some(flow: &mut Flow, set: u32, n: u64, text: &str) {
     flow.seq_adj_reply = full.seq_adj_reply.filter(|_| has(15));
     flow.synproxy = full.synproxy.filter(|_| has(16));
     flow.orig.has_unknown_part = has(17);
-    flow.family = if has(18) { n as u8 } else { flow.family };
+    flow.family = if has(18) { Family::from(n as u8) } else { flow.family };
 }
 
 proptest! {

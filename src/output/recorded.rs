@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::field::Subject;
 use crate::model::{Flow, LabelNames};
-use crate::wire::{Kind, Messages};
+use crate::wire::{MessageClass, Messages};
 
 /// A dump, the text of it, the text with all options, and names for its labels.
 struct Recording {
@@ -41,7 +41,7 @@ pub(super) fn flows() -> Vec<Flow> {
 
 fn flows_in(dump: &[u8]) -> Vec<Flow> {
     let messages = Messages::new(dump).map(Result::unwrap);
-    let data = messages.filter(|message| matches!(message.classify(), Ok(Kind::Data)));
+    let data = messages.filter(|message| matches!(message.classify(), Ok(MessageClass::Data)));
     data.map(|message| Flow::decode(&message).unwrap()).collect()
 }
 

@@ -17,10 +17,10 @@ use super::escape;
 use super::local_time::{self, SECOND};
 use crate::field::Subject;
 use crate::model::{
-    Counters, DccpInfo, Flow, HelperName, L4, LabelNames, Labels, ProtoInfo, Protocol, Status, TcpInfo, TcpState,
-    Tuple, protocol_name,
+    Counters, Family, Flow, HelperName, L4, LabelNames, Labels, ProtoInfo, Protocol, Status, TcpInfo, TcpState, Tuple,
+    protocol_name,
 };
-use crate::wire::uapi::{ips, nfproto};
+use crate::wire::uapi::ips;
 
 /// What `conntrack -o` can switch on.
 #[derive(Debug, Clone, Default)]
@@ -84,13 +84,13 @@ pub(super) fn put_entry(
 }
 
 #[inline(never)]
-fn put_family(line: &mut Line<'_>, family: u8) {
+fn put_family(line: &mut Line<'_>, family: Family) {
     match family {
-        nfproto::IPV4 => return line.put(b"ipv4     2 "),
-        nfproto::IPV6 => return line.put(b"ipv6     10 "),
-        _ => line.put(b"unknown  "),
+        Family::V4 => return line.put(b"ipv4     2 "),
+        Family::V6 => return line.put(b"ipv6     10 "),
+        Family::Other(_) => line.put(b"unknown  "),
     }
-    line.decimal(family.into());
+    line.decimal(family.number().into());
     line.put(b" ");
 }
 
@@ -183,7 +183,7 @@ fn put_state(line: &mut Line<'_>, info: &ProtoInfo) {
         ProtoInfo::Tcp(TcpInfo { state: TcpState::Established, .. }) => return line.put(b"ESTABLISHED "),
         ProtoInfo::Tcp(tcp) => tcp.state.name(),
         ProtoInfo::Sctp(sctp) => sctp.state.name(),
-        ProtoInfo::Dccp(dccp) => DccpInfo::state_name(dccp.state),
+        ProtoInfo::Dccp(dccp) => dccp.state.name(),
     };
     line.text(name.unwrap_or("NONE").as_bytes());
     line.put(b" ");

@@ -9,10 +9,7 @@ use super::escape;
 use super::local_time::SECOND;
 use super::text::TextOptions;
 use crate::field::Subject;
-use crate::model::{
-    Counters, DccpInfo, Flow, L4, LabelNames, Labels, ProtoInfo, Protocol, Status, Tuple, protocol_name,
-};
-use crate::wire::uapi::nfproto;
+use crate::model::{Counters, Family, Flow, L4, LabelNames, Labels, ProtoInfo, Protocol, Status, Tuple, protocol_name};
 
 /// Writes conntrack(8)'s XML.
 #[derive(Debug, Clone)]
@@ -59,14 +56,10 @@ impl XmlWriter {
     }
 }
 
-fn put_direction(line: &mut Line<'_>, family: u8, tuple: &Tuple, counters: Option<Counters>) {
-    let family_name: &[u8] = match family {
-        nfproto::IPV4 => b"ipv4",
-        nfproto::IPV6 => b"ipv6",
-        _ => b"unknown",
-    };
+fn put_direction(line: &mut Line<'_>, family: Family, tuple: &Tuple, counters: Option<Counters>) {
+    let family_name = family.name().unwrap_or("unknown");
     let protocol_name = protocol_name(tuple.protocol).unwrap_or("unknown");
-    put_protocol(line, b"<layer3 protonum=\"", family, family_name);
+    put_protocol(line, b"<layer3 protonum=\"", family.number(), family_name.as_bytes());
     line.put(b"<src>");
     line.address(&tuple.src);
     line.put(b"</src><dst>");
@@ -137,7 +130,7 @@ fn put_state(line: &mut Line<'_>, info: &ProtoInfo) {
     let name = match info {
         ProtoInfo::Tcp(tcp) => tcp.state.name(),
         ProtoInfo::Sctp(sctp) => sctp.state.name(),
-        ProtoInfo::Dccp(dccp) => DccpInfo::state_name(dccp.state),
+        ProtoInfo::Dccp(dccp) => dccp.state.name(),
         _ => return,
     };
     line.put(b"<state>");

@@ -6,7 +6,7 @@ use netlink_packet_core::NLM_F_ACK;
 use nix::errno::Errno;
 
 use crate::netlink::{Connection, Error};
-use crate::wire::{Batch, Kind};
+use crate::wire::{Batch, MessageClass};
 
 /// Requests in one datagram. The default receive queue holds 256 answers, and more are lost; the time
 /// per request is flat from 50 on; and the kernel handles a datagram without a pause (`netlink_rcv_skb`
@@ -114,7 +114,7 @@ fn collect_answers(
             if !sequences.contains(&message.sequence) {
                 continue;
             }
-            let Kind::Answer(answer) = message.classify().map_err(Error::decode(operation))? else {
+            let MessageClass::Answer(answer) = message.classify().map_err(Error::decode(operation))? else {
                 continue;
             };
             if let Some(errno) = answer.errno {

@@ -1,6 +1,7 @@
 //! The number of entries in the table.
 
 use crate::netlink::{Connection, Error};
+use crate::wire::Family;
 use crate::wire::Header;
 use crate::wire::uapi::{cta_stats_global, ipctnl_msg_ct, nfnl_subsys};
 
@@ -26,7 +27,7 @@ pub fn count(connection: &mut Connection) -> Result<Occupancy, Error> {
         subsystem: nfnl_subsys::CTNETLINK,
         command: ipctnl_msg_ct::GET_STATS,
         flags: 0,
-        family: 0,
+        family: Family::UNSPEC,
         sequence: 0,
     };
     let mut occupancy = Occupancy::default();

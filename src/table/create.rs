@@ -127,7 +127,7 @@ fn emit_protoinfo(writer: &mut AttributeWriter<'_>, protoinfo: &ProtoInfo) {
         }),
         ProtoInfo::Sctp(sctp) => writer.nest(cta::PROTOINFO, |info| {
             info.nest(cta_protoinfo::SCTP, |nest| {
-                nest.put(cta_protoinfo::SCTP_STATE, &[sctp.state.0]);
+                nest.put(cta_protoinfo::SCTP_STATE, &[sctp.state.number()]);
                 nest.put(cta_protoinfo::SCTP_VTAG_ORIG, &sctp.vtag_orig.unwrap_or(1).to_be_bytes());
                 nest.put(cta_protoinfo::SCTP_VTAG_REPLY, &sctp.vtag_reply.unwrap_or(1).to_be_bytes());
             });

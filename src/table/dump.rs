@@ -8,7 +8,7 @@ use super::sampled_at::{DatagramTime, Stamps};
 use crate::clock::{Clock, Time};
 use crate::model::{Family, Flow, FlowDecoder};
 use crate::netlink::{Connection, DumpStream, Error};
-use crate::wire::uapi::{ipctnl_msg_ct, nfnl_subsys, nfproto};
+use crate::wire::uapi::{ipctnl_msg_ct, nfnl_subsys};
 use crate::wire::{Header, Message};
 
 const OPERATION: &str = "dump the conntrack table";
@@ -57,7 +57,7 @@ impl<'c> Dump<'c> {
             subsystem: nfnl_subsys::CTNETLINK,
             command: ipctnl_msg_ct::GET,
             flags: 0,
-            family: request.family.map_or(nfproto::UNSPEC, Family::number),
+            family: request.family.unwrap_or(Family::UNSPEC),
             sequence: 0,
         };
         let stamps = Stamps::new(clock);

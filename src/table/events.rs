@@ -179,7 +179,7 @@ impl Events {
             listener.attach(filter)?;
         }
         if subscription.reliable {
-            listener.report_refusals()?;
+            listener.set_broadcast_error()?;
         }
         let buffer = size(&listener, subscription.buffer)?;
         let losses = Losses::since(listener.meminfo()?.drops);

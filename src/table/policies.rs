@@ -3,7 +3,8 @@
 use super::timeouts::is_unknown_to_kernel;
 use crate::model::Policies;
 use crate::netlink::{Connection, Error};
-use crate::wire::uapi::{cttimeout, nfnl_subsys, nfproto, nft};
+use crate::wire::Family;
+use crate::wire::uapi::{cttimeout, nfnl_subsys, nft};
 use crate::wire::{Attribute, AttributeWriter, DecodeError, Header, Message};
 
 const OPERATION: &str = "list timeout policies";
@@ -21,7 +22,7 @@ const ATTEMPTS: usize = 8;
 #[doc(alias = "NFT_MSG_GETOBJ")]
 pub fn policies(connection: &mut Connection) -> Result<Policies, Error> {
     let mut policies = Policies::default();
-    let add = |policies: &mut Policies, found: Option<(u16, u8)>| {
+    let add = |policies: &mut Policies, found: Option<(Family, u8)>| {
         if let Some((family, protocol)) = found {
             policies.add(family, protocol);
         }
@@ -61,7 +62,7 @@ fn list(
     fill: impl Fn(&mut AttributeWriter<'_>),
     mut each: impl FnMut(&Message<'_>) -> Result<(), DecodeError>,
 ) -> Result<(), Error> {
-    let header = Header { subsystem, command, flags: 0, family: nfproto::UNSPEC, sequence: 0 };
+    let header = Header { subsystem, command, flags: 0, family: Family::UNSPEC, sequence: 0 };
     for _ in 0..ATTEMPTS {
         let mut stream = connection.dump(OPERATION, header, &fill)?;
         let end = loop {
@@ -83,7 +84,7 @@ fn list(
 }
 
 /// Reads an nf_tables object; `None` unless it is a timeout policy.
-fn read_object(message: &Message<'_>) -> Result<Option<(u16, u8)>, DecodeError> {
+fn read_object(message: &Message<'_>) -> Result<Option<(Family, u8)>, DecodeError> {
     let (mut kind, mut data) = (None, None);
     for attribute in message.attributes() {
         let attribute = attribute?;
@@ -104,12 +105,12 @@ fn read<'a>(
     attributes: impl Iterator<Item = Result<Attribute<'a>, DecodeError>>,
     l3: u16,
     l4: u16,
-) -> Result<Option<(u16, u8)>, DecodeError> {
-    let (mut family, mut protocol) = (u16::from(nfproto::UNSPEC), None);
+) -> Result<Option<(Family, u8)>, DecodeError> {
+    let (mut family, mut protocol) = (Family::UNSPEC, None);
     for attribute in attributes {
         let attribute = attribute?;
         if attribute.kind == l3 {
-            family = attribute.be16()?;
+            family = u8::try_from(attribute.be16()?).map_or(Family::UNSPEC, Family::from);
         } else if attribute.kind == l4 {
             protocol = Some(attribute.u8()?);
         }
@@ -186,7 +187,7 @@ mod tests {
             vec![datagram, done]
         });
         let policies = policies(&mut connection).unwrap();
-        assert_eq!(policies.iter().collect::<Vec<_>>(), [(0, 6), (2, 17)]);
+        assert_eq!(policies.iter().collect::<Vec<_>>(), [(Family::UNSPEC, 6), (Family::V4, 17)]);
         assert!(!policies.flowtables);
     }
 }

@@ -1,7 +1,7 @@
 //! The entry that a delete or an update is for.
 
-use crate::model::{Flow, Tuple};
-use crate::wire::uapi::{cta, nfnl_subsys, nfproto};
+use crate::model::{Family, Flow, Tuple};
+use crate::wire::uapi::{cta, nfnl_subsys};
 use crate::wire::{AttributeWriter, Header};
 
 /// One entry of the table, identified by its complete tuple, zone and id as dumped, so that a request
@@ -57,16 +57,16 @@ impl Target {
         if !tuple.is_complete() {
             return Err(NotDeletable::IncompleteTuple);
         }
-        if flow.family != tuple.family() || !matches!(flow.family, nfproto::IPV4 | nfproto::IPV6) {
+        if flow.family != tuple.family() || matches!(flow.family, Family::Other(_)) {
             return Err(NotDeletable::UnknownFamily);
         }
         let id = flow.id.ok_or(NotDeletable::NoId)?;
         Ok(Target { tuple, zone: flow.zone_both, id })
     }
 
-    /// The `nfgenmsg` family.
+    /// The address family.
     #[must_use]
-    pub fn family(&self) -> u8 {
+    pub fn family(&self) -> Family {
         self.tuple.family()
     }
 

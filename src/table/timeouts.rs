@@ -4,7 +4,8 @@ use nix::errno::Errno;
 
 use crate::model::{NOT_IN_NETLINK, TIMERS, Timeouts};
 use crate::netlink::{Connection, Error};
-use crate::wire::uapi::{cttimeout, nfnl_subsys, nfproto};
+use crate::wire::Family;
+use crate::wire::uapi::{cttimeout, nfnl_subsys};
 use crate::wire::{DecodeError, Header, Message};
 
 /// Reads the default timeouts of the connection's namespace, without timeout policies. Those of a
@@ -38,7 +39,7 @@ fn request(connection: &mut Connection, protocol: u8, timeouts: &mut Timeouts) -
         subsystem: nfnl_subsys::CTNETLINK_TIMEOUT,
         command: cttimeout::MSG_DEFAULT_GET,
         flags: 0,
-        family: nfproto::UNSPEC,
+        family: Family::UNSPEC,
         sequence: 0,
     };
     connection.request(
@@ -46,7 +47,7 @@ fn request(connection: &mut Connection, protocol: u8, timeouts: &mut Timeouts) -
         header,
         |writer| {
             // The timeouts are the same for every layer 3; the attribute is mandatory.
-            writer.put(cttimeout::L3PROTO, &u16::from(nfproto::IPV4).to_be_bytes());
+            writer.put(cttimeout::L3PROTO, &u16::from(Family::V4.number()).to_be_bytes());
             writer.put(cttimeout::L4PROTO, &[protocol]);
         },
         |message| read(message, protocol, timeouts),

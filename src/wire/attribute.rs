@@ -13,8 +13,8 @@ use super::error::{DecodeError, DecodeErrorKind};
 
 /// Iterator over the attributes of a message or a nest. Stops after an error.
 ///
-/// A dumped entry has some thirty attributes: this is the innermost loop of all,
-/// written so that it is inlined where it is used.
+/// Inlined where it is used: a dumped entry has some thirty attributes, and this is the
+/// innermost loop of a dump.
 #[derive(Debug, Clone)]
 pub struct Attributes<'a> {
     rest: &'a [u8],
@@ -28,8 +28,8 @@ impl<'a> Attributes<'a> {
         Attributes { rest: bytes, offset }
     }
 
-    /// None at the end, an error where half a header is left or a length points
-    /// outside.
+    /// `None` at the end; an error where a header is truncated or its length exceeds the bytes
+    /// that are left.
     #[cold]
     fn end(&mut self) -> Option<Result<Attribute<'a>, DecodeError>> {
         let bytes = std::mem::take(&mut self.rest);
@@ -59,14 +59,15 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
-/// One attribute. The number is without the `NLA_F_*` flags.
+/// One attribute (`struct nlattr`), without the `NLA_F_*` flags.
+#[doc(alias = "nlattr")]
 #[derive(Debug, Clone, Copy)]
 pub struct Attribute<'a> {
-    /// Its number within its nest.
+    /// Number within its nest (`nla_type`).
     pub kind: u16,
-    /// Its value, without padding.
+    /// Value without padding.
     pub value: &'a [u8],
-    /// Where the value begins in the datagram.
+    /// Offset of the value in the datagram.
     pub offset: usize,
 }
 
@@ -86,7 +87,7 @@ impl<'a> Attribute<'a> {
         self.value.try_into().map_err(|_| self.error(DecodeErrorKind::BadSize { expected: N, found: self.value.len() }))
     }
 
-    /// The value, which takes `size` bytes.
+    /// The value, which has to be `size` bytes long.
     ///
     /// # Errors
     /// [`DecodeErrorKind::BadSize`] when it has another length.

@@ -1,48 +1,43 @@
-//! What can be wrong with bytes that claim to be a netlink message.
+//! Malformed netlink messages.
 
 use std::fmt;
 
-/// Bytes that could not be read, with the place where they stand.
-///
-/// Small and `Copy`, so that decoding builds no string.
+/// A malformed message, with the place of the error. `Copy`: decoding allocates no text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeError {
-    /// What is wrong.
+    /// What is malformed.
     pub kind: DecodeErrorKind,
-    /// The attribute (`CTA_*` number of its own nest), where one was being read.
+    /// The attribute that was being decoded, by its number within its nest.
     pub attribute: Option<u16>,
-    /// Bytes from the start of the datagram.
+    /// Offset in the datagram, in bytes.
     pub offset: usize,
 }
 
-/// The ways in which a message can be malformed.
+/// What is malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeErrorKind {
-    /// The bytes end before the message or attribute does.
+    /// The bytes end within a message or an attribute, or a length is less than its header.
     Truncated,
-    /// A length field is smaller than its own header.
-    BadLength,
-    /// An attribute's value has another size than its type.
+    /// A value has another size than the type of its attribute.
     BadSize {
-        /// Bytes that the type takes.
+        /// Size of the type, in bytes.
         expected: usize,
-        /// Bytes that are there.
+        /// Size of the value, in bytes.
         found: usize,
     },
-    /// An attribute that every such message carries is not there.
+    /// A mandatory attribute is missing.
     Missing,
 }
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            DecodeErrorKind::Truncated => write!(f, "message ends too early")?,
-            DecodeErrorKind::BadLength => write!(f, "length field smaller than its header")?,
+            DecodeErrorKind::Truncated => write!(f, "truncated message")?,
             DecodeErrorKind::BadSize { expected, found } => {
-                write!(f, "value of {found} bytes where {expected} are expected")?;
+                write!(f, "invalid attribute of {found} bytes: expected {expected}")?;
             }
-            DecodeErrorKind::Missing => write!(f, "mandatory attribute missing")?,
+            DecodeErrorKind::Missing => write!(f, "missing mandatory attribute")?,
         }
         if let Some(attribute) = self.attribute {
             write!(f, " (attribute {attribute})")?;

@@ -1,4 +1,4 @@
-//! Message framing: a datagram is a row of messages, each with a netlink header.
+//! Message framing: a datagram consists of messages, each with a netlink header.
 
 use std::num::NonZeroI32;
 
@@ -8,6 +8,7 @@ use netlink_packet_core::{
 
 use super::attribute::Attributes;
 use super::error::{DecodeError, DecodeErrorKind};
+use super::family::Family;
 use super::uapi::nlmsgerr;
 
 const NETLINK_HEADER: usize = 16;
@@ -15,62 +16,74 @@ const NETFILTER_HEADER: usize = 4;
 /// An error code, before the request's own header.
 const ERROR_CODE: usize = 4;
 
-/// One message, borrowed from its datagram.
+/// One message (`struct nlmsghdr` and payload), borrowed from its datagram.
+#[doc(alias = "nlmsghdr")]
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {
-    /// `nlmsg_type`: subsystem in the high byte, command in the low one.
+    /// Subsystem in the high byte, command in the low byte.
+    #[doc(alias = "nlmsg_type")]
     pub kind: u16,
-    /// `nlmsg_flags`.
+    /// `NLM_F_*`.
+    #[doc(alias = "nlmsg_flags")]
     pub flags: u16,
-    /// `nlmsg_seq`: that of the request it answers, 0 in events.
+    /// Sequence number of the request; 0 in events.
+    #[doc(alias = "nlmsg_seq")]
     pub sequence: u32,
-    /// `nlmsg_pid`: in events, the port of the requester that caused it.
+    /// In events, the netlink port id of the requester that caused the change.
+    #[doc(alias = "nlmsg_pid")]
     pub port: u32,
-    /// Everything after the header.
+    /// The bytes after the header.
     pub payload: &'a [u8],
-    /// Where the payload begins in the datagram.
+    /// Offset of the payload in the datagram.
     pub offset: usize,
 }
 
-/// What a message is for.
+/// A message by its role in the netlink protocol.
 #[derive(Debug, Clone, Copy)]
-pub enum Kind<'a> {
+pub enum MessageClass<'a> {
     /// Data of a subsystem.
     Data,
-    /// The end of a dump, with its error number where it failed.
+    /// The end of a dump, with the error number of a dump that failed.
+    #[doc(alias = "NLMSG_DONE")]
     Done(Option<NonZeroI32>),
-    /// The answer to a request: an ACK or an error.
+    /// The ACK of a request, or its error.
+    #[doc(alias = "NLMSG_ERROR")]
     Answer(Answer<'a>),
-    /// Nothing (`NLMSG_NOOP`).
+    /// No content.
+    #[doc(alias = "NLMSG_NOOP")]
     Noop,
-    /// Data was lost (`NLMSG_OVERRUN`).
+    /// Messages were dropped.
+    #[doc(alias = "NLMSG_OVERRUN")]
     Overrun,
 }
 
-/// The kernel's answer to one request.
+/// The kernel's reply to one request.
+#[doc(alias = "nlmsgerr")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Answer<'a> {
     /// Positive error number; `None` is success.
     pub errno: Option<NonZeroI32>,
-    /// The kernel's own words (extended ACK).
+    /// The kernel's error message (extended ACK).
+    #[doc(alias = "NLMSGERR_ATTR_MSG")]
     pub text: Option<&'a [u8]>,
-    /// Offset in the request of the attribute at kind.
+    /// Offset in the request of the attribute that was refused.
+    #[doc(alias = "NLMSGERR_ATTR_OFFS")]
     pub request_offset: Option<u32>,
 }
 
 impl<'a> Message<'a> {
-    /// What this message is for.
+    /// The role of this message.
     ///
     /// # Errors
     /// A control message that is too short for its own fields.
     #[inline]
-    pub fn classify(&self) -> Result<Kind<'a>, DecodeError> {
+    pub fn classify(&self) -> Result<MessageClass<'a>, DecodeError> {
         Ok(match self.kind {
-            NLMSG_NOOP => Kind::Noop,
-            NLMSG_OVERRUN => Kind::Overrun,
-            NLMSG_DONE => Kind::Done(self.done_code()),
-            NLMSG_ERROR => Kind::Answer(self.answer()?),
-            _ => Kind::Data,
+            NLMSG_NOOP => MessageClass::Noop,
+            NLMSG_OVERRUN => MessageClass::Overrun,
+            NLMSG_DONE => MessageClass::Done(self.done_code()),
+            NLMSG_ERROR => MessageClass::Answer(self.answer()?),
+            _ => MessageClass::Data,
         })
     }
 
@@ -79,11 +92,12 @@ impl<'a> Message<'a> {
     /// # Errors
     /// [`DecodeErrorKind::Truncated`] when the payload has no such header.
     #[inline]
-    pub fn family(&self) -> Result<u8, DecodeError> {
-        self.netfilter_header().map(|header| header[0])
+    pub fn family(&self) -> Result<Family, DecodeError> {
+        self.netfilter_header().map(|header| Family::from(header[0]))
     }
 
-    /// `nfgenmsg.res_id`.
+    /// The resource id of the `nfgenmsg` header.
+    #[doc(alias = "res_id")]
     ///
     /// # Errors
     /// [`DecodeErrorKind::Truncated`] when the payload has no such header.
@@ -120,8 +134,8 @@ impl<'a> Message<'a> {
         Ok(answer)
     }
 
-    /// The attributes behind the echoed request. What cannot be read there is
-    /// left out: the error number is what matters.
+    /// Reads the attributes after the echoed request. Malformed ones are skipped, since the
+    /// error number is enough to handle the reply.
     fn read_extended_ack(&self, answer: &mut Answer<'a>) {
         let echoed = if self.flags & NLM_F_CAPPED != 0 { NETLINK_HEADER } else { self.echoed_length() };
         let start = ERROR_CODE + echoed.next_multiple_of(4);
@@ -189,8 +203,8 @@ impl<'a> Iterator for Messages<'a> {
     }
 }
 
-/// Header and payload of the first message in `bytes`. None where the length
-/// that the header states is not there, or less than the header.
+/// Header and payload of the first message in `bytes`. `None` where its length exceeds the
+/// bytes or is less than the header.
 #[inline]
 fn split(bytes: &[u8]) -> Option<(&[u8; NETLINK_HEADER], &[u8])> {
     let header: &[u8; NETLINK_HEADER] = bytes.first_chunk()?;

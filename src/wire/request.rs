@@ -1,8 +1,10 @@
-//! Requests, written message by message into one buffer that may hold a batch.
+//! Requests, serialized into one buffer that can hold a batch.
 
 use bytes::{BufMut, BytesMut};
 use netlink_packet_core::{Emitable, NLA_F_NESTED, NLM_F_REQUEST, NetlinkHeader};
 use netlink_packet_netfilter::{NetfilterHeader, NetfilterProtoFamily};
+
+use super::family::Family;
 
 /// A buffer of requests that are sent together.
 #[derive(Debug, Default, Clone)]
@@ -11,18 +13,18 @@ pub struct Batch {
     count: usize,
 }
 
-/// What goes into the headers of one request.
+/// The header fields of one request.
 #[derive(Debug, Clone, Copy)]
 pub struct Header {
     /// `NFNL_SUBSYS_*`.
     pub subsystem: u8,
     /// The command within the subsystem.
     pub command: u8,
-    /// `NLM_F_*` beside `NLM_F_REQUEST`.
+    /// `NLM_F_*` in addition to `NLM_F_REQUEST`.
     pub flags: u16,
-    /// Address family, 0 for any.
-    pub family: u8,
-    /// Echoed in the answers.
+    /// Address family.
+    pub family: Family,
+    /// Sequence number, repeated in the replies.
     pub sequence: u32,
 }
 
@@ -33,7 +35,7 @@ impl Batch {
         Self::default()
     }
 
-    /// Appends one request whose attributes `fill` writes.
+    /// Appends one request, whose attributes are written by `fill`.
     pub fn push(&mut self, header: Header, fill: impl FnOnce(&mut AttributeWriter<'_>)) {
         let start = self.bytes.len();
         let mut fixed = [0; 20];
@@ -43,7 +45,7 @@ impl Batch {
         netlink.sequence_number = header.sequence;
         netlink.emit(&mut fixed);
         if let Some(rest) = fixed.get_mut(16..) {
-            NetfilterHeader::new(NetfilterProtoFamily::from(header.family), 0, 0).emit(rest);
+            NetfilterHeader::new(NetfilterProtoFamily::from(header.family.number()), 0, 0).emit(rest);
         }
         self.bytes.put_slice(&fixed);
         fill(&mut AttributeWriter { bytes: &mut self.bytes });
@@ -58,19 +60,19 @@ impl Batch {
         &self.bytes
     }
 
-    /// Number of requests.
+    /// The number of requests.
     #[must_use]
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether there is no request.
+    /// Whether the batch has no request.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Empties the batch and keeps its memory.
+    /// Removes all requests and keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.count = 0;
@@ -84,12 +86,12 @@ pub struct AttributeWriter<'a> {
 }
 
 impl AttributeWriter<'_> {
-    /// One attribute, padded to four bytes.
+    /// Writes one attribute, padded to four bytes.
     pub fn put(&mut self, kind: u16, value: &[u8]) {
         self.write(kind, |bytes| bytes.put_slice(value));
     }
 
-    /// A nest whose attributes `fill` writes.
+    /// Writes a nest, whose attributes are written by `fill`.
     pub fn nest(&mut self, kind: u16, fill: impl FnOnce(&mut AttributeWriter<'_>)) {
         self.write(kind | NLA_F_NESTED, |bytes| fill(&mut AttributeWriter { bytes }));
     }

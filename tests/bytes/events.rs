@@ -1,6 +1,6 @@
 //! Recorded events, whole and damaged.
 
-use ctnl::model::{Event, EventKind, Flow, L4, ProtoInfo, TcpState};
+use ctnl::model::{Event, EventKind, Family, Flow, L4, ProtoInfo, TcpState};
 use ctnl::wire::Messages;
 use proptest::prelude::*;
 
@@ -64,7 +64,7 @@ fn kinds_marks_and_times_are_as_they_were_recorded() {
     assert_eq!(events.iter().filter_map(state).collect::<Vec<_>>(), [TcpState::Established; 5]);
     assert_eq!(events[7].flow.orig.l4, L4::Icmp { kind: 8, code: 0, id: 77 });
     assert_eq!((events[8].flow.zone().orig(), events[4].flow.zone().orig()), (5, 0));
-    assert_eq!((events[0].flow.family, events[5].flow.family), (2, 10));
+    assert_eq!((events[0].flow.family, events[5].flow.family), (Family::V4, Family::V6));
 }
 
 #[test]

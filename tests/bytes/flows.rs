@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ctnl::model::{Flow, L4, Protocol, Status, Tuple};
+use ctnl::model::{Family, Flow, L4, Protocol, Status, Tuple};
 use proptest::prelude::*;
 
 use crate::netlink::{attribute, entry, nest};
@@ -14,7 +14,7 @@ pub fn any_flow() -> impl Strategy<Value = Flow> {
     let rest = (prop::option::weighted(0.9, any::<u32>()), any_family(), any::<u32>(), any::<Option<u32>>());
     (identity, rest).prop_map(|((orig, reply, zone_both), (id, family, status, timeout))| {
         let mut flow = Flow::new(orig, reply);
-        flow.family = family.unwrap_or(flow.family);
+        flow.family = family.map_or(flow.family, Family::from);
         flow.status = Status::from_bits_retain(status);
         (flow.zone_both, flow.id, flow.timeout) = (zone_both, id, timeout);
         flow
@@ -88,5 +88,5 @@ pub fn dumped(sequence: u32, flow: &Flow) -> Vec<u8> {
     attributes.extend(flow.timeout.map(|timeout| attribute(7, &timeout.to_be_bytes())));
     attributes.extend(flow.zone_both.map(|zone| attribute(18, &zone.to_be_bytes())));
     attributes.extend(flow.id.map(|id| attribute(12, &id.to_be_bytes())));
-    entry(sequence, flow.family, &attributes)
+    entry(sequence, flow.family.number(), &attributes)
 }

@@ -42,7 +42,7 @@ fn dump(datagrams: Vec<Vec<u8>>) -> (Vec<Flow>, Result<DumpTotals, Error>) {
 
 /// Fails unless the error names a place in the datagram.
 fn assert_places(error: &Error, length: usize) {
-    let Error::Decode { fault, .. } = error else {
+    let Error::Decode { error: fault, .. } = error else {
         panic!("{error:?}");
     };
     assert!(fault.offset <= length, "offset {} of {length}", fault.offset);
@@ -117,7 +117,7 @@ proptest! {
         prop_assert!(flows.len() <= 80 + flips.len());
         match totals {
             Ok(totals) => prop_assert_eq!(totals.entries, flows.len() as u64),
-            Err(Error::Decode { fault, .. }) => prop_assert!(fault.offset <= longest),
+            Err(Error::Decode { error: fault, .. }) => prop_assert!(fault.offset <= longest),
             Err(Error::Refused(_) | Error::Overrun { .. }) => {}
             Err(other) => prop_assert!(false, "{other:?}"),
         }
@@ -127,7 +127,7 @@ proptest! {
     fn noise_is_an_error_and_never_a_panic(datagrams in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..5)) {
         let longest = datagrams.iter().map(Vec::len).max().unwrap_or(0).max(1);
         let (_, totals) = dump(datagrams);
-        if let Err(Error::Decode { fault, .. }) = totals {
+        if let Err(Error::Decode { error: fault, .. }) = totals {
             prop_assert!(fault.offset <= longest);
         }
     }
@@ -227,7 +227,7 @@ fn unknown_states_and_trackers_are_numbers() {
     let ProtoInfo::Tcp(tcp) = protoinfo(nest(1, &[attribute(1, &[77])])) else { panic!("TCP") };
     assert_eq!((tcp.state, tcp.state.name()), (TcpState::Unknown(77), None));
     let ProtoInfo::Sctp(sctp) = protoinfo(nest(3, &[attribute(1, &[200])])) else { panic!("SCTP") };
-    assert_eq!((sctp.state, sctp.state.name()), (SctpState(200), None));
+    assert_eq!((sctp.state, sctp.state.name()), (SctpState::Unknown(200), None));
     assert_eq!(protoinfo(nest(9, &[attribute(1, &[1])])), ProtoInfo::Unknown(9));
 }
 

@@ -267,7 +267,7 @@ fn names_one_entry(flow: &Flow) -> bool {
         (IpAddr::V6(_), IpAddr::V6(_)) => 10,
         _ => return false,
     };
-    l4 && flow.family == family && flow.id.is_some() && !tuple.has_unknown_part
+    l4 && flow.family.number() == family && flow.id.is_some() && !tuple.has_unknown_part
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn a_tuple_with_a_part_that_the_protocol_does_not_have_deletes_nothing(world: &W
     let (src, dst) = ("10.0.0.1:1", "192.0.2.1:2");
     world.ctnl(&["delete", "esp", src, dst]).exits_with(2).says("entries have no sport");
     for (_, name, _) in untracked {
-        world.ctnl(&["delete", name, src, dst]).exits_with(1).says("there is no such entry");
+        world.ctnl(&["delete", name, src, dst]).exits_with(1).says("no such entry");
     }
     assert_same_entries(&world.dump(), &all);
 }
@@ -152,7 +152,7 @@ fn the_id_of_an_icmp_query_is_not_taken_for_the_id_of_the_entry(world: &World) {
     let id = format!("id={}", world.dumped(&all[0].orig).unwrap().id.unwrap());
     let delete = |id: &str| world.ctnl(&["delete", "icmp", "10.0.0.1", "192.0.2.1", id, "type=8", "code=0"]);
     delete(&id).exits_with(2).says("at most 65535");
-    delete("id=6").exits_with(1).says("there is no such entry");
+    delete("id=6").exits_with(1).says("no such entry");
     assert_same_entries(&world.dump(), &all);
     delete("id=5").exits_with(0).says("1 deleted");
     assert_same_entries(&world.dump(), &[&all[..1], &all[2..]].concat());

@@ -46,7 +46,7 @@ fn a_second_connection_is_to_the_same_namespace_whatever_the_path_stands_for_by_
     stand_for(&second);
     let entries = |mut connection: Connection| table::count(&mut connection).unwrap().entries;
     assert_eq!(entries(Connection::open(&Netns::Path(path.clone())).unwrap()), 0);
-    assert_eq!(entries(connection.another().unwrap()), 2);
+    assert_eq!(entries(connection.reopen().unwrap()), 2);
 }
 
 /// Entries whose timeout is set again between the looks, as a packet would:

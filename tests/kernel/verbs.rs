@@ -92,7 +92,7 @@ fn a_dump_of_one_family_has_only_that_family(world: &World) {
         };
         table::dump(&mut world.connection(), DumpRequest { family: Some(family), ..DumpRequest::default() }, keep)
             .unwrap();
-        let expected: Vec<Flow> = flows.iter().filter(|flow| flow.family == family.number()).cloned().collect();
+        let expected: Vec<Flow> = flows.iter().filter(|flow| flow.family == family).cloned().collect();
         assert_same_entries(&dumped, &expected);
     }
 }

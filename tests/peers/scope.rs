@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use ctnl::model::{Flow, L4, Protocol, Status, Tuple};
+use ctnl::model::{Family, Flow, L4, Protocol, Status, Tuple};
 
 use ctnl_test_support::harness::{World, assert_same_entries, tests, udp};
 use ctnl_test_support::net::conntrack;
@@ -36,7 +36,7 @@ fn flushing_what_is_unreplied_leaves_what_is_replied(world: &World) {
 fn flushing_a_family_leaves_the_other(world: &World) {
     let flows = world.fill(6, 3_000);
     world.ctnl(&["flush", "ipv6", "--yes"]).exits_with(0);
-    let v4: Vec<Flow> = flows.into_iter().filter(|flow| flow.family == 2).collect();
+    let v4: Vec<Flow> = flows.into_iter().filter(|flow| flow.family == Family::V4).collect();
     assert_same_entries(&world.dump(), &v4);
     assert_eq!(conntrack(&["-L", "-f", "ipv6"]), "");
 }

@@ -14,7 +14,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
-use ctnl::model::{Flow, L4, Labels, ProtoInfo, Protocol, TcpState, Tuple};
+use ctnl::model::{Family, Flow, L4, Labels, ProtoInfo, Protocol, TcpState, Tuple};
 
 use crate::raw;
 use ctnl_test_support::harness::{Run, World, entry, tests};
@@ -283,8 +283,8 @@ fn lines_of_translated_traffic_are_those_of_conntrack(world: &World) {
         assert!(flows.iter().any(test), "no {what} in\n{}", conntrack(&["-L"]));
     };
     let nat = ctnl::model::Nat::of;
-    some("masquerade", &|flow| nat(flow).src && !nat(flow).dst && flow.family == 2);
-    some("IPv6 masquerade", &|flow| nat(flow).src && flow.family == 10);
+    some("masquerade", &|flow| nat(flow).src && !nat(flow).dst && flow.family == Family::V4);
+    some("IPv6 masquerade", &|flow| nat(flow).src && flow.family == Family::V6);
     some("destination NAT with masquerade", &|flow| nat(flow).dst && nat(flow).src);
     some("redirect", &|flow| nat(flow).dport && !nat(flow).src && flow.reply.src == ROUTER);
     some("mark", &|flow| flow.mark == Some(0x2a));

@@ -3,12 +3,12 @@
 use std::ops::Range;
 use std::str::FromStr;
 
-use super::super::family::Family;
 use super::super::protocol::protocol_from_name;
 use super::error::{Fault, NamedEntryError};
 use super::named_entry::NamedEntry;
 use super::reader::{Reader, endpoint};
 use crate::units::parse_decimal;
+use crate::wire::Family;
 
 impl FromStr for NamedEntry {
     type Err = NamedEntryError;

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
-use super::super::family::Family;
 use super::super::protocol::{Protocol, protocol_name};
 use super::super::tuple::Tuple;
 use super::direction::{Direction, Given, parse_key, parse_number};
 use super::error::Fault;
 use super::named_entry::NamedEntry;
+use crate::wire::Family;
 
 /// What was given.
 #[derive(Default)]

@@ -235,7 +235,7 @@ fn every_key_of_the_schema_is_written_for_some_record() {
     }
     let mut odd = expectations();
     odd[0].expectation.flags = u32::MAX;
-    odd[0].expectation.family = 7;
+    odd[0].expectation.family = crate::model::Family::Other(7);
     odd[0].expectation.zone = Some(3);
     if let Some(nat) = &mut odd[0].expectation.nat {
         nat.direction = 9;

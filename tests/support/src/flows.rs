@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use ctnl::age::{IdleEstimator, TimeoutContext};
 use ctnl::model::{
-    Counters, DccpInfo, Flow, HelperName, L4, Labels, ProtoInfo, Protocol, SctpInfo, SctpState, Status, TcpInfo,
-    TcpState, Timeouts, Tuple,
+    Counters, DccpInfo, DccpState, Flow, HelperName, L4, Labels, ProtoInfo, Protocol, SctpInfo, SctpState, Status,
+    TcpInfo, TcpState, Timeouts, Tuple,
 };
 use proptest::option;
 use proptest::prelude::*;
@@ -67,9 +67,11 @@ fn protoinfo(protocol: u8) -> BoxedStrategy<ProtoInfo> {
             })
             .boxed(),
         132 => (0u8..11)
-            .prop_map(|state| ProtoInfo::Sctp(SctpInfo { state: SctpState(state), ..SctpInfo::default() }))
+            .prop_map(|state| ProtoInfo::Sctp(SctpInfo { state: SctpState::from(state), ..SctpInfo::default() }))
             .boxed(),
-        33 => (0u8..11).prop_map(|state| ProtoInfo::Dccp(DccpInfo { state, ..DccpInfo::default() })).boxed(),
+        33 => (0u8..11)
+            .prop_map(|state| ProtoInfo::Dccp(DccpInfo { state: DccpState::from(state), ..DccpInfo::default() }))
+            .boxed(),
         _ => Just(ProtoInfo::None).boxed(),
     }
 }

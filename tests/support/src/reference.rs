@@ -146,7 +146,7 @@ impl Ask {
                 let name = match flow.protoinfo {
                     ProtoInfo::Tcp(info) => info.state.name(),
                     ProtoInfo::Sctp(info) => info.state.name(),
-                    ProtoInfo::Dccp(info) => ctnl::model::DccpInfo::state_name(info.state),
+                    ProtoInfo::Dccp(info) => info.state.name(),
                     ProtoInfo::None if !has_state => None,
                     _ => return None,
                 };

@@ -206,7 +206,11 @@ impl CommonArgs {
         let Some(word) = self.netns.as_deref() else { return Ok(Netns::Current) };
         let netns = Netns::parse(word);
         let named = Netns::named(word);
-        if netns != named && matches!(&named, Netns::Path(path) if !word.contains('/') && path.exists()) {
+        let exists = |netns: &Netns| matches!(netns, Netns::Path(path) if path.exists());
+        if netns != named && !word.contains('/') && exists(&named) {
+            if !exists(&netns) {
+                return Ok(named);
+            }
             return Err(usage(format!(
                 "--netns {word}: both a process and a name of `ip netns`\n  hint: write the path, \
                  /run/netns/{word} or /proc/{word}/ns/net"
@@ -216,7 +220,7 @@ impl CommonArgs {
     }
 
     /// A connection to the kernel in that namespace. Open a second one with
-    /// [`Connection::another`]: the word may stand for another namespace by then.
+    /// [`Connection::reopen`]: the word may stand for another namespace by then.
     pub fn connect(&self) -> Result<Connection> {
         Ok(Connection::open(&self.netns()?)?)
     }

@@ -74,7 +74,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     if filter.is_empty() && groups.is_none() && args.filter.confirm_idle.is_none() {
         return count_all(args, &mut connection, &mut console);
     }
-    let interrupt = Interrupt::listen()?;
+    let interrupt = Interrupt::listen(host)?;
     let occupancy = table::count(&mut connection).unwrap_or_default();
     let mut watch = Watch::new(&mut console, &interrupt, host, occupancy.entries.into());
     let mut selection = Selection::new(filter, &mut connection, host, previous_timeouts, false)?;
@@ -87,7 +87,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let request = args.scan.request(selection.filter());
     let (totals, is_interrupted) = match args.may_use_two_jobs(&selection, request, watch.console) {
         Some(requests) => {
-            let other = connection.another()?;
+            let other = connection.reopen()?;
             let halves = halves(requests, [connection, other], &selection, [(), ()]);
             let (walked, _) = walk_halves(halves, &mut selection, &mut watch);
             counting.counted = selection.tally.matched;

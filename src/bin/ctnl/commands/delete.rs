@@ -18,8 +18,8 @@ Examples:
   ctnl delete 'udp src=10.0.0.1 dst=10.0.0.2 sport=5060 dport=5060 zone=5' --id 1234567890
       With the id that `ctnl list -o id` printed: an entry that was created since has another one.
 
-ctnl gets the entry first, prints it to stdout, and deletes it by the tuple, zone and id that it
-got. Exit code 1 when there is no such entry.";
+The entry is fetched and printed to stdout, and deleted by the tuple, zone and id that it has.
+Exit code 1 when there is no such entry.";
 
 /// Delete the entry of one exact tuple
 #[derive(Debug, clap::Args)]
@@ -57,6 +57,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
         return Ok(Exit::Failed);
     }
     let target = Target::of(&flow).context("refusing to delete the entry: a delete cannot identify it")?;
+    let mut is_deleted = false;
     if !args.dry_run {
         let mut outcome = Outcome::default();
         delete(&mut connection, &[target], &mut outcome)?;
@@ -64,10 +65,17 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
             let errno = nix::errno::Errno::from_raw(*errno);
             return Err(anyhow!("delete the entry: {errno:?}: {}", errno.desc()));
         }
+        is_deleted = outcome.gone == 0;
         console.note(if outcome.gone > 0 { "already gone" } else { "1 deleted" });
     }
-    print(&flow, &mut writer, &mut connection, host)?;
-    Ok(Exit::Done)
+    match print(&flow, &mut writer, &mut connection, host) {
+        // The entry is deleted, whatever becomes of its line.
+        Err(error) if is_deleted => {
+            console.warn(&format!("ctnl: {error:#}"));
+            Ok(Exit::Partly)
+        }
+        printed => printed.map(|()| Exit::Done),
+    }
 }
 
 /// Whether `flow` carries an SSH session that may be the user's; the reason is printed.
@@ -75,7 +83,7 @@ fn is_own_session(flow: &Flow, host: &Host, console: &mut Console) -> bool {
     let own = ssh::own_sessions(host);
     let is_own = own.sessions.iter().any(|session| session.is_carried_by(flow));
     if is_own {
-        console.warn(if own.are_all_of_server {
+        console.warn(if own.all_of_server.is_some() {
             "refusing to delete a connection of this host's SSH server: it may be your own session (override with \
              --no-spare-ssh)"
         } else {

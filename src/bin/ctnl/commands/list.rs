@@ -66,7 +66,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let writer = args.format.writer(host)?;
     let with_ages = args.format.shows_ages(host)? || order.is_some();
 
-    let interrupt = Interrupt::listen()?;
+    let interrupt = Interrupt::listen(host)?;
     let mut console = args.common.console();
     let mut connection = args.common.connect()?;
     let expected = report::expected(&mut connection);
@@ -108,7 +108,7 @@ fn list_halves(
     selection: &mut Selection,
     watch: &mut Watch<'_>,
 ) -> Result<(DumpTotals, bool, u64)> {
-    let other = connection.another()?;
+    let other = connection.reopen()?;
     let printer = SharedPrinter::new(&mut writer);
     let halves = halves(requests, [connection, other], selection, printer.parts(writer));
     let (walked, parts) = walk_halves(halves, selection, watch);

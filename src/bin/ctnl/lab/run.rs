@@ -103,6 +103,8 @@ pub fn run_inside(options: &Options, host: &Host, status: &Path) -> Result<Exit>
     let seconds = Duration::from(host.clock.now().monotonic.since(started)).as_secs_f64();
     note(&mut console, &format!("{made} entries in a private namespace, made in {seconds:.1} s"));
     let (program, mut command) = command(options, &mut console, own_folder);
+    // Nothing of this process is written while the command has the terminal.
+    drop(console);
     let ended = init::run(host, &mut command, &mut status).or_else(|error| not_started(&program, error))?;
     init::report(&mut status, ended);
     Ok(match ended {

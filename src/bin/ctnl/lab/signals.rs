@@ -1,7 +1,6 @@
 //! Signals as a queue, for the two processes that wait for a command: the one that the user started,
 //! and process 1 of the lab.
 
-use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +9,8 @@ use anyhow::{Context, Result};
 use ctnl::host::Host;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::term::interrupt::ignored_signals;
 
 /// The signals that are passed on to the command.
 const PASSED_ON: [Signal; 6] =
@@ -93,13 +94,6 @@ impl AsFd for Signals {
 
 /// The signals to pass on, but for what the parent had set to ignored: that stays ignored.
 fn passed_on(host: &Host) -> impl Iterator<Item = Signal> {
-    let ignored = ignored(host);
-    PASSED_ON.into_iter().filter(move |signal| ignored & (1 << (*signal as u32 - 1)) == 0)
-}
-
-/// The signals that this process ignores, as a mask; none where /proc does not show it.
-fn ignored(host: &Host) -> u64 {
-    let status = fs::read_to_string(host.proc().join("self/status")).unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+    let ignored = ignored_signals(host);
+    PASSED_ON.into_iter().filter(move |signal| !ignored.contains(*signal as i32))
 }

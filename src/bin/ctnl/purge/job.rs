@@ -104,7 +104,7 @@ impl<'a> Purge<'a> {
     /// progress, so that a terminal that blocks delays neither.
     fn delete(&mut self, connection: &mut Connection) -> Result<Summary> {
         let started = Instant::now();
-        let deleter = Deleter::start(connection.another()?, self.options.action).context("start a thread")?;
+        let deleter = Deleter::start(connection.reopen()?, self.options.action).context("start a thread")?;
         let (clock, seen) = (self.watch.clock.clone(), AtomicU64::new(0));
         let mut deciding = Deciding {
             chooser: &mut self.chooser,

@@ -32,7 +32,7 @@ pub fn report(summary: &Summary, console: &mut Console, as_json: bool, fail_if_n
     }
     for (why, count) in &summary.undecided {
         let reason = Undecided::ALL.into_iter().find(|reason| reason.name() == *why);
-        console.note(&format!("undecided: {count} {why}: {}", reason.map_or("", |reason| reason.advice())));
+        console.note(&format!("undecided: {count} {why}: {}", reason.map_or("", |reason| reason.hint())));
     }
     if let Some(error) = &summary.error {
         console.warn(&format!("ended early: {error}"));

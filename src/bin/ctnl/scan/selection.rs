@@ -56,7 +56,7 @@ impl Tally {
 
     /// A line for each reason, with what would decide it.
     pub fn undecided_lines(&self) -> Vec<String> {
-        self.undecided.iter().map(|(why, count)| format!("undecided: {count} {why}: {}", why.advice())).collect()
+        self.undecided.iter().map(|(why, count)| format!("undecided: {count} {why}: {}", why.hint())).collect()
     }
 }
 

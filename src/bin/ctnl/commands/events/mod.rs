@@ -142,7 +142,7 @@ fn receive_buffer(text: &str) -> Result<usize, String> {
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let options = args.options(host)?;
-    let interrupt = Interrupt::listen()?;
+    let interrupt = Interrupt::listen_except_hangup(host)?;
     let mut console = args.common.console();
     let StreamOutcome { end, undelivered } = stream::run(options, host, &interrupt, &mut console)?;
     report::tell_undecided(&mut console, &Tally { undecided: end.totals.undecided, ..Tally::default() });
@@ -163,7 +163,7 @@ impl Args {
             follow: self.follow_options(host),
             filter,
             previous_timeouts: self.filter.previous_timeouts()?,
-            scope: if self.all_netns { Scope::All } else { Scope::One(self.common.netns()?.hold()?) },
+            scope: if self.all_netns { Scope::All } else { Scope::One(self.common.netns()?.pin()?) },
             buffer: self.buffer,
             keep_privileges: self.keep_privileges,
             sinks: self.sinks.words()?,

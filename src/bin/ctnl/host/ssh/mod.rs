@@ -54,15 +54,15 @@ const ROOT: u32 = 0;
 pub struct OwnSessions {
     /// The user's sessions, and what carries them.
     pub sessions: Vec<SshSession>,
-    /// None of them is certainly the user's, so they are all of the host's SSH server.
-    pub are_all_of_server: bool,
+    /// None of them is certainly the user's, so this many are those of the host's SSH server: all that it
+    /// has.
+    pub all_of_server: Option<usize>,
 }
 
 impl OwnSessions {
     /// What the user has to know about them.
     pub fn note(&self) -> Option<String> {
-        let count = self.sessions.len();
-        self.are_all_of_server.then(|| {
+        self.all_of_server.map(|count| {
             format!("found no live SSH session of yours: all {count} connections of this host's SSH server are spared")
         })
     }
@@ -125,8 +125,9 @@ impl<S: Sockets> Search<S> {
         let is_remote = ancestry.has_ssh_server || environments.iter().any(|environment| environment.is_remote);
         let misses_carrier = self.add_carriers();
         let needs_all = misses_carrier || !any_live && (is_remote || !ancestry.is_whole);
-        let are_all_of_server = needs_all && self.add_all_of_server(&ports, misses_carrier);
-        OwnSessions { sessions: self.found, are_all_of_server }
+        let all_of_server =
+            needs_all.then(|| self.add_all_of_server(&ports, misses_carrier)).filter(|added| *added > 0);
+        OwnSessions { sessions: self.found, all_of_server }
     }
 
     fn ancestry(&self) -> Ancestry {
@@ -206,8 +207,8 @@ impl<S: Sockets> Search<S> {
     }
 
     /// Adds every connection of the host's SSH server, and with `also_clients` those to other SSH
-    /// servers. Whether there is any.
-    fn add_all_of_server(&mut self, ports: &BTreeSet<u16>, also_clients: bool) -> bool {
+    /// servers. How many there are.
+    fn add_all_of_server(&mut self, ports: &BTreeSet<u16>, also_clients: bool) -> usize {
         let of_servers = std::mem::take(&mut self.of_servers);
         let before = self.found.len();
         self.add_each(|socket| {
@@ -216,7 +217,7 @@ impl<S: Sockets> Search<S> {
             let is_clients = also_clients && socket.remote.port() == SSH_PORT;
             of_servers.contains(&socket.inode) || is_servers || is_clients
         });
-        self.found.len() > before
+        self.found.len() - before
     }
 
     fn add_each(&mut self, is_meant: impl Fn(&TcpSocket) -> bool) {

@@ -76,7 +76,7 @@ fn named(text: &str) -> String {
 }
 
 fn only(text: &str) -> OwnSessions {
-    OwnSessions { sessions: vec![session(text)], are_all_of_server: false }
+    OwnSessions { sessions: vec![session(text)], all_of_server: None }
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_user_cannot_make_root_spare_a_flow_that_is_no_session() {
     host.connection(40, ROOT, "10.0.0.1:443", "198.51.100.9:4444");
     host.connection(10, ROOT, "10.0.0.1:22", "192.0.2.7:50123");
     let found = host.search("SSH_CONNECTION=198.51.100.9 4444 10.0.0.1 443", ROOT);
-    assert_eq!(found, OwnSessions { are_all_of_server: true, ..only(OLD) });
+    assert_eq!(found, OwnSessions { all_of_server: Some(1), ..only(OLD) });
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn under_a_multiplexer_the_session_that_attached_later_is_spared_too() {
     host.process(40, 10, "tmux: client", ROOT, &named(NEW));
     host.connection(10, ROOT, "10.0.0.1:22", "192.0.2.7:50999");
     let found = host.search(&format!("SSH_CONNECTION={OLD},TMUX=/tmp/tmux-0/default"), ROOT);
-    assert_eq!(found, OwnSessions { sessions: [OLD, NEW].map(session).to_vec(), are_all_of_server: false });
+    assert_eq!(found, OwnSessions { sessions: [OLD, NEW].map(session).to_vec(), all_of_server: None });
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn where_the_named_session_is_over_every_connection_of_sshd_is_spared() {
     host.connection(10, ROOT, "10.0.0.1:22", "192.0.2.7:50999");
     host.connection(40, ROOT, "10.0.0.1:443", "192.0.2.7:50998");
     let found = host.search(&format!("SSH_CONNECTION={OLD}"), ROOT);
-    assert_eq!(found, OwnSessions { sessions: [OLD, NEW].map(session).to_vec(), are_all_of_server: true });
+    assert_eq!(found, OwnSessions { sessions: [OLD, NEW].map(session).to_vec(), all_of_server: Some(1) });
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn in_another_pid_namespace_every_connection_of_the_server_s_port_is_spared() {
     symlink("pid:[4026532000]", host.proc.path().join("30/ns/pid")).unwrap();
     let mut host = host;
     host.connection(30, ROOT, "10.0.0.1:22", "192.0.2.7:50999");
-    assert_eq!(host.search("", ROOT), OwnSessions { are_all_of_server: true, ..only(NEW) });
+    assert_eq!(host.search("", ROOT), OwnSessions { all_of_server: Some(1), ..only(NEW) });
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn the_connection_that_carries_a_tunnelled_session_is_spared_with_it() {
     let found = host.search("SSH_CONNECTION=127.0.0.1 60000 127.0.0.1 22", ROOT);
     let carrier = session("203.0.113.5 22 10.0.0.1 50000");
     assert_eq!(found.sessions, [session("127.0.0.1 60000 127.0.0.1 22"), carrier]);
-    assert!(!found.are_all_of_server);
+    assert!(found.all_of_server.is_none());
 }
 
 #[test]

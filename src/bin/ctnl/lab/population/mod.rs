@@ -137,7 +137,7 @@ mod tests {
         for protocol in [1, 6, 17, 47, 50, 58, 132, 136, 253] {
             some("protocol", &|flow| u8::from(flow.orig.protocol) == protocol);
         }
-        some("IPv6", &|flow| flow.family == 10);
+        some("IPv6", &|flow| flow.family == ctnl::model::Family::V6);
         some("source NAT of a port", &|flow| Nat::of(flow).sport);
         some("destination NAT", &|flow| Nat::of(flow).dst && !Nat::of(flow).src);
         some("NAT of both", &|flow| Nat::of(flow).dst && Nat::of(flow).src);

@@ -169,9 +169,9 @@ impl FlowTemplate<'_> {
         let vtags = self.sampler.bits();
         let (orig, reply) = ((vtags >> 32) as u32, vtags as u32);
         flow.protoinfo =
-            ProtoInfo::Sctp(SctpInfo { state: SctpState(state), vtag_orig: Some(orig), vtag_reply: Some(reply) });
+            ProtoInfo::Sctp(SctpInfo { state: SctpState::from(state), vtag_orig: Some(orig), vtag_reply: Some(reply) });
         flow.status |= if state > 3 { BOTH_WAYS } else { Status::empty() };
-        flow.timeout = Some(self.counting_down(self.sctp_timeout(SctpState(state))));
+        flow.timeout = Some(self.counting_down(self.sctp_timeout(SctpState::from(state))));
         flow
     }
 

@@ -1,6 +1,7 @@
 //! The walk of both halves of the table.
 
 use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use ctnl::clock::Clock;
@@ -78,12 +79,23 @@ pub fn walk_halves<W: HalfWork>(
 ) -> (Result<(DumpTotals, bool), Error>, [W; 2]) {
     let dedup = SharedDedup::with_room_for(watch.expected);
     let (interrupt, clock): (&Interrupt, Clock) = (watch.interrupt, watch.clock.clone());
-    let [mut mine, mut yours] = halves;
+    let [mut mine, yours] = halves;
+    let yours = Mutex::new(yours);
+    let walk_other = || {
+        let mut other = yours.lock().unwrap_or_else(PoisonError::into_inner);
+        other.walk(&dedup, &clock, |_| !interrupt.requested())
+    };
     let (here, there) = thread::scope(|scope| {
-        let there = scope.spawn(|| yours.walk(&dedup, &clock, |_| !interrupt.requested()));
+        let there = thread::Builder::new().spawn_scoped(scope, &walk_other);
         let here = mine.walk(&dedup, &clock, |entries| watch.go_on("reading", 2 * entries));
-        (here, there.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        // Where no thread can be started, one half is walked after the other.
+        let there = there.map_or_else(
+            |_| walk_other(),
+            |there| there.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        );
+        (here, there)
     });
+    let yours = yours.into_inner().unwrap_or_else(PoisonError::into_inner);
     selection.tally.add(&mine.selection.tally);
     selection.tally.add(&yours.selection.tally);
     let walked = here.and_then(|here| there.map(|there| both(here, there)));

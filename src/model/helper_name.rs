@@ -1,4 +1,4 @@
-//! Short names that fit into a flow without an allocation.
+//! Names of helpers, without an allocation.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ pub struct HelperName {
 }
 
 impl HelperName {
-    /// Twice what kernels allow today (`NF_CT_HELPER_NAME_LEN` is 16).
+    /// Capacity in bytes: twice that of the kernel (`NF_CT_HELPER_NAME_LEN` is 16).
     pub const CAPACITY: usize = 32;
 
-    /// A name; bytes beyond [`HelperName::CAPACITY`] are cut off.
+    /// A name, truncated to [`HelperName::CAPACITY`] bytes.
     #[must_use]
     pub fn new(name: &[u8]) -> Self {
         let mut bytes = [0; Self::CAPACITY];
@@ -29,7 +29,7 @@ impl HelperName {
         self.bytes.get(..usize::from(self.length)).unwrap_or_default()
     }
 
-    /// The name as text; bytes that are not UTF-8 end it.
+    /// The name as text, up to the first byte that is not UTF-8.
     #[must_use]
     pub fn as_str(&self) -> &str {
         let bytes = self.as_bytes();
