@@ -99,6 +99,7 @@ impl<'a> HostEnvironment<'a> {
         }
         self.report_losses(now);
         self.is_closed = self.sinks.have_ended();
+        self.sinks.take_warnings().iter().for_each(|warning| self.console.warn(warning));
         let sinks = self.sinks.statistics();
         self.report_damage(&sinks);
         sinks.into_iter().for_each(|sink| self.report_sink(sink));

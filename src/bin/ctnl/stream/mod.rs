@@ -22,11 +22,11 @@ use self::monitor::{NamespaceMonitor, UnstartedMonitor};
 use self::opener::Opener;
 use crate::follow::{FollowOptions, Lines, NamespaceStream, RecordKinds, StreamEnd, follow};
 use crate::host::privileges::{self, Needs};
-use crate::sink::{self, Word};
+use crate::sink::{SinkOptions, SinkSpec};
 use crate::term::console::Console;
 use crate::term::interrupt::Interrupt;
 
-pub use self::sinks::{gap_line, header};
+pub use self::sinks::{gap_formatter, header};
 
 /// The network namespaces to follow.
 #[derive(Debug)]
@@ -54,9 +54,9 @@ pub struct StreamOptions {
     /// The format of the records.
     pub writer: EventWriter,
     /// The sinks.
-    pub sinks: Vec<Word>,
+    pub sinks: Vec<SinkSpec>,
     /// The options of the sinks.
-    pub sink_options: sink::Options,
+    pub sink_options: SinkOptions,
 }
 
 /// The end of a stream.

@@ -5,14 +5,14 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Error, Result, anyhow};
-use ctnl::output::{self, EventWriter, Record};
+use ctnl::output::{self, EventWriter, GapCause, Record};
 use nix::unistd::geteuid;
 
 use crate::chunk::{Chunk, Outlet};
-use crate::sink::{Gap, GapLine, Options, Sinks, Statistics, Word};
+use crate::sink::{DropCause, Gap, GapFormatter, SinkOptions, SinkSpec, Sinks, Statistics};
 use crate::term::console::Console;
 
 /// At the end, sinks that are down get this much time.
@@ -26,11 +26,16 @@ pub fn header(writer: &EventWriter) -> Arc<[u8]> {
 }
 
 /// Formats the gap record of one sink.
-pub fn gap_line(writer: EventWriter) -> GapLine {
+pub fn gap_formatter(writer: EventWriter) -> GapFormatter {
     let writer = Mutex::new(writer);
     Arc::new(move |gap: &Gap| {
         let mut line = Vec::new();
         let &Gap { cause, first, lines: lost, from, to, .. } = gap;
+        let cause = match cause {
+            DropCause::Queue => GapCause::Queue,
+            DropCause::Spool => GapCause::Spool,
+            DropCause::Refused => GapCause::Refused,
+        };
         let record = Record::Gap(output::Gap { cause, lost, from, to, netns: None });
         writer.lock().unwrap_or_else(PoisonError::into_inner).record(&mut line, first, &record);
         line
@@ -38,7 +43,7 @@ pub fn gap_line(writer: EventWriter) -> GapLine {
 }
 
 /// Opens the sinks. `is_unprivileged`: privileges have been dropped before.
-pub fn open(sinks: &[Word], options: &Options, is_unprivileged: bool) -> Result<SharedSinks> {
+pub fn open(sinks: &[SinkSpec], options: &SinkOptions, is_unprivileged: bool) -> Result<SharedSinks> {
     let sinks = Sinks::open(sinks, options).map_err(|error| if is_unprivileged { with_hint(error) } else { error })?;
     Ok(SharedSinks(Rc::new(RefCell::new(sinks))))
 }
@@ -68,7 +73,12 @@ impl SharedSinks {
 
     /// Reopens files.
     pub fn reopen(&self) {
-        self.0.borrow().hangup();
+        self.0.borrow().reopen();
+    }
+
+    /// Returns and clears the messages of the sinks for the operator.
+    pub fn take_warnings(&self) -> Vec<String> {
+        self.0.borrow().take_warnings()
     }
 
     /// The state of each sink.
@@ -84,7 +94,8 @@ impl SharedSinks {
         let ended: Vec<String> =
             sinks.statistics().into_iter().filter(|sink| sink.ended).map(|sink| sink.name).collect();
         let mut lost = 0;
-        let undelivered = sinks.finish(Instant::now() + DELIVERY_TIME);
+        let undelivered = sinks.finish(DELIVERY_TIME);
+        sinks.take_warnings().iter().for_each(|warning| console.warn(warning));
         report_dropped(&sinks, console);
         for sink in undelivered {
             if ended.contains(&sink.name) {

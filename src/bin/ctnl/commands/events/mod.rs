@@ -166,8 +166,8 @@ impl Args {
             scope: if self.all_netns { Scope::All } else { Scope::One(self.common.netns()?.pin()?) },
             buffer: self.buffer,
             keep_privileges: self.keep_privileges,
-            sinks: self.sinks.words()?,
-            sink_options: self.sinks.options(&host.clock, &writer),
+            sinks: self.sinks.specs()?,
+            sink_options: self.sinks.options(host, &writer),
             writer,
         })
     }

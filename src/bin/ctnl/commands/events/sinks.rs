@@ -1,16 +1,15 @@
 //! `--to` and the options of sinks.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use ctnl::clock::Clock;
+use ctnl::host::Host;
 use ctnl::output::EventWriter;
 
 use super::{bytes, time};
-use crate::sink::{FACILITIES, KINDS, Options, Rotation, SEVERITIES, Synchronise, Syslog, Word};
-use crate::stream::{gap_line, header};
+use crate::sink::{FACILITIES, Rotation, SEVERITIES, SINK_KINDS, SinkOptions, SinkSpec, SyncPolicy, SyslogHeader};
+use crate::stream::{gap_formatter, header};
 use crate::term::exit::usage;
 
 const HEADING: &str = "Sinks (each --to gets every line)";
@@ -74,9 +73,9 @@ enum SyncArg {
 
 fn sinks_help() -> String {
     let mut text = String::from("Sink of the lines; may be given several times");
-    for kind in KINDS {
-        let backpressure = if kind.holds { "; applies backpressure when it is slow" } else { "" };
-        text.push_str(&format!("\n  {:<30} {}{backpressure}", kind.form, kind.doc));
+    for kind in SINK_KINDS {
+        let backpressure = if kind.applies_backpressure { "; applies backpressure when it is slow" } else { "" };
+        text.push_str(&format!("\n  {:<30} {}{backpressure}", kind.syntax, kind.doc));
     }
     text
 }
@@ -92,17 +91,17 @@ fn priority(text: &str) -> Result<(u8, u8), String> {
 
 impl SinkArgs {
     /// The sinks that were given; standard output where none was.
-    pub fn words(&self) -> Result<Vec<Word>> {
+    pub fn specs(&self) -> Result<Vec<SinkSpec>> {
         let default = ["-".to_owned()];
         let typed = if self.to.is_empty() { &default } else { &*self.to };
         typed.iter().map(|text| text.parse().map_err(|why| usage(format!("--to {text}: {why}")))).collect()
     }
 
     /// The options of the sinks.
-    pub fn options(&self, clock: &Clock, writer: &EventWriter) -> Options {
+    pub fn options(&self, host: &Host, writer: &EventWriter) -> SinkOptions {
         let (facility, severity) = self.syslog_priority;
-        let clock = clock.clone();
-        Options {
+        let hostname = host.kernel().read_text("hostname").unwrap_or_default();
+        SinkOptions {
             queue_max: self.queue_max,
             spool: self.spool.clone(),
             spool_max: self.spool_max as u64,
@@ -112,13 +111,13 @@ impl SinkArgs {
                 keep: self.rotate_keep,
             },
             sync: match self.fsync {
-                SyncArg::Never => Synchronise::Never,
-                SyncArg::Rotate => Synchronise::Rotate,
-                SyncArg::Always => Synchronise::Always,
+                SyncArg::Never => SyncPolicy::Never,
+                SyncArg::Rotate => SyncPolicy::Rotate,
+                SyncArg::Always => SyncPolicy::Always,
             },
-            syslog: Syslog { facility, severity, ..Syslog::default() },
-            clock: Arc::new(move || clock.now().realtime.0),
-            gap_line: gap_line(writer.clone()),
+            syslog: SyslogHeader::new(facility, severity, &hostname),
+            clock: host.clock.clone(),
+            format_gap: gap_formatter(writer.clone()),
             nats_credentials: self.nats_creds.clone(),
             header: header(writer),
         }

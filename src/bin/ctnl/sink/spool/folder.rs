@@ -1,5 +1,4 @@
-//! The folder of a spool: one for each place, with a lock, files in the order of their
-//! numbers, and a note.
+//! The folder of one sink's spool: a lock file, the position file, and numbered segments.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -13,7 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::frame::checksum;
 
-/// A file's name for any text, another one for each.
+/// Encodes any text as a file name. Different texts get different names.
 pub fn file_name(text: &str) -> String {
     let mut name = String::new();
     for byte in text.bytes() {
@@ -30,32 +29,32 @@ pub fn file_name(text: &str) -> String {
     name
 }
 
-/// Names in the order of their numbers.
+/// The name of a segment; names sort like numbers.
 pub fn segment_name(number: u64) -> String {
     format!("{number:020}.seg")
 }
 
-/// Two processes in one spool would deliver and delete each other's files.
+/// Locks the folder: two processes in one spool would deliver and delete each other's segments.
 pub fn lock(folder: &Path) -> Result<Flock<File>> {
     let path = folder.join("lock");
-    let file = read_write(&path).with_context(|| format!("open {}", path.display()))?;
+    let file = open_read_write(&path).with_context(|| format!("open {}", path.display()))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(lock),
         Err((_, Errno::EWOULDBLOCK)) => bail!(
-            "the spool {} is in use by another process: end that one, or give each a --spool of its own",
+            "the spool {} is in use by another process\n  hint: end that process, or use another --spool",
             folder.display()
         ),
         Err((_, errno)) => Err(io::Error::from(errno)).with_context(|| format!("lock {}", path.display())),
     }
 }
 
-/// A file that only its owner may read, made where it is not there.
-pub fn read_write(path: &Path) -> io::Result<File> {
+/// Opens a file that only its owner may read; creates it if it does not exist.
+pub fn open_read_write(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-/// The segments in a folder, oldest first.
-pub fn segments(folder: &Path) -> io::Result<VecDeque<(u64, u64)>> {
+/// Number and size of each segment in a folder, oldest first.
+pub fn list_segments(folder: &Path) -> io::Result<VecDeque<(u64, u64)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
