@@ -101,7 +101,7 @@ impl SharedSinks {
             if ended.contains(&sink.name) {
                 continue;
             }
-            let why = sink.why.map(|why| format!(": {why}")).unwrap_or_default();
+            let why = sink.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
             if sink.lost > 0 {
                 console.warn(&format!("sink {}: {} lines not delivered{why}", sink.name, sink.lost));
             }
