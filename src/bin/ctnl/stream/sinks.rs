@@ -125,8 +125,8 @@ fn report_dropped(sinks: &Sinks, console: &mut Console) {
 }
 
 impl Outlet for SharedSinks {
-    fn has_room(&self) -> bool {
-        self.0.borrow().has_room()
+    fn has_capacity(&self) -> bool {
+        self.0.borrow().has_capacity()
     }
 
     fn put(&mut self, chunk: Arc<Chunk>) {
