@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! output                   entries and events → bytes
-//! filter  group            expression → predicate; count by fields
+//! filter  group  metrics   expression → predicate; count by fields; figures of a service
 //! field                    one row per flow field: name, doc, value
 //! age  live                idle time and age of entries; the entries that a stream has reported
 //! table  host              one kernel verb per file, streaming
@@ -21,6 +21,7 @@ pub mod filter;
 pub mod group;
 pub mod host;
 pub mod live;
+pub mod metrics;
 pub mod model;
 pub mod netlink;
 pub mod output;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
+use ctnl::clock::Clock;
 use ctnl::model::Tuple;
 use ctnl::netlink::{Connection, Netns};
 use ctnl::table::{BATCH, Dump, DumpRequest};
@@ -18,9 +19,8 @@ use netlink_packet_core::NLM_F_ACK;
 use crate::cases::FLUSH;
 use crate::population::{CHURN_NET, FRESH_NET, Families, Population, STALE_NET, Table, create_range, flow, number_of};
 
-/// Flushes the stale half of a table of `entries` with the program `ctnl`, over
-/// one or two sockets. What was found, in a sentence.
-pub fn check(ctnl: &str, entries: u32, jobs: &str) -> Result<String> {
+/// Flushes the stale half of a table of `entries` with the program `ctnl`. The result, in a sentence.
+pub fn check(ctnl: &str, entries: u32) -> Result<String> {
     let population = Population { entries, families: Families::V4, stale: entries / 2 };
     let mut table = Table::open()?;
     table.fill(population)?;
@@ -28,7 +28,7 @@ pub fn check(ctnl: &str, entries: u32, jobs: &str) -> Result<String> {
     let mut churn = Churn::start(entries / 10 / step * step)?;
     let churned = thread::scope(|scope| {
         let churning = scope.spawn(|| churn.run(step, &stop));
-        let flushed = flush(ctnl, jobs);
+        let flushed = flush(ctnl);
         stop.store(true, Ordering::Relaxed);
         let churned = churning.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         flushed.and(churned)
@@ -41,9 +41,8 @@ pub fn check(ctnl: &str, entries: u32, jobs: &str) -> Result<String> {
     ))
 }
 
-fn flush(ctnl: &str, jobs: &str) -> Result<()> {
-    let arguments = FLUSH.split(' ').chain(["--jobs", jobs]);
-    let status = Command::new(ctnl).args(arguments).stdout(Stdio::null()).status().context("start ctnl")?;
+fn flush(ctnl: &str) -> Result<()> {
+    let status = Command::new(ctnl).args(FLUSH.split(' ')).stdout(Stdio::null()).status().context("start ctnl")?;
     ensure!(status.success(), "ctnl flush: {status}");
     Ok(())
 }
@@ -123,8 +122,8 @@ impl Seen {
         let places = |length: u32| vec![false; length as usize];
         let (fresh, live) = (population.entries - population.stale, churn.next - churn.first);
         let mut seen = Seen { stale: 0, fresh: places(fresh), churn: places(live), unexpected: 0 };
-        let mut dump = Dump::start(connection, DumpRequest::default())?;
-        while dump.next_datagram(|flow| match number_of(flow) {
+        let mut dump = Dump::start(connection, DumpRequest::default(), &Clock::system())?;
+        while dump.next_datagram(|flow, _| match number_of(flow) {
             Some((STALE_NET, _)) => seen.stale += 1,
             Some((FRESH_NET, number)) => mark(&mut seen.fresh, number, population.stale, &mut seen.unexpected),
             Some((CHURN_NET, number)) => mark(&mut seen.churn, number, churn.first, &mut seen.unexpected),

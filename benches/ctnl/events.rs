@@ -51,9 +51,6 @@ struct Case {
     complete: bool,
 }
 
-/// Microseconds of processor time for an event that ctnl is to stay within.
-pub const MICROSECONDS: f64 = 1.4;
-
 /// What the listener that throws everything away is called.
 const LIMIT: &str = "limit";
 
@@ -93,7 +90,7 @@ pub struct Listened {
     pub program: &'static str,
     pub command: String,
     pub runs: Vec<Heard>,
-    /// Whether it is to receive everything, at a price.
+    /// Whether it has to receive everything.
     pub judged: bool,
     /// Why there are no more.
     pub fault: Option<String>,

@@ -17,6 +17,7 @@ mod options;
 mod population;
 mod report;
 mod rounds;
+mod soak;
 mod world;
 
 use std::env;
@@ -78,8 +79,8 @@ fn child(what: &str, outside: &str, rest: &[&str]) -> Result<()> {
             std::hint::spin_loop();
         },
         ("flush-marked", []) => limit::flush(Some(1)),
-        ("churn", [ctnl, entries, jobs]) => {
-            say(&churn::check(ctnl, entries.parse()?, jobs)?);
+        ("churn", [ctnl, entries]) => {
+            say(&churn::check(ctnl, entries.parse()?)?);
             Ok(())
         }
         _ => bail!("no such child: {what}"),
@@ -113,6 +114,10 @@ fn benchmark(options: &Options) -> Result<bool> {
         signal_hook::flag::register(signal, Arc::clone(&interrupted)).context("catch signals")?;
     }
     let mut world = World::enter()?;
+    if let Some(minutes) = options.soak {
+        world.make_room(2 * soak::FILLER)?;
+        return soak::run(&options.ctnl, minutes, &interrupted);
+    }
     let largest = options.sizes().last().copied().unwrap_or(0);
     world.make_room(largest)?;
     let results = measure_all(options, &world, &interrupted);
@@ -155,7 +160,7 @@ fn measure_all(options: &Options, world: &World, interrupted: &Arc<AtomicBool>) 
     if chosen("churn") && !fits {
         warn("!! churn is left out: the table has no room (run as root)");
     }
-    let churn = ["1", "2"].into_iter().filter(|_| fits).map(|jobs| churn(&commands, largest, jobs)).collect();
+    let churn = fits.then(|| churn(&commands, largest)).into_iter().collect();
     let events = events::run(&commands, largest, options.rounds(), world, &mut table, &chosen, interrupted)?;
     Ok(Results { schema: 1, machine, rounds: options.rounds(), peak_floor, cases, churn, events })
 }
@@ -175,15 +180,15 @@ fn one(
     Ok(Measured { fault: Some(Fault::LeftOut(why)), ..Measured::new(case) })
 }
 
-fn churn(commands: &Commands, entries: u32, jobs: &str) -> Churned {
-    warn(&format!("churn, --jobs {jobs} ({entries} entries)"));
-    let arguments = ["--child", "churn", &commands.outside, &commands.ctnl, &entries.to_string(), jobs];
+fn churn(commands: &Commands, entries: u32) -> Churned {
+    warn(&format!("churn ({entries} entries)"));
+    let arguments = ["--child", "churn", &commands.outside, &commands.ctnl, &entries.to_string()];
     let (passed, text) = match Command::new(&commands.own).args(arguments).output() {
         Ok(output) if output.status.success() => (true, output.stdout),
         Ok(output) => (false, output.stderr),
         Err(error) => (false, error.to_string().into_bytes()),
     };
-    Churned { passed, text: format!("--jobs {jobs}: {}", String::from_utf8_lossy(&text).trim()) }
+    Churned { passed, text: String::from_utf8_lossy(&text).trim().to_owned() }
 }
 
 fn print(results: &Results) {

@@ -182,6 +182,13 @@ impl Series {
         (sorted.first().copied().unwrap_or(f64::NAN), sorted.last().copied().unwrap_or(f64::NAN))
     }
 
+    /// Half the distance between the smallest and the largest ratio of wall times, round by round.
+    pub fn spread_to(&self, other: &Series) -> f64 {
+        let ratios = self.samples.iter().zip(&other.samples).map(|(own, other)| own.wall / other.wall);
+        let (least, most) = ratios.fold((f64::INFINITY, 0.0_f64), |(least, most), r| (least.min(r), most.max(r)));
+        ((most - least) / 2.0).max(0.0)
+    }
+
     /// Most memory of any run, in bytes.
     pub fn peak(&self) -> u64 {
         self.samples.iter().map(|sample| sample.peak).max().unwrap_or(0)

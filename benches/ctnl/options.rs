@@ -21,6 +21,9 @@ pub struct Options {
     /// At most 100,000 entries, 3 rounds
     #[arg(long)]
     pub quick: bool,
+    /// Instead: flush live traffic for MINUTES on a host that is starved, stopped and reconfigured
+    #[arg(long, value_name = "MINUTES")]
+    pub soak: Option<u64>,
     /// Where the JSON goes
     #[arg(long, value_name = "PATH", default_value_os_t = default_json())]
     pub json: PathBuf,

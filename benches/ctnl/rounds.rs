@@ -48,14 +48,31 @@ pub enum Fault {
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Ratio {
     pub ratio: f64,
+    /// Half the distance between the smallest and the largest ratio of one round.
+    pub spread: f64,
     pub target: Option<f64>,
-    pub met: Option<bool>,
+    pub verdict: Option<Verdict>,
+}
+
+/// How a ratio stands to its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Met,
+    /// Missed by less than the spread of the run: met, as far as this run can show.
+    WithinSpread,
+    Missed,
 }
 
 impl Ratio {
     fn of(ctnl: &Series, other: &Series, target: Option<f64>) -> Self {
-        let ratio = ctnl.wall() / other.wall();
-        Ratio { ratio, target, met: target.map(|target| ratio <= target) }
+        let (ratio, spread) = (ctnl.wall() / other.wall(), ctnl.spread_to(other));
+        let verdict = |target| match ratio - target {
+            over if over <= 0.0 => Verdict::Met,
+            over if over < spread => Verdict::WithinSpread,
+            _ => Verdict::Missed,
+        };
+        Ratio { ratio, spread, target, verdict: target.map(verdict) }
     }
 }
 

@@ -13,21 +13,11 @@ use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 
 use crate::model::{Flow, ProtoInfo, Status, Undecided};
+use crate::table::SampledAt;
 
 const NANOSECONDS: u64 = 1_000_000_000;
 /// The longest jiffy of any kernel (HZ=100).
 const JIFFY: u64 = 10_000_000;
-
-/// When an entry was looked at, in nanoseconds of `CLOCK_MONOTONIC`. The kernel
-/// fills one datagram ahead: it looked after the reader began to wait for the
-/// datagram before (for the first two, after the request was sent).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SampledAt {
-    /// Not before this.
-    pub earliest: u64,
-    /// Not after this.
-    pub latest: u64,
-}
 
 /// What two looks at a flow say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,7 +139,7 @@ fn compare(first: &Sample, second: &Sample) -> Confirmed {
     if new_low > old_high || new_high < old_low {
         return Confirmed::Moved;
     }
-    let distance = second.taken.earliest.saturating_sub(first.taken.latest);
+    let distance = second.taken.earliest.0.saturating_sub(first.taken.latest.0);
     // Counters that stand still are proof by themselves.
     let doubt = if first.packets.is_some() { 0 } else { new_high.saturating_sub(old_low) };
     let seconds = distance.saturating_sub(doubt) / NANOSECONDS;
@@ -161,7 +151,7 @@ impl Sample {
     /// in jiffies.
     fn expiry(&self) -> (u64, u64) {
         let left = u64::from(self.left).saturating_mul(NANOSECONDS);
-        let low = self.taken.earliest.saturating_add(left).saturating_sub(JIFFY);
-        (low, self.taken.latest.saturating_add(left).saturating_add(NANOSECONDS + JIFFY))
+        let low = self.taken.earliest.0.saturating_add(left).saturating_sub(JIFFY);
+        (low, self.taken.latest.0.saturating_add(left).saturating_add(NANOSECONDS + JIFFY))
     }
 }

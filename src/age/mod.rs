@@ -43,7 +43,8 @@ mod previous_timeout;
 #[cfg(test)]
 mod simulation;
 
-pub use confirm::{Confirm, Confirmed, SampledAt};
+pub use crate::table::SampledAt;
+pub use confirm::{Confirm, Confirmed};
 pub use previous_timeout::{PreviousTimeout, PreviousTimeoutError, PreviousTimeoutErrorKind};
 
 use crate::model::{Flow, Policies, Timeouts, Undecided};

@@ -185,7 +185,7 @@ proptest! {
                 let packets = packets.iter().filter(|packet| **packet <= at).count();
                 flow.counters_orig = Some(crate::model::Counters { packets: packets as u64, bytes: 0 });
             }
-            (flow, SampledAt { earliest: (at - before) * 1_000_000, latest: (at + after) * 1_000_000 }, at - last)
+            (flow, sampled((at - before) * 1_000_000, (at + after) * 1_000_000), at - last)
         };
         let (flow, taken, _) = look(first, skew.0, skew.1);
         confirm.first(&flow, taken).unwrap();
@@ -199,7 +199,7 @@ proptest! {
 
 #[test]
 fn a_quiet_flow_is_confirmed_for_nearly_the_distance_of_the_looks() {
-    let at = |seconds: u64| SampledAt { earliest: seconds * 1_000_000_000, latest: seconds * 1_000_000_000 };
+    let at = |seconds: u64| sampled(seconds * 1_000_000_000, seconds * 1_000_000_000);
     let mut confirm = Confirm::new();
     let look = |left| tcp(TcpState::Established, BOTH, left);
     confirm.first(&look(200), at(100)).unwrap();
@@ -211,7 +211,7 @@ fn a_quiet_flow_is_confirmed_for_nearly_the_distance_of_the_looks() {
 
 #[test]
 fn what_is_not_refreshed_by_packets_cannot_be_confirmed() {
-    let at = SampledAt { earliest: 0, latest: 0 };
+    let at = sampled(0, 0);
     let mut confirm = Confirm::new();
     for flow in [
         tcp(TcpState::SynSent, Status::empty(), 100),
@@ -224,4 +224,8 @@ fn what_is_not_refreshed_by_packets_cannot_be_confirmed() {
         assert!(matches!(confirm.second(&flow, at), Confirmed::Unknown(_)));
     }
     assert!(confirm.is_empty());
+}
+
+fn sampled(earliest: u64, latest: u64) -> SampledAt {
+    SampledAt { earliest: crate::units::Nanos(earliest), latest: crate::units::Nanos(latest) }
 }

@@ -1,27 +1,50 @@
-//! Floor 5, the registry of flow fields: filter terms, `--by` keys, columns,
-//! sort keys, completion and help are drawn from it.
+//! The registry of flow fields, which filter terms, `--by` keys, columns, sort keys,
+//! completion and help are made from.
 //!
-//! Adding a term is one row in the file of its subject (`addresses`, `ports`,
-//! `identity`, `state`, `time`, `counters`). `value` has what a row's function
-//! returns, `kind` which values are understood for it, `words` the words that
-//! stand for a whole term (`tcp`, `assured`, `ipv6`).
+//! ```
+//! use ctnl::age::IdleEstimator;
+//! use ctnl::field::{FIELDS, FieldId, Subject};
+//! use ctnl::model::Flow;
+//!
+//! let (flow, ages) = (Flow::blank(), IdleEstimator::without_timeouts(0));
+//! let subject = Subject::new(&flow, &ages);
+//! for field in FIELDS {
+//!     println!("{} = {}    ({})", field.name, (field.value)(&subject), field.doc);
+//! }
+//! assert_eq!(FieldId::Packets.field().example, "packets > 1000");
+//! ```
+//!
+//! To add a field, add one row to the file of its subject (`addresses`, `ports`, `identity`,
+//! `state`, `time`, `counters`), and its variant to [`FieldId`] at the same place; the
+//! compiler checks the order. Everything else is an attribute of the row: how its values are
+//! parsed and compared (`value_kind`), how the kernel can compare them (`kernel`), what has
+//! to be read first ([`Needs`]), which entries have a value (`classes`). `keyword` has the
+//! words that are a whole term (`tcp`, `assured`, `ipv6`).
 
 mod addresses;
+mod classes;
 mod counters;
+mod id;
 mod identity;
-mod kind;
+mod kernel;
+mod keyword;
 mod ports;
 mod row;
 mod state;
+mod subject;
 mod time;
 mod value;
-mod words;
+mod value_kind;
 
-pub use kind::Kind;
-pub use row::{Field, Subject};
+pub use classes::EntryClasses;
+pub use id::FieldId;
+pub use kernel::{DumpFilter, EventFilter};
+pub use keyword::{Keyword, UNREPLIED, keyword, keywords};
+pub use row::{Field, LiveNumbers, Needs};
 pub use state::{Tracker, state_codes, status_bit};
-pub use value::{Addresses, Named, Numbers, Span, Value};
-pub use words::{UNREPLIED, Word, word, words};
+pub use subject::Subject;
+pub use value::{Addresses, Named, Numbers, SecondsRange, Value};
+pub use value_kind::ValueKind;
 
 const PARTS: [&[Field]; 6] = [addresses::ROWS, ports::ROWS, identity::ROWS, state::ROWS, time::ROWS, counters::ROWS];
 
@@ -75,7 +98,7 @@ mod tests {
         for name in FIELDS.iter().flat_map(|field| [field.name].into_iter().chain(field.aliases.iter().copied())) {
             assert!(seen.insert(name), "{name} twice");
         }
-        for word in words() {
+        for word in keywords() {
             assert!(seen.insert(word.name), "{} is a field, or a word twice", word.name);
         }
     }
@@ -103,7 +126,7 @@ mod tests {
             assert!(!field.doc.ends_with('.'), "{}: {}", field.name, field.doc);
             assert!(!field.kind.value_name().is_empty(), "{}", field.name);
         }
-        for (name, doc) in FIELDS.iter().map(|f| (f.name, f.doc)).chain(words().map(|w| (w.name, w.doc))) {
+        for (name, doc) in FIELDS.iter().map(|f| (f.name, f.doc)).chain(keywords().map(|w| (w.name, w.doc))) {
             assert!(!doc.is_empty(), "{name}");
             assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{name}");
             assert!(name.starts_with(|c: char| c.is_ascii_lowercase()), "{name}");
@@ -113,7 +136,7 @@ mod tests {
     #[test]
     fn no_field_is_called_like_a_word_of_the_grammar() {
         for reserved in ["and", "or", "not", "older", "age-over", "all", "any", "none"] {
-            assert!(field(reserved).is_none() && word(reserved).is_none(), "{reserved}");
+            assert!(field(reserved).is_none() && keyword(reserved).is_none(), "{reserved}");
         }
     }
 

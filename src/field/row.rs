@@ -1,90 +1,98 @@
 //! One row of the registry.
 
-use super::kind::Kind;
+use super::classes::EntryClasses;
+use super::id::FieldId;
+use super::kernel::{DumpFilter, EventFilter};
+use super::subject::Subject;
 use super::value::Value;
-use crate::age::{Idle, IdleEstimator};
-use crate::model::{EventKind, Flow, Undecided};
+use super::value_kind::ValueKind;
 
-/// A flow together with what its idle time and age are computed from.
-#[derive(Debug, Clone, Copy)]
-pub struct Subject<'a> {
-    /// The flow.
-    pub flow: &'a Flow,
-    /// Timeouts and clock.
-    pub ages: &'a IdleEstimator,
-    /// Seconds without a packet, where two looks have shown so.
-    pub quiet_for: Option<u32>,
-    /// The kind of event that brought the flow: it has less than a dump.
-    pub event: Option<EventKind>,
-}
-
-impl<'a> Subject<'a> {
-    /// A flow of a dump that was looked at once.
-    #[must_use]
-    pub fn new(flow: &'a Flow, ages: &'a IdleEstimator) -> Self {
-        Subject { flow, ages, quiet_for: None, event: None }
-    }
-
-    /// A flow of an event. What events of its kind do not carry is undecided where it
-    /// is not there: the labels and security context of one that changed or went, and
-    /// the helper of one that went.
-    #[must_use]
-    pub fn of_event(flow: &'a Flow, ages: &'a IdleEstimator, kind: EventKind) -> Self {
-        Subject { event: Some(kind), ..Subject::new(flow, ages) }
-    }
-
-    /// What it means that an attribute is not there which only changes bring.
-    pub(super) fn without_change(&self) -> Value<'static> {
-        match self.event {
-            Some(EventKind::Update | EventKind::Destroy) => NOT_SENT,
-            Some(EventKind::New) | None => Value::Absent,
-        }
-    }
-
-    /// What it means that an attribute is not there which only the end leaves out.
-    pub(super) fn without_end(&self) -> Value<'static> {
-        if self.event == Some(EventKind::Destroy) { NOT_SENT } else { Value::Absent }
-    }
-
-    /// Time since the last packet, from the time left and from a second look.
-    #[must_use]
-    pub fn idle(&self) -> Idle {
-        let idle = self.ages.idle(self.flow);
-        self.quiet_for.map_or(idle, |seconds| idle.confirmed(seconds))
-    }
-}
-
-/// The kernel has sent no such attribute.
-pub(super) const NOT_SENT: Value<'static> = Value::Undecided(Undecided::NotSent);
-
-/// One row of the registry.
+/// One row of the registry. Everything that depends on the field is an attribute of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Field {
+    /// Its identity, for comparisons in code.
+    pub id: FieldId,
     /// The word in expressions, flags (`--NAME`), columns and JSON keys.
     pub name: &'static str,
-    /// Further words that are understood.
+    /// Further words that are accepted for it.
     pub aliases: &'static [&'static str],
     /// One line of help.
     pub doc: &'static str,
     /// A term with this field, for help.
     pub example: &'static str,
-    /// Which values it takes.
-    pub kind: Kind,
-    /// Some flows have no such thing.
-    pub optional: bool,
-    /// One flow may have several: both ends' addresses, say.
+    /// The kind of its values.
+    pub kind: ValueKind,
+    /// One flow may have several values: the addresses of both ends, say.
     pub multi: bool,
-    /// `count --by` takes it.
+    /// `count --by` accepts it.
     pub groupable: bool,
-    /// `list --sort` takes it.
+    /// `list --sort` accepts it.
     pub sortable: bool,
-    /// `list --columns` takes it.
+    /// `list --columns` accepts it.
     pub column: bool,
     /// There is a `--NAME VALUE` flag.
     pub flag: bool,
     /// The field's value in a flow.
     pub value: for<'a> fn(&Subject<'a>) -> Value<'a>,
+    /// What has to be read before `value` can be computed.
+    pub needs: Needs,
+    /// How the kernel can leave entries out of a dump by an exact value; `None` where it
+    /// cannot, or does so wrongly.
+    pub dump_filter: Option<DumpFilter>,
+    /// Where the value is in the messages of events, if it is never changed while the
+    /// entry exists.
+    pub event_filter: Option<EventFilter>,
+    /// The classes of entries of which some have a value.
+    pub present_in: EntryClasses,
+    /// The classes of entries of which some have no value.
+    pub absent_in: EntryClasses,
+    /// Other fields that this one has the values of, each in these classes of entries.
+    pub parts: &'static [(FieldId, EntryClasses)],
+    /// The numbers that an entry of a dump can have, for fields whose values are numbers.
+    pub live: LiveNumbers,
 }
+
+/// The numbers that an entry of a dump can have.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum LiveNumbers {
+    /// From the first to the second, both included.
+    Range(u64, u64),
+    /// In each of these classes of entries, these.
+    OneOf(&'static [(EntryClasses, &'static [u64])]),
+}
+
+/// What has to be known to compute a field's value, beside the flow itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// Idle time: the timeouts in force have to be read.
+    pub idle: bool,
+    /// Age: the clock has to be read.
+    pub age: bool,
+}
+
+impl Needs {
+    /// What either needs.
+    #[must_use]
+    pub const fn union(self, other: Needs) -> Needs {
+        Needs { idle: self.idle || other.idle, age: self.age || other.age }
+    }
+
+    /// Whether the value is computed from more than the flow, which takes longer than to
+    /// read an attribute: such a term is evaluated last.
+    #[must_use]
+    pub const fn is_costly(self) -> bool {
+        self.idle || self.age
+    }
+}
+
+impl PartialEq for Field {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Field {}
 
 impl Field {
     /// What stands for a value in help: `ADDR|CIDR|LIST`.
@@ -93,27 +101,35 @@ impl Field {
         self.kind.value_name()
     }
 
-    /// A row that every flow has one value of.
+    /// A row of a field of which every flow has one value.
     pub(super) const fn new(
+        id: FieldId,
         name: &'static str,
-        kind: Kind,
+        kind: ValueKind,
         doc: &'static str,
         example: &'static str,
         value: for<'a> fn(&Subject<'a>) -> Value<'a>,
     ) -> Self {
         Field {
+            id,
             name,
             aliases: &[],
             doc,
             example,
             kind,
-            optional: false,
             multi: false,
             groupable: true,
             sortable: true,
             column: true,
             flag: true,
             value,
+            needs: Needs { idle: false, age: false },
+            dump_filter: None,
+            event_filter: None,
+            present_in: EntryClasses::ALL,
+            absent_in: EntryClasses::NONE,
+            parts: &[],
+            live: LiveNumbers::Range(0, kind.max()),
         }
     }
 
@@ -121,17 +137,27 @@ impl Field {
         Field { aliases, ..self }
     }
 
-    /// Some flows have none.
+    /// Some flows of any class have no value.
     pub(super) const fn optional(self) -> Self {
-        Field { optional: true, ..self }
+        Field { absent_in: EntryClasses::ALL, ..self }
     }
 
-    /// One flow may have several: no key to group or to sort by.
+    /// Only flows of these classes have a value, and all of them do.
+    pub(super) const fn only_in(self, classes: EntryClasses) -> Self {
+        self.some_in(classes, classes)
+    }
+
+    /// Flows of the classes `always` have a value, some of the classes `some`, and no other.
+    pub(super) const fn some_in(self, some: EntryClasses, always: EntryClasses) -> Self {
+        Field { present_in: some, absent_in: always.complement(), ..self }
+    }
+
+    /// One flow may have several values: no key to group or to sort by.
     pub(super) const fn multi(self) -> Self {
         Field { multi: true, groupable: false, sortable: false, ..self }
     }
 
-    /// One flow may have two, though no kernel makes such flows today.
+    /// One flow may have two values, though no kernel makes such flows today.
     pub(super) const fn one_or_two(self) -> Self {
         Field { multi: true, ..self }
     }
@@ -139,5 +165,31 @@ impl Field {
     /// A quantity: nearly every flow would be a group of its own.
     pub(super) const fn quantity(self) -> Self {
         Field { groupable: false, ..self }
+    }
+
+    pub(super) const fn needs(self, needs: Needs) -> Self {
+        Field { needs, ..self }
+    }
+
+    pub(super) const fn dump_filter(self, filter: DumpFilter) -> Self {
+        Field { dump_filter: Some(filter), ..self }
+    }
+
+    pub(super) const fn event_filter(self, filter: EventFilter) -> Self {
+        Field { event_filter: Some(filter), ..self }
+    }
+
+    pub(super) const fn parts(self, parts: &'static [(FieldId, EntryClasses)]) -> Self {
+        Field { parts, ..self }
+    }
+
+    /// The numbers that an entry of a dump can have, both ends included.
+    pub(super) const fn live(self, least: u64, greatest: u64) -> Self {
+        Field { live: LiveNumbers::Range(least, greatest), ..self }
+    }
+
+    /// The numbers that an entry of a dump can have, by class of entry.
+    pub(super) const fn live_one_of(self, numbers: &'static [(EntryClasses, &'static [u64])]) -> Self {
+        Field { live: LiveNumbers::OneOf(numbers), ..self }
     }
 }

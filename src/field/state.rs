@@ -1,40 +1,77 @@
 //! Protocol state, status bits, NAT.
 
+use super::classes::EntryClasses;
+use super::id::FieldId;
 use super::identity::{family_name, name_of_protocol};
-use super::kind::Kind;
+use super::kernel::DumpFilter;
 use super::row::Field;
 use super::value::{Named, Value};
+use super::value_kind::ValueKind;
 use crate::model::{DccpState, Flow, L4, ProtoInfo, Protocol, STATUS_BITS, SctpState, Status, TcpState, Undecided};
+use crate::table::{DumpRequest, Masked};
 
 pub(super) const ROWS: &[Field] = &[
-    Field::new("state", Kind::State, "state of TCP, SCTP or DCCP, by name or number", "state established", |s| {
-        state(s.flow)
-    })
-    .optional(),
-    Field::new("status", Kind::Status, "a status bit that is set", "status assured,offload", |s| {
-        Value::Status(s.flow.status)
-    }),
-    Field::new("nat", Kind::Nat, "what NAT rewrites: source, destination, either, nothing", "nat any", |s| {
-        let bit = |bit, value| if s.flow.status.contains(bit) { value } else { 0 };
-        Value::Named(Kind::Nat.named(bit(Status::SrcNat, 1) | bit(Status::DstNat, 2)))
-    }),
     Field::new(
+        FieldId::State,
+        "state",
+        ValueKind::State,
+        "state of TCP, SCTP or DCCP, by name or number",
+        "state established",
+        |s| state(s.flow),
+    )
+    .some_in(
+        EntryClasses::TCP.union(EntryClasses::SCTP).union(EntryClasses::DCCP),
+        EntryClasses::TCP.union(EntryClasses::SCTP),
+    ),
+    Field::new(
+        FieldId::Status,
+        "status",
+        ValueKind::Status,
+        "a status bit that is set",
+        "status assured,offload",
+        |s| Value::Status(s.flow.status),
+    )
+    .dump_filter(DumpFilter::Bits(add_status)),
+    Field::new(
+        FieldId::Nat,
+        "nat",
+        ValueKind::Nat,
+        "what NAT rewrites: source, destination, either, nothing",
+        "nat any",
+        |s| {
+            let bit = |bit, value| if s.flow.status.contains(bit) { value } else { 0 };
+            Value::Named(ValueKind::Nat.named(bit(Status::SrcNat, 1) | bit(Status::DstNat, 2)))
+        },
+    ),
+    Field::new(
+        FieldId::OrigTcpFlags,
         "orig-tcp-flags",
-        Kind::Masked,
+        ValueKind::Masked,
         "TCP tracking flags of the original side",
         "orig-tcp-flags 0x8/0x8",
         |s| tcp_flags(s.flow, |info| info.flags_orig),
     )
-    .optional(),
+    .only_in(EntryClasses::TCP)
+    .live(0, 0xff),
     Field::new(
+        FieldId::ReplyTcpFlags,
         "reply-tcp-flags",
-        Kind::Masked,
+        ValueKind::Masked,
         "TCP tracking flags of the reply side",
         "reply-tcp-flags 0x8/0x8",
         |s| tcp_flags(s.flow, |info| info.flags_reply),
     )
-    .optional(),
+    .only_in(EntryClasses::TCP)
+    .live(0, 0xff),
 ];
+
+/// Bits that contradict those in the request are left to the filter.
+fn add_status(request: &mut DumpRequest, bits: Masked) {
+    let known = request.filter.status.unwrap_or_default();
+    if (known.value ^ bits.value) & known.mask & bits.mask == 0 {
+        request.filter.status = Some(Masked { value: known.value | bits.value, mask: known.mask | bits.mask });
+    }
+}
 
 /// The trackers that have states. A state's code is the tracker's number in the
 /// high byte and the kernel's state number in the low one.
@@ -69,7 +106,7 @@ impl Tracker {
     }
 
     fn named(self, number: u8) -> Named {
-        Kind::State.named(self.code(number))
+        ValueKind::State.named(self.code(number))
     }
 }
 
@@ -98,7 +135,7 @@ pub fn status_bit(word: &str) -> Option<Status> {
     1u32.checked_shl(number).map(Status::from_bits_retain)
 }
 
-impl Kind {
+impl ValueKind {
     /// The value of a code of this kind (families, protocols, states, NAT).
     #[must_use]
     pub fn named(self, code: u16) -> Named {
@@ -111,10 +148,10 @@ impl Named {
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
         match self.kind {
-            Kind::Family => family_name(self.code),
-            Kind::Protocol => name_of_protocol(self.code),
-            Kind::Nat => nat_name(self.code),
-            Kind::State => {
+            ValueKind::Family => family_name(self.code),
+            ValueKind::Protocol => name_of_protocol(self.code),
+            ValueKind::Nat => nat_name(self.code),
+            ValueKind::State => {
                 let [tracker, number] = self.code.to_be_bytes();
                 let tracker = Tracker::ALL.into_iter().find(|known| *known as u8 == tracker);
                 tracker.and_then(|tracker| tracker.state_name(number))

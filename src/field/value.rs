@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::net::IpAddr;
 
-use super::kind::Kind;
+use super::value_kind::ValueKind;
 use crate::model::{Flow, Labels, STATUS_BITS, Status, Undecided};
 
 /// The value of one field of one flow.
@@ -22,7 +22,7 @@ pub enum Value<'a> {
     /// A number of which some have a name.
     Named(Named),
     /// A number of seconds of which only bounds are known.
-    Span(Span),
+    Seconds(SecondsRange),
     /// An address.
     Address(IpAddr),
     /// Several addresses, all of which belong to the flow.
@@ -67,12 +67,12 @@ pub struct Named {
     /// What tells it from all others. For a state, [`super::Tracker`] and number.
     pub code: u16,
     /// What it is the code of.
-    pub kind: Kind,
+    pub kind: ValueKind,
 }
 
 /// Bounds of a number of seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
+pub struct SecondsRange {
     /// No less than this, for certain.
     pub at_least: u32,
     /// No more than this, where that is known.
@@ -124,7 +124,7 @@ impl Value<'_> {
     pub fn is_number(&self) -> bool {
         match self {
             Value::Number(_) => true,
-            Value::Span(span) => span.at_most == Some(span.at_least),
+            Value::Seconds(span) => span.at_most == Some(span.at_least),
             _ => false,
         }
     }
@@ -136,7 +136,7 @@ impl Value<'_> {
         match (self, other) {
             (Value::Number(a), Value::Number(b)) => a.cmp(b),
             (Value::Named(a), Value::Named(b)) => a.code.cmp(&b.code),
-            (Value::Span(a), Value::Span(b)) => (a.at_least, a.upper()).cmp(&(b.at_least, b.upper())),
+            (Value::Seconds(a), Value::Seconds(b)) => (a.at_least, a.upper()).cmp(&(b.at_least, b.upper())),
             (Value::Address(a), Value::Address(b)) => a.cmp(b),
             (Value::Status(a), Value::Status(b)) => a.bits().cmp(&b.bits()),
             (Value::Labels(a), Value::Labels(b)) => a.bits().cmp(&b.bits()),
@@ -153,7 +153,7 @@ impl Value<'_> {
             Value::Number(_) => 0,
             Value::Numbers(_) => 1,
             Value::Named(_) => 2,
-            Value::Span(_) => 3,
+            Value::Seconds(_) => 3,
             Value::Address(_) => 4,
             Value::Addresses(_) => 5,
             Value::Status(_) => 6,
@@ -165,7 +165,7 @@ impl Value<'_> {
     }
 }
 
-impl Span {
+impl SecondsRange {
     /// The upper bound; the largest number where there is none.
     #[must_use]
     pub fn upper(&self) -> u64 {
@@ -181,7 +181,7 @@ impl fmt::Display for Value<'_> {
             Value::Number(number) => number.fmt(f),
             Value::Numbers(numbers) => list(f, numbers.as_slice()),
             Value::Named(named) => named.fmt(f),
-            Value::Span(span) => span.fmt(f),
+            Value::Seconds(span) => span.fmt(f),
             Value::Address(address) => address.fmt(f),
             Value::Addresses(addresses) => list(f, addresses.iter()),
             Value::Status(status) => write_status(f, *status),
@@ -201,7 +201,7 @@ impl fmt::Display for Named {
     }
 }
 
-impl fmt::Display for Span {
+impl fmt::Display for SecondsRange {
     /// `300`, `300-301`, or `300+` where only the lower bound is known.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.at_most {
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn only_an_exact_span_is_a_number() {
-        let span = |at_least, at_most| Value::Span(Span { at_least, at_most, why: Undecided::NotSent });
+        let span = |at_least, at_most| Value::Seconds(SecondsRange { at_least, at_most, why: Undecided::NotSent });
         assert!(span(5, Some(5)).is_number() && !span(5, Some(6)).is_number() && !span(5, None).is_number());
         assert_eq!([span(5, Some(5)), span(5, Some(6)), span(5, None)].map(|s| s.to_string()), ["5", "5-6", "5+"]);
     }

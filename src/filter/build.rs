@@ -5,7 +5,7 @@ use super::node::Node;
 use super::parse::{Context, Parser};
 use super::predicate::Filter;
 use super::token::Op;
-use crate::field::{FIELDS, field};
+use crate::field::{FIELDS, FieldId};
 
 /// A `--NAME VALUE` flag that narrows a filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Flag {
     pub value_name: &'static str,
     /// One line of help.
     pub doc: &'static str,
-    field: &'static str,
+    field: FieldId,
     /// The relation, where the value may not say it.
     op: Option<Op>,
 }
@@ -27,14 +27,14 @@ const SHORTHANDS: [Flag; 2] = [
         name: "older",
         value_name: "TIME",
         doc: "idle for at least this long, for certain (idle >= TIME)",
-        field: "idle",
+        field: FieldId::Idle,
         op: Some(Op::GreaterEqual),
     },
     Flag {
         name: "age-over",
         value_name: "TIME",
         doc: "created at least this long ago (age >= TIME)",
-        field: "age",
+        field: FieldId::Age,
         op: Some(Op::GreaterEqual),
     },
 ];
@@ -45,7 +45,7 @@ pub fn flags() -> impl Iterator<Item = Flag> {
         name: field.name,
         value_name: field.value_name(),
         doc: field.doc,
-        field: field.name,
+        field: field.id,
         op: None,
     });
     of_fields.chain(SHORTHANDS)
@@ -82,10 +82,10 @@ impl<'a> FilterBuilder<'a> {
     /// There is no such flag, or the value is none of its field.
     pub fn flag(mut self, name: &str, value: &str) -> Result<Self, ParseError> {
         let source = Source { text: value, origin: Origin::Flag(name.into()) };
-        let flag = flags().find(|flag| flag.name == name);
-        let Some((flag, field)) = flag.and_then(|flag| Some((flag, field(flag.field)?))) else {
-            return Err(source.error(super::TextSpan { start: 0, end: 0 }, format!("there is no flag --{name}")));
+        let Some(flag) = flags().find(|flag| flag.name == name) else {
+            return Err(source.error(super::TextSpan { start: 0, end: 0 }, format!("unknown flag '--{name}'")));
         };
+        let field = flag.field.field();
         let parser = Parser::new(source, self.context)?;
         let part = match flag.op {
             Some(op) => parser.single(field, op)?,

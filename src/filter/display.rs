@@ -9,7 +9,7 @@ use super::node::Node;
 use super::predicate::Filter;
 use super::ranges::Ranges;
 use super::term::{Pattern, Term, Test};
-use crate::field::Kind;
+use crate::field::ValueKind;
 use crate::units::Seconds;
 
 /// Values of a set that `{:#}` shows.
@@ -70,7 +70,7 @@ fn write_term(f: &mut fmt::Formatter<'_>, term: &Term) -> fmt::Result {
     }
 }
 
-fn write_ranges(f: &mut fmt::Formatter<'_>, ranges: &Ranges<u64>, kind: Kind) -> fmt::Result {
+fn write_ranges(f: &mut fmt::Formatter<'_>, ranges: &Ranges<u64>, kind: ValueKind) -> fmt::Result {
     let max = kind.max();
     match *ranges.as_slice() {
         [] => f.write_str(" < 0"),
@@ -95,13 +95,13 @@ fn write_list(f: &mut fmt::Formatter<'_>, items: impl Iterator<Item = String>) -
     write!(f, " {item}")
 }
 
-fn range(low: u64, high: u64, kind: Kind) -> String {
+fn range(low: u64, high: u64, kind: ValueKind) -> String {
     if low == high { number(low, kind) } else { format!("{}-{}", number(low, kind), number(high, kind)) }
 }
 
-fn number(number: u64, kind: Kind) -> String {
+fn number(number: u64, kind: ValueKind) -> String {
     match kind {
-        Kind::Duration => Seconds(number).to_string(),
+        ValueKind::Duration => Seconds(number).to_string(),
         _ => number.to_string(),
     }
 }

@@ -55,7 +55,7 @@ pub(super) struct Source<'a> {
 
 /// What is wrong with a value, before its place in the text is known.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(super) struct ValueError {
     pub message: String,
     pub hint: Option<String>,
     /// The part of the value at fault; all of it where there is none.
@@ -72,17 +72,17 @@ impl TextSpan {
     }
 }
 
-impl Fault {
+impl ValueError {
     pub(super) fn new(message: impl Into<String>) -> Self {
-        Fault { message: message.into(), hint: None, part: None }
+        ValueError { message: message.into(), hint: None, part: None }
     }
 
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
-        Fault { hint: Some(hint.into()), ..self }
+        ValueError { hint: Some(hint.into()), ..self }
     }
 
     pub(super) fn part(self, start: usize, end: usize) -> Self {
-        Fault { part: Some(TextSpan { start, end }), ..self }
+        ValueError { part: Some(TextSpan { start, end }), ..self }
     }
 
     /// Moves the part by `by` bytes, for a value that is a part of another.
@@ -93,9 +93,9 @@ impl Fault {
     }
 }
 
-impl From<QuantityError> for Fault {
+impl From<QuantityError> for ValueError {
     fn from(error: QuantityError) -> Self {
-        Fault::new(error.to_string())
+        ValueError::new(error.to_string())
     }
 }
 
@@ -108,7 +108,7 @@ impl Source<'_> {
 
     /// The error of a value that begins at byte `start`.
     #[cold]
-    pub(super) fn fault(&self, value: TextSpan, fault: Fault) -> ParseError {
+    pub(super) fn fault(&self, value: TextSpan, fault: ValueError) -> ParseError {
         let span = fault.part.map_or(value, |part| TextSpan::new(value.start + part.start, value.start + part.end));
         let error = self.error(span, fault.message);
         ParseError { hint: fault.hint.map(|hint| clean(&hint)), ..error }
@@ -176,7 +176,7 @@ mod tests {
     fn control_characters_do_not_reach_the_terminal() {
         assert!(!error("tcp \x1b[2J x", "x").render().contains('\x1b'));
         let source = Source { text: "\x1b", origin: Origin::File { path: "\x1b".into(), line: 1 } };
-        let fault = Fault::new("bad \x1b").hint("\x1b\n");
+        let fault = ValueError::new("bad \x1b").hint("\x1b\n");
         assert!(!source.fault(TextSpan::new(0, 1), fault).render().contains('\x1b'));
     }
 

@@ -10,9 +10,10 @@ use super::node::Node;
 use super::predicate::Filter;
 use super::ranges::AddressSet;
 use super::term::{Term, Test};
+use crate::field::EventFilter;
 use crate::netlink::{Instruction, Size, SocketFilter};
 use crate::wire::Family;
-use crate::wire::uapi::{cta, cta_ip, cta_proto, cta_tuple, nfnl_subsys};
+use crate::wire::uapi::nfnl_subsys;
 
 /// Where the subsystem stands in a message: the high byte of `nlmsg_type`, which
 /// is in host order.
@@ -86,20 +87,9 @@ enum Wanted {
 
 /// What must be true of every match of `term`.
 fn checks(term: &Term) -> Vec<Check> {
-    const PROTOCOL: &[u16] = &[cta::TUPLE_ORIG, cta_tuple::PROTO, cta_proto::NUM];
-    const SPORT: &[u16] = &[cta::TUPLE_ORIG, cta_tuple::PROTO, cta_proto::SRC_PORT];
-    const DPORT: &[u16] = &[cta::TUPLE_ORIG, cta_tuple::PROTO, cta_proto::DST_PORT];
-    const SRC: &[u16] = &[cta::TUPLE_ORIG, cta_tuple::IP, cta_ip::V4_SRC];
-    const DST: &[u16] = &[cta::TUPLE_ORIG, cta_tuple::IP, cta_ip::V4_DST];
-    const V6_SRC: &[u16] = &[cta::TUPLE_ORIG, cta_tuple::IP, cta_ip::V6_SRC];
-    const V6_DST: &[u16] = &[cta::TUPLE_ORIG, cta_tuple::IP, cta_ip::V6_DST];
-    match (term.field.name, &term.test) {
-        ("family", Test::Numbers(ranges)) => numbers(&[], Size::Byte, ranges.as_slice()),
-        ("proto", Test::Numbers(ranges)) => numbers(PROTOCOL, Size::Byte, ranges.as_slice()),
-        ("sport", Test::Numbers(ranges)) => numbers(SPORT, Size::Half, ranges.as_slice()),
-        ("dport", Test::Numbers(ranges)) => numbers(DPORT, Size::Half, ranges.as_slice()),
-        ("src", Test::Addresses(set)) => addresses([SRC, V6_SRC], set),
-        ("dst", Test::Addresses(set)) => addresses([DST, V6_DST], set),
+    match (term.field.event_filter, &term.test) {
+        (Some(EventFilter::Number { path, size }), Test::Numbers(ranges)) => numbers(path, size, ranges.as_slice()),
+        (Some(EventFilter::Address { v4, v6 }), Test::Addresses(set)) => addresses([v4, v6], set),
         _ => Vec::new(),
     }
 }

@@ -6,58 +6,58 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::error::Fault;
+use super::error::ValueError;
 use crate::units::{Bytes, QuantityErrorKind, Seconds, parse_count, parse_decimal};
 
 /// A whole number, decimal without leading zeros or `0x…`, up to `max`.
-pub(super) fn number(text: &str, max: u64) -> Result<u64, Fault> {
+pub(super) fn number(text: &str, max: u64) -> Result<u64, ValueError> {
     let value = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(digits) => hexadecimal(text, digits)?,
         None => decimal(text)?,
     };
     if value > max {
-        return Err(Fault::new(format!("{text} is too large: the largest is {max}")));
+        return Err(ValueError::new(format!("{text} is too large: the largest is {max}")));
     }
     Ok(value)
 }
 
 /// A decimal number without leading zeros.
-pub(super) fn decimal(text: &str) -> Result<u64, Fault> {
+pub(super) fn decimal(text: &str) -> Result<u64, ValueError> {
     parse_decimal(text).map_err(|error| match error.kind {
         QuantityErrorKind::LeadingZero => {
             let plain = text.trim_start_matches('0');
             let plain = if plain.is_empty() { "0" } else { plain };
-            Fault::new(format!("\"{text}\" begins with a zero")).hint(format!("write {plain}"))
+            ValueError::new(format!("\"{text}\" begins with a zero")).hint(format!("write {plain}"))
         }
-        QuantityErrorKind::TooLarge => Fault::new(format!("{text} is too large")),
-        _ => Fault::new(format!("\"{text}\" is not a number")),
+        QuantityErrorKind::TooLarge => ValueError::new(format!("{text} is too large")),
+        _ => ValueError::new(format!("\"{text}\" is not a number")),
     })
 }
 
-fn hexadecimal(text: &str, digits: &str) -> Result<u64, Fault> {
+fn hexadecimal(text: &str, digits: &str) -> Result<u64, ValueError> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(Fault::new(format!("\"{text}\" is not a number")));
+        return Err(ValueError::new(format!("\"{text}\" is not a number")));
     }
-    u64::from_str_radix(digits, 16).map_err(|_| Fault::new(format!("{text} is too large")))
+    u64::from_str_radix(digits, 16).map_err(|_| ValueError::new(format!("{text} is too large")))
 }
 
 /// A number with a factor behind it: `10k`, `2Gi`.
-pub(super) fn count(text: &str) -> Result<u64, Fault> {
-    parse_count(text).map_err(Fault::from)
+pub(super) fn count(text: &str) -> Result<u64, ValueError> {
+    parse_count(text).map_err(ValueError::from)
 }
 
 /// A number of bytes: `64MiB`.
-pub(super) fn size(text: &str) -> Result<u64, Fault> {
+pub(super) fn size(text: &str) -> Result<u64, ValueError> {
     Ok(text.parse::<Bytes>()?.0)
 }
 
 /// A number of seconds: `90`, `90s`, `1h30m`.
-pub(super) fn duration(text: &str) -> Result<u64, Fault> {
+pub(super) fn duration(text: &str) -> Result<u64, ValueError> {
     Ok(text.parse::<Seconds>()?.0)
 }
 
 /// An address, a network or a range: its first and its last address.
-pub(super) fn addresses(text: &str) -> Result<(IpAddr, IpAddr), Fault> {
+pub(super) fn addresses(text: &str) -> Result<(IpAddr, IpAddr), ValueError> {
     if let Some((address, prefix)) = text.split_once('/') {
         return network(text, address, prefix);
     }
@@ -70,18 +70,18 @@ pub(super) fn addresses(text: &str) -> Result<(IpAddr, IpAddr), Fault> {
         address(high).map_err(|fault| fault.shift(behind, high.len()))?,
     );
     if from.is_ipv4() != to.is_ipv4() {
-        return Err(Fault::new("a range cannot go from one address family to the other"));
+        return Err(ValueError::new("a range cannot go from one address family to the other"));
     }
     if from > to {
-        return Err(Fault::new("this range runs backwards").hint(format!("{high}-{low}")));
+        return Err(ValueError::new("this range runs backwards").hint(format!("{high}-{low}")));
     }
     Ok((from, to))
 }
 
-fn network(text: &str, host: &str, prefix: &str) -> Result<(IpAddr, IpAddr), Fault> {
+fn network(text: &str, host: &str, prefix: &str) -> Result<(IpAddr, IpAddr), ValueError> {
     let address = address(host).map_err(|fault| fault.shift(0, host.len()))?;
     let longest = if address.is_ipv4() { 32 } else { 128 };
-    let part = |fault: Fault| fault.part(host.len(), text.len());
+    let part = |fault: ValueError| fault.part(host.len(), text.len());
     let length = decimal(prefix).map_err(|fault| {
         let fault = if fault.hint.is_none() { fault.hint("the length of the prefix: 10.0.0.0/8") } else { fault };
         part(fault)
@@ -90,15 +90,17 @@ fn network(text: &str, host: &str, prefix: &str) -> Result<(IpAddr, IpAddr), Fau
     let network = length.and_then(|length| IpNet::new(address, length).ok());
     let Some(network) = network else {
         let family = if longest == 32 { "IPv4" } else { "IPv6" };
-        return Err(part(Fault::new(format!("/{prefix} is too long: an {family} prefix has at most {longest} bits"))));
+        return Err(part(ValueError::new(format!(
+            "/{prefix} is too long: an {family} prefix has at most {longest} bits"
+        ))));
     };
     // `broadcast` is the last address, in IPv6 too.
     Ok((network.network(), network.broadcast()))
 }
 
-fn address(text: &str) -> Result<IpAddr, Fault> {
+fn address(text: &str) -> Result<IpAddr, ValueError> {
     text.parse().map_err(|_| {
-        let fault = Fault::new(format!("\"{text}\" is not an address"));
+        let fault = ValueError::new(format!("\"{text}\" is not an address"));
         if text.contains('%') {
             fault.hint("without the interface: conntrack does not keep it")
         } else if text.contains(|c: char| c.is_ascii_alphabetic()) && !text.contains(':') {

@@ -34,6 +34,6 @@ mod value;
 pub use build::{FilterBuilder, Flag, flags};
 pub use error::{Origin, ParseError, TextSpan};
 pub use parse::{Context, MAX_FILE};
-pub use predicate::{Filter, Needs};
+pub use predicate::Filter;
 pub use services::ServiceNames;
 pub use term::Verdict;

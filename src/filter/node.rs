@@ -27,8 +27,8 @@ impl Node {
                 part => flat.push(part),
             }
         }
-        // Idle time costs the most to find out; the order does not change the answer.
-        flat.sort_by_key(Node::cost);
+        // What costs most is evaluated last; the order does not change the verdict.
+        flat.sort_by_key(Node::is_costly);
         single(flat, Node::All)
     }
 
@@ -42,7 +42,7 @@ impl Node {
             }
         }
         let mut united = unite(flat);
-        united.sort_by_key(Node::cost);
+        united.sort_by_key(Node::is_costly);
         single(united, Node::Any)
     }
 
@@ -81,11 +81,12 @@ impl Node {
         }
     }
 
-    fn cost(&self) -> u8 {
+    /// Whether a term's value is computed from more than the flow.
+    fn is_costly(&self) -> bool {
         match self {
-            Node::Term(term) => u8::from(matches!(term.field.name, "idle" | "age")),
-            Node::Not(part) => part.cost(),
-            Node::All(parts) | Node::Any(parts) => parts.iter().map(Node::cost).max().unwrap_or(0),
+            Node::Term(term) => term.field.needs.is_costly(),
+            Node::Not(part) => part.is_costly(),
+            Node::All(parts) | Node::Any(parts) => parts.iter().any(Node::is_costly),
         }
     }
 }

@@ -17,7 +17,7 @@ use super::services::ServiceNames;
 use super::term::{Term, Test};
 use super::token::{Op, Sign, Token, tokens};
 use super::value::Values;
-use crate::field::{FIELDS, Field, Kind, field, state_codes, word, words};
+use crate::field::{FIELDS, Field, ValueKind, field, keyword, keywords, state_codes};
 use crate::text::nearest;
 
 /// What an expression may refer to.
@@ -29,6 +29,20 @@ pub struct Context<'a> {
     pub label: &'a dyn Fn(&str) -> Option<u8>,
     /// The contents of the file of a path, for `@FILE`.
     pub read_file: &'a dyn Fn(&str) -> io::Result<String>,
+}
+
+static NO_SERVICES: ServiceNames = ServiceNames::NONE;
+
+/// No names of ports or labels, and no files: an expression cannot make the process read any.
+/// For files, set `read_file` to `&|path| std::fs::read_to_string(path)`.
+impl Default for Context<'_> {
+    fn default() -> Self {
+        Context { services: &NO_SERVICES, label: &|_| None, read_file: &|_| Err(refused()) }
+    }
+}
+
+fn refused() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "files are not read here")
 }
 
 impl std::fmt::Debug for Context<'_> {
@@ -134,11 +148,12 @@ impl<'a> Parser<'a> {
         if let Some(field) = field(&lower) {
             return self.comparison(field, span);
         }
-        let Some((word, field)) = word(&lower).and_then(|word| Some((word, field(word.field)?))) else {
+        let Some(keyword) = keyword(&lower) else {
             return Err(self.unknown(name, span));
         };
+        let field = keyword.field.field();
         let mut values = Values::new(field, self.context);
-        values.add(word.name).map_err(|fault| self.source.fault(span, fault))?;
+        values.add(keyword.name).map_err(|fault| self.source.fault(span, fault))?;
         Ok(term(field, values.finish()))
     }
 
@@ -192,7 +207,7 @@ impl<'a> Parser<'a> {
                 self.add_value(&mut values, field)?;
             }
         }
-        if field.kind == Kind::Duration && !has_op && values.count == 1 && !values.has_range {
+        if field.kind == ValueKind::Duration && !has_op && values.count == 1 && !values.has_range {
             let text = self.source.text.get(first.span.start..first.span.end).unwrap_or_default();
             return Err(self
                 .source
@@ -205,7 +220,7 @@ impl<'a> Parser<'a> {
     /// `any` and `none` behind a field whose values are free words.
     fn any_or_none(&mut self, field: &'static Field) -> Option<Node> {
         let Sign::Word(word) = self.peek().sign else { return None };
-        let is_free = matches!(field.kind, Kind::Text | Kind::Label);
+        let is_free = matches!(field.kind, ValueKind::Text | ValueKind::Label);
         let presence = term(field, (Test::Present, Vec::new()));
         let node = match &*word.to_ascii_lowercase() {
             "any" if is_free => presence,
@@ -314,7 +329,7 @@ impl<'a> Parser<'a> {
     #[cold]
     fn unknown(&self, name: &str, span: TextSpan) -> ParseError {
         let names = FIELDS.iter().flat_map(|field| [field.name].into_iter().chain(field.aliases.iter().copied()));
-        let near = nearest(name, names.chain(words().map(|word| word.name)));
+        let near = nearest(name, names.chain(keywords().map(|keyword| keyword.name)));
         let hint = if name == "older" {
             Some("idle >= 12h".to_owned())
         } else if name.contains([':', '.', '/']) {
@@ -337,13 +352,13 @@ fn term(field: &'static Field, (test, words): (Test, Vec<Box<str>>)) -> Node {
 }
 
 fn is_reserved(field: &Field, word: &str) -> bool {
-    matches!(field.kind, Kind::Text | Kind::Label)
+    matches!(field.kind, ValueKind::Text | ValueKind::Label)
         && (word.eq_ignore_ascii_case("any") || word.eq_ignore_ascii_case("none"))
 }
 
 /// A fault in a word that has a quotation mark before it.
-fn quoted(fault: super::error::Fault) -> super::error::Fault {
-    if fault.part.is_some() { fault.shift(1, 0) } else { fault }
+fn quoted(error: super::error::ValueError) -> super::error::ValueError {
+    if error.part.is_some() { error.shift(1, 0) } else { error }
 }
 
 /// Values of one line of a file, up to a `#`.

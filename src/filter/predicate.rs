@@ -1,26 +1,19 @@
 //! A filter: an expression that has been understood.
 
+use std::str::FromStr;
+
 use super::error::{Origin, ParseError, Source};
 use super::node::{Answers, Node};
 use super::parse::{Context, Parser};
 use super::prove;
 use super::term::{Term, Verdict};
-use crate::field::{Field, Subject};
+use crate::field::{Field, Needs, Subject};
 
-/// Which flows are meant.
+/// Which flows are meant: an expression that was parsed.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     pub(super) root: Option<Node>,
     terms: usize,
-}
-
-/// What has to be known to evaluate a filter, beside the flow itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Needs {
-    /// It asks for idle time: the timeouts in force have to be read.
-    pub idle: bool,
-    /// It asks for the age: the clock has to be read.
-    pub age: bool,
 }
 
 impl Answers for Subject<'_> {
@@ -30,8 +23,17 @@ impl Answers for Subject<'_> {
     }
 }
 
+/// [`Filter::parse`] without names of ports or labels, and without files.
+impl FromStr for Filter {
+    type Err = ParseError;
+
+    fn from_str(expression: &str) -> Result<Self, ParseError> {
+        Filter::parse(expression, &Context::default())
+    }
+}
+
 impl Filter {
-    /// Reads an expression. A blank one is the empty filter.
+    /// Parses an expression. A blank one is the empty filter.
     ///
     /// # Errors
     /// The text is no expression; the error says where.
@@ -92,7 +94,7 @@ impl Filter {
         }
         let mut fields: Vec<&'static Field> = Vec::new();
         for term in terms {
-            if !fields.iter().any(|field| field.name == term.field.name) {
+            if !fields.contains(&term.field) {
                 fields.push(term.field);
             }
         }
@@ -102,8 +104,6 @@ impl Filter {
     /// What has to be read before flows can be judged.
     #[must_use]
     pub fn needs(&self) -> Needs {
-        let fields = self.fields();
-        let asks = |name| fields.iter().any(|field| field.name == name);
-        Needs { idle: asks("idle"), age: asks("age") }
+        self.fields().into_iter().map(|field| field.needs).fold(Needs::default(), Needs::union)
     }
 }

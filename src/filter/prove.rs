@@ -12,7 +12,7 @@
 use super::node::{Answers, Node};
 use super::ranges::{v4, v6};
 use super::term::{Pattern, Term, Test, Verdict};
-use crate::field::{Field, Kind, Value};
+use crate::field::{Field, Value, ValueKind};
 use crate::model::{Labels, Status, Undecided};
 use crate::wire::Family;
 
@@ -102,7 +102,7 @@ impl Search<'_> {
 fn by_field<'a>(terms: &[&'a Term]) -> Option<Vec<Choice<'a>>> {
     let mut choices: Vec<Choice<'a>> = Vec::new();
     for term in terms {
-        match choices.iter_mut().find(|choice| choice.terms.iter().any(|known| known.field.name == term.field.name)) {
+        match choices.iter_mut().find(|choice| choice.terms.iter().any(|known| known.field == term.field)) {
             Some(choice) => choice.terms.push(term),
             None => choices.push(Choice { terms: vec![term], classes: Vec::new() }),
         }
@@ -116,24 +116,24 @@ fn by_field<'a>(terms: &[&'a Term]) -> Option<Vec<Choice<'a>>> {
 
 fn classes(field: &Field, terms: &[&Term]) -> Option<Vec<Class>> {
     let mut classes = match field.kind {
-        Kind::Address => addresses(terms)?,
-        Kind::Family => {
+        ValueKind::Address => addresses(terms)?,
+        ValueKind::Family => {
             let both = [Family::V4, Family::V6];
             both.map(|family| class(terms, Value::Number(family.number().into()), Some(family))).to_vec()
         }
-        Kind::Status => bits(terms, |term| match term.test {
+        ValueKind::Status => bits(terms, |term| match term.test {
             Test::Status { set, unset } => (set | unset).into(),
             _ => 0,
         })?
         .into_iter()
         .map(|bits| class(terms, Value::Status(Status::from_bits_retain(bits as u32)), None))
         .collect(),
-        Kind::Label => labels(terms)?,
-        Kind::Text => texts(terms),
-        Kind::Masked if terms.iter().any(|term| has_patterns(term)) => masked(terms)?,
+        ValueKind::Label => labels(terms)?,
+        ValueKind::Text => texts(terms),
+        ValueKind::Masked if terms.iter().any(|term| has_patterns(term)) => masked(terms)?,
         _ => numbers(field, terms)?,
     };
-    if field.optional {
+    if !field.absent_in.is_empty() {
         classes.push(class(terms, Value::Absent, None));
     }
     let classes = distinct(classes)?;
@@ -194,8 +194,8 @@ fn addresses(terms: &[&Term]) -> Option<Vec<Class>> {
 fn numbers(field: &Field, terms: &[&Term]) -> Option<Vec<Class>> {
     let max = match field.kind {
         // Three trackers with 256 numbers each; source, destination, both, none.
-        Kind::State => 0x2ff,
-        Kind::Nat => 3,
+        ValueKind::State => 0x2ff,
+        ValueKind::Nat => 3,
         kind => kind.max(),
     };
     let mut values = vec![0];

@@ -9,7 +9,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::node::Node;
 use super::predicate::Filter;
 use super::term::{Pattern, Term, Test};
-use crate::model::{Family, Protocol};
+use crate::field::{DumpFilter, FieldId};
+use crate::model::Family;
 use crate::table::{DumpRequest, Masked};
 
 impl Filter {
@@ -31,8 +32,8 @@ impl Filter {
 }
 
 impl Filter {
-    /// The seconds that every match has been idle for certain; 0 where the
-    /// filter does not ask for that.
+    /// Seconds for which every match has certainly been idle; 0 where the filter does not
+    /// require any.
     #[must_use]
     pub fn least_idle(&self) -> u64 {
         match &self.root {
@@ -41,11 +42,18 @@ impl Filter {
             None => 0,
         }
     }
+
+    /// Whether every match has certainly been idle for some time, so that no entry with a
+    /// recent packet matches.
+    #[must_use]
+    pub fn bounds_idle_from_below(&self) -> bool {
+        self.least_idle() > 0
+    }
 }
 
 fn least_idle(part: &Node) -> u64 {
     match part {
-        Node::Term(Term { field, test: Test::Numbers(ranges), .. }) if field.name == "idle" => {
+        Node::Term(Term { field, test: Test::Numbers(ranges), .. }) if field.id == FieldId::Idle => {
             ranges.as_slice().first().map_or(0, |(low, _)| *low)
         }
         _ => 0,
@@ -56,9 +64,11 @@ fn push(part: &Node, request: &mut DumpRequest) {
     match part {
         Node::Term(term) => push_term(term, request),
         Node::Not(part) => {
-            if let Node::Term(Term { test: Test::Status { set, unset: 0 }, .. }) = &**part {
+            if let Node::Term(Term { field, test: Test::Status { set, unset: 0 }, .. }) = &**part
+                && let Some(DumpFilter::Bits(add)) = field.dump_filter
+            {
                 // No bit of `set` is set.
-                add_status(request, 0, *set);
+                add(request, Masked { value: 0, mask: *set });
             }
         }
         Node::All(_) | Node::Any(_) => {}
@@ -66,41 +76,31 @@ fn push(part: &Node, request: &mut DumpRequest) {
 }
 
 fn push_term(term: &Term, request: &mut DumpRequest) {
-    let orig = &mut request.filter.orig;
-    match (term.field.name, &term.test) {
-        ("family", test) => request.family = single(test).and_then(family).or(request.family),
-        ("proto", test) => orig.protocol = single::<u8>(test).map(Protocol::from).or(orig.protocol),
-        ("sport", test) => orig.sport = single(test).or(orig.sport),
-        ("dport", test) => orig.dport = single(test).or(orig.dport),
-        ("src", Test::Addresses(set)) => orig.src = single_v4(set.ranges()).or(orig.src),
-        ("dst", Test::Addresses(set)) => orig.dst = single_v4(set.ranges()).or(orig.dst),
-        // 0 would be the default zone only, which is not what the kernel compares.
-        ("zone", test) => request.filter.zone = single(test).filter(|zone| *zone != 0).or(request.filter.zone),
-        ("mark", Test::Masked { ranges, patterns }) => {
-            request.filter.mark = masked(ranges.as_slice(), patterns).or(request.filter.mark);
+    match (term.field.dump_filter, &term.test) {
+        (Some(DumpFilter::Number(add)), Test::Numbers(ranges)) => {
+            if let [(low, high)] = ranges.as_slice()
+                && low == high
+            {
+                add(request, *low);
+            }
         }
-        ("status", Test::Status { set, unset: 0 }) if set.is_power_of_two() => add_status(request, *set, *set),
-        ("status", Test::Status { set: 0, unset }) if unset.is_power_of_two() => add_status(request, 0, *unset),
+        (Some(DumpFilter::Ipv4(add)), Test::Addresses(set)) => {
+            if let Some(address) = single_v4(set.ranges()) {
+                add(request, address);
+            }
+        }
+        (Some(DumpFilter::Masked(add)), Test::Masked { ranges, patterns }) => {
+            if let Some(value) = masked(ranges.as_slice(), patterns) {
+                add(request, value);
+            }
+        }
+        (Some(DumpFilter::Bits(add)), Test::Status { set, unset: 0 }) if set.is_power_of_two() => {
+            add(request, Masked { value: *set, mask: *set });
+        }
+        (Some(DumpFilter::Bits(add)), Test::Status { set: 0, unset }) if unset.is_power_of_two() => {
+            add(request, Masked { value: 0, mask: *unset });
+        }
         _ => {}
-    }
-}
-
-/// Bits that contradict each other are left to the filter.
-fn add_status(request: &mut DumpRequest, value: u32, mask: u32) {
-    let known = request.filter.status.unwrap_or_default();
-    if (known.value ^ value) & known.mask & mask == 0 {
-        request.filter.status = Some(Masked { value: known.value | value, mask: known.mask | mask });
-    }
-}
-
-/// The one number that the test asks for.
-fn single<T: TryFrom<u64>>(test: &Test) -> Option<T> {
-    match test {
-        Test::Numbers(ranges) => match ranges.as_slice() {
-            [(low, high)] if low == high => T::try_from(*low).ok(),
-            _ => None,
-        },
-        _ => None,
     }
 }
 
@@ -119,24 +119,15 @@ fn masked(ranges: &[(u64, u64)], patterns: &[Pattern]) -> Option<Masked> {
     }
 }
 
-fn family(number: u64) -> Option<Family> {
-    [Family::V4, Family::V6].into_iter().find(|family| u64::from(family.number()) == number)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::filter::{Context, ServiceNames};
+    use crate::model::Protocol;
     use crate::table::KernelFilter;
 
     fn parse(expression: &str) -> Filter {
-        let context = Context {
-            services: &ServiceNames::default(),
-            label: &|_| None,
-            read_file: &|_| Err(std::io::ErrorKind::NotFound.into()),
-        };
-        Filter::parse(expression, &context).unwrap()
+        expression.parse().unwrap()
     }
 
     fn request(expression: &str) -> DumpRequest {

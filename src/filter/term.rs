@@ -1,7 +1,7 @@
 //! One term, a field and what is asked of it, and the three answers.
 
 use super::ranges::{AddressSet, Ranges};
-use crate::field::{Field, Kind, Span, Value};
+use crate::field::{Field, SecondsRange, Value, ValueKind};
 use crate::model::Undecided;
 
 /// What a filter says of a flow.
@@ -117,7 +117,7 @@ impl Term {
             (&self.test, &other.test),
             (Test::Numbers(_), Test::Numbers(_)) | (Test::Addresses(_), Test::Addresses(_))
         );
-        same_form && self.field.name == other.field.name && self.field.kind != Kind::Duration
+        same_form && self.field == other.field && self.field.kind != ValueKind::Duration
     }
 }
 
@@ -132,14 +132,14 @@ fn number_verdict(ranges: &Ranges<u64>, value: Value<'_>) -> Verdict {
         Value::Number(number) => ranges.contains(number).into(),
         Value::Named(named) => ranges.contains(named.code.into()).into(),
         Value::Numbers(numbers) => numbers.as_slice().iter().any(|number| ranges.contains((*number).into())).into(),
-        Value::Span(span) => span_verdict(ranges, span),
+        Value::Seconds(span) => span_verdict(ranges, span),
         _ => MISFIT,
     }
 }
 
 /// True when every value that is possible is meant, false when none is.
 #[inline]
-fn span_verdict(ranges: &Ranges<u64>, span: Span) -> Verdict {
+fn span_verdict(ranges: &Ranges<u64>, span: SecondsRange) -> Verdict {
     ranges.covers(span.at_least.into(), span.upper()).map_or(Verdict::Undecided(span.why), Verdict::from)
 }
 
@@ -151,7 +151,7 @@ mod tests {
     const WHY: Undecided = Undecided::AmbiguousTimeout;
 
     fn idle(range: (u64, u64), at_least: u32, at_most: Option<u32>) -> Verdict {
-        span_verdict(&Ranges::new(vec![range]), Span { at_least, at_most, why: WHY })
+        span_verdict(&Ranges::new(vec![range]), SecondsRange { at_least, at_most, why: WHY })
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use super::error::Fault;
+use super::error::ValueError;
 use super::literal;
 use super::parse::Context;
 use super::ranges::{AddressSet, Ranges};
 use super::term::{Pattern, Test};
 use super::token::Op;
-use crate::field::{Field, Kind, UNREPLIED, state_codes, status_bit};
+use crate::field::{Field, UNREPLIED, ValueKind, state_codes, status_bit};
 use crate::model::{Family, STATUS_BITS, Status, TcpState, protocol_from_name};
 use crate::text::nearest;
 
@@ -49,19 +49,19 @@ impl<'a> Values<'a> {
     }
 
     /// Adds one word.
-    pub(super) fn add(&mut self, word: &str) -> Result<(), Fault> {
+    pub(super) fn add(&mut self, word: &str) -> Result<(), ValueError> {
         self.count += 1;
         match self.field.kind {
-            Kind::Address => self.add_addresses(word),
-            Kind::Family => self.add_family(word),
-            Kind::Protocol => self.add_protocol(word),
-            Kind::State => self.add_state(word),
-            Kind::Status => self.add_status(word),
-            Kind::Nat => self.add_nat(word),
-            Kind::Masked => self.add_masked(word),
-            Kind::Label => self.add_label(word),
-            Kind::Text => self.add_text(word),
-            Kind::Port => self.add_port(word),
+            ValueKind::Address => self.add_addresses(word),
+            ValueKind::Family => self.add_family(word),
+            ValueKind::Protocol => self.add_protocol(word),
+            ValueKind::State => self.add_state(word),
+            ValueKind::Status => self.add_status(word),
+            ValueKind::Nat => self.add_nat(word),
+            ValueKind::Masked => self.add_masked(word),
+            ValueKind::Label => self.add_label(word),
+            ValueKind::Text => self.add_text(word),
+            ValueKind::Port => self.add_port(word),
             _ => self.add_number(word),
         }
     }
@@ -69,11 +69,11 @@ impl<'a> Values<'a> {
     /// The test for any of the words.
     pub(super) fn finish(self) -> (Test, Vec<Box<str>>) {
         let test = match self.field.kind {
-            Kind::Address => Test::Addresses(AddressSet { v4: Ranges::new(self.v4), v6: Ranges::new(self.v6) }),
-            Kind::Status => Test::Status { set: self.set, unset: self.unset },
-            Kind::Label => Test::Labels(self.labels),
-            Kind::Text => return (Test::Texts(self.words.into()), Vec::new()),
-            Kind::Masked => Test::Masked { ranges: Ranges::new(self.numbers), patterns: self.patterns.into() },
+            ValueKind::Address => Test::Addresses(AddressSet { v4: Ranges::new(self.v4), v6: Ranges::new(self.v6) }),
+            ValueKind::Status => Test::Status { set: self.set, unset: self.unset },
+            ValueKind::Label => Test::Labels(self.labels),
+            ValueKind::Text => return (Test::Texts(self.words.into()), Vec::new()),
+            ValueKind::Masked => Test::Masked { ranges: Ranges::new(self.numbers), patterns: self.patterns.into() },
             _ => Test::Numbers(Ranges::new(self.numbers)),
         };
         (test, self.words)
@@ -92,7 +92,7 @@ impl<'a> Values<'a> {
         };
         let ranges = Ranges::new(range.into_iter().collect());
         match self.field.kind {
-            Kind::Masked => Test::Masked { ranges, patterns: Box::default() },
+            ValueKind::Masked => Test::Masked { ranges, patterns: Box::default() },
             _ => Test::Numbers(ranges),
         }
     }
@@ -108,26 +108,26 @@ impl<'a> Values<'a> {
         !self.patterns.is_empty()
     }
 
-    fn add_addresses(&mut self, word: &str) -> Result<(), Fault> {
+    fn add_addresses(&mut self, word: &str) -> Result<(), ValueError> {
         match literal::addresses(word)? {
             (IpAddr::V4(low), IpAddr::V4(high)) => self.v4.push((low.to_bits(), high.to_bits())),
             (IpAddr::V6(low), IpAddr::V6(high)) => self.v6.push((low.to_bits(), high.to_bits())),
-            _ => return Err(Fault::new("a range cannot go from one address family to the other")),
+            _ => return Err(ValueError::new("a range cannot go from one address family to the other")),
         }
         Ok(())
     }
 
-    fn add_family(&mut self, word: &str) -> Result<(), Fault> {
+    fn add_family(&mut self, word: &str) -> Result<(), ValueError> {
         let family = match &*word.to_ascii_lowercase() {
             "ipv4" | "2" => Family::V4,
             "ipv6" | "10" => Family::V6,
-            _ => return Err(Fault::new(format!("\"{word}\" is no address family")).hint("ipv4 or ipv6")),
+            _ => return Err(ValueError::new(format!("\"{word}\" is no address family")).hint("ipv4 or ipv6")),
         };
         self.add_code(family.number().into());
         Ok(())
     }
 
-    fn add_protocol(&mut self, word: &str) -> Result<(), Fault> {
+    fn add_protocol(&mut self, word: &str) -> Result<(), ValueError> {
         let number = if word.starts_with(|c: char| c.is_ascii_digit() || c == '+') {
             literal::number(word, self.field.kind.max())?
         } else {
@@ -138,7 +138,7 @@ impl<'a> Values<'a> {
         Ok(())
     }
 
-    fn add_state(&mut self, word: &str) -> Result<(), Fault> {
+    fn add_state(&mut self, word: &str) -> Result<(), ValueError> {
         if word.starts_with(|c: char| c.is_ascii_digit()) {
             literal::number(word, u8::MAX.into())?;
         }
@@ -154,7 +154,7 @@ impl<'a> Values<'a> {
         Ok(())
     }
 
-    fn add_status(&mut self, word: &str) -> Result<(), Fault> {
+    fn add_status(&mut self, word: &str) -> Result<(), ValueError> {
         if word.starts_with(|c: char| c.is_ascii_digit()) {
             literal::number(word, 31)?;
         }
@@ -173,7 +173,7 @@ impl<'a> Values<'a> {
         Ok(())
     }
 
-    fn add_nat(&mut self, word: &str) -> Result<(), Fault> {
+    fn add_nat(&mut self, word: &str) -> Result<(), ValueError> {
         // Codes: 1 source, 2 destination, 3 both.
         let range = match &*word.to_ascii_lowercase() {
             "none" => (0, 0),
@@ -190,7 +190,7 @@ impl<'a> Values<'a> {
         Ok(())
     }
 
-    fn add_masked(&mut self, word: &str) -> Result<(), Fault> {
+    fn add_masked(&mut self, word: &str) -> Result<(), ValueError> {
         let Some((value, mask)) = word.split_once('/') else {
             return self.add_number(word);
         };
@@ -200,7 +200,7 @@ impl<'a> Values<'a> {
         let (value_bits, mask_bits) = (number(value, 0)?, number(mask, behind)?);
         if value_bits & !mask_bits != 0 {
             let kept = value_bits & mask_bits;
-            return Err(Fault::new("the value has bits outside of the mask: nothing could match")
+            return Err(ValueError::new("the value has bits outside of the mask: nothing could match")
                 .hint(format!("{kept:#x}/{mask_bits:#x}"))
                 .part(0, value.len()));
         }
@@ -209,13 +209,13 @@ impl<'a> Values<'a> {
         Ok(())
     }
 
-    fn add_label(&mut self, word: &str) -> Result<(), Fault> {
+    fn add_label(&mut self, word: &str) -> Result<(), ValueError> {
         let number = if let Some(number) = (self.context.label)(word) {
             number.into()
         } else if word.starts_with(|c: char| c.is_ascii_digit()) {
             literal::number(word, 127)?
         } else {
-            return Err(Fault::new(format!("\"{word}\" is no label"))
+            return Err(ValueError::new(format!("\"{word}\" is no label"))
                 .hint("a number from 0 to 127, or a name of connlabel.conf"));
         };
         self.labels |= 1 << (number & 127);
@@ -223,24 +223,24 @@ impl<'a> Values<'a> {
         Ok(())
     }
 
-    fn add_text(&mut self, word: &str) -> Result<(), Fault> {
+    fn add_text(&mut self, word: &str) -> Result<(), ValueError> {
         if word.is_empty() || word.contains('"') {
-            return Err(Fault::new("a name cannot be empty, nor contain a quotation mark"));
+            return Err(ValueError::new("a name cannot be empty, nor contain a quotation mark"));
         }
         self.words.push(word.into());
         Ok(())
     }
 
-    fn add_port(&mut self, word: &str) -> Result<(), Fault> {
+    fn add_port(&mut self, word: &str) -> Result<(), ValueError> {
         let ports = self.context.services.ports(word);
         if !ports.is_empty() {
-            self.numbers.extend(ports.into_iter().map(|port| (port.into(), port.into())));
+            self.numbers.extend(ports.iter().map(|port| (u64::from(*port), u64::from(*port))));
             return Ok(());
         }
         self.add_number(word)
     }
 
-    fn add_number(&mut self, word: &str) -> Result<(), Fault> {
+    fn add_number(&mut self, word: &str) -> Result<(), ValueError> {
         let Some((low, high)) = word.split_once('-').filter(|(low, high)| !low.is_empty() && !high.is_empty()) else {
             let number = self.number(word)?;
             self.numbers.push((number, number));
@@ -250,19 +250,19 @@ impl<'a> Values<'a> {
         let from = self.number(low).map_err(|fault| fault.shift(0, low.len()))?;
         let to = self.number(high).map_err(|fault| fault.shift(behind, high.len()))?;
         if from > to {
-            return Err(Fault::new("this range runs backwards").hint(format!("{high}-{low}")));
+            return Err(ValueError::new("this range runs backwards").hint(format!("{high}-{low}")));
         }
         self.has_range = true;
         self.numbers.push((from, to));
         Ok(())
     }
 
-    fn number(&self, text: &str) -> Result<u64, Fault> {
+    fn number(&self, text: &str) -> Result<u64, ValueError> {
         match self.field.kind {
-            Kind::Duration => literal::duration(text),
-            Kind::Count => literal::count(text),
-            Kind::Size => literal::size(text),
-            Kind::Port => port(text),
+            ValueKind::Duration => literal::duration(text),
+            ValueKind::Count => literal::count(text),
+            ValueKind::Size => literal::size(text),
+            ValueKind::Port => port(text),
             kind => literal::number(text, kind.max()),
         }
     }
@@ -273,9 +273,9 @@ impl<'a> Values<'a> {
     }
 }
 
-fn port(text: &str) -> Result<u64, Fault> {
+fn port(text: &str) -> Result<u64, ValueError> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        let fault = Fault::new(format!("\"{text}\" is not a port"));
+        let fault = ValueError::new(format!("\"{text}\" is not a port"));
         let range = text.split_once(':').filter(|(low, high)| decimal(low) && decimal(high));
         return Err(match range {
             Some((low, high)) => fault.hint(format!("a range is written {low}-{high}")),
@@ -284,7 +284,7 @@ fn port(text: &str) -> Result<u64, Fault> {
     }
     let port = literal::decimal(text)?;
     if port > u16::MAX.into() {
-        return Err(Fault::new(format!("{text} is not a port: the largest is 65535")));
+        return Err(ValueError::new(format!("{text} is not a port: the largest is 65535")));
     }
     Ok(port)
 }
@@ -293,8 +293,8 @@ fn decimal(text: &str) -> bool {
     literal::decimal(text).is_ok()
 }
 
-fn unknown(word: &str, what: &str, otherwise: &str, candidates: &[&str]) -> Fault {
-    let fault = Fault::new(format!("\"{word}\" is no {what}"));
+fn unknown(word: &str, what: &str, otherwise: &str, candidates: &[&str]) -> ValueError {
+    let fault = ValueError::new(format!("\"{word}\" is no {what}"));
     match nearest(&word.replace('-', "_"), candidates.iter().copied()).or(nearest(word, candidates.iter().copied())) {
         Some(near) => fault.hint(format!("did you mean {near}?")),
         None => fault.hint(otherwise),

@@ -9,7 +9,7 @@
 
 use std::net::IpAddr;
 
-use crate::field::{Field, Numbers, Span, Value};
+use crate::field::{Field, Numbers, SecondsRange, Value};
 use crate::model::{Labels, Status, Undecided};
 
 const ABSENT: u8 = 0;
@@ -45,7 +45,7 @@ pub(super) fn pack(value: Value<'_>, key: &mut Vec<u8>) {
             put(key, NUMBERS, &[u8::try_from(numbers.as_slice().len()).unwrap_or(0)]);
             numbers.as_slice().iter().for_each(|number| key.extend_from_slice(&number.to_be_bytes()));
         }
-        Value::Span(span) => {
+        Value::Seconds(span) => {
             put(key, SPAN, &span.at_least.to_be_bytes());
             key.push(u8::from(span.at_most.is_some()));
             key.extend_from_slice(&span.at_most.unwrap_or(0).to_be_bytes());
@@ -135,7 +135,10 @@ fn unpack_span(bytes: &[u8]) -> Option<(Value<'_>, &[u8])> {
     let (at_most, rest) = rest.split_first_chunk()?;
     let ([why], rest) = rest.split_first_chunk()?;
     let at_most = (*is_known == 1).then_some(u32::from_be_bytes(*at_most));
-    Some((Value::Span(Span { at_least: u32::from_be_bytes(*at_least), at_most, why: undecided(*why) }), rest))
+    Some((
+        Value::Seconds(SecondsRange { at_least: u32::from_be_bytes(*at_least), at_most, why: undecided(*why) }),
+        rest,
+    ))
 }
 
 #[cfg(test)]
@@ -162,8 +165,8 @@ mod tests {
             Value::Text("ftp"),
             Value::Text(""),
             Value::Numbers(Numbers::new([1, 65535])),
-            Value::Span(Span { at_least: 5, at_most: None, why: Undecided::Offloaded }),
-            Value::Span(Span { at_least: 5, at_most: Some(6), why: Undecided::WithinOneSecond }),
+            Value::Seconds(SecondsRange { at_least: 5, at_most: None, why: Undecided::Offloaded }),
+            Value::Seconds(SecondsRange { at_least: 5, at_most: Some(6), why: Undecided::WithinOneSecond }),
         ];
         let mut key = Vec::new();
         values.iter().for_each(|value| pack(*value, &mut key));

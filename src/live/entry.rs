@@ -1,30 +1,32 @@
-//! One entry of the set, in as few bytes as tell it apart and name its end.
+//! The compact form of one entry of the set: its key, and what a synthetic `destroy` record
+//! needs.
 
 use std::hash::{BuildHasher, Hash};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::Known;
+use super::LiveEntry;
 use crate::model::{Flow, L4, Protocol, Status, Tuple, Zone};
+use crate::units::Nanos;
 
-/// The time of an event is read once for many, and so may be earlier than the event.
-const SLACK: u64 = 1_000_000_000;
+/// The clock is read once for many events, so the time of an event may be too early by this.
+const EVENT_TIME_ERROR: u64 = Nanos::PER_SECOND;
 
-/// When an entry began, ns of `CLOCK_REALTIME`.
+/// When an entry was created, ns of `CLOCK_REALTIME`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// By the kernel (`nf_conntrack_timestamp=1` when it was made).
+    /// The kernel's start time (`nf_conntrack_timestamp=1` when the entry was created).
     Kernel(u64),
-    /// The time of the event that told of its beginning.
+    /// The time of its `new` event.
     Event(u64),
-    /// It was there already at this time.
+    /// It existed at this time; created earlier.
     Before(u64),
 }
 
 impl Start {
-    /// The kernel's time, or `otherwise` where it has none.
+    /// The kernel's start time, or `fallback` where the flow has none.
     #[must_use]
-    pub fn of(flow: &Flow, otherwise: Start) -> Self {
-        flow.start.map_or(otherwise, Start::Kernel)
+    pub fn of(flow: &Flow, fallback: Start) -> Self {
+        flow.start.map_or(fallback, Start::Kernel)
     }
 }
 
@@ -38,7 +40,7 @@ impl Address for Ipv4Addr {
     fn of(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(address) => address,
-            // No tuple has two families.
+            // Both addresses of a tuple are of one family: `nf_conntrack_tuple` has one `l3num`.
             IpAddr::V6(address) => address.to_ipv4_mapped().unwrap_or(Ipv4Addr::UNSPECIFIED),
         }
     }
@@ -68,7 +70,7 @@ pub(super) struct Side<A> {
     l4: L4,
 }
 
-/// What tells entries apart.
+/// The key of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Key<A> {
     side: Side<A>,
@@ -78,15 +80,15 @@ pub(super) struct Key<A> {
 
 const HAS_ID: u8 = 1;
 const HAS_UNKNOWN_PART: u8 = 2;
-/// A dump has shown it, and no event since.
-const ADDED: u8 = 4;
+/// Inserted by a dump, and no event since.
+const INSERTED: u8 = 4;
 const KERNEL: u8 = 8;
 const BEFORE: u8 = 16;
 
 #[derive(Debug)]
 pub(super) struct Entry<A> {
     start: u64,
-    /// Where it is not the mirror of the original direction.
+    /// `None` where it is the inverse of the original direction: no NAT.
     reply: Option<Box<Side<A>>>,
     status: u32,
     id: u32,
@@ -119,7 +121,7 @@ impl<A: Address> Key<A> {
 }
 
 impl<A: Address> Entry<A> {
-    pub(super) fn new(flow: &Flow, start: Start, pass: u8, is_added: bool) -> Self {
+    pub(super) fn new(flow: &Flow, start: Start, pass: u8, is_inserted: bool) -> Self {
         let (start, kind) = match start {
             Start::Kernel(ns) => (ns, KERNEL),
             Start::Event(ns) => (ns, 0),
@@ -127,16 +129,16 @@ impl<A: Address> Entry<A> {
         };
         let id = if flow.id.is_some() { HAS_ID } else { 0 };
         let unknown = if flow.orig.has_unknown_part { HAS_UNKNOWN_PART } else { 0 };
-        let added = if is_added { ADDED } else { 0 };
+        let inserted = if is_inserted { INSERTED } else { 0 };
         let reply = Side::of(&flow.reply);
-        let is_mirror = reply == Side::of(&flow.orig.inverse());
+        let is_inverse = reply == Side::of(&flow.orig.inverse());
         Entry {
             start,
-            reply: (!is_mirror).then(|| Box::new(reply)),
+            reply: (!is_inverse).then(|| Box::new(reply)),
             status: flow.status.bits(),
             id: flow.id.unwrap_or(0),
             key: Key::of(flow),
-            flags: kind | id | unknown | added,
+            flags: kind | id | unknown | inserted,
             pass,
         }
     }
@@ -153,38 +155,37 @@ impl<A: Address> Entry<A> {
         }
     }
 
-    /// It was there since the pass began.
-    pub(super) fn see(&mut self, pass: u8) {
-        // What an earlier dump has added is not news any more.
+    /// Marks the entry as existing since this pass began.
+    pub(super) fn mark(&mut self, pass: u8) {
         if self.pass != pass {
-            self.flags &= !ADDED;
+            self.flags &= !INSERTED;
         }
         self.pass = pass;
     }
 
     pub(super) fn update(&mut self, flow: &Flow, pass: u8) {
-        self.see(pass);
+        self.mark(pass);
         self.status = flow.status.bits();
     }
 
-    pub(super) fn is_seen_in(&self, pass: u8) -> bool {
+    pub(super) fn is_marked_by(&self, pass: u8) -> bool {
         self.pass == pass
     }
 
-    pub(super) fn is_added_in(&self, pass: u8) -> bool {
-        self.flags & ADDED != 0 && self.pass == pass
+    pub(super) fn is_inserted_in(&self, pass: u8) -> bool {
+        self.flags & INSERTED != 0 && self.pass == pass
     }
 
-    /// Whether `flow`, of a dump, was made after this one.
+    /// Whether `flow`, of a dump, was created after this entry.
     pub(super) fn is_older_than(&self, flow: &Flow) -> bool {
         flow.start.is_some_and(|start| match self.start() {
             Start::Kernel(own) => start > own,
-            Start::Event(seen) | Start::Before(seen) => start > seen.saturating_add(SLACK),
+            Start::Event(time) | Start::Before(time) => start > time.saturating_add(EVENT_TIME_ERROR),
         })
     }
 
-    /// The entry with all that was kept of it.
-    pub(super) fn known(&self) -> Known {
+    /// The entry with all that is stored of it.
+    pub(super) fn restore(&self) -> LiveEntry {
         let Key { side, zone, protocol } = self.key;
         let mut orig = side.tuple(protocol);
         orig.has_unknown_part = self.flags & HAS_UNKNOWN_PART != 0;
@@ -203,7 +204,7 @@ impl<A: Address> Entry<A> {
         if let Start::Kernel(ns) = start {
             flow.start = Some(ns);
         }
-        Known { flow, start }
+        LiveEntry { flow, start }
     }
 }
 
@@ -212,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_takes_the_bytes_that_the_documentation_says() {
+    fn an_entry_has_the_size_that_the_documentation_states() {
         assert_eq!((size_of::<Entry<Ipv4Addr>>(), size_of::<Side<Ipv4Addr>>()), (48, 14));
         assert_eq!((size_of::<Entry<Ipv6Addr>>(), size_of::<Side<Ipv6Addr>>()), (72, 38));
     }

@@ -1,77 +1,106 @@
-//! Floor 4, the entries that the reader of an event stream knows: what it was told
-//! of and not yet told the end of.
+//! The set of entries that the reader of an event stream holds: those of which it got a
+//! `new` record and no `destroy` record yet.
 //!
-//! [`Live`] follows the events, and is compared with a dump when events were lost
-//! ([`Live::begin`] … [`Live::end`]). The dump takes its time, and events are read
-//! between its datagrams; so an entry in a datagram may be older than an event that
-//! was read already. The rules, each for one race:
+//! [`Live`] applies events to the set, and compares it with a dump after events were lost
+//! ([`Live::begin_pass`] … [`Live::end_pass`]). Events are read between the datagrams of
+//! the dump, so an entry in a datagram may be older than an event that was read before it.
+//! One rule for each race:
 //!
-//! - Destroyed since the pass began, or marked as dying: the datagram is older, or the
-//!   kernel has told of the end and not unlinked it yet. It is left out.
-//! - In the set, and not in the dump, and no event since the pass began: it is gone.
-//! - In the set, and made later than we know of: it was destroyed and made again.
-//!   The kernel's id cannot tell (it often is the same), its timestamp can.
-//! - A `new` event of what the dump has just added: the dump was faster. The
-//!   reader knows it already.
-//! - A `new` event of what is in the set otherwise: its end was missed.
-//! - A `new` event of what is marked as dying: its `destroy` event may have come before it.
+//! - An entry of the dump that was destroyed since the pass began, or that has
+//!   `IPS_DYING`, is ignored. `nf_ct_delete` (net/netfilter/nf_conntrack_core.c) sets that
+//!   bit, sends the `destroy` event and then removes the entry from the hash table; so a
+//!   dump can contain an entry after its `destroy` event.
+//! - An entry of the set that is not in the dump, and had no event since the pass began,
+//!   has ended.
+//! - An entry of the set whose start time in the dump is later than the recorded one was
+//!   destroyed and created again. The id does not show that: `nf_ct_get_id`
+//!   (nf_conntrack_core.c) hashes the address and the tuples of the entry, and the slab
+//!   allocator reuses addresses.
+//! - A `new` event of an entry that this pass inserted is a duplicate:
+//!   `__nf_conntrack_confirm` (nf_conntrack_core.c) inserts the entry into the hash table
+//!   before `nf_ct_deliver_cached_events` (nf_conntrack_ecache.c) sends the event.
+//! - Any other `new` event of an entry in the set means that its `destroy` event was lost.
+//! - A `new` event of an entry with `IPS_DYING` may follow its `destroy` event: two
+//!   processors send them.
 //!
-//! Memory: 48 bytes an IPv4 entry and 72 an IPv6 entry, in tables that are between
-//! 7/16 and 7/8 full: 56 to 112 and 83 to 167 bytes, and one allocation of 16 or 40
-//! bytes more where NAT rewrote it. While a table grows, it is there twice.
+//! Memory: 48 bytes for an IPv4 entry and 72 for an IPv6 entry, in hash tables with a load
+//! between 7/16 and 7/8: 56 to 112 and 83 to 167 bytes, and one allocation of 16 or 40
+//! bytes more for an entry with NAT. While a table grows, the old and the new one exist.
+//!
+//! ```
+//! use ctnl::live::{Live, NewOutcome, Start};
+//! use ctnl::model::{Flow, L4, Protocol, Tuple};
+//!
+//! let [src, dst] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(Into::into);
+//! let l4 = L4::Ports { src: 1024, dst: 53 };
+//! let tuple = Tuple { src, dst, protocol: Protocol::Udp, l4, ..Tuple::UNSPECIFIED };
+//! let flow = Flow::new(tuple, tuple.inverse());
+//!
+//! let mut live = Live::new(false);
+//! assert_eq!(live.on_new(&flow, Start::Event(1), 1), NewOutcome::New);
+//! // Events were lost. A dump does not contain the entry, so it has ended.
+//! live.begin_pass();
+//! let mut ended = 0;
+//! live.end_pass(2, |_| ended += 1);
+//! assert_eq!((ended, live.len()), (1, 0));
+//! ```
 
 mod entry;
 #[cfg(test)]
 mod simulation;
 mod table;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::model::{Flow, Status};
+use crate::units::Nanos;
 use table::Table;
 
 pub use entry::Start;
 
-/// For so long after a dump, a `new` event may be that of an entry which the dump has
-/// shown: the kernel puts an entry into its table a moment before it tells of it.
-const DUMP_IS_FASTER: u64 = 1_000_000_000;
+/// For this time after a pass, a `new` event may belong to an entry that the pass inserted.
+/// The kernel takes microseconds between the two; the event may wait in the queue.
+const NEW_AFTER_DUMP: u64 = Nanos::PER_SECOND;
 
-/// An entry of the set, as it is remembered.
+/// An entry of the set, with what is stored of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
-    /// Tuples, zone, id and status; nothing else was kept.
+pub struct LiveEntry {
+    /// Tuples, zone, id and status; the other fields are not stored.
     pub flow: Flow,
-    /// When it began.
+    /// When the entry was created.
     pub start: Start,
 }
 
-/// What a `new` event means for who knows the set.
+/// The effect of a `new` event on the set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NewOutcome {
-    /// It was not known.
+    /// The entry was not in the set, and is now.
     New,
-    /// It is known already, by the dump or an earlier delivery: not to be told again.
+    /// The entry was in the set, by the dump or by an earlier delivery of this event.
     Known,
-    /// One of the same tuple was known: its end was missed, and is to be told first.
-    Again(Box<Known>),
-    /// It is over already, and its `destroy` event may have been read before: one processor
-    /// destroys it while another has not yet told of it. So it is not in the set. One of the
-    /// same tuple may have been known, whose end was missed.
-    Dying(Option<Box<Known>>),
+    /// An earlier entry of the same tuple was in the set. Its `destroy` event was lost, and
+    /// its end is to be reported before the new entry.
+    Recreated(Box<LiveEntry>),
+    /// The entry has `IPS_DYING`: its `destroy` event may have been read before. It is not in
+    /// the set. Some: an earlier entry of the same tuple was, and its end is to be reported.
+    Dying(Option<Box<LiveEntry>>),
 }
 
-/// What an entry of a dump means for who knows the set.
+/// The effect of an entry of a dump on the set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DumpOutcome {
-    /// It is in the set.
+    /// The entry is in the set.
     Known,
-    /// It is gone by now: the dump is older than an event that was read.
+    /// The entry has ended: its `destroy` event was read after the dump contained it.
     Stale,
-    /// It is not in the set. [`Live::add`] takes it in.
+    /// The entry is not in the set. [`Live::insert_dumped`] inserts it.
     Unknown,
-    /// It is not in the set any more: the one of the same tuple that was in it has
-    /// ended, which is to be told first.
-    Again(Box<Known>),
+    /// An earlier entry of the same tuple was in the set and is removed from it. Its end is
+    /// to be reported before the new entry.
+    Recreated(Box<LiveEntry>),
 }
 
 /// The set.
@@ -79,16 +108,16 @@ pub enum DumpOutcome {
 pub struct Live {
     v4: Table<Ipv4Addr>,
     v6: Table<Ipv6Addr>,
-    /// The number of the pass that is under way, or was the last.
+    /// The number of the current pass, or of the last one.
     pass: u8,
     is_in_pass: bool,
     /// When the last pass ended, ns.
-    ended: u64,
-    /// The kernel tells of an entry again where the first time found no room.
-    redelivers: bool,
+    pass_ended: u64,
+    /// The kernel repeats the delivery of an event that did not fit into the queue.
+    is_reliable: bool,
 }
 
-/// Does the same with the table of the flow's family.
+/// Evaluates the expression with the table of the flow's address family.
 macro_rules! by_family {
     ($live:expr, $flow:expr, $table:ident => $work:expr) => {
         if $flow.orig.src.is_ipv4() && $flow.orig.dst.is_ipv4() {
@@ -102,72 +131,74 @@ macro_rules! by_family {
 }
 
 impl Live {
-    /// An empty set. With `redelivers` the subscription is reliable: a `new` event of
-    /// a known entry is one that was delivered late, since no destroy is ever missed.
+    /// An empty set. `is_reliable`: the subscription has `NETLINK_BROADCAST_ERROR`, so no
+    /// `destroy` event is lost, and a `new` event of an entry in the set is a late delivery
+    /// (`nf_conntrack_eventmask_report` in net/netfilter/nf_conntrack_ecache.c).
     #[must_use]
-    pub fn new(redelivers: bool) -> Self {
-        Live { redelivers, ..Live::default() }
+    pub fn new(is_reliable: bool) -> Self {
+        Live { is_reliable, ..Live::default() }
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.v4.len() + self.v6.len()
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes of the tables, without those that NAT takes.
+    /// Bytes of the hash tables, without the separate allocations of entries with NAT.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.v4.bytes() + self.v6.bytes()
     }
 
-    /// A `new` event that was read at `now` and began at `start`.
-    pub fn came(&mut self, flow: &Flow, start: Start, now: u64) -> NewOutcome {
-        let (pass, redelivers) = (self.pass, self.redelivers);
-        let is_after_dump = self.is_in_pass || now < self.ended.saturating_add(DUMP_IS_FASTER);
+    /// Applies a `new` event that matches the filter, was read at `now` (ns) and reports an
+    /// entry created at `start`.
+    pub fn on_new(&mut self, flow: &Flow, start: Start, now: u64) -> NewOutcome {
+        let (pass, is_reliable) = (self.pass, self.is_reliable);
+        let is_after_dump = self.is_after_dump(now);
         by_family!(self, flow, table => {
-            let known = table.find(flow);
-            if let Some(entry) = known
-                && (redelivers || is_after_dump && entry.is_added_in(pass))
+            let found = table.find(flow);
+            if let Some(entry) = found
+                && (is_reliable || is_after_dump && entry.is_inserted_in(pass))
             {
-                entry.see(pass);
+                entry.mark(pass);
                 return NewOutcome::Known;
             }
             if flow.status.contains(Status::Dying) {
-                return NewOutcome::Dying(table.remove(flow).map(|entry| Box::new(entry.known())));
+                return NewOutcome::Dying(table.remove(flow).map(|entry| Box::new(entry.restore())));
             }
-            table.revive(flow);
-            let before = table.insert(flow, start, pass, false);
-            before.map_or(NewOutcome::New, |known| NewOutcome::Again(Box::new(known)))
+            table.remove_tombstone(flow);
+            let earlier = table.insert(flow, start, pass, false);
+            earlier.map_or(NewOutcome::New, |earlier| NewOutcome::Recreated(Box::new(earlier)))
         })
     }
 
-    /// A `new` event that is not told, read at `now`. What was known under its tuple
-    /// has ended, which is to be told.
-    pub fn replaced(&mut self, flow: &Flow, now: u64) -> Option<Known> {
-        let pass = self.pass;
-        let is_after_dump = self.is_in_pass || now < self.ended.saturating_add(DUMP_IS_FASTER);
+    /// Applies a `new` event, read at `now` (ns), that does not match the filter. Returns the
+    /// earlier entry of the same tuple, whose end is to be reported.
+    pub fn on_unmatched_new(&mut self, flow: &Flow, now: u64) -> Option<LiveEntry> {
+        let (pass, is_reliable) = (self.pass, self.is_reliable);
+        let is_after_dump = self.is_after_dump(now);
         by_family!(self, flow, table => {
-            // It may match by the time that the dump shows it.
-            table.revive(flow);
+            // It may match by the time that the dump contains it.
+            table.remove_tombstone(flow);
             let entry = table.find(flow)?;
-            if self.redelivers || is_after_dump && entry.is_added_in(pass) {
-                entry.see(pass);
+            if is_reliable || is_after_dump && entry.is_inserted_in(pass) {
+                entry.mark(pass);
                 return None;
             }
-            table.remove(flow).map(|entry| entry.known())
+            table.remove(flow).map(|entry| entry.restore())
         })
     }
 
-    /// An `update` event that is told: what was not known is from now on. False where it is
-    /// over already, and not in the set: see [`NewOutcome::Dying`].
-    pub fn changed(&mut self, flow: &Flow, now: u64) -> bool {
+    /// Applies an `update` event that matches the filter; inserts an entry that was not in the
+    /// set. False where the entry is dying and not in the set: see [`NewOutcome::Dying`].
+    pub fn on_update(&mut self, flow: &Flow, now: u64) -> bool {
         let pass = self.pass;
         by_family!(self, flow, table => match table.find(flow) {
             Some(entry) => entry.update(flow, pass),
@@ -177,142 +208,95 @@ impl Live {
         true
     }
 
-    /// An `update` event that is not told. Whether the entry is known.
-    pub fn touched(&mut self, flow: &Flow) -> bool {
+    /// Applies an `update` event that does not match the filter. Whether the entry is in the set.
+    pub fn on_unmatched_update(&mut self, flow: &Flow) -> bool {
         let pass = self.pass;
         by_family!(self, flow, table => table.find(flow).map(|entry| entry.update(flow, pass)).is_some())
     }
 
-    /// A `destroy` event. When the entry began, if it was known.
-    pub fn left(&mut self, flow: &Flow) -> Option<Start> {
+    /// Applies a `destroy` event. Returns when the entry was created, if it was in the set.
+    pub fn on_destroy(&mut self, flow: &Flow) -> Option<Start> {
         let is_in_pass = self.is_in_pass;
         by_family!(self, flow, table => {
             if is_in_pass {
-                table.bury(flow);
+                table.add_tombstone(flow);
             }
             table.remove(flow).map(|entry| entry.start())
         })
     }
 
-    /// A dump begins. Until [`Live::end`], what is destroyed is remembered.
-    pub fn begin(&mut self) {
-        // Passes that were abandoned sweep nothing: an entry that none of 256 has seen must
-        // not seem to be seen by this one.
+    /// Begins a pass, before the dump is requested. Until [`Live::end_pass`], the tuples of
+    /// destroyed entries are stored as tombstones.
+    pub fn begin_pass(&mut self) {
+        // Abandoned passes remove nothing, so an entry that none of 255 passes has marked
+        // would look as if marked by the next one when the number wraps.
         if self.pass == u8::MAX {
-            self.v4.unsee();
-            self.v6.unsee();
+            self.v4.unmark();
+            self.v6.unmark();
             self.pass = 0;
         }
         self.pass += 1;
         self.is_in_pass = true;
-        self.v4.exhume();
-        self.v6.exhume();
+        self.clear_tombstones();
     }
 
-    /// An entry of the dump.
-    pub fn in_dump(&mut self, flow: &Flow) -> DumpOutcome {
+    /// Compares an entry of the dump with the set.
+    pub fn on_dumped(&mut self, flow: &Flow) -> DumpOutcome {
         let pass = self.pass;
         by_family!(self, flow, table => {
             let Some(entry) = table.find(flow) else {
-                let is_over = flow.status.contains(Status::Dying) || table.is_buried(flow);
-                return if is_over { DumpOutcome::Stale } else { DumpOutcome::Unknown };
+                let has_ended = flow.status.contains(Status::Dying) || table.has_tombstone(flow);
+                return if has_ended { DumpOutcome::Stale } else { DumpOutcome::Unknown };
             };
             if !entry.is_older_than(flow) {
-                entry.see(pass);
+                entry.mark(pass);
                 return DumpOutcome::Known;
             }
-            table.remove(flow).map_or(DumpOutcome::Unknown, |entry| DumpOutcome::Again(Box::new(entry.known())))
+            let earlier = table.remove(flow);
+            earlier.map_or(DumpOutcome::Unknown, |entry| DumpOutcome::Recreated(Box::new(entry.restore())))
         })
     }
 
-    /// Takes in an entry of the dump, which was read at `now`.
-    pub fn add(&mut self, flow: &Flow, now: u64) {
+    /// Inserts an entry of the dump, read at `now` (ns).
+    pub fn insert_dumped(&mut self, flow: &Flow, now: u64) {
         let pass = self.pass;
         by_family!(self, flow, table => drop(table.insert(flow, Start::of(flow, Start::Before(now)), pass, true)));
     }
 
-    /// The dump is at its end, and all events that were queued until then are read:
-    /// hands out what is gone.
-    pub fn end(&mut self, now: u64, mut gone: impl FnMut(Known)) {
-        self.v4.sweep(self.pass, &mut gone);
-        self.v6.sweep(self.pass, &mut gone);
-        self.abandon(now);
+    /// Ends a pass whose dump is complete, after the events that were queued until then were
+    /// applied. Removes the entries that have ended and calls `removed` with each.
+    pub fn end_pass(&mut self, now: u64, mut removed: impl FnMut(LiveEntry)) {
+        self.v4.remove_unmarked(self.pass, &mut removed);
+        self.v6.remove_unmarked(self.pass, &mut removed);
+        self.abandon_pass(now);
     }
 
-    /// The dump was left before its end. What it has shown so far stays.
-    pub fn abandon(&mut self, now: u64) {
+    /// Ends a pass whose dump is incomplete. Entries that it inserted stay; none is removed.
+    pub fn abandon_pass(&mut self, now: u64) {
         self.is_in_pass = false;
-        self.ended = now;
-        self.v4.exhume();
-        self.v6.exhume();
+        self.pass_ended = now;
+        self.clear_tombstones();
     }
 
-    /// Shows everything.
-    pub fn each(&self, mut each: impl FnMut(Known)) {
-        self.v4.each(&mut each);
-        self.v6.each(&mut each);
+    /// Calls `each` with every entry.
+    pub fn for_each(&self, mut each: impl FnMut(LiveEntry)) {
+        self.v4.for_each(&mut each);
+        self.v6.for_each(&mut each);
     }
 
-    /// Hands out everything: the table itself is gone.
-    pub fn clear(&mut self, mut each: impl FnMut(Known)) {
+    /// Removes every entry and calls `each` with it.
+    pub fn drain(&mut self, mut each: impl FnMut(LiveEntry)) {
         self.v4.drain(&mut each);
         self.v6.drain(&mut each);
         self.is_in_pass = false;
     }
-}
 
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use crate::model::{L4, Protocol, Tuple};
-
-    fn flow(port: u16) -> Flow {
-        let [src, dst] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(Into::into);
-        let l4 = L4::Ports { src: port, dst: 53 };
-        let orig = Tuple { src, dst, protocol: Protocol::Udp, l4, ..Tuple::UNSPECIFIED };
-        Flow::new(orig, orig.inverse())
+    fn is_after_dump(&self, now: u64) -> bool {
+        self.is_in_pass || now < self.pass_ended.saturating_add(NEW_AFTER_DUMP)
     }
 
-    #[test]
-    fn what_no_pass_of_256_has_seen_is_gone_in_the_first_whole_one() {
-        for passes in 250..260 {
-            let mut live = Live::new(false);
-            live.came(&flow(1), Start::Event(1), 1);
-            live.begin();
-            live.add(&flow(2), 1);
-            live.end(1, |_| ());
-            live.add(&flow(3), 1);
-            (0..passes).for_each(|_| {
-                live.begin();
-                live.abandon(1);
-            });
-            live.begin();
-            let mut gone = 0;
-            live.end(1, |_| gone += 1);
-            assert_eq!((gone, live.len()), (2, 0), "{passes}");
-        }
-    }
-
-    #[test]
-    fn what_dies_as_it_comes_is_not_in_the_set_nor_taken_from_a_stale_dump() {
-        let mut live = Live::new(false);
-        live.begin();
-        let mut dying = flow(1);
-        dying.status |= Status::Dying;
-        live.left(&flow(1));
-        assert_eq!(live.came(&dying, Start::Event(1), 1), NewOutcome::Dying(None));
-        assert!(!live.changed(&dying, 1));
-        assert_eq!(live.in_dump(&flow(1)), DumpOutcome::Stale);
-        assert!(live.is_empty());
-    }
-
-    #[test]
-    fn what_is_made_again_during_a_pass_may_match_later() {
-        let mut live = Live::new(false);
-        live.begin();
-        live.left(&flow(1));
-        assert_eq!(live.replaced(&flow(1), 1), None);
-        assert_eq!(live.in_dump(&flow(1)), DumpOutcome::Unknown);
+    fn clear_tombstones(&mut self) {
+        self.v4.clear_tombstones();
+        self.v6.clear_tombstones();
     }
 }

@@ -1,5 +1,5 @@
-//! A kernel of a few entries, events of which any may be lost, a dump that is read
-//! late, and a reader who knows only what he is told.
+//! Property tests with a simulated kernel: a few entries, events of which any may be lost, a
+//! dump whose datagrams are read late, and a reader that holds a set made of the records.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -12,24 +12,24 @@ use super::*;
 use crate::model::{L4, Protocol, Tuple};
 
 const KEYS: u8 = 8;
-/// Entries of a datagram.
+/// Entries in a datagram of the dump.
 const DATAGRAM: u8 = 3;
 const STEP: u64 = 100_000_000;
 
 #[derive(Debug, Clone, Copy)]
 enum Op {
-    /// Made, or destroyed where it is there.
+    /// Created, or destroyed where it exists.
     Toggle(u8),
-    /// Destroyed and made again at once.
+    /// Destroyed and created again at once.
     Recreate(u8),
     Update(u8),
-    /// The next so many events are lost.
+    /// The next events, this many, are lost.
     Lose(u8),
     Read(u8),
     Begin,
-    /// The kernel fills the next datagram of the dump; it is looked at later.
+    /// The kernel fills the next datagram of the dump; `Apply` reads it.
     Fill,
-    Look,
+    Apply,
     End,
     Sleep(u8),
 }
@@ -43,27 +43,28 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (1..6u8).prop_map(Op::Read),
         1 => Just(Op::Begin),
         3 => Just(Op::Fill),
-        3 => Just(Op::Look),
+        3 => Just(Op::Apply),
         1 => Just(Op::End),
         1 => (1..30u8).prop_map(Op::Sleep),
     ]
 }
 
-/// What the entries of a run are like.
+/// The properties of a run.
 #[derive(Debug, Clone, Copy)]
-struct Kind {
+struct Setup {
     v6: bool,
     has_timestamps: bool,
-    /// Entries that were there before the first listener.
+    /// Entries from before the first subscription, which send no events
+    /// (`nf_conntrack_events=2`).
     mute: u8,
 }
 
-fn kind() -> impl Strategy<Value = Kind> {
-    (any::<bool>(), any::<bool>(), 0..KEYS).prop_map(|(v6, has_timestamps, mute)| Kind { v6, has_timestamps, mute })
+fn setup() -> impl Strategy<Value = Setup> {
+    (any::<bool>(), any::<bool>(), 0..KEYS).prop_map(|(v6, has_timestamps, mute)| Setup { v6, has_timestamps, mute })
 }
 
-fn flow(kind: Kind, number: u8, start: u64) -> Flow {
-    let [src, dst] = [1, 2].map(|host| match kind.v6 {
+fn flow(setup: Setup, number: u8, start: u64) -> Flow {
+    let [src, dst] = [1, 2].map(|host| match setup.v6 {
         true => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host)),
         false => IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + u32::from(host))),
     });
@@ -77,7 +78,7 @@ fn flow(kind: Kind, number: u8, start: u64) -> Flow {
         flow.reply.l4 = L4::Ports { src: 53, dst: 61000 };
     }
     flow.id = Some(42);
-    flow.start = kind.has_timestamps.then_some(start);
+    flow.start = setup.has_timestamps.then_some(start);
     flow
 }
 
@@ -89,28 +90,28 @@ enum Sent {
     Lost,
 }
 
-struct World {
-    kind: Kind,
+struct Simulation {
+    setup: Setup,
     clock: u64,
-    /// When each was made, and whether it speaks.
+    /// When each entry was created, and whether it sends events.
     table: BTreeMap<u8, (u64, bool)>,
     queue: VecDeque<Sent>,
     lose: u8,
-    /// Nothing was lost, and nothing is mute: each end was told.
+    /// No event is lost and no entry is mute, so every end has an event.
     is_complete: bool,
-    /// What the next step sends: the kernel makes an entry a moment before it tells.
+    /// Sent at the next step: the kernel inserts an entry before it sends the event.
     late: Option<Sent>,
     cursor: Option<u8>,
     datagrams: VecDeque<Vec<(u8, u64)>>,
     live: Live,
-    told: BTreeSet<u8>,
+    reported: BTreeSet<u8>,
 }
 
-impl World {
-    fn new(kind: Kind) -> Self {
-        let table = (0..kind.mute).map(|number| (number, (0, false))).collect();
-        World {
-            kind,
+impl Simulation {
+    fn new(setup: Setup) -> Self {
+        let table = (0..setup.mute).map(|number| (number, (0, false))).collect();
+        Simulation {
+            setup,
             clock: STEP,
             table,
             queue: VecDeque::new(),
@@ -120,7 +121,7 @@ impl World {
             cursor: None,
             datagrams: VecDeque::new(),
             live: Live::new(false),
-            told: BTreeSet::new(),
+            reported: BTreeSet::new(),
         }
     }
 
@@ -136,54 +137,54 @@ impl World {
     }
 
     fn create(&mut self, number: u8) {
-        self.tell_late();
+        self.send_late();
         self.table.insert(number, (self.clock, true));
         self.late = Some(Sent::New(number));
     }
 
-    fn tell_late(&mut self) {
+    fn send_late(&mut self) {
         self.late.take().into_iter().for_each(|event| self.send(event));
     }
 
     fn destroy(&mut self, number: u8) {
-        self.tell_late();
+        self.send_late();
         if let Some((_, true)) = self.table.remove(&number) {
             self.send(Sent::Destroy(number));
         }
     }
 
-    fn tell_new(&mut self, number: u8) {
-        assert!(self.told.insert(number), "{number} was told twice");
+    fn report_new(&mut self, number: u8) {
+        assert!(self.reported.insert(number), "{number} was reported twice");
     }
 
-    fn tell_destroy(&mut self, known: &Known) {
-        assert!(!self.is_complete, "an end was made up: {known:?}");
-        let number = (0..KEYS).find(|number| flow(self.kind, *number, 0).orig == known.flow.orig).unwrap();
-        let truth = flow(self.kind, number, known.flow.start.unwrap_or(0));
+    fn report_destroy(&mut self, known: &LiveEntry) {
+        assert!(!self.is_complete, "an end without an event: {known:?}");
+        let number = (0..KEYS).find(|number| flow(self.setup, *number, 0).orig == known.flow.orig).unwrap();
+        let truth = flow(self.setup, number, known.flow.start.unwrap_or(0));
         assert_eq!((known.flow.reply, known.flow.id), (truth.reply, truth.id));
-        assert!(self.told.remove(&number), "{number} was never told");
+        assert!(self.reported.remove(&number), "{number} was never reported");
     }
 
     fn read(&mut self) {
-        // Events carry no start.
-        let bare = |number| Flow { start: None, ..flow(self.kind, number, 0) };
+        // Without CTA_TIMESTAMP: only the dump and destroy events have the start.
+        let bare = |number| Flow { start: None, ..flow(self.setup, number, 0) };
         match self.queue.pop_front() {
-            Some(Sent::New(number)) => match self.live.came(&bare(number), Start::Event(self.clock), self.clock) {
-                NewOutcome::New => self.tell_new(number),
-                NewOutcome::Dying(_) => panic!("nothing here dies as it comes"),
-                NewOutcome::Known => assert!(self.told.contains(&number)),
-                NewOutcome::Again(known) => {
-                    self.tell_destroy(&known);
-                    self.tell_new(number);
+            Some(Sent::New(number)) => match self.live.on_new(&bare(number), Start::Event(self.clock), self.clock) {
+                NewOutcome::New => self.report_new(number),
+                NewOutcome::Dying(_) => panic!("no entry of the simulation is dying in its new event"),
+                NewOutcome::Known => assert!(self.reported.contains(&number)),
+                NewOutcome::Recreated(known) => {
+                    self.report_destroy(&known);
+                    self.report_new(number);
                 }
             },
             Some(Sent::Update(number)) => {
-                self.live.changed(&bare(number), self.clock);
-                self.told.insert(number);
+                self.live.on_update(&bare(number), self.clock);
+                self.reported.insert(number);
             }
-            // An event of what is not known is told all the same: it is no lie.
+            // The event of an entry that is not in the set is reported all the same.
             Some(Sent::Destroy(number)) => {
-                assert_eq!(self.live.left(&bare(number)).is_some(), self.told.remove(&number))
+                assert_eq!(self.live.on_destroy(&bare(number)).is_some(), self.reported.remove(&number))
             }
             Some(Sent::Lost) | None => {}
         }
@@ -192,7 +193,7 @@ impl World {
     fn begin(&mut self) {
         self.datagrams.clear();
         self.cursor = Some(0);
-        self.live.begin();
+        self.live.begin_pass();
     }
 
     fn fill(&mut self) {
@@ -203,40 +204,40 @@ impl World {
         self.cursor = Some(from + DATAGRAM);
     }
 
-    fn look(&mut self) {
-        // As the engine does; in the other test it is left to chance.
+    fn apply(&mut self) {
+        // As the engine does; in the other test the order is random.
         while self.is_complete && !self.queue.is_empty() {
             self.read();
         }
         for (number, start) in self.datagrams.pop_front().unwrap_or_default() {
-            let flow = flow(self.kind, number, start);
-            match self.live.in_dump(&flow) {
+            let flow = flow(self.setup, number, start);
+            match self.live.on_dumped(&flow) {
                 DumpOutcome::Known | DumpOutcome::Stale => continue,
                 DumpOutcome::Unknown => {}
-                DumpOutcome::Again(known) => self.tell_destroy(&known),
+                DumpOutcome::Recreated(known) => self.report_destroy(&known),
             }
-            self.live.add(&flow, self.clock);
-            self.tell_new(number);
+            self.live.insert_dumped(&flow, self.clock);
+            self.report_new(number);
         }
     }
 
-    /// What is left of a pass, and nothing happens meanwhile.
+    /// Ends the pass, if one has begun.
     fn end(&mut self) {
         if self.cursor.take_if(|_| true).is_none() {
             return;
         }
         let mut gone = Vec::new();
-        self.live.end(self.clock, |known| gone.push(known));
-        gone.iter().for_each(|known| self.tell_destroy(known));
+        self.live.end_pass(self.clock, |known| gone.push(known));
+        gone.iter().for_each(|known| self.report_destroy(known));
     }
 
     fn finish_pass(&mut self) {
-        self.tell_late();
+        self.send_late();
         while self.cursor.is_some_and(|cursor| cursor < KEYS) {
             self.fill();
         }
         while !self.datagrams.is_empty() {
-            self.look();
+            self.apply();
         }
         while !self.queue.is_empty() {
             self.read();
@@ -249,9 +250,9 @@ impl World {
         let is_late = self.late.is_some() && matches!(op, Op::Read(_) | Op::Sleep(_) | Op::Lose(_));
         self.step(op);
         if is_late {
-            self.tell_late();
+            self.send_late();
         }
-        assert_eq!(self.live.len(), self.told.len());
+        assert_eq!(self.live.len(), self.reported.len());
     }
 
     fn step(&mut self, op: Op) {
@@ -264,7 +265,7 @@ impl World {
             }
             Op::Update(number) => {
                 if let Some((_, true)) = self.table.get(&number) {
-                    self.tell_late();
+                    self.send_late();
                     self.send(Sent::Update(number));
                 }
             }
@@ -273,7 +274,7 @@ impl World {
             Op::Begin if self.cursor.is_none() => self.begin(),
             Op::Begin => {}
             Op::Fill => self.fill(),
-            Op::Look => self.look(),
+            Op::Apply => self.apply(),
             Op::End => self.finish_pass(),
             Op::Sleep(steps) => self.clock += STEP * u64::from(steps),
         }
@@ -284,86 +285,86 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn after_a_pass_without_loss_the_reader_knows_the_table(kind in kind(), ops in prop::collection::vec(op(), 0..120)) {
-        let mut world = World::new(kind);
-        world.begin();
-        world.finish_pass();
-        prop_assert_eq!(&world.told, &world.table.keys().copied().collect());
+    fn after_a_pass_without_loss_the_set_is_the_table(setup in setup(), ops in prop::collection::vec(op(), 0..120)) {
+        let mut simulation = Simulation::new(setup);
+        simulation.begin();
+        simulation.finish_pass();
+        prop_assert_eq!(&simulation.reported, &simulation.table.keys().copied().collect());
         for op in ops {
-            world.run(op);
+            simulation.run(op);
         }
-        world.finish_pass();
-        world.begin();
-        world.finish_pass();
-        let table: BTreeSet<u8> = world.table.keys().copied().collect();
-        prop_assert_eq!(&world.told, &table);
-        prop_assert_eq!(world.live.len(), table.len());
+        simulation.finish_pass();
+        simulation.begin();
+        simulation.finish_pass();
+        let table: BTreeSet<u8> = simulation.table.keys().copied().collect();
+        prop_assert_eq!(&simulation.reported, &table);
+        prop_assert_eq!(simulation.live.len(), table.len());
     }
 
-    /// Nothing is lost and nothing is mute: the events alone tell all, and a pass at
-    /// any time makes up no end.
+    /// No event is lost and no entry is mute: the events alone keep the set equal to the
+    /// table, and a pass at any time reports no end of its own.
     #[test]
-    fn without_loss_a_pass_changes_nothing(v6 in any::<bool>(), ops in prop::collection::vec(op(), 0..120)) {
-        let mut world = World::new(Kind { v6, has_timestamps: true, mute: 0 });
-        world.is_complete = true;
+    fn without_loss_a_pass_removes_nothing(v6 in any::<bool>(), ops in prop::collection::vec(op(), 0..120)) {
+        let mut simulation = Simulation::new(Setup { v6, has_timestamps: true, mute: 0 });
+        simulation.is_complete = true;
         for op in ops.into_iter().filter(|op| !matches!(op, Op::Lose(_))) {
-            world.run(op);
+            simulation.run(op);
         }
-        world.tell_late();
-        while !world.queue.is_empty() {
-            world.read();
+        simulation.send_late();
+        while !simulation.queue.is_empty() {
+            simulation.read();
         }
-        prop_assert_eq!(&world.told, &world.table.keys().copied().collect());
+        prop_assert_eq!(&simulation.reported, &simulation.table.keys().copied().collect());
     }
 }
 
 #[test]
-fn what_was_made_again_while_events_were_lost_is_told_by_its_timestamp() {
-    let kind = Kind { v6: false, has_timestamps: true, mute: 0 };
+fn an_entry_created_again_while_events_were_lost_is_detected_by_its_timestamp() {
+    let setup = Setup { v6: false, has_timestamps: true, mute: 0 };
     let mut live = Live::new(false);
-    live.begin();
-    live.add(&flow(kind, 0, 1_000), 2_000);
-    live.end(2_000, |_| panic!("it is there"));
-    live.begin();
-    assert_eq!(live.in_dump(&flow(kind, 0, 1_000)), DumpOutcome::Known);
-    live.end(3_000, |_| panic!("it is there"));
-    live.begin();
-    let DumpOutcome::Again(known) = live.in_dump(&flow(kind, 0, 5_000)) else { panic!("made again") };
+    live.begin_pass();
+    live.insert_dumped(&flow(setup, 0, 1_000), 2_000);
+    live.end_pass(2_000, |_| panic!("the entry exists"));
+    live.begin_pass();
+    assert_eq!(live.on_dumped(&flow(setup, 0, 1_000)), DumpOutcome::Known);
+    live.end_pass(3_000, |_| panic!("the entry exists"));
+    live.begin_pass();
+    let DumpOutcome::Recreated(known) = live.on_dumped(&flow(setup, 0, 5_000)) else { panic!("created again") };
     assert_eq!((known.start, live.len()), (Start::Kernel(1_000), 0));
 }
 
 #[test]
-fn the_time_of_an_event_may_be_a_little_early() {
-    let kind = Kind { v6: false, has_timestamps: true, mute: 0 };
-    let (event, second) = (Flow { start: None, ..flow(kind, 0, 0) }, 1_000_000_000);
+fn the_time_of_an_event_may_be_too_early_by_a_second() {
+    let setup = Setup { v6: false, has_timestamps: true, mute: 0 };
+    let (event, second) = (Flow { start: None, ..flow(setup, 0, 0) }, 1_000_000_000);
     for (start, is_same) in [(10 * second + 5, true), (11 * second + 1, false)] {
         let mut live = Live::new(false);
-        live.came(&event, Start::Event(10 * second), 10 * second);
-        live.begin();
-        assert_eq!(live.in_dump(&flow(kind, 0, start)) == DumpOutcome::Known, is_same);
+        live.on_new(&event, Start::Event(10 * second), 10 * second);
+        live.begin_pass();
+        assert_eq!(live.on_dumped(&flow(setup, 0, start)) == DumpOutcome::Known, is_same);
     }
 }
 
 #[test]
-fn a_reliable_subscription_may_tell_of_an_entry_late() {
-    let kind = Kind { v6: true, has_timestamps: false, mute: 0 };
+fn with_a_reliable_subscription_a_new_event_may_follow_the_dump_by_any_time() {
+    let setup = Setup { v6: true, has_timestamps: false, mute: 0 };
     for (redelivers, expected) in [(true, true), (false, false)] {
         let mut live = Live::new(redelivers);
-        live.add(&flow(kind, 0, 0), 0);
-        let came = live.came(&flow(kind, 0, 0), Start::Event(1 << 40), 1 << 40);
-        assert_eq!(came == NewOutcome::Known, expected);
+        live.insert_dumped(&flow(setup, 0, 0), 0);
+        let outcome = live.on_new(&flow(setup, 0, 0), Start::Event(1 << 40), 1 << 40);
+        assert_eq!(outcome == NewOutcome::Known, expected);
     }
 }
 
 #[test]
-fn tables_take_the_bytes_that_the_documentation_says() {
+fn the_tables_have_the_size_that_the_documentation_states() {
     for (v6, least, most) in [(false, 48, 112), (true, 72, 167)] {
         let mut live = Live::new(false);
         for number in 0..100_000u32 {
-            let mut flow = flow(Kind { v6, has_timestamps: false, mute: 0 }, 0, 0);
+            let mut flow = flow(Setup { v6, has_timestamps: false, mute: 0 }, 0, 0);
             flow.zone_both = Some(u16::try_from(number % 50_000).unwrap());
             flow.orig.l4 = L4::Ports { src: 1, dst: u16::try_from(number / 50_000).unwrap() };
-            live.add(&flow, 0);
+            live.insert_dumped(&flow, 0);
         }
         let each = live.bytes() / live.len();
         assert!((least..=most).contains(&each) && live.len() == 100_000, "{each}");

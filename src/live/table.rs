@@ -1,10 +1,11 @@
-//! The entries of one address family, and what was destroyed during a pass.
+//! The entries of one address family, and the tuples of those that were destroyed during a
+//! pass (tombstones).
 
 use foldhash::fast::RandomState;
-use hashbrown::hash_table::Entry as Place;
+use hashbrown::hash_table::Entry as Slot;
 use hashbrown::{HashSet, HashTable};
 
-use super::Known;
+use super::LiveEntry;
 use super::entry::{Address, Entry, Key, Start};
 use crate::model::Flow;
 
@@ -35,15 +36,15 @@ impl<A: Address> Table<A> {
         self.entries.find_mut(key.hash(&self.hasher), |entry| *entry.key() == key)
     }
 
-    /// Puts an entry in; the one that stood in its place.
-    pub(super) fn insert(&mut self, flow: &Flow, start: Start, pass: u8, is_added: bool) -> Option<Known> {
-        let entry = Entry::new(flow, start, pass, is_added);
+    /// Inserts an entry; returns the one of the same key that it replaces.
+    pub(super) fn insert(&mut self, flow: &Flow, start: Start, pass: u8, is_inserted: bool) -> Option<LiveEntry> {
+        let entry = Entry::new(flow, start, pass, is_inserted);
         let (hasher, key) = (&self.hasher, *entry.key());
         let rehash = |entry: &Entry<A>| entry.key().hash(hasher);
         match self.entries.entry(key.hash(hasher), |entry| *entry.key() == key, rehash) {
-            Place::Occupied(mut place) => Some(std::mem::replace(place.get_mut(), entry).known()),
-            Place::Vacant(place) => {
-                place.insert(entry);
+            Slot::Occupied(mut slot) => Some(std::mem::replace(slot.get_mut(), entry).restore()),
+            Slot::Vacant(slot) => {
+                slot.insert(entry);
                 None
             }
         }
@@ -51,52 +52,51 @@ impl<A: Address> Table<A> {
 
     pub(super) fn remove(&mut self, flow: &Flow) -> Option<Entry<A>> {
         let key = Key::of(flow);
-        let place = self.entries.find_entry(key.hash(&self.hasher), |entry| *entry.key() == key).ok()?;
-        Some(place.remove().0)
+        let slot = self.entries.find_entry(key.hash(&self.hasher), |entry| *entry.key() == key).ok()?;
+        Some(slot.remove().0)
     }
 
-    pub(super) fn bury(&mut self, flow: &Flow) {
+    pub(super) fn add_tombstone(&mut self, flow: &Flow) {
         self.tombstones.insert(Key::of(flow));
     }
 
-    pub(super) fn revive(&mut self, flow: &Flow) {
+    pub(super) fn remove_tombstone(&mut self, flow: &Flow) {
         if !self.tombstones.is_empty() {
             self.tombstones.remove(&Key::of(flow));
         }
     }
 
-    pub(super) fn is_buried(&self, flow: &Flow) -> bool {
+    pub(super) fn has_tombstone(&self, flow: &Flow) -> bool {
         self.tombstones.contains(&Key::of(flow))
     }
 
-    /// Forgets what was destroyed, and gives the memory back.
-    pub(super) fn exhume(&mut self) {
+    /// Removes all tombstones and frees their memory.
+    pub(super) fn clear_tombstones(&mut self) {
         self.tombstones = HashSet::default();
     }
 
-    /// Takes out what was not seen in the pass.
-    pub(super) fn sweep(&mut self, pass: u8, gone: &mut impl FnMut(Known)) {
-        self.entries.extract_if(|entry| !entry.is_seen_in(pass)).for_each(|entry| gone(entry.known()));
-        self.give_back();
+    /// Removes the entries that the pass did not mark, and calls `removed` with each.
+    pub(super) fn remove_unmarked(&mut self, pass: u8, removed: &mut impl FnMut(LiveEntry)) {
+        self.entries.extract_if(|entry| !entry.is_marked_by(pass)).for_each(|entry| removed(entry.restore()));
+        self.shrink();
     }
 
-    /// No pass has seen any.
-    pub(super) fn unsee(&mut self) {
-        self.entries.iter_mut().for_each(|entry| entry.see(0));
+    /// Removes the mark of every entry.
+    pub(super) fn unmark(&mut self) {
+        self.entries.iter_mut().for_each(|entry| entry.mark(0));
     }
 
-    pub(super) fn each(&self, each: &mut impl FnMut(Known)) {
-        self.entries.iter().for_each(|entry| each(entry.known()));
+    pub(super) fn for_each(&self, each: &mut impl FnMut(LiveEntry)) {
+        self.entries.iter().for_each(|entry| each(entry.restore()));
     }
 
-    pub(super) fn drain(&mut self, each: &mut impl FnMut(Known)) {
-        self.entries.drain().for_each(|entry| each(entry.known()));
+    pub(super) fn drain(&mut self, each: &mut impl FnMut(LiveEntry)) {
+        self.entries.drain().for_each(|entry| each(entry.restore()));
         *self = Table::default();
     }
 
-    /// A table that has become much too large is made smaller: after a flood it would
-    /// stay for months.
-    fn give_back(&mut self) {
+    /// Shrinks a table with less than an eighth of its capacity in use, e.g. after a flood.
+    fn shrink(&mut self) {
         if self.entries.capacity() > 8 * self.entries.len().max(1024) {
             let hasher = &self.hasher;
             self.entries.shrink_to(2 * self.entries.len(), |entry| entry.key().hash(hasher));

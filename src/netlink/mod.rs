@@ -30,6 +30,7 @@ mod error;
 mod listener;
 mod meminfo;
 mod netns;
+mod sock_diag;
 mod socket;
 mod socket_filter;
 
@@ -38,5 +39,6 @@ pub use error::{Error, KernelError};
 pub use listener::{Listener, Received};
 pub use meminfo::MemInfo;
 pub use netns::{Netns, PinnedNetns};
+pub use sock_diag::{SockDiag, TcpSocket};
 pub use socket::Socket;
 pub use socket_filter::{Instruction, Size, SocketFilter};

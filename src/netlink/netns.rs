@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -10,6 +10,7 @@ use std::thread;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, GetSockOpt, SockFlag, SockType, socket, sockopt};
+use nix::sys::statfs::{NSFS_MAGIC, statfs};
 use nix::{getsockopt_impl, libc};
 
 use super::error::Error;
@@ -91,7 +92,7 @@ impl Netns {
     /// [`Error::Netns`] where the file cannot be opened.
     pub fn pin(&self) -> Result<Self, Error> {
         let Netns::Path(path) = self else { return Ok(self.clone()) };
-        let file = File::open(path).map_err(|error| failed(path, &error))?;
+        let file = open_namespace(path).map_err(|error| failed(path, &error))?;
         Ok(Netns::Pinned(PinnedNetns { path: path.clone(), file: Arc::new(file) }))
     }
 
@@ -113,21 +114,31 @@ impl Netns {
     /// Runs `work` inside the namespace; in a new thread unless it is the current namespace.
     ///
     /// # Errors
-    /// [`Error::Netns`] where the namespace does not exist, or cannot be entered without
-    /// CAP_SYS_ADMIN.
+    /// [`Error::Netns`] where the namespace does not exist, cannot be entered without
+    /// CAP_SYS_ADMIN, or no thread can be started (`EAGAIN`).
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
         let Netns::Pinned(PinnedNetns { path, file }) = self.pin()? else {
             return Ok(work());
         };
         let entered = thread::scope(|scope| {
-            let inside = scope.spawn(|| {
+            let inside = thread::Builder::new().spawn_scoped(scope, || {
                 setns(&file, CloneFlags::CLONE_NEWNET)?;
                 Ok::<T, io::Error>(work())
-            });
+            })?;
             inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
         entered.map_err(|error| failed(&path, &error))
     }
+}
+
+/// Opens the file of a namespace. What else a path may name is not opened: that of a FIFO waits for a
+/// writer, and that of a device may have effects.
+fn open_namespace(path: &Path) -> io::Result<File> {
+    if statfs(path)?.filesystem_type() != NSFS_MAGIC {
+        return Err(Errno::EINVAL.into());
+    }
+    // The path may name another file by now.
+    File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)
 }
 
 fn failed(path: &Path, error: &io::Error) -> Error {

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::address;
 use super::cursor::{Line, Scratch};
 use super::escape;
-use crate::field::{Field, Span, Subject, Value, field};
+use crate::field::{Field, SecondsRange, Subject, Value, field};
 
 /// A name that is no field.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -108,7 +108,7 @@ fn append_json(out: &mut Vec<u8>, value: &Value<'_>, scratch: &mut Scratch, cell
     match value {
         Value::Undecided(_) => line.put(b"null"),
         Value::Number(number) => line.decimal64(*number),
-        Value::Span(span) => put_span(&mut line, span),
+        Value::Seconds(span) => put_span(&mut line, span),
         Value::Address(address) => put_quoted(&mut line, *address),
         Value::Addresses(addresses) => put_list(&mut line, addresses.iter(), put_quoted),
         Value::Numbers(numbers) => put_list(&mut line, numbers.as_slice().iter().copied(), Line::port),
@@ -123,7 +123,7 @@ fn append_json(out: &mut Vec<u8>, value: &Value<'_>, scratch: &mut Scratch, cell
 }
 
 /// As the whole object has it under `idle`.
-fn put_span(line: &mut Line<'_>, span: &Span) {
+fn put_span(line: &mut Line<'_>, span: &SecondsRange) {
     line.put(b"{\"at_least\":");
     line.decimal(span.at_least);
     match span.at_most {

@@ -62,7 +62,7 @@ impl CsvWriter {
             self.cell.clear();
             match (field.value)(subject) {
                 Value::Absent | Value::Undecided(_) => {}
-                Value::Span(span) => append_value(&mut self.cell, &Value::Number(span.at_least.into())),
+                Value::Seconds(span) => append_value(&mut self.cell, &Value::Number(span.at_least.into())),
                 value => append_value(&mut self.cell, &value),
             }
             escape::csv_cell(out, &self.cell);

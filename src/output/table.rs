@@ -9,7 +9,7 @@ use std::io::Write as _;
 
 use super::columns::{Columns, UnknownColumn, append_value};
 use super::escape;
-use crate::field::{Field, Kind, Named, Subject, Value, field};
+use crate::field::{Field, Named, Subject, Value, ValueKind, field};
 
 /// What is shown when no columns are asked for. Two names with a colon between
 /// them are an address and its port.
@@ -154,8 +154,8 @@ impl Source {
                 let value = (field.value)(subject);
                 cell.kind = CellKind::of(&value);
                 match value {
-                    Value::Number(seconds) if field.kind == Kind::Duration => append_duration(raw, seconds),
-                    Value::Span(span) => {
+                    Value::Number(seconds) if field.kind == ValueKind::Duration => append_duration(raw, seconds),
+                    Value::Seconds(span) => {
                         append_duration(raw, span.at_least.into());
                         raw.extend_from_slice(if span.at_most.is_none() { b"+" } else { b"" });
                     }
@@ -205,8 +205,8 @@ impl CellKind {
         match value {
             Value::Absent => CellKind::Absent,
             Value::Undecided(_) => CellKind::Unknown,
-            Value::Number(_) | Value::Span(_) => CellKind::Number,
-            Value::Named(Named { code: 0, kind: Kind::Nat }) => CellKind::Absent,
+            Value::Number(_) | Value::Seconds(_) => CellKind::Number,
+            Value::Named(Named { code: 0, kind: ValueKind::Nat }) => CellKind::Absent,
             _ => CellKind::Text,
         }
     }

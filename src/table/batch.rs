@@ -1,4 +1,4 @@
-//! Many requests in one datagram, and what became of each.
+//! Many requests in one datagram, with the result of each.
 
 use std::collections::BTreeMap;
 
@@ -8,22 +8,24 @@ use nix::errno::Errno;
 use crate::netlink::{Connection, Error};
 use crate::wire::{Batch, MessageClass};
 
-/// Requests in one datagram. The default receive queue holds 256 answers and
-/// loses more; time per request is flat from 50 on; and the kernel works through
-/// a datagram without a pause.
+/// Requests in one datagram. The default receive queue holds 256 answers, and more are lost; the time
+/// per request is flat from 50 on; and the kernel handles a datagram without a pause (`netlink_rcv_skb`
+/// in net/netlink/af_netlink.c).
 pub const BATCH: usize = 200;
 
-/// What became of a number of requests.
+/// The results of a number of requests.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outcome {
     /// Requests that the kernel carried out.
     pub done: u64,
-    /// Entries that were gone already (`ENOENT`).
+    /// Entries that were already gone (`ENOENT`).
     pub gone: u64,
     /// Requests that failed otherwise, by error number.
     pub failed: BTreeMap<i32, u64>,
     /// Requests that were sent and whose answer was lost with the connection.
     pub unanswered: u64,
+    /// Requests that were not sent, because an earlier one ended with an error.
+    pub unsent: u64,
 }
 
 impl Outcome {
@@ -33,13 +35,13 @@ impl Outcome {
         self.failed.values().sum()
     }
 
-    /// Number of requests that were sent, whatever became of them.
+    /// Number of requests that were sent, whatever their result.
     #[must_use]
-    pub fn requests(&self) -> u64 {
+    pub fn sent(&self) -> u64 {
         self.done + self.gone + self.failures() + self.unanswered
     }
 
-    fn refused(&mut self, errno: i32) {
+    fn add_refused(&mut self, errno: i32) {
         if errno == Errno::ENOENT as i32 {
             self.gone += 1;
         } else {
@@ -51,8 +53,8 @@ impl Outcome {
 /// Sends one request per item, in datagrams of up to [`BATCH`], and counts the
 /// answers into `outcome`.
 ///
-/// Success is silent but for the last request of a datagram, and every error is
-/// answered: what was not refused was done.
+/// Only the last request of a datagram requests an ACK, and the kernel answers every error
+/// (`netlink_rcv_skb` in net/netlink/af_netlink.c): a request without an answer was carried out.
 pub(super) fn send_each<T>(
     connection: &mut Connection,
     operation: &'static str,
@@ -60,7 +62,7 @@ pub(super) fn send_each<T>(
     outcome: &mut Outcome,
     mut write: impl FnMut(&mut Batch, u32, u16, &T),
 ) -> Result<(), Error> {
-    let mut batch = Batch::new();
+    let (mut batch, mut unsent) = (Batch::new(), items.len() as u64);
     for part in items.chunks(BATCH) {
         batch.clear();
         let mut sequences = Vec::with_capacity(part.len());
@@ -70,17 +72,34 @@ pub(super) fn send_each<T>(
             write(&mut batch, sequence, flags, item);
             sequences.push(sequence);
         }
-        connection.send(operation, &batch)?;
-        let refused_before = outcome.gone + outcome.failures();
-        let answered = collect_answers(connection, operation, &sequences, outcome);
-        let silent = part.len() as u64 - (outcome.gone + outcome.failures() - refused_before);
-        match answered {
-            Ok(()) => outcome.done += silent,
-            Err(_) => outcome.unanswered += silent,
+        let sent = send_one(connection, operation, &batch, &sequences, outcome, &mut unsent);
+        if sent.is_err() {
+            outcome.unsent += unsent;
+            return sent;
         }
-        answered?;
     }
     Ok(())
+}
+
+/// Sends a datagram and counts the answers to its requests.
+fn send_one(
+    connection: &mut Connection,
+    operation: &'static str,
+    batch: &Batch,
+    sequences: &[u32],
+    outcome: &mut Outcome,
+    unsent: &mut u64,
+) -> Result<(), Error> {
+    connection.send(operation, batch)?;
+    *unsent -= sequences.len() as u64;
+    let refused_before = outcome.gone + outcome.failures();
+    let answered = collect_answers(connection, operation, sequences, outcome);
+    let silent = sequences.len() as u64 - (outcome.gone + outcome.failures() - refused_before);
+    match answered {
+        Ok(()) => outcome.done += silent,
+        Err(_) => outcome.unanswered += silent,
+    }
+    answered
 }
 
 fn collect_answers(
@@ -99,7 +118,7 @@ fn collect_answers(
                 continue;
             };
             if let Some(errno) = answer.errno {
-                outcome.refused(errno.get());
+                outcome.add_refused(errno.get());
             }
             if sequences.last() == Some(&message.sequence) {
                 return Ok(());

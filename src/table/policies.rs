@@ -1,4 +1,4 @@
-//! Ask for timeout policies and flowtables.
+//! Read timeout policies and flowtables.
 
 use super::timeouts::is_unknown_to_kernel;
 use crate::model::Policies;
@@ -9,12 +9,12 @@ use crate::wire::{Attribute, AttributeWriter, DecodeError, Header, Message};
 
 const OPERATION: &str = "list timeout policies";
 
-/// How often a list is read again that changed while it was read.
+/// How often a list is dumped again that changed during the dump.
 const ATTEMPTS: usize = 8;
 
-/// Asks for the timeout policies of the connection's namespace: those of
-/// iptables (`nfct timeout`) and those of nftables (`ct timeout` objects), and
-/// whether there are flowtables. A kernel without such a subsystem has none.
+/// Reads the timeout policies of the connection's namespace: those of iptables (`nfct timeout`) and those
+/// of nftables (`ct timeout` objects), and whether there are flowtables. A kernel without such a
+/// subsystem has none.
 ///
 /// # Errors
 /// What the kernel refuses: `EPERM` without CAP_NET_ADMIN.
@@ -54,8 +54,8 @@ pub fn policies(connection: &mut Connection) -> Result<Policies, Error> {
     Ok(policies)
 }
 
-/// Dumps a list until it has been read without a change in between. What is seen
-/// twice is handed on twice.
+/// Dumps a list until no change happened during the dump (`NLM_F_DUMP_INTR`). `each` gets the messages of
+/// all attempts.
 fn list(
     connection: &mut Connection,
     (subsystem, command): (u8, u8),
@@ -83,7 +83,7 @@ fn list(
     Ok(())
 }
 
-/// An nf_tables object; `None` where it is no timeout policy.
+/// Reads an nf_tables object; `None` unless it is a timeout policy.
 fn read_object(message: &Message<'_>) -> Result<Option<(Family, u8)>, DecodeError> {
     let (mut kind, mut data) = (None, None);
     for attribute in message.attributes() {
@@ -100,8 +100,7 @@ fn read_object(message: &Message<'_>) -> Result<Option<(Family, u8)>, DecodeErro
     }
 }
 
-/// Layer 3 and layer 4 number of a policy. Where the family is not told, it
-/// holds for all.
+/// Layer 3 and layer 4 number of a policy. Without a family it applies to all.
 fn read<'a>(
     attributes: impl Iterator<Item = Result<Attribute<'a>, DecodeError>>,
     l3: u16,
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_without_the_subsystems_has_no_policies_and_tells_no_timeouts() {
+    fn a_kernel_without_the_subsystems_has_no_policies_and_no_timeouts() {
         for errno in [Errno::EINVAL, Errno::EOPNOTSUPP] {
             assert!(policies(&mut refusing(errno)).unwrap().is_empty());
             assert_eq!(timeouts(&mut refusing(errno)).unwrap().iter().count(), 0);
@@ -155,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_not_taken_for_the_absence_of_policies() {
+    fn a_refusal_is_an_error_and_not_the_absence_of_policies() {
         for errno in [Errno::EPERM, Errno::ENOMEM] {
             assert_eq!(policies(&mut refusing(errno)).unwrap_err().errno(), Some(errno));
             assert_eq!(timeouts(&mut refusing(errno)).unwrap_err().errno(), Some(errno));
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn only_timeout_objects_count_and_one_without_a_family_holds_for_all() {
+    fn only_timeout_objects_count_and_one_without_a_family_applies_to_all() {
         let attribute = |kind: u16, value: &[u8]| {
             let length = u16::try_from(4 + value.len()).unwrap();
             let mut bytes = [&length.to_ne_bytes(), &kind.to_ne_bytes()[..], value].concat();

@@ -1,11 +1,11 @@
-//! What a delete or an update names: one entry, whole.
+//! The entry that a delete or an update is for.
 
 use crate::model::{Family, Flow, Tuple};
 use crate::wire::uapi::{cta, nfnl_subsys};
 use crate::wire::{AttributeWriter, Header};
 
-/// One entry of the table, named so that the kernel can take it for no other and
-/// for no flush: complete tuple, zone and id as dumped.
+/// One entry of the table, identified by its complete tuple, zone and id as dumped, so that a request
+/// can be neither for another entry nor for a flush.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
     tuple: Tuple,
@@ -13,29 +13,42 @@ pub struct Target {
     id: u32,
 }
 
-/// Why an entry cannot be named for certain.
+/// Why no target can be made from an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotDeletable {
-    /// The tuple lacks what the kernel keeps for its protocol.
-    #[error("its tuple is not complete")]
+    /// The tuple lacks a part that the kernel keeps for its protocol.
+    #[error("incomplete tuple")]
     IncompleteTuple,
     /// The tuple has a part that this version does not know.
-    #[error("its tuple has a part that this version of ctnl does not know")]
+    #[error("unknown part in the tuple")]
     UnknownPart,
     /// The kernel sent no id.
-    #[error("the kernel sent no id for it")]
+    #[error("the kernel sent no id")]
     NoId,
     /// Neither IPv4 nor IPv6.
-    #[error("it is neither IPv4 nor IPv6")]
+    #[error("neither IPv4 nor IPv6")]
     UnknownFamily,
 }
 
+impl NotDeletable {
+    /// The reason as one word, for summaries.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            NotDeletable::IncompleteTuple => "incomplete-tuple",
+            NotDeletable::UnknownPart => "unknown-part",
+            NotDeletable::NoId => "no-id",
+            NotDeletable::UnknownFamily => "unknown-family",
+        }
+    }
+}
+
 impl Target {
-    /// The target that `flow` is.
+    /// The target of `flow`.
     ///
     /// # Errors
-    /// What is missing for a request that could touch nothing else.
+    /// What is missing to identify it.
     pub fn of(flow: &Flow) -> Result<Self, NotDeletable> {
         let tuple = flow.orig;
         if tuple.has_unknown_part {
@@ -68,8 +81,9 @@ impl Target {
         Header { subsystem: nfnl_subsys::CTNETLINK, command, flags, family: self.family(), sequence }
     }
 
-    /// Writes tuple, zone and id. Both zones at once would be `EINVAL`: a dumped
-    /// entry has the one or the other.
+    /// Writes tuple, zone and id. A dumped entry has either a zone of both directions or one in the
+    /// tuple; both at once are `EINVAL` (`ctnetlink_parse_tuple_zone` in
+    /// net/netfilter/nf_conntrack_netlink.c).
     pub(super) fn emit(&self, writer: &mut AttributeWriter<'_>) {
         self.tuple.emit(writer, cta::TUPLE_ORIG);
         if let Some(zone) = self.zone {

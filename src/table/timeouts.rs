@@ -1,4 +1,4 @@
-//! Ask for the namespace's timeouts.
+//! Read the timeouts of a namespace.
 
 use nix::errno::Errno;
 
@@ -8,9 +8,8 @@ use crate::wire::Family;
 use crate::wire::uapi::{cttimeout, nfnl_subsys};
 use crate::wire::{DecodeError, Header, Message};
 
-/// Asks the kernel how long its tracker waits in the connection's namespace,
-/// apart from policies. What it does not tell is absent: a protocol that it does
-/// not track, or everything where it was built without
+/// Reads the default timeouts of the connection's namespace, without timeout policies. Those of a
+/// protocol that the kernel does not track are absent, and all of them without
 /// `CONFIG_NF_CONNTRACK_TIMEOUT`.
 ///
 /// # Errors
@@ -22,7 +21,7 @@ pub fn timeouts(connection: &mut Connection) -> Result<Timeouts, Error> {
     protocols.dedup();
     let mut timeouts = Timeouts::default();
     for protocol in protocols {
-        match ask(connection, protocol, &mut timeouts) {
+        match request(connection, protocol, &mut timeouts) {
             Err(error) if is_unknown_to_kernel(&error) => {}
             answer => answer?,
         }
@@ -35,7 +34,7 @@ pub(super) fn is_unknown_to_kernel(error: &Error) -> bool {
     matches!(error.errno(), Some(Errno::EOPNOTSUPP | Errno::EINVAL))
 }
 
-fn ask(connection: &mut Connection, protocol: u8, timeouts: &mut Timeouts) -> Result<(), Error> {
+fn request(connection: &mut Connection, protocol: u8, timeouts: &mut Timeouts) -> Result<(), Error> {
     let header = Header {
         subsystem: nfnl_subsys::CTNETLINK_TIMEOUT,
         command: cttimeout::MSG_DEFAULT_GET,
@@ -55,18 +54,18 @@ fn ask(connection: &mut Connection, protocol: u8, timeouts: &mut Timeouts) -> Re
     )
 }
 
-/// Takes what an answer says about `protocol`; an answer about another one says nothing.
+/// Reads the timeouts of `protocol` from an answer; an answer for another protocol is ignored.
 fn read(message: &Message<'_>, protocol: u8, timeouts: &mut Timeouts) -> Result<(), DecodeError> {
-    let (mut told, mut data) = (None, None);
+    let (mut answered, mut data) = (None, None);
     for attribute in message.attributes() {
         let attribute = attribute?;
         match attribute.kind {
-            cttimeout::L4PROTO => told = Some(attribute.u8()?),
+            cttimeout::L4PROTO => answered = Some(attribute.u8()?),
             cttimeout::DATA => data = Some(attribute),
             _ => {}
         }
     }
-    let Some(data) = data.filter(|_| told == Some(protocol)) else {
+    let Some(data) = data.filter(|_| answered == Some(protocol)) else {
         return Ok(());
     };
     for attribute in data.nested() {

@@ -1,18 +1,21 @@
-//! Change entries that exist.
+//! Change existing entries.
 
 use super::batch::{Outcome, send_each};
 use super::target::Target;
 use crate::netlink::{Connection, Error};
 use crate::wire::uapi::{cta, ipctnl_msg_ct};
 
-/// Sets the time left of `targets` to `seconds`. A flow in use gets its full
-/// timeout back with its next packet, an idle one vanishes.
+/// Sets the remaining timeout of `targets` to `seconds`. The next packet of a live flow restores its
+/// full timeout, an idle flow expires.
 ///
-/// The kernel does not compare the id here, so a flow that took the tuple over
-/// in between is given `seconds` too, and has its next packet to recover.
+/// The kernel does not compare the id (`ctnetlink_change_conntrack` in
+/// net/netfilter/nf_conntrack_netlink.c), so a new flow with the same tuple gets `seconds` too, until its
+/// next packet.
 ///
 /// # Errors
-/// As [`super::delete()`]. Entries with a fixed timeout refuse with `EPERM`.
+/// As [`super::delete()`]. For an entry with a fixed timeout, the kernel refuses with `EPERM`.
+#[doc(alias = "IPCTNL_MSG_CT_NEW")]
+#[doc(alias = "CTA_TIMEOUT")]
 pub fn lower_timeout(
     connection: &mut Connection,
     targets: &[Target],

@@ -8,7 +8,7 @@
 //!   are counted exactly
 //! - `receiving`: truncated, corrupt, repeated and unknown data
 //! - `events`: what a recorded event says, and what it leaves unsaid
-//! - `failing`: a flush that fails halfway accounts for every entry
+//! - `failing`: deletes that fail halfway account for every entry
 
 #![allow(
     clippy::unwrap_used,

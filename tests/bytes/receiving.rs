@@ -3,13 +3,15 @@
 
 use std::ops::ControlFlow;
 
+use ctnl::clock::Clock;
 use ctnl::model::{Flow, L4, ProtoInfo, Protocol, SctpState, Status, TcpState, Tuple};
 use ctnl::netlink::{Connection, Error};
-use ctnl::table::{self, Action, Dump, DumpRequest, DumpTotals, Flush, NotDeletable, Target};
+use ctnl::table::{self, Action, Dump, DumpRequest, DumpTotals, NotDeletable, Target};
 use proptest::prelude::*;
 
 use crate::flows::{dumped, tuple};
 use crate::netlink::{attribute, done, entry, kernel, message, nest, obedient};
+use ctnl_test_support::deleting::delete_while_dumping;
 
 /// A dump of a lab table of 80 entries on Linux 6.18, with counters and start
 /// times: datagrams, each behind its length (u32, little-endian). Sequence 1.
@@ -174,15 +176,9 @@ fn a_bucket_that_is_sent_twice_is_counted_and_deleted_once() {
         vec![datagram(&flows[..30]), datagram(&sent_again), datagram(&flows[30..]), done(sequence)]
     };
     let (mut dumper, _) = kernel(move |requests| kernel_sends(requests[0].sequence));
-    let (mut actor, record) = kernel(obedient);
-    let flush = Flush::run(
-        &mut dumper,
-        &mut actor,
-        DumpRequest::default(),
-        Action::Delete,
-        |flow| Target::of(flow).ok(),
-        |_| true,
-    );
+    let (actor, record) = kernel(obedient);
+    let choose = |flow: &Flow| Target::of(flow).ok();
+    let flush = delete_while_dumping(&mut dumper, actor, DumpRequest::default(), Action::Delete, choose, |_| true);
     assert_eq!(flush.dump, DumpTotals { entries: 40, repeated: 10 });
     assert_eq!((flush.outcome.done, record.messages().len()), (40, 40));
 }
@@ -194,12 +190,12 @@ fn who_remembers_all_entries_may_have_those_too_that_are_sent_twice() {
     let ports = |with_repeats| {
         let datagrams = datagrams.clone();
         let mut connection = Connection::fake(move |_| datagrams.clone());
-        let mut dump = Dump::start(&mut connection, DumpRequest::default()).unwrap();
+        let mut dump = Dump::start(&mut connection, DumpRequest::default(), &Clock::system()).unwrap();
         if with_repeats {
             dump = dump.with_repeats();
         }
         let mut ports = Vec::new();
-        while dump.next_datagram(|flow| ports.extend(flow.orig.sport())).unwrap() {}
+        while dump.next_datagram(|flow, _| ports.extend(flow.orig.sport())).unwrap() {}
         (ports, dump.totals())
     };
     assert_eq!(ports(false), (vec![1, 2], DumpTotals { entries: 2, repeated: 1 }));

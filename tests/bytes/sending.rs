@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use ctnl::model::{Flow, L4, Tuple};
-use ctnl::table::{self, Action, DumpRequest, Flush, Outcome, Target};
+use ctnl::table::{self, Action, DumpRequest, Outcome, Target};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
@@ -15,6 +15,7 @@ use crate::flows::{any_flow, dumped};
 use crate::netlink::{
     ACK, CT_DELETE, CT_GET, CT_NEW, DUMP, REQUEST, Sent, answer, attributes, done, kernel, obedient, one,
 };
+use ctnl_test_support::deleting::delete_while_dumping;
 
 const TUPLE_ORIG: u16 = 1;
 const TIMEOUT: u16 = 7;
@@ -163,10 +164,10 @@ proptest! {
     ) {
         let flows = distinct(flows);
         let (mut dumper, dumper_sent) = kernel(dumping(flows.clone()));
-        let (mut actor, actor_sent) = kernel(obedient);
+        let (actor, actor_sent) = kernel(obedient);
         let action = soft.map_or(Action::Delete, Action::LowerTimeout);
         let mut chosen = Vec::new();
-        let flush = Flush::run(&mut dumper, &mut actor, DumpRequest::default(), action, |flow| {
+        let flush = delete_while_dumping(&mut dumper, actor, DumpRequest::default(), action, |flow| {
             let target = Target::of(flow).ok()?;
             chosen.push(flow.clone());
             Some(target)

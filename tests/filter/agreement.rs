@@ -7,10 +7,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::expressions::{Pools, asks};
-use super::flows::{self, PORTS};
 use super::parse;
-use super::slow::Ast;
+use ctnl_test_support::expressions::{Pools, asks};
+use ctnl_test_support::flows::{self, PORTS};
+use ctnl_test_support::reference::Ast;
 
 fn expressions() -> impl Strategy<Value = Ast> {
     let limits = |field: &str| {
@@ -23,7 +23,7 @@ fn expressions() -> impl Strategy<Value = Ast> {
         limits.into_iter().filter(|limit| *limit <= largest).collect()
     };
     let addresses = flows::V4.iter().chain(&flows::V6).map(|text| text.parse().unwrap()).collect();
-    super::expressions::expressions(asks(&Pools {
+    ctnl_test_support::expressions::expressions(asks(&Pools {
         addresses,
         ports: PORTS.to_vec(),
         protocols: vec![1, 6, 17, 33, 47, 50, 58, 253],

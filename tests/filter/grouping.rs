@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::subsequence;
 
-use super::flows;
+use ctnl_test_support::flows;
 
 fn groupable() -> Vec<&'static str> {
     FIELDS.iter().filter(|field| field.groupable).map(|field| field.name).collect()

@@ -4,14 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod agreement;
-#[path = "../support/expressions.rs"]
-mod expressions;
-#[path = "../support/flows.rs"]
-mod flows;
 mod grouping;
 mod proofs;
-#[path = "../support/slow.rs"]
-mod slow;
 mod table;
 
 use std::io;

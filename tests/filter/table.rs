@@ -1,7 +1,7 @@
 //! Expressions and flags one by one, from `tests/data/expressions.txt`.
 
-use ctnl::field::{FIELDS, words};
-use ctnl::filter::{Filter, FilterBuilder, ParseError, flags};
+use ctnl::field::{FIELDS, keywords};
+use ctnl::filter::{Context, Filter, FilterBuilder, ParseError, flags};
 
 use super::{context, parse};
 
@@ -80,8 +80,8 @@ fn every_example_of_the_registry_is_understood() {
         assert_eq!(filter.fields()[0].name, field.name);
         assert!(!filter.matches_everything() && !filter.never_matches(), "{}", field.example);
     }
-    for word in words() {
-        assert_eq!(parse(word.name).unwrap().fields()[0].name, word.field);
+    for keyword in keywords() {
+        assert_eq!(parse(keyword.name).unwrap().fields()[0].id, keyword.field);
     }
 }
 
@@ -144,12 +144,8 @@ fn a_long_set_is_cut_short_for_people() {
 #[test]
 fn a_service_of_several_ports_has_no_larger_and_smaller() {
     let services = ctnl::filter::ServiceNames::parse("one 7/tcp\none 7/udp\nmany 10/tcp\nmany 20/udp\n");
-    let context = ctnl::filter::Context {
-        services: &services,
-        label: &|_| None,
-        read_file: &|_| Err(std::io::ErrorKind::NotFound.into()),
-    };
-    let parse = |text| ctnl::filter::Filter::parse(text, &context);
+    let context = Context { services: &services, ..Context::default() };
+    let parse = |text| Filter::parse(text, &context);
     assert!(parse("dport many").is_ok() && parse("dport >= one").is_ok());
     assert!(parse("dport >= many").is_err());
 }

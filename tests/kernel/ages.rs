@@ -5,7 +5,7 @@ use ctnl::model::{NOT_IN_NETLINK, TIMERS, Timeouts, Timer, Undecided};
 use ctnl::sysctl::Sysctl;
 use ctnl::table;
 
-use crate::harness::{World, tests};
+use ctnl_test_support::harness::{World, tests};
 
 tests![
     a_new_namespace_has_the_kernels_defaults,

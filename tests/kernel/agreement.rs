@@ -11,19 +11,20 @@ use std::ops::ControlFlow;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ctnl::age::{Idle, IdleEstimator, TimeoutContext};
-use ctnl::field::{FIELDS, Subject};
-use ctnl::filter::{Context, Filter, ServiceNames, Verdict};
+use ctnl::field::{FIELDS, FieldId, Subject};
+use ctnl::filter::{Filter, ParseError, Verdict};
 use ctnl::model::{Flow, Status};
 use ctnl::sysctl::Sysctl;
-use ctnl::table::{self, Action, DumpRequest, Flush, Outcome, Target};
+use ctnl::table::{self, Action, DumpRequest, Outcome, Target};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
-use crate::expressions::{Pools, asks, expressions};
-use crate::harness::{Key, World, assert_same_entries, key, tests};
-use crate::population::{Population, has_udp_lite};
-use crate::slow::{Ast, number};
-use crate::summary::{Counted, Summary, read};
+use ctnl_test_support::deleting::delete_while_dumping;
+use ctnl_test_support::expressions::{Pools, asks, expressions};
+use ctnl_test_support::harness::{Key, World, assert_same_entries, key, tests};
+use ctnl_test_support::population::{Population, has_udp_lite};
+use ctnl_test_support::reference::{Ast, number};
+use ctnl_test_support::summary::{Counted, Summary, read};
 
 tests![
     list_count_dry_run_and_flush_agree_with_a_slow_evaluator,
@@ -193,9 +194,7 @@ pub fn cases(flows: &[Flow], ages: &IdleEstimator, nested: usize) -> (Vec<Ast>, 
 }
 
 pub fn parse(text: &str) -> Filter {
-    let services = ServiceNames::default();
-    let context = Context { services: &services, label: &|_| None, read_file: &|_| unreachable!() };
-    Filter::parse(text, &context).unwrap_or_else(|error| panic!("{}", error.render()))
+    text.parse().unwrap_or_else(|error: ParseError| panic!("{}", error.render()))
 }
 
 fn assert_every_field_is_asked_for(terms: &[Ast]) {
@@ -215,7 +214,7 @@ fn list_count_dry_run_and_flush_agree_with_a_slow_evaluator(world: &World) {
     let terms = terms.chunks(2).enumerate().map(|(place, pair)| pair[place % 2].clone());
     let (mut some, mut compared) = (0, 0);
     // On older kernels (5.10) a dump itself uses the entry at which a datagram ends.
-    let is_of_the_moment = |ast: &Ast| parse(&ast.text()).fields().iter().any(|field| field.name == "use");
+    let is_of_the_moment = |ast: &Ast| parse(&ast.text()).fields().iter().any(|field| field.id == FieldId::Use);
     for ast in terms.chain(nested).filter(|ast| !is_of_the_moment(ast)) {
         let truth = Truth::of(&ast, present, &table.ages());
         some += usize::from(!truth.matched.is_empty() && !truth.others.is_empty());
@@ -236,7 +235,7 @@ fn assert_verbs_agree(world: &World, text: &str, truth: &Truth) {
     assert_eq!(listed, matched, "list {text}");
 
     let counted: Counted = read(&world.ctnl(&["count", "--json", text]).exits_with(0).stdout());
-    assert_eq!((counted.v, counted.moved), (1, 0), "count {text}");
+    assert_eq!((counted.v, counted.unconfirmed), (1, 0), "count {text}");
     assert!(!counted.interrupted && !counted.resized, "count {text}");
     assert_eq!(counted.seen, expected + truth.others.len() as u64, "count {text}");
     assert_eq!((counted.entries, counted.undecided.values().sum()), (expected, truth.undecided), "count {text}");
@@ -306,8 +305,8 @@ fn dumped(world: &World, filter: &Filter, ages: &IdleEstimator, request: DumpReq
 
 fn flush(world: &World, filter: &Filter, ages: &IdleEstimator, expected: usize) {
     let choose = |flow: &Flow| is_meant(filter, flow, ages).then(|| Target::of(flow).expect("a target"));
-    let (dumper, actor) = (&mut world.connection(), &mut world.connection());
-    let flush = Flush::run(dumper, actor, filter.dump_request(), Action::Delete, choose, |_| true);
+    let (dumper, actor) = (&mut world.connection(), world.connection());
+    let flush = delete_while_dumping(dumper, actor, filter.dump_request(), Action::Delete, choose, |_| true);
     assert!(flush.error.is_none() && flush.outcome.done == expected as u64, "{filter}: {expected}: {flush:?}");
 }
 

@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use ctnl::model::{Flow, L4, Protocol};
-
-use crate::harness::{World, assert_same_entries, flow, key, tests, udp};
-use crate::population::has_udp_lite;
-use crate::verbs::bystanders;
+use ctnl_test_support::bystanders::bystanders;
+use ctnl_test_support::harness::{World, assert_same_entries, flow, key, tests, udp};
+use ctnl_test_support::population::has_udp_lite;
 
 tests![
     every_line_of_a_list_can_be_pasted_into_get,
@@ -57,7 +56,7 @@ fn get_finds_an_entry_by_either_direction_and_in_its_zone(world: &World) {
         assert!(found.contains("\"sport\":1000") && found.contains("\"mark\":0"), "{found}");
         let found = get(&[&tuple[..], &["--zone", "7"]].concat()).exits_with(0).stdout();
         assert!(found.contains("\"mark\":70"), "{found}");
-        get(&[&tuple[..], &["--zone", "8"]].concat()).exits_with(1).says("there is no such entry");
+        get(&[&tuple[..], &["--zone", "8"]].concat()).exits_with(1).says("no such entry");
     }
     get(&["tcp", "10.0.0.1:1000", "192.0.2.1:53"]).exits_with(1);
 }
@@ -74,7 +73,7 @@ fn delete_takes_the_entry_of_a_pasted_line_and_no_other(world: &World) {
         let run = world.ctnl(&["delete", line, "-o", "id"]).exits_with(0).says("1 deleted");
         assert_eq!(comparable(&run.stdout()), comparable(line));
         assert_same_entries(&world.dump(), &all);
-        world.ctnl(&["delete", line]).exits_with(1).says("there is no such entry");
+        world.ctnl(&["delete", line]).exits_with(1).says("no such entry");
     }
 }
 
@@ -89,7 +88,7 @@ fn delete_with_another_id_deletes_nothing(world: &World) {
         let (src, dst) = (end(flow.orig.src, sport), end(flow.orig.dst, dport));
         let protocol = u8::from(flow.orig.protocol).to_string();
         let run = world.ctnl(&["delete", &protocol, &src, &dst, "--zone", &zone, "--id", &other]);
-        assert_eq!(run.exits_with(1).says("there is no such entry").stdout(), "");
+        assert_eq!(run.exits_with(1).says("no such entry").stdout(), "");
     }
     assert_same_entries(&world.dump(), &all);
 }
@@ -142,7 +141,7 @@ fn a_tuple_with_a_part_that_the_protocol_does_not_have_deletes_nothing(world: &W
     let (src, dst) = ("10.0.0.1:1", "192.0.2.1:2");
     world.ctnl(&["delete", "esp", src, dst]).exits_with(2).says("entries have no sport");
     for (_, name, _) in untracked {
-        world.ctnl(&["delete", name, src, dst]).exits_with(1).says("there is no such entry");
+        world.ctnl(&["delete", name, src, dst]).exits_with(1).says("no such entry");
     }
     assert_same_entries(&world.dump(), &all);
 }
@@ -153,7 +152,7 @@ fn the_id_of_an_icmp_query_is_not_taken_for_the_id_of_the_entry(world: &World) {
     let id = format!("id={}", world.dumped(&all[0].orig).unwrap().id.unwrap());
     let delete = |id: &str| world.ctnl(&["delete", "icmp", "10.0.0.1", "192.0.2.1", id, "type=8", "code=0"]);
     delete(&id).exits_with(2).says("at most 65535");
-    delete("id=6").exits_with(1).says("there is no such entry");
+    delete("id=6").exits_with(1).says("no such entry");
     assert_same_entries(&world.dump(), &all);
     delete("id=5").exits_with(0).says("1 deleted");
     assert_same_entries(&world.dump(), &[&all[..1], &all[2..]].concat());

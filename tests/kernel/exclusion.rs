@@ -13,7 +13,7 @@ use ctnl::wire::{AttributeWriter, Header};
 use netlink_packet_core::NLM_F_CREATE;
 
 use crate::agreement::{Table, cases, is_meant, parse};
-use crate::harness::{World, flow, tests, udp};
+use ctnl_test_support::harness::{World, flow, tests, udp};
 
 tests![
     what_is_excluded_from_the_queue_would_not_have_matched,

@@ -10,14 +10,14 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::{Run, World, assert_same_entries, key, tests, udp};
 use crate::netns::Resident;
-use crate::summary::{CountedAll, Summary, read};
-use crate::verbs::bystanders;
+use ctnl_test_support::bystanders::bystanders;
+use ctnl_test_support::harness::{Run, World, assert_same_entries, key, tests, udp};
+use ctnl_test_support::summary::{CountedAll, Summary, read};
 
 tests![
     a_dry_run_changes_nothing_and_shows_states_and_sources,
-    max_deletes_exactly_so_many_and_says_how_many_are_left,
+    max_deletes_exactly_so_many_and_counts_those_beyond,
     soft_only_ever_lowers_a_timeout,
     soft_leaves_alone_what_would_not_recover,
     the_exit_code_says_whether_something_matched,
@@ -58,18 +58,18 @@ fn first_number(line: &str) -> u64 {
     line.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("no number: {line}"))
 }
 
-fn max_deletes_exactly_so_many_and_says_how_many_are_left(world: &World) {
+fn max_deletes_exactly_so_many_and_counts_those_beyond(world: &World) {
     let flows = world.fill(52, 1_000);
     let udp = flows.iter().filter(|flow| u8::from(flow.orig.protocol) == 17).count() as u64;
     let none = flush(world, &["udp", "--max", "0"], 0);
-    assert_eq!((none.matched, none.deleted, none.left), (udp, 0, udp));
+    assert_eq!((none.matched, none.deleted, none.beyond_max), (udp, 0, udp));
     let ten = flush(world, &["udp", "--max", "10"], 0);
-    assert_eq!((ten.matched, ten.deleted, ten.left), (udp, 10, udp - 10));
+    assert_eq!((ten.matched, ten.deleted, ten.beyond_max), (udp, 10, udp - 10));
     let dry = flush(world, &["udp", "--max", "7", "--dry-run"], 0);
-    assert_eq!((dry.deleted, dry.left), (7, udp - 17));
-    world.ctnl(&["flush", "udp", "--max", "20"]).exits_with(0).says(&format!("{} left because of --max", udp - 30));
+    assert_eq!((dry.deleted, dry.beyond_max), (7, udp - 17));
+    world.ctnl(&["flush", "udp", "--max", "20"]).exits_with(0).says(&format!("{} beyond --max", udp - 30));
     let rest = flush(world, &["udp", "--max", "100000"], 0);
-    assert_eq!((rest.deleted, rest.left), (udp - 30, 0));
+    assert_eq!((rest.deleted, rest.beyond_max), (udp - 30, 0));
     let others: Vec<Flow> = flows.into_iter().filter(|flow| u8::from(flow.orig.protocol) != 17).collect();
     assert_same_entries(&world.dump(), &others);
 }
@@ -80,17 +80,17 @@ fn soft_only_ever_lowers_a_timeout(world: &World) {
     world.create(&flows);
     let left = |port| world.dumped(&udp(port, 53).orig).and_then(|flow| flow.timeout).expect("an entry with a timeout");
     let soft = flush(world, &["udp", "--soft=250"], 0);
-    assert_eq!((soft.matched, soft.deleted, soft.expiring, soft.soft_seconds), (4, 2, 2, Some(250)));
+    assert_eq!((soft.matched, soft.deleted, soft.already_expiring, soft.soft_seconds), (4, 2, 2, Some(250)));
     assert!([left(1), left(2)].iter().all(|seconds| (190..=250).contains(seconds)));
     assert!((140..=200).contains(&left(3)) && (40..=100).contains(&left(4)));
     let dry = flush(world, &["udp", "--soft=150", "--dry-run"], 0);
-    assert_eq!((dry.deleted, dry.expiring, dry.dry_run), (3, 1, true));
+    assert_eq!((dry.deleted, dry.already_expiring, dry.dry_run), (3, 1, true));
     assert!(left(1) > 150);
 
     let ten = flush(world, &["sport 1", "--soft"], 0);
     assert_eq!((ten.action.as_str(), ten.soft_seconds, ten.table_after), ("soft", Some(10), 4));
     assert!(left(1) <= 10);
-    world.ctnl(&["flush", "udp and sport 2", "--soft=3"]).exits_with(0).says("1 given a short timeout");
+    world.ctnl(&["flush", "udp and sport 2", "--soft=3"]).exits_with(0).says("1 given a timeout of 3 s");
     let soon = |flow: Option<Flow>| flow.is_none_or(|flow| flow.timeout <= Some(3));
     assert!(soon(world.dumped(&udp(2, 53).orig)));
     assert!((40..=200).contains(&left(3)), "not meant");
@@ -101,8 +101,8 @@ fn soft_leaves_alone_what_would_not_recover(world: &World) {
     let fixed = |port| Flow { status: Status::Confirmed | Status::FixedTimeout, ..udp(port, 53) };
     world.create(&[fixed(1), fixed(2), udp(3, 53)]);
     let soft = flush(world, &["udp", "--soft"], 3);
-    assert_eq!((soft.matched, soft.deleted, soft.not_deletable.values().sum()), (3, 1, 2u64), "{soft:?}");
-    assert!(soft.not_deletable.keys().all(|reason| reason.contains("fixed")), "{soft:?}");
+    assert_eq!((soft.matched, soft.deleted, soft.skipped.values().sum()), (3, 1, 2u64), "{soft:?}");
+    assert!(soft.skipped.keys().all(|reason| reason.contains("fixed")), "{soft:?}");
     assert!([1, 2].map(|port| world.dumped(&udp(port, 53).orig).unwrap().timeout) > [Some(400); 2]);
     assert_eq!(flush(world, &["udp"], 0).deleted, 3);
 }

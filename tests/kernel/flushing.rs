@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use ctnl::model::Flow;
-use ctnl::table::{self, Action, DumpRequest, Flush, Outcome, Target};
+use ctnl::table::{self, Action, DumpRequest, Outcome, Target};
 
-use crate::harness::{Key, World, assert_same_entries, by_key, key, tests, udp};
+use ctnl_test_support::deleting::{Deleted, delete_while_dumping};
+use ctnl_test_support::harness::{Key, World, assert_same_entries, by_key, key, tests, udp};
 
 tests![
     a_flush_deletes_what_is_chosen_and_nothing_else,
@@ -26,9 +27,9 @@ fn choose(flow: &Flow) -> Option<Target> {
     is_chosen(flow).then(|| Target::of(flow).expect("a target"))
 }
 
-fn flush(world: &World, action: Action, choose: impl FnMut(&Flow) -> Option<Target>) -> Flush {
-    let (dumper, actor) = (&mut world.connection(), &mut world.connection());
-    let flush = Flush::run(dumper, actor, DumpRequest::default(), action, choose, |_| true);
+fn flush(world: &World, action: Action, choose: impl FnMut(&Flow) -> Option<Target>) -> Deleted {
+    let (dumper, actor) = (&mut world.connection(), world.connection());
+    let flush = delete_while_dumping(dumper, actor, DumpRequest::default(), action, choose, |_| true);
     assert!(flush.error.is_none(), "{flush:?}");
     flush
 }
@@ -99,10 +100,10 @@ fn a_flush_under_concurrent_inserts_and_deletes_is_exact(world: &World) {
 
 fn a_flush_that_is_told_to_stop_says_what_it_did(world: &World) {
     world.fill(23, 5_000);
-    let (dumper, actor) = (&mut world.connection(), &mut world.connection());
+    let (dumper, actor) = (&mut world.connection(), world.connection());
     let all = |flow: &Flow| Some(Target::of(flow).expect("a target"));
-    let flush =
-        Flush::run(dumper, actor, DumpRequest::default(), Action::Delete, all, |progress| progress.handed_over < 1_000);
+    let request = DumpRequest::default();
+    let flush = delete_while_dumping(dumper, actor, request, Action::Delete, all, |chosen| chosen < 1_000);
     assert!(flush.error.is_none());
     assert!((1_000..2_000).contains(&flush.outcome.done), "{flush:?}");
     assert_eq!(world.dump().len() as u64, 5_000 - flush.outcome.done);

@@ -15,11 +15,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::harness::{World, flow, has_automatic_events, tests};
+use ctnl_test_support::harness::{World, flow, has_automatic_events, tests};
 
 tests![
     every_event_is_told_once_and_what_was_there_before_is_told_first,
     what_a_tiny_queue_lost_is_counted_and_made_good,
+    a_sysctl_that_is_off_is_reported_with_its_line_for_sysctl_d_and_not_changed,
     a_reader_that_does_not_read_loses_nothing_uncounted_and_ends_with_the_table,
     what_comes_and_goes_without_an_event_is_found_by_reconciliation,
     a_stream_that_is_ended_in_a_burst_has_whole_lines_and_right_totals,
@@ -283,6 +284,19 @@ fn what_a_tiny_queue_lost_is_counted_and_made_good(world: &World) {
     assert_eq!(ended.received() + lost(&ended.records), sent);
     assert_eq!((real(&ended.records, "new") + real(&ended.records, "destroy")) as u64, ended.received());
     assert!(ended.stderr.contains("events lost in the kernel"), "{}", ended.stderr);
+}
+
+fn a_sysctl_that_is_off_is_reported_with_its_line_for_sysctl_d_and_not_changed(world: &World) {
+    let names = ["events", "acct", "timestamp"].map(|name| format!("netfilter/nf_conntrack_{name}"));
+    for (name, value) in names.iter().zip([1, 0, 1]) {
+        world.set_sysctl(name, value);
+    }
+    let ended = Follower::start(world, &[]).stop();
+    let off = "net.netfilter.nf_conntrack_acct is 0: new entries have no packet and byte counters\n";
+    let hint = "  hint: a line for /etc/sysctl.d: net.netfilter.nf_conntrack_acct = 1\n";
+    assert!(ended.stderr.contains(&[off, hint].concat()), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("/etc/sysctl.d").count(), 1, "{}", ended.stderr);
+    assert_eq!(names.map(|name| world.sysctl(&name)), ["1", "0", "1"]);
 }
 
 fn a_reader_that_does_not_read_loses_nothing_uncounted_and_ends_with_the_table(world: &World) {

@@ -1,5 +1,4 @@
-//! What the event stream asks of the host beside its table: the program's own files,
-//! on the real kernel.
+//! What the event stream needs from the host beside its table, on the real kernel.
 
 use std::fs;
 use std::path::Path;
@@ -8,32 +7,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ctnl::netlink::{Connection, Netns};
-use ctnl::sysctl::Sysctl;
 use ctnl::table;
 use nix::sched::{CloneFlags, unshare};
 
-use crate::harness::{World, tests, udp};
+use ctnl_test_support::harness::{World, tests, udp};
 
-#[path = "../../src/bin/ctnl/host/event_sysctls.rs"]
-#[allow(dead_code, unused_imports, reason = "the program uses more of it, and runs its unit tests")]
-mod event_sysctls;
-#[path = "../../src/bin/ctnl/host/namespaces.rs"]
-#[allow(dead_code, unused_imports, reason = "the program uses more of it, and runs its unit tests")]
-mod namespaces;
-#[path = "../../src/bin/ctnl/host/privileges.rs"]
-#[allow(dead_code, unused_imports, reason = "the program uses more of it, and runs its unit tests")]
-mod privileges;
-#[path = "../../src/bin/ctnl/host/process_by_portid.rs"]
-#[allow(dead_code, unused_imports, reason = "the program uses more of it, and runs its unit tests")]
-mod process_by_portid;
-
-use namespaces::{Changes, Name, Namespace, Namespaces};
-use privileges::Needs;
+use ctnl_test_support::host::namespaces::{Changes, Name, Namespace, Namespaces};
+use ctnl_test_support::host::privileges::Needs;
+use ctnl_test_support::host::{privileges, process_by_portid};
 
 tests![
     namespaces_of_processes_and_mounts_appear_and_vanish_although_we_hold_them,
-    settings_are_set_back_from_outside_their_namespace_without_privileges,
-    settings_remembered_for_a_namespace_that_is_gone_are_not_set_in_one_with_its_number,
     with_the_network_capability_alone_the_table_can_be_read_and_followed,
     a_requester_of_another_namespace_is_found_without_the_right_to_enter_it,
 ];
@@ -136,49 +120,6 @@ fn namespaces_of_processes_and_mounts_appear_and_vanish_although_we_hold_them(_:
     drop(held);
 }
 
-fn settings_are_set_back_from_outside_their_namespace_without_privileges(world: &World) {
-    world.set_sysctl("netfilter/nf_conntrack_events", 0);
-    world.set_sysctl("netfilter/nf_conntrack_acct", 0);
-    let names = ["netfilter/nf_conntrack_events", "netfilter/nf_conntrack_acct"];
-    let values = || names.map(|name| world.sysctl(name));
-    let folder = tempfile::tempdir().unwrap();
-    let note = event_sysctls::note(Some(folder.path())).expect("a namespace");
-    let other = thread::spawn(|| {
-        unshare(CloneFlags::CLONE_NEWNET).expect("another network namespace");
-        event_sysctls::note(None)
-    });
-    let other = other.join().unwrap().expect("a namespace");
-    assert!(other.starts_with("/run/ctnl") && other.file_name() != note.file_name());
-    let set = event_sysctls::set(&Sysctl::default(), &note).expect("they can be set");
-    assert_eq!(values(), ["1", "1"]);
-    assert_eq!(event_sysctls::deviations(&Sysctl::default()).unwrap(), []);
-    let said = elsewhere_without_privileges(move || set.restore());
-    assert_eq!(values(), ["0", "0"], "{said:?}");
-}
-
-fn settings_remembered_for_a_namespace_that_is_gone_are_not_set_in_one_with_its_number(world: &World) {
-    let folder = tempfile::tempdir().unwrap();
-    let note = folder.path().join("of one inode");
-    let gone = thread::scope(|scope| {
-        let gone = scope.spawn(|| {
-            unshare(CloneFlags::CLONE_NEWNET).expect("another network namespace");
-            fs::write("/proc/sys/net/netfilter/nf_conntrack_acct", "0").expect("a setting");
-            let set = event_sysctls::set(&Sysctl::default(), &note).expect("they can be set");
-            let left = fs::read_to_string(&note).expect("a note");
-            drop(set);
-            left
-        });
-        gone.join().unwrap()
-    });
-    assert!(gone.contains("nf_conntrack_acct 0"), "{gone}");
-    world.set_sysctl("netfilter/nf_conntrack_acct", 1);
-    world.set_sysctl("netfilter/nf_conntrack_events", 0);
-    fs::write(&note, gone).expect("what a killed one leaves");
-    let said = event_sysctls::set(&Sysctl::default(), &note).expect("they can be set").restore();
-    assert_eq!(world.sysctl("netfilter/nf_conntrack_acct"), "1", "{said:?}");
-    assert_eq!(world.sysctl("netfilter/nf_conntrack_events"), "0", "{said:?}");
-}
-
 fn with_the_network_capability_alone_the_table_can_be_read_and_followed(world: &World) {
     let mut earlier = world.connection();
     let tenant = Tenant::new();
@@ -197,7 +138,9 @@ fn with_the_network_capability_alone_the_table_can_be_read_and_followed(world: &
 fn a_requester_of_another_namespace_is_found_without_the_right_to_enter_it(world: &World) {
     // The first socket of a process in a namespace has the process's number as port.
     let _connection = world.connection();
-    let mut requesters = process_by_portid::ProcessByPortid::of(&Netns::Current).expect("the namespace's sockets");
-    let found = elsewhere_without_privileges(move || requesters.find(std::process::id(), Instant::now()).cloned());
+    let mut processes =
+        process_by_portid::ProcessByPortid::of(&Netns::Current, "/proc").expect("the namespace's sockets");
+    let found =
+        elsewhere_without_privileges(move || processes.find(std::process::id(), Duration::from_secs(1)).cloned());
     assert_eq!(found.expect("this process").pid, std::process::id());
 }

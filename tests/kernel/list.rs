@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use ctnl::model::{Flow, L4, Protocol};
 
-use crate::harness::{World, flow, tests, udp};
+use ctnl_test_support::harness::{World, flow, tests, udp};
 
 tests![
     a_closed_pipe_is_success_in_every_format,

@@ -5,13 +5,14 @@
 //! is forbidden the tests fail and say how to allow it: a test that did not run
 //! must not look like one that passed.
 //!
-//! - `harness`: what a test gets ([`harness::World`]), how tests are listed
+//! What a test gets and how tests are listed is in `ctnl_test_support::harness`.
+//!
 //! - `ages`: timeouts as the kernel tells them
 //! - `verbs`: create, get, delete, update, count and their bystanders
 //! - `flushing`: the flush pipeline while the table changes under it
 //! - `agreement`: every verb means the same entries, whatever the expression
 //! - `following`: the event stream, and what its reader knows
-//! - `flush`, `list`, `entries`: the commands; `summary` reads what flush and count say
+//! - `flush`, `list`, `entries`: the commands
 //! - `events`: each event once, in order, and what is missing counted; `exclusion`: the
 //!   part of a filter that the kernel applies to them
 //! - `memory`: it does not grow with the table
@@ -35,30 +36,24 @@ mod agreement;
 mod entries;
 mod events;
 mod exclusion;
-#[path = "../support/expressions.rs"]
-mod expressions;
 mod flush;
 mod flushing;
 mod following;
-mod harness;
 mod host;
 mod lab;
 mod list;
 mod memory;
 mod netns;
-#[path = "../../src/bin/ctnl/lab/population/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "the lab uses more of it, and runs its unit tests")]
-mod population;
 mod processors;
 mod safety;
-#[path = "../support/slow.rs"]
-mod slow;
-mod summary;
 mod verbs;
 
 use std::process::ExitCode;
 
+use ctnl_test_support::harness;
+
 fn main() -> ExitCode {
+    harness::set_program(env!("CARGO_BIN_EXE_ctnl"));
     if let Some(code) = memory::measure_if_asked() {
         return code;
     }

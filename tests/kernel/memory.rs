@@ -12,8 +12,8 @@ use ctnl::model::Flow;
 use ctnl::table;
 use nix::sys::resource::{UsageWho, getrusage};
 
-use crate::harness::{World, tests, udp};
-use crate::summary::Summary;
+use ctnl_test_support::harness::{World, tests, udp};
+use ctnl_test_support::summary::Summary;
 
 tests![memory_does_not_grow_with_the_table, a_dry_run_of_a_flood_from_everywhere_takes_no_more_memory];
 
@@ -115,7 +115,7 @@ fn a_dry_run_of_a_flood_from_everywhere_takes_no_more_memory(world: &World) {
     let large = peak(&dry_run);
     assert!(large - small <= NOISE / 2, "{large} KiB from 100000 sources, {small} KiB from 10000");
     let shown = world.ctnl(&dry_run).exits_with(0);
-    let beyond = "\n95904 more of sources that are not among the 4096 met first";
+    let beyond = "\n95904 more of sources that are not among the 4096 seen first";
     assert!(shown.stdout().contains(beyond), "{}", shown.stdout());
     let summary = Summary::read(&world.ctnl(&["flush", "--all", "--dry-run", "--json"]).exits_with(0).stdout());
     assert_eq!((summary.deleted, summary.by_source_beyond, summary.by_source.len()), (100_000, 95_904, 10));

@@ -8,7 +8,7 @@ use ctnl::table;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 
-use crate::harness::{World, tests, udp};
+use ctnl_test_support::harness::{World, tests, udp};
 
 tests![
     a_namespace_is_reached_by_process_and_by_path,

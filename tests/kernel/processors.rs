@@ -4,18 +4,17 @@ use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 
 use ctnl::age::IdleEstimator;
-use ctnl::field::{FIELDS, Subject, words};
-use ctnl::filter::{Context, Filter, ServiceNames, Verdict};
+use ctnl::field::{FIELDS, Subject, keywords};
+use ctnl::filter::{Filter, Verdict};
 use ctnl::model::Flow;
 use ctnl::table::{self, DumpRequest};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-use crate::harness::{World, key, tests};
+use ctnl_test_support::harness::{World, key, tests};
 
 tests![
     two_jobs_list_and_count_what_one_does,
-    two_jobs_flush_what_one_would,
     what_two_jobs_may_not_be_used_for_falls_back_and_says_so,
     the_kernels_filter_changes_no_answer,
     no_term_has_another_answer_with_the_kernels_filter,
@@ -43,24 +42,6 @@ fn two_jobs_list_and_count_what_one_does(world: &World) {
     }
 }
 
-fn two_jobs_flush_what_one_would(world: &World) {
-    world.fill(42, 6_000);
-    // Idle times go on while this runs: what is meant now is a part of what is
-    // deleted, and that a part of what is meant five minutes from now.
-    let (meant, may_be_meant) = (lines(world, &["--older", "1h"]), lines(world, &["--older", "55m"]));
-    let all = lines(world, &[]);
-    let run = world.ctnl(&["flush", "--json", "--jobs", "2", "--older", "1h"]).exits_with(0);
-    assert!(!run.stderr().contains("is not used"), "{}", run.stderr());
-    let summary: serde_json::Value = serde_json::from_str(&run.stdout()).unwrap();
-    let left = lines(world, &[]);
-    // The header is a line of every list.
-    let deleted = &all - &left;
-    assert_eq!(summary["deleted"], deleted.len());
-    assert_eq!(summary["seen"], all.len() - 1);
-    assert_eq!(meant.intersection(&left).count(), 1, "all that is meant is gone");
-    assert!(deleted.is_subset(&may_be_meant), "nothing else is gone");
-}
-
 fn what_two_jobs_may_not_be_used_for_falls_back_and_says_so(world: &World) {
     world.fill(43, 300);
     for arguments in [
@@ -68,7 +49,6 @@ fn what_two_jobs_may_not_be_used_for_falls_back_and_says_so(world: &World) {
         &["list", "--jobs", "2", "-o", "xml"],
         &["list", "--jobs", "2", "--limit", "3"],
         &["count", "--jobs", "2", "--by", "state"],
-        &["flush", "--jobs", "2", "--dport", "1"],
     ] {
         world.ctnl(arguments).exits_with(0).says("--jobs 2 is not used: ");
     }
@@ -107,18 +87,13 @@ fn the_kernels_filter_changes_no_answer(world: &World) {
 }
 
 fn parsed(expression: &str) -> Option<Filter> {
-    let context = Context {
-        services: &ServiceNames::default(),
-        label: &|_| None,
-        read_file: &|_| Err(std::io::ErrorKind::NotFound.into()),
-    };
-    Filter::parse(expression, &context).ok()
+    expression.parse().ok()
 }
 
 /// Every term of the language: what help shows of each field, with values that are in the
 /// table too, and the words that stand for a whole term.
 fn terms(flows: &[Flow], ages: &IdleEstimator) -> BTreeSet<String> {
-    let mut terms: BTreeSet<String> = words().map(|word| word.name.to_owned()).collect();
+    let mut terms: BTreeSet<String> = keywords().map(|keyword| keyword.name.to_owned()).collect();
     for field in FIELDS {
         terms.insert(field.example.to_owned());
         let values: BTreeSet<String> =
@@ -134,7 +109,7 @@ fn no_term_has_another_answer_with_the_kernels_filter(world: &World) {
     world.fill(46, 1_000);
     let (flows, ages) = (world.dump(), IdleEstimator::without_timeouts(0));
     let terms = terms(&flows, &ages);
-    assert!(terms.len() > FIELDS.len() + words().count(), "{terms:?}");
+    assert!(terms.len() > FIELDS.len() + keywords().count(), "{terms:?}");
     let forms = |term: &String| {
         [term.clone(), format!("not ({term})"), format!("tcp and {term}"), format!("{term} and zone 0 and not assured")]
     };
@@ -171,7 +146,7 @@ fn one_processor_is_enough_for_everything(world: &World) {
         &["list", "-q"][..],
         &["list", "-q", "--jobs", "2"],
         &["count", "-q", "--by", "src"],
-        &["flush", "--older", "1d", "--jobs", "2"],
+        &["flush", "--older", "1d"],
         &["flush", "--older", "1h"],
         &["flush", "--all"],
     ] {

@@ -1,13 +1,13 @@
 //! Each verb does what it says to the entry it names, and nothing to the others.
 
-use std::net::{IpAddr, Ipv6Addr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ctnl::model::{Flow, L4, Protocol, Tuple, Zone};
+use ctnl::clock::Clock;
+use ctnl::model::{Flow, L4, Tuple, Zone};
 use ctnl::table::{self, Dump, DumpRequest, Family, Outcome, Target};
+use ctnl_test_support::bystanders::bystanders;
 
-use crate::harness::{World, assert_same_entries, entry, flow, tests, udp};
-use crate::population::has_udp_lite;
+use ctnl_test_support::harness::{World, assert_same_entries, entry, tests, udp};
 
 tests![
     an_entry_is_found_by_either_direction,
@@ -27,37 +27,6 @@ tests![
     more_requests_than_one_datagram_holds_are_all_counted,
     accounting_and_start_times_are_read_where_they_were_on_at_creation,
 ];
-
-/// The same addresses and ports again in other zones, families and protocols,
-/// and their close neighbours.
-pub fn bystanders() -> Vec<Flow> {
-    let ports = L4::Ports { src: 1000, dst: 53 };
-    let base = udp(1000, 53);
-    let v6 = |low| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, low));
-    let v6_tuple = Tuple { src: v6(1), dst: v6(2), ..base.orig };
-    let swapped = Tuple { src: base.orig.dst, dst: base.orig.src, ..base.orig };
-    let in_zone = |zone| Flow { zone_both: Some(zone), ..udp(1000, 53) };
-    let orig_zone = entry(Tuple { zone: Some(3), l4: L4::Ports { src: 1000, dst: 54 }, ..base.orig });
-    vec![
-        base,
-        in_zone(1),
-        in_zone(2),
-        in_zone(65_535),
-        orig_zone,
-        entry(v6_tuple),
-        Flow { zone_both: Some(1), ..entry(v6_tuple) },
-        entry(swapped),
-        flow(Protocol::Tcp, ports),
-        flow(Protocol::Sctp, ports),
-        flow(Protocol::UdpLite, if has_udp_lite() { ports } else { L4::None }),
-        flow(Protocol::Gre, ports),
-        flow(Protocol::Other(50), L4::None),
-        flow(Protocol::Other(253), L4::None),
-        flow(Protocol::Icmp, L4::Icmp { kind: 8, code: 0, id: 1000 }),
-        udp(1001, 53),
-        udp(1000, 52),
-    ]
-}
 
 fn delete(world: &World, targets: &[Target]) -> Outcome {
     let mut outcome = Outcome::default();
@@ -218,8 +187,8 @@ fn an_abandoned_dump_does_not_disturb_the_next_request(world: &World) {
     let flows = world.fill(6, 3_000);
     let connection = &mut world.connection();
     for _ in 0..3 {
-        let mut dump = Dump::start(connection, DumpRequest::default()).unwrap();
-        assert!(dump.next_datagram(|_| {}).unwrap(), "the table takes more than one datagram");
+        let mut dump = Dump::start(connection, DumpRequest::default(), &Clock::system()).unwrap();
+        assert!(dump.next_datagram(|_, _| {}).unwrap(), "the table takes more than one datagram");
         drop(dump);
         let flow = flows.iter().find(|flow| flow.zone() == Zone::Default).unwrap();
         assert!(table::get(connection, &flow.orig, 0).unwrap().is_some());

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{World, tests};
 use crate::idle::distinct;
-use crate::net::nft;
-use crate::talk::Tcp;
 use crate::witness::Witness;
+use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::net::nft;
+use ctnl_test_support::talk::Tcp;
 
 tests![
     a_lowered_sysctl_leaves_entries_undecided_until_its_earlier_value_is_told,

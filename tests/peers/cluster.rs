@@ -1,5 +1,5 @@
-//! A cluster of nats-servers on the loopback of the test's own namespace, and what
-//! stands in its streams.
+//! A cluster of nats-servers on the loopback interface of the test's own namespace, and the
+//! contents of its stream.
 
 use std::fs::{self, File};
 use std::future::Future;
@@ -16,19 +16,19 @@ use futures_util::StreamExt;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::net::{PATH, ip};
+use ctnl_test_support::net::{PATH, ip};
 
 pub const STREAM: &str = "EVENTS";
 pub const SUBJECT: &str = "ctnl.events";
 
-/// Far more than anything here takes.
+/// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn client_port(node: usize) -> u16 {
     4220 + u16::try_from(node).expect("few nodes")
 }
 
-/// Servers that can be killed and started again.
+/// Servers that can be killed and restarted.
 pub struct Cluster {
     directory: TempDir,
     nodes: Vec<Option<Child>>,
@@ -36,13 +36,13 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// So many servers with JetStream. Call it once in a namespace: the ports are fixed.
+    /// Starts servers with JetStream. Call it once per namespace: the ports are fixed.
     pub fn start(count: usize) -> Self {
         let jetstream = "jetstream { store_dir: $STORE, max_mem: 64MB, max_file: 1GB }";
         Cluster::with(count, jetstream)
     }
 
-    /// So many servers with these lines in their configuration.
+    /// Starts servers with these lines in their configuration.
     pub fn with(count: usize, extra: &'static str) -> Self {
         ip("link set lo up");
         let directory = tempfile::tempdir().expect("a directory");
@@ -51,14 +51,15 @@ impl Cluster {
         cluster
     }
 
-    /// Starts a server on the store that it had before.
+    /// Starts a server with its earlier store.
     pub fn revive(&mut self, node: usize) {
         let (file, log) = (self.path(&format!("n{node}.conf")), self.path(&format!("n{node}.log")));
         fs::write(&file, self.configuration(node)).expect("write the configuration");
         let log = File::options().create(true).append(true).open(log).expect("a log");
         let mut command = Command::new("nats-server");
         command.env_clear().env("PATH", PATH).args(["-c", &file]).stdin(Stdio::null());
-        let child = command.stdout(log.try_clone().expect("a log")).stderr(log).spawn().expect("nats-server");
+        let child = command.stdout(log.try_clone().expect("a log")).stderr(log).spawn();
+        let child = child.expect("nats-server cannot be started: apt-get install nats-server");
         assert!(self.nodes[node].replace(child).is_none(), "it runs already");
     }
 
@@ -86,14 +87,14 @@ impl Cluster {
         self.directory.path().join(name).to_str().expect("UTF-8").to_owned()
     }
 
-    /// All servers, as `nats:` takes them.
+    /// All servers, as in an argument of `nats:`.
     pub fn servers(&self) -> String {
         let servers: Vec<String> =
             (0..self.nodes.len()).map(|node| format!("nats://127.0.0.1:{}", client_port(node))).collect();
         servers.join(",")
     }
 
-    /// Waits until every server takes connections.
+    /// Waits until every server accepts connections.
     pub fn wait_until_it_listens(&self) {
         let start = Instant::now();
         for node in 0..self.nodes.len() {
@@ -104,12 +105,12 @@ impl Cluster {
         }
     }
 
-    /// Another client.
+    /// Connects a client.
     pub fn client(&self) -> Client {
         self.client_with(ConnectOptions::new())
     }
 
-    /// Another client, logged in.
+    /// Connects a client with a login.
     pub fn client_as(&self, user: &str, password: &str) -> Client {
         self.client_with(ConnectOptions::with_user_and_password(user.into(), password.into()))
     }
@@ -125,7 +126,7 @@ impl Cluster {
 }
 
 impl Drop for Cluster {
-    /// The servers end with the test; what they said helps to see why it failed.
+    /// Stops the servers, and prints their logs if the test failed.
     fn drop(&mut self) {
         for (node, child) in self.nodes.iter_mut().enumerate() {
             if let Some(mut child) = child.take() {
@@ -149,18 +150,18 @@ pub struct Stored {
     pub id: String,
 }
 
-/// Someone else who talks to the cluster.
+/// A client of the cluster beside the one under test.
 pub struct Client {
     runtime: Runtime,
     context: Context,
 }
 
 impl Client {
-    /// Tries until the cluster does it.
-    fn insist<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>(&self, mut what: impl FnMut() -> F) -> T {
+    /// Repeats a request until it succeeds.
+    fn retry<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>(&self, mut request: impl FnMut() -> F) -> T {
         let start = Instant::now();
         loop {
-            match self.runtime.block_on(what()) {
+            match self.runtime.block_on(request()) {
                 Ok(done) => return done,
                 Err(error) => assert!(start.elapsed() < PATIENCE, "{error:?}"),
             }
@@ -168,7 +169,7 @@ impl Client {
         }
     }
 
-    /// Makes the stream.
+    /// Creates the stream.
     pub fn make_stream(&self, replicas: usize, change: impl Fn(&mut Config)) {
         let mut config = Config {
             name: STREAM.into(),
@@ -178,16 +179,15 @@ impl Client {
             ..Config::default()
         };
         change(&mut config);
-        self.insist(|| self.context.create_stream(config.clone()));
+        self.retry(|| self.context.create_stream(config.clone()));
     }
 
-    /// What the stream's leader says about it.
+    /// The stream's state, from its leader.
     fn info(&self) -> Info {
-        self.insist(|| async { self.context.get_stream(STREAM).await.map(|stream| stream.cached_info().clone()) })
+        self.retry(|| async { self.context.get_stream(STREAM).await.map(|stream| stream.cached_info().clone()) })
     }
 
-    /// Waits until the stream has a leader and all others have what it has; says which
-    /// server that is.
+    /// Waits until the stream has a leader and all replicas are current. Returns the leader.
     pub fn leader(&self) -> usize {
         let start = Instant::now();
         loop {
@@ -202,15 +202,15 @@ impl Client {
         }
     }
 
-    /// How many messages the stream has, once it is there.
+    /// The number of messages in the stream, once it exists.
     pub fn count(&self) -> u64 {
         self.info().state.messages
     }
 
-    /// Every message of the stream, in its order.
+    /// Every message of the stream, in order.
     pub fn messages(&self) -> Vec<Stored> {
         let all = usize::try_from(self.count()).expect("a number");
-        self.insist(|| async {
+        self.retry(|| async {
             let stream = self.context.get_stream(STREAM).await?;
             let config = pull::Config { ack_policy: AckPolicy::None, ..pull::Config::default() };
             let consumer = stream.create_consumer(config).await?;
@@ -218,7 +218,7 @@ impl Client {
             while stored.len() < all {
                 let mut batch = consumer.fetch().max_messages(1000.min(all - stored.len())).messages().await?;
                 while let Some(message) = batch.next().await {
-                    stored.push(of(&message?.message));
+                    stored.push(stored_message(&message?.message));
                 }
             }
             Ok::<_, async_nats::Error>(stored)
@@ -226,7 +226,7 @@ impl Client {
     }
 }
 
-fn of(message: &async_nats::Message) -> Stored {
+fn stored_message(message: &async_nats::Message) -> Stored {
     let id = message.headers.as_ref().and_then(|headers| headers.get("Nats-Msg-Id"));
     Stored {
         payload: String::from_utf8(message.payload.to_vec()).expect("UTF-8"),

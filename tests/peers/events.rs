@@ -19,9 +19,9 @@ use ctnl::wire::Messages;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
 
-use crate::harness::{Run, World, tests, udp};
-use crate::net::{Net, OUTSIDE, PATH, conntrack, nft};
-use crate::talk::{Tcp, Udp};
+use ctnl_test_support::harness::{Run, World, tests, udp};
+use ctnl_test_support::net::{Net, OUTSIDE, PATH, conntrack, nft};
+use ctnl_test_support::talk::{Tcp, Udp};
 
 tests![
     lines_of_real_events_are_those_of_conntrack,

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::harness::{World, tests};
 use crate::idle::distinct;
-use crate::net::INSIDE;
-use crate::net::OUTSIDE;
 use crate::raw;
-use crate::talk::{Tcp, Udp};
 use crate::witness::Witness;
+use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::net::INSIDE;
+use ctnl_test_support::net::OUTSIDE;
+use ctnl_test_support::talk::{Tcp, Udp};
 
 tests![
     a_flush_of_what_is_older_leaves_every_connection_in_use_working,
@@ -59,7 +59,7 @@ fn a_soft_flush_of_everything_ends_only_what_is_idle(world: &World) {
     let (idle_udp, busy_udp) = (Udp::open(&net), Udp::open(&net));
     Tcp::exchange_all([&mut idle, &mut busy, &mut busy6]);
     [&idle_udp, &busy_udp].into_iter().for_each(Udp::exchange);
-    world.ctnl(&["flush", "--all", "--yes", "--soft=10"]).exits_with(0).says("5 given a short timeout");
+    world.ctnl(&["flush", "--all", "--yes", "--soft=10"]).exits_with(0).says("5 given a timeout of 10 s");
     assert_eq!(world.dump().len(), 5, "none is gone at once");
     while world.dumped(&idle.tuple()).is_some() || world.dumped(&idle_udp.tuple()).is_some() {
         Tcp::exchange_all([&mut busy, &mut busy6]);

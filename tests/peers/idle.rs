@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use ctnl::model::{Flow, ProtoInfo, Status, TcpState, Tuple, tcp_flag};
 
-use crate::harness::{World, tests};
-use crate::net::{INSIDE, Net, OUTSIDE};
 use crate::raw::{self, Sniffer};
-use crate::talk::{Tcp, Udp};
 use crate::witness::Witness;
+use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::net::{INSIDE, Net, OUTSIDE};
+use ctnl_test_support::talk::{Tcp, Udp};
 
 tests![
     connections_in_use_are_not_older,
@@ -164,7 +164,9 @@ fn a_connection_with_a_reset_that_nobody_believed_is_not_older(world: &World) {
         let (_, expected) = sniffer.next(client, server);
         std::thread::sleep(SECOND / 5);
         net.inside.run(|| {
-            crate::net::nft("table inet deaf {\nchain input {\ntype filter hook input priority 0; policy drop;\n}\n}")
+            ctnl_test_support::net::nft(
+                "table inet deaf {\nchain input {\ntype filter hook input priority 0; policy drop;\n}\n}",
+            )
         });
         // The answer to the client's question was one byte long.
         raw::reset((OUTSIDE, server), (INSIDE, client), expected.wrapping_add(1 + 10));
@@ -228,8 +230,9 @@ fn what_is_idle_is_older(world: &World) {
     }
     assert_eq!(witness.list_older(3, &["icmp"]).len(), 1);
     let count = world.ctnl(&["count", "--older", "3s", "tcp"]).exits_with(0).stdout();
-    // On a very busy machine the fresh one may have become idle as well.
-    assert!(count.trim() == "2" || witness.quiet_for(&fresh.tuple()) >= 3 * SECOND, "{count}");
+    // On a very busy machine the fresh one may have become idle as well; the two that are idle count always.
+    let possible: &[&str] = if witness.quiet_for(&fresh.tuple()) < 3 * SECOND { &["2"] } else { &["2", "3"] };
+    assert!(possible.contains(&count.trim()), "{count}");
 }
 
 /// Sends a byte that may get lost.

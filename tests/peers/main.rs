@@ -29,46 +29,29 @@
 )]
 
 mod changed;
-#[path = "../../src/bin/ctnl/chunk.rs"]
-#[allow(dead_code, reason = "the program uses more of it")]
-mod chunk;
 mod cluster;
 mod events;
 mod flushing;
-#[path = "../kernel/harness.rs"]
-#[allow(dead_code, reason = "the kernel tests use more of it")]
-mod harness;
 mod idle;
 mod nats;
-mod net;
 mod pipeline;
-#[path = "../../src/bin/ctnl/lab/population/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "the lab uses more of it, and runs its unit tests")]
-mod population;
 mod raw;
 mod scope;
 mod service;
-#[path = "../../src/bin/ctnl/sink/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "the program uses more of it, and runs its unit tests")]
-mod sink;
 mod ssh;
 mod syslog;
-mod talk;
-#[path = "../../src/bin/ctnl/term"]
-#[allow(dead_code, unused_imports, reason = "the program uses more of it")]
-mod term {
-    pub mod exit;
-    pub mod stdout;
-}
 mod text;
 mod witness;
 
 use std::process::ExitCode;
 
+use ctnl_test_support::{harness, net};
+
 /// Most tests wait for time to pass: many at once, however few processors.
 const AT_ONCE: usize = 12;
 
 fn main() -> ExitCode {
+    harness::set_program(env!("CARGO_BIN_EXE_ctnl"));
     let mut arguments = libtest_mimic::Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
     if !arguments.list

@@ -1,4 +1,4 @@
-//! What is published to NATS JetStream is there once, whichever servers die meanwhile.
+//! Lines published to NATS JetStream are stored once, whichever servers are killed meanwhile.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,25 +7,25 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::DiscardPolicy;
 
-use crate::chunk::Chunk;
 use crate::cluster::{Client, Cluster, SUBJECT, Stored};
-use crate::harness::{World, tests};
-use crate::sink::nats::Nats;
-use crate::sink::{Deliver, Down};
+use ctnl_test_support::chunk::Chunk;
+use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::sink::deliver::{Deliver, DeliveryError};
+use ctnl_test_support::sink::nats::Nats;
 
 tests![
     every_line_is_stored_once_when_the_leader_is_killed_and_when_the_others_are,
-    every_line_is_stored_once_after_all_servers_were_killed_and_one_step_back_at_most,
-    a_chunk_that_is_given_twice_is_stored_once,
-    a_server_that_goes_and_comes_while_nothing_is_sent_is_noticed,
+    every_line_is_stored_once_after_all_servers_were_killed_with_one_step_back_at_most,
+    a_chunk_that_is_delivered_twice_is_stored_once,
+    a_server_that_stops_and_starts_while_nothing_is_sent_is_detected,
     without_a_stream_the_error_says_how_to_make_one,
-    a_stream_that_is_full_refuses_and_nothing_is_lost,
+    a_full_stream_refuses_lines_and_nothing_is_lost,
     without_jetstream_the_error_says_so,
-    a_password_is_needed_and_never_shown,
+    a_password_is_required_and_never_shown,
     a_line_that_is_too_long_is_counted_and_those_beside_it_are_stored,
 ];
 
-/// Longer than three kills take.
+/// Longer than three servers take to recover.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 fn publisher(rest: &str) -> Nats {
@@ -45,32 +45,31 @@ fn chunk(first: u64, lines: u32) -> Chunk {
     Chunk { stream: "boot-1".into(), first, lines, bytes: bytes.into_bytes() }
 }
 
-/// Delivers as the program does: the same chunk until it is there. Says how often it was
-/// not.
-fn deliver(nats: &mut Nats, chunk: &Chunk) -> Vec<Down> {
-    let (start, mut downs) = (Instant::now(), Vec::new());
-    while let Err(down) = nats.deliver(chunk) {
-        assert!(start.elapsed() < PATIENCE, "{down}");
-        downs.push(down);
+/// Delivers as the program does: repeats the chunk until it is accepted. Returns the errors.
+fn deliver(nats: &mut Nats, chunk: &Chunk) -> Vec<DeliveryError> {
+    let (start, mut errors) = (Instant::now(), Vec::new());
+    while let Err(error) = nats.deliver(chunk) {
+        assert!(start.elapsed() < PATIENCE, "{error}");
+        errors.push(error);
         thread::sleep(Duration::from_millis(100));
     }
-    downs
+    errors
 }
 
-/// Delivers lines, some thousand a second, until `done`, and says how many.
-fn stream(nats: &mut Nats, progress: &AtomicU64, done: &AtomicU64) -> (u64, Vec<Down>) {
+/// Delivers some thousand lines a second until `done`. Returns their number.
+fn stream(nats: &mut Nats, progress: &AtomicU64, done: &AtomicU64) -> (u64, Vec<DeliveryError>) {
     const LINES: u32 = 200;
-    let (mut next, mut downs) = (1, Vec::new());
+    let (mut next, mut errors) = (1, Vec::new());
     while done.load(Ordering::Relaxed) == 0 {
-        downs.extend(deliver(nats, &chunk(next, LINES)));
+        errors.extend(deliver(nats, &chunk(next, LINES)));
         next += u64::from(LINES);
         progress.store(next, Ordering::Relaxed);
         thread::sleep(Duration::from_millis(20));
     }
-    (next - 1, downs)
+    (next - 1, errors)
 }
 
-/// Waits until so many lines more are acknowledged.
+/// Waits until this many more lines are acknowledged.
 fn wait_for(progress: &AtomicU64, more: u64) {
     let (start, from) = (Instant::now(), progress.load(Ordering::Relaxed));
     while progress.load(Ordering::Relaxed) < from + more {
@@ -79,15 +78,15 @@ fn wait_for(progress: &AtomicU64, more: u64) {
     }
 }
 
-/// Runs `disturb` while lines are published, and returns what is stored in the end.
+/// Runs `disturb` while lines are published. Returns what is stored at the end.
 fn disturbed(
     cluster: &mut Cluster,
     client: &Client,
     disturb: impl FnOnce(&mut Cluster, &AtomicU64),
-) -> (u64, Vec<Down>, Vec<Stored>) {
+) -> (u64, Vec<DeliveryError>, Vec<Stored>) {
     let (progress, done) = (AtomicU64::new(0), AtomicU64::new(0));
     let mut nats = to(cluster);
-    let (lines, downs) = thread::scope(|scope| {
+    let (lines, errors) = thread::scope(|scope| {
         let stream = scope.spawn(|| stream(&mut nats, &progress, &done));
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| disturb(cluster, &progress)));
         done.store(1, Ordering::Relaxed);
@@ -95,16 +94,16 @@ fn disturbed(
         outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         streamed
     });
-    (lines, downs, client.messages())
+    (lines, errors, client.messages())
 }
 
-/// Fails unless each line is there once, under its own id.
+/// Fails unless each line is stored once, under its own id.
 #[track_caller]
 fn assert_once(stored: &[Stored], lines: u64) {
     let mut sorted: Vec<(u64, &Stored)> = stored.iter().map(|stored| (number(stored), stored)).collect();
     sorted.sort_by_key(|(number, _)| *number);
     let numbers: Vec<u64> = sorted.iter().map(|(number, _)| *number).collect();
-    assert!(numbers.iter().copied().eq(1..=lines), "{} of {lines}: {:?}", numbers.len(), holes(&numbers));
+    assert!(numbers.iter().copied().eq(1..=lines), "{} of {lines}: {:?}", numbers.len(), gaps(&numbers));
     for (number, stored) in sorted {
         assert_eq!((&stored.payload, &stored.id), (&payload(number), &format!("boot-1-{number}")));
     }
@@ -115,84 +114,84 @@ fn number(stored: &Stored) -> u64 {
     seq.and_then(|seq| seq.parse().ok()).unwrap_or_else(|| panic!("{stored:?}"))
 }
 
-/// Where the next number is not the next.
-fn holes(numbers: &[u64]) -> Vec<(u64, u64)> {
+/// Pairs of consecutive numbers that are not adjacent.
+fn gaps(numbers: &[u64]) -> Vec<(u64, u64)> {
     numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1).map(|pair| (pair[0], pair[1])).take(10).collect()
 }
 
-/// One of the three is the stream's leader, one is the one that we are connected to.
+/// One of the three is the stream's leader, one is the server that we are connected to.
 fn every_line_is_stored_once_when_the_leader_is_killed_and_when_the_others_are(_: &World) {
     let mut cluster = Cluster::start(3);
     let client = cluster.client();
     client.make_stream(3, |_| {});
-    let (lines, downs, stored) = disturbed(&mut cluster, &client, |cluster, progress| {
+    let (lines, errors, stored) = disturbed(&mut cluster, &client, |cluster, progress| {
         wait_for(progress, 1000);
         let leader = client.leader();
         cluster.kill(leader);
         wait_for(progress, 1000);
         cluster.revive(leader);
         let leader = client.leader();
-        // Without most of the servers nothing is acknowledged.
+        // Without a majority of servers nothing is acknowledged.
         let others = [(leader + 1) % 3, (leader + 2) % 3];
         others.iter().for_each(|node| cluster.kill(*node));
         thread::sleep(Duration::from_secs(1));
         others.iter().for_each(|node| cluster.revive(*node));
         wait_for(progress, 1000);
     });
-    assert!(!downs.is_empty(), "one of the three was ours");
+    assert!(!errors.is_empty(), "one of the three was the connected one");
     assert_once(&stored, lines);
 }
 
-fn every_line_is_stored_once_after_all_servers_were_killed_and_one_step_back_at_most(_: &World) {
+fn every_line_is_stored_once_after_all_servers_were_killed_with_one_step_back_at_most(_: &World) {
     let mut cluster = Cluster::start(3);
     let client = cluster.client();
     client.make_stream(3, |_| {});
-    let (lines, downs, stored) = disturbed(&mut cluster, &client, |cluster, progress| {
+    let (lines, errors, stored) = disturbed(&mut cluster, &client, |cluster, progress| {
         wait_for(progress, 1000);
         (0..3).for_each(|node| cluster.kill(node));
         thread::sleep(Duration::from_secs(2));
         (0..3).for_each(|node| cluster.revive(node));
         wait_for(progress, 2000);
     });
-    assert!(downs.iter().any(|down| down.why.contains("cannot connect")), "{downs:?}");
+    assert!(errors.iter().any(|error| error.reason.contains("cannot connect")), "{errors:?}");
     assert_once(&stored, lines);
     let numbers: Vec<u64> = stored.iter().map(number).collect();
-    // What was on its way when the servers died may stand behind what was stored of it.
+    // Lines in flight when the servers died may be stored behind later lines that were stored before.
     let steps_back = numbers.windows(2).filter(|pair| pair[1] < pair[0]).count();
-    assert!(steps_back <= 1, "{:?}", holes(&numbers));
+    assert!(steps_back <= 1, "{:?}", gaps(&numbers));
 }
 
-fn a_chunk_that_is_given_twice_is_stored_once(_: &World) {
+fn a_chunk_that_is_delivered_twice_is_stored_once(_: &World) {
     let cluster = Cluster::start(1);
     let client = cluster.client();
     client.make_stream(1, |_| {});
     for (first, lines) in [(1, 10), (1, 10), (5, 20)] {
-        // A new process knows nothing of the one before.
+        // As a new process does.
         let mut nats = to(&cluster);
         deliver(&mut nats, &chunk(first, lines));
-        nats.idle().expect("the server is there");
+        nats.idle().expect("the server runs");
         deliver(&mut nats, &chunk(first, lines));
     }
     assert_once(&client.messages(), 24);
 }
 
-fn a_server_that_goes_and_comes_while_nothing_is_sent_is_noticed(_: &World) {
+fn a_server_that_stops_and_starts_while_nothing_is_sent_is_detected(_: &World) {
     let mut cluster = Cluster::start(1);
     let client = cluster.client();
     client.make_stream(1, |_| {});
     let mut nats = to(&cluster);
     deliver(&mut nats, &chunk(1, 3));
-    nats.idle().expect("it is there");
+    nats.idle().expect("the server runs");
     cluster.kill(0);
     let start = Instant::now();
     while nats.idle().is_ok() {
-        assert!(start.elapsed() < PATIENCE, "it is gone");
+        assert!(start.elapsed() < PATIENCE, "the end of the server is not detected");
     }
-    nats.idle().expect_err("it is gone");
+    nats.idle().expect_err("the server is stopped");
     cluster.revive(0);
     cluster.wait_until_it_listens();
-    nats.idle().expect("it is back");
-    // And once more, without a look in between.
+    nats.idle().expect("the server runs again");
+    // Once more, without a check in between.
     cluster.kill(0);
     cluster.revive(0);
     cluster.wait_until_it_listens();
@@ -205,29 +204,29 @@ fn without_a_stream_the_error_says_how_to_make_one(_: &World) {
     let cluster = Cluster::start(1);
     let client = cluster.client();
     let mut nats = to(&cluster);
-    let down = until_connected(&mut nats);
-    assert!(down.why.contains("nats stream add NAME --subjects=ctnl.events"), "{down}");
-    assert!(!down.for_good);
-    assert_eq!(nats.idle(), Err(down));
+    let error = first_error_after_connecting(&mut nats);
+    assert!(error.reason.contains("nats stream add NAME --subjects=ctnl.events"), "{error}");
+    assert!(!error.permanent);
+    assert_eq!(nats.idle(), Err(error));
     client.make_stream(1, |_| {});
     deliver(&mut nats, &chunk(1, 3));
     assert_once(&client.messages(), 3);
 }
 
-/// The first word that is not about a server that has only just started.
-fn until_connected(nats: &mut Nats) -> Down {
+/// The first error that is not about a server that is still starting.
+fn first_error_after_connecting(nats: &mut Nats) -> DeliveryError {
     let start = Instant::now();
     loop {
-        let down = nats.deliver(&chunk(1, 3)).expect_err("nobody takes it");
-        if !down.why.contains("cannot connect") && !down.why.contains("lost") {
-            return down;
+        let error = nats.deliver(&chunk(1, 3)).expect_err("no stream has the subject");
+        if !error.reason.contains("cannot connect") && !error.reason.contains("connection lost") {
+            return error;
         }
-        assert!(start.elapsed() < PATIENCE, "{down}");
+        assert!(start.elapsed() < PATIENCE, "{error}");
         thread::sleep(Duration::from_millis(50));
     }
 }
 
-fn a_stream_that_is_full_refuses_and_nothing_is_lost(_: &World) {
+fn a_full_stream_refuses_lines_and_nothing_is_lost(_: &World) {
     let cluster = Cluster::start(1);
     let client = cluster.client();
     client.make_stream(1, |config| {
@@ -236,18 +235,19 @@ fn a_stream_that_is_full_refuses_and_nothing_is_lost(_: &World) {
     });
     let mut nats = to(&cluster);
     deliver(&mut nats, &chunk(1, 5));
-    let down = nats.deliver(&chunk(6, 5)).expect_err("it is full");
-    assert!(down.why.contains("maximum messages exceeded") && down.why.contains("nats stream edit"), "{down}");
+    let error = nats.deliver(&chunk(6, 5)).expect_err("the stream is full");
+    let reason = &error.reason;
+    assert!(reason.contains("maximum messages exceeded") && reason.contains("nats stream edit"), "{error}");
     assert_once(&client.messages(), 5);
 }
 
 fn without_jetstream_the_error_says_so(_: &World) {
     let cluster = Cluster::with(1, "");
-    let down = until_connected(&mut to(&cluster));
-    assert!(down.why.contains("nats-server -js"), "{down}");
+    let error = first_error_after_connecting(&mut to(&cluster));
+    assert!(error.reason.contains("nats-server -js"), "{error}");
 }
 
-fn a_password_is_needed_and_never_shown(_: &World) {
+fn a_password_is_required_and_never_shown(_: &World) {
     let cluster = Cluster::with(
         1,
         "jetstream { store_dir: $STORE }\nauthorization { users: [
@@ -256,11 +256,13 @@ fn a_password_is_needed_and_never_shown(_: &World) {
         ] }",
     );
     cluster.wait_until_it_listens();
-    for (login, words) in [("", "authorization"), ("me:wrong@", "authorization"), ("reader:se%2Fcret@", "Permissions")]
+    for (login, expected) in
+        [("", "authorization"), ("me:wrong@", "authorization"), ("reader:se%2Fcret@", "Permissions")]
     {
-        let down = publisher(&format!("nats://{login}127.0.0.1:4220/{SUBJECT}")).deliver(&chunk(1, 3));
-        let why = down.expect_err("not allowed").why;
-        assert!(why.to_lowercase().contains(&words.to_lowercase()) && !why.contains("cret"), "{why}");
+        let refused = publisher(&format!("nats://{login}127.0.0.1:4220/{SUBJECT}")).deliver(&chunk(1, 3));
+        let reason = refused.expect_err("not allowed").reason;
+        let is_expected = reason.to_lowercase().contains(&expected.to_lowercase());
+        assert!(is_expected && !reason.contains("cret"), "{reason}");
     }
     let client = cluster.client_as("me", "se/cret");
     client.make_stream(1, |_| {});
@@ -280,13 +282,13 @@ fn a_password_is_needed_and_never_shown(_: &World) {
 fn a_line_that_is_too_long_is_counted_and_those_beside_it_are_stored(_: &World) {
     let cluster = Cluster::with(1, "max_payload: 1000\njetstream { store_dir: $STORE }");
     let client = cluster.client();
-    // The stream's own limit is below the server's.
+    // The stream's own limit is below that of the server.
     client.make_stream(1, |config| config.max_message_size = 500);
     let mut nats = to(&cluster);
     for (number, length) in [(1, 600), (2, 2000)] {
         let long = Chunk { bytes: [vec![b'x'; length], vec![b'\n']].concat(), ..chunk(number, 1) };
         assert_eq!(deliver(&mut nats, &long), []);
-        assert_eq!(nats.refused(), [number]);
+        assert_eq!(nats.take_refused(), [number]);
     }
     deliver(&mut nats, &chunk(3, 1));
     assert_eq!(client.messages().iter().map(number).collect::<Vec<_>>(), [3]);

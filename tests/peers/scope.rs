@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 
 use ctnl::model::{Family, Flow, L4, Protocol, Status, Tuple};
 
-use crate::harness::{World, assert_same_entries, tests, udp};
-use crate::net::conntrack;
+use ctnl_test_support::harness::{World, assert_same_entries, tests, udp};
+use ctnl_test_support::net::conntrack;
 
 tests![
     flushing_what_is_unreplied_leaves_what_is_replied,
@@ -91,7 +91,7 @@ fn conntrack_agrees_with_us_on_how_many_entries_there_are(world: &World) {
         has_unknown_part: false,
     };
     world.fill(8, 500);
-    world.create(&[crate::harness::entry(portless)]);
+    world.create(&[ctnl_test_support::harness::entry(portless)]);
     assert_eq!(conntrack(&["-C"]).trim(), "501");
     assert_eq!(world.ctnl(&["count"]).exits_with(0).stdout().trim(), "501");
 }

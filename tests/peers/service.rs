@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::harness::{Run, World, tests};
+use ctnl_test_support::harness::{Run, World, tests};
 
 tests![systemd_has_nothing_to_say_about_the_unit];
 

@@ -1,16 +1,20 @@
 //! One's own SSH session is spared.
 
-use std::process::Command;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command};
 
-use crate::harness::{Run, World, tests};
-use crate::net::{Net, PATH};
-use crate::talk::{Tcp, Udp};
+use ctnl_test_support::harness::{Run, World, tests};
+use ctnl_test_support::net::{INSIDE, Net, PATH, ROUTER};
+use ctnl_test_support::talk::{Tcp, Udp};
 
 tests![
     a_flush_of_everything_spares_the_session_of_the_environment,
     a_flush_of_everything_spares_the_session_of_an_ancestor,
     a_flush_of_everything_takes_the_session_where_told_so,
     the_session_is_spared_behind_destination_nat,
+    where_the_named_session_is_over_the_connections_of_the_host_s_sshd_are_spared,
+    the_connection_that_carries_a_tunnelled_session_is_spared_with_it,
 ];
 
 const CTNL: &str = env!("CARGO_BIN_EXE_ctnl");
@@ -75,16 +79,85 @@ fn a_flush_of_everything_takes_the_session_where_told_so(world: &World) {
 /// The server knows the address after NAT, the entry has both.
 fn the_session_is_spared_behind_destination_nat(world: &World) {
     let net = Net::new(world);
-    crate::net::nft(
+    ctnl_test_support::net::nft(
         "table ip nat {\nchain pre {\ntype nat hook prerouting priority -100;\n\
          ip daddr 10.1.0.1 tcp dport 2222 dnat to 10.2.0.2:22\n}\n}",
     );
-    let listener = net.outside.run(|| std::net::TcpListener::bind((crate::net::OUTSIDE, 22)).unwrap());
-    let mut session = Tcp::through(&net, &listener, (crate::net::ROUTER, 2222).into());
+    let listener = net.outside.run(|| std::net::TcpListener::bind((ctnl_test_support::net::OUTSIDE, 22)).unwrap());
+    let mut session = Tcp::through(&net, &listener, (ctnl_test_support::net::ROUTER, 2222).into());
     session.exchange();
     let mut command = Command::new(CTNL);
     command.args(["flush", "--all", "--yes"]).env_clear();
     let run = Run::of(command.env("SSH_CONNECTION", session.as_ssh_connection())).exits_with(0);
     run.says("1 matched, 0 deleted, 1 spared");
     session.exchange();
+}
+
+/// A process with the name of a program that holds connections, until dropped.
+struct Holder(Child, tempfile::TempDir);
+
+impl Holder {
+    /// A process called `name` that has `sockets`, of which there are up to two, as its own.
+    fn new(name: &str, sockets: Vec<TcpStream>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join(name);
+        std::fs::copy("/bin/sleep", &program).unwrap();
+        let mut command = Command::new(program);
+        let mut sockets = sockets.into_iter().map(OwnedFd::from);
+        command.arg("600").stdin(sockets.next().unwrap());
+        if let Some(second) = sockets.next() {
+            command.stdout(second);
+        }
+        Holder(command.spawn().unwrap(), folder)
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+        let _ = &self.1;
+    }
+}
+
+/// A connection from the inside to the router itself.
+fn to_the_router(net: &Net<'_>) -> Tcp {
+    let listener = TcpListener::bind((ROUTER, 0)).unwrap();
+    Tcp::through(net, &listener, listener.local_addr().unwrap())
+}
+
+/// As under dtach: the session that started the shell has ended, and another one is attached.
+fn where_the_named_session_is_over_the_connections_of_the_host_s_sshd_are_spared(world: &World) {
+    let net = Net::new(world);
+    let (mut session, other) = (to_the_router(&net), to_the_router(&net));
+    session.exchange();
+    let sshd = Holder::new("sshd", vec![session.server.try_clone().unwrap()]);
+    let mut command = Command::new(CTNL);
+    command.args(["flush", "--all", "--yes"]).env_clear().env("SSH_CONNECTION", format!("{INSIDE} 1 {ROUTER} 22"));
+    let run = Run::of(&mut command).exits_with(0).says("all 1 connections of this host's SSH server are spared");
+    run.says("1 spared");
+    let left = world.dump();
+    assert!(left.iter().any(|flow| flow.orig == session.tuple()), "{left:?}");
+    assert!(!left.iter().any(|flow| flow.orig == other.tuple()), "{left:?}");
+    session.exchange();
+    drop(sshd);
+}
+
+/// As with `ssh -R 2222:localhost:22 OUTSIDE` on this host: the shell came back through that connection.
+fn the_connection_that_carries_a_tunnelled_session_is_spared_with_it(world: &World) {
+    let net = Net::new(world);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (server, client) = listener.accept().unwrap();
+    let mut carrier = to_the_router(&net);
+    let other = to_the_router(&net);
+    let ssh = Holder::new("ssh", vec![near, carrier.server.try_clone().unwrap()]);
+    let own: SocketAddr = server.local_addr().unwrap();
+    let variable = format!("{} {} {} {}", client.ip(), client.port(), own.ip(), own.port());
+    let mut command = Command::new(CTNL);
+    Run::of(command.args(["flush", "--all", "--yes"]).env_clear().env("SSH_CONNECTION", variable)).exits_with(0);
+    let left = world.dump();
+    assert!(left.iter().any(|flow| flow.orig == carrier.tuple()), "{left:?}");
+    assert!(!left.iter().any(|flow| flow.orig == other.tuple()), "{left:?}");
+    carrier.exchange();
+    drop(ssh);
 }

@@ -1,5 +1,5 @@
-//! Debian's rsyslogd as the receiver: it parses the heads (RFC 5424) and the lines (JSON),
-//! and is killed in the middle.
+//! Debian's rsyslogd as the receiver: it parses the headers (RFC 5424) and the lines (JSON), and is
+//! killed in mid-stream.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,22 +9,24 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::chunk::{Chunk, Outlet};
-use crate::harness::{World, tests};
-use crate::net::PATH;
-use crate::sink::{Options, Rotation, Sinks, Synchronise, Syslog};
+use ctnl::clock::Clock;
+
+use ctnl_test_support::chunk::{Chunk, Outlet};
+use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::net::PATH;
+use ctnl_test_support::sink::{Rotation, SinkOptions, Sinks, SyncPolicy, SyslogHeader};
 
 tests![
-    rsyslog_gets_every_line_over_tcp_though_it_is_killed_in_the_middle,
-    rsyslog_gets_every_line_over_its_socket_though_it_is_killed_in_the_middle,
+    rsyslog_gets_every_line_over_tcp_although_it_is_killed_in_mid_stream,
+    rsyslog_gets_every_line_over_its_socket_although_it_is_killed_in_mid_stream,
 ];
 
 const LONG: Duration = Duration::from_secs(60);
 pub const PORT: u16 = 6514;
 const LINES: u64 = 20_000;
 
-/// A daemon in a folder, killed and started again. Each run writes a file of its own: a killed
-/// one leaves half a line.
+/// A daemon with its files in a folder. Each run writes a file of its own: a killed one leaves a
+/// partial line.
 pub struct Rsyslog {
     folder: tempfile::TempDir,
     child: Child,
@@ -33,7 +35,7 @@ pub struct Rsyslog {
 }
 
 impl Rsyslog {
-    /// Expects lines from this host.
+    /// Starts it. It expects messages from this host.
     pub fn new(host: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let child = start(folder.path(), 1);
@@ -54,7 +56,7 @@ impl Rsyslog {
         self.child.wait().unwrap();
     }
 
-    /// How often each line has come, by its number in the JSON; each of the heads is right.
+    /// How often each line was received, by its number in the JSON. Checks each header.
     pub fn received(&self) -> BTreeMap<u64, u32> {
         let path = |run| self.folder.path().join(format!("out{run}"));
         let texts: String = (1..=self.runs).map(|run| whole_lines(&path(run))).collect();
@@ -62,10 +64,10 @@ impl Rsyslog {
         for line in texts.lines() {
             let (number, rest) = line.split_once(' ').unwrap();
             let number = number.parse().unwrap();
-            let (event, head) = rest.split_once(' ').unwrap();
+            let (event, header) = rest.split_once(' ').unwrap();
             assert!(event.chars().all(|char| char.is_ascii_lowercase()) && !event.is_empty(), "{line}");
             let expected = format!("OK local0.notice ctnl {} event [meta sequenceId=\"{number}\"]", self.host);
-            assert_eq!(head, expected);
+            assert_eq!(header, expected);
             *numbers.entry(number).or_default() += 1;
         }
         numbers
@@ -74,7 +76,7 @@ impl Rsyslog {
     pub fn waits_for(&self, count: u64) {
         let end = Instant::now() + LONG;
         while (self.received().len() as u64) < count {
-            assert!(Instant::now() < end, "{} of {count} lines came", self.received().len());
+            assert!(Instant::now() < end, "{} of {count} lines received", self.received().len());
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -94,16 +96,17 @@ fn whole_lines(path: &Path) -> String {
 
 fn start(folder: &Path, run: u32) -> Child {
     fs::write(folder.join("conf"), config(folder, run)).unwrap();
-    // What a killed one leaves behind.
+    // A killed one leaves it.
     let _ = fs::remove_file(folder.join("pid"));
-    let said = fs::File::create(folder.join("said")).unwrap();
+    let log = fs::File::create(folder.join("stderr")).unwrap();
     let mut command = Command::new("rsyslogd");
     command.args(["-n", "-f"]).arg(folder.join("conf")).arg("-i").arg(folder.join("pid")).env("PATH", PATH);
-    command.stdin(Stdio::null()).stdout(said.try_clone().unwrap()).stderr(said).spawn().unwrap()
+    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    command.spawn().expect("rsyslogd cannot be started: apt-get install rsyslog")
 }
 
-/// mmjsonparse looks for a cookie unless told that there is none; imuxsock would parse the
-/// format of the C library.
+/// mmjsonparse expects a cookie before the JSON by default; imuxsock by default parses the format
+/// of the C library's syslog(3).
 fn config(folder: &Path, run: u32) -> String {
     let folder = folder.display();
     let facts = "%$!seq% %$!event% %parsesuccess% %syslogfacility-text%.%syslogseverity-text% %app-name% \
@@ -124,18 +127,18 @@ input(type="imuxsock" Socket="{folder}/log" UseSpecialParser="off" ParseHostname
     )
 }
 
-fn options(spool: &Path) -> Options {
-    Options {
+fn options(spool: &Path) -> SinkOptions {
+    SinkOptions {
         queue_max: 1 << 20,
         spool: Some(spool.to_owned()),
         spool_max: 64 << 20,
         rotation: Rotation { size: None, every: None, keep: 1 },
-        sync: Synchronise::Never,
-        syslog: Syslog { facility: 16, severity: 5, app: "ctnl".into(), host: "host.example".into() },
+        sync: SyncPolicy::Never,
+        syslog: SyslogHeader { facility: 16, severity: 5, app: "ctnl".into(), host: "host.example".into() },
         nats_credentials: None,
         header: Arc::default(),
-        clock: Arc::new(|| 1_700_000_000_000_000_000),
-        gap_line: Arc::new(|gap| panic!("{gap:?}")),
+        clock: Clock::system(),
+        format_gap: Arc::new(|gap| panic!("{gap:?}")),
     }
 }
 
@@ -145,11 +148,11 @@ fn chunk(first: u64) -> Arc<Chunk> {
     Arc::new(Chunk { stream: "s".into(), first, lines: 100, bytes: bytes.into() })
 }
 
-fn every_line_arrives(word: impl Fn(&Rsyslog) -> String) {
-    crate::net::ip("link set lo up\n");
+fn every_line_is_received(spec: impl Fn(&Rsyslog) -> String) {
+    ctnl_test_support::net::ip("link set lo up\n");
     let mut rsyslog = Rsyslog::new("host.example");
     let spool = tempfile::tempdir().unwrap();
-    let mut sinks = Sinks::open(&[word(&rsyslog).parse().unwrap()], &options(spool.path())).unwrap();
+    let mut sinks = Sinks::open(&[spec(&rsyslog).parse().unwrap()], &options(spool.path())).unwrap();
     let (one, two) = (LINES / 4, LINES / 2);
     let mut put = |range: std::ops::Range<u64>| range.step_by(100).for_each(|first| sinks.put(chunk(first + 1)));
     put(0..one);
@@ -159,17 +162,17 @@ fn every_line_arrives(word: impl Fn(&Rsyslog) -> String) {
     put(two..LINES);
     rsyslog.start_again();
     rsyslog.waits_for(LINES);
-    assert_eq!(sinks.finish(Instant::now() + LONG), []);
+    assert_eq!(sinks.finish(LONG), []);
     let received = rsyslog.received();
     assert!(received.keys().copied().eq(1..=LINES));
     let repeats: u32 = received.values().map(|times| times - 1).sum();
-    eprintln!("{repeats} of {LINES} lines came again");
+    eprintln!("{repeats} of {LINES} lines were repeated");
 }
 
-fn rsyslog_gets_every_line_over_tcp_though_it_is_killed_in_the_middle(_: &World) {
-    every_line_arrives(|_| format!("syslog:tcp:127.0.0.1:{PORT}"));
+fn rsyslog_gets_every_line_over_tcp_although_it_is_killed_in_mid_stream(_: &World) {
+    every_line_is_received(|_| format!("syslog:tcp:127.0.0.1:{PORT}"));
 }
 
-fn rsyslog_gets_every_line_over_its_socket_though_it_is_killed_in_the_middle(_: &World) {
-    every_line_arrives(|rsyslog| format!("syslog:{}", rsyslog.socket().display()));
+fn rsyslog_gets_every_line_over_its_socket_although_it_is_killed_in_mid_stream(_: &World) {
+    every_line_is_received(|rsyslog| format!("syslog:{}", rsyslog.socket().display()));
 }

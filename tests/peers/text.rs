@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use ctnl::model::{Family, Flow, L4, Labels, ProtoInfo, Protocol, TcpState, Tuple};
 
-use crate::harness::{Run, World, entry, tests};
-use crate::net::{INSIDE, INSIDE6, Net, OUTSIDE, OUTSIDE6, PATH, ROUTER, ROUTER_OUTSIDE, conntrack, nft};
 use crate::raw;
-use crate::talk::{Tcp, Udp, listen};
+use ctnl_test_support::harness::{Run, World, entry, tests};
+use ctnl_test_support::net::{INSIDE, INSIDE6, Net, OUTSIDE, OUTSIDE6, PATH, ROUTER, ROUTER_OUTSIDE, conntrack, nft};
+use ctnl_test_support::talk::{Tcp, Udp, listen};
 
 tests![
     lines_of_a_large_table_are_those_of_conntrack,
@@ -173,11 +173,11 @@ fn fill(world: &World) {
     world.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
     // Entries have room for labels only while some rule sets one.
     nft("table inet labels {\nchain forward {\ntype filter hook forward priority 0; ct mark 77 ct label set 3\n}\n}");
-    let population = crate::population::Population {
+    let population = ctnl_test_support::population::Population {
         shortest: 600,
         ftp_helper: world.has_ftp_helper(),
-        udp_lite: crate::population::has_udp_lite(),
-        ..crate::population::Population::new(31, 6_000)
+        udp_lite: ctnl_test_support::population::has_udp_lite(),
+        ..ctnl_test_support::population::Population::new(31, 6_000)
     };
     let labelled = |(place, mut flow): (usize, Flow)| {
         let named: &[u8] = match place % 30 {
@@ -211,7 +211,7 @@ fn xml_of_a_large_table_is_that_of_conntrack(world: &World) {
 
 fn times_are_those_of_conntrack_in_every_time_zone(world: &World) {
     world.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
-    world.create(&[crate::harness::udp(1, 2)]);
+    world.create(&[ctnl_test_support::harness::udp(1, 2)]);
     for zone in ["America/St_Johns", ":Asia/Tokyo", "CET-1CEST,M3.5.0,M10.5.0/3", "<-03>3", "", "nonsense"] {
         Listing { zone: Some(zone), ..with("ktimestamp") }.compare();
     }

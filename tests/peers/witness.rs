@@ -12,8 +12,8 @@ use ctnl::netlink::Connection;
 use ctnl::sysctl::Sysctl;
 use ctnl::table;
 
-use crate::harness::World;
-use crate::net::Net;
+use ctnl_test_support::harness::World;
+use ctnl_test_support::net::Net;
 
 const PAUSE: Duration = Duration::from_millis(30);
 

@@ -6,8 +6,8 @@ use std::process::{Command, ExitCode};
 use libtest_mimic::Arguments;
 
 use crate::bare::{no_capability, no_conntrack, no_ctnetlink, no_proc};
-use crate::harness::{self, Test};
 use crate::{emergency, events, facts, flush, full, namespaces, offload, policies};
+use ctnl_test_support::harness::{self, Test};
 
 /// The cases that are written here.
 const HERE: &[(&str, &[Test])] = &[

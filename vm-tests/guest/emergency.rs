@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use ctnl::table;
 
-use crate::harness::{World, tests};
-use crate::net::{Net, conntrack};
-use crate::summary::Summary;
-use crate::talk::{Tcp, Udp};
 use crate::tcp;
 use crate::traffic::Traffic;
+use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::net::{Net, conntrack};
+use ctnl_test_support::summary::Summary;
+use ctnl_test_support::talk::{Tcp, Udp};
 
 tests![half_a_million_entries_lose_their_stale_half_under_traffic];
 

@@ -7,9 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Run, World, tests, udp};
 use crate::host;
-use crate::net::PATH;
+use ctnl_test_support::harness::{Run, World, tests, udp};
+use ctnl_test_support::net::PATH;
 
 tests![
     events_are_off_always_or_automatic,

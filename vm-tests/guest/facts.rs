@@ -11,8 +11,8 @@ use ctnl::netlink::{Connection, Error};
 use ctnl::wire::uapi::{cta, cta_filter, cta_ip, cta_proto, cta_tuple, ipctnl_msg_ct, nfnl_subsys};
 use ctnl::wire::{AttributeWriter, Header, Message};
 
-use crate::harness::{World, entry, tests, udp};
 use crate::host;
+use ctnl_test_support::harness::{World, entry, tests, udp};
 
 tests![
     dumps_are_filtered_by_what_the_kernel_knows,
@@ -169,7 +169,7 @@ fn defaults_and_statistics(world: &World) {
     assert_eq!(sctp, "210");
     assert_eq!(events, if release < (5, 19) { "1" } else { "2" });
     assert_eq!(dccp, release < (6, 16));
-    assert_eq!(crate::population::has_udp_lite(), release < (7, 0));
+    assert_eq!(ctnl_test_support::population::has_udp_lite(), release < (7, 0));
     assert_eq!(chains, release >= (5, 15));
 }
 

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 
 use ctnl::model::{Flow, Status};
 
-use crate::harness::{Key, World, key, tests, udp};
-use crate::summary::Summary;
-use crate::verbs::bystanders;
+use ctnl_test_support::bystanders::bystanders;
+use ctnl_test_support::harness::{Key, World, key, tests, udp};
+use ctnl_test_support::summary::Summary;
 
 tests![a_flush_deletes_what_was_named_and_no_bystander, the_kernels_filter_changes_no_answer,];
 

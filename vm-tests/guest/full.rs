@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, setrlimit};
 
-use crate::harness::{World, tests};
 use crate::host::{self, Maximum};
-use crate::net::{Net, OUTSIDE, nft};
-use crate::summary::Summary;
-use crate::talk::Tcp;
 use crate::traffic::Traffic;
+use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::net::{Net, OUTSIDE, nft};
+use ctnl_test_support::summary::Summary;
+use ctnl_test_support::talk::Tcp;
 
 tests![a_full_table_is_freed_and_connections_in_use_lose_no_byte];
 

@@ -21,36 +21,19 @@ mod events;
 mod facts;
 mod flush;
 mod full;
-#[path = "../../tests/kernel/harness.rs"]
-#[allow(dead_code, unused_macros, unused_imports, reason = "the kernel tests use more of it")]
-mod harness;
 mod host;
 mod init;
 mod namespaces;
-#[path = "../../tests/peers/net.rs"]
-#[allow(dead_code, reason = "the peer tests use more of it")]
-mod net;
 mod offload;
 mod policies;
-#[path = "../../src/bin/ctnl/lab/population/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "the lab uses more of it, and runs its unit tests")]
-mod population;
 mod running;
-#[path = "../../tests/kernel/summary.rs"]
-#[allow(dead_code, reason = "the kernel tests use more of it")]
-mod summary;
-#[path = "../../tests/peers/talk.rs"]
-#[allow(dead_code, reason = "the peer tests use more of it")]
-mod talk;
 mod tcp;
 mod traffic;
-#[path = "../../tests/kernel/verbs.rs"]
-#[allow(dead_code, reason = "only its bystanders")]
-mod verbs;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    ctnl_test_support::harness::set_program("/usr/bin/ctnl");
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if std::process::id() == 1 {
         init::run();

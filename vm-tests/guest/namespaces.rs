@@ -9,8 +9,8 @@ use ctnl::netlink::{Connection, Netns};
 use ctnl::table::{self, Outcome};
 use nix::errno::Errno;
 
-use crate::harness::{World, tests, udp};
 use crate::host::Maximum;
+use ctnl_test_support::harness::{World, tests, udp};
 
 tests![
     each_namespace_has_its_own_count_and_is_reached_by_name,

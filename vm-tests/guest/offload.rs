@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use ctnl::model::{Flow, Status};
 
-use crate::harness::{World, tests};
 use crate::host;
-use crate::net::{Net, conntrack, nft};
-use crate::talk::{Tcp, Udp};
+use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::net::{Net, conntrack, nft};
+use ctnl_test_support::talk::{Tcp, Udp};
 
 tests![
     an_offloaded_flow_is_in_use_and_is_deleted_only_when_named,

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::harness::{World, tests};
-use crate::net::{Net, nft};
-use crate::talk::{Tcp, Udp};
+use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::net::{Net, nft};
+use ctnl_test_support::talk::{Tcp, Udp};
 
 tests![a_policy_makes_the_idle_times_of_its_protocol_unknown_and_no_others];
 

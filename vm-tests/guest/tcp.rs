@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use ctnl::model::{Flow, L4, ProtoInfo, Protocol, Status, TcpInfo, TcpState, Tuple};
 
-use crate::harness::entry;
+use ctnl_test_support::harness::entry;
 
 /// Entry number `number` in a state of use, with so many seconds left.
 pub fn established(number: u32, seconds_left: u32) -> Flow {

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use ctnl::model::{Flow, Tuple};
 use ctnl::table;
 
-use crate::harness::World;
-use crate::net::{Net, OUTSIDE, OUTSIDE6};
-use crate::talk::Tcp;
+use ctnl_test_support::harness::World;
+use ctnl_test_support::net::{Net, OUTSIDE, OUTSIDE6};
+use ctnl_test_support::talk::Tcp;
 
 /// A dead connection is noticed by this; retransmits on a busy machine take less.
 const PATIENCE: Duration = Duration::from_secs(30);

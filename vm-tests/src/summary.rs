@@ -1,6 +1,7 @@
-//! What came of it: a table of kernels and cases, and the failures in full.
+//! The results: a table of kernels and cases, and the output of those that failed.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use vm_tests::cases::Case;
@@ -16,10 +17,45 @@ pub struct Cell {
     /// What the kernel calls itself: a suite's newest changes under us.
     pub release: String,
     pub case: &'static str,
-    pub outcome: Outcome,
+    pub verdict: Verdict,
     pub seconds: f64,
     /// Of a failure, all that is known; else a few words.
-    pub says: String,
+    pub output: String,
+}
+
+/// The result of a case, after a second run where the first one failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Passed,
+    /// Failed, and passed alone in a fresh guest.
+    Flaky,
+    Failed,
+}
+
+impl Verdict {
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Passed => "ok",
+            Verdict::Flaky => "FLAKY",
+            Verdict::Failed => "FAILED",
+        }
+    }
+}
+
+impl Cell {
+    /// Takes over the result of the second run of a failed case, whose logs are in `folders` (the first
+    /// run's, the second run's). A run that did not get as far as the case is given by its reason.
+    pub fn add_second_run(&mut self, second: Result<&Cell, String>, folders: &[PathBuf; 2]) {
+        let (verdict, output) = match second {
+            Ok(cell) if cell.verdict == Verdict::Passed => (Verdict::Flaky, "passed".to_owned()),
+            Ok(cell) => (Verdict::Failed, cell.output.clone()),
+            Err(reason) => (Verdict::Failed, reason),
+        };
+        self.verdict = verdict;
+        let [first, again] = folders.each_ref().map(|folder| folder.display());
+        let _ = write!(self.output, "\n--- the second run, alone in a fresh guest\n{output}");
+        let _ = write!(self.output, "\n--- logs: {first} and {again}");
+    }
 }
 
 /// What became of `cases` in a boot. A case that did not end has failed, and so has one
@@ -33,15 +69,15 @@ pub fn judge(kernel: &str, cases: &[&'static Case], seen: &Seen) -> Vec<Cell> {
         fail(cell, &splat);
     }
     let is_finished = seen.ended.is_none() && seen.reports.contains(&Report::Finished { error: None });
-    if let Some(cell) = cells.last_mut().filter(|cell| !is_finished && cell.outcome == Outcome::Passed) {
+    if let Some(cell) = cells.last_mut().filter(|cell| !is_finished && cell.verdict == Verdict::Passed) {
         fail(cell, &format!("the machine did not power off: {}", cut_short(seen)));
     }
     cells
 }
 
 fn fail(cell: &mut Cell, why: &str) {
-    cell.outcome = Outcome::Failed;
-    let _ = write!(cell.says, "\n{why}");
+    cell.verdict = Verdict::Failed;
+    let _ = write!(cell.output, "\n{why}");
 }
 
 /// What the kernel complained of in a case, or before the first one.
@@ -57,12 +93,14 @@ fn judge_one(kernel: &str, case: &'static Case, seen: &Seen, splats: &[Splat<'_>
     });
     let has_begun =
         seen.reports.iter().any(|report| matches!(report, Report::Began { case: name } if name == case.name));
-    let (outcome, seconds, says) = match ended {
-        Some((outcome, seconds, says)) => (outcome, seconds, says.clone()),
-        None if has_begun => (Outcome::Failed, 0.0, cut_short(seen)),
+    let (verdict, seconds, output) = match ended {
+        Some((Outcome::Passed, seconds, output)) => (Verdict::Passed, seconds, output.clone()),
+        Some((Outcome::Failed, seconds, output)) => (Verdict::Failed, seconds, output.clone()),
+        None if has_begun => (Verdict::Failed, 0.0, cut_short(seen)),
         None => return None,
     };
-    let mut cell = Cell { kernel: kernel.to_owned(), release: release(seen), case: case.name, outcome, seconds, says };
+    let mut cell =
+        Cell { kernel: kernel.to_owned(), release: release(seen), case: case.name, verdict, seconds, output };
     if let Some(splat) = splat_of(splats, Some(case.name)) {
         fail(&mut cell, &splat);
     }
@@ -110,20 +148,23 @@ pub fn table(kernels: &[String], cases: &[&Case], cells: &[Cell]) -> String {
 }
 
 fn shown(cell: &Cell) -> String {
-    match cell.outcome {
-        Outcome::Passed => format!("ok {:.1} s", cell.seconds),
-        Outcome::Failed => format!("FAILED {:.1} s", cell.seconds),
-    }
+    format!("{} {:.1} s", cell.verdict.word(), cell.seconds)
 }
 
-/// The line that all runners of tests end with, as Cargo's do.
-pub fn result_line(asked: usize, cells: &[Cell], took: Duration) -> String {
-    let passed = cells.iter().filter(|cell| cell.outcome == Outcome::Passed).count();
-    let failed = asked.saturating_sub(passed);
+/// The line that Cargo's runner of tests ends with, after one for each flaky case.
+pub fn result_line(requested: usize, cells: &[Cell], took: Duration) -> String {
+    let passed = cells.iter().filter(|cell| cell.verdict != Verdict::Failed).count();
+    let failed = requested.saturating_sub(passed);
     let word = if failed == 0 { "ok" } else { "FAILED" };
     let seconds = took.as_secs_f64();
+    let flaky: Vec<String> = cells
+        .iter()
+        .filter(|cell| cell.verdict == Verdict::Flaky)
+        .map(|cell| format!("FLAKY: {} on {} failed once and passed in a fresh guest\n", cell.case, cell.kernel))
+        .collect();
+    let flaky = flaky.concat();
     format!(
-        "test result: {word}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out; finished in {seconds:.2}s"
+        "{flaky}test result: {word}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out; finished in {seconds:.2}s"
     )
 }
 
@@ -143,8 +184,8 @@ mod tests {
         Seen { ended: None, ..seen(reports, console) }
     }
 
-    fn outcomes(cells: &[Cell]) -> Vec<Outcome> {
-        cells.iter().map(|cell| cell.outcome).collect()
+    fn verdicts(cells: &[Cell]) -> Vec<Verdict> {
+        cells.iter().map(|cell| cell.verdict).collect()
     }
 
     fn began(case: &Case) -> Report {
@@ -160,9 +201,8 @@ mod tests {
         let [first, second, third, ..] = CASES else { unreachable!() };
         let seen = seen(vec![began(first), passed(first), began(second)], "the last line");
         let cells = judge("6.1", &[first, second, third], &seen);
-        let outcomes: Vec<_> = cells.iter().map(|cell| cell.outcome).collect();
-        assert_eq!(outcomes, [Outcome::Passed, Outcome::Failed]);
-        assert!(cells.iter().any(|cell| cell.says.contains("killed") && cell.says.contains("the last line")));
+        assert_eq!(verdicts(&cells), [Verdict::Passed, Verdict::Failed]);
+        assert!(cells.iter().any(|cell| cell.output.contains("killed") && cell.output.contains("the last line")));
         assert!(result_line(3, &cells, Duration::ZERO).starts_with("test result: FAILED. 1 passed; 2 failed"));
     }
 
@@ -171,9 +211,9 @@ mod tests {
         let [first, ..] = CASES else { unreachable!() };
         let console = format!("[ 1.0] {}{}\n[ 1.1] WARNING: suspicious RCU usage\n", console::CASE_BEGINS, first.name);
         let cells = judge("6.1", &[first], &finished(vec![began(first), passed(first)], &console));
-        assert_eq!(outcomes(&cells), [Outcome::Failed]);
+        assert_eq!(verdicts(&cells), [Verdict::Failed]);
         let quiet = judge("6.1", &[first], &finished(vec![began(first), passed(first)], ""));
-        assert_eq!(outcomes(&quiet), [Outcome::Passed]);
+        assert_eq!(verdicts(&quiet), [Verdict::Passed]);
     }
 
     #[test]
@@ -182,7 +222,7 @@ mod tests {
         let console = format!("[ 0.5] WARNING: CPU: 0\n[ 1.0] {}{}\n", console::CASE_BEGINS, first.name);
         let reports = vec![began(first), passed(first), began(second), passed(second)];
         let cells = judge("6.1", &[first, second], &finished(reports, &console));
-        assert_eq!(outcomes(&cells), [Outcome::Failed, Outcome::Passed]);
+        assert_eq!(verdicts(&cells), [Verdict::Failed, Verdict::Passed]);
     }
 
     #[test]
@@ -192,7 +232,7 @@ mod tests {
         let hung = seen([reports(), vec![Report::Finished { error: None }]].concat(), "");
         let gone = Seen { ended: None, ..seen(reports(), "") };
         for seen in [hung, gone] {
-            assert_eq!(outcomes(&judge("6.1", &[first, second], &seen)), [Outcome::Passed, Outcome::Failed]);
+            assert_eq!(verdicts(&judge("6.1", &[first, second], &seen)), [Verdict::Passed, Verdict::Failed]);
         }
     }
 
@@ -212,5 +252,35 @@ mod tests {
     #[test]
     fn a_run_in_which_nothing_ran_has_failed() {
         assert!(result_line(2, &[], Duration::ZERO).starts_with("test result: FAILED. 0 passed; 2 failed"));
+    }
+
+    #[test]
+    fn a_case_that_passes_in_a_fresh_guest_is_flaky_with_both_logs_and_failed_twice_is_failed() {
+        let [first, ..] = CASES else { unreachable!() };
+        let failed = Report::Ended {
+            case: first.name.to_owned(),
+            outcome: Outcome::Failed,
+            seconds: 1.0,
+            says: "the first failure".to_owned(),
+        };
+        let run = |report: Report| judge("6.1", &[first], &finished(vec![began(first), report], ""));
+        let folders = ["a-run-1", "a-run-2"].map(PathBuf::from);
+        let after = |second: Result<&Cell, String>| {
+            let mut cells = run(failed.clone());
+            cells.iter_mut().for_each(|cell| cell.add_second_run(second.clone(), &folders));
+            cells
+        };
+        let passed = run(passed(first));
+        let flaky = after(passed.first().ok_or_else(String::new));
+        assert_eq!(verdicts(&flaky), [Verdict::Flaky]);
+        for part in ["the first failure", "a-run-1", "a-run-2"] {
+            assert!(flaky.iter().all(|cell| cell.output.contains(part)), "{part}");
+        }
+        let line = result_line(1, &flaky, Duration::ZERO);
+        assert!(line.starts_with("FLAKY: ") && line.contains("test result: ok. 1 passed; 0 failed"), "{line}");
+
+        let twice = run(failed.clone());
+        assert_eq!(verdicts(&after(twice.first().ok_or_else(String::new))), [Verdict::Failed]);
+        assert_eq!(verdicts(&after(Err("no boot".to_owned()))), [Verdict::Failed]);
     }
 }

@@ -1,12 +1,13 @@
-//! A kernel that is made up, for tests: what its dumps hold, datagram by datagram.
+//! A made-up kernel for tests: the datagrams of its dumps.
 
 use ctnl::model::{Flow, L4, Protocol, Tuple};
 use ctnl::netlink::Connection;
 use ctnl::wire::uapi::{cta, ipctnl_msg_ct, nfnl_subsys};
 use ctnl::wire::{Batch, Header, Messages};
-use netlink_packet_core::{NLM_F_MULTIPART, NLMSG_DONE};
+use netlink_packet_core::{NLM_F_MULTIPART, NLMSG_DONE, NLMSG_ERROR};
+use nix::errno::Errno;
 
-/// A UDP flow that differs from that of any other source port.
+/// A UDP flow, a different one for each source port.
 pub fn flow(port: u16) -> Flow {
     let [src, dst] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(Into::into);
     let l4 = L4::Ports { src: port, dst: 53 };
@@ -16,8 +17,26 @@ pub fn flow(port: u16) -> Flow {
 
 /// A kernel that answers each request for a dump with these datagrams.
 pub fn table(datagrams: Vec<Vec<Flow>>) -> Connection {
+    table_that_ends(datagrams, done)
+}
+
+/// The same, with another last datagram than the end of the dump: `end` makes it from the sequence number.
+pub fn table_that_ends(datagrams: Vec<Vec<Flow>>, end: impl Fn(u32) -> Vec<u8> + Send + 'static) -> Connection {
     Connection::fake(move |request| {
         let sequence = Messages::new(request).next().unwrap().unwrap().sequence;
+        datagrams.iter().map(|flows| datagram(flows, sequence)).chain([end(sequence)]).collect()
+    })
+}
+
+/// A kernel that refuses every request that has attributes, as one does that cannot filter, and
+/// otherwise answers with these datagrams.
+pub fn table_without_filters(datagrams: Vec<Vec<Flow>>) -> Connection {
+    Connection::fake(move |request| {
+        let request = Messages::new(request).next().unwrap().unwrap();
+        if request.attributes().next().is_some() {
+            return vec![refusal(request.sequence, Errno::EOPNOTSUPP)];
+        }
+        let sequence = request.sequence;
         datagrams.iter().map(|flows| datagram(flows, sequence)).chain([done(sequence)]).collect()
     })
 }
@@ -41,8 +60,18 @@ fn datagram(flows: &[Flow], sequence: u32) -> Vec<u8> {
     batch.as_bytes().to_vec()
 }
 
-/// The end of a dump: a header, and 0 for its errno.
-fn done(sequence: u32) -> Vec<u8> {
-    let head = [&20u32.to_ne_bytes()[..], &NLMSG_DONE.to_ne_bytes(), &NLM_F_MULTIPART.to_ne_bytes()].concat();
-    [&head[..], &sequence.to_ne_bytes(), &[0; 8]].concat()
+/// The end of a dump: a header, and 0 as its errno.
+pub fn done(sequence: u32) -> Vec<u8> {
+    message(NLMSG_DONE, NLM_F_MULTIPART, sequence, &[0; 4])
+}
+
+/// The answer to a request that the kernel refuses: a negative errno, and the request's header.
+fn refusal(sequence: u32, errno: Errno) -> Vec<u8> {
+    message(NLMSG_ERROR, 0, sequence, &[&(-(errno as i32)).to_ne_bytes()[..], &[0; 16]].concat())
+}
+
+fn message(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(16 + payload.len()).unwrap();
+    let head = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &flags.to_ne_bytes()].concat();
+    [&head[..], &sequence.to_ne_bytes(), &[0; 4], payload].concat()
 }

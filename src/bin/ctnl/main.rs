@@ -8,14 +8,17 @@ mod fake;
 mod follow;
 mod host;
 mod lab;
+mod purge;
 mod scan;
 mod sink;
+mod stream;
 mod term;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use ctnl::host::Host;
 use ctnl::netlink::Error;
 use ctnl::text::printable_lines;
 
@@ -24,7 +27,7 @@ use term::hint;
 
 fn main() -> ExitCode {
     let cli = commands::Cli::parse();
-    let exit = commands::run(cli).unwrap_or_else(|error| fail(&error));
+    let exit = commands::run(cli, &Host::system()).unwrap_or_else(|error| fail(&error));
     exit.into()
 }
 

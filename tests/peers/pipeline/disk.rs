@@ -1,4 +1,4 @@
-//! Disks that are full, files that are rotated or renamed.
+//! Full disks, files that are rotated or renamed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,21 +11,22 @@ use nix::sys::signal::Signal;
 
 use super::servers::Receiver;
 use super::{Folder, PATIENCE, Running, Traffic, account, finished, lines, number, parse, udp_flows, until};
-use crate::harness::{Run, World, tests};
-use crate::net::PATH;
+use ctnl_test_support::harness::{Run, World, tests};
+use ctnl_test_support::net::PATH;
 
 tests![
-    a_full_disk_holds_the_reading_back_and_every_event_is_written_or_counted,
-    a_disk_that_is_full_before_the_seed_is_told_is_said_and_left_on_sighup,
-    standard_output_into_a_file_on_a_full_disk_ends_with_a_whole_line,
-    a_full_disk_under_the_spool_is_a_gap_in_the_stream_of_that_place,
-    a_file_that_is_renamed_is_made_anew_on_sighup_and_no_line_is_lost_or_doubled,
-    a_stream_that_is_rotated_and_ended_under_load_is_whole,
-    each_file_of_a_rotated_csv_begins_with_the_columns,
-    a_folder_of_another_user_is_refused_at_the_start_with_the_way_out,
+    a_full_disk_applies_backpressure_and_every_event_is_written_or_counted,
+    a_disk_that_is_full_during_the_snapshot_is_reported_and_left_on_sighup,
+    standard_output_to_a_file_on_a_full_disk_ends_with_a_whole_line,
+    a_full_disk_under_the_spool_becomes_a_gap_in_the_stream_of_that_sink,
+    a_renamed_file_is_created_anew_on_sighup_and_no_line_is_lost_or_repeated,
+    a_removed_file_is_reported_and_created_again_with_the_next_record,
+    a_stream_that_is_rotated_and_stopped_under_load_is_complete,
+    each_file_of_a_rotated_csv_begins_with_the_column_names,
+    a_folder_of_another_user_is_refused_at_the_start_with_a_hint,
 ];
 
-/// A file system in memory, which only this test sees.
+/// A tmpfs in a mount namespace of this test's thread.
 fn small_disk(folder: &Folder, size: usize) -> PathBuf {
     let disk = folder.path("disk");
     fs::create_dir(&disk).expect("a folder");
@@ -45,11 +46,11 @@ fn fill(disk: &Path, bytes: usize) -> PathBuf {
     path
 }
 
-fn a_full_disk_holds_the_reading_back_and_every_event_is_written_or_counted(world: &World) {
+fn a_full_disk_applies_backpressure_and_every_event_is_written_or_counted(world: &World) {
     let folder = Folder::new();
     let disk = small_disk(&folder, 16 << 20);
     let filler = fill(&disk, (16 << 20) - (200 << 10));
-    let file = folder.word("file", "disk/log");
+    let file = folder.spec("file", "disk/log");
     let small = ["--buffer", "32KiB", "--buffer-max", "32KiB", "--queue-max", "64KiB", "--on-gap", "continue"];
     let running = Running::start(world, &[&["--no-seed", "--to", &file], &small[..]].concat());
     world.set_sysctl("netfilter/nf_conntrack_events", 1);
@@ -57,77 +58,81 @@ fn a_full_disk_holds_the_reading_back_and_every_event_is_written_or_counted(worl
         world.create(&udp_flows(1000 + 100 * batch, 100));
         thread::sleep(Duration::from_millis(5));
     }
-    running.says("No space left");
+    running.wait_for_stderr("No space left");
     let written = finished(&folder.path("disk/log"));
     assert!(!written.is_empty() && written.len() < 5000);
     fs::remove_file(filler).expect("make room");
-    running.says("takes lines again");
+    running.wait_for_stderr(" recovered, ");
     running.stop();
     let (received, lost) = account(&finished(&folder.path("disk/log")));
     assert!(lost > 0 && received > 0);
     assert_eq!(received + lost, 5000);
 }
 
-fn a_disk_that_is_full_before_the_seed_is_told_is_said_and_left_on_sighup(world: &World) {
+fn a_disk_that_is_full_during_the_snapshot_is_reported_and_left_on_sighup(world: &World) {
     let folder = Folder::new();
     let disk = small_disk(&folder, 512 << 10);
     world.create(&udp_flows(1000, 5000));
-    let file = folder.word("file", "disk/log");
+    let file = folder.spec("file", "disk/log");
     let running = Running::start(world, &["--to", &file, "--queue-max", "64KiB", "--stats-interval", "1s"]);
-    running.says("No space left");
-    running.says("stats: ");
+    running.wait_for_stderr("No space left");
+    running.wait_for_stderr("stats: ");
     let (path, moved) = (disk.join("log"), disk.join("moved"));
     fs::rename(&path, &moved).expect("rename");
     running.signal(Signal::SIGHUP);
     until("new file", || path.exists());
     let first = finished(&moved);
     assert!(!first.is_empty() && first.len() < 5000);
-    // A larger disk, as after an administrator's work.
+    // A larger disk, as if an administrator had extended it.
     mount(&["-o", "remount,size=16m", disk.to_str().expect("UTF-8")]);
-    running.says("takes lines again");
-    until("end of the seed", || lines(&path).iter().any(|line| line.contains("\"event\":\"resync\"")));
+    running.wait_for_stderr(" recovered, ");
+    until("end of the snapshot", || lines(&path).iter().any(|line| line.contains("\"event\":\"resync\"")));
     running.stop();
-    let told = [first, finished(&path)].concat();
-    assert_eq!(account(&told), (0, 0));
-    assert_eq!(told.len(), 5003);
+    let written = [first, finished(&path)].concat();
+    assert_eq!(account(&written), (0, 0));
+    assert_eq!(written.len(), 5003);
 }
 
-fn standard_output_into_a_file_on_a_full_disk_ends_with_a_whole_line(world: &World) {
+fn standard_output_to_a_file_on_a_full_disk_ends_with_a_whole_line(world: &World) {
     let folder = Folder::new();
     let disk = small_disk(&folder, 512 << 10);
     world.create(&udp_flows(1000, 5000));
     let out = fs::File::create(disk.join("log")).expect("a file");
     let running = Running::with(world, &["--queue-max", "64KiB"], |command| command.stdout(out));
-    running.says("No space left");
+    running.wait_for_stderr("No space left");
     running.signal(Signal::SIGTERM);
-    let (status, said) = running.wait();
-    assert_eq!(status.code(), Some(3), "{said}");
+    let (status, stderr) = running.wait();
+    assert_eq!(status.code(), Some(3), "{stderr}");
     let written = finished(&disk.join("log"));
     let number = |before: &str, after: &str| -> usize {
-        let (text, _) = said.split_once(after).expect("a number");
-        text.rsplit(before).next().expect("its beginning").parse().unwrap_or_else(|error| panic!("{error}: {said}"))
+        let (text, _) = stderr.split_once(after).expect("a number");
+        text.rsplit(before).next().expect("its beginning").parse().unwrap_or_else(|error| panic!("{error}: {stderr}"))
     };
-    assert_eq!(written.len() + number("-: ", " lines could not be"), number(" lost, ", " records written"), "{said}");
+    assert_eq!(
+        written.len() + number("sink -: ", " lines not delivered"),
+        number(" lost, ", " records written"),
+        "{stderr}"
+    );
     assert!(!written.is_empty());
 }
 
-fn a_full_disk_under_the_spool_is_a_gap_in_the_stream_of_that_place(world: &World) {
+fn a_full_disk_under_the_spool_becomes_a_gap_in_the_stream_of_that_sink(world: &World) {
     let folder = Folder::new();
     let disk = small_disk(&folder, 256 << 10);
-    let (file, unix) = (folder.word("file", "log"), folder.word("unix", "socket"));
+    let (file, unix) = (folder.spec("file", "log"), folder.spec("unix", "socket"));
     let spool = disk.join("spool").display().to_string();
     let arguments = ["--no-seed", "--to", &file, "--to", &unix, "--spool", &spool, "--queue-max", "64KiB"];
     let running = Running::start(world, &arguments);
     let mut traffic = Traffic::new(world, folder.path("log"));
     traffic.make(30);
     let receiver = Receiver::new(&folder.path("socket"));
-    // The lines that came, and the number that ought to be next.
+    // The next number after all received lines and gaps, and the number of missing lines.
     let next = || {
         let (mut next, mut missing) = (1, 0);
         for record in receiver.connections().iter().flatten().map(|line| parse(line)) {
             assert_eq!(number(&record, "seq"), next, "{record}");
-            let is_ours = record["event"] == "gap" && (record["cause"] == "spool" || record["cause"] == "queue");
-            let lost = if is_ours { number(&record, "lost") } else { 0 };
+            let is_sink_gap = record["event"] == "gap" && (record["cause"] == "spool" || record["cause"] == "queue");
+            let lost = if is_sink_gap { number(&record, "lost") } else { 0 };
             missing += lost;
             next += lost.max(1);
         }
@@ -135,21 +140,21 @@ fn a_full_disk_under_the_spool_is_a_gap_in_the_stream_of_that_place(world: &Worl
     };
     until("line or gap for each event", || next().0 as usize > lines(&folder.path("log")).len());
     traffic.make(3);
-    let said = running.stop();
-    let told = finished(&folder.path("log"));
-    assert_eq!(account(&told), (3300, 0));
-    until("closing record", || next().0 as usize > told.len());
+    let stderr = running.stop();
+    let written = finished(&folder.path("log"));
+    assert_eq!(account(&written), (3300, 0));
+    until("closing record", || next().0 as usize > written.len());
     let (next, missing) = next();
-    assert_eq!(next as usize, told.len() + 1);
+    assert_eq!(next as usize, written.len() + 1);
     assert!(missing > 1000, "{missing}");
-    assert!(said.contains(&format!("{missing} lines were left out")), "{missing}\n{said}");
+    assert!(stderr.contains(&format!("{missing} lines dropped in total")), "{missing}\n{stderr}");
 }
 
-fn a_file_that_is_renamed_is_made_anew_on_sighup_and_no_line_is_lost_or_doubled(world: &World) {
+fn a_renamed_file_is_created_anew_on_sighup_and_no_line_is_lost_or_repeated(world: &World) {
     let folder = Folder::new();
     let (path, moved) = (folder.path("log"), folder.path("moved"));
-    // A second file, which stays, paces the traffic.
-    let (file, other) = (folder.word("file", "log"), folder.word("file", "other"));
+    // A second file, which is not renamed, paces the traffic.
+    let (file, other) = (folder.spec("file", "log"), folder.spec("file", "other"));
     let running = Running::start(world, &["--no-seed", "--to", &file, "--to", &other]);
     let mut traffic = Traffic::new(world, folder.path("other"));
     traffic.make(3);
@@ -164,9 +169,26 @@ fn a_file_that_is_renamed_is_made_anew_on_sighup_and_no_line_is_lost_or_doubled(
     running.stop();
     let (first, second) = (finished(&moved), finished(&path));
     assert!(first.len() > 600 && !second.is_empty());
-    let told = [first, second].concat();
-    assert_eq!(account(&told), (traffic.sent() as u64, 0));
-    assert_eq!(told, finished(&folder.path("other")));
+    let written = [first, second].concat();
+    assert_eq!(account(&written), (traffic.sent() as u64, 0));
+    assert_eq!(written, finished(&folder.path("other")));
+}
+
+fn a_removed_file_is_reported_and_created_again_with_the_next_record(world: &World) {
+    let folder = Folder::new();
+    let (path, file, other) = (folder.path("log"), folder.spec("file", "log"), folder.spec("file", "other"));
+    let running = Running::start(world, &["--no-seed", "--to", &file, "--to", &other]);
+    let mut traffic = Traffic::new(world, folder.path("other"));
+    traffic.make(3);
+    until("records", || lines(&path).len() > 300);
+    fs::remove_file(&path).expect("remove");
+    traffic.make(3);
+    running.wait_for_stderr(&format!("sink {file}: the file was removed"));
+    let stderr = running.stop();
+    let (first, all) = (finished(&path), finished(&folder.path("other")));
+    assert_eq!(account(&all), (600, 0));
+    assert!(first.len() > 300 && all.ends_with(&first), "{} of {} lines", first.len(), all.len());
+    assert_eq!(stderr.matches("was removed").count(), 1, "{stderr}");
 }
 
 /// All files of a rotated log, oldest first.
@@ -174,7 +196,7 @@ fn rotated(path: &Path) -> Vec<Vec<String>> {
     files(path).iter().map(|file| finished(file)).collect()
 }
 
-/// The files that there are now, the oldest first.
+/// The files that exist now, oldest first.
 fn files(path: &Path) -> Vec<PathBuf> {
     let numbered = (1..).map(|number| PathBuf::from(format!("{}.{number}", path.display())));
     let mut files: Vec<_> = numbered.take_while(|path| path.exists()).collect();
@@ -183,9 +205,9 @@ fn files(path: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn a_stream_that_is_rotated_and_ended_under_load_is_whole(world: &World) {
+fn a_stream_that_is_rotated_and_stopped_under_load_is_complete(world: &World) {
     let folder = Folder::new();
-    let (path, file) = (folder.path("log"), folder.word("file", "log"));
+    let (path, file) = (folder.path("log"), folder.spec("file", "log"));
     let rotation = ["--rotate-size", "64KiB", "--rotate-keep", "1000", "--buffer", "64KiB"];
     let running =
         Running::start(world, &[&["--no-seed", "--on-gap", "continue", "--to", &file], &rotation[..]].concat());
@@ -203,18 +225,18 @@ fn a_stream_that_is_rotated_and_ended_under_load_is_whole(world: &World) {
         world.create(&udp_flows(1000 + 1000 * batch, 1000));
     }
     killer.join().expect("the killer");
-    let (status, said) = running.wait();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, stderr) = running.wait();
+    assert_eq!(status.code(), Some(0), "{stderr}");
     let files = rotated(&path);
     assert!(files.len() > 10);
     let (received, lost) = account(&files.concat());
     assert!(received > 0 && received + lost <= 60_000);
-    assert!(said.contains(&format!("{received} events received, {lost} lost")), "{said}");
+    assert!(stderr.contains(&format!("{received} events received, {lost} lost")), "{stderr}");
 }
 
-fn each_file_of_a_rotated_csv_begins_with_the_columns(world: &World) {
+fn each_file_of_a_rotated_csv_begins_with_the_column_names(world: &World) {
     let folder = Folder::new();
-    let (path, file) = (folder.path("log"), folder.word("file", "log"));
+    let (path, file) = (folder.path("log"), folder.spec("file", "log"));
     let running = Running::start(
         world,
         &["-o", "csv", "--no-seed", "--to", &file, "--rotate-size", "8KiB", "--rotate-keep", "1000"],
@@ -223,7 +245,7 @@ fn each_file_of_a_rotated_csv_begins_with_the_columns(world: &World) {
     for batch in 0..10 {
         world.create(&udp_flows(1000 + 100 * batch, 100));
         let last = format!(",{},", 1000 + 100 * batch + 99);
-        // The last of them is being written: it may be seen in the middle of a line.
+        // The last file is being written and may end with a partial line.
         let written = || files(&path).into_iter().filter_map(|file| fs::read_to_string(file).ok());
         until("record", || written().any(|text| text.contains(&last)));
     }
@@ -240,21 +262,21 @@ fn each_file_of_a_rotated_csv_begins_with_the_columns(world: &World) {
             next += 1;
         }
     }
-    // With the end of the stream.
+    // Including the `close` record.
     assert_eq!(next, 1002);
     assert!(files.last().and_then(|file| file.last()).is_some_and(|line| line.starts_with("close,1001,")));
 }
 
-fn a_folder_of_another_user_is_refused_at_the_start_with_the_way_out(world: &World) {
+fn a_folder_of_another_user_is_refused_at_the_start_with_a_hint(world: &World) {
     let folder = Folder::new();
-    let place = folder.path("theirs");
-    fs::create_dir(&place).expect("a folder");
-    // Nobody may write there, which root passes over and root without privileges does not.
-    fs::set_permissions(&place, std::os::unix::fs::PermissionsExt::from_mode(0o555)).expect("permissions");
-    let file = folder.word("file", "theirs/log");
+    let theirs = folder.path("theirs");
+    fs::create_dir(&theirs).expect("a folder");
+    // Only a process with CAP_DAC_OVERRIDE may write there.
+    fs::set_permissions(&theirs, std::os::unix::fs::PermissionsExt::from_mode(0o555)).expect("permissions");
+    let file = folder.spec("file", "theirs/log");
     let refused = world.ctnl(&["events", "--no-seed", "--to", &file]).exits_with(1);
     refused.says("Permission denied").says("--keep-privileges").says("theirs/log");
     let running = Running::start(world, &["--no-seed", "--keep-privileges", "--to", &file]);
-    until("file", || place.join("log").exists());
+    until("file", || theirs.join("log").exists());
     running.stop();
 }

@@ -1,8 +1,8 @@
-//! systemd's own journald, in a mount namespace with a `/run` of its own.
+//! systemd's journald, in a mount namespace with a `/run` of its own.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use nix::sys::signal::{Signal, kill};
@@ -10,10 +10,12 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::{Folder, Running, Traffic, account, finished, until};
-use crate::harness::{World, tests};
-use crate::net::PATH;
+use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::net::PATH;
 
-tests![the_journal_gets_every_event_though_journald_is_started_anew_in_mid_stream];
+tests![the_journal_gets_every_event_although_journald_is_restarted_in_mid_stream];
+
+const JOURNALD: &str = "/usr/lib/systemd/systemd-journald";
 
 const BEGIN: &str = r#"
 mount -t tmpfs none /run
@@ -35,6 +37,7 @@ impl<'a> Journald<'a> {
             fs::create_dir_all(folder.path(name)).expect("a folder");
         }
         fs::write(folder.path("machine-id"), "0123456789abcdef0123456789abcdef\n").expect("a number");
+        assert!(Path::new(JOURNALD).exists(), "no {JOURNALD}: apt-get install systemd");
         let mut journald = Journald { folder, process: None };
         journald.start_again();
         journald
@@ -60,11 +63,11 @@ impl<'a> Journald<'a> {
         }
     }
 
-    /// Messages by their number, as journalctl reads them.
+    /// Messages by number, as journalctl reads them.
     fn messages(&self) -> BTreeMap<u64, String> {
         let mut command = Command::new("journalctl");
         command.args(["--no-pager", "-q", "-o", "json", "-t", "ctnl", "-D"]).arg(self.folder.path("log"));
-        let output = command.output().expect("journalctl");
+        let output = command.output().expect("journalctl cannot be started: apt-get install systemd");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let mut messages = BTreeMap::new();
         for line in String::from_utf8(output.stdout).expect("UTF-8").lines() {
@@ -84,10 +87,10 @@ impl Drop for Journald<'_> {
     }
 }
 
-fn the_journal_gets_every_event_though_journald_is_started_anew_in_mid_stream(world: &World) {
+fn the_journal_gets_every_event_although_journald_is_restarted_in_mid_stream(world: &World) {
     let folder = Folder::new();
     let mut journald = Journald::start(&folder);
-    let (file, spool) = (folder.word("file", "lines"), folder.text("spool"));
+    let (file, spool) = (folder.spec("file", "lines"), folder.text("spool"));
     let journal = format!("journald:{}", journald.socket().display());
     let arguments =
         ["--no-seed", "--to", &file, "--to", &journal, "--spool", &spool, "--syslog-priority", "local0.notice"];
@@ -101,9 +104,9 @@ fn the_journal_gets_every_event_though_journald_is_started_anew_in_mid_stream(wo
     traffic.make(10);
     until("messages again", || journald.messages().len() > 3000);
     running.stop();
-    let told = finished(&folder.path("lines"));
-    assert_eq!(account(&told), (3000, 0));
+    let written = finished(&folder.path("lines"));
+    assert_eq!(account(&written), (3000, 0));
     let messages = journald.messages();
-    assert!(messages.keys().copied().eq(1..=told.len() as u64), "{} of {}", messages.len(), told.len());
-    assert!(messages.values().eq(told.iter()));
+    assert!(messages.keys().copied().eq(1..=written.len() as u64), "{} of {}", messages.len(), written.len());
+    assert!(messages.values().eq(written.iter()));
 }

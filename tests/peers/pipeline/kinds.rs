@@ -1,4 +1,4 @@
-//! Every kind of record, made by the kernel and read by jq.
+//! Every kind of record, from events of the kernel and parsed by jq.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -8,29 +8,29 @@ use nix::sys::signal::Signal;
 
 use super::{Folder, Running, account, finished, lines, parse, udp_flows, until};
 use crate::events::{RULES, jq, make_events};
-use crate::harness::{Run, World, flow, tests};
-use crate::net::{Net, PATH, conntrack, nft};
+use ctnl_test_support::harness::{Run, World, flow, tests};
+use ctnl_test_support::net::{Net, PATH, conntrack, nft};
 
 tests![
-    jq_reads_a_whole_stream_with_every_kind_of_record,
-    an_expectation_that_comes_and_goes_is_told,
-    every_namespace_of_the_host_is_told_of_by_its_name,
-    settings_are_set_in_every_namespace_as_it_comes_and_back_at_the_end,
-    a_namespace_that_cannot_be_followed_is_told_of_once,
-    without_the_privilege_to_follow_any_namespace_it_fails_and_says_what_that_takes,
+    jq_parses_a_whole_stream_with_every_kind_of_record,
+    an_expectation_is_reported_when_it_is_created_and_destroyed,
+    every_namespace_of_the_host_is_reported_by_its_name,
+    a_namespace_that_cannot_be_followed_is_reported_once,
+    without_the_capability_to_enter_namespaces_it_fails_and_names_it,
 ];
 
-/// How many lines have this in them.
+/// The number of lines that contain `text`.
 fn count(folder: &Folder, text: &str) -> usize {
     lines(&folder.path("log")).iter().filter(|line| line.contains(text)).count()
 }
 
-fn jq_reads_a_whole_stream_with_every_kind_of_record(world: &World) {
+fn jq_parses_a_whole_stream_with_every_kind_of_record(world: &World) {
+    require_ftp_helper(world);
     let net = Net::new(world);
     nft(RULES);
     world.set_sysctl("netfilter/nf_conntrack_acct", 1);
     let folder = Folder::new();
-    let file = folder.word("file", "log");
+    let file = folder.spec("file", "log");
     let kinds = ["--new", "--update", "--destroy", "--expect", "--flows"];
     let small = ["--to", &file, "--buffer", "32KiB", "--buffer-max", "32KiB"];
     let running = Running::start(world, &[&kinds[..], &small].concat());
@@ -42,31 +42,26 @@ fn jq_reads_a_whole_stream_with_every_kind_of_record(world: &World) {
     running.signal(Signal::SIGCONT);
     until("resync", || count(&folder, "\"event\":\"gap\"") > 0 && count(&folder, "\"why\":\"resync\"") > 0);
     running.stop();
-    let told = finished(&folder.path("log"));
-    let text = told.join("\n") + "\n";
+    let written = finished(&folder.path("log"));
+    let text = written.join("\n") + "\n";
     let read = jq(".event", &text);
-    assert_eq!(read.lines().count(), told.len());
+    assert_eq!(read.lines().count(), written.len());
     let found: BTreeSet<&str> = read.lines().collect();
-    let mut expected = BTreeSet::from(["open", "new", "update", "destroy", "end", "gap", "resync", "close"]);
-    if world.has_ftp_helper() {
-        expected.extend(["expect-new", "expect-destroy"]);
-    }
-    assert_eq!(found, expected);
-    // What jq makes of a line is what the line says.
+    let entries = ["open", "new", "update", "destroy", "end", "gap", "resync", "close"];
+    let expectations = ["expect-new", "expect-destroy"];
+    assert_eq!(found, entries.into_iter().chain(expectations).collect());
+    // jq and serde_json agree on each line.
     let again = jq(".", &text);
-    assert!(again.lines().zip(&told).all(|(theirs, ours)| parse(theirs)["seq"] == parse(ours)["seq"]));
-    let (_, lost) = account(&told);
+    assert!(again.lines().zip(&written).all(|(theirs, ours)| parse(theirs)["seq"] == parse(ours)["seq"]));
+    let (_, lost) = account(&written);
     assert!(lost > 0);
 }
 
-fn an_expectation_that_comes_and_goes_is_told(world: &World) {
-    if !world.has_ftp_helper() {
-        eprintln!("no FTP helper in this kernel: not tested");
-        return;
-    }
+fn an_expectation_is_reported_when_it_is_created_and_destroyed(world: &World) {
+    require_ftp_helper(world);
     world.set_sysctl("netfilter/nf_conntrack_events", 1);
     let folder = Folder::new();
-    let running = Running::start(world, &["--expect", "--to", &folder.word("file", "log")]);
+    let running = Running::start(world, &["--expect", "--to", &folder.spec("file", "log")]);
     let control = flow(Protocol::Tcp, L4::Ports { src: 40_000, dst: 21 });
     world.create(&[Flow { helper: Some(HelperName::new(b"ftp")), ..control }]);
     let master = ["--orig-src", "10.0.0.1", "--orig-dst", "192.0.2.1", "-p", "tcp"];
@@ -79,30 +74,34 @@ fn an_expectation_that_comes_and_goes_is_told(world: &World) {
     conntrack(&["-F", "expect"]);
     until("its end", || count(&folder, "\"event\":\"expect-destroy\"") == 1);
     running.stop();
-    let told = finished(&folder.path("log"));
-    let new = told.iter().map(|line| parse(line)).find(|record| record["event"] == "expect-new").expect("a record");
+    let written = finished(&folder.path("log"));
+    let new = written.iter().map(|line| parse(line)).find(|record| record["event"] == "expect-new").expect("a record");
     assert!(new.to_string().contains("4000") && new.to_string().contains("40000"), "{new}");
-    assert_eq!(told.iter().filter(|line| line.contains("\"event\":\"new\"")).count(), 0, "--expect alone");
+    assert_eq!(written.iter().filter(|line| line.contains("\"event\":\"new\"")).count(), 0, "--expect alone");
 }
 
-/// What scripts on a host of their own begin with.
+/// Expectations need a helper.
+fn require_ftp_helper(world: &World) {
+    assert!(world.has_ftp_helper(), "this kernel has no FTP helper: modprobe nf_conntrack_ftp");
+}
+
+/// The functions of the scripts.
 const BEGIN: &str = r#"
 fail() { echo "$1" >&2; cat "$OUT" >&2; exit 1; }
 until_true() { n=0; while ! eval "$2"; do n=$((n+1)); [ $n -lt 1500 ] || fail "no $1"; sleep 0.02; done; }
 tenant() { unshare -n sleep "$1" & pid=$!; until_true tenant '[ "$(cat /proc/$pid/comm)" = sleep ]'; }
 "#;
 
-/// Runs `script` in a namespace of processes of its own, so that the host's are not seen.
+/// Runs `script` in a PID namespace of its own: the processes of the host are not visible.
 fn on_a_host(folder: &Folder, script: &str) -> Run {
     let mut command = Command::new("unshare");
     let script = [BEGIN, script].concat();
     command.args(["--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", &script]);
     command.env_clear().env("PATH", PATH).env("OUT", folder.path("log")).env("CTNL", env!("CARGO_BIN_EXE_ctnl"));
-    command.env("RUNTIME_DIRECTORY", folder.path(""));
     Run::of(&mut command)
 }
 
-/// One network namespace is there, a second comes and goes.
+/// One network namespace exists, a second one is created and destroyed.
 const HOST: &str = r#"
 add() { conntrack -I -p udp -s 10.0.0.1 -d 10.0.0.2 --sport "$1" --dport 53 -t 600 >&2; }
 tenant 601; a=$pid
@@ -121,13 +120,13 @@ wait $ctnl || fail "exit code $?"
 echo "$a $b"
 "#;
 
-fn every_namespace_of_the_host_is_told_of_by_its_name(world: &World) {
+fn every_namespace_of_the_host_is_reported_by_its_name(world: &World) {
     world.set_sysctl("netfilter/nf_conntrack_events", 1);
     let folder = Folder::new();
     let pids = on_a_host(&folder, HOST).exits_with(0).stdout();
     let (first, second) = pids.trim().split_once(' ').expect("two processes");
-    let told = finished(&folder.path("log"));
-    let records: Vec<_> = told.iter().map(|line| parse(line)).collect();
+    let written = finished(&folder.path("log"));
+    let records: Vec<_> = written.iter().map(|line| parse(line)).collect();
     let of_process = |pid: &str| format!("pid:{pid}(");
     let of = |port: u64, event: &str| {
         let found = records.iter().filter(|record| record["event"] == event && record["flow"]["orig"]["sport"] == port);
@@ -142,38 +141,10 @@ fn every_namespace_of_the_host_is_told_of_by_its_name(world: &World) {
     let unnamed = records.iter().filter(|record| record.get("netns").is_none());
     let unnamed: Vec<&str> = unnamed.map(|record| record["event"].as_str().expect("a kind")).collect();
     assert_eq!(unnamed, ["open", "close"]);
-    account(&told);
+    account(&written);
 }
 
-/// With one namespace from before, one that stays and one that goes.
-const SET: &str = r#"
-values() { nsenter -t "$1" -n sh -c 'cd /proc/sys/net/netfilter
-    echo $(cat nf_conntrack_events nf_conntrack_acct nf_conntrack_timestamp)'; }
-tenant 601; a=$pid
-before=$(values $a)
-"$CTNL" events --all-netns --set-sysctls --to "file:$OUT" & ctnl=$!
-until_true setting '[ "$(values $a) $(values $$)" = "1 1 1 1 1 1" ]'
-tenant 602; b=$pid
-until_true setting '[ "$(values $b)" = "1 1 1" ]'
-tenant 603; c=$pid
-until_true seeds '[ "$(grep -c "\"event\":\"resync\"" "$OUT")" = 4 ]'
-kill -9 $c
-sleep 5
-kill -TERM $ctnl
-wait $ctnl || fail "exit code $?"
-[ "$before" != "1 1 1" ] || fail "nothing to set"
-[ "$(values $a)" = "$before" ] && [ "$(values $b)" = "$before" ] || fail "not set back: $(values $a) $(values $b)"
-"#;
-
-fn settings_are_set_in_every_namespace_as_it_comes_and_back_at_the_end(world: &World) {
-    world.set_sysctl("netfilter/nf_conntrack_events", 0);
-    let folder = Folder::new();
-    let said = on_a_host(&folder, SET).exits_with(0).stderr();
-    assert_eq!(world.sysctl("netfilter/nf_conntrack_events"), "0");
-    assert!(said.contains(": nf_conntrack_events is 0 again") && !said.contains("could not be set back"), "{said}");
-}
-
-/// What stands for a namespace is hidden by something else.
+/// Another file is mounted over the file of a namespace.
 const HIDDEN: &str = r#"
 touch "$OUT.netns"
 unshare --net="$OUT.netns" true
@@ -181,17 +152,17 @@ mount --bind /proc/version "$OUT.netns"
 timeout --preserve-status -s TERM 7 "$CTNL" events --all-netns --to "file:$OUT"
 "#;
 
-fn a_namespace_that_cannot_be_followed_is_told_of_once(world: &World) {
+fn a_namespace_that_cannot_be_followed_is_reported_once(world: &World) {
     world.set_sysctl("netfilter/nf_conntrack_events", 1);
     let folder = Folder::new();
-    let said = on_a_host(&folder, HIDDEN).exits_with(0).stderr();
-    assert_eq!(said.matches("netns stands for").count(), 1, "{said}");
+    let stderr = on_a_host(&folder, HIDDEN).exits_with(0).stderr();
+    assert_eq!(stderr.matches("netns stands for").count(), 1, "{stderr}");
     assert_eq!(count(&folder, "\"event\":\"resync\""), 1, "the others are followed");
 }
 
-fn without_the_privilege_to_follow_any_namespace_it_fails_and_says_what_that_takes(_: &World) {
+fn without_the_capability_to_enter_namespaces_it_fails_and_names_it(_: &World) {
     let folder = Folder::new();
     let run = on_a_host(&folder, r#"exec setpriv --bounding-set=-all --inh-caps=-all "$CTNL" events --all-netns"#);
-    let said = run.exits_with(1).stderr();
-    assert!(said.contains("EPERM") && said.contains("CAP_SYS_ADMIN"), "{said}");
+    let stderr = run.exits_with(1).stderr();
+    assert!(stderr.contains("EPERM") && stderr.contains("CAP_SYS_ADMIN"), "{stderr}");
 }

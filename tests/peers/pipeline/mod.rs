@@ -1,14 +1,13 @@
-//! `ctnl events` as a part of a pipeline: what the kernel sends arrives, whoever dies on
-//! the way.
+//! `ctnl events` in a pipeline: every event of the kernel is received, whichever part is killed.
 //!
-//! Each stream goes to a file as well: what stands there is what must have arrived at the
-//! other place, and tells when the next events may be made, so that a small receive buffer
+//! Each stream is also written to a file. The other sink must have received the lines of that
+//! file, and the next events are made when it has the ones before, so that a small receive buffer
 //! does not overflow.
 //!
-//! - `servers`: NATS, rsyslogd and a unix socket, killed and started again
-//! - `disk`: full, rotated, renamed
-//! - `service`: signals, settings, capabilities, the service manager
-//! - `journal`: journald, started anew
+//! - `servers`: NATS, rsyslogd and a Unix socket, killed and restarted
+//! - `disk`: full disks, rotation, renamed files
+//! - `service`: signals, sysctls, capabilities, the service manager
+//! - `journal`: journald, restarted
 //! - `kinds`: all kinds of records, expectations, all namespaces
 
 pub mod disk;
@@ -28,12 +27,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::harness::{World, flow};
-use crate::net::PATH;
+use ctnl_test_support::harness::{World, flow};
+use ctnl_test_support::net::PATH;
 
 /// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Fewer than the 332 events that the receive buffer of an ordinary user has room for.
+/// Fewer than the 332 events that fit into the receive buffer of an unprivileged user.
 const BATCH: u16 = 100;
 
 /// Waits until `condition` holds.
@@ -46,7 +45,7 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A running `ctnl events`, which ends with this value.
+/// A running `ctnl events`, killed when this is dropped.
 struct Running {
     child: Child,
     stderr: tempfile::NamedTempFile,
@@ -64,20 +63,20 @@ impl Running {
         command.stderr(stderr.reopen().expect("the file")).env("PATH", PATH);
         let child = change(&mut command).spawn().expect("the program");
         let running = Running { child, stderr };
-        running.says("receive buffer");
+        running.wait_for_stderr("receive buffer");
         running
     }
 
-    fn said(&self) -> String {
-        fs::read_to_string(self.stderr.path()).expect("what it said")
+    fn stderr(&self) -> String {
+        fs::read_to_string(self.stderr.path()).expect("its stderr")
     }
 
-    /// Waits until it says so on stderr.
+    /// Waits until stderr contains `text`.
     #[track_caller]
-    fn says(&self, text: &str) {
+    fn wait_for_stderr(&self, text: &str) {
         let end = Instant::now() + PATIENCE;
-        while !self.said().contains(text) {
-            assert!(Instant::now() < end, "it does not say {text:?}:\n{}", self.said());
+        while !self.stderr().contains(text) {
+            assert!(Instant::now() < end, "no {text:?} on stderr:\n{}", self.stderr());
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -90,34 +89,34 @@ impl Running {
         let end = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("its end") {
-                return (status, self.said());
+                return (status, self.stderr());
             }
-            assert!(Instant::now() < end, "it does not end:\n{}", self.said());
+            assert!(Instant::now() < end, "it does not end:\n{}", self.stderr());
             thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Ends it as a service manager does. What it said.
+    /// Stops it as a service manager does. Returns its stderr.
     #[track_caller]
     fn stop(self) -> String {
         self.signal(Signal::SIGTERM);
-        let (status, said) = self.wait();
-        assert_eq!(status.code(), Some(0), "{said}");
-        said
+        let (status, stderr) = self.wait();
+        assert_eq!(status.code(), Some(0), "{stderr}");
+        stderr
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("--- ctnl events\n{}", self.said());
+            eprintln!("--- ctnl events\n{}", self.stderr());
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A folder with the file that every stream goes to.
+/// A folder for the files of one test.
 struct Folder(tempfile::TempDir);
 
 impl Folder {
@@ -130,7 +129,7 @@ impl Folder {
     }
 
     /// KIND:PATH of a file in it.
-    fn word(&self, kind: &str, name: &str) -> String {
+    fn spec(&self, kind: &str, name: &str) -> String {
         format!("{kind}:{}", self.path(name).display())
     }
 
@@ -146,7 +145,7 @@ fn lines(path: &Path) -> Vec<String> {
     text[..end].lines().map(str::to_owned).collect()
 }
 
-/// The lines of a file that nobody writes to any more: none is torn.
+/// The lines of a file that is complete: none is torn.
 #[track_caller]
 fn finished(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();
@@ -162,25 +161,25 @@ fn number(record: &Value, name: &str) -> u64 {
     record[name].as_u64().unwrap_or_else(|| panic!("{name} of {record}"))
 }
 
-/// Events of the kernel: not made up.
+/// Whether it is an event of the kernel, and not synthetic.
 fn is_real(record: &Value) -> bool {
     let kinds = ["new", "update", "destroy", "expect-new", "expect-update", "expect-destroy"];
     kinds.iter().any(|kind| record["event"] == *kind) && record.get("synthetic").is_none()
 }
 
-/// What the kernel has lost.
+/// The number of events that the kernel dropped.
 fn lost(records: &[Value]) -> u64 {
     let gaps = records.iter().filter(|record| record["event"] == "gap" && record["cause"] == "kernel");
     gaps.map(|gap| number(gap, "lost")).sum()
 }
 
-/// Fails unless the lines are one whole run: numbered without a hole and closed with the
-/// right sums. How many events were received, and how many lost.
+/// Fails unless the lines are one complete run: with consecutive numbers, and a `close` record
+/// with the right totals. Returns the number of received and of lost events.
 #[track_caller]
 fn account(lines: &[String]) -> (u64, u64) {
     let records: Vec<Value> = lines.iter().map(|line| parse(line)).collect();
-    for (place, record) in records.iter().enumerate() {
-        assert_eq!(number(record, "seq"), place as u64 + 1, "{record}");
+    for (index, record) in records.iter().enumerate() {
+        assert_eq!(number(record, "seq"), index as u64 + 1, "{record}");
     }
     let (received, lost) = (records.iter().filter(|record| is_real(record)).count() as u64, lost(&records));
     let close = records.last().expect("a record");
@@ -189,7 +188,7 @@ fn account(lines: &[String]) -> (u64, u64) {
     (received, lost)
 }
 
-/// Entries that come, and are told of before there are more of them.
+/// Creates entries in batches, each after the records of the one before.
 struct Traffic<'a> {
     world: &'a World,
     file: PathBuf,
@@ -197,7 +196,7 @@ struct Traffic<'a> {
 }
 
 impl<'a> Traffic<'a> {
-    /// The program writes what it is told of to `file`.
+    /// The program writes its records to `file`.
     fn new(world: &'a World, file: PathBuf) -> Self {
         world.set_sysctl("netfilter/nf_conntrack_events", 1);
         Traffic { world, file, made: 0 }
@@ -208,8 +207,10 @@ impl<'a> Traffic<'a> {
         for _ in 0..batches {
             self.world.create(&udp_flows(1000 + self.made, BATCH));
             self.made += BATCH;
-            let told = |line: &String| line.contains("\"event\":\"new\"");
-            until("record of each event", || lines(&self.file).iter().filter(|line| told(line)).count() >= self.sent());
+            let is_new = |line: &String| line.contains("\"event\":\"new\"");
+            until("record of each event", || {
+                lines(&self.file).iter().filter(|line| is_new(line)).count() >= self.sent()
+            });
         }
     }
 

@@ -1,4 +1,4 @@
-//! Servers that are killed in the middle of a stream.
+//! Servers that are killed in mid-stream.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,25 +12,25 @@ use std::time::Duration;
 
 use super::{Folder, Running, Traffic, account, finished, lines, number, parse, udp_flows, until};
 use crate::cluster::{Client, Cluster, SUBJECT};
-use crate::harness::{World, tests};
 use crate::syslog::{PORT, Rsyslog};
+use ctnl_test_support::harness::{World, tests};
 
 tests![
-    every_event_is_in_jetstream_once_though_servers_and_the_program_end_in_mid_stream,
-    rsyslog_gets_every_event_over_tcp_though_it_is_killed_in_mid_stream,
-    rsyslog_gets_every_event_over_its_socket_though_it_is_killed_in_mid_stream,
-    a_reader_of_a_socket_gets_every_event_though_it_ends_in_mid_stream,
-    what_a_peer_is_sent_begins_with_the_columns_each_time,
-    lines_that_a_stream_never_takes_are_gaps_in_it,
+    every_event_is_in_jetstream_once_although_servers_and_the_program_stop_in_mid_stream,
+    rsyslog_gets_every_event_over_tcp_although_it_is_killed_in_mid_stream,
+    rsyslog_gets_every_event_over_its_socket_although_it_is_killed_in_mid_stream,
+    a_socket_reader_gets_every_event_although_it_is_killed_in_mid_stream,
+    each_connection_begins_with_the_column_names,
+    lines_that_are_too_long_for_a_stream_become_gaps_in_it,
 ];
 
-fn every_event_is_in_jetstream_once_though_servers_and_the_program_end_in_mid_stream(world: &World) {
+fn every_event_is_in_jetstream_once_although_servers_and_the_program_stop_in_mid_stream(world: &World) {
     let mut cluster = Cluster::start(3);
     let client = cluster.client();
     client.make_stream(3, |_| {});
     let folder = Folder::new();
     let (file, nats, spool) =
-        (folder.word("file", "log"), format!("nats:{}/{SUBJECT}", cluster.servers()), folder.text("spool"));
+        (folder.spec("file", "log"), format!("nats:{}/{SUBJECT}", cluster.servers()), folder.text("spool"));
     let arguments = ["--no-seed", "--to", &file, "--to", &nats, "--spool", &spool];
     let mut traffic = Traffic::new(world, folder.path("log"));
 
@@ -45,8 +45,8 @@ fn every_event_is_in_jetstream_once_though_servers_and_the_program_end_in_mid_st
     wait_for_all(&client, &folder);
     (0..3).for_each(|node| cluster.kill(node));
     traffic.make(10);
-    let said = running.stop();
-    assert!(said.contains("wait in the spool for the next run"), "{said}");
+    let stderr = running.stop();
+    assert!(stderr.contains("left in the spool for the next run"), "{stderr}");
 
     let first = finished(&folder.path("log")).len();
     let running = Running::start(world, &arguments);
@@ -55,28 +55,28 @@ fn every_event_is_in_jetstream_once_though_servers_and_the_program_end_in_mid_st
     wait_for_all(&client, &folder);
     running.stop();
     wait_for_all(&client, &folder);
-    let told = finished(&folder.path("log"));
-    assert_eq!((account(&told[..first]), account(&told[first..])), ((6000, 0), (1000, 0)));
+    let written = finished(&folder.path("log"));
+    assert_eq!((account(&written[..first]), account(&written[first..])), ((6000, 0), (1000, 0)));
     let stored = client.messages();
     let ids: BTreeSet<&str> = stored.iter().map(|stored| &*stored.id).collect();
-    assert_eq!((ids.len(), stored.len()), (told.len(), told.len()));
+    assert_eq!((ids.len(), stored.len()), (written.len(), written.len()));
     let stored: BTreeSet<&str> = stored.iter().map(|stored| &*stored.payload).collect();
-    assert_eq!(stored, told.iter().map(|line| &**line).collect());
+    assert_eq!(stored, written.iter().map(|line| &**line).collect());
 }
 
-/// Until as many are stored as were written.
+/// Waits until as many messages are stored as lines were written.
 fn wait_for_all(client: &Client, folder: &Folder) {
     until("message of each line", || client.count() >= lines(&folder.path("log")).len() as u64);
 }
 
-fn rsyslog_gets_every_event(world: &World, word: impl Fn(&Rsyslog) -> String) {
-    crate::net::ip("link set lo up");
+fn rsyslog_gets_every_event(world: &World, spec: impl Fn(&Rsyslog) -> String) {
+    ctnl_test_support::net::ip("link set lo up");
     let host = fs::read_to_string("/proc/sys/kernel/hostname").expect("the host's name");
     let mut rsyslog = Rsyslog::new(host.trim());
     let folder = Folder::new();
-    let (file, spool, word) = (folder.word("file", "log"), folder.text("spool"), word(&rsyslog));
+    let (file, spool, spec) = (folder.spec("file", "log"), folder.text("spool"), spec(&rsyslog));
     let arguments =
-        ["--no-seed", "--to", &file, "--to", &word, "--spool", &spool, "--syslog-priority", "local0.notice"];
+        ["--no-seed", "--to", &file, "--to", &spec, "--spool", &spool, "--syslog-priority", "local0.notice"];
     let running = Running::start(world, &arguments);
     let mut traffic = Traffic::new(world, folder.path("log"));
     traffic.make(20);
@@ -87,21 +87,21 @@ fn rsyslog_gets_every_event(world: &World, word: impl Fn(&Rsyslog) -> String) {
     traffic.make(10);
     rsyslog.waits_for(5001);
     running.stop();
-    let told = finished(&folder.path("log"));
-    assert_eq!(account(&told), (5000, 0));
-    rsyslog.waits_for(told.len() as u64);
-    assert!(rsyslog.received().keys().copied().eq(1..=told.len() as u64));
+    let written = finished(&folder.path("log"));
+    assert_eq!(account(&written), (5000, 0));
+    rsyslog.waits_for(written.len() as u64);
+    assert!(rsyslog.received().keys().copied().eq(1..=written.len() as u64));
 }
 
-fn rsyslog_gets_every_event_over_tcp_though_it_is_killed_in_mid_stream(world: &World) {
+fn rsyslog_gets_every_event_over_tcp_although_it_is_killed_in_mid_stream(world: &World) {
     rsyslog_gets_every_event(world, |_| format!("syslog:tcp:127.0.0.1:{PORT}"));
 }
 
-fn rsyslog_gets_every_event_over_its_socket_though_it_is_killed_in_mid_stream(world: &World) {
+fn rsyslog_gets_every_event_over_its_socket_although_it_is_killed_in_mid_stream(world: &World) {
     rsyslog_gets_every_event(world, |rsyslog| format!("syslog:{}", rsyslog.socket().display()));
 }
 
-/// Reads lines until it is ended, with what it has not read yet.
+/// Accepts connections and reads lines until it is stopped; the rest is discarded.
 pub struct Receiver {
     path: PathBuf,
     ends: Arc<AtomicBool>,
@@ -138,7 +138,7 @@ impl Receiver {
         let _ = fs::remove_file(&self.path);
     }
 
-    /// Ends it as a process dies: what it had read last it had not worked on yet.
+    /// Stops it as if its process was killed: it had not processed what it read last.
     fn die(&mut self) {
         self.end();
         let mut texts = self.texts.lock().expect("the texts");
@@ -178,10 +178,10 @@ fn read(mut stream: UnixStream, ends: &AtomicBool, texts: &std::sync::Mutex<Vec<
     }
 }
 
-fn a_reader_of_a_socket_gets_every_event_though_it_ends_in_mid_stream(world: &World) {
+fn a_socket_reader_gets_every_event_although_it_is_killed_in_mid_stream(world: &World) {
     let folder = Folder::new();
     let mut receiver = Receiver::new(&folder.path("socket"));
-    let (file, unix, spool) = (folder.word("file", "log"), folder.word("unix", "socket"), folder.text("spool"));
+    let (file, unix, spool) = (folder.spec("file", "log"), folder.spec("unix", "socket"), folder.text("spool"));
     let running = Running::start(world, &["--no-seed", "--to", &file, "--to", &unix, "--spool", &spool]);
     let mut traffic = Traffic::new(world, folder.path("log"));
     traffic.make(20);
@@ -196,16 +196,16 @@ fn a_reader_of_a_socket_gets_every_event_though_it_ends_in_mid_stream(world: &Wo
     };
     until("line of each event", || received().len() > 5000);
     running.stop();
-    let told = finished(&folder.path("log"));
-    assert_eq!(account(&told), (5000, 0));
-    until("line of each event", || received().len() >= told.len());
-    assert!(received().into_values().eq(told));
+    let written = finished(&folder.path("log"));
+    assert_eq!(account(&written), (5000, 0));
+    until("line of each event", || received().len() >= written.len());
+    assert!(received().into_values().eq(written));
 }
 
-fn what_a_peer_is_sent_begins_with_the_columns_each_time(world: &World) {
+fn each_connection_begins_with_the_column_names(world: &World) {
     let folder = Folder::new();
     let mut receiver = Receiver::new(&folder.path("socket"));
-    let (file, unix) = (folder.word("file", "log"), folder.word("unix", "socket"));
+    let (file, unix) = (folder.spec("file", "log"), folder.spec("unix", "socket"));
     let running = Running::start(world, &["--no-seed", "-o", "csv", "--to", &file, "--to", &unix]);
     world.set_sysctl("netfilter/nf_conntrack_events", 1);
     let seen = |connections: usize, flows: u16| {
@@ -221,25 +221,25 @@ fn what_a_peer_is_sent_begins_with_the_columns_each_time(world: &World) {
     world.create(&udp_flows(1050, 50));
     until("lines", || seen(2, 100)(&receiver));
     running.stop();
-    let told = finished(&folder.path("log"));
+    let written = finished(&folder.path("log"));
     for connection in receiver.connections() {
-        assert_eq!(connection[0], told[0]);
-        assert!(connection[1..].iter().all(|line| *line != told[0]));
+        assert_eq!(connection[0], written[0]);
+        assert!(connection[1..].iter().all(|line| *line != written[0]));
     }
-    assert!(told[0].starts_with("event,seq,") && told[1].starts_with("new,1,"), "{told:?}");
+    assert!(written[0].starts_with("event,seq,") && written[1].starts_with("new,1,"), "{written:?}");
 }
 
-fn lines_that_a_stream_never_takes_are_gaps_in_it(world: &World) {
+fn lines_that_are_too_long_for_a_stream_become_gaps_in_it(world: &World) {
     let cluster = Cluster::start(1);
     let client = cluster.client();
-    // A gap is shorter than that, and an entry longer.
+    // A gap record is shorter than that, and the record of an entry longer.
     client.make_stream(1, |config| config.max_message_size = 300);
     let folder = Folder::new();
-    let (file, nats) = (folder.word("file", "log"), format!("nats:{}/{SUBJECT}", cluster.servers()));
+    let (file, nats) = (folder.spec("file", "log"), format!("nats:{}/{SUBJECT}", cluster.servers()));
     let running = Running::start(world, &["--no-seed", "--to", &file, "--to", &nats]);
     let mut traffic = Traffic::new(world, folder.path("log"));
     traffic.make(5);
-    let said = running.stop();
+    let stderr = running.stop();
     assert_eq!(account(&finished(&folder.path("log"))), (500, 0));
     let mut stored: Vec<_> = client.messages().iter().map(|stored| parse(&stored.payload)).collect();
     stored.sort_by_key(|record| number(record, "seq"));
@@ -251,7 +251,7 @@ fn lines_that_a_stream_never_takes_are_gaps_in_it(world: &World) {
         next += if is_gap { number(record, "lost") } else { 1 };
     }
     assert_eq!(next, 503);
-    assert!(said.contains("500 lines were left out"), "{said}");
+    assert!(stderr.contains("500 lines dropped in total"), "{stderr}");
 }
 
 fn has_port(connections: &[Vec<String>], port: u16) -> bool {

@@ -1,4 +1,4 @@
-//! The program as a service: its end, its settings, its capabilities, its manager.
+//! The program as a service: its end, its sysctls, its capabilities, its service manager.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::{Folder, PATIENCE, Running, Traffic, account, finished, udp_flows, until};
-use crate::harness::{World, tests};
+use ctnl_test_support::harness::{World, tests};
 
 tests![
-    a_reader_who_has_had_enough_ends_the_stream_without_noise,
-    settings_are_set_and_back_after_either_end,
-    the_service_manager_hears_of_readiness_life_reload_and_end,
-    no_thread_keeps_more_than_the_administration_of_networks,
+    a_closed_standard_output_ends_the_stream_without_warnings,
+    sysctls_are_set_and_restored_however_the_program_ends,
+    the_service_manager_is_notified_of_readiness_watchdog_reload_and_end,
+    no_thread_keeps_a_capability_besides_cap_net_admin,
 ];
 
-fn a_reader_who_has_had_enough_ends_the_stream_without_noise(world: &World) {
+fn a_closed_standard_output_ends_the_stream_without_warnings(world: &World) {
     world.set_sysctl("netfilter/nf_conntrack_events", 1);
     let mut running = Running::with(world, &["--no-seed"], |command| command.stdout(Stdio::piped()));
     let mut stdout = BufReader::new(running.child.stdout.take().expect("a pipe"));
@@ -28,19 +28,19 @@ fn a_reader_who_has_had_enough_ends_the_stream_without_noise(world: &World) {
     let mut port = 2000;
     let end = Instant::now() + PATIENCE;
     while running.child.try_wait().expect("its end").is_none() {
-        assert!(Instant::now() < end, "it goes on");
+        assert!(Instant::now() < end, "it does not end");
         world.create(&udp_flows(port, 10));
         port += 10;
         std::thread::sleep(Duration::from_millis(20));
     }
-    let (status, said) = running.wait();
-    assert_eq!((status.code(), read.len()), (Some(0), 50), "{said}");
+    let (status, stderr) = running.wait();
+    assert_eq!((status.code(), read.len()), (Some(0), 50), "{stderr}");
     let noise = |line: &&str| !line.contains("receive buffer") && !line.contains("closed: ") && !line.contains(" off");
-    let noise: Vec<&str> = said.lines().filter(noise).filter(|line| !line.contains("nf_conntrack_")).collect();
+    let noise: Vec<&str> = stderr.lines().filter(noise).filter(|line| !line.contains("nf_conntrack_")).collect();
     assert_eq!(noise, [] as [&str; 0]);
 }
 
-fn settings_are_set_and_back_after_either_end(world: &World) {
+fn sysctls_are_set_and_restored_however_the_program_ends(world: &World) {
     let names = ["events", "acct", "timestamp"];
     let values = || names.map(|name| world.sysctl(&format!("netfilter/nf_conntrack_{name}")));
     for ends_by_itself in [false, true] {
@@ -55,8 +55,8 @@ fn settings_are_set_and_back_after_either_end(world: &World) {
         assert_eq!(values(), ["1", "1", "1"]);
         if ends_by_itself {
             drop(stdout);
-            let (status, said) = running.wait();
-            assert_eq!(status.code(), Some(0), "{said}");
+            let (status, stderr) = running.wait();
+            assert_eq!(status.code(), Some(0), "{stderr}");
         } else {
             running.stop();
         }
@@ -64,60 +64,60 @@ fn settings_are_set_and_back_after_either_end(world: &World) {
     }
 }
 
-fn the_service_manager_hears_of_readiness_life_reload_and_end(world: &World) {
+fn the_service_manager_is_notified_of_readiness_watchdog_reload_and_end(world: &World) {
     let folder = Folder::new();
     let manager = UnixDatagram::bind(folder.path("notify")).expect("a socket");
     manager.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    let hears = |text: &str| {
+    let wait_for = |text: &str| {
         let mut message = [0; 4096];
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
             let length = manager.recv(&mut message).expect("a message");
-            let said = String::from_utf8_lossy(&message[..length]).into_owned();
-            if said.lines().any(|line| line.starts_with(text)) {
+            let stderr = String::from_utf8_lossy(&message[..length]).into_owned();
+            if stderr.lines().any(|line| line.starts_with(text)) {
                 return;
             }
         }
-        panic!("not told of {text}");
+        panic!("no notification {text}");
     };
-    let running = Running::with(world, &["--to", &folder.word("file", "log")], |command| {
+    let running = Running::with(world, &["--to", &folder.spec("file", "log")], |command| {
         command.stdout(Stdio::null()).env("NOTIFY_SOCKET", folder.path("notify")).env("WATCHDOG_USEC", "400000")
     });
-    hears("READY=1");
-    // It has subscribed, and its places are open.
+    wait_for("READY=1");
+    // It has subscribed, and its sinks are open.
     assert!(folder.path("log").exists());
     let start = Instant::now();
-    (0..5).for_each(|_| hears("WATCHDOG=1"));
+    (0..5).for_each(|_| wait_for("WATCHDOG=1"));
     let waited = start.elapsed();
     assert!(waited < Duration::from_secs(2), "five within {waited:?}");
     running.signal(Signal::SIGHUP);
-    hears("RELOADING=1");
-    hears("READY=1");
+    wait_for("RELOADING=1");
+    wait_for("READY=1");
     running.signal(Signal::SIGTERM);
-    hears("STOPPING=1");
+    wait_for("STOPPING=1");
     running.stop_after_signal();
     account(&finished(&folder.path("log")));
 }
 
 impl Running {
-    /// Waits for an end that it was told of.
+    /// Waits for the end after a signal.
     fn stop_after_signal(self) {
-        let (status, said) = self.wait();
-        assert_eq!(status.code(), Some(0), "{said}");
+        let (status, stderr) = self.wait();
+        assert_eq!(status.code(), Some(0), "{stderr}");
     }
 }
 
-fn no_thread_keeps_more_than_the_administration_of_networks(world: &World) {
+fn no_thread_keeps_a_capability_besides_cap_net_admin(world: &World) {
     const NET_ADMIN: u64 = 1 << 12;
-    crate::net::ip("link set lo up");
+    ctnl_test_support::net::ip("link set lo up");
     let folder = Folder::new();
-    let (file, unix, spool) = (folder.word("file", "log"), folder.word("unix", "socket"), folder.text("spool"));
+    let (file, unix, spool) = (folder.spec("file", "log"), folder.spec("unix", "socket"), folder.text("spool"));
     let nats = "nats:127.0.0.1:4222/x";
-    let places = ["--to", &file, "--to", &unix, "--to", nats, "--to", "-", "--spool", &spool];
-    let running = Running::start(world, &places);
+    let sinks = ["--to", &file, "--to", &unix, "--to", nats, "--to", "-", "--spool", &spool];
+    let running = Running::start(world, &sinks);
     let mut traffic = Traffic::new(world, folder.path("log"));
     traffic.make(1);
-    running.says("nats:");
+    running.wait_for_stderr("nats:");
     let tasks = format!("/proc/{}/task", running.child.id());
     let capabilities = || -> Vec<(String, u64)> {
         let tasks = fs::read_dir(&tasks).expect("the threads");

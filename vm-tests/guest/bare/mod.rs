@@ -5,7 +5,7 @@ pub mod no_conntrack;
 pub mod no_ctnetlink;
 pub mod no_proc;
 
-use crate::harness::World;
+use ctnl_test_support::harness::World;
 
 /// One line of each command that asks the kernel.
 const COMMANDS: &[&[&str]] = &[

@@ -3,8 +3,8 @@
 use std::os::unix::process::CommandExt;
 
 use super::{COMMANDS, prints_nothing};
-use crate::harness::{Run, World, tests, udp};
 use crate::host;
+use ctnl_test_support::harness::{Run, World, tests, udp};
 
 tests![every_command_says_which_capability_it_takes, a_foreign_namespace_takes_another_capability];
 

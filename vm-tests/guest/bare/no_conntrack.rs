@@ -1,8 +1,8 @@
 //! A kernel that tracks nothing.
 
 use super::{every_command_says, is_loaded};
-use crate::harness::{World, tests};
 use crate::host;
+use ctnl_test_support::harness::{World, tests};
 
 tests![every_command_says_what_the_kernel_lacks];
 

@@ -3,9 +3,9 @@
 use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, unshare};
 
-use crate::harness::{World, tests, udp};
 use crate::host;
 use crate::tcp;
+use ctnl_test_support::harness::{World, tests, udp};
 
 tests![everything_works_that_needs_no_settings, idle_times_come_over_netlink_where_the_kernel_tells_them];
 
@@ -19,7 +19,7 @@ fn hide_proc() {
 fn everything_works_that_needs_no_settings(world: &World) {
     host::load_module("nf_conntrack_netlink").unwrap();
     world.create(&[udp(1, 53), udp(2, 53), udp(3, 54)]);
-    let lines = |run: crate::harness::Run| run.stdout().lines().count();
+    let lines = |run: ctnl_test_support::harness::Run| run.stdout().lines().count();
     let seen = world.ctnl(&["list", "-o", "csv", "--columns", "proto,src,sport,dst,dport"]).exits_with(0).stdout();
     hide_proc();
     let blind = world.ctnl(&["list", "-o", "csv", "--columns", "proto,src,sport,dst,dport"]).exits_with(0).stdout();

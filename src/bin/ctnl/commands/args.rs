@@ -5,6 +5,7 @@ use anyhow::Result;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use ctnl::age::PreviousTimeout;
 use ctnl::filter::{Context, Filter, FilterBuilder, ParseError, flags};
+use ctnl::host::Host;
 use ctnl::netlink::{Connection, Netns};
 use ctnl::table::DumpRequest;
 
@@ -110,13 +111,13 @@ impl FromArgMatches for FilterArgs {
 
 impl FilterArgs {
     /// The filter that was typed.
-    pub fn filter(&self) -> Result<Filter> {
+    pub fn filter(&self, host: &Host) -> Result<Filter> {
         // Nothing to look names up for.
         if self.expression.trim().is_empty() && self.flags.is_empty() {
             return Ok(Filter::default());
         }
-        let services = files::services();
-        let labels = files::labels();
+        let services = files::services(host);
+        let labels = files::labels(host);
         let context =
             Context { services: &services, label: &|name| labels.number(name), read_file: &|path| files::values(path) };
         self.build(&context).map_err(|error| usage(error.render()))
@@ -205,7 +206,11 @@ impl CommonArgs {
         let Some(word) = self.netns.as_deref() else { return Ok(Netns::Current) };
         let netns = Netns::parse(word);
         let named = Netns::named(word);
-        if netns != named && matches!(&named, Netns::Path(path) if !word.contains('/') && path.exists()) {
+        let exists = |netns: &Netns| matches!(netns, Netns::Path(path) if path.exists());
+        if netns != named && !word.contains('/') && exists(&named) {
+            if !exists(&netns) {
+                return Ok(named);
+            }
             return Err(usage(format!(
                 "--netns {word}: both a process and a name of `ip netns`\n  hint: write the path, \
                  /run/netns/{word} or /proc/{word}/ns/net"

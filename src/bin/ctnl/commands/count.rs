@@ -5,13 +5,15 @@ use std::ops::ControlFlow;
 use anyhow::Result;
 use ctnl::field::Subject;
 use ctnl::group::{Group, GroupError, Groups};
+use ctnl::host::Host;
 use ctnl::netlink::Connection;
-use ctnl::table::{self, DumpRequest, Occupancy};
+use ctnl::table::{self, DumpRequest, DumpTotals, Occupancy};
 use serde_json::{Map, Value, json};
 
 use super::args::{CommonArgs, FilterArgs, ScanArgs};
 use super::report;
-use crate::scan::{Selection, Walked, Watch, halves, look_and_wait, may_split, walk, walk_halves};
+use crate::scan::two_sockets::{halves, may_split, walk_halves};
+use crate::scan::{Selection, Watch, sample_and_wait, walk_matches};
 use crate::term::columns::Columns;
 use crate::term::console::{Console, percent};
 use crate::term::exit::{Exit, item, usage_at};
@@ -21,18 +23,18 @@ use crate::term::stdout::print;
 const EXAMPLES: &str = "\
 Examples:
   ctnl count
-      How many entries the table holds, without a dump; of how many goes to stderr.
+      Entries in the table, without a dump; the maximum is printed to stderr.
   ctnl count 'udp and unreplied'
-      How many match.
+      Entries that match.
   ctnl count --by state
-      Of what kind; EVICTABLE are those that the kernel may drop from a full table.
+      By state; EVICTABLE are entries that the kernel may drop from a full table (early_drop).
   ctnl count --by src,dport --top 20 --json
-      Who fills it, as one JSON object a line.";
+      The largest groups, one JSON object per line.";
 
 /// Count entries, all or those that match, or by field
 ///
-/// The number of all comes from the kernel's own counter, which also holds entries
-/// that have expired and are not yet collected; a filter counts by a dump.
+/// Without a filter, the number comes from the kernel's own counter, which includes
+/// expired entries that are not yet collected. With one, ctnl dumps the table.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
@@ -63,8 +65,8 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> Result<Exit> {
-    let filter = args.filter.filter()?;
+pub fn run(args: &Args, host: &Host) -> Result<Exit> {
+    let filter = args.filter.filter(host)?;
     let previous_timeouts = args.filter.previous_timeouts()?;
     let groups = args.by.as_deref().map(groups).transpose()?;
     let mut console = args.common.console();
@@ -72,18 +74,18 @@ pub fn run(args: &Args) -> Result<Exit> {
     if filter.is_empty() && groups.is_none() && args.filter.confirm_idle.is_none() {
         return count_all(args, &mut connection, &mut console);
     }
-    let interrupt = Interrupt::listen()?;
+    let interrupt = Interrupt::listen(host)?;
     let occupancy = table::count(&mut connection).unwrap_or_default();
-    let mut watch = Watch::new(&mut console, &interrupt, occupancy.entries.into());
-    let mut selection = Selection::new(filter, &mut connection, previous_timeouts, false)?;
+    let mut watch = Watch::new(&mut console, &interrupt, host, occupancy.entries.into());
+    let mut selection = Selection::new(filter, &mut connection, host, previous_timeouts, false)?;
     if let Some(seconds) = args.filter.confirm_idle
-        && !look_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
+        && !sample_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
     {
         return Ok(Exit::Partly);
     }
     let mut counting = Counting { groups, counted: 0 };
     let request = args.scan.request(selection.filter());
-    let walked = match args.may_use_two_jobs(&selection, request, watch.console) {
+    let (totals, is_interrupted) = match args.may_use_two_jobs(&selection, request, watch.console) {
         Some(requests) => {
             let other = connection.reopen()?;
             let halves = halves(requests, [connection, other], &selection, [(), ()]);
@@ -91,12 +93,19 @@ pub fn run(args: &Args) -> Result<Exit> {
             counting.counted = selection.tally.matched;
             walked?
         }
-        None => walk(&mut connection, request, &mut selection, &mut watch, |subject| counting.add(subject))?,
+        None => {
+            let count = |subject: &Subject<'_>| counting.add(subject);
+            let (walked, is_interrupted) = walk_matches(&mut connection, request, &mut selection, &mut watch, count)?;
+            (walked.totals, is_interrupted)
+        }
     };
-    let resized = watch.tell_if_resized();
-    counting.print(args, &selection, walked, resized)?;
-    tell(&mut console, &counting, &selection, walked, occupancy);
-    Ok(match (walked.interrupted || resized, counting.counted) {
+    let is_resized = watch.warn_if_resized();
+    counting.print(args, &selection, totals, is_interrupted, is_resized)?;
+    summarize(&mut console, &counting, &selection, totals, occupancy);
+    if is_interrupted {
+        console.warn("interrupted before the end of the table");
+    }
+    Ok(match (is_interrupted || is_resized, counting.counted) {
         (true, _) => Exit::Partly,
         (_, 0) if args.fail_if_none => Exit::Failed,
         _ => Exit::Done,
@@ -134,8 +143,7 @@ struct Counting {
 }
 
 impl Args {
-    /// The two halves to walk; none where that was not asked for, or would
-    /// change the answer, which is said.
+    /// The two halves to dump, where --jobs 2 is given; `None` with a note where that would change the count.
     fn may_use_two_jobs(
         &self,
         selection: &Selection,
@@ -144,7 +152,7 @@ impl Args {
     ) -> Option<[DumpRequest; 2]> {
         self.scan.halves(console, || {
             if self.by.is_some() || self.filter.confirm_idle.is_some() {
-                return Err("--by and --confirm-idle take one");
+                return Err("--by and --confirm-idle use one");
             }
             may_split(selection.filter(), request)
         })
@@ -160,15 +168,21 @@ impl Counting {
         ControlFlow::Continue(())
     }
 
-    fn print(&self, args: &Args, selection: &Selection, walked: Walked, resized: bool) -> Result<()> {
+    fn print(
+        &self,
+        args: &Args,
+        selection: &Selection,
+        totals: DumpTotals,
+        interrupted: bool,
+        resized: bool,
+    ) -> Result<()> {
         match (&self.groups, args.json) {
             (None, false) => print(format!("{}\n", self.counted)),
             (None, true) => {
                 let undecided: Map<String, Value> =
                     selection.tally.undecided.iter().map(|(why, count)| (why.name().into(), (*count).into())).collect();
-                let (seen, interrupted) = (walked.totals.entries, walked.interrupted);
-                let document = json!({ "v": 1, "entries": self.counted, "seen": seen, "undecided": undecided,
-                    "moved": selection.tally.moved, "interrupted": interrupted, "resized": resized });
+                let document = json!({ "v": 1, "entries": self.counted, "seen": totals.entries, "undecided": undecided,
+                    "unconfirmed": selection.tally.unconfirmed, "interrupted": interrupted, "resized": resized });
                 print(format!("{document}\n"))
             }
             (Some(groups), json) => {
@@ -180,8 +194,14 @@ impl Counting {
     }
 }
 
-fn tell(console: &mut Console, counting: &Counting, selection: &Selection, walked: Walked, occupancy: Occupancy) {
-    let mut line = format!("{} matched, {} entries seen", selection.tally.matched, walked.totals.entries);
+fn summarize(
+    console: &mut Console,
+    counting: &Counting,
+    selection: &Selection,
+    totals: DumpTotals,
+    occupancy: Occupancy,
+) {
+    let mut line = format!("{} matched, {} entries seen", selection.tally.matched, totals.entries);
     if let Some(groups) = &counting.groups {
         line += &format!(", {} groups, {} evictable", groups.len(), groups.total().evictable);
     }
@@ -190,9 +210,6 @@ fn tell(console: &mut Console, counting: &Counting, selection: &Selection, walke
     }
     console.note(&line);
     report::tell_undecided(console, &selection.tally);
-    if walked.interrupted {
-        console.warn("interrupted before the end of the table");
-    }
 }
 
 fn as_table(groups: &Groups, top: &[Group<'_>]) -> String {

@@ -1,22 +1,25 @@
 //! `ctnl delete`.
 
 use anyhow::{Context, Result, anyhow};
+use ctnl::host::Host;
+use ctnl::model::Flow;
 use ctnl::table::{Outcome, Target, delete};
 
 use super::args::CommonArgs;
 use super::format::FormatArgs;
 use super::get::{EntryArgs, find, print};
 use crate::host::ssh;
+use crate::term::console::Console;
 use crate::term::exit::Exit;
 
 const EXAMPLES: &str = "\
 Examples:
   ctnl delete tcp 10.0.0.1:40000 10.0.0.2:443
   ctnl delete 'udp src=10.0.0.1 dst=10.0.0.2 sport=5060 dport=5060 zone=5' --id 1234567890
-      With the id that `ctnl list -o id` showed, so that no newer entry is meant.
+      With the id that `ctnl list -o id` printed: an entry that was created since has another one.
 
-The entry is looked up first and deleted as it was found: tuple, zone and id.
-It is printed to stdout. Exit code 1 when there is none.";
+The entry is fetched and printed to stdout, and deleted by the tuple, zone and id that it has.
+Exit code 1 when there is no such entry.";
 
 /// Delete the entry of one exact tuple
 #[derive(Debug, clap::Args)]
@@ -25,7 +28,7 @@ pub struct Args {
     #[command(flatten)]
     entry: EntryArgs,
 
-    /// Only show what would be deleted
+    /// Print the entry, delete nothing
     #[arg(long)]
     dry_run: bool,
 
@@ -41,20 +44,20 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> Result<Exit> {
+pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let named = args.entry.named()?;
-    let mut writer = args.format.writer()?;
+    let mut writer = args.format.writer(host)?;
     let mut console = args.common.console();
     let mut connection = args.common.connect()?;
     let Some(flow) = find(&mut connection, &named)? else {
-        console.warn("there is no such entry");
+        console.warn("no such entry");
         return Ok(Exit::Failed);
     };
-    if !args.no_spare_ssh && ssh::own_sessions().iter().any(|session| session.is_carried_by(&flow)) {
-        console.warn("this is your own SSH session: it is spared (--no-spare-ssh deletes it)");
+    if !args.no_spare_ssh && is_own_session(&flow, host, &mut console) {
         return Ok(Exit::Failed);
     }
-    let target = Target::of(&flow).context("the entry cannot be named for certain, so it is not deleted")?;
+    let target = Target::of(&flow).context("refusing to delete the entry: a delete cannot identify it")?;
+    let mut is_deleted = false;
     if !args.dry_run {
         let mut outcome = Outcome::default();
         delete(&mut connection, &[target], &mut outcome)?;
@@ -62,8 +65,30 @@ pub fn run(args: &Args) -> Result<Exit> {
             let errno = nix::errno::Errno::from_raw(*errno);
             return Err(anyhow!("delete the entry: {errno:?}: {}", errno.desc()));
         }
-        console.note(if outcome.gone > 0 { "it was gone already" } else { "1 deleted" });
+        is_deleted = outcome.gone == 0;
+        console.note(if outcome.gone > 0 { "already gone" } else { "1 deleted" });
     }
-    print(&flow, &mut writer, &mut connection)?;
-    Ok(Exit::Done)
+    match print(&flow, &mut writer, &mut connection, host) {
+        // The entry is deleted, whatever becomes of its line.
+        Err(error) if is_deleted => {
+            console.warn(&format!("ctnl: {error:#}"));
+            Ok(Exit::Partly)
+        }
+        printed => printed.map(|()| Exit::Done),
+    }
+}
+
+/// Whether `flow` carries an SSH session that may be the user's; the reason is printed.
+fn is_own_session(flow: &Flow, host: &Host, console: &mut Console) -> bool {
+    let own = ssh::own_sessions(host);
+    let is_own = own.sessions.iter().any(|session| session.is_carried_by(flow));
+    if is_own {
+        console.warn(if own.all_of_server.is_some() {
+            "refusing to delete a connection of this host's SSH server: it may be your own session (override with \
+             --no-spare-ssh)"
+        } else {
+            "refusing to delete your own SSH session (override with --no-spare-ssh)"
+        });
+    }
+    is_own
 }

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use ctnl::field::{FIELDS, words};
+use ctnl::field::{FIELDS, keywords};
+use ctnl::host::Host;
 
 use super::args::FilterArgs;
 use crate::term::exit::Exit;
@@ -20,8 +21,8 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> Result<Exit> {
-    let filter = args.filter.filter()?;
+pub fn run(args: &Args, host: &Host) -> Result<Exit> {
+    let filter = args.filter.filter(host)?;
     let text = if filter.is_empty() { language() } else { format!("{filter}\n") };
     print(text)?;
     Ok(Exit::Done)
@@ -82,8 +83,8 @@ pub fn language() -> String {
         );
     }
     text.push_str("\nWORDS\n");
-    for word in words() {
-        let _ = writeln!(text, "  {:<16} {}", word.name, word.doc);
+    for keyword in keywords() {
+        let _ = writeln!(text, "  {:<16} {}", keyword.name, keyword.doc);
     }
     text
 }

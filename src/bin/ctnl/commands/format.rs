@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 
 use anyhow::Result;
 use ctnl::field::{FIELDS, field};
+use ctnl::host::Host;
 use ctnl::output::{FORMATS, Format, TextOptions, Writer, WriterOptions};
 use ctnl::text::nearest;
 
@@ -29,10 +30,10 @@ pub struct FormatArgs {
 
 impl FormatArgs {
     /// The writer that was asked for.
-    pub fn writer(&self) -> Result<Writer> {
-        let (format, text) = self.format()?;
+    pub fn writer(&self, host: &Host) -> Result<Writer> {
+        let (format, text) = self.format(host)?;
         let text = match format {
-            Format::Json => TextOptions { labels: Some(files::labels()), ..text },
+            Format::Json => TextOptions { labels: Some(files::labels(host)), ..text },
             _ => text,
         };
         let options = WriterOptions { columns: self.columns.clone(), text };
@@ -47,11 +48,11 @@ impl FormatArgs {
     }
 
     /// Whether the format shows idle times.
-    pub fn shows_ages(&self) -> Result<bool> {
-        Ok(!matches!(self.format()?.0, Format::Conntrack | Format::Xml))
+    pub fn shows_ages(&self, host: &Host) -> Result<bool> {
+        Ok(!matches!(self.format(host)?.0, Format::Conntrack | Format::Xml))
     }
 
-    fn format(&self) -> Result<(Format, TextOptions)> {
+    fn format(&self, host: &Host) -> Result<(Format, TextOptions)> {
         if self.json {
             return Ok((Format::Json, TextOptions::default()));
         }
@@ -59,7 +60,7 @@ impl FormatArgs {
             let for_a_person = io::stdout().is_terminal() || self.columns.is_some();
             return Ok((if for_a_person { Format::Table } else { Format::Conntrack }, TextOptions::default()));
         };
-        parse(output).map_err(|word| {
+        parse(output, host).map_err(|word| {
             let formats: Vec<&str> = FORMATS.iter().map(|row| row.name).collect();
             let hint = format!(
                 "\n  hint: formats are {}; options are extended, id, timestamp, ktimestamp, labels",
@@ -73,7 +74,7 @@ impl FormatArgs {
 
 /// Reads `FORMAT[,OPTION…]`; options alone mean conntrack(8)'s format. An error
 /// is the word that is neither.
-pub(super) fn parse(output: &str) -> Result<(Format, TextOptions), String> {
+pub(super) fn parse(output: &str, host: &Host) -> Result<(Format, TextOptions), String> {
     let mut words = output.split(',').peekable();
     let format = words.peek().and_then(|word| Format::from_name(word));
     if format.is_some() {
@@ -87,9 +88,9 @@ pub(super) fn parse(output: &str) -> Result<(Format, TextOptions), String> {
             "timestamp" => text.timestamp = true,
             "ktimestamp" => {
                 text.ktimestamp = true;
-                text.zone = Some(files::time_zone());
+                text.zone = Some(files::time_zone(host));
             }
-            "labels" => text.labels = Some(files::labels()),
+            "labels" => text.labels = Some(files::labels(host)),
             unknown => return Err(unknown.to_owned()),
         }
     }
@@ -111,9 +112,9 @@ mod tests {
 
     #[test]
     fn options_alone_mean_the_conntrack_format() {
-        let (format, text) = parse("extended,id").unwrap();
+        let (format, text) = parse("extended,id", &Host::system()).unwrap();
         assert_eq!((format, text.extended, text.id), (Format::Conntrack, true, true));
-        assert_eq!(parse("json").unwrap().0, Format::Json);
-        assert_eq!(parse("json,fnord").unwrap_err(), "fnord");
+        assert_eq!(parse("json", &Host::system()).unwrap().0, Format::Json);
+        assert_eq!(parse("json,fnord", &Host::system()).unwrap_err(), "fnord");
     }
 }

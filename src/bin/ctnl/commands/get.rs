@@ -3,6 +3,7 @@
 use anyhow::Result;
 use ctnl::field::Subject;
 use ctnl::filter::Filter;
+use ctnl::host::Host;
 use ctnl::model::{Flow, NamedEntry, NamedEntryError};
 use ctnl::netlink::Connection;
 use ctnl::output::Writer;
@@ -77,21 +78,21 @@ pub fn find(connection: &mut Connection, named: &NamedEntry) -> Result<Option<Fl
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> Result<Exit> {
+pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let named = args.entry.named()?;
-    let mut writer = args.format.writer()?;
+    let mut writer = args.format.writer(host)?;
     let mut connection = args.common.connect()?;
     let Some(flow) = find(&mut connection, &named)? else {
-        args.common.console().warn("there is no such entry");
+        args.common.console().warn("no such entry");
         return Ok(Exit::Failed);
     };
-    print(&flow, &mut writer, &mut connection)?;
+    print(&flow, &mut writer, &mut connection, host)?;
     Ok(Exit::Done)
 }
 
 /// Prints one entry.
-pub fn print(flow: &Flow, writer: &mut Writer, connection: &mut Connection) -> Result<()> {
-    let selection = Selection::new(Filter::default(), connection, Vec::new(), true)?;
+pub fn print(flow: &Flow, writer: &mut Writer, connection: &mut Connection, host: &Host) -> Result<()> {
+    let selection = Selection::new(Filter::default(), connection, host, Vec::new(), true)?;
     let mut bytes = Vec::new();
     writer.begin(&mut bytes);
     writer.flow(&mut bytes, &Subject::new(flow, selection.ages()));

@@ -1,10 +1,13 @@
 //! `ctnl lab`.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use anyhow::Result;
+use ctnl::host::Host;
 
 use crate::lab;
+use crate::term::exit::Exit;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -13,33 +16,35 @@ Examples:
   ctnl lab --entries 200000 -- ctnl flush --state established --older 12h
       Rehearse the emergency on a table as large as the host's.
   ctnl lab --entries 50000 -- sh -c 'ctnl count --by state; ctnl count --by src --top 5'
-      Who fills the table? (10.66.6.6 does.)
+      Find the source with the most entries (10.66.6.6).
   ctnl lab --seed 7 --keep 3600 -- conntrack -L
-      The same table at every start, of which nothing expires within the hour.
+      The same table at every start; no entry expires within the hour.
 
-No root is needed. The namespace has its own table, addresses and timeouts; the
-host's are out of reach, and everything is gone when the command ends. Its exit
-code is the lab's. CTNL_LAB=1 is set inside, and 'ctnl' is this very program.";
+No root is needed. The namespaces have their own conntrack table, addresses, timeouts,
+host name and processes; when the command ends, they are removed with every process in
+them. /proc/sys is read-only but for the lab's own net. As root, all of the host's files
+are read-only too, but for /tmp, /var/tmp and network file systems; devices in /dev are
+the host's. The exit code is the command's, 126 if it cannot be executed, 127 if it does
+not exist. CTNL_LAB=1 is set inside, and 'ctnl' is this very program.";
 
-/// Run a command, or a shell, in a private namespace with a made-up busy table
+/// Run a command, or a shell, in private namespaces with a synthetic busy table
 ///
-/// Fills the table of a new network namespace with entries as a busy gateway has
-/// them: TCP in all states, UDP replied and not, ICMP, GRE, SCTP, ESP, IPv6, NAT
+/// Fills the table of a new network namespace with the entries of a busy gateway: TCP in all states, UDP replied and not, ICMP, GRE, SCTP, ESP, IPv6, NAT
 /// both ways, marks, zones, and idle times from seconds to five days.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// How many entries to make; the host's nf_conntrack_max is the limit
+    /// Number of entries to create, up to the host's nf_conntrack_max
     #[arg(long, short = 'n', value_name = "N", default_value_t = 10_000,
           value_parser = clap::value_parser!(u64).range(0..=50_000_000))]
     entries: u64,
 
-    /// Which table: the same seed and number give the same entries
+    /// Seed of the table: the same seed and number give the same entries
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
 
-    /// Let no entry expire within this many seconds (some then have more time left
-    /// than their timeout, so their idle time is unknown)
+    /// Give every entry at least this many seconds left (the idle time of those that then have more
+    /// than their timeout is unknown)
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     keep: u32,
 
@@ -47,22 +52,29 @@ pub struct Args {
     #[arg(long)]
     acct: bool,
 
-    /// Note when entries were made (nf_conntrack_timestamp=1 in the lab)
+    /// Record when entries are created (nf_conntrack_timestamp=1 in the lab)
     #[arg(long)]
     timestamp: bool,
 
-    /// Do not say what was made
+    /// Quiet: no summary, no progress
     #[arg(long, short)]
     quiet: bool,
 
-    /// What to run in the lab; without it, $SHELL
+    /// Be process 1 of a lab that is being made, and report to this pipe
+    #[arg(long = lab::INSIDE, value_name = "PIPE", hide = true)]
+    inside: Option<PathBuf>,
+
+    /// The command to run in the lab; default: $SHELL
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
-/// Becomes the command, and so returns only when the lab could not be made. The
-/// process must not have started a thread.
-pub fn run(args: Args) -> Result<u8> {
-    let Args { entries, seed, keep, acct, timestamp, quiet, command } = args;
-    match lab::run(&lab::Options { entries, seed, keep, acct, timestamp, quiet, command })? {}
+/// Runs the command. The process must not have started a thread.
+pub fn run(args: Args, host: &Host) -> Result<Exit> {
+    let Args { entries, seed, keep, acct, timestamp, quiet, inside, command } = args;
+    let options = lab::Options { entries, seed, keep, acct, timestamp, quiet, command };
+    match inside {
+        None => lab::run(&options, host),
+        Some(status) => lab::run_inside(&options, host, &status),
+    }
 }

@@ -19,6 +19,7 @@ mod report;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser};
+use ctnl::host::Host;
 
 use crate::term::exit::Exit;
 
@@ -60,11 +61,11 @@ enum Verb {
     Delete(delete::Args),
     /// Delete the entries that match
     Flush(flush::Args),
-    /// Follow what comes, changes and goes
+    /// Stream conntrack events
     Events(Box<events::Args>),
     /// Check a filter, or explain the filter language
     Filter(filter::Args),
-    /// Run a command, or a shell, in a private namespace with a made-up busy table
+    /// Run a command, or a shell, in private namespaces with a synthetic busy table
     Lab(lab::Args),
     /// Print completions for a shell
     Completions(completions::Args),
@@ -73,16 +74,16 @@ enum Verb {
 }
 
 /// Runs what was asked for.
-pub fn run(cli: Cli) -> Result<Exit> {
+pub fn run(cli: Cli, host: &Host) -> Result<Exit> {
     match cli.verb {
-        Verb::List(args) => list::run(&args),
-        Verb::Count(args) => count::run(&args),
-        Verb::Get(args) => get::run(&args),
-        Verb::Delete(args) => delete::run(&args),
-        Verb::Flush(args) => flush::run(&args),
-        Verb::Events(args) => events::run(&args),
-        Verb::Filter(args) => filter::run(&args),
-        Verb::Lab(args) => lab::run(args).map(Exit::Child),
+        Verb::List(args) => list::run(&args, host),
+        Verb::Count(args) => count::run(&args, host),
+        Verb::Get(args) => get::run(&args, host),
+        Verb::Delete(args) => delete::run(&args, host),
+        Verb::Flush(args) => flush::run(&args, host),
+        Verb::Events(args) => events::run(&args, host),
+        Verb::Filter(args) => filter::run(&args, host),
+        Verb::Lab(args) => lab::run(args, host),
         Verb::Completions(args) => completions::run(&args, Cli::command()),
         Verb::Man(args) => man::run(&args, Cli::command()),
     }

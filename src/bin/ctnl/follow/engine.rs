@@ -1,9 +1,8 @@
-//! The loop: which stream is read next, when to nap and when to wait, what is due,
-//! and the end.
+//! The loop: the order of the namespaces, when to sleep and when to wait, timers, the end.
 //!
-//! Under load the queue is read empty, and then the thread naps for a millisecond:
-//! each event wakes nobody, which is half of what it costs. When nothing has come
-//! for one nap, it waits for the sockets.
+//! Under load the queues are emptied and then the thread sleeps for a millisecond: waking it for
+//! each event would be half of an event's cost (ARCHITECTURE.md). After a turn without events
+//! it waits for the sockets.
 
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
@@ -11,113 +10,111 @@ use std::time::Duration;
 use ctnl::filter::Filter;
 use ctnl::netlink::Error;
 
-use super::emitter::{Drained, Emitter, ROOM};
+use super::emitter::{CAPACITY_POLL, Drained, Emitter, MAX_EVENTS_PER_TURN};
+use super::environment::{Environment, NamespaceChange, Notification};
 use super::lines::Lines;
-use super::options::{Change, Environment, Notification, Options};
+use super::namespace::NamespaceStream;
+use super::options::FollowOptions;
 use super::pass::{catch_up, pass};
-use super::stats::{Said, Seen};
-use super::stream::Stream;
+use super::sample::{ReportedStats, StreamSample};
 use super::totals::Totals;
 
-/// Events of one stream before the others get their turn: some three milliseconds.
-pub(super) const BUDGET: u32 = 4096;
-/// The default queue of 13 107 events takes 40 ms to fill at the fastest rate seen.
-const NAP: Duration = Duration::from_millis(1);
-/// Signals wake a waiting thread, but for one that comes just before it waits.
-const WAIT: Duration = Duration::from_millis(200);
+/// The default queue of 13 107 events takes 40 ms to fill at the highest rate that was measured.
+const SLEEP: Duration = Duration::from_millis(1);
+/// The longest wait. A signal interrupts it, unless it arrives just before poll(2).
+const MAX_WAIT: Duration = Duration::from_millis(200);
 
-/// How a stream ended.
+/// The end of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct End {
-    /// Why: a signal's name, or `gap`.
+pub struct StreamEnd {
+    /// The reason: the name of a signal, `closed` or `gap`.
     pub reason: &'static str,
     /// The sums.
     pub totals: Totals,
-    /// Records that were written.
+    /// Records written.
     pub records: u64,
 }
 
-/// What a turn brought.
+/// The result of reading every namespace once.
 enum Turn {
-    /// So many events, and all queues are empty.
+    /// All queues are empty, after this many events.
     Drained(u32),
-    /// There is more.
+    /// More is queued.
     More,
-    /// There is no room for more lines.
+    /// The outlet has no capacity.
     Blocked,
 }
 
 struct Engine<'a> {
     emitter: Emitter<'a>,
-    streams: Vec<Stream>,
+    streams: Vec<NamespaceStream>,
     changes_at: Duration,
 }
 
-/// Tells what happens in `streams` until it is asked to stop.
+/// Follows `streams` until the environment requests the end.
 ///
 /// # Errors
-/// A socket does not work, or the table cannot be dumped at the start. The closing
-/// record is written all the same.
+/// A socket fails, or the first dump fails. The `close` record is written in any case.
 pub fn follow<'a>(
-    options: Options,
+    options: FollowOptions,
     filter: Filter,
-    streams: Vec<Stream>,
+    streams: Vec<NamespaceStream>,
     lines: Lines<'a>,
-    world: &'a mut dyn Environment,
-) -> Result<End, Error> {
-    let at = world.elapsed();
-    let (totals, said) = (Totals::default(), Said::nothing(at));
-    let emitter = Emitter { options, filter, lines, totals, said, world, ends: false, is_over: false };
+    env: &'a mut dyn Environment,
+) -> Result<StreamEnd, Error> {
+    let at = env.monotonic();
+    let (totals, reported) = (Totals::default(), ReportedStats::none(at));
+    let emitter = Emitter { options, filter, lines, totals, reported, env, is_ending: false, is_over: false };
     let mut engine = Engine { emitter, streams, changes_at: at };
     engine.begin();
     let ended = engine.run().and_then(|reason| engine.finish().map(|()| reason));
-    engine.emitter.close(ended.as_ref().copied().unwrap_or("error"));
+    engine.emitter.emit_close(ended.as_ref().copied().unwrap_or("error"));
     let Emitter { totals, lines, .. } = engine.emitter;
-    ended.map(|reason| End { reason, totals, records: lines.count() })
+    ended.map(|reason| StreamEnd { reason, totals, records: lines.count() })
 }
 
 impl Engine<'_> {
     fn begin(&mut self) {
-        let Emitter { options, world, .. } = &mut self.emitter;
-        let (wall_clock, now) = (world.wall_clock(), world.elapsed());
-        self.streams.iter_mut().for_each(|stream| stream.begin(options, wall_clock, now));
-        self.emitter.open();
-        // Not after the seed: a full disk can hold that back for hours.
-        self.emitter.world.notice(Notification::Ready);
+        let Emitter { options, env, .. } = &mut self.emitter;
+        let now = env.now();
+        self.streams.iter_mut().for_each(|stream| stream.begin(options, now));
+        self.emitter.emit_open();
+        // Before the seed: a full disk can delay its end for hours.
+        self.emitter.env.notify(Notification::Ready);
     }
 
-    /// Why it ended.
+    /// Runs until there is a reason to end.
     fn run(&mut self) -> Result<&'static str, Error> {
         loop {
             if let Some(reason) = self.emitter.stop() {
                 return Ok(reason);
             }
-            let now = self.emitter.world.elapsed();
+            let now = self.emitter.env.monotonic();
             self.apply_changes(now)?;
-            self.emitter.tell_stats(|_| Seen::of(&self.streams));
+            self.emitter.emit_stats(|_| StreamSample::of(&self.streams));
             let turn = self.turn()?;
             if !matches!(turn, Turn::Blocked) && self.pass_if_due(now)? {
                 continue;
             }
             match turn {
-                // Where few events match, it takes long to fill a chunk.
+                // Where few events match, a chunk takes long to fill.
                 Turn::More => drop(self.emitter.lines.flush_old(now)),
-                Turn::Blocked => self.emitter.world.nap(ROOM),
+                Turn::Blocked => self.emitter.env.sleep(CAPACITY_POLL),
                 Turn::Drained(0) if self.emitter.lines.flush() => self.wait(now),
-                Turn::Drained(0) => self.emitter.world.nap(ROOM),
+                Turn::Drained(0) => self.emitter.env.sleep(CAPACITY_POLL),
                 Turn::Drained(_) => {
                     self.emitter.lines.flush_old(now);
-                    self.emitter.world.nap(NAP);
+                    self.emitter.env.sleep(SLEEP);
                 }
             }
         }
     }
 
-    /// Reads each stream once.
+    /// Reads each namespace once.
     fn turn(&mut self) -> Result<Turn, Error> {
         let (mut events, mut more) = (0, false);
         for stream in &mut self.streams {
-            match self.emitter.drain(stream, BUDGET)? {
+            match self.emitter.drain(stream, MAX_EVENTS_PER_TURN)? {
                 Drained::Empty(count) => events += count,
                 Drained::More => more = true,
                 Drained::Blocked => return Ok(Turn::Blocked),
@@ -126,90 +123,91 @@ impl Engine<'_> {
         Ok(if more { Turn::More } else { Turn::Drained(events) })
     }
 
-    /// Compares one stream with its table, if that is due. Whether it was.
+    /// Runs the pass of one namespace, if one is due. Whether it was.
     fn pass_if_due(&mut self, now: Duration) -> Result<bool, Error> {
         let due = self.streams.iter().position(|stream| stream.next_pass().is_some_and(|(at, _)| at <= now));
-        if let Some(place) = due {
-            let mut stream = self.streams.remove(place);
+        if let Some(index) = due {
+            let mut stream = self.streams.remove(index);
             let why = stream.next_pass().map(|(_, why)| why);
             let passed = why.map_or(Ok(()), |why| pass(&mut self.emitter, &mut stream, &mut self.streams, why));
-            self.streams.insert(place, stream);
+            self.streams.insert(index, stream);
             passed?;
         }
         Ok(due.is_some())
     }
 
     fn wait(&mut self, now: Duration) {
-        let next_pass = self.streams.iter().filter_map(Stream::next_pass).map(|(at, _)| at).min();
+        let next_pass = self.streams.iter().filter_map(NamespaceStream::next_pass).map(|(at, _)| at).min();
         let next = next_pass.into_iter().chain(self.emitter.next_stats()).map(|at| at.saturating_sub(now)).min();
         let descriptors: Vec<BorrowedFd<'_>> =
             self.streams.iter().filter_map(|stream| stream.source.descriptor()).collect();
-        let longest = self.emitter.world.longest_wait().unwrap_or(WAIT).min(WAIT);
-        self.emitter.world.wait(&descriptors, next.unwrap_or(longest).min(longest));
+        let longest = self.emitter.env.longest_wait().unwrap_or(MAX_WAIT).min(MAX_WAIT);
+        self.emitter.env.wait(&descriptors, next.unwrap_or(longest).min(longest));
     }
 
     fn apply_changes(&mut self, now: Duration) -> Result<(), Error> {
         if now < self.changes_at {
             return Ok(());
         }
-        self.changes_at = now + WAIT;
-        for change in self.emitter.world.changes() {
+        self.changes_at = now + MAX_WAIT;
+        for change in self.emitter.env.changes() {
             match change {
-                Change::Appeared(mut stream) => {
-                    let wall_clock = self.emitter.world.wall_clock();
-                    stream.begin(&self.emitter.options, wall_clock, now);
+                NamespaceChange::Appeared(mut stream) => {
+                    let now = self.emitter.env.now();
+                    stream.begin(&self.emitter.options, now);
                     self.streams.push(*stream);
                 }
-                Change::Renamed(inode, to) => {
-                    let stream = self.streams.iter_mut().find(|stream| stream.is_numbered(inode));
-                    stream.into_iter().for_each(|stream| self.emitter.tell_renamed(stream, to.clone()));
+                NamespaceChange::Renamed(inode, to) => {
+                    let stream = self.streams.iter_mut().find(|stream| stream.has_inode(inode));
+                    stream.into_iter().for_each(|stream| self.emitter.emit_renamed(stream, to.clone()));
                 }
-                Change::Vanished(inode) => self.remove(|stream| stream.is_numbered(inode))?,
+                NamespaceChange::Vanished(inode) => self.remove(|stream| stream.has_inode(inode))?,
             }
         }
         self.remove(|stream| stream.is_broken)
     }
 
-    /// Ends streams: what is queued is told, and then that their entries are gone.
-    fn remove(&mut self, which: impl Fn(&Stream) -> bool) -> Result<(), Error> {
-        while let Some(place) = self.streams.iter().position(&which) {
-            let mut stream = self.streams.remove(place);
-            // One that cannot be left cannot be read either, which will show.
-            let _ = stream.source.leave();
+    /// Ends the streams of some namespaces: writes what is queued, and then a `destroy` record for
+    /// each of their entries.
+    fn remove(&mut self, which: impl Fn(&NamespaceStream) -> bool) -> Result<(), Error> {
+        while let Some(index) = self.streams.iter().position(&which) {
+            let mut stream = self.streams.remove(index);
+            // If this fails, reading fails too and reports it.
+            let _ = stream.source.unsubscribe();
             if !catch_up(&mut self.emitter, &mut stream, &mut self.streams)? {
-                // It is the end, which reads what is left.
-                self.streams.insert(place, stream);
+                // The whole stream ends; `finish` reads the rest.
+                self.streams.insert(index, stream);
                 return Ok(());
             }
-            self.emitter.tell_vanished(&mut stream);
+            self.emitter.emit_vanished(&mut stream);
         }
         Ok(())
     }
 
-    /// Reads what was sent until now, and says what was lost of it. One stream that cannot be
-    /// read does not keep this from the others.
+    /// Writes what was sent until now, and the losses of it. A namespace whose socket fails does
+    /// not keep the others from that.
     fn finish(&mut self) -> Result<(), Error> {
-        self.emitter.ends = true;
-        self.emitter.world.notice(Notification::Ending);
-        // First all, so that there is an end: what comes from now on is nobody's loss.
+        self.emitter.is_ending = true;
+        self.emitter.env.notify(Notification::Ending);
+        // All of them first, so that every queue has an end.
         let sound = self.streams.iter_mut().filter(|stream| !stream.is_broken);
         let mut ended = Ok(());
         for stream in sound {
-            if ended_with(&mut ended, stream.source.leave()) {
-                // It goes on, and has no end to be read to.
-                ended_with(&mut ended, self.emitter.drain(stream, BUDGET).map(drop));
+            if keep_error(&mut ended, stream.source.unsubscribe()) {
+                // Events keep arriving, so the queue has no end: one turn.
+                keep_error(&mut ended, self.emitter.drain(stream, MAX_EVENTS_PER_TURN).map(drop));
                 stream.is_broken = true;
             }
         }
         for stream in &mut self.streams {
-            ended_with(&mut ended, self.emitter.drain_all(stream));
+            keep_error(&mut ended, self.emitter.drain_all(stream));
         }
         ended
     }
 }
 
-/// Keeps the first error; whether this is one.
-fn ended_with(first: &mut Result<(), Error>, result: Result<(), Error>) -> bool {
+/// Stores the first error. Whether `result` is one.
+fn keep_error(first: &mut Result<(), Error>, result: Result<(), Error>) -> bool {
     let failed = result.is_err();
     if first.is_ok() {
         *first = result;

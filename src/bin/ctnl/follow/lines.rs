@@ -7,14 +7,15 @@ use ctnl::output::{EventWriter, Record};
 
 use crate::chunk::{Chunk, Outlet};
 
-/// Bytes of a chunk. With 64 KiB the hand-over was seen in measurements, with this not.
+/// Bytes of a chunk. With 64 KiB the cost of passing chunks to the sinks was measurable, with
+/// 256 KiB it is not (ARCHITECTURE.md).
 const CHUNK: usize = 256 * 1024;
-/// Room for the record that makes a chunk full.
+/// Capacity beyond that, for the record that completes a chunk.
 const LAST_RECORD: usize = 4 * 1024;
-/// Under load, a chunk that is not full goes out after this time.
-const OLDEST: Duration = Duration::from_millis(10);
+/// Under load, a partial chunk is passed on after this time.
+const MAX_AGE: Duration = Duration::from_millis(10);
 
-/// Numbers records, writes them as lines, and hands full chunks on.
+/// Numbers records, formats them as lines, and passes full chunks to the outlet.
 pub struct Lines<'o> {
     stream: Arc<str>,
     writer: EventWriter,
@@ -23,13 +24,13 @@ pub struct Lines<'o> {
     lines: u32,
     /// The number of the next line.
     next: u64,
-    /// When the chunk got its first line.
+    /// The first call of [`Lines::flush_old`] with this chunk.
     begun: Option<Duration>,
 }
 
 impl<'o> Lines<'o> {
-    /// Lines of the stream of this name as `writer` writes them, numbered from 1, to `outlet`.
-    /// The header of csv is no line of the stream: each place begins with it.
+    /// Lines of the stream of this name, numbered from 1 and formatted by `writer`. The header of
+    /// CSV is not a line of the stream: each sink writes it.
     pub fn new(stream: Arc<str>, writer: EventWriter, outlet: &'o mut dyn Outlet) -> Self {
         let bytes = Vec::with_capacity(CHUNK + LAST_RECORD);
         Lines { stream, writer, outlet, bytes, lines: 0, next: 1, begun: None }
@@ -44,32 +45,32 @@ impl<'o> Lines<'o> {
         }
     }
 
-    /// Lines so far.
+    /// The number of lines written.
     pub fn count(&self) -> u64 {
         self.next - 1
     }
 
-    /// Whether the chunk should go.
+    /// Whether the chunk is complete.
     #[inline]
     pub fn is_full(&self) -> bool {
         self.bytes.len() >= CHUNK
     }
 
-    /// Hands the chunk on if there is room for it; false if there is not.
+    /// Passes the chunk on; false if the outlet has no capacity.
     pub fn flush(&mut self) -> bool {
         self.lines == 0 || self.outlet.has_room() && self.put()
     }
 
-    /// Hands on a chunk that is full or has waited for long; false if there is no room.
+    /// Passes the chunk on if it is complete or old; false if the outlet has no capacity.
     pub fn flush_old(&mut self, now: Duration) -> bool {
         if self.lines == 0 {
             return true;
         }
         let begun = *self.begun.get_or_insert(now);
-        if self.is_full() || now.saturating_sub(begun) >= OLDEST { self.flush() } else { true }
+        if self.is_full() || now.saturating_sub(begun) >= MAX_AGE { self.flush() } else { true }
     }
 
-    /// Hands the chunk on, room or not: at the end.
+    /// Passes the chunk on without regard to capacity: at the end.
     pub fn put(&mut self) -> bool {
         if self.lines > 0 {
             let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(CHUNK + LAST_RECORD));

@@ -1,6 +1,7 @@
-//! A dump, compared with what the consumer knows, while events are read between its
-//! datagrams: seed, resync and reconciliation are this.
+//! A pass: a dump that is compared with the live set, while events are read between its
+//! datagrams. Seed, resync and reconciliation are passes.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use ctnl::field::Subject;
@@ -8,183 +9,221 @@ use ctnl::live::{DumpOutcome, Live};
 use ctnl::model::Flow;
 use ctnl::netlink::{Connection, Error};
 use ctnl::output::{Record, Resynced, Synthetic};
-use ctnl::sysctl::Sysctl;
-use ctnl::table::{Dump, DumpRequest};
+use ctnl::table::{DatagramTime, DumpRequest, DumpTotals};
 
-use super::emitter::{Drained, Emitter, ROOM};
-use super::engine::BUDGET;
-use super::options::Notification;
-use super::stats::Seen;
-use super::stream::Stream;
+use super::emitter::{CAPACITY_POLL, Drained, Emitter, MAX_EVENTS_PER_TURN};
+use super::environment::Notification;
+use super::namespace::NamespaceStream;
+use super::sample::StreamSample;
 use crate::host::buckets::Buckets;
+use crate::scan::{self, Visitor};
 
-/// Much longer than the kernel takes from the event to the end of the entry.
-const UNLINKED: Duration = Duration::from_millis(2);
+/// Much longer than the kernel takes between the `destroy` event and the removal of the entry
+/// from the hash table (`nf_ct_delete` in net/netfilter/nf_conntrack_core.c).
+const UNLINK_TIME: Duration = Duration::from_millis(2);
 
-/// How a pass ended, where nothing was wrong with the events.
+/// The end of a pass.
 #[derive(Debug)]
-enum Ended {
-    /// At the end of the table, after so many records of each kind.
-    Whole { added: u64, removed: u64 },
-    /// It was to stop.
+enum PassEnd {
+    /// The dump is complete; this many synthetic records were written.
+    Complete { added: u64, removed: u64 },
+    /// The stream is ending.
     Stopped,
-    /// The hash table was resized: entries may have been missing.
+    /// The hash table was resized during the dump, so entries may be missing from it.
     Resized,
     /// The dump failed.
     Failed(Error),
 }
 
-/// Compares `stream` with its table. The streams of the other namespaces are read
-/// meanwhile.
+/// Compares a namespace with its table. The other namespaces are read meanwhile.
 pub(super) fn pass(
     emitter: &mut Emitter<'_>,
-    stream: &mut Stream,
-    others: &mut [Stream],
+    stream: &mut NamespaceStream,
+    others: &mut [NamespaceStream],
     why: Synthetic,
 ) -> Result<(), Error> {
     let Some(mut connection) = stream.connection.take() else { return Ok(()) };
-    stream.pass_begins(&emitter.options, emitter.world.elapsed());
+    stream.on_pass(&emitter.options, emitter.env.monotonic());
     let gaps = stream.gaps;
     let ended = walk(emitter, stream, others, &mut connection, why);
     stream.connection = Some(connection);
-    let now = emitter.world.wall_clock();
+    let now = emitter.env.realtime();
     match ended? {
-        Ended::Whole { added, removed } => {
+        PassEnd::Complete { added, removed } => {
             if stream.gaps == gaps {
-                tell(emitter, stream, Resynced { why, time: now, entries: 0, added, removed, netns: None });
+                emit_resynced(emitter, stream, Resynced { why, time: now, entries: 0, added, removed, netns: None });
             } else if why == Synthetic::Seed {
-                // With a resync after each loss the next pass is due already. Without, the consumer
-                // still waits for a beginning that is whole.
-                stream.try_again(why, emitter.world.elapsed());
+                // With `--on-gap resync` the next pass is scheduled. Without it, the reader still
+                // needs a complete seed.
+                stream.retry_pass(why, emitter.env.monotonic());
             }
             return Ok(());
         }
-        Ended::Stopped => {}
-        Ended::Resized => {
-            emitter.world.notice(Notification::Resized);
-            stream.compare_now(why, emitter.world.elapsed());
+        PassEnd::Stopped => {}
+        PassEnd::Resized => {
+            emitter.env.notify(Notification::Resized);
+            stream.repeat_pass(why, emitter.env.monotonic());
         }
-        // At the start nothing is known yet, and what is wrong should be seen. One of several
-        // namespaces is not the end of the others.
-        Ended::Failed(error) if why == Synthetic::Seed && stream.name.is_none() => return Err(error),
-        Ended::Failed(error) => {
-            emitter.world.notice(Notification::PassFailed { netns: stream.name.as_deref(), error: &error });
-            stream.try_again(why, emitter.world.elapsed());
+        // An error of the first dump is reported to the user. One of several namespaces does not end
+        // the others.
+        PassEnd::Failed(error) if why == Synthetic::Seed && stream.name.is_none() => return Err(error),
+        PassEnd::Failed(error) => {
+            emitter.env.notify(Notification::PassFailed { netns: stream.name.as_deref(), error: &error });
+            stream.retry_pass(why, emitter.env.monotonic());
         }
     }
     if let Some(live) = &mut stream.live {
-        live.abandon(now);
+        live.abandon_pass(now);
     }
     Ok(())
 }
 
-fn tell(emitter: &mut Emitter<'_>, stream: &Stream, resynced: Resynced<'_>) {
+fn emit_resynced(emitter: &mut Emitter<'_>, stream: &NamespaceStream, resynced: Resynced<'_>) {
     let entries = stream.live.as_ref().map_or(0, Live::len) as u64;
     let resynced = Resynced { entries, netns: stream.name.as_deref(), ..resynced };
     emitter.lines.record(&Record::Resynced(resynced));
-    emitter.world.notice(Notification::Resynced(&resynced));
+    emitter.env.notify(Notification::Resynced(&resynced));
 }
 
 fn walk(
     emitter: &mut Emitter<'_>,
-    stream: &mut Stream,
-    others: &mut [Stream],
+    stream: &mut NamespaceStream,
+    others: &mut [NamespaceStream],
     connection: &mut Connection,
     why: Synthetic,
-) -> Result<Ended, Error> {
-    let netfilter = Sysctl::default();
+) -> Result<PassEnd, Error> {
+    let netfilter = emitter.options.netfilter.clone();
     let buckets = Buckets::read(&netfilter);
     if let Some(live) = &mut stream.live {
-        live.begin();
+        live.begin_pass();
     }
-    // The kernel tells of an end a moment before the entry leaves the table: what was read
-    // before the pass began has left it after this.
-    emitter.world.nap(UNLINKED);
-    let mut dump = match Dump::start(connection, DumpRequest::default()) {
-        Ok(dump) => dump,
-        Err(error) => return Ok(Ended::Failed(error)),
-    };
-    let (mut datagram, mut more, mut added, mut removed) = (Vec::new(), true, 0, 0);
-    while more {
-        datagram.clear();
-        more = match dump.next_datagram(|flow| datagram.push(flow.clone())) {
-            Ok(more) => more,
-            Err(error) => return Ok(Ended::Failed(error)),
-        };
-        // What was queued before the datagram was filled is told first: so events stay
-        // events, and only what had none is made up.
-        if !catch_up(emitter, stream, others)? {
-            return Ok(Ended::Stopped);
-        }
-        for flow in &datagram {
-            let (came, went) = look(emitter, stream, others, flow, why);
-            added += came;
-            removed += went;
-        }
+    // `destroy` events that were read before the pass began precede the removal of their entries
+    // by less than this.
+    emitter.env.sleep(UNLINK_TIME);
+    let clock = emitter.env.clock();
+    let mut comparison =
+        Comparison { emitter, stream, others, why, datagram: Vec::new(), added: 0, removed: 0, caught_up: Ok(true) };
+    let walked = scan::walk(connection, DumpRequest::default(), &clock, &mut comparison);
+    let Comparison { emitter, stream, others, added, mut removed, caught_up, .. } = comparison;
+    if !caught_up? {
+        return Ok(PassEnd::Stopped);
+    }
+    if let Err(error) = walked {
+        return Ok(PassEnd::Failed(error));
     }
     if !catch_up(emitter, stream, others)? {
-        return Ok(Ended::Stopped);
+        return Ok(PassEnd::Stopped);
     }
     if buckets.resized_since(&netfilter) {
-        return Ok(Ended::Resized);
+        return Ok(PassEnd::Resized);
     }
-    removed += sweep(emitter, stream, others, why);
-    Ok(Ended::Whole { added, removed })
+    removed += end_pass(emitter, stream, others, why);
+    Ok(PassEnd::Complete { added, removed })
 }
 
-/// Reads until nothing is queued in `stream`; false when it is to stop.
-pub(super) fn catch_up(emitter: &mut Emitter<'_>, stream: &mut Stream, others: &mut [Stream]) -> Result<bool, Error> {
-    while emitter.stop().is_none() {
-        emitter.tell_stats(|_| Seen::of(others.iter().chain([&*stream])));
-        for other in &mut *others {
-            emitter.drain(other, BUDGET)?;
+/// Compares the entries of each datagram, after the events that were queued before the kernel filled
+/// it: so only entries without an event get a synthetic record.
+struct Comparison<'p, 'e> {
+    emitter: &'p mut Emitter<'e>,
+    stream: &'p mut NamespaceStream,
+    others: &'p mut [NamespaceStream],
+    why: Synthetic,
+    datagram: Vec<Flow>,
+    added: u64,
+    removed: u64,
+    /// False if the whole stream is ending.
+    caught_up: Result<bool, Error>,
+}
+
+impl Visitor for Comparison<'_, '_> {
+    fn entry(&mut self, flow: &Flow, _: &DatagramTime) {
+        self.datagram.push(flow.clone());
+    }
+
+    fn end_datagram(&mut self, _: DumpTotals) -> ControlFlow<()> {
+        let Comparison { emitter, stream, others, why, datagram, .. } = self;
+        self.caught_up = catch_up(emitter, stream, others);
+        if !matches!(self.caught_up, Ok(true)) {
+            return ControlFlow::Break(());
         }
-        // A dump in which nothing is new fills no chunk.
-        let now = emitter.world.elapsed();
+        for flow in datagram.drain(..) {
+            let (new, destroy) = compare(emitter, stream, others, &flow, *why);
+            self.added += new;
+            self.removed += destroy;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Reads until the queue of `stream` is empty; false if the whole stream is ending.
+pub(super) fn catch_up(
+    emitter: &mut Emitter<'_>,
+    stream: &mut NamespaceStream,
+    others: &mut [NamespaceStream],
+) -> Result<bool, Error> {
+    while emitter.stop().is_none() {
+        emitter.emit_stats(|_| StreamSample::of(others.iter().chain([&*stream])));
+        for other in &mut *others {
+            emitter.drain(other, MAX_EVENTS_PER_TURN)?;
+        }
+        // A dump without differences fills no chunk.
+        let now = emitter.env.monotonic();
         emitter.lines.flush_old(now);
-        match emitter.drain(stream, BUDGET)? {
+        match emitter.drain(stream, MAX_EVENTS_PER_TURN)? {
             Drained::Empty(_) => return Ok(true),
             Drained::More => {}
-            Drained::Blocked => emitter.world.nap(ROOM),
+            Drained::Blocked => emitter.env.sleep(CAPACITY_POLL),
         }
     }
     Ok(false)
 }
 
-/// Compares an entry of the dump; how many records came of it, `new` and `destroy`.
-fn look(emitter: &mut Emitter<'_>, stream: &mut Stream, others: &[Stream], flow: &Flow, why: Synthetic) -> (u64, u64) {
-    emitter.make_room(|_| Seen::of(others.iter().chain([&*stream])));
-    let now = emitter.world.wall_clock();
-    let Stream { name, live, ages, .. } = stream;
+/// Compares an entry of the dump; returns the number of `new` and `destroy` records written.
+fn compare(
+    emitter: &mut Emitter<'_>,
+    stream: &mut NamespaceStream,
+    others: &[NamespaceStream],
+    flow: &Flow,
+    why: Synthetic,
+) -> (u64, u64) {
+    emitter.wait_for_capacity(|_| StreamSample::of(others.iter().chain([&*stream])));
+    let now = emitter.env.realtime();
+    let NamespaceStream { name, live, ages, .. } = stream;
     let Some(live) = live else { return (0, 0) };
-    let removed = match live.in_dump(flow) {
+    let removed = match live.on_dumped(flow) {
         DumpOutcome::Known | DumpOutcome::Stale => return (0, 0),
         DumpOutcome::Unknown => 0,
-        DumpOutcome::Again(known) => {
-            emitter.tell_gone(name.as_deref(), ages, &known, why, now);
+        DumpOutcome::Recreated(earlier) => {
+            emitter.emit_removed(name.as_deref(), ages, &earlier, why, now);
             1
         }
     };
     ages.now = now;
     let subject = Subject::new(flow, ages);
-    if !emitter.judge(&subject) {
+    if !emitter.matches(&subject) {
         return (0, removed);
     }
-    live.add(flow, now);
-    emitter.tell_found(name.as_deref(), &subject, why, now);
+    live.insert_dumped(flow, now);
+    emitter.emit_added(name.as_deref(), &subject, why, now);
     (1, removed)
 }
 
-/// Tells what was neither in the dump nor made since; how many that are.
-fn sweep(emitter: &mut Emitter<'_>, stream: &mut Stream, others: &[Stream], why: Synthetic) -> u64 {
-    let now = emitter.world.wall_clock();
-    let Stream { name, live, ages, source, .. } = stream;
+/// Writes the end of the entries that were neither in the dump nor created since; returns their
+/// number.
+fn end_pass(
+    emitter: &mut Emitter<'_>,
+    stream: &mut NamespaceStream,
+    others: &[NamespaceStream],
+    why: Synthetic,
+) -> u64 {
+    let now = emitter.env.realtime();
+    let NamespaceStream { name, live, ages, source, .. } = stream;
     let mut removed = 0;
     if let Some(live) = live {
         let entries = live.len() as u64;
-        live.end(now, |known| {
-            emitter.make_room(|_| Seen::of(others).with(&**source, entries.saturating_sub(removed)));
-            emitter.tell_gone(name.as_deref(), ages, &known, why, now);
+        live.end_pass(now, |entry| {
+            emitter.wait_for_capacity(|_| StreamSample::of(others).with(&**source, entries.saturating_sub(removed)));
+            emitter.emit_removed(name.as_deref(), ages, &entry, why, now);
             removed += 1;
         });
     }

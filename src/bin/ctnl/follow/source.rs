@@ -1,4 +1,4 @@
-//! Where events come from: the kernel, or a test.
+//! The source of events: the kernel, or a test.
 
 use std::fmt::Debug;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,25 +10,25 @@ use ctnl::wire::Message;
 
 /// A subscription.
 pub trait Source: Debug + Send {
-    /// Takes the next event, and never waits.
+    /// Receives the next event. Never blocks.
     fn next(&mut self, event: &mut Event) -> Result<Step, Error>;
 
-    /// The message that the last step was about.
+    /// The message of the last step.
     fn message(&self) -> Option<Message<'_>>;
 
-    /// What is queued.
+    /// The state of the queue.
     fn queue(&self) -> Result<Queue, Error>;
 
     /// The size of the queue.
     fn buffer(&self) -> Buffer;
 
-    /// Makes the queue larger.
+    /// Enlarges the queue.
     fn grow(&mut self, bytes: usize) -> Result<Buffer, Error>;
 
-    /// Ends the subscription. What is queued stays to be read.
-    fn leave(&mut self) -> Result<(), Error>;
+    /// Ends the subscription. Queued events stay to be received.
+    fn unsubscribe(&mut self) -> Result<(), Error>;
 
-    /// What to wait for.
+    /// The descriptor to wait for.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 }
 
@@ -54,8 +54,8 @@ impl Source for Events {
         Events::grow(self, bytes)
     }
 
-    fn leave(&mut self) -> Result<(), Error> {
-        Events::leave(self)
+    fn unsubscribe(&mut self) -> Result<(), Error> {
+        Events::unsubscribe(self)
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

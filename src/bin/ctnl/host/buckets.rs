@@ -1,19 +1,20 @@
-//! Whether the kernel's hash table was resized while it was read: entries may be
-//! missing then, and the kernel says nothing.
+//! Detect that the kernel's hash table was resized during a dump: entries may be missing then, and the
+//! dump has no sign of it (`nf_conntrack_hash_resize` in net/netfilter/nf_conntrack_core.c moves them
+//! between buckets; `ctnetlink_dump_table` continues at the number of a bucket).
 
 use ctnl::sysctl::Sysctl;
 
-/// The size of the hash table, which is one for all namespaces, when it was looked at.
+/// The size of the hash table, which is shared by all namespaces, at the time of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Buckets(Option<u64>);
 
 impl Buckets {
-    /// The size now; not known where there is no such setting.
+    /// Reads the size; unknown where the sysctl cannot be read.
     pub fn read(netfilter: &Sysctl) -> Self {
         Buckets(netfilter.read("nf_conntrack_buckets").ok())
     }
 
-    /// Whether the size is certainly another one now.
+    /// Whether the size has certainly changed.
     pub fn resized_since(self, netfilter: &Sysctl) -> bool {
         let now = Self::read(netfilter);
         self.0.is_some() && now.0.is_some() && self != now
@@ -28,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_that_was_resized_is_noticed_and_one_of_unknown_size_is_not() {
+    fn a_resized_table_is_detected_and_one_of_unknown_size_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let netfilter = Sysctl::at(folder.path());
         let unknown = Buckets::read(&netfilter);

@@ -1,17 +1,18 @@
-//! Floor 8, giving up what root may and the event stream does not need.
+//! Drops the capabilities that the event stream does not need.
 //!
-//! Capabilities are those of a thread, and threads get those of their maker: so they
-//! are dropped before the first thread is started, or the others keep them.
+//! Capabilities belong to a thread, and a new thread inherits those of its creator
+//! (capabilities(7)): they are dropped before the first thread is started.
 //!
-//! What works afterwards was tried on Linux 6.18, as root with CAP_NET_ADMIN alone:
-//! dumps and new sockets, forced receive buffers, the namespace's own settings (to the
-//! kernel CAP_NET_ADMIN is their owner), files and folders of root, the names of all
-//! processes. What does not: files of other users, other namespaces, and what processes
-//! have open. The first needs CAP_DAC_OVERRIDE, which is as good as root: such files
-//! belong to a run as that user, with CAP_NET_ADMIN as ambient capability.
+//! Tested on Linux 6.18, as root with CAP_NET_ADMIN alone. It is enough for dumps, new sockets,
+//! forced receive buffers, the sysctls of the network namespace (`net_ctl_permissions` in
+//! net/sysctl_net.c), files and folders of root, and the names of all processes. It is not
+//! enough for files of other users, other namespaces, and the open files of processes. The
+//! first would need CAP_DAC_OVERRIDE, which is equivalent to root: to write such files, run
+//! as their owner with CAP_NET_ADMIN as ambient capability.
 
 use std::fmt;
 use std::fs;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use anyhow::{Context, Result, bail};
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::sys::prctl;
 
-/// What is going to be done, apart from following the own namespace.
+/// The work that needs more than CAP_NET_ADMIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Needs {
     /// Find and enter all network namespaces.
@@ -30,32 +31,32 @@ impl Needs {
     fn capabilities(self) -> CapsHashSet {
         let mut capabilities = CapsHashSet::from([Capability::CAP_NET_ADMIN]);
         if self.all_netns {
-            // setns(2), and reading in which namespace a process of another user, or one
-            // with more capabilities, is.
+            // For setns(2), and to read /proc/PID/ns/net of a process of another user or with more
+            // capabilities.
             capabilities.extend([Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_PTRACE]);
         }
         capabilities
     }
 }
 
-/// What was kept, for `-v`.
+/// The capabilities that were kept, for `-v`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
     capabilities: Vec<String>,
-    /// Needed, and not there to be kept.
+    /// Needed, but not permitted before.
     absent: Vec<String>,
 }
 
-/// Gives up all capabilities but those that are needed, for good: also a program
-/// that is started gets none. Those that are not there are not missed here: the kernel
-/// says so where they are. Must be called while there is one thread.
+/// Drops all capabilities but the needed ones, permanently and for started programs too. A
+/// needed one that is not permitted is no error: the kernel reports it where it is used. Must
+/// be called while the process has one thread. `proc` is where /proc is mounted.
 ///
 /// # Errors
-/// There are threads already; the kernel refuses.
-pub fn drop_all_but(needs: Needs) -> Result<Kept> {
-    let count = || fs::read_dir("/proc/self/task").map(Iterator::count).context("count the own threads");
+/// The process has more than one thread; the kernel refuses.
+pub fn drop_all_but(needs: Needs, proc: &Path) -> Result<Kept> {
+    let count = || fs::read_dir(proc.join("self/task")).map(Iterator::count).context("count the threads");
     let mut threads = count()?;
-    // One that has been joined is still listed for a moment.
+    // A thread that has been joined is still listed for a moment.
     for _ in 0..100 {
         if threads == 1 {
             break;
@@ -64,29 +65,31 @@ pub fn drop_all_but(needs: Needs) -> Result<Kept> {
         threads = count()?;
     }
     if threads != 1 {
-        bail!("privileges can be dropped only before threads are started, and there are {threads}");
+        bail!("cannot drop privileges: expected one thread, found {threads}");
     }
     drop_in_this_thread(needs)
 }
 
-/// The same for the calling thread and those that it starts, whatever others there are.
+/// The same for the calling thread and the threads that it starts.
 ///
 /// # Errors
 /// The kernel refuses.
 pub fn drop_in_this_thread(needs: Needs) -> Result<Kept> {
-    let permitted = caps::read(None, CapSet::Permitted).context("read the own capabilities")?;
+    let permitted = caps::read(None, CapSet::Permitted).context("read the capabilities of this process")?;
     let needed = needs.capabilities();
     let kept: CapsHashSet = needed.intersection(&permitted).copied().collect();
-    prctl::set_no_new_privs().context("give up privileges by starting programs")?;
-    // While there is CAP_SETPCAP; without it nothing can be gained by the bounding set
-    // anyway, since no program that is started gets new privileges.
-    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP).context("read the own capabilities")? {
+    prctl::set_no_new_privs().context("set no_new_privs")?;
+    // PR_CAPBSET_DROP needs CAP_SETPCAP. Without it the bounding set grants nothing, because of
+    // no_new_privs.
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)
+        .context("read the capabilities of this process")?
+    {
         for capability in caps::all().difference(&kept) {
-            // An older kernel does not know all of them.
+            // EINVAL: an older kernel does not have all of them.
             let _ = caps::drop(None, CapSet::Bounding, *capability);
         }
     }
-    // The ambient set shrinks with the inheritable one.
+    // The ambient set is a subset of the inheritable one.
     for set in [CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
         let value = if matches!(set, CapSet::Inheritable) { &CapsHashSet::new() } else { &kept };
         caps::set(None, set, value).with_context(|| format!("drop {set:?} capabilities").to_lowercase())?;
@@ -108,7 +111,7 @@ impl fmt::Display for Kept {
         }
         match &*self.absent {
             [] => Ok(()),
-            absent => write!(f, "; not there: {}", absent.join(", ")),
+            absent => write!(f, "; not permitted: {}", absent.join(", ")),
         }
     }
 }
@@ -118,7 +121,7 @@ impl fmt::Display for Kept {
 mod tests {
     use super::*;
 
-    /// The sets of this thread as the kernel shows them, by the names in /proc.
+    /// The capability sets of this thread, by their names in /proc.
     fn sets() -> Vec<(String, u64)> {
         let status = fs::read_to_string("/proc/thread-self/status").unwrap();
         let number = |value: &str| u64::from_str_radix(value.trim(), 16).unwrap();
@@ -151,13 +154,13 @@ mod tests {
     }
 
     #[test]
-    fn every_set_keeps_what_is_needed_and_nothing_else() {
+    fn every_set_keeps_the_needed_capabilities_and_no_other() {
         check(Needs::default());
         check(Needs { all_netns: true });
     }
 
     #[test]
-    fn dropping_twice_is_no_error_and_what_is_gone_is_named() {
+    fn dropping_twice_is_no_error_and_missing_capabilities_are_named() {
         let kept = in_a_thread(|| {
             drop_in_this_thread(Needs::default()).unwrap();
             drop_in_this_thread(Needs { all_netns: true }).unwrap()
@@ -166,16 +169,16 @@ mod tests {
     }
 
     #[test]
-    fn beside_other_threads_it_is_refused_and_nothing_is_dropped() {
+    fn with_several_threads_it_fails_and_nothing_is_dropped() {
         let before = sets();
         // The test harness runs this in a thread of its own.
-        let error = drop_all_but(Needs::default()).unwrap_err();
-        assert!(error.to_string().contains("before threads are started"), "{error}");
+        let error = drop_all_but(Needs::default(), Path::new("/proc")).unwrap_err();
+        assert!(error.to_string().contains("expected one thread"), "{error}");
         assert_eq!(sets(), before);
     }
 
     #[test]
-    fn what_was_kept_is_said_in_one_line() {
+    fn the_kept_capabilities_are_listed_in_one_line() {
         let kept = |capabilities: &[&str], absent: &[&str]| {
             let words = |words: &[&str]| words.iter().map(ToString::to_string).collect();
             Kept { capabilities: words(capabilities), absent: words(absent) }.to_string()
@@ -183,7 +186,7 @@ mod tests {
         assert_eq!(kept(&["CAP_NET_ADMIN"], &[]), "capabilities kept: CAP_NET_ADMIN");
         assert_eq!(
             kept(&[], &["CAP_NET_ADMIN", "CAP_SYS_ADMIN"]),
-            "capabilities kept: none; not there: CAP_NET_ADMIN, CAP_SYS_ADMIN"
+            "capabilities kept: none; not permitted: CAP_NET_ADMIN, CAP_SYS_ADMIN"
         );
     }
 }

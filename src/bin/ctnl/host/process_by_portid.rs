@@ -1,46 +1,49 @@
-//! Floor 8, who asked: the port of a netlink message → the process that has it.
+//! Finds the process that owns a netlink port (`nlmsg_pid`).
 //!
-//! The kernel gives a process's first netlink socket the process's number as port, and
-//! others a number that says nothing. The number is that of the process's own pid
-//! namespace: port 1 may be the only process of a container rather than the host's first.
-//! So a name is certain only where the process is seen to have that very socket open,
-//! which takes CAP_SYS_PTRACE for those that may more than we. Otherwise it is a guess,
-//! and marked as one. A requester that has ended by the time is not found at all.
+//! `netlink_autobind` (net/netlink/af_netlink.c) binds the first socket of a process to the
+//! process id, in the process's own pid namespace, and further sockets to arbitrary negative
+//! numbers. Port 1 may therefore be the first process of a container. A name is certain only
+//! if the process has the socket open, which needs CAP_SYS_PTRACE for a process with more
+//! capabilities than this one. Otherwise it is a guess and marked as one. A process that has
+//! ended is not found.
 //!
-//! For the thread that receives: looking up costs some tenth of a millisecond, is
-//! remembered, and is done so many times a second and no more.
+//! Runs on the receiving thread: a lookup takes about 0.1 ms, results are cached, and the
+//! number of lookups per second is limited.
+//!
+//! The crate `procfs` (0.18) has no parser for /proc/net/netlink, and its `Status` fails where a
+//! field is absent that is not needed here.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ctnl::netlink::{Error, Netns};
 use foldhash::fast::RandomState;
 
-/// `NETLINK_NETFILTER` of linux/netlink.h.
+/// `NETLINK_NETFILTER` (include/uapi/linux/netlink.h).
 const PROTOCOL: &str = "12";
-/// CAP_NET_ADMIN of linux/capability.h, without which nobody changes the table.
+/// `CAP_NET_ADMIN` (include/uapi/linux/capability.h), which every change of the table needs.
 const NET_ADMIN: u64 = 1 << 12;
 
-/// A process that has ended, or another that has got its number, is noticed after this.
-const LIFETIME: Duration = Duration::from_secs(5);
-/// Some hundredth of a processor.
+/// A cached result is used for this long.
+const CACHE_TIME: Duration = Duration::from_secs(5);
+/// The limit of lookups: about a hundredth of a processor.
 const LOOKUPS_PER_SECOND: u32 = 50;
-/// `conntrack -D` in a loop has a new port each time.
-const MOST_REMEMBERED: usize = 1024;
-/// A process with more open files is not searched to the end.
-const MOST_FILES: usize = 4096;
+/// The limit of cached ports: `conntrack -D` in a loop has a new port each time.
+const MAX_CACHED: usize = 1024;
+/// The limit of open files that are searched.
+const MAX_FILES: usize = 4096;
 
-/// A process that asked.
+/// A process that owns a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
-    /// Its number here.
+    /// Its id in the pid namespace of this program.
     pub pid: u32,
-    /// What it is called (`comm`), with what is not UTF-8 replaced.
+    /// Its name (`comm`); bytes that are not UTF-8 are replaced.
     pub name: String,
-    /// It was seen to have the socket. Otherwise only its number is the port.
+    /// It has the socket open. Otherwise only its id equals the port.
     pub is_certain: bool,
 }
 
@@ -48,48 +51,49 @@ pub struct Process {
 #[derive(Debug)]
 pub struct ProcessByPortid {
     proc: PathBuf,
-    /// The netlink sockets of the namespace, kept open: it stays that of the namespace, also
-    /// when that may not be entered any more.
+    /// /proc/net/netlink of the namespace, kept open: it can be read after the privilege to enter
+    /// the namespace has been dropped.
     sockets: Option<File>,
-    remembered: HashMap<u32, (Instant, Option<Process>), RandomState>,
-    budget: Budget,
+    cached: HashMap<u32, (Duration, Option<Process>), RandomState>,
+    limit: LookupLimit,
 }
 
 impl ProcessByPortid {
-    /// For the ports of `netns`.
+    /// Finds the owners of ports in `netns`. `proc` is where /proc is mounted.
     ///
     /// # Errors
     /// The namespace cannot be entered.
-    pub fn of(netns: &Netns) -> Result<Self, Error> {
-        // Where it is not shown, nobody is found, and the port is still told.
-        let sockets = netns.run(|| File::open("/proc/thread-self/net/netlink").ok())?;
-        Ok(Self::new("/proc", sockets))
+    pub fn of(netns: &Netns, proc: impl Into<PathBuf>) -> Result<Self, Error> {
+        let proc = proc.into();
+        // Without the file no process is found.
+        let sockets = netns.run(|| File::open(proc.join("thread-self/net/netlink")).ok())?;
+        Ok(Self::new(proc, sockets))
     }
 
     fn new(proc: impl Into<PathBuf>, sockets: Option<File>) -> Self {
-        ProcessByPortid { proc: proc.into(), sockets, remembered: HashMap::default(), budget: Budget::default() }
+        ProcessByPortid { proc: proc.into(), sockets, cached: HashMap::default(), limit: LookupLimit::default() }
     }
 
-    /// The process that has `port`; 0 is the kernel itself.
-    pub fn find(&mut self, port: u32, now: Instant) -> Option<&Process> {
+    /// The process that owns `port`; 0 is the kernel. `now` is `CLOCK_MONOTONIC`.
+    pub fn find(&mut self, port: u32, now: Duration) -> Option<&Process> {
         if port == 0 {
             return None;
         }
-        let is_fresh = |(since, _): &(Instant, Option<Process>)| now.saturating_duration_since(*since) < LIFETIME;
-        if !self.remembered.get(&port).is_some_and(is_fresh) && self.budget.allows(now) {
-            if self.remembered.len() >= MOST_REMEMBERED {
-                self.remembered.clear();
+        let is_fresh = |(since, _): &(Duration, Option<Process>)| now.saturating_sub(*since) < CACHE_TIME;
+        if !self.cached.get(&port).is_some_and(is_fresh) && self.limit.allows(now) {
+            if self.cached.len() >= MAX_CACHED {
+                self.cached.clear();
             }
             let process = self.look_up(port);
-            self.remembered.insert(port, (now, process));
+            self.cached.insert(port, (now, process));
         }
-        // What is too old is not told, even where there is no budget for a look.
-        self.remembered.get(&port).filter(|found| is_fresh(found))?.1.as_ref()
+        // An old result is not returned, even where no lookup is allowed.
+        self.cached.get(&port).filter(|found| is_fresh(found))?.1.as_ref()
     }
 
     fn look_up(&mut self, port: u32) -> Option<Process> {
         let inode = self.socket_of(port).ok().flatten()?;
-        // Beyond the largest number of a process: the kernel's choice.
+        // A negative port is not the id of a process.
         let pid = u32::try_from(i32::try_from(port).ok()?).ok()?;
         let folder = self.proc.join(pid.to_string());
         let is_certain = match has_socket(&folder, inode) {
@@ -106,7 +110,7 @@ impl ProcessByPortid {
         Some(Process { pid, name, is_certain })
     }
 
-    /// The inode of the socket that has `port` in the namespace.
+    /// The inode number of the socket that has `port` in the namespace.
     fn socket_of(&mut self, port: u32) -> io::Result<Option<u64>> {
         let Some(file) = &mut self.sockets else { return Ok(None) };
         let mut table = String::new();
@@ -125,7 +129,7 @@ impl ProcessByPortid {
 /// Whether the process has this socket open.
 fn has_socket(process: &Path, inode: u64) -> io::Result<bool> {
     let wanted = format!("socket:[{inode}]");
-    for entry in fs::read_dir(process.join("fd"))?.take(MOST_FILES) {
+    for entry in fs::read_dir(process.join("fd"))?.take(MAX_FILES) {
         match fs::read_link(entry?.path()) {
             Ok(link) if link.as_os_str() == &*wanted => return Ok(true),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
@@ -136,29 +140,29 @@ fn has_socket(process: &Path, inode: u64) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Whether the process can be it, by what everybody may read of it: allowed to change
-/// the table, of our own pid namespace, and neither the first process nor a thread of
-/// the kernel, which have the small numbers that containers begin with too.
+/// Whether the process can be the owner, by its world-readable status: it has CAP_NET_ADMIN, is
+/// in the pid namespace of this program, and is neither the first process nor a kernel thread,
+/// whose small ids are also those of processes in containers.
 fn is_plausible(process: &Path) -> bool {
     let Ok(status) = fs::read_to_string(process.join("status")) else { return false };
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
     let may_change = field("CapEff").and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(0) & NET_ADMIN != 0;
-    let is_of_here = field("NSpid").is_some_and(|pids| pids.split_whitespace().count() == 1 && pids != "1");
-    // Threads of the kernel have no memory of their own.
-    may_change && is_of_here && field("VmSize").is_some()
+    let is_in_own_namespace = field("NSpid").is_some_and(|pids| pids.split_whitespace().count() == 1 && pids != "1");
+    // Kernel threads have no VmSize.
+    may_change && is_in_own_namespace && field("VmSize").is_some()
 }
 
-/// So many lookups in each second.
+/// Limits the lookups of each second.
 #[derive(Debug, Default)]
-struct Budget {
-    second: Option<Instant>,
+struct LookupLimit {
+    second: Option<Duration>,
     used: u32,
 }
 
-impl Budget {
-    fn allows(&mut self, now: Instant) -> bool {
-        if self.second.is_none_or(|second| now.saturating_duration_since(second) >= Duration::from_secs(1)) {
-            *self = Budget { second: Some(now), used: 0 };
+impl LookupLimit {
+    fn allows(&mut self, now: Duration) -> bool {
+        if self.second.is_none_or(|second| now.saturating_sub(second) >= Duration::from_secs(1)) {
+            *self = LookupLimit { second: Some(now), used: 0 };
         }
         self.used += 1;
         self.used <= LOOKUPS_PER_SECOND
@@ -174,9 +178,10 @@ mod tests {
 
     use super::*;
 
+    const NOW: Duration = Duration::from_secs(1000);
     const HEADER: &str = "sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode\n";
 
-    /// A made-up /proc with the sockets 500, of inode 77, and 4000000000, of inode 78.
+    /// A /proc with the sockets 500, of inode 77, and 4000000000, of inode 78.
     struct Proc(tempfile::TempDir);
 
     impl Proc {
@@ -203,7 +208,7 @@ mod tests {
             symlink(format!("socket:[{inode}]"), folder.join("fd/3")).unwrap();
         }
 
-        fn requesters(&self) -> ProcessByPortid {
+        fn processes(&self) -> ProcessByPortid {
             ProcessByPortid::new(self.0.path(), File::open(self.0.path().join("netlink")).ok())
         }
     }
@@ -217,49 +222,49 @@ mod tests {
         let proc = Proc::new();
         proc.process(500, "kube-proxy", 77);
         proc.process(600, "route", 79);
-        let (mut requesters, now) = (proc.requesters(), Instant::now());
-        assert_eq!(requesters.find(500, now), Some(&certain(500, "kube-proxy")));
+        let (mut processes, now) = (proc.processes(), NOW);
+        assert_eq!(processes.find(500, now), Some(&certain(500, "kube-proxy")));
         for port in [0, 499, 600, 4_000_000_000] {
-            assert_eq!(requesters.find(port, now), None, "{port}");
+            assert_eq!(processes.find(port, now), None, "{port}");
         }
         // A container's port 500 is not the host's process 500.
         proc.process(500, "systemd", 80);
-        assert_eq!(proc.requesters().find(500, now), None);
+        assert_eq!(proc.processes().find(500, now), None);
     }
 
     #[test]
-    fn hits_and_misses_are_remembered_and_after_a_while_looked_up_again() {
+    fn hits_and_misses_are_cached_and_looked_up_again_after_the_cache_time() {
         let proc = Proc::new();
-        let (mut requesters, now) = (proc.requesters(), Instant::now());
-        assert_eq!(requesters.find(500, now), None);
+        let (mut processes, now) = (proc.processes(), NOW);
+        assert_eq!(processes.find(500, now), None);
         proc.process(500, "conntrackd", 77);
-        assert_eq!(requesters.find(500, now + LIFETIME / 2), None);
-        assert_eq!(requesters.find(500, now + LIFETIME), Some(&certain(500, "conntrackd")));
+        assert_eq!(processes.find(500, now + CACHE_TIME / 2), None);
+        assert_eq!(processes.find(500, now + CACHE_TIME), Some(&certain(500, "conntrackd")));
         proc.sockets(&[]);
-        assert_eq!(requesters.find(500, now + LIFETIME + LIFETIME / 2), Some(&certain(500, "conntrackd")));
-        assert_eq!(requesters.find(500, now + LIFETIME * 2), None);
+        assert_eq!(processes.find(500, now + CACHE_TIME + CACHE_TIME / 2), Some(&certain(500, "conntrackd")));
+        assert_eq!(processes.find(500, now + CACHE_TIME * 2), None);
     }
 
     #[test]
-    fn lookups_are_so_many_a_second_and_the_memory_is_bounded() {
+    fn lookups_per_second_and_memory_are_limited() {
         let proc = Proc::new();
         proc.process(500, "x", 77);
-        let (mut requesters, now) = (proc.requesters(), Instant::now());
+        let (mut processes, now) = (proc.processes(), NOW);
         for port in 1000..1000 + LOOKUPS_PER_SECOND {
-            assert_eq!(requesters.find(port, now), None);
+            assert_eq!(processes.find(port, now), None);
         }
-        assert_eq!(requesters.find(500, now), None, "no lookups are left in this second");
-        assert_eq!(requesters.find(500, now + Duration::from_secs(1)), Some(&certain(500, "x")));
+        assert_eq!(processes.find(500, now), None, "no lookups are left in this second");
+        assert_eq!(processes.find(500, now + Duration::from_secs(1)), Some(&certain(500, "x")));
         for second in 2..60 {
             for port in 0..LOOKUPS_PER_SECOND {
-                requesters.find(second * 1000 + port, now + Duration::from_secs(second.into()));
+                processes.find(second * 1000 + port, now + Duration::from_secs(second.into()));
             }
         }
-        assert!(requesters.remembered.len() <= MOST_REMEMBERED);
+        assert!(processes.cached.len() <= MAX_CACHED);
     }
 
     #[test]
-    fn a_guess_needs_the_right_to_change_the_table_and_no_other_pid_namespace() {
+    fn a_guess_needs_cap_net_admin_and_the_same_pid_namespace() {
         let folder = tempfile::tempdir().unwrap();
         let guess = |capabilities: &str, pids: &str, memory: &str| {
             let status = format!("Name:\tx\nNSpid:\t{pids}\n{memory}CapEff:\t{capabilities}\n");
@@ -276,12 +281,12 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_shows_this_very_process() {
+    fn the_kernel_shows_this_process_as_the_owner_of_its_socket() {
         let _socket = Socket::open().unwrap();
-        let mut requesters = ProcessByPortid::of(&Netns::Current).unwrap();
+        let mut processes = ProcessByPortid::of(&Netns::Current, "/proc").unwrap();
         let own = std::process::id();
         // Another test's socket may have the port; it is this process's all the same.
-        let found = requesters.find(own, Instant::now()).unwrap();
+        let found = processes.find(own, NOW).unwrap();
         assert_eq!((found.pid, found.is_certain), (own, true));
         assert_eq!(format!("{}\n", found.name), fs::read_to_string("/proc/self/comm").unwrap());
     }

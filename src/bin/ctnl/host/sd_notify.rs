@@ -1,26 +1,22 @@
-//! Floor 8, what the service manager is told (sd_notify(3)): ready, alive,
-//! reloading, stopping.
+//! Notifies the service manager (sd_notify(3)): ready, watchdog, reloading, stopping.
 //!
-//! The protocol is one datagram of lines to the socket that the environment names.
-//! The published crate for it knows no abstract sockets, and reads the environment at
-//! each message; here one unconnected socket is made at the start, which works on when
-//! privileges are gone (the manager's socket lets everybody write) and when the manager
-//! was started again. Nothing here waits for the manager longer than a second, and
-//! `alive` never does.
+//! A message is one datagram of lines to the socket in `NOTIFY_SOCKET`. The published crate
+//! sd-notify has no abstract sockets and reads the environment for each message. Here one
+//! unconnected socket is opened at the start; it still works after privileges were dropped
+//! (the manager's socket is world-writable) and after the manager was restarted. A message
+//! waits at most one second, and `alive` never waits.
 
 use std::ffi::OsString;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
+/// The longest time that a message waits for the manager.
+const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long the manager may keep a message that matters waiting.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// The service manager, or nobody.
+/// The service manager, if there is one.
 #[derive(Debug)]
 pub struct SdNotify {
     manager: Option<Manager>,
@@ -33,18 +29,18 @@ struct Manager {
     address: SocketAddr,
 }
 
-/// The manager takes us for dead when it has not heard of us for `limit`.
+/// The manager restarts the service when it gets no message within `limit` (`WatchdogSec=`).
 #[derive(Debug)]
 struct Watchdog {
     limit: Duration,
-    last: Option<Instant>,
+    last: Option<Duration>,
 }
 
 impl SdNotify {
-    /// The one that the environment names.
+    /// The manager of the environment variables.
     ///
     /// # Errors
-    /// It names one that cannot be one.
+    /// `NOTIFY_SOCKET` is not an address; no socket can be opened.
     pub fn from_env() -> io::Result<Self> {
         Self::of(|name| std::env::var_os(name), std::process::id())
     }
@@ -54,61 +50,60 @@ impl SdNotify {
             return Ok(SdNotify { manager: None, watchdog: None });
         };
         let socket = UnixDatagram::unbound()?;
-        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(SEND_TIMEOUT))?;
         let number = |name| variable(name)?.to_str()?.parse::<u64>().ok();
-        // Inherited from a parent, the watchdog is that of the parent.
-        let is_ours = variable("WATCHDOG_PID").is_none() || number("WATCHDOG_PID") == Some(u64::from(own_pid));
-        let limit = number("WATCHDOG_USEC").filter(|limit| is_ours && *limit > 0);
+        // Inherited from a parent, the variables are for the parent.
+        let is_own = variable("WATCHDOG_PID").is_none() || number("WATCHDOG_PID") == Some(u64::from(own_pid));
+        let limit = number("WATCHDOG_USEC").filter(|limit| is_own && *limit > 0);
         Ok(SdNotify {
             manager: Some(Manager { socket, address: address(&name)? }),
             watchdog: limit.map(|limit| Watchdog { limit: Duration::from_micros(limit), last: None }),
         })
     }
 
-    /// Whether anybody listens.
+    /// Whether there is a manager.
     pub fn is_present(&self) -> bool {
         self.manager.is_some()
     }
 
-    /// The longest wait between two calls of [`SdNotify::alive`], where somebody waits
-    /// for them: with it the manager hears of us after three quarters of its time.
+    /// The longest time between two calls of [`SdNotify::alive`], with a watchdog. The manager
+    /// then gets a message within three quarters of its limit.
     pub fn longest_wait(&self) -> Option<Duration> {
         self.watchdog.as_ref().map(|watchdog| watchdog.limit / 4)
     }
 
-    /// What was promised at the start is so; also the end of a reload.
+    /// The start, or a reload, is complete.
     pub fn ready(&mut self, status: &str) -> io::Result<()> {
-        self.tell(&format!("READY=1\nSTATUS={}", one_line(status)))
+        self.send(&format!("READY=1\nSTATUS={}", one_line(status)))
     }
 
-    /// Files are opened again. `ready` has to follow.
-    pub fn reloading(&mut self) -> io::Result<()> {
-        // Managers since systemd 253 want to know when, in case of several in a row.
-        let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
-        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()))
+    /// A reload begins at `now` (`CLOCK_MONOTONIC`, which systemd 253 and later require). `ready`
+    /// has to follow.
+    pub fn reloading(&mut self, now: Duration) -> io::Result<()> {
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()))
     }
 
-    /// The end has begun: what is queued is being delivered.
+    /// The service is ending.
     pub fn stopping(&mut self, status: &str) -> io::Result<()> {
-        self.tell(&format!("STOPPING=1\nSTATUS={}", one_line(status)))
+        self.send(&format!("STOPPING=1\nSTATUS={}", one_line(status)))
     }
 
     /// One line for `systemctl status`.
     pub fn status(&mut self, text: &str) -> io::Result<()> {
-        self.tell(&format!("STATUS={}", one_line(text)))
+        self.send(&format!("STATUS={}", one_line(text)))
     }
 
-    /// To be called whenever the work has made a turn: most calls only compare times.
-    /// A manager that does not read is told again at the next turn.
-    pub fn alive(&mut self, now: Instant) {
+    /// Sends a watchdog message if one is due at `now` (`CLOCK_MONOTONIC`); most calls only compare
+    /// times. If the manager's queue is full, the next call sends it.
+    pub fn alive(&mut self, now: Duration) {
         let (Some(manager), Some(watchdog)) = (&self.manager, &mut self.watchdog) else { return };
-        let is_due = watchdog.last.is_none_or(|last| now.saturating_duration_since(last) >= watchdog.limit / 2);
-        if is_due && manager.send_at_once("WATCHDOG=1").is_ok() {
+        let is_due = watchdog.last.is_none_or(|last| now.saturating_sub(last) >= watchdog.limit / 2);
+        if is_due && manager.try_send("WATCHDOG=1").is_ok() {
             watchdog.last = Some(now);
         }
     }
 
-    fn tell(&self, lines: &str) -> io::Result<()> {
+    fn send(&self, lines: &str) -> io::Result<()> {
         match &self.manager {
             Some(manager) => manager.socket.send_to_addr(lines.as_bytes(), &manager.address).map(drop),
             None => Ok(()),
@@ -117,7 +112,7 @@ impl SdNotify {
 }
 
 impl Manager {
-    fn send_at_once(&self, lines: &str) -> io::Result<()> {
+    fn try_send(&self, lines: &str) -> io::Result<()> {
         self.socket.set_nonblocking(true)?;
         let sent = self.socket.send_to_addr(lines.as_bytes(), &self.address);
         self.socket.set_nonblocking(false)?;
@@ -125,19 +120,19 @@ impl Manager {
     }
 }
 
-/// `/path`, or `@name` without a file.
+/// `/path`, or `@name` for an abstract socket.
 fn address(name: &OsString) -> io::Result<SocketAddr> {
     match name.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
         [b'/', ..] => SocketAddr::from_pathname(name),
         _ => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!("NOTIFY_SOCKET={} is neither a path nor an abstract name", name.display()),
+            format!("invalid NOTIFY_SOCKET '{}': expected /PATH or @NAME", name.display()),
         )),
     }
 }
 
-/// The text up to its first line end: another line would be another message.
+/// The first line of the text: each line is a message of its own.
 fn one_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
@@ -147,13 +142,15 @@ fn one_line(text: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn supervisor(variables: &[(&str, &str)]) -> io::Result<SdNotify> {
+    const NOW: Duration = Duration::from_secs(1000);
+
+    fn manager_of(variables: &[(&str, &str)]) -> io::Result<SdNotify> {
         let variable = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value));
         SdNotify::of(variable, 77)
     }
 
-    /// A manager's socket, and its name.
-    fn manager() -> (UnixDatagram, String, tempfile::TempDir) {
+    /// The socket of a manager, and its path.
+    fn socket() -> (UnixDatagram, String, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
@@ -176,58 +173,56 @@ mod tests {
 
     #[test]
     fn without_a_manager_nothing_is_sent_and_nothing_fails() {
-        let mut nobody = supervisor(&[("WATCHDOG_USEC", "1000")]).unwrap();
-        assert!(!nobody.is_present() && nobody.longest_wait().is_none());
-        nobody.ready("x").unwrap();
-        nobody.alive(Instant::now());
-        nobody.stopping("x").unwrap();
+        let mut absent = manager_of(&[("WATCHDOG_USEC", "1000")]).unwrap();
+        assert!(!absent.is_present() && absent.longest_wait().is_none());
+        absent.ready("x").unwrap();
+        absent.alive(NOW);
+        absent.stopping("x").unwrap();
     }
 
     #[test]
-    fn a_service_tells_its_whole_life() {
-        let (socket, path, _folder) = manager();
-        let mut supervisor = supervisor(&[("NOTIFY_SOCKET", &path)]).unwrap();
-        supervisor.ready("follows one namespace").unwrap();
+    fn each_state_of_a_service_is_a_message() {
+        let (socket, path, _folder) = socket();
+        let mut manager = manager_of(&[("NOTIFY_SOCKET", &path)]).unwrap();
+        manager.ready("follows one namespace").unwrap();
         assert_eq!(next(&socket), "READY=1\nSTATUS=follows one namespace");
-        supervisor.status("1 lost\nREADY=1").unwrap();
+        manager.status("1 lost\nREADY=1").unwrap();
         assert_eq!(next(&socket), "STATUS=1 lost");
-        supervisor.reloading().unwrap();
-        let reloading = next(&socket);
-        let time = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
-        assert!(time.parse::<u64>().unwrap() > 0);
-        supervisor.stopping("drains").unwrap();
+        manager.reloading(Duration::from_micros(77)).unwrap();
+        assert_eq!(next(&socket), "RELOADING=1\nMONOTONIC_USEC=77");
+        manager.stopping("drains").unwrap();
         assert_eq!(next(&socket), "STOPPING=1\nSTATUS=drains");
     }
 
     #[test]
-    fn a_manager_without_a_file_is_reached() {
+    fn an_abstract_socket_is_reached() {
         let name = format!("ctnl-test-{}", std::process::id());
         let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        supervisor(&[("NOTIFY_SOCKET", &format!("@{name}"))]).unwrap().ready("").unwrap();
+        manager_of(&[("NOTIFY_SOCKET", &format!("@{name}"))]).unwrap().ready("").unwrap();
         assert_eq!(next(&socket), "READY=1\nSTATUS=");
     }
 
     #[test]
-    fn a_manager_that_was_started_again_is_reached() {
-        let (socket, path, _folder) = manager();
-        let mut supervisor = supervisor(&[("NOTIFY_SOCKET", &path)]).unwrap();
+    fn a_restarted_manager_is_reached() {
+        let (socket, path, _folder) = socket();
+        let mut manager = manager_of(&[("NOTIFY_SOCKET", &path)]).unwrap();
         drop(socket);
         std::fs::remove_file(&path).unwrap();
-        assert!(supervisor.status("nobody hears").is_err());
+        assert!(manager.status("lost").is_err());
         let socket = UnixDatagram::bind(&path).unwrap();
-        supervisor.status("again").unwrap();
+        manager.status("again").unwrap();
         assert_eq!(next(&socket), "STATUS=again");
     }
 
     #[test]
-    fn the_watchdog_hears_of_us_in_time_and_not_at_every_turn() {
-        let (socket, path, _folder) = manager();
-        let mut supervisor = supervisor(&[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", "1000000")]).unwrap();
-        assert_eq!(supervisor.longest_wait(), Some(Duration::from_millis(250)));
-        let start = Instant::now();
+    fn watchdog_messages_are_sent_in_time_and_not_at_every_call() {
+        let (socket, path, _folder) = socket();
+        let mut manager = manager_of(&[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", "1000000")]).unwrap();
+        assert_eq!(manager.longest_wait(), Some(Duration::from_millis(250)));
+        let start = NOW;
         for milliseconds in 0..=1000 {
-            supervisor.alive(start + Duration::from_millis(milliseconds));
+            manager.alive(start + Duration::from_millis(milliseconds));
         }
         for _ in 0..3 {
             assert_eq!(next(&socket), "WATCHDOG=1");
@@ -236,31 +231,31 @@ mod tests {
     }
 
     #[test]
-    fn a_manager_that_does_not_read_holds_nothing_up_and_hears_of_us_later() {
-        let (socket, path, _folder) = manager();
-        let mut supervisor = supervisor(&[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", "2")]).unwrap();
+    fn a_full_socket_of_the_manager_does_not_block_and_the_message_is_sent_later() {
+        let (socket, path, _folder) = socket();
+        let mut manager = manager_of(&[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", "2")]).unwrap();
         let filler = UnixDatagram::unbound().unwrap();
         filler.set_nonblocking(true).unwrap();
         while filler.send_to(b"x", &path).is_ok() {}
-        let now = Instant::now();
-        supervisor.alive(now);
+        let now = NOW;
+        manager.alive(now);
         while !is_empty(&socket) {}
-        supervisor.alive(now);
+        manager.alive(now);
         assert_eq!(next(&socket), "WATCHDOG=1");
     }
 
     #[test]
-    fn a_watchdog_for_another_process_is_not_ours() {
-        let (_socket, path, _folder) = manager();
+    fn the_watchdog_of_another_process_is_ignored() {
+        let (_socket, path, _folder) = socket();
         let with =
-            |pid| supervisor(&[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", "1000"), ("WATCHDOG_PID", pid)]).unwrap();
+            |pid| manager_of(&[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", "1000"), ("WATCHDOG_PID", pid)]).unwrap();
         assert!(with("77").longest_wait().is_some());
         assert!(with("78").longest_wait().is_none());
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
-        assert!(supervisor(&[("NOTIFY_SOCKET", "notify")]).is_err());
-        assert!(!supervisor(&[("NOTIFY_SOCKET", "")]).unwrap().is_present());
+    fn an_invalid_address_is_an_error_and_an_empty_one_is_no_manager() {
+        assert!(manager_of(&[("NOTIFY_SOCKET", "notify")]).is_err());
+        assert!(!manager_of(&[("NOTIFY_SOCKET", "")]).unwrap().is_present());
     }
 }

@@ -1,59 +1,82 @@
-//! A user and a network namespace of our own: no privilege needed, and whatever
-//! happens in them happens to nobody else.
+//! The lab's namespaces: user, network, mount, UTS, IPC and PID.
 
 use std::fs;
 use std::io;
-use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
+use caps::{CapSet, Capability};
+use ctnl::host::Host;
 use netlink_packet_core::{Emitable, NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
 use nix::unistd::{getegid, geteuid};
 
-const SYSCTLS: &str = "/proc/sys/net/netfilter";
+const PRIVATE: CloneFlags = CloneFlags::CLONE_NEWNET
+    .union(CloneFlags::CLONE_NEWNS)
+    .union(CloneFlags::CLONE_NEWUTS)
+    .union(CloneFlags::CLONE_NEWIPC)
+    .union(CloneFlags::CLONE_NEWPID);
 
-/// Moves the calling process into namespaces of its own, as root of them.
+/// Capabilities over what no namespace makes private. In a user namespace they give nothing; where
+/// root has to do without one, the lab must not have them.
+const OF_THE_HOST: [Capability; 11] = [
+    Capability::CAP_SYS_BOOT,
+    Capability::CAP_SYS_TIME,
+    Capability::CAP_SYS_MODULE,
+    Capability::CAP_SYS_RAWIO,
+    Capability::CAP_SYSLOG,
+    Capability::CAP_MKNOD,
+    Capability::CAP_AUDIT_CONTROL,
+    Capability::CAP_MAC_ADMIN,
+    Capability::CAP_MAC_OVERRIDE,
+    Capability::CAP_WAKE_ALARM,
+    Capability::CAP_BLOCK_SUSPEND,
+];
+
+/// Moves the calling process into namespaces of its own, as root of them. The PID namespace is
+/// that of its next child, which must be its only one: a second is refused once the first has ended.
 ///
-/// Only works while the process has a single thread: a user namespace is for
-/// whole processes.
-pub fn enter() -> Result<()> {
+/// The process must have a single thread (`unshare_userns` in kernel/user_namespace.c).
+pub fn enter(host: &Host) -> Result<()> {
     let (uid, gid) = (geteuid(), getegid());
-    match unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET) {
-        Ok(()) => become_root(uid.as_raw(), gid.as_raw())?,
-        // Who is root already can do without a user namespace where those are off.
-        Err(refused) => unshare(CloneFlags::CLONE_NEWNET).map_err(|_| forbidden(refused))?,
+    // A program with file capabilities is not dumpable, and /proc/self then belongs to the host's root.
+    prctl::set_dumpable(true).context("make /proc/self writable")?;
+    match unshare(CloneFlags::CLONE_NEWUSER | PRIVATE) {
+        Ok(()) => become_root(host, uid.as_raw(), gid.as_raw())?,
+        // Root needs no user namespace where those are disabled.
+        Err(errno) => unshare(PRIVATE).map_err(|_| forbidden(host, errno))?,
     }
     Ok(())
 }
 
-/// Maps the caller to root, in the order that the kernel asks for.
-fn become_root(uid: u32, gid: u32) -> Result<()> {
+/// Maps the caller to root, in the order that user_namespaces(7) requires.
+fn become_root(host: &Host, uid: u32, gid: u32) -> Result<()> {
     let write = |file: &str, line: String| {
-        let path = format!("/proc/self/{file}");
-        fs::write(&path, line).with_context(|| format!("cannot write {path}: {}", remedy()))
+        let path = host.proc().join("self").join(file);
+        fs::write(&path, line).with_context(|| format!("cannot write {}: {}", path.display(), remedy(host)))
     };
     write("setgroups", "deny".into())?;
     write("uid_map", format!("0 {uid} 1"))?;
     write("gid_map", format!("0 {gid} 1"))
 }
 
-fn forbidden(errno: Errno) -> anyhow::Error {
-    anyhow!("cannot make a private namespace: {errno:?}: {}\n  {}", errno.desc(), remedy())
+fn forbidden(host: &Host, errno: Errno) -> anyhow::Error {
+    anyhow!("cannot create private namespaces: {errno:?}: {}\n  hint: {}", errno.desc(), remedy(host))
 }
 
-/// What stands in the way, as far as the host says, and how to clear it.
-fn remedy() -> String {
+/// What forbids the namespaces, as far as the host's settings show, and how to change it.
+fn remedy(host: &Host) -> String {
     let switches = [
         ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
         ("user/max_user_namespaces", "0", "user.max_user_namespaces=10000"),
         ("kernel/apparmor_restrict_unprivileged_userns", "1", "kernel.apparmor_restrict_unprivileged_userns=0"),
     ];
-    let value = |name: &str| fs::read_to_string(Path::new("/proc/sys").join(name)).unwrap_or_default();
+    let value = |name: &str| fs::read_to_string(host.proc().join("sys").join(name)).unwrap_or_default();
     match switches.iter().find(|(name, off, _)| value(name).trim() == *off) {
         Some((_, _, setting)) => {
-            format!("this host keeps user namespaces from ordinary users: run 'sysctl -w {setting}' as root, or run this as root")
+            format!("this host denies user namespaces to ordinary users: run 'sysctl -w {setting}' as root, or run this as root")
         }
         None => "in a container, its seccomp profile or missing CAP_SYS_ADMIN forbids it: run this on the host, or start the \
                  container with '--privileged' (or '--security-opt seccomp=unconfined')"
@@ -61,9 +84,17 @@ fn remedy() -> String {
     }
 }
 
-/// Takes `lo` up, so that programs can talk to themselves.
+/// Drops, for this process and its children, the capabilities over the host as a whole.
+pub fn drop_host_capabilities() {
+    for capability in OF_THE_HOST {
+        // An older kernel does not have all of them; a caller without CAP_SETPCAP has none.
+        let _ = caps::drop(None, CapSet::Bounding, capability);
+    }
+}
+
+/// Sets `lo` up, so that programs in the lab can connect to each other.
 pub fn raise_loopback() -> Result<()> {
-    let failed = "cannot take the loopback interface up";
+    let failed = "cannot set the loopback interface up";
     let mut socket = Socket::new(NETLINK_ROUTE).context(failed)?;
     socket.bind_auto().context(failed)?;
     socket.connect(&SocketAddr::new(0, 0)).context(failed)?;
@@ -95,13 +126,8 @@ fn loopback_request() -> [u8; 32] {
     request
 }
 
-/// A number from `/proc/sys/net/netfilter/nf_conntrack_NAME` of this thread's namespace.
-pub fn sysctl(name: &str) -> Option<u32> {
-    fs::read_to_string(format!("{SYSCTLS}/nf_conntrack_{name}")).ok()?.trim().parse().ok()
-}
-
-/// Writes `/proc/sys/net/netfilter/nf_conntrack_NAME` of this thread's namespace.
-pub fn set_sysctl(name: &str, value: u32) -> Result<()> {
-    let path = format!("{SYSCTLS}/nf_conntrack_{name}");
-    fs::write(&path, value.to_string()).with_context(|| format!("cannot write {path}"))
+/// Writes `/proc/sys/net/netfilter/nf_conntrack_NAME` of this process's namespace.
+pub fn set_sysctl(host: &Host, name: &str, value: u32) -> Result<()> {
+    let path = host.netfilter().root().join(format!("nf_conntrack_{name}"));
+    fs::write(&path, value.to_string()).with_context(|| format!("cannot write {}", path.display()))
 }

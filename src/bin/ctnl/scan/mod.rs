@@ -1,16 +1,23 @@
-//! Floor 9, a filter walked over the table: the same for every command that
-//! reads or deletes many entries.
+//! One filter, walked over the conntrack table.
 //!
-//! `selection` says which entries are meant and counts the doubtful ones, `walk`
-//! goes through the table (and `buckets` says whether it was resized meanwhile), `halves` does so on two processors, `sorted` keeps
-//! entries in order.
+//! `walk` has the one loop over a dump, which calls a `Visitor`. `selection` judges entries and counts
+//! the undecided ones, `matches` walks for commands that read, `samples` takes the first of the two
+//! samples of `--confirm-idle`, `watch` shows progress and ends a walk at a signal, `printer` and
+//! `sorted` write entries, `two_sockets` is `--jobs 2`.
 
-mod halves;
+mod matches;
+mod printer;
+mod samples;
 mod selection;
 mod sorted;
+pub mod two_sockets;
 mod walk;
+mod watch;
 
-pub use halves::{HalfWork, halves, may_split, walk_halves};
+pub use matches::walk_matches;
+pub use printer::Printer;
+pub use samples::sample_and_wait;
 pub use selection::{Selection, Tally};
-pub use sorted::{Order, Sorted};
-pub use walk::{Walked, Watch, look_and_wait, walk};
+pub use sorted::Order;
+pub use walk::{End, Visitor, walk};
+pub use watch::Watch;

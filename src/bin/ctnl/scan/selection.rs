@@ -1,43 +1,42 @@
-//! Which entries a command means, and how many were in doubt: the one place
-//! where a filter is asked, for every verb.
+//! Which entries a command selects, and how many are undecided: the one place where a filter is
+//! evaluated on dumped entries, for every verb.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ctnl::age::{Confirm, Confirmed, IdleEstimator, PreviousTimeout, SampledAt, TimeoutContext};
+use ctnl::age::{Confirm, Confirmed, IdleEstimator, PreviousTimeout, TimeoutContext};
 use ctnl::field::Subject;
 use ctnl::filter::{Filter, Verdict};
+use ctnl::host::Host;
 use ctnl::model::{Flow, Undecided};
 use ctnl::netlink::{Connection, Error};
-use ctnl::sysctl::Sysctl;
-use ctnl::table::{Dump, DumpRequest};
+use ctnl::table::{DatagramTime, SampledAt};
 
-/// A filter with all that it needs, and the tally of its answers.
+/// A filter with what it needs, and the tally of its verdicts.
 #[derive(Debug)]
 pub struct Selection {
     filter: Filter,
     ages: IdleEstimator,
     confirm: Option<Confirm>,
-    looks: Looks,
-    /// What came out so far.
+    /// The verdicts so far.
     pub tally: Tally,
 }
 
-/// How many entries were judged how.
+/// Verdicts, counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Entries that match.
     pub matched: u64,
-    /// Entries of which it is not certain, by reason.
+    /// Undecided entries, by reason.
     pub undecided: BTreeMap<Undecided, u64>,
-    /// Entries that match but moved between two looks, or did not match at the first.
-    pub moved: u64,
+    /// Entries that match and that `--confirm-idle` did not confirm: they had a packet between the two
+    /// samples, or did not match at the first one.
+    pub unconfirmed: u64,
 }
 
 impl Tally {
-    /// Counts a verdict. Whether it is a match.
+    /// Counts a verdict. True for a match.
     #[inline]
-    fn note(&mut self, verdict: Verdict) -> bool {
+    fn add_verdict(&mut self, verdict: Verdict) -> bool {
         match verdict {
             Verdict::Match => self.matched += 1,
             Verdict::NoMatch => {}
@@ -46,10 +45,10 @@ impl Tally {
         verdict == Verdict::Match
     }
 
-    /// Adds what another thread has counted.
+    /// Adds the tally of another thread.
     pub fn add(&mut self, other: &Tally) {
         self.matched += other.matched;
-        self.moved += other.moved;
+        self.unconfirmed += other.unconfirmed;
         for (why, count) in &other.undecided {
             *self.undecided.entry(*why).or_default() += count;
         }
@@ -62,34 +61,28 @@ impl Tally {
 }
 
 impl Selection {
-    /// A selection by `filter`. With `with_ages` the namespace's timeouts are
-    /// read; without, idle times are undecided.
+    /// A selection by `filter`. The namespace's timeouts are read where the filter needs them or
+    /// `with_ages` is set; otherwise idle times are undecided.
     pub fn new(
         filter: Filter,
         connection: &mut Connection,
+        host: &Host,
         previous_timeouts: Vec<PreviousTimeout>,
         with_ages: bool,
     ) -> Result<Self, Error> {
-        let now = wall_clock();
+        let now = host.clock.now().realtime.0;
         let ages = if with_ages || filter.needs().idle {
-            let context =
-                TimeoutContext::read(connection, &Sysctl::default(), &Sysctl::at(Sysctl::KERNEL), previous_timeouts)?;
+            let context = TimeoutContext::read(connection, &host.netfilter(), &host.kernel(), previous_timeouts)?;
             IdleEstimator::new(&context, now)
         } else {
             IdleEstimator::without_timeouts(now)
         };
-        Ok(Selection { filter, ages, confirm: None, looks: Looks::start(), tally: Tally::default() })
+        Ok(Selection { filter, ages, confirm: None, tally: Tally::default() })
     }
 
-    /// The same question for a second thread, with a tally of its own.
+    /// The same selection for a second thread, with a tally of its own. Samples are not copied.
     pub fn fork(&self) -> Self {
-        Selection {
-            filter: self.filter.clone(),
-            ages: self.ages.clone(),
-            confirm: None,
-            looks: Looks::start(),
-            tally: Tally::default(),
-        }
+        Selection { filter: self.filter.clone(), ages: self.ages.clone(), confirm: None, tally: Tally::default() }
     }
 
     /// The filter.
@@ -102,84 +95,50 @@ impl Selection {
         &self.ages
     }
 
-    /// The first of two looks: remembers what may match. `go_on` may end it.
-    pub fn look_once(&mut self, connection: &mut Connection, mut go_on: impl FnMut(u64) -> bool) -> Result<(), Error> {
-        let mut confirm = Confirm::new();
-        self.before_walk();
-        let mut dump = Dump::start(connection, DumpRequest::default())?;
-        loop {
-            self.looks.next();
-            self.ages.now = wall_clock();
-            let looks = &self.looks;
-            let more = dump.next_datagram(|flow| {
-                if self.filter.matches(&Subject::new(flow, &self.ages)) != Verdict::NoMatch {
-                    // Of what says nothing by two looks, the second says so again.
-                    let _ = confirm.first(flow, looks.taken());
-                }
-            })?;
-            if !more || !go_on(dump.totals().entries) {
-                break;
-            }
-        }
+    /// Starts the first of two samples.
+    pub(super) fn first_sample(&self) -> FirstSample<'_> {
+        FirstSample { filter: &self.filter, ages: self.ages.clone(), confirm: Confirm::new() }
+    }
+
+    /// From now on, only entries match that `confirm` and a second sample show to be idle.
+    pub(super) fn confirm_by(&mut self, confirm: Confirm) {
         self.confirm = Some(confirm);
-        Ok(())
     }
 
-    /// To be called before a dump is started: the kernel looks at the first
-    /// entries when it gets the request.
-    pub fn before_walk(&mut self) {
-        self.looks.restart();
-        self.ages.now = wall_clock();
-    }
-
-    /// To be called before each datagram is received. Between two, somebody may
-    /// have waited: for a pager, a second look, an answer.
-    pub fn before_datagram(&mut self) {
-        self.ages.now = wall_clock();
-        if self.confirm.is_some() {
-            self.looks.next();
-        }
-    }
-
-    /// The flow as a subject, if it is meant.
+    /// The entry as a subject, if it matches.
     #[inline(always)]
-    pub fn judge<'a>(&'a mut self, flow: &'a Flow) -> Option<Subject<'a>> {
+    pub fn judge<'a>(&'a mut self, flow: &'a Flow, time: &DatagramTime) -> Option<Subject<'a>> {
+        self.ages.now = time.realtime.0;
         let Some(confirm) = &self.confirm else {
             let verdict = self.filter.matches(&Subject::new(flow, &self.ages));
-            // Made anew, since to move the first one costs as much as the filter.
-            return self.tally.note(verdict).then(|| Subject::new(flow, &self.ages));
+            // A second subject: moving the first one costs as much as the filter.
+            return self.tally.add_verdict(verdict).then(|| Subject::new(flow, &self.ages));
         };
-        match judge_twice(&self.filter, confirm, Subject::new(flow, &self.ages), &self.looks) {
-            Some((verdict, subject)) => self.tally.note(verdict).then_some(subject),
+        match judge_second_sample(&self.filter, confirm, Subject::new(flow, &self.ages), time.sampled) {
+            Some((verdict, subject)) => self.tally.add_verdict(verdict).then_some(subject),
             None => {
-                self.tally.moved += 1;
+                self.tally.unconfirmed += 1;
                 None
             }
         }
     }
 }
 
-/// Nanoseconds since 1970.
-fn wall_clock() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// The verdict after a second look; `None` when there was a packet in between.
+/// The verdict at the second sample; `None` for a match that the samples do not confirm.
 #[inline(never)]
-fn judge_twice<'a>(
+fn judge_second_sample<'a>(
     filter: &Filter,
     confirm: &Confirm,
     subject: Subject<'a>,
-    looks: &Looks,
+    sampled: SampledAt,
 ) -> Option<(Verdict, Subject<'a>)> {
     let verdict = filter.matches(&subject);
     if verdict == Verdict::NoMatch {
         return Some((verdict, subject));
     }
-    match confirm.second(subject.flow, looks.taken()) {
+    match confirm.second(subject.flow, sampled) {
         Confirmed::Quiet { at_least } => {
-            let subject = Subject { quiet_for: Some(at_least), ..subject };
+            let subject = Subject { confirmed_idle: Some(at_least), ..subject };
             Some((filter.matches(&subject), subject))
         }
         Confirmed::Unknown(why) => Some((Verdict::Undecided(why), subject)),
@@ -188,32 +147,20 @@ fn judge_twice<'a>(
     }
 }
 
-/// When entries were looked at: the kernel fills a datagram while the one before
-/// it is being read.
+/// The first of two samples: the entries that may match.
 #[derive(Debug)]
-struct Looks {
-    origin: Instant,
-    before_last: Duration,
-    last: Duration,
+pub(super) struct FirstSample<'s> {
+    filter: &'s Filter,
+    ages: IdleEstimator,
+    pub(super) confirm: Confirm,
 }
 
-impl Looks {
-    fn start() -> Self {
-        Looks { origin: Instant::now(), before_last: Duration::ZERO, last: Duration::ZERO }
-    }
-
-    fn restart(&mut self) {
-        self.last = self.origin.elapsed();
-        self.before_last = self.last;
-    }
-
-    fn next(&mut self) {
-        self.before_last = self.last;
-        self.last = self.origin.elapsed();
-    }
-
-    fn taken(&self) -> SampledAt {
-        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        SampledAt { earliest: nanoseconds(self.before_last), latest: nanoseconds(self.origin.elapsed()) }
+impl FirstSample<'_> {
+    pub(super) fn add(&mut self, flow: &Flow, time: &DatagramTime) {
+        self.ages.now = time.realtime.0;
+        if self.filter.matches(&Subject::new(flow, &self.ages)) != Verdict::NoMatch {
+            // An entry that two samples cannot confirm is undecided at the second one.
+            let _ = self.confirm.first(flow, time.sampled);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Entries in the order of a field, of which at most so many are kept.
+//! Entries sorted by a field, up to a limit.
 
 use std::cmp::Ordering;
 
@@ -6,7 +6,7 @@ use ctnl::age::IdleEstimator;
 use ctnl::field::{Field, Subject};
 use ctnl::model::Flow;
 
-/// Sort by which field, and which end first.
+/// The field to sort by, and the direction.
 #[derive(Debug, Clone, Copy)]
 pub struct Order {
     /// The field.
@@ -15,17 +15,17 @@ pub struct Order {
     pub descending: bool,
 }
 
-/// An entry that was kept.
+/// An entry in memory.
 #[derive(Debug)]
 pub struct Kept {
     flow: Box<Flow>,
-    quiet_for: Option<u32>,
+    confirmed_idle: Option<u32>,
 }
 
 impl Kept {
-    /// The entry as a subject again.
+    /// The entry as a subject.
     pub fn subject<'a>(&'a self, ages: &'a IdleEstimator) -> Subject<'a> {
-        Subject { quiet_for: self.quiet_for, ..Subject::new(&self.flow, ages) }
+        Subject { confirmed_idle: self.confirmed_idle, ..Subject::new(&self.flow, ages) }
     }
 }
 
@@ -48,10 +48,10 @@ impl Sorted {
         Sorted { order, limit, kept: Vec::new(), ages: None }
     }
 
-    /// Takes an entry in.
+    /// Adds an entry.
     pub fn push(&mut self, subject: &Subject<'_>) {
         self.ages.get_or_insert_with(|| subject.ages.clone());
-        self.kept.push(Kept { flow: Box::new(subject.flow.clone()), quiet_for: subject.quiet_for });
+        self.kept.push(Kept { flow: Box::new(subject.flow.clone()), confirmed_idle: subject.confirmed_idle });
         if self.kept.len() >= self.limit.saturating_mul(2).saturating_add(SLACK) {
             self.prune();
         }
@@ -72,7 +72,7 @@ impl Sorted {
 }
 
 impl Order {
-    /// What has no value, or none that is known, comes last either way.
+    /// Entries whose value is absent or undecided come last in both directions.
     fn compare(self, a: &Subject<'_>, b: &Subject<'_>) -> Ordering {
         let (a, b) = ((self.field.value)(a), (self.field.value)(b));
         let unknown = |value: &ctnl::field::Value<'_>| {

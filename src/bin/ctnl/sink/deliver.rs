@@ -1,76 +1,81 @@
-//! What a place does with what it is given, on a thread of its own.
+//! The interface between a sink's queue and what writes or sends its lines.
 
 use std::fmt;
 use std::io;
 
 use crate::chunk::Chunk;
 
-/// Brings lines to one place. Called on the place's own thread, and may block there.
+/// Writes or sends lines to one destination. Called on the sink's own thread, where it may block.
 pub trait Deliver: Send {
-    /// Brings a chunk to its place. Ok: all its lines are where they belong (written, or
-    /// acknowledged), or on their way there and part of [`Deliver::unconfirmed`]. Err: none
-    /// or some are, and the same chunk is given again later: each line arrives at least once.
-    fn deliver(&mut self, chunk: &Chunk) -> Result<(), Down>;
+    /// Delivers a chunk. On `Ok` all its lines are written or acknowledged, or they were sent and
+    /// are counted by [`Deliver::unconfirmed`]. On `Err` none or some of them are, and the same
+    /// chunk is passed again later: each line is delivered at least once.
+    fn deliver(&mut self, chunk: &Chunk) -> Result<(), DeliveryError>;
 
-    /// How many bytes of the chunks that were delivered last may not have arrived yet. The
-    /// place itself sends them again where it must; should it not come to that before the
-    /// program's end, the spool gets them.
+    /// Bytes of the last delivered chunks that are not confirmed. The implementation itself sends
+    /// them again after a connection broke; if they are still unconfirmed when the program ends,
+    /// they are moved to the spool.
     fn unconfirmed(&mut self) -> usize {
         0
     }
 
-    /// The numbers of lines that the place will never take, however often they are given,
-    /// since this was asked last. They count as delivered, for nothing behind them waits.
-    fn refused(&mut self) -> Vec<u64> {
+    /// Returns and clears the numbers of the lines that the destination rejected for good. They
+    /// count as delivered, so that they do not block the lines behind them.
+    fn take_refused(&mut self) -> Vec<u64> {
         Vec::new()
     }
 
-    /// There was nothing to do for a second: time to notice that the other side is gone.
-    /// After an Err it is called again until it is Ok, before anything is delivered.
-    fn idle(&mut self) -> Result<(), Down> {
+    /// Called after a second without lines, to detect a peer that is gone. After an `Err` it is
+    /// called until it returns `Ok`, before anything else is delivered.
+    fn idle(&mut self) -> Result<(), DeliveryError> {
         Ok(())
     }
 
-    /// SIGHUP: files are opened anew. Told between two chunks.
+    /// Closes and reopens files (SIGHUP). Called between two chunks.
     fn reopen(&mut self) {}
 
-    /// Everything was delivered, and nothing more comes. Called again after an Err, until
-    /// the time for it is over.
-    fn finish(&mut self) -> Result<(), Down> {
+    /// Called when everything was delivered and no more lines come. Called again after an `Err`
+    /// until the time for it is over.
+    fn finish(&mut self) -> Result<(), DeliveryError> {
         Ok(())
     }
+
+    /// Returns and clears what the operator must know although lines are delivered.
+    fn take_warnings(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
-/// Why a place does not take lines.
+/// Why lines could not be delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Down {
-    /// What was tried and what came of it, for a person.
-    pub why: String,
-    /// It will never take any again: nothing more is given to it.
-    pub for_good: bool,
+pub struct DeliveryError {
+    /// What was attempted and how it failed.
+    pub reason: String,
+    /// Every later attempt would fail too: nothing more is delivered.
+    pub permanent: bool,
 }
 
-impl Down {
-    /// It may take lines again later.
-    pub fn for_now(why: impl Into<String>) -> Self {
-        Down { why: why.into(), for_good: false }
+impl DeliveryError {
+    /// A later attempt may succeed.
+    pub fn temporary(reason: impl Into<String>) -> Self {
+        DeliveryError { reason: reason.into(), permanent: false }
     }
 
-    /// It will never take any again.
-    pub fn for_good(why: impl Into<String>) -> Self {
-        Down { why: why.into(), for_good: true }
+    /// No later attempt can succeed.
+    pub fn permanent(reason: impl Into<String>) -> Self {
+        DeliveryError { reason: reason.into(), permanent: true }
     }
 
-    /// What was `tried`, and how it failed.
-    pub fn of(tried: impl fmt::Display, error: &io::Error) -> Self {
-        Down::for_now(format!("{tried}: {error}"))
+    /// A temporary error of a system call: what was `attempted`, and the kernel's answer.
+    pub fn io(attempted: impl fmt::Display, error: &io::Error) -> Self {
+        DeliveryError::temporary(format!("{attempted}: {error}"))
     }
 }
 
-impl fmt::Display for Down {
+impl fmt::Display for DeliveryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.why)
+        f.write_str(&self.reason)
     }
 }
 
-impl std::error::Error for Down {}
+impl std::error::Error for DeliveryError {}

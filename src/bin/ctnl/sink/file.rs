@@ -1,231 +1,170 @@
-//! A file that lines are appended to, and that has whole lines only.
+//! `file:PATH`: a file that lines are appended to, rotated by size or time.
 //!
-//! What a full disk cut short is cut back to the chunk's beginning and written again when
-//! there is room; what the death of an earlier run cut short is cut back to the last whole
-//! line. So the file must be ours alone, and is locked.
+//! A rotation that fails is reported, and lines are appended to the old file. A file that was
+//! removed is created again.
 
-use std::borrow::Cow;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag, fcntl};
+use ctnl::clock::Clock;
+use ctnl::units::Nanos;
 
-use super::{Clock, Deliver, Down, Options, Rotation, Word};
+use super::deliver::{Deliver, DeliveryError};
+use super::open_file::OpenFile;
+use super::options::{SinkOptions, SyncPolicy};
+use super::rotation::Rotation;
 use crate::chunk::Chunk;
 
-/// No line is longer: a file whose end has none is not ours.
-const LONGEST: u64 = 1 << 20;
-
-/// When a file is synchronised to the disk. The death of the program loses nothing that was
-/// written; that of the host does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Synchronise {
-    /// Never: the kernel writes it out in its own time.
-    Never,
-    /// When it is rotated or closed.
-    #[default]
-    Rotate,
-    /// After each chunk.
-    Always,
-}
+/// Delay after a rotation that failed.
+const RETRY_ROTATION: Duration = Duration::from_secs(60);
 
 /// The sink.
-struct Lines {
+pub struct FileSink {
     path: PathBuf,
     rotation: Rotation,
-    sync: Synchronise,
+    sync: SyncPolicy,
     clock: Clock,
     header: Arc<[u8]>,
-    open: Option<Open>,
+    open: Option<OpenFile>,
+    /// After a rotation that failed: its error, and the monotonic time of the next attempt.
+    failed_rotation: Option<(String, Nanos)>,
+    warnings: Vec<String>,
 }
 
-/// The file, while it is open.
-struct Open {
-    file: Flock<File>,
-    /// Where whole lines end; None where that is no place to cut: a pipe, a terminal.
-    length: Option<u64>,
-    /// When it was last written, ns.
-    written: u64,
-    /// How much of a chunk is written, where it cannot be cut back.
-    done: usize,
-    /// Whether it has a line already, where it has no length that tells.
-    begun: bool,
-}
+impl FileSink {
+    /// Opens the file.
+    pub fn open(path: &str, options: &SinkOptions) -> Result<Self> {
+        let path = PathBuf::from(path);
+        let open = OpenFile::open(&path).with_context(|| format!("open {}", path.display()))?;
+        Ok(FileSink {
+            path,
+            rotation: options.rotation,
+            sync: options.sync,
+            clock: options.clock.clone(),
+            header: Arc::clone(&options.header),
+            open: Some(open),
+            failed_rotation: None,
+            warnings: Vec::new(),
+        })
+    }
 
-pub fn make(word: &Word, options: &Options) -> Result<Box<dyn Deliver>> {
-    let mut lines = Lines {
-        path: PathBuf::from(&word.rest),
-        rotation: options.rotation,
-        sync: options.sync,
-        clock: options.clock.clone(),
-        header: Arc::clone(&options.header),
-        open: None,
-    };
-    let open = Open::new(&lines.path).with_context(|| format!("open {}", lines.path.display()))?;
-    lines.open = Some(open);
-    Ok(Box::new(lines))
-}
+    fn now(&self) -> u64 {
+        self.clock.now().realtime.0
+    }
 
-impl Lines {
-    fn ensure_open(&mut self) -> Result<&mut Open, Down> {
+    fn ensure_open(&mut self) -> Result<&mut OpenFile, DeliveryError> {
         let open = match self.open.take() {
             Some(open) => open,
-            None => Open::new(&self.path).map_err(|error| self.down("open", &error))?,
+            None => OpenFile::open(&self.path).map_err(|error| self.error("open", &error))?,
         };
         Ok(self.open.insert(open))
     }
 
-    fn down(&self, tried: &str, error: &io::Error) -> Down {
-        Down::of(format_args!("{tried} {}", self.path.display()), error)
+    fn error(&self, attempted: &str, error: &io::Error) -> DeliveryError {
+        DeliveryError::io(format_args!("{attempted} {}", self.path.display()), error)
     }
 
-    /// Rotates it where it must not take `more` bytes.
-    fn rotate(&mut self, more: u64) -> Result<(), Down> {
-        let now = (self.clock)();
-        let rotation = self.rotation;
+    fn warn(&mut self, message: &str) {
+        self.warnings.push(format!("sink file:{}: {message}", self.path.display()));
+    }
+
+    /// Rotates the file if `more` bytes must not be appended to it.
+    fn rotate_if_due(&mut self, more: u64) -> Result<(), DeliveryError> {
+        let (now, rotation) = (self.clock.now(), self.rotation);
+        let is_too_early = self.failed_rotation.as_ref().is_some_and(|(_, retry_at)| now.monotonic < *retry_at);
         let open = self.ensure_open()?;
-        let due = open.length.is_some_and(|length| rotation.is_due(length, more, open.written, now));
-        // What could not be cut back needs its rest first.
-        if !due || open.done > 0 {
+        if is_too_early || !open.is_due(rotation, more, now.realtime.0) {
             return Ok(());
         }
-        self.close()?;
-        rotation.rotate(&self.path).map_err(|error| self.down("rotate", &error))
+        self.sync_before_close()?;
+        match rotation.rotate(&self.path) {
+            Ok(()) => {
+                self.failed_rotation = None;
+                self.open = None;
+            }
+            Err(error) => self.on_failed_rotation(&error, now.monotonic.plus(RETRY_ROTATION.into())),
+        }
+        Ok(())
     }
 
-    fn close(&mut self) -> Result<(), Down> {
-        if let Some(open) = &self.open
-            && self.sync != Synchronise::Never
-        {
-            open.sync().map_err(|error| self.down("synchronise", &error))?;
+    /// Reports each different error once, and continues with whatever file is at the path.
+    fn on_failed_rotation(&mut self, error: &io::Error, retry_at: Nanos) {
+        let error = error.to_string();
+        if self.failed_rotation.as_ref().is_none_or(|(reported, _)| *reported != error) {
+            self.warn(&format!("rotation failed, lines are appended to the same file: {error}"));
         }
+        self.failed_rotation = Some((error, retry_at));
+        self.open = self.open.take().filter(|open| open.is_at(&self.path));
+    }
+
+    /// Creates the file again if it was removed. Returns whether it was.
+    fn reopen_if_removed(&mut self) -> Result<bool, DeliveryError> {
+        let is_removed = self.open.as_ref().map_or(Ok(false), |open| open.is_removed(&self.path));
+        if !is_removed.map_err(|error| self.error("stat", &error))? {
+            return Ok(false);
+        }
+        self.open = None;
+        self.warn("the file was removed with all lines in it; creating it again");
+        self.ensure_open()?;
+        Ok(true)
+    }
+
+    fn write(&mut self, chunk: &Chunk) -> Result<(), DeliveryError> {
+        let (now, sync, header) = (self.now(), self.sync, Arc::clone(&self.header));
+        let open = self.ensure_open()?;
+        let written = open.write(&header, &chunk.bytes, now);
+        let written = written.and_then(|()| if sync == SyncPolicy::Always { open.sync() } else { Ok(()) });
+        written.map_err(|error| self.error("write", &error))
+    }
+
+    fn sync_before_close(&self) -> Result<(), DeliveryError> {
+        match &self.open {
+            Some(open) if self.sync != SyncPolicy::Never => {
+                open.sync().map_err(|error| self.error("synchronise", &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn close(&mut self) -> Result<(), DeliveryError> {
+        self.sync_before_close()?;
         self.open = None;
         Ok(())
     }
 }
 
-impl Open {
-    fn new(path: &Path) -> io::Result<Self> {
-        let file = open(path).map_err(|error| explained(path, error))?;
-        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-            Errno::EWOULDBLOCK => io::Error::new(io::ErrorKind::ResourceBusy, "another process writes to it"),
-            errno => errno.into(),
-        })?;
-        let metadata = file.metadata()?;
-        let length = if metadata.is_file() { Some(whole_lines(path, &file, metadata.len())?) } else { None };
-        let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let written = modified.map_or(0, |since| since.as_nanos() as u64);
-        Ok(Open { file, length, written, done: 0, begun: false })
-    }
-
-    /// Writes all of it, behind the header where it is the first, or cuts it back.
-    fn write(&mut self, header: &[u8], bytes: &[u8], now: u64) -> io::Result<()> {
-        // Somebody may have emptied it meanwhile, as logrotate's copytruncate does.
-        if self.length.is_some() && self.done == 0 {
-            self.length = Some(self.file.metadata()?.len());
-        }
-        let is_first = !header.is_empty() && self.length.map_or(!self.begun, |length| length == 0);
-        let bytes = if is_first { Cow::Owned([header, bytes].concat()) } else { Cow::Borrowed(bytes) };
-        while let Some(rest) = bytes.get(self.done..).filter(|rest| !rest.is_empty()) {
-            match self.file.write(rest) {
-                Ok(written) => self.done += written,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.cut_back().err().unwrap_or(error)),
-            }
-        }
-        self.done = 0;
-        self.begun = true;
-        self.written = now;
-        self.length = self.length.map(|length| length + bytes.len() as u64);
-        Ok(())
-    }
-
-    fn cut_back(&mut self) -> io::Result<()> {
-        if let Some(length) = self.length {
-            self.file.set_len(length)?;
-            self.done = 0;
+impl Deliver for FileSink {
+    fn deliver(&mut self, chunk: &Chunk) -> Result<(), DeliveryError> {
+        // Before the write: a removed file occupies a full disk as long as it is open.
+        self.reopen_if_removed()?;
+        self.rotate_if_due(chunk.bytes.len() as u64)?;
+        self.write(chunk)?;
+        // After the write: a chunk in a removed file is written again.
+        while self.reopen_if_removed()? {
+            self.write(chunk)?;
         }
         Ok(())
     }
 
-    fn sync(&self) -> io::Result<()> {
-        match self.file.sync_data() {
-            // What cannot be synchronised at all, as a pipe.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-            synced => synced,
-        }
-    }
-}
-
-impl Deliver for Lines {
-    fn deliver(&mut self, chunk: &Chunk) -> Result<(), Down> {
-        // In the middle of a chunk a pipe must get its rest, and there is nothing to rotate.
-        self.rotate(chunk.bytes.len() as u64)?;
-        let (now, sync, header) = ((self.clock)(), self.sync, Arc::clone(&self.header));
-        let open = self.ensure_open()?;
-        let written = open.write(&header, &chunk.bytes, now);
-        let written = written.and_then(|()| if sync == Synchronise::Always { open.sync() } else { Ok(()) });
-        written.map_err(|error| self.down("write", &error))
-    }
-
-    fn idle(&mut self) -> Result<(), Down> {
-        self.rotate(0)
+    fn idle(&mut self) -> Result<(), DeliveryError> {
+        self.reopen_if_removed()?;
+        self.rotate_if_due(0)
     }
 
     fn reopen(&mut self) {
-        // Where it cannot be synchronised, the next write says so.
+        // If it cannot be synchronised, it is closed all the same.
         let _ = self.close();
         self.open = None;
     }
 
-    fn finish(&mut self) -> Result<(), Down> {
+    fn finish(&mut self) -> Result<(), DeliveryError> {
         self.close()
     }
-}
 
-/// Opens it without waiting for the reader of a pipe: who waits there hears no signal.
-fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlag::O_NONBLOCK.bits();
-    let file = OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(flags).open(path)?;
-    // But written it is as it comes: the thread has nothing else to do.
-    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
-    Ok(file)
-}
-
-/// What cannot be opened for writing though it is there: a pipe without a reader, a socket.
-fn explained(path: &Path, error: io::Error) -> io::Error {
-    let is_there = error.raw_os_error() == Some(Errno::ENXIO as i32);
-    let Some(kind) = path.metadata().ok().map(|metadata| metadata.file_type()).filter(|_| is_there) else {
-        return error;
-    };
-    if kind.is_fifo() {
-        io::Error::new(error.kind(), "it is a pipe that nobody reads; start its reader first, or use a plain file or -")
-    } else if kind.is_socket() {
-        io::Error::new(error.kind(), format!("it is a socket; use unix:{}", path.display()))
-    } else {
-        error
+    fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
     }
-}
-
-/// Where the last whole line of a file ends; what is behind it is cut off.
-fn whole_lines(path: &Path, file: &File, length: u64) -> io::Result<u64> {
-    let from = length.saturating_sub(LONGEST);
-    let mut tail = vec![0; (length - from) as usize];
-    // A file that was opened for appending cannot be read.
-    File::open(path)?.read_exact_at(&mut tail, from)?;
-    let end = match tail.iter().rposition(|byte| *byte == b'\n') {
-        Some(newline) => from + newline as u64 + 1,
-        None if from == 0 => 0,
-        None => return Err(io::Error::other("it has no lines at its end: this is another kind of file")),
-    };
-    if end < length {
-        file.set_len(end)?;
-    }
-    Ok(end)
 }

@@ -1,205 +1,165 @@
-//! Floor 10: the places that an event stream goes to, several at once.
+//! The destinations of an event stream (`--to`), several at the same time.
 //!
-//! `word` says which there are and reads `--to`. Before each of them stands a `place`: a
-//! `queue` in memory and, for those that can be down, a `spool` on disk. A `worker` takes
-//! what is oldest and gives it to `deliver`; a `spiller` moves what waits too long to the
-//! disk. Nobody but the standard output and files ever holds the reader back.
+//! `spec` has the registry of sink kinds and parses `--to`. Each running sink (`state`) has a
+//! `queue` in memory and, if its kind can be down, a `spool` on disk. A `worker` thread passes the
+//! oldest item to the sink's implementation of `deliver`; a `spiller` thread moves what waits too
+//! long to the disk. Only standard output and files apply backpressure.
 //!
-//! On the disk a spool is a `folder` of `segment`s, which are `frame`s behind each other, with a
-//! note of its `position`.
+//! Each line is delivered at least once. A repeated line has the same stream name and number.
 //!
-//! Each line arrives at least once. A line that arrives again has the stream and the number
-//! it had the first time.
+//! Nothing here depends on conntrack: lines are bytes, and the caller formats the line that
+//! reports a gap. Of the library only the clock is used.
 
 mod backoff;
-mod deliver;
+pub mod deliver;
 mod file;
-mod folder;
-mod frame;
 mod journald;
-mod local;
 #[cfg(feature = "nats")]
 pub mod nats;
-mod place;
-mod position;
+mod open_file;
+mod options;
 mod queue;
-mod recent;
 mod remote;
 mod rotation;
-mod segment;
+mod spec;
 mod spiller;
 mod spool;
+mod state;
 mod stdout;
 mod syslog;
-mod unsent;
-mod word;
 mod worker;
 
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use ctnl::clock::Clock;
+use ctnl::units::Nanos;
 
 use crate::chunk::{Chunk, Outlet};
 use crate::term::exit::usage;
 
-pub use deliver::{Deliver, Down};
-pub use file::Synchronise;
-pub use queue::Gap;
+pub use deliver::Deliver;
+pub use options::{GapFormatter, SinkOptions, SyncPolicy, SyslogHeader};
+pub use queue::{DropCause, Gap};
 pub use rotation::Rotation;
-pub use syslog::{FACILITIES, SEVERITIES, Syslog};
-pub use word::{KINDS, Word};
+pub use spec::{SINK_KINDS, SinkSpec};
+pub use state::Statistics;
+pub use syslog::{FACILITIES, SEVERITIES};
 
-use place::{Phase, Place};
 use spool::Spool;
+use state::{Phase, Sink};
 use worker::Worker;
 
-/// What `CLOCK_REALTIME` shows, ns.
-pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
-/// The line that stands for lines that are missing, with its newline; empty in a format that
-/// has none for it.
-pub type GapLine = Arc<dyn Fn(&Gap) -> Vec<u8> + Send + Sync>;
+/// The longest wait before the deadline of [`Sinks::finish`] is checked again.
+const POLL: Duration = Duration::from_millis(100);
 
-/// What all places are made with.
-#[derive(Clone)]
-pub struct Options {
-    /// Bytes that may wait in memory. All places get the same chunks: this is for all of them
-    /// together.
-    pub queue_max: usize,
-    /// The folder for the spools. Without one, lines for a place that is down wait in memory.
-    pub spool: Option<PathBuf>,
-    /// Bytes that one place may spool.
-    pub spool_max: u64,
-    /// When files are rotated.
-    pub rotation: Rotation,
-    /// When files are synchronised to the disk.
-    pub sync: Synchronise,
-    /// What stands in the heads of syslog messages and journal entries.
-    pub syslog: Syslog,
-    /// The file by which it logs in to NATS.
-    pub nats_credentials: Option<PathBuf>,
-    /// The time.
-    pub clock: Clock,
-    /// How a gap is written.
-    pub gap_line: GapLine,
-    /// What a file, and a stream of lines over a connection, begins with: the names of the
-    /// columns. It is no line of the stream and has no number.
-    pub header: Arc<[u8]>,
-}
-
-/// How a place is doing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Statistics {
-    /// Its word, without a password.
-    pub name: String,
-    /// Bytes that wait in memory.
-    pub queued: u64,
-    /// Bytes that wait on disk.
-    pub spooled: u64,
-    /// Lines that were delivered, repeats counted, gap lines too.
-    pub delivered: u64,
-    /// Lines that were left out.
-    pub dropped: u64,
-    /// How often a part of the spool could not be read, as a crash or a bad disk leaves it.
-    pub damaged: u64,
-    /// Since when it takes no lines, ns.
-    pub down_since: Option<u64>,
-    /// Why it takes none.
-    pub why: Option<String>,
-    /// It never will take any again: standard output that was closed.
-    pub ended: bool,
-}
-
-/// What one place did not get before the end.
+/// What one sink did not deliver before the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Undelivered {
-    /// Its word, without a password.
+    /// The sink's name.
     pub name: String,
-    /// Lines that are lost.
+    /// Lost lines.
     pub lost: u64,
-    /// Bytes that the spool keeps for the next run.
+    /// Bytes in the spool, for the next run.
     pub spooled: u64,
-    /// Why, where that is known.
+    /// Why, if that is known.
     pub why: Option<String>,
 }
 
-/// Several places, as one outlet.
+/// All sinks of a stream, as one outlet.
 pub struct Sinks {
     clock: Clock,
-    places: Vec<Arc<Place>>,
+    sinks: Vec<Arc<Sink>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Sinks {
-    /// Opens the places of `words`. A server that is down is no error; a file that cannot be
+    /// Starts the sinks of `specs`. A server that is down is not an error; a file that cannot be
     /// opened is one, and a spool that another process uses.
-    pub fn open(words: &[Word], options: &Options) -> Result<Self> {
-        let mut sinks = Sinks { clock: Arc::clone(&options.clock), places: Vec::new(), threads: Vec::new() };
-        for (place, word) in words.iter().enumerate() {
-            if words.iter().take(place).any(|other| other.name() == word.name()) {
-                return Err(usage(format!("--to {} is given twice", word.name())));
+    pub fn open(specs: &[SinkSpec], options: &SinkOptions) -> Result<Self> {
+        let mut sinks = Sinks { clock: options.clock.clone(), sinks: Vec::new(), threads: Vec::new() };
+        for (index, spec) in specs.iter().enumerate() {
+            if specs.iter().take(index).any(|other| other.name() == spec.name()) {
+                return Err(usage(format!("--to {} is given twice", spec.name())));
             }
             let spool = match &options.spool {
-                Some(folder) if !word.kind.holds => Some(Spool::open(folder, &word.name(), options.spool_max)?),
+                Some(folder) if !spec.kind.applies_backpressure => {
+                    Some(Spool::open(folder, &spec.name(), options.spool_max)?)
+                }
                 _ => None,
             };
-            let sink = (word.kind.make)(word, options)?;
-            sinks.start(word, sink, spool, options).context("start a thread")?;
+            let target = (spec.kind.open)(spec, options)?;
+            sinks.start(spec, target, spool, options).context("start a thread")?;
         }
         Ok(sinks)
     }
 
-    fn start(&mut self, word: &Word, sink: Box<dyn Deliver>, spool: Option<Spool>, options: &Options) -> Result<()> {
-        let spools = spool.is_some();
-        let now = (options.clock)();
-        let place = Arc::new(Place::new(word.name(), word.kind.holds, options.queue_max, spool, now));
-        let (gap_line, clock) = (Arc::clone(&options.gap_line), Arc::clone(&options.clock));
-        let worker = Worker { place: Arc::clone(&place), sink, gap_line, clock };
+    fn start(
+        &mut self,
+        spec: &SinkSpec,
+        target: Box<dyn Deliver>,
+        spool: Option<Spool>,
+        options: &SinkOptions,
+    ) -> Result<()> {
+        let (now, backpressure) = (self.now(), spec.kind.applies_backpressure);
+        let sink = Arc::new(Sink::new(spec.name(), backpressure, options.queue_max, spool, now));
+        let format_gap = Arc::clone(&options.format_gap);
+        let worker = Worker { sink: Arc::clone(&sink), target, format_gap, clock: self.clock.clone() };
         self.threads.push(thread::Builder::new().name("deliver".into()).spawn(move || worker.run())?);
-        if spools {
-            let place = Arc::clone(&place);
-            self.threads.push(thread::Builder::new().name("spill".into()).spawn(move || spiller::run(&place))?);
+        if sink.has_spool() {
+            let sink = Arc::clone(&sink);
+            self.threads.push(thread::Builder::new().name("spill".into()).spawn(move || spiller::run(&sink))?);
         }
-        self.places.push(place);
+        self.sinks.push(sink);
         Ok(())
     }
 
-    /// How each place is doing.
+    fn now(&self) -> u64 {
+        self.clock.now().realtime.0
+    }
+
+    /// The statistics of each sink.
     pub fn statistics(&self) -> Vec<Statistics> {
-        self.places.iter().map(|place| place.statistics()).collect()
+        self.sinks.iter().map(|sink| sink.statistics()).collect()
     }
 
-    /// Whether no place takes lines any more, nor ever will: the reader of standard output
-    /// has had enough, and there is no other place.
+    /// Returns and clears what the operator must know and was not reported yet, one message each.
+    pub fn take_warnings(&self) -> Vec<String> {
+        self.sinks.iter().flat_map(|sink| std::mem::take(&mut sink.state().warnings)).collect()
+    }
+
+    /// Whether all sinks are closed for good: the reader of standard output is gone, and there is
+    /// no other sink.
     pub fn have_ended(&self) -> bool {
-        !self.places.is_empty() && self.places.iter().all(|place| place.statistics().ended)
+        !self.sinks.is_empty() && self.sinks.iter().all(|sink| sink.statistics().ended)
     }
 
-    /// SIGHUP: files are opened anew.
-    pub fn hangup(&self) {
-        for place in &self.places {
-            place.state().reopen = true;
-            place.tell();
+    /// Reopens files (SIGHUP).
+    pub fn reopen(&self) {
+        for sink in &self.sinks {
+            sink.state().reopen = true;
+            sink.notify();
         }
     }
 
-    /// Delivers what waits, until `deadline` at most. What could not be delivered then is in
-    /// the spool or lost.
-    pub fn finish(&mut self, deadline: Instant) -> Vec<Undelivered> {
-        for place in &self.places {
-            place.close();
+    /// Delivers what is queued, for `timeout` at most. What is not delivered by then is spooled or
+    /// lost.
+    pub fn finish(&mut self, timeout: Duration) -> Vec<Undelivered> {
+        let deadline = self.clock.now().monotonic.plus(timeout.into());
+        for sink in &self.sinks {
+            sink.close();
         }
-        for place in &self.places {
-            wait_for(place, deadline);
+        for sink in &self.sinks {
+            self.drain(sink, deadline);
         }
-        let undelivered = self.places.iter().filter_map(|place| self.abandon(place)).collect();
+        let undelivered = self.sinks.iter().filter_map(|sink| self.abandon(sink)).collect();
         for thread in self.threads.drain(..) {
-            // One that hangs in a system call is left to the end of the process.
+            // A thread that hangs in a system call ends with the process.
             if thread.is_finished() {
                 let _ = thread.join();
             }
@@ -207,35 +167,36 @@ impl Sinks {
         undelivered
     }
 
-    fn abandon(&self, place: &Place) -> Option<Undelivered> {
-        place.enter(Phase::Abandoned);
-        let lost = spiller::keep(place, (self.clock)());
-        let Statistics { name, spooled, why, .. } = place.statistics();
-        (lost > 0 || spooled > 0).then_some(Undelivered { name, lost, spooled, why })
-    }
-}
-
-/// There is no use in waiting for a place that is down where a spool keeps its lines.
-fn wait_for(place: &Place, deadline: Instant) {
-    let mut state = place.state();
-    while state.phase != Phase::Done && !(place.spool.is_some() && state.statistics.down_since.is_some()) {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return;
+    /// Waits until a sink has delivered everything. A sink that is down and has a spool is not
+    /// waited for.
+    fn drain(&self, sink: &Sink, deadline: Nanos) {
+        let mut state = sink.state();
+        while state.phase != Phase::Done && !(sink.has_spool() && state.statistics.down_since.is_some()) {
+            let left = Duration::from_nanos(deadline.since(self.clock.now().monotonic).0);
+            if left.is_zero() {
+                return;
+            }
+            state = sink.wait(state, left.min(POLL)).0;
         }
-        state = place.wait(state, left.min(Duration::from_millis(100))).0;
+    }
+
+    fn abandon(&self, sink: &Sink) -> Option<Undelivered> {
+        sink.set_phase(Phase::Abandoned);
+        let lost = spiller::spool_undelivered(sink, self.now());
+        let Statistics { name, spooled, why, .. } = sink.statistics();
+        (lost > 0 || spooled > 0).then_some(Undelivered { name, lost, spooled, why })
     }
 }
 
 impl Outlet for Sinks {
     fn has_room(&self) -> bool {
-        self.places.iter().all(|place| place.has_room())
+        self.sinks.iter().all(|sink| sink.has_capacity())
     }
 
     fn put(&mut self, chunk: Arc<Chunk>) {
-        let now = (self.clock)();
-        for place in &self.places {
-            place.put(Arc::clone(&chunk), now);
+        let now = self.now();
+        for sink in &self.sinks {
+            sink.push(Arc::clone(&chunk), now);
         }
     }
 }

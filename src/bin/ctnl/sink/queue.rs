@@ -1,60 +1,71 @@
-//! What stands before a place: chunks, and gaps where chunks had to be left out.
+//! The queue in memory of one sink: chunks, and gaps in place of chunks that were dropped.
 //!
-//! All places get the same chunks and each queue holds the newest of them, so that
-//! together they take no more memory than the longest of them.
+//! All sinks share the same chunks, and each queue holds the newest of them, so that all queues
+//! together use no more memory than the longest one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use ctnl::output::GapCause;
-
 use crate::chunk::Chunk;
 
-/// Lines that were left out of the stream to one place.
+/// Why lines are missing in the stream of one sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropCause {
+    /// The queue was full.
+    Queue,
+    /// The spool was full, or could not be written or read.
+    Spool,
+    /// The destination rejects them for good.
+    Refused,
+}
+
+/// Lines that are missing in the stream of one sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
-    /// The stream they belonged to.
+    /// The stream they belong to.
     pub stream: Arc<str>,
-    /// Why.
-    pub cause: GapCause,
-    /// The number of the first line that is missing. The line that stands for them has it.
+    /// Why they are missing.
+    pub cause: DropCause,
+    /// The number of the first missing line. The line that reports the gap has the same number.
     pub first: u64,
-    /// How many are missing.
+    /// Number of missing lines.
     pub lines: u64,
-    /// When the last chunk before them came, ns of `CLOCK_REALTIME`.
+    /// When the last chunk before the gap was queued, ns of `CLOCK_REALTIME`; 0 if unknown.
     pub from: u64,
-    /// When the last one that was left out came, ns.
+    /// When the last missing chunk was dropped, ns of `CLOCK_REALTIME`.
     pub to: u64,
 }
 
 impl Gap {
-    /// The gap that one chunk leaves.
-    pub fn of(chunk: &Chunk, cause: GapCause, from: u64, to: u64) -> Self {
+    /// The gap for one dropped chunk.
+    pub fn for_chunk(chunk: &Chunk, cause: DropCause, from: u64, to: u64) -> Self {
         Gap { stream: Arc::clone(&chunk.stream), cause, first: chunk.first, lines: chunk.lines.into(), from, to }
     }
 
-    /// Stands for `next` too, where that is missing for the same reason and no number is between.
-    pub fn join(&mut self, next: &Gap) -> bool {
-        let joins = self.stream == next.stream && self.cause == next.cause && self.first + self.lines == next.first;
-        if joins {
+    /// Extends this gap by `next` if that has the same cause and begins where this one ends.
+    /// Returns whether it did.
+    pub fn merge(&mut self, next: &Gap) -> bool {
+        let is_adjacent =
+            self.stream == next.stream && self.cause == next.cause && self.first + self.lines == next.first;
+        if is_adjacent {
             self.lines += next.lines;
             self.to = next.to;
         }
-        joins
+        is_adjacent
     }
 }
 
-/// One step of the stream to a place.
+/// A chunk, or the gap in place of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     /// Lines.
     Chunk(Arc<Chunk>),
-    /// Lines that are missing.
+    /// Missing lines.
     Gap(Gap),
 }
 
 impl Item {
-    /// The stream that it belongs to.
+    /// The stream it belongs to.
     pub fn stream(&self) -> &Arc<str> {
         match self {
             Item::Chunk(chunk) => &chunk.stream,
@@ -62,7 +73,7 @@ impl Item {
         }
     }
 
-    /// The number of its first line, or of the first that is missing.
+    /// The number of its first line, or of the first missing line.
     pub fn first(&self) -> u64 {
         match self {
             Item::Chunk(chunk) => chunk.first,
@@ -70,15 +81,15 @@ impl Item {
         }
     }
 
-    /// The number of the line behind it.
-    pub fn next(&self) -> u64 {
+    /// The number of the line that follows it.
+    pub fn end(&self) -> u64 {
         match self {
             Item::Chunk(chunk) => chunk.first.saturating_add(chunk.lines.into()),
             Item::Gap(gap) => gap.first.saturating_add(gap.lines),
         }
     }
 
-    /// How many lines.
+    /// Number of lines; 0 for a gap.
     pub fn lines(&self) -> u64 {
         match self {
             Item::Chunk(chunk) => chunk.lines.into(),
@@ -86,7 +97,7 @@ impl Item {
         }
     }
 
-    /// How many bytes of lines.
+    /// Bytes of lines; 0 for a gap.
     pub fn bytes(&self) -> usize {
         match self {
             Item::Chunk(chunk) => chunk.bytes.len(),
@@ -95,75 +106,75 @@ impl Item {
     }
 }
 
-/// A queue with a bound in bytes; the last chunk may go over it.
+/// A queue with a limit in bytes, which its last chunk may exceed.
 #[derive(Debug)]
 pub struct Queue {
     items: VecDeque<Item>,
     bytes: usize,
     limit: usize,
-    last: u64,
+    last_push: u64,
 }
 
 impl Queue {
-    /// An empty queue for `limit` bytes; the time is now `now`.
+    /// An empty queue for `limit` bytes; `now` is in ns of `CLOCK_REALTIME`.
     pub fn new(limit: usize, now: u64) -> Self {
-        Queue { items: VecDeque::new(), bytes: 0, limit, last: now }
+        Queue { items: VecDeque::new(), bytes: 0, limit, last_push: now }
     }
 
-    /// Whether a chunk can be taken without leaving it out.
-    pub fn has_room(&self) -> bool {
+    /// Whether it is below its limit.
+    pub fn has_capacity(&self) -> bool {
         self.bytes < self.limit
     }
 
-    /// How many bytes it has room for.
+    /// The limit in bytes.
     pub fn limit(&self) -> usize {
         self.limit
     }
 
-    /// How many bytes wait.
+    /// Queued bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether nothing waits, not even a gap.
+    /// Whether nothing is queued, not even a gap.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// Takes a chunk, room or not.
+    /// Appends a chunk, whatever the limit.
     pub fn push(&mut self, chunk: Arc<Chunk>, now: u64) {
-        self.last = now;
+        self.last_push = now;
         self.bytes += chunk.bytes.len();
         self.items.push_back(Item::Chunk(chunk));
     }
 
-    /// Leaves a chunk out: a gap stands in its place.
-    pub fn leave_out(&mut self, chunk: &Chunk, cause: GapCause, now: u64) {
-        let gap = Gap::of(chunk, cause, self.last, now);
-        let joined = match self.items.back_mut() {
-            Some(Item::Gap(last)) => last.join(&gap),
+    /// Appends a gap in place of a chunk.
+    pub fn push_gap(&mut self, dropped: &Chunk, cause: DropCause, now: u64) {
+        let gap = Gap::for_chunk(dropped, cause, self.last_push, now);
+        let is_merged = match self.items.back_mut() {
+            Some(Item::Gap(last)) => last.merge(&gap),
             _ => false,
         };
-        if !joined {
+        if !is_merged {
             self.items.push_back(Item::Gap(gap));
         }
     }
 
-    /// The oldest item.
+    /// Removes the oldest item.
     pub fn pop(&mut self) -> Option<Item> {
         let item = self.items.pop_front()?;
         self.bytes -= item.bytes();
         Some(item)
     }
 
-    /// Forgets all that waits; how many lines that was.
+    /// Removes everything; returns the number of lines.
     pub fn clear(&mut self) -> u64 {
         self.bytes = 0;
         std::mem::take(&mut self.items).iter().map(Item::lines).sum()
     }
 
-    /// Puts back what [`Queue::pop`] gave.
-    pub fn put_back(&mut self, item: Item) {
+    /// Reverts [`Queue::pop`].
+    pub fn push_front(&mut self, item: Item) {
         self.bytes += item.bytes();
         self.items.push_front(item);
     }
@@ -178,20 +189,20 @@ mod tests {
     }
 
     #[test]
-    fn chunks_left_out_one_after_another_are_one_gap_in_their_place() {
+    fn consecutive_dropped_chunks_become_one_gap_at_their_position() {
         let mut queue = Queue::new(4, 100);
         queue.push(chunk(1, 3), 110);
-        assert!(!queue.has_room());
-        queue.leave_out(&chunk(4, 2), GapCause::Queue, 120);
-        queue.leave_out(&chunk(6, 1), GapCause::Queue, 130);
+        assert!(!queue.has_capacity());
+        queue.push_gap(&chunk(4, 2), DropCause::Queue, 120);
+        queue.push_gap(&chunk(6, 1), DropCause::Queue, 130);
         assert_eq!(queue.pop(), Some(Item::Chunk(chunk(1, 3))));
-        assert!(queue.has_room());
+        assert!(queue.has_capacity());
         queue.push(chunk(7, 1), 140);
-        queue.leave_out(&chunk(8, 1), GapCause::Spool, 150);
+        queue.push_gap(&chunk(8, 1), DropCause::Spool, 150);
         let gap = |first, lines, cause, from, to| Item::Gap(Gap { stream: "s".into(), cause, first, lines, from, to });
-        assert_eq!(queue.pop(), Some(gap(4, 3, GapCause::Queue, 110, 130)));
+        assert_eq!(queue.pop(), Some(gap(4, 3, DropCause::Queue, 110, 130)));
         assert_eq!(queue.pop(), Some(Item::Chunk(chunk(7, 1))));
-        assert_eq!(queue.pop(), Some(gap(8, 1, GapCause::Spool, 140, 150)));
+        assert_eq!(queue.pop(), Some(gap(8, 1, DropCause::Spool, 140, 150)));
         assert_eq!((queue.pop(), queue.bytes(), queue.is_empty()), (None, 0, true));
     }
 }

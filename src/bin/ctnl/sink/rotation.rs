@@ -1,5 +1,5 @@
-//! When a file is rotated, and how its predecessors are called: `PATH.1` is the newest,
-//! `PATH.2` the one before, as logrotate does it.
+//! Rotation of files: `PATH` becomes `PATH.1`, `PATH.1` becomes `PATH.2`, and so on, as logrotate
+//! names them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -7,40 +7,69 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// When a file is rotated. Both None: never.
+/// When a file is rotated: never if both limits are None.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rotation {
-    /// Before it grows over so many bytes. A chunk is never split, so that one that is longer
-    /// stands in a file of its own.
+    /// Maximum size in bytes. A chunk is never split: one that is longer gets a file of its own.
     pub size: Option<u64>,
-    /// At the multiples of this since 1970, UTC: 24 h is midnight UTC.
+    /// Rotate at the multiples of this since 1970 in UTC: 24 h is midnight UTC.
     pub every: Option<Duration>,
-    /// How many predecessors are kept, at least one.
+    /// Number of rotated files to keep, at least one.
     pub keep: u32,
 }
 
 impl Rotation {
-    /// Whether a file of `length` bytes, last written at `written`, must not take `more` bytes at `now`; ns.
-    pub fn is_due(&self, length: u64, more: u64, written: u64, now: u64) -> bool {
-        let too_long = self.size.is_some_and(|size| length + more > size);
+    /// Whether a file of `length` bytes, last written at `last_write`, must be rotated before
+    /// `more` bytes are appended at `now`. Times in ns of `CLOCK_REALTIME`.
+    pub fn is_due(&self, length: u64, more: u64, last_write: u64, now: u64) -> bool {
+        let is_too_long = self.size.is_some_and(|size| length + more > size);
         let period = |time: u64, every: Duration| u128::from(time) / every.as_nanos().max(1);
-        let too_old = self.every.is_some_and(|every| period(written, every) < period(now, every));
-        length > 0 && (too_long || too_old)
+        let is_too_old = self.every.is_some_and(|every| period(last_write, every) < period(now, every));
+        length > 0 && (is_too_long || is_too_old)
     }
 
-    /// Makes `path` the newest predecessor, and forgets the oldest.
+    /// Renames `path` to `PATH.1`, and before that `PATH.1` to `PATH.2` and so on up to the first
+    /// number that is not in use. Only then it removes the file that is one too many: however
+    /// often a rotation fails, it deletes nothing.
     pub fn rotate(&self, path: &Path) -> io::Result<()> {
-        for number in (1..self.keep.max(1)).rev() {
-            match fs::rename(predecessor(path, number), predecessor(path, number + 1)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+        let free = first_free(path)?;
+        for number in (1..free).rev() {
+            rename(&rotated(path, number), &rotated(path, number + 1))?;
         }
-        fs::rename(path, predecessor(path, 1))
+        rename(path, &rotated(path, 1))?;
+        let excess = rotated(path, u64::from(self.keep.max(1)) + 1);
+        match fs::remove_file(&excess) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(with_operation(&format!("remove {}", excess.display()), error))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
-fn predecessor(path: &Path, number: u32) -> PathBuf {
+/// The first number that no rotated file has.
+fn first_free(path: &Path) -> io::Result<u64> {
+    let mut number = 1;
+    loop {
+        let file = rotated(path, number);
+        match file.symlink_metadata() {
+            Ok(_) => number += 1,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(number),
+            Err(error) => return Err(with_operation(&format!("stat {}", file.display()), error)),
+        }
+    }
+}
+
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    let operation = || format!("rename {} to {}", from.display(), to.display());
+    fs::rename(from, to).map_err(|error| with_operation(&operation(), error))
+}
+
+fn with_operation(operation: &str, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{operation}: {error}"))
+}
+
+fn rotated(path: &Path, number: u64) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(format!(".{number}"));
     name.into()
@@ -52,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_due_by_size_or_when_a_period_has_begun_but_never_empty() {
+    fn a_file_is_due_by_size_or_in_a_new_period_unless_it_is_empty() {
         let rotation = Rotation { size: Some(100), every: Some(Duration::from_nanos(10)), keep: 1 };
         assert!(!rotation.is_due(90, 10, 11, 19));
         assert!(rotation.is_due(91, 10, 11, 19));
@@ -62,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_is_forgotten_and_a_hole_in_the_row_is_no_failure() {
+    fn the_oldest_file_is_overwritten_and_a_missing_number_is_no_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
         let rotation = Rotation { size: None, every: None, keep: 2 };
@@ -70,7 +99,51 @@ mod tests {
             fs::write(&path, text).unwrap();
             rotation.rotate(&path).unwrap();
         }
-        let read = |number| fs::read_to_string(predecessor(&path, number)).ok();
+        let read = |number| fs::read_to_string(rotated(&path, number)).ok();
         assert_eq!((read(1).as_deref(), read(2).as_deref(), read(3)), (Some("4"), Some("3"), None));
+    }
+
+    fn texts(folder: &Path) -> Vec<(String, String)> {
+        let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+        let read = |entry: fs::DirEntry| {
+            (entry.file_name().into_string().unwrap(), fs::read_to_string(entry.path()).unwrap_or_default())
+        };
+        let mut texts: Vec<_> = files.map(read).collect();
+        texts.sort();
+        texts
+    }
+
+    #[test]
+    fn a_rotation_that_fails_again_and_again_deletes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        for number in 1..=2 {
+            fs::write(rotated(&path, number), number.to_string()).unwrap();
+        }
+        let rotation = Rotation { size: None, every: None, keep: 2 };
+        for _ in 0..4 {
+            let error = rotation.rotate(&path).unwrap_err().to_string();
+            assert!(error.contains("x to ") && error.contains("x.1: No such file"), "{error}");
+        }
+        let texts_of = |texts: &[(&str, &str)]| -> Vec<_> {
+            texts.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+        };
+        assert_eq!(texts(folder.path()), texts_of(&[("x.2", "1"), ("x.3", "2")]));
+        // The first one that succeeds removes what is too much.
+        fs::write(&path, "0").unwrap();
+        rotation.rotate(&path).unwrap();
+        assert_eq!(texts(folder.path()), texts_of(&[("x.1", "0"), ("x.2", "1")]));
+    }
+
+    #[test]
+    fn a_rotation_renames_only_up_to_the_first_free_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        for name in ["x", "x.1", "x.3"] {
+            fs::write(folder.path().join(name), name).unwrap();
+        }
+        Rotation { size: None, every: None, keep: u32::MAX }.rotate(&path).unwrap();
+        let names: Vec<_> = texts(folder.path()).into_iter().map(|(name, text)| format!("{name}={text}")).collect();
+        assert_eq!(names, ["x.1=x", "x.2=x.1", "x.3=x.3"]);
     }
 }

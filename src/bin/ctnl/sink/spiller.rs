@@ -1,121 +1,119 @@
-//! The thread that moves chunks from the queue into the spool: a place that is down, or
-//! slow to answer, or looking for a name, blocks its own thread and not this one.
+//! The thread that moves items from the queue to the spool. It is not the delivery thread, which
+//! may block in a connect, a name lookup or a write.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ctnl::output::GapCause;
-
-use super::place::{Phase, Place, State};
-use super::queue::{Gap, Item, Queue};
+use super::queue::{DropCause, Gap, Item, Queue};
 use super::spool::Spool;
+use super::state::{Phase, Sink, State};
 
-/// What may wait in memory for a place that is up.
-const IN_MEMORY: usize = 16 << 20;
-/// Time between two looks at a disk that takes nothing.
-const AGAIN: Duration = Duration::from_millis(200);
+/// Bytes that stay in memory for a sink that is up.
+const MAX_IN_MEMORY: usize = 16 << 20;
+/// Delay before the next attempt to write to a spool that failed.
+const RETRY: Duration = Duration::from_millis(200);
 
-/// Spills until the place is closed.
-pub fn run(place: &Arc<Place>) {
+/// Spills until the sink is closed.
+pub fn run(sink: &Arc<Sink>) {
     loop {
-        let state = place.state();
-        if state.phase != Phase::Open {
+        let state = sink.state();
+        if state.phase != Phase::Running {
             return;
         }
         if !must_spill(&state) {
-            drop(place.wait(state, Duration::from_secs(1)));
+            drop(sink.wait(state, Duration::from_secs(1)));
             continue;
         }
         drop(state);
-        if let Some(mut spool) = place.spool()
-            && !spill(place, &mut spool)
+        if let Some(mut spool) = sink.spool()
+            && !spill_oldest(sink, &mut spool)
         {
             drop(spool);
-            std::thread::sleep(AGAIN);
+            std::thread::sleep(RETRY);
         }
     }
 }
 
-/// Nothing may go past what is in the spool already.
+/// While anything is spooled, everything behind it has to be spooled too: order is kept.
 fn must_spill(state: &State) -> bool {
     let statistics = &state.statistics;
-    let most = IN_MEMORY.min(state.queue.limit() / 2);
-    !state.queue.is_empty() && (statistics.spooled > 0 || statistics.down_since.is_some() || state.queue.bytes() > most)
+    let max = MAX_IN_MEMORY.min(state.queue.limit() / 2);
+    !state.queue.is_empty() && (statistics.spooled > 0 || statistics.down_since.is_some() || state.queue.bytes() > max)
 }
 
-/// Moves the queue's oldest item. False: the spool takes no more, for now.
-pub fn spill(place: &Place, spool: &mut Spool) -> bool {
-    let mut state = place.state();
-    if state.phase != Phase::Open {
+/// Moves the oldest item of the queue to the spool. Returns false if the spool accepts nothing now.
+pub fn spill_oldest(sink: &Sink, spool: &mut Spool) -> bool {
+    let mut state = sink.state();
+    if state.phase != Phase::Running {
         return true;
     }
     let Some(item) = state.queue.pop() else { return true };
     drop(state);
-    let kept = spool.append(&item);
-    let mut state = place.state();
+    let appended = spool.append(&item);
+    let mut state = sink.state();
     state.statistics.spooled = spool.bytes();
-    state.refused = kept.as_ref().err().map(ToString::to_string);
-    if kept.is_err() {
-        state.queue.put_back(item);
+    state.spool_error = appended.as_ref().err().map(ToString::to_string);
+    if appended.is_err() {
+        state.queue.push_front(item);
     }
     drop(state);
-    place.tell();
-    kept.is_ok()
+    sink.notify();
+    appended.is_ok()
 }
 
-/// At the end: all that was not delivered goes into the spool. How many lines found no place
-/// even there; the spool says so then, where it can.
-pub fn keep(place: &Place, now: u64) -> u64 {
-    let mut spool = place.spool();
-    let mut state = place.state();
+/// Moves everything undelivered to the spool at the end. Returns the number of lines that could
+/// not be spooled; the spool then contains gaps for them, if it accepts those.
+pub fn spool_undelivered(sink: &Sink, now: u64) -> u64 {
+    let mut spool = sink.spool();
+    let mut state = sink.state();
     let unconfirmed = state.unconfirmed.drain(..).map(|(item, _)| item).collect::<Vec<_>>();
-    let mut before = unconfirmed.into_iter().chain(state.in_flight.take()).collect::<Vec<_>>();
+    let mut sent = unconfirmed.into_iter().chain(state.in_flight.take()).collect::<Vec<_>>();
     let mut lost = Vec::new();
     if let Some(spool) = &mut spool {
-        keep_before(spool, &mut before, now);
-        keep_behind(spool, &mut state.queue, &mut lost, now);
+        prepend_all(spool, &mut sent, now);
+        append_all(spool, &mut state.queue, &mut lost, now);
         spool.close();
         state.statistics.spooled = spool.bytes();
     }
-    let count = state.queue.clear() + before.iter().chain(&lost).map(Item::lines).sum::<u64>();
+    let count = state.queue.clear() + sent.iter().chain(&lost).map(Item::lines).sum::<u64>();
     state.statistics.dropped += count;
     count
 }
 
-/// Puts items before what is in the spool, the last one first. Those that found no place are
-/// still in `items` then, and nothing stands before the gaps for them.
-fn keep_before(spool: &mut Spool, items: &mut Vec<Item>, now: u64) {
-    while items.last().is_some_and(|item| spool.put_first(item).is_ok()) {
+/// Inserts items before the spooled ones, beginning with the last. After the first failure no more
+/// are inserted: they stay in `items`, and only gaps for them go before the spooled ones.
+fn prepend_all(spool: &mut Spool, items: &mut Vec<Item>, now: u64) {
+    while items.last().is_some_and(|item| spool.prepend(item).is_ok()) {
         items.pop();
     }
     for gap in gaps_for(items, now).into_iter().rev() {
-        let _ = spool.put_first(&Item::Gap(gap));
+        let _ = spool.prepend(&Item::Gap(gap));
     }
 }
 
-/// Puts what waits behind what is in the spool. Nothing goes past an item that finds no place:
-/// it and all behind it are in `lost` then, and gaps stand for them, whatever the limit:
-/// they are no more than the items that waited.
-fn keep_behind(spool: &mut Spool, queue: &mut Queue, lost: &mut Vec<Item>, now: u64) {
+/// Appends the queue. After the first failure no more items are appended: they are moved to
+/// `lost`, and gaps for them are appended beyond the limit. There are no more gaps than there were
+/// items.
+fn append_all(spool: &mut Spool, queue: &mut Queue, lost: &mut Vec<Item>, now: u64) {
     while let Some(item) = queue.pop() {
         if !lost.is_empty() || spool.append(&item).is_err() {
             lost.push(item);
         }
     }
     for gap in gaps_for(lost, now) {
-        let _ = spool.append_beyond(&Item::Gap(gap));
+        let _ = spool.append_beyond_limit(&Item::Gap(gap));
     }
 }
 
-/// What stands for items that are lost, in their order.
+/// The gaps for lost items, in their order.
 fn gaps_for(lost: &[Item], now: u64) -> Vec<Gap> {
     let mut gaps: Vec<Gap> = Vec::new();
     for item in lost {
         let gap = match item {
-            Item::Chunk(chunk) => Gap::of(chunk, GapCause::Spool, now, now),
+            Item::Chunk(chunk) => Gap::for_chunk(chunk, DropCause::Spool, now, now),
             Item::Gap(gap) => gap.clone(),
         };
-        if !gaps.last_mut().is_some_and(|last| last.join(&gap)) {
+        if !gaps.last_mut().is_some_and(|last| last.merge(&gap)) {
             gaps.push(gap);
         }
     }

@@ -1,4 +1,4 @@
-//! Standard output.
+//! `-`: standard output.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
@@ -9,103 +9,111 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::write;
 
-use super::{Deliver, Down, Options, Word};
+use super::deliver::{Deliver, DeliveryError};
+use super::options::SinkOptions;
 use crate::chunk::Chunk;
 use crate::term::stdout::for_many_lines;
 
 const CLOSED: &str = "standard output was closed";
 
-/// A descriptor that is written to until its reader has had enough.
-pub(super) struct Stdout {
+/// Writes to a descriptor until its reader is gone.
+pub struct StdoutSink {
     out: File,
-    /// How much of the chunk is written, where it cannot be cut back: the rest follows later.
-    done: usize,
-    /// Where in a file the chunk begins that was written in part.
-    begin: Option<u64>,
-    /// What stands before the first chunk, until it has been written.
+    /// Written bytes of an unfinished chunk that was not truncated.
+    partial: usize,
+    /// Where in a regular file the unfinished chunk begins.
+    chunk_start: Option<u64>,
+    /// Precedes the first chunk; empty once it is written.
     header: Vec<u8>,
 }
 
-pub fn make(_: &Word, options: &Options) -> Result<Box<dyn Deliver>> {
-    let out = for_many_lines().as_fd().try_clone_to_owned().context("open standard output")?;
-    Ok(Box::new(Stdout::new(out.into(), &options.header)))
-}
-
-impl Stdout {
-    pub(super) fn new(out: File, header: &[u8]) -> Self {
-        Stdout { out, done: 0, begin: None, header: header.to_vec() }
+impl StdoutSink {
+    /// The sink for the standard output of this process.
+    pub fn open(options: &SinkOptions) -> Result<Self> {
+        let out = for_many_lines().as_fd().try_clone_to_owned().context("open standard output")?;
+        Ok(StdoutSink::new(out.into(), &options.header))
     }
 
-    /// Notes what was written, and where the chunk begins, as long as all of it is in one piece.
-    fn wrote(&mut self, written: usize, is_whole: bool) {
-        let is_first = self.done == 0;
-        self.done += written;
+    /// A sink that writes to `out`.
+    pub fn new(out: File, header: &[u8]) -> Self {
+        StdoutSink { out, partial: 0, chunk_start: None, header: header.to_vec() }
+    }
+
+    /// Counts written bytes. Of a short write it also records where the chunk begins, unless
+    /// another process has written in between.
+    fn count_written(&mut self, written: usize, is_whole: bool) {
+        let is_first = self.partial == 0;
+        self.partial += written;
         if is_whole {
             return;
         }
-        let begin = self.place().and_then(|place| place.checked_sub(self.done as u64));
-        self.begin = begin.filter(|_| is_first || begin == self.begin);
+        let start = self.position().and_then(|position| position.checked_sub(self.partial as u64));
+        self.chunk_start = start.filter(|_| is_first || start == self.chunk_start);
     }
 
-    /// Where the next byte goes, unless that is no file.
-    fn place(&self) -> Option<u64> {
+    /// The offset in a regular file.
+    fn position(&self) -> Option<u64> {
         let is_file = self.out.metadata().is_ok_and(|metadata| metadata.is_file());
         if is_file { (&self.out).stream_position().ok() } else { None }
     }
 
-    /// Cuts off the half of a chunk, unless others have written behind it.
-    fn cut_back(&mut self) -> io::Result<()> {
-        let Some(begin) = self.begin.take() else { return Ok(()) };
-        let end = begin + self.done as u64;
-        if self.place() != Some(end) || self.out.metadata()?.len() != end {
+    /// Truncates an unfinished chunk, unless another process has appended to it.
+    fn truncate_partial_chunk(&mut self) -> io::Result<()> {
+        let Some(start) = self.chunk_start.take() else { return Ok(()) };
+        let end = start + self.partial as u64;
+        if self.position() != Some(end) || self.out.metadata()?.len() != end {
             return Ok(());
         }
-        self.out.set_len(begin)?;
-        self.done = 0;
-        (&self.out).seek(SeekFrom::Start(begin)).map(drop)
+        self.out.set_len(start)?;
+        self.partial = 0;
+        (&self.out).seek(SeekFrom::Start(start)).map(drop)
     }
 
-    /// Waits where whoever started us made the descriptor non-blocking.
+    /// Waits for space: the parent process may have made the descriptor non-blocking.
     fn wait(&self) {
         let _ = poll(&mut [PollFd::new(self.out.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE);
     }
 
-    /// Whether a pipe has no reader any more.
+    /// Whether it is a pipe without a reader.
     fn is_closed(&self) -> bool {
         let mut out = [PollFd::new(self.out.as_fd(), PollFlags::empty())];
         poll(&mut out, PollTimeout::ZERO).is_ok()
             && out.iter().filter_map(PollFd::revents).any(|events| events.contains(PollFlags::POLLERR))
     }
-}
 
-impl Deliver for Stdout {
-    fn deliver(&mut self, chunk: &Chunk) -> Result<(), Down> {
-        let first = (!self.header.is_empty()).then(|| [&*self.header, &*chunk.bytes].concat());
-        let bytes = first.as_ref().unwrap_or(&chunk.bytes);
-        while let Some(rest) = bytes.get(self.done..).filter(|rest| !rest.is_empty()) {
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), DeliveryError> {
+        while let Some(rest) = bytes.get(self.partial..).filter(|rest| !rest.is_empty()) {
             match write(&self.out, rest) {
                 Ok(written) => {
                     let is_whole = written == rest.len();
-                    self.wrote(written, is_whole);
+                    self.count_written(written, is_whole);
                 }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => self.wait(),
-                Err(Errno::EPIPE) => return Err(Down::for_good(CLOSED)),
+                Err(Errno::EPIPE) => return Err(DeliveryError::permanent(CLOSED)),
                 Err(errno) => {
-                    let error = self.cut_back().err().unwrap_or_else(|| errno.into());
-                    return Err(Down::of("write to standard output", &error));
+                    let error = self.truncate_partial_chunk().err().unwrap_or_else(|| errno.into());
+                    return Err(DeliveryError::io("write to standard output", &error));
                 }
             }
         }
-        self.done = 0;
-        self.begin = None;
+        Ok(())
+    }
+}
+
+impl Deliver for StdoutSink {
+    fn deliver(&mut self, chunk: &Chunk) -> Result<(), DeliveryError> {
+        let first = (!self.header.is_empty()).then(|| [&*self.header, &*chunk.bytes].concat());
+        self.write_all(first.as_ref().unwrap_or(&chunk.bytes))?;
+        self.partial = 0;
+        self.chunk_start = None;
         self.header.clear();
         Ok(())
     }
 
-    /// A reader who has had enough need not wait for an event to be rid of us.
-    fn idle(&mut self) -> Result<(), Down> {
-        if self.is_closed() { Err(Down::for_good(CLOSED)) } else { Ok(()) }
+    /// Detects a closed pipe although there is nothing to write.
+    fn idle(&mut self) -> Result<(), DeliveryError> {
+        if self.is_closed() { Err(DeliveryError::permanent(CLOSED)) } else { Ok(()) }
     }
 }
 
@@ -119,9 +127,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_closed_pipe_is_the_end_for_good() {
+    fn a_closed_pipe_is_a_permanent_error() {
         let (mut reader, writer) = io::pipe().unwrap();
-        let mut sink = Stdout::new(OwnedFd::from(writer).into(), b"h\n");
+        let mut sink = StdoutSink::new(OwnedFd::from(writer).into(), b"h\n");
         let chunk = Chunk { stream: "s".into(), first: 1, lines: 1, bytes: b"a\n".to_vec() };
         sink.deliver(&chunk).unwrap();
         sink.deliver(&chunk).unwrap();
@@ -130,21 +138,21 @@ mod tests {
         assert_eq!(&read, b"h\na\na\n");
         sink.idle().unwrap();
         drop(reader);
-        assert!(sink.idle().unwrap_err().for_good);
-        assert!(sink.deliver(&chunk).unwrap_err().for_good);
+        assert!(sink.idle().unwrap_err().permanent);
+        assert!(sink.deliver(&chunk).unwrap_err().permanent);
     }
 
     #[test]
-    fn a_half_chunk_is_cut_off_a_file_unless_others_have_written_behind_it() {
+    fn a_partial_chunk_is_truncated_unless_another_process_has_appended() {
         for (others, left) in [("", "before\n"), ("others\n", "before\nhalfothers\n")] {
             let file = tempfile::NamedTempFile::new().unwrap();
-            let mut sink = Stdout::new(file.reopen().unwrap(), b"");
+            let mut sink = StdoutSink::new(file.reopen().unwrap(), b"");
             (&sink.out).write_all(b"before\nhalf").unwrap();
-            sink.wrote(4, false);
+            sink.count_written(4, false);
             OpenOptions::new().append(true).open(&file).unwrap().write_all(others.as_bytes()).unwrap();
-            sink.cut_back().unwrap();
+            sink.truncate_partial_chunk().unwrap();
             assert_eq!(fs::read_to_string(&file).unwrap(), left);
-            assert_eq!(sink.done, if others.is_empty() { 0 } else { 4 });
+            assert_eq!(sink.partial, if others.is_empty() { 0 } else { 4 });
         }
     }
 }

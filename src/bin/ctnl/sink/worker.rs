@@ -1,36 +1,36 @@
-//! The thread of one place: takes what is oldest and delivers it, again and again until
-//! it is where it belongs.
+//! The delivery thread of one sink: passes the oldest item to the target, and repeats that until
+//! it is delivered.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ctnl::output::GapCause;
+use ctnl::clock::Clock;
 
 use super::backoff::Backoff;
-use super::deliver::{Deliver, Down};
-use super::place::{Phase, Place};
-use super::queue::{Gap, Item};
-use super::{Clock, GapLine};
+use super::deliver::{Deliver, DeliveryError};
+use super::options::GapFormatter;
+use super::queue::{DropCause, Gap, Item};
+use super::state::{Phase, Sink};
 use crate::chunk::Chunk;
 
-/// Time without work after which the place may look after itself.
+/// Time without an item after which [`Deliver::idle`] is called.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Delivers to one place.
+/// Delivers to one target.
 pub struct Worker {
-    pub place: Arc<Place>,
-    pub sink: Box<dyn Deliver>,
-    pub gap_line: GapLine,
+    pub sink: Arc<Sink>,
+    pub target: Box<dyn Deliver>,
+    pub format_gap: GapFormatter,
     pub clock: Clock,
 }
 
 /// What to do next.
 enum Next {
-    /// Deliver this; whether it came out of the spool.
+    /// Deliver this item; whether it is in the spool.
     Item(Item, bool),
-    /// Look again.
-    Again,
+    /// Check again.
+    Recheck,
     /// The spool cannot be read.
     Unreadable(io::Error),
     Idle,
@@ -39,48 +39,54 @@ enum Next {
 }
 
 impl Worker {
-    /// Delivers until there is nothing more to come.
+    /// Delivers until the end.
     pub fn run(mut self) {
-        loop {
-            if std::mem::take(&mut self.place.state().reopen) {
-                self.sink.reopen();
-            }
-            let goes_on = match self.next() {
-                Next::Item(item, spooled) => self.bring(&item, spooled),
-                Next::Again => true,
-                Next::Unreadable(error) => self.is_down(Down::of("read the spool", &error), IDLE),
-                Next::Idle => self.until_up(|sink| sink.idle(), |_| ()),
-                Next::Finish => {
-                    self.until_up(|sink| sink.finish(), |_| ());
-                    false
-                }
-                Next::End => false,
-            };
-            if !goes_on {
-                break;
-            }
-        }
-        let mut state = self.place.state();
+        while self.step() {}
+        let mut state = self.sink.state();
         if state.phase != Phase::Abandoned {
             state.phase = Phase::Done;
         }
         drop(state);
-        self.place.tell();
+        self.sink.notify();
     }
 
-    /// The spool is older than the queue; while its lock is held nothing goes into it.
+    /// Returns false at the end.
+    fn step(&mut self) -> bool {
+        if std::mem::take(&mut self.sink.state().reopen) {
+            self.target.reopen();
+        }
+        let goes_on = match self.next() {
+            Next::Item(item, spooled) => self.deliver(&item, spooled),
+            Next::Recheck => true,
+            Next::Unreadable(error) => self.on_error(DeliveryError::io("read the spool", &error), IDLE),
+            Next::Idle => self.retry(|target| target.idle(), |_| ()),
+            Next::Finish => {
+                self.retry(|target| target.finish(), |_| ());
+                false
+            }
+            Next::End => false,
+        };
+        let warnings = self.target.take_warnings();
+        if !warnings.is_empty() {
+            self.sink.state().warnings.extend(warnings);
+        }
+        goes_on
+    }
+
+    /// The next item: what is spooled is older than what is queued. The spool stays locked
+    /// meanwhile, so that nothing is moved from the queue to it.
     fn next(&mut self) -> Next {
-        let mut spool = self.place.spool();
-        let spooled = match spool.as_mut().map_or(Ok(None), |spool| spool.peek((self.clock)())) {
+        let mut spool = self.sink.spool();
+        let spooled = match spool.as_mut().map_or(Ok(None), |spool| spool.peek(self.now())) {
             Ok(spooled) => spooled,
             Err(error) => {
                 drop(spool);
                 return Next::Unreadable(error);
             }
         };
-        let mut state = self.place.state();
+        let mut state = self.sink.state();
         if let Some(spool) = &mut spool {
-            state.statistics.dropped += spool.take_lost();
+            state.statistics.dropped += spool.take_unreadable_lines();
             state.statistics.spooled = spool.bytes();
             state.statistics.damaged = spool.damaged();
         }
@@ -94,95 +100,116 @@ impl Worker {
             return Next::Item(item, false);
         }
         drop(spool);
-        if state.phase == Phase::Closing {
+        if state.phase == Phase::Draining {
             return Next::Finish;
         }
         if state.reopen {
-            return Next::Again;
+            return Next::Recheck;
         }
-        let (state, timed_out) = self.place.wait(state, IDLE);
-        if timed_out && state.queue.is_empty() { Next::Idle } else { Next::Again }
+        let (state, timed_out) = self.sink.wait(state, IDLE);
+        if timed_out && state.queue.is_empty() { Next::Idle } else { Next::Recheck }
     }
 
-    /// Delivers one item. False: nothing more is delivered.
-    fn bring(&mut self, item: &Item, spooled: bool) -> bool {
+    /// Delivers one item. Returns false if nothing more is to be delivered.
+    fn deliver(&mut self, item: &Item, spooled: bool) -> bool {
         let chunk = match item {
             Item::Chunk(chunk) => Arc::clone(chunk),
-            Item::Gap(gap) => Arc::new(self.line_of(gap)),
+            Item::Gap(gap) => Arc::new(self.gap_chunk(gap)),
         };
-        let mut kept = false;
-        let mut keep = |place: &Place| kept = spooled || kept || place.keep_first(item);
-        if !chunk.bytes.is_empty() && !self.until_up(|sink| sink.deliver(&chunk), &mut keep) {
+        // While the target is down, the item is moved to the spool.
+        let mut moved = false;
+        let mut on_error = |sink: &Sink| moved = spooled || moved || sink.spool_in_flight(item);
+        if !chunk.bytes.is_empty() && !self.retry(|target| target.deliver(&chunk), &mut on_error) {
             return false;
         }
-        let refused = self.sink.refused();
-        let gaps = self.gaps_of(&refused, &chunk.stream);
-        // A gap that is refused too is in the count at least.
-        if !gaps.iter().all(|gap| self.until_up(|sink| sink.deliver(gap), &mut keep)) {
+        let refused = self.target.take_refused();
+        let gaps = self.refused_gaps(&refused, &chunk.stream);
+        if !gaps.iter().all(|gap| self.retry(|target| target.deliver(gap), &mut on_error)) {
             return false;
         }
-        self.sink.refused();
-        let unconfirmed = self.sink.unconfirmed();
-        let refused = refused.len() as u64;
-        let spool = self.place.spool();
-        let mut state = self.place.state();
+        // If the line that reports the gap is refused too, only the statistics have the loss.
+        self.target.take_refused();
+        let location = match (spooled, moved) {
+            (true, _) => Location::Spool,
+            (false, true) => Location::MovedToSpool,
+            (false, false) => Location::InFlight,
+        };
+        self.mark_delivered(item, &chunk, refused.len() as u64, gaps, location)
+    }
+
+    /// Records a delivered item and removes it from where it was.
+    fn mark_delivered(
+        &mut self,
+        item: &Item,
+        chunk: &Chunk,
+        refused: u64,
+        gaps: Vec<Arc<Chunk>>,
+        location: Location,
+    ) -> bool {
+        let unconfirmed = self.target.unconfirmed();
+        // The thread that ends the sink locks the spool first too: it sees both changes or neither.
+        let spool = self.sink.spool();
+        let mut state = self.sink.state();
         if state.phase == Phase::Abandoned {
             return false;
         }
-        // A gap as such: its line does not tell how many numbers it stands for.
+        // A gap is kept as such: the line for it does not contain how many numbers it covers.
         let delivered = [(item.clone(), chunk.bytes.len())];
         let gaps = gaps.into_iter().map(|line| (Item::Chunk(Arc::clone(&line)), line.bytes.len()));
         state.unconfirmed.extend(delivered.into_iter().chain(gaps).filter(|(_, size)| *size > 0));
-        state.confirm_but(unconfirmed);
-        if !spooled && !kept {
+        state.keep_unconfirmed(unconfirmed);
+        if location == Location::InFlight {
             state.in_flight = None;
         }
         state.statistics.delivered += u64::from(chunk.lines).saturating_sub(refused);
         state.statistics.dropped += refused;
         drop(state);
-        // The end takes the spool's lock first, so that it finds both or neither.
-        match spool {
-            Some(mut spool) if spooled => spool.advance(),
-            Some(mut spool) if kept => spool.pass(item, (self.clock)()),
+        match (spool, location) {
+            (Some(mut spool), Location::Spool) => spool.advance(),
+            (Some(mut spool), Location::MovedToSpool) => spool.skip(item, self.now()),
             _ => {}
         }
-        self.place.tell();
+        self.sink.notify();
         true
     }
 
-    /// The lines that stand for those that the place did not take, one for each run of numbers.
-    fn gaps_of(&self, refused: &[u64], stream: &Arc<str>) -> Vec<Arc<Chunk>> {
-        let now = if refused.is_empty() { 0 } else { (self.clock)() };
+    /// One gap line for each run of consecutive refused numbers.
+    fn refused_gaps(&self, refused: &[u64], stream: &Arc<str>) -> Vec<Arc<Chunk>> {
+        let now = if refused.is_empty() { 0 } else { self.now() };
         let mut sorted = refused.to_vec();
         sorted.sort_unstable();
         let gaps = sorted.chunk_by(|one, next| one + 1 == *next).filter_map(|run| {
             let (first, lines) = (*run.first()?, run.len() as u64);
-            Some(Gap { stream: Arc::clone(stream), cause: GapCause::Refused, first, lines, from: now, to: now })
+            Some(Gap { stream: Arc::clone(stream), cause: DropCause::Refused, first, lines, from: now, to: now })
         });
-        gaps.map(|gap| Arc::new(self.line_of(&gap))).filter(|line| !line.bytes.is_empty()).collect()
+        gaps.map(|gap| Arc::new(self.gap_chunk(&gap))).filter(|line| !line.bytes.is_empty()).collect()
     }
 
-    fn line_of(&self, gap: &Gap) -> Chunk {
-        let bytes = (self.gap_line)(gap);
+    fn gap_chunk(&self, gap: &Gap) -> Chunk {
+        let bytes = (self.format_gap)(gap);
         Chunk { stream: Arc::clone(&gap.stream), first: gap.first, lines: u32::from(!bytes.is_empty()), bytes }
     }
 
-    /// Tries until it works. False: it never will, or there is no more time.
-    fn until_up(
+    fn now(&self) -> u64 {
+        self.clock.now().realtime.0
+    }
+
+    /// Repeats `attempt` until it succeeds. Returns false if it never will, or at the end.
+    fn retry(
         &mut self,
-        mut attempt: impl FnMut(&mut dyn Deliver) -> Result<(), Down>,
-        mut when_down: impl FnMut(&Place),
+        mut attempt: impl FnMut(&mut dyn Deliver) -> Result<(), DeliveryError>,
+        mut on_error: impl FnMut(&Sink),
     ) -> bool {
         let mut backoff = Backoff::default();
         loop {
-            match attempt(&mut *self.sink) {
+            match attempt(&mut *self.target) {
                 Ok(()) => {
-                    let unconfirmed = self.sink.unconfirmed();
-                    return self.is_up(unconfirmed);
+                    let unconfirmed = self.target.unconfirmed();
+                    return self.on_success(unconfirmed);
                 }
-                Err(down) => {
-                    when_down(&self.place);
-                    if !self.is_down(down, backoff.wait()) {
+                Err(error) => {
+                    on_error(&self.sink);
+                    if !self.on_error(error, backoff.next_delay()) {
                         return false;
                     }
                 }
@@ -190,46 +217,62 @@ impl Worker {
         }
     }
 
-    /// False: nobody waits for more.
-    fn is_up(&self, unconfirmed: usize) -> bool {
-        let mut state = self.place.state();
+    /// Marks the sink as up. Returns false at the end.
+    fn on_success(&self, unconfirmed: usize) -> bool {
+        let mut state = self.sink.state();
         state.statistics.down_since = None;
         state.statistics.why = None;
         if state.phase == Phase::Abandoned {
             return false;
         }
-        state.confirm_but(unconfirmed);
+        state.keep_unconfirmed(unconfirmed);
         true
     }
 
-    /// Notes it, and waits. False: there is no use in another try.
-    fn is_down(&mut self, down: Down, wait: Duration) -> bool {
-        let mut state = self.place.state();
-        state.statistics.down_since.get_or_insert_with(|| (self.clock)());
-        state.statistics.why = Some(down.why);
-        if down.for_good {
+    /// Marks the sink as down and waits. Returns false if there must be no other attempt.
+    fn on_error(&mut self, error: DeliveryError, delay: Duration) -> bool {
+        let mut state = self.sink.state();
+        state.statistics.down_since.get_or_insert_with(|| self.clock.now().realtime.0);
+        state.statistics.why = Some(error.reason);
+        if error.permanent {
             state.statistics.ended = true;
             state.phase = Phase::Done;
-            // Nobody will ever take it.
             let lost = state.queue.clear() + state.in_flight.take().map_or(0, |item| item.lines());
             state.statistics.dropped += lost;
             return false;
         }
-        self.place.tell();
-        let end = std::time::Instant::now() + wait;
-        // What it is told meanwhile is heard at once, but only the end makes it hurry.
-        while let Some(left) = end.checked_duration_since(std::time::Instant::now()) {
-            if state.phase == Phase::Abandoned {
-                return false;
+        drop(state);
+        self.sink.notify();
+        self.wait_for_retry(delay)
+    }
+
+    /// Waits for `delay`, or until files are to be reopened. Returns false at the end.
+    fn wait_for_retry(&mut self, delay: Duration) -> bool {
+        let deadline = self.clock.now().monotonic.plus(delay.into());
+        let mut state = self.sink.state();
+        loop {
+            let left = deadline.since(self.clock.now().monotonic);
+            if state.phase == Phase::Abandoned || left.0 == 0 {
+                return state.phase != Phase::Abandoned;
             }
             if state.reopen {
                 state.reopen = false;
                 drop(state);
-                self.sink.reopen();
+                self.target.reopen();
                 return true;
             }
-            state = self.place.wait(state, left).0;
+            state = self.sink.wait(state, Duration::from_nanos(left.0)).0;
         }
-        state.phase != Phase::Abandoned
     }
+}
+
+/// Where an item was when it was delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Location {
+    /// In the spool: it was read from there.
+    Spool,
+    /// Taken from the queue, and moved to the spool when the first attempt failed.
+    MovedToSpool,
+    /// Taken from the queue.
+    InFlight,
 }

@@ -1,7 +1,6 @@
-//! What a person sees beside the data: notes, warnings, progress and questions,
-//! all on stderr.
+//! What a person sees beside the data: notes, warnings, progress and questions, all on stderr.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -10,42 +9,60 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{FlushArg, tcflush};
 
+use super::stderr::Stderr;
+
 /// Before this, a run is too short for a progress line.
 const PROGRESS_AFTER: Duration = Duration::from_millis(500);
 /// Time between two progress lines.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// Most bytes of lines that wait for stderr. Lines beyond that are dropped and counted.
+const QUEUE: usize = 64 * 1024;
+/// Removes the progress line.
+const CLEAR: &str = "\r\x1b[K";
 
 /// The person's side of the terminal.
+///
+/// Nothing but a question waits for stderr. A line that stderr does not accept is queued and written
+/// with one of the next; a progress line is dropped. At the end the queue is flushed, however long
+/// that takes.
 #[derive(Debug)]
 pub struct Console {
     quiet: bool,
     verbose: bool,
     stderr_is_terminal: bool,
+    stderr: Stderr,
+    queue: Vec<u8>,
+    dropped: u64,
     started: Instant,
     shown: Option<Instant>,
 }
 
 impl Console {
-    /// A console that leaves out notes (`quiet`) or adds details (`verbose`).
+    /// A console without notes (`quiet`) or with details (`verbose`).
     pub fn new(quiet: bool, verbose: bool) -> Self {
-        Console { quiet, verbose, stderr_is_terminal: io::stderr().is_terminal(), started: Instant::now(), shown: None }
+        Self::on(Stderr::of_this_process(), quiet, verbose, io::stderr().is_terminal())
     }
 
-    /// A line that a person wants and a script does not.
+    fn on(stderr: Stderr, quiet: bool, verbose: bool, stderr_is_terminal: bool) -> Self {
+        let (queue, dropped, started, shown) = (Vec::new(), 0, Instant::now(), None);
+        Console { quiet, verbose, stderr_is_terminal, stderr, queue, dropped, started, shown }
+    }
+
+    /// Prints a line that a person wants and a script does not.
     pub fn note(&mut self, text: &str) {
         if !self.quiet {
             self.line(text);
         }
     }
 
-    /// A line for those who asked for details.
+    /// Prints a line of verbose output.
     pub fn detail(&mut self, text: &str) {
         if self.verbose {
             self.line(text);
         }
     }
 
-    /// A line that is shown also to those who asked for quiet.
+    /// Prints a line that is not hidden by `quiet`.
     pub fn warn(&mut self, text: &str) {
         self.line(text);
     }
@@ -56,10 +73,13 @@ impl Console {
         if self.quiet || !self.stderr_is_terminal || Instant::now() < since {
             return;
         }
+        self.write_queued();
         self.shown = Some(Instant::now());
-        let mut stderr = io::stderr().lock();
-        let _ = write!(stderr, "\r\x1b[K{}", text());
-        let _ = stderr.flush();
+        if self.queue.is_empty() {
+            let line = format!("{CLEAR}{}", text());
+            // What a stopped terminal does not accept is out of date when it goes on.
+            let _ = self.stderr.write_now(line.as_bytes());
+        }
     }
 
     /// Whether there is a person to ask.
@@ -71,13 +91,12 @@ impl Console {
     /// `is_over` before an answer are no.
     pub fn ask(&mut self, question: &str, is_over: impl Fn() -> bool) -> io::Result<bool> {
         self.clear_progress();
-        let mut stderr = io::stderr().lock();
+        self.flush();
         // What was typed before the question was seen is no answer to it.
         let _ = tcflush(io::stdin(), FlushArg::TCIFLUSH);
-        write!(stderr, "{question} [y/N] ")?;
-        stderr.flush()?;
+        self.stderr.write_all(format!("{question} [y/N] ").as_bytes())?;
         if !answer_is_there(is_over)? {
-            writeln!(stderr)?;
+            self.stderr.write_all(b"\n")?;
             return Ok(false);
         }
         let mut answer = String::new();
@@ -85,21 +104,61 @@ impl Console {
         Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
+    /// Writes what is queued, and waits for as long as that takes.
+    pub fn flush(&mut self) {
+        // Where stderr is closed there is nobody to read it.
+        let _ = self.stderr.write_all(&std::mem::take(&mut self.queue));
+        if self.dropped > 0 {
+            let dropped = std::mem::take(&mut self.dropped);
+            let line = format!("{dropped} lines for stderr were dropped: it did not accept them in time\n");
+            let _ = self.stderr.write_all(line.as_bytes());
+        }
+    }
+
     fn line(&mut self, text: &str) {
         self.clear_progress();
-        // Where stderr is gone there is nobody to tell.
-        let _ = writeln!(io::stderr().lock(), "{}", printable_lines(text));
+        let line = format!("{}\n", printable_lines(text));
+        if self.queue.len() + line.len() > QUEUE && !self.queue.is_empty() {
+            self.write_queued();
+        }
+        if self.queue.len() + line.len() > QUEUE && !self.queue.is_empty() {
+            self.dropped += 1;
+            return;
+        }
+        self.queue.extend_from_slice(line.as_bytes());
+        self.write_queued();
     }
 
     fn clear_progress(&mut self) {
         if self.shown.take().is_some() {
-            let _ = write!(io::stderr().lock(), "\r\x1b[K");
+            self.queue.extend_from_slice(CLEAR.as_bytes());
+        }
+    }
+
+    /// Writes what stderr accepts without waiting.
+    fn write_queued(&mut self) {
+        while !self.queue.is_empty() {
+            match self.stderr.write_now(&self.queue) {
+                Ok(written) if written > 0 => drop(self.queue.drain(..written.min(self.queue.len()))),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(_) => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // Closed, or a disk that is full: nobody can read it.
+                Err(_) => self.queue.clear(),
+            }
         }
     }
 }
 
-/// Waits for a line on standard input; false when it is over before. A read would
-/// begin anew after a signal.
+impl Drop for Console {
+    fn drop(&mut self) {
+        self.clear_progress();
+        self.flush();
+    }
+}
+
+/// Waits for a line on standard input; false when `is_over` before. A read would
+/// be restarted after a signal.
 fn answer_is_there(is_over: impl Fn() -> bool) -> io::Result<bool> {
     let stdin = io::stdin();
     while !is_over() {
@@ -126,7 +185,14 @@ pub fn percent(part: u64, whole: u64) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs::File;
+    use std::io::Read;
+    use std::thread;
+
+    use nix::unistd::pipe;
+
     use super::*;
 
     #[test]
@@ -135,5 +201,42 @@ mod tests {
         assert_eq!(percent(0, 10), "0.0 %");
         assert_eq!(percent(1, 3), "33.3 %");
         assert_eq!(percent(5, 0), "0 %");
+    }
+
+    #[test]
+    fn lines_that_a_full_pipe_does_not_accept_are_written_in_order_at_the_end_and_what_was_dropped_is_counted() {
+        let (reader, writer) = pipe().unwrap();
+        let mut console = Console::on(Stderr::of_file(File::from(writer)), false, false, false);
+        // More than the pipe and the queue hold; nobody reads yet.
+        const LINES: usize = 4_000;
+        for number in 0..LINES {
+            console.warn(&format!("{number:>59}"));
+        }
+        let reading = thread::spawn(move || {
+            let mut text = String::new();
+            File::from(reader).read_to_string(&mut text).unwrap();
+            text
+        });
+        drop(console);
+        let text = reading.join().unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let (last, kept) = lines.split_last().unwrap();
+        assert!(kept.len() > 1_000);
+        assert!(kept.iter().enumerate().all(|(number, line)| line.trim() == number.to_string()));
+        let dropped = LINES - kept.len();
+        assert!(last.starts_with(&format!("{dropped} lines")), "{last}");
+    }
+
+    #[test]
+    fn progress_is_dropped_where_stderr_does_not_accept_it() {
+        let (reader, writer) = pipe().unwrap();
+        let mut console = Console::on(Stderr::of_file(File::from(writer)), false, false, true);
+        console.started = Instant::now() - PROGRESS_AFTER;
+        // Would wait for ever if it waited.
+        for _ in 0..3 {
+            console.shown = None;
+            console.progress(|| "x".repeat(1024 * 1024));
+        }
+        drop(reader);
     }
 }

@@ -5,4 +5,5 @@ pub mod console;
 pub mod exit;
 pub mod hint;
 pub mod interrupt;
+pub mod stderr;
 pub mod stdout;

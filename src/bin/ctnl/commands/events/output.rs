@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use ctnl::field::field;
+use ctnl::host::Host;
 use ctnl::output::{EventOptions, EventWriter, Format, TextOptions};
 
 use crate::commands::format::{hint_for, parse};
@@ -23,16 +24,16 @@ pub struct OutputArgs {
 
 impl OutputArgs {
     /// The writer that was asked for.
-    pub fn writer(&self) -> Result<EventWriter> {
+    pub fn writer(&self, host: &Host) -> Result<EventWriter> {
         let output = &*self.output;
-        let (format, text) = parse(output).map_err(|word| {
+        let (format, text) = parse(output, host).map_err(|word| {
             let hint =
                 "\n  hint: formats are json, conntrack, csv; options are extended, id, timestamp, ktimestamp, labels";
             let what = format!("`{word}` is neither a format nor an option of one");
             usage_at("-o", output, item(output, &word, 0), &what, hint)
         })?;
         let text = match format {
-            Format::Json => TextOptions { labels: Some(files::labels()), ..text },
+            Format::Json => TextOptions { labels: Some(files::labels(host)), ..text },
             _ => text,
         };
         EventWriter::new(format, EventOptions { columns: self.columns.clone(), text }).map_err(|error| {

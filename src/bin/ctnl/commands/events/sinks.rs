@@ -1,76 +1,65 @@
-//! `--to` and what goes with it: where the lines go.
+//! `--to` and the options of sinks.
 
-use std::cell::RefCell;
-use std::io;
 use std::path::PathBuf;
-use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Error, Result, anyhow};
-use ctnl::output::{self, EventWriter, Record};
-use nix::unistd::geteuid;
+use anyhow::Result;
+use ctnl::host::Host;
+use ctnl::output::EventWriter;
 
-use super::environment::wall_clock;
 use super::{bytes, time};
-use crate::chunk::{Chunk, Outlet};
-use crate::sink::{
-    FACILITIES, Gap, GapLine, KINDS, Options, Rotation, SEVERITIES, Sinks, Statistics, Synchronise, Syslog, Word,
-};
-use crate::term::console::Console;
+use crate::sink::{FACILITIES, Rotation, SEVERITIES, SINK_KINDS, SinkOptions, SinkSpec, SyncPolicy, SyslogHeader};
+use crate::stream::{gap_formatter, header};
 use crate::term::exit::usage;
 
-const HEADING: &str = "Where to (several --to get the same lines)";
+const HEADING: &str = "Sinks (each --to gets every line)";
 
-/// At the end, places that take no lines are waited for so long.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Where the lines go.
+/// The sinks of the stream.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = HEADING)]
 pub struct SinkArgs {
-    /// Standard output (-, the default), file:PATH, unix:PATH, tcp:HOST:PORT,
+    /// Sink: standard output (-, the default), file:PATH, unix:PATH, tcp:HOST:PORT,
     /// syslog:[PATH|tcp:HOST:PORT], journald:[PATH] or nats:URL/SUBJECT; may be given several times
-    #[arg(long, value_name = "WORD", long_help = places_help())]
+    #[arg(long, value_name = "SINK", long_help = sinks_help())]
     to: Vec<String>,
 
-    /// Bytes of lines that may wait in memory. Standard output and files then hold the reading back:
-    /// events are left in the socket's queue
+    /// Queue limit of each sink in bytes; standard output and file sinks then apply backpressure:
+    /// events stay in the socket's receive buffer
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = bytes)]
     queue_max: usize,
 
-    /// Folder in which lines wait for a server that is down. They are delivered in order, each at
-    /// least once, also after a restart
+    /// Spool lines in this folder while a server is down; they are delivered in order, at least once,
+    /// also after a restart
     #[arg(long, value_name = "DIR")]
     spool: Option<PathBuf>,
 
-    /// Bytes that one place may have in the spool. What is more becomes a gap record
+    /// Spool limit of each sink in bytes; lines beyond it become a gap record
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = bytes, requires = "spool")]
     spool_max: usize,
 
-    /// File with the credentials of `nats:`. Without it: NATS_CREDS, NATS_USER and NATS_PASSWORD, or
-    /// NATS_TOKEN of the environment, or what the URL says
+    /// File with the credentials of `nats:`. Default: NATS_CREDS, NATS_USER and NATS_PASSWORD, or
+    /// NATS_TOKEN of the environment, or the URL
     #[arg(long, value_name = "FILE")]
     nats_creds: Option<PathBuf>,
 
-    /// Begin a new file before it becomes larger than this
+    /// Rotate a file before it exceeds this size
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     rotate_size: Option<usize>,
 
-    /// Begin a new file at the multiples of this: 24h is midnight UTC
+    /// Rotate files at multiples of this time: 24h is midnight UTC
     #[arg(long, value_name = "TIME", value_parser = time)]
     rotate_every: Option<Duration>,
 
-    /// Files before the current one that are kept
+    /// Keep this many rotated files
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     rotate_keep: u32,
 
-    /// When files are brought to the disk: never (by the kernel), rotate (when one is finished),
-    /// always (after each chunk of up to 256 KiB)
+    /// Flush files to the disk: never (left to the kernel), at each rotation, or always (after each
+    /// chunk of up to 256 KiB)
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = SyncArg::Rotate)]
     fsync: SyncArg,
 
-    /// Facility and severity in syslog and the journal
+    /// Facility and severity for syslog and the journal
     #[arg(long, value_name = "FACILITY.SEVERITY", default_value = "daemon.info", value_parser = priority)]
     syslog_priority: (u8, u8),
 }
@@ -82,36 +71,37 @@ enum SyncArg {
     Always,
 }
 
-fn places_help() -> String {
-    let mut text = String::from("Where the lines go; may be given several times");
-    for kind in KINDS {
-        let holds = if kind.holds { "; holds the reading back when it is slow" } else { "" };
-        text.push_str(&format!("\n  {:<30} {}{holds}", kind.form, kind.doc));
+fn sinks_help() -> String {
+    let mut text = String::from("Sink of the lines; may be given several times");
+    for kind in SINK_KINDS {
+        let backpressure = if kind.applies_backpressure { "; applies backpressure when it is slow" } else { "" };
+        text.push_str(&format!("\n  {:<30} {}{backpressure}", kind.syntax, kind.doc));
     }
     text
 }
 
 fn priority(text: &str) -> Result<(u8, u8), String> {
-    let (facility, severity) = text.split_once('.').ok_or("it is written FACILITY.SEVERITY: daemon.info")?;
+    let (facility, severity) = text.split_once('.').ok_or("expected FACILITY.SEVERITY, e.g. daemon.info")?;
     let find = |names: &[&str], name: &str| {
-        let place = names.iter().position(|known| *known == name).and_then(|place| u8::try_from(place).ok());
-        place.ok_or_else(|| format!("`{name}` is none of {}", names.join(", ")))
+        let index = names.iter().position(|known| *known == name).and_then(|index| u8::try_from(index).ok());
+        index.ok_or_else(|| format!("unknown '{name}': expected one of {}", names.join(", ")))
     };
     Ok((find(FACILITIES, facility)?, find(SEVERITIES, severity)?))
 }
 
 impl SinkArgs {
-    /// The places that were typed; standard output where none was.
-    pub fn words(&self) -> Result<Vec<Word>> {
+    /// The sinks that were given; standard output where none was.
+    pub fn specs(&self) -> Result<Vec<SinkSpec>> {
         let default = ["-".to_owned()];
         let typed = if self.to.is_empty() { &default } else { &*self.to };
         typed.iter().map(|text| text.parse().map_err(|why| usage(format!("--to {text}: {why}")))).collect()
     }
 
-    /// Opens them, privileges having been `dropped` or not.
-    pub fn open(&self, words: &[Word], writer: &EventWriter, dropped: bool) -> Result<Places> {
+    /// The options of the sinks.
+    pub fn options(&self, host: &Host, writer: &EventWriter) -> SinkOptions {
         let (facility, severity) = self.syslog_priority;
-        let options = Options {
+        let hostname = host.kernel().read_text("hostname").unwrap_or_default();
+        SinkOptions {
             queue_max: self.queue_max,
             spool: self.spool.clone(),
             spool_max: self.spool_max as u64,
@@ -121,115 +111,15 @@ impl SinkArgs {
                 keep: self.rotate_keep,
             },
             sync: match self.fsync {
-                SyncArg::Never => Synchronise::Never,
-                SyncArg::Rotate => Synchronise::Rotate,
-                SyncArg::Always => Synchronise::Always,
+                SyncArg::Never => SyncPolicy::Never,
+                SyncArg::Rotate => SyncPolicy::Rotate,
+                SyncArg::Always => SyncPolicy::Always,
             },
-            syslog: Syslog { facility, severity, ..Syslog::default() },
-            clock: Arc::new(wall_clock),
-            gap_line: gap_line(writer.clone()),
+            syslog: SyslogHeader::new(facility, severity, &hostname),
+            clock: host.clock.clone(),
+            format_gap: gap_formatter(writer.clone()),
             nats_credentials: self.nats_creds.clone(),
             header: header(writer),
-        };
-        let sinks = Sinks::open(words, &options).map_err(|error| if dropped { with_hint(error) } else { error })?;
-        Ok(Places(Rc::new(RefCell::new(sinks))))
-    }
-}
-
-/// Root without its privileges is an ordinary user to files. Opening them before would only
-/// delay that to the first rotation.
-fn with_hint(error: Error) -> Error {
-    let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
-    if !geteuid().is_root() || !error.chain().filter_map(|cause| cause.downcast_ref()).any(denied) {
-        return error;
-    }
-    anyhow!(
-        "{error:#}: the privilege to write where other users own the folder or the file was given up\n  \
-         hint: write to a folder of root, or run as the user who owns it, or --keep-privileges"
-    )
-}
-
-/// What the format puts before all lines.
-fn header(writer: &EventWriter) -> Arc<[u8]> {
-    let mut header = Vec::new();
-    writer.begin(&mut header);
-    header.into()
-}
-
-/// How a gap in the stream to one place is written.
-fn gap_line(writer: EventWriter) -> GapLine {
-    let writer = Mutex::new(writer);
-    Arc::new(move |gap: &Gap| {
-        let mut line = Vec::new();
-        let &Gap { cause, first, lines: lost, from, to, .. } = gap;
-        let record = Record::Gap(output::Gap { cause, lost, from, to, netns: None });
-        writer.lock().unwrap_or_else(PoisonError::into_inner).record(&mut line, first, &record);
-        line
-    })
-}
-
-/// The places, for who fills them and who looks after them.
-#[derive(Clone)]
-pub struct Places(Rc<RefCell<Sinks>>);
-
-impl Places {
-    /// Whether nobody reads any more.
-    pub fn have_ended(&self) -> bool {
-        self.0.borrow().have_ended()
-    }
-
-    /// Files are to be opened anew.
-    pub fn hangup(&self) {
-        self.0.borrow().hangup();
-    }
-
-    /// How each of them is doing.
-    pub fn statistics(&self) -> Vec<Statistics> {
-        self.0.borrow().statistics()
-    }
-
-    /// Delivers what waits, as far as it goes; how many lines are lost.
-    pub fn finish(self, console: &mut Console) -> u64 {
-        let Ok(sinks) = Rc::try_unwrap(self.0) else { return 0 };
-        let mut sinks = sinks.into_inner();
-        // Whoever closed standard output wants no more.
-        let ended: Vec<String> =
-            sinks.statistics().into_iter().filter(|place| place.ended).map(|place| place.name).collect();
-        let mut lost = 0;
-        let undelivered = sinks.finish(Instant::now() + PATIENCE);
-        tell_left_out(&sinks, console);
-        for place in undelivered {
-            if ended.contains(&place.name) {
-                continue;
-            }
-            let why = place.why.map(|why| format!(": {why}")).unwrap_or_default();
-            if place.lost > 0 {
-                console.warn(&format!("{}: {} lines could not be delivered{why}", place.name, place.lost));
-            }
-            if place.spooled > 0 {
-                console
-                    .note(&format!("{}: {} bytes wait in the spool for the next run{why}", place.name, place.spooled));
-            }
-            lost += place.lost;
         }
-        lost
-    }
-}
-
-/// Lines that gaps stand for; the format may have no line for a gap.
-fn tell_left_out(sinks: &Sinks, console: &mut Console) {
-    for Statistics { name, dropped, .. } in sinks.statistics().iter().filter(|place| place.dropped > 0 && !place.ended)
-    {
-        console.warn(&format!("{name}: {dropped} lines were left out in all"));
-    }
-}
-
-impl Outlet for Places {
-    fn has_room(&self) -> bool {
-        self.0.borrow().has_room()
-    }
-
-    fn put(&mut self, chunk: Arc<Chunk>) {
-        self.0.borrow_mut().put(chunk);
     }
 }

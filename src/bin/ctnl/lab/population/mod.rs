@@ -1,89 +1,90 @@
-//! A made-up table like that of a busy gateway: which entries there are is a
-//! pure function of seed and number, so that whoever knows both knows the truth
-//! about a table filled from them.
+//! A synthetic table like that of a busy gateway. Its entries are a pure function of
+//! seed and number, so a test that knows both knows what the table must contain.
 //!
-//! It uses nothing but the library: the tests and the benchmark include this
-//! folder as it stands.
+//! It depends on the library only: the tests include this folder as a module.
 
 mod addresses;
-mod draw;
 mod protocols;
-mod timeouts;
+mod sampler;
 
-use ctnl::model::{Flow, HelperName, ProtoInfo, Protocol, Status};
+use ctnl::model::{Flow, HelperName, ProtoInfo, Protocol, Status, Timeouts};
 
-use addresses::Place;
-use draw::Sampler;
+use addresses::EntryAddresses;
 use protocols::FlowTemplate;
-pub use timeouts::Timeouts;
+use sampler::Sampler;
 
-/// Marks as routing and shaping rules set them.
+/// Marks with their probability in 1000; the rest is 0.
 const MARKS: [(u32, u32); 5] = [(60, 0x1), (40, 0x2), (30, 0x10), (15, 0x1_0000), (5, 0xdead_beef)];
 
-/// Of a thousand entries, this many repeat the tuple of the one before, in a zone.
+/// Of 1000 entries, this many have the tuple of the previous entry in another zone.
 const TWINS: u32 = 20;
 
-/// Of a thousand entries, this many are in a zone with one direction only.
+/// Of 1000 entries, this many have a zone for one direction only.
 const ONE_WAY_ZONES: u32 = 10;
 
-/// How many zones there are, from 1 on; as many again, from 101 on, hold for one
-/// direction.
+/// Number of zones, from 1 on; zones of one direction are numbered from 101 on.
 const ZONES: u32 = 5;
 
-/// Which entries there are.
+/// The parameters of a population.
 #[derive(Debug, Clone)]
 pub struct Population {
     pub seed: u64,
     pub count: u64,
-    /// What idle times are counted down from.
+    /// The full timeouts, from which the remaining ones are counted down.
     pub timeouts: Timeouts,
-    /// Seconds that every entry has left at least.
+    /// Lower bound of every entry's timeout, in seconds.
     pub shortest: u32,
-    /// Whether the kernel has the FTP helper.
+    /// Whether the kernel has the FTP helper loaded.
     pub ftp_helper: bool,
-    /// Whether the kernel keeps the ports of UDP-lite (Linux 7.3 does not); where it
-    /// does not, there is UDP in its place.
+    /// Whether the kernel tracks UDP-Lite (Linux 7.3 does not); UDP takes its place otherwise.
     pub udp_lite: bool,
 }
 
-/// Whether this kernel has UDP-lite.
+/// Whether this kernel has UDP-Lite.
 pub fn has_udp_lite() -> bool {
     std::path::Path::new("/proc/thread-self/net/udplite").exists()
 }
 
 impl Population {
-    /// A population as a present kernel would have it.
+    /// `count` entries with the default timeouts of a current kernel.
     pub fn new(seed: u64, count: u64) -> Self {
-        Population { seed, count, timeouts: Timeouts::default(), shortest: 1, ftp_helper: false, udp_lite: true }
+        Population {
+            seed,
+            count,
+            timeouts: Timeouts::kernel_defaults(),
+            shortest: 1,
+            ftp_helper: false,
+            udp_lite: true,
+        }
     }
 
-    /// Every entry, in order; nothing is kept in memory.
+    /// Every entry in order, generated one by one.
     pub fn flows(&self) -> impl Iterator<Item = Flow> {
         (0..self.count).map(|index| self.flow(index))
     }
 
     /// Entry number `index`.
     pub fn flow(&self, index: u64) -> Flow {
-        let mut draw = Sampler::new(self.seed, index);
-        let twin = index > 0 && draw.per_mille(TWINS);
-        let mut flow = self.sketch(if twin { index - 1 } else { index });
-        let zone = u16::try_from(draw.below(ZONES) + 1).unwrap_or(1);
+        let mut sampler = Sampler::new(self.seed, index);
+        let twin = index > 0 && sampler.per_mille(TWINS);
+        let mut flow = self.template(if twin { index - 1 } else { index });
+        let zone = u16::try_from(sampler.below(ZONES) + 1).unwrap_or(1);
         if twin {
             flow.zone_both = Some(zone);
-        } else if draw.per_mille(ONE_WAY_ZONES) {
-            let side = if draw.per_mille(500) { &mut flow.orig } else { &mut flow.reply };
+        } else if sampler.per_mille(ONE_WAY_ZONES) {
+            let side = if sampler.per_mille(500) { &mut flow.orig } else { &mut flow.reply };
             side.zone = Some(100 + zone);
         }
-        flow.mark = Some(draw.weighted(0, &MARKS));
+        flow.mark = Some(sampler.weighted(0, &MARKS));
         flow.timeout = flow.timeout.map(|timeout| timeout.max(self.shortest));
         flow
     }
 
-    fn sketch(&self, index: u64) -> Flow {
-        // A row of its own: a twin must come out as the entry before it did.
-        let mut draw = Sampler::new(!self.seed, index);
-        let place = Place::new(self.seed, index, self.count);
-        let mut flow = FlowTemplate { draw: &mut draw, place, timeouts: &self.timeouts }.flow();
+    fn template(&self, index: u64) -> Flow {
+        // Seeded by the index alone: a twin has to repeat the previous entry exactly.
+        let mut sampler = Sampler::new(!self.seed, index);
+        let addresses = EntryAddresses::new(self.seed, index, self.count);
+        let mut flow = FlowTemplate { sampler: &mut sampler, addresses, timeouts: &self.timeouts }.flow();
         if self.ftp_helper && is_ftp(&flow) {
             flow.helper = Some(HelperName::new(b"ftp"));
             flow.status |= Status::Helper;

@@ -1,37 +1,37 @@
-//! `nats:URL[,URL…]/SUBJECT`, and who logs in.
+//! `URL[,URL…]/SUBJECT`, and the login.
 
 use async_nats::{ConnectOptions, ServerAddr, Subject};
 use percent_encoding::percent_decode_str;
 
-/// Which servers, and which subject.
+/// The servers and the subject.
 #[derive(Debug, Clone)]
 pub struct Address {
-    /// Any of them will do: they are one cluster.
+    /// Servers of one cluster: any of them will do.
     pub servers: Vec<ServerAddr>,
-    /// What every line is published to.
+    /// The subject to publish to.
     pub subject: Subject,
-    /// What the first URL says about who logs in.
+    /// The login of the first URL that has one.
     pub login: Option<Login>,
 }
 
 impl Address {
-    /// Reads what stands behind `nats:`. Of the answer nothing is a secret.
-    pub fn parse(rest: &str) -> Result<Self, String> {
-        let missing = "a server or a subject is missing";
-        let start = rest.rfind("://").map_or(0, |at| at + 3);
-        let slash = rest.rfind('/').filter(|slash| *slash >= start).ok_or(missing)?;
-        let (servers, subject) = rest.split_at(slash);
+    /// Parses what follows `nats:`. The error contains no secret.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let missing = "missing server or subject";
+        let start = text.rfind("://").map_or(0, |at| at + 3);
+        let slash = text.rfind('/').filter(|slash| *slash >= start).ok_or(missing)?;
+        let (servers, subject) = text.split_at(slash);
         let subject = subject.trim_start_matches('/');
-        if let Some(why) = fault_of(subject) {
-            return Err(format!("{subject:?} is no subject to publish to: {why}"));
+        if let Some(why) = subject_error(subject) {
+            return Err(format!("invalid subject '{subject}': {why}"));
         }
-        let servers = servers.split(',').map(server).collect::<Result<Vec<_>, _>>()?;
-        let login = servers.iter().find_map(Login::of);
+        let servers = servers.split(',').map(parse_server).collect::<Result<Vec<_>, _>>()?;
+        let login = servers.iter().find_map(Login::from_url);
         Ok(Address { servers, subject: subject.into(), login })
     }
 
-    /// The servers as they may be shown: without users and passwords.
-    pub fn shown(&self) -> String {
+    /// The servers, without users and passwords.
+    pub fn without_login(&self) -> String {
         let shown = |server: &ServerAddr| match server.host() {
             host if host.contains(':') => format!("[{host}]:{}", server.port()),
             host => format!("{host}:{}", server.port()),
@@ -40,43 +40,43 @@ impl Address {
     }
 }
 
-fn server(text: &str) -> Result<ServerAddr, String> {
+fn parse_server(text: &str) -> Result<ServerAddr, String> {
     let server: ServerAddr = text.parse().map_err(|error| format!("{error}"))?;
     if server.host().is_empty() || server.is_websocket() {
-        return Err("a server is written nats://HOST:PORT or, with TLS, tls://HOST:PORT".into());
+        return Err("invalid server: expected nats://HOST:PORT or, with TLS, tls://HOST:PORT".into());
     }
     Ok(server)
 }
 
-/// Why lines cannot be published to a subject.
-fn fault_of(subject: &str) -> Option<&'static str> {
+/// Why a subject cannot be published to.
+fn subject_error(subject: &str) -> Option<&'static str> {
     if subject.split('.').any(str::is_empty) {
-        Some("a part of it is empty")
+        Some("it has an empty token")
     } else if subject.split('.').any(|part| matches!(part, "*" | ">")) {
         Some("it has a wildcard")
     } else if subject.starts_with('$') {
-        Some("those with a $ are the server's own")
+        Some("subjects that begin with $ are reserved by the server")
     } else if subject.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        Some("it has a blank")
+        Some("it contains white space")
     } else {
         None
     }
 }
 
-/// Who logs in.
+/// How to log in.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Login {
     /// User and password.
     User(String, String),
     /// A token.
     Token(String),
-    /// What stands in a credentials file.
+    /// The contents of a credentials file.
     Credentials(String),
 }
 
 impl Login {
-    /// What a URL says: `nats://USER:PASSWORD@…` or `nats://TOKEN@…`.
-    fn of(server: &ServerAddr) -> Option<Self> {
+    /// The login in a URL: `nats://USER:PASSWORD@…` or `nats://TOKEN@…`.
+    fn from_url(server: &ServerAddr) -> Option<Self> {
         let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let user = plain(server.username()?);
         Some(match server.password() {
@@ -85,7 +85,7 @@ impl Login {
         })
     }
 
-    /// What the environment says, by the names that the `nats` program reads.
+    /// The login in the environment, in the variables that the `nats` program reads.
     pub fn from_environment(read: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let read = |name| read(name).filter(|value| !value.is_empty());
         match (read("NATS_USER"), read("NATS_PASSWORD"), read("NATS_TOKEN")) {
@@ -94,19 +94,19 @@ impl Login {
         }
     }
 
-    /// Adds itself to the options of a connection.
+    /// Adds the login to the options of a connection.
     pub fn apply(&self, options: ConnectOptions) -> Result<ConnectOptions, String> {
         match self {
             Login::User(user, password) => Ok(options.user_and_password(user.clone(), password.clone())),
             Login::Token(token) => Ok(options.token(token.clone())),
             Login::Credentials(text) => {
-                options.credentials(text).map_err(|error| format!("the credentials are not understood: {error}"))
+                options.credentials(text).map_err(|error| format!("invalid credentials: {error}"))
             }
         }
     }
 }
 
-/// Secrets are not printed.
+/// Prints no secrets.
 impl std::fmt::Debug for Login {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn servers_and_subject_are_read_and_no_secret_is_shown() {
+    fn servers_and_subject_are_parsed_and_no_secret_is_shown() {
         for (text, shown, subject) in [
             ("nats://127.0.0.1:4222/ctnl.events", "127.0.0.1:4222", "ctnl.events"),
             ("127.0.0.1/ct", "127.0.0.1:4222", "ct"),
@@ -131,14 +131,14 @@ mod tests {
             ("nats://me:secret@a:4222,b/x", "a:4222,b:4222", "x"),
         ] {
             let address = Address::parse(text).unwrap();
-            assert_eq!((&*address.shown(), address.subject.as_str()), (shown, subject), "{text}");
-            assert!(!format!("{:?}{}", address.login, address.shown()).contains("secret"));
+            assert_eq!((&*address.without_login(), address.subject.as_str()), (shown, subject), "{text}");
+            assert!(!format!("{:?}{}", address.login, address.without_login()).contains("secret"));
         }
         assert!(Address::parse("tls://a/x").unwrap().servers[0].tls_required());
     }
 
     #[test]
-    fn what_cannot_be_published_to_is_refused() {
+    fn an_address_that_cannot_be_published_to_is_refused() {
         for text in [
             "",
             "/x",
@@ -175,18 +175,18 @@ mod tests {
     }
 
     #[test]
-    fn a_credentials_file_is_understood_as_nsc_writes_it_and_not_without_its_seed() {
+    fn a_credentials_file_is_parsed_as_nsc_writes_it_and_refused_without_its_seed() {
         let jwt =
             "-----BEGIN NATS USER JWT-----\neyJ0eXAiOiJKV1Qi.eyJqdGki-_x.sig_-\n------END NATS USER JWT------\n\n";
         let words = "************************* IMPORTANT *************************\nNKEYs are sensitive.\n\n";
         let seed = "-----BEGIN USER NKEY SEED-----\n\
             SUAIO3FHUX5PNV2LQIIP7TZ3N4L7TX3W53MQGEIVYFIGA635OZCKEYHFLM\n------END USER NKEY SEED------\n";
-        let is_understood = |text: &str| Login::Credentials(text.into()).apply(ConnectOptions::new()).is_ok();
+        let is_valid = |text: &str| Login::Credentials(text.into()).apply(ConnectOptions::new()).is_ok();
         let whole = [jwt, words, seed].concat();
-        assert!(is_understood(&whole));
-        assert!(is_understood(&whole.replace('\n', "\r\n")));
-        assert!(!is_understood(&[jwt, words].concat()));
-        assert!(!is_understood(&whole.replace("SUAIO", "SUAIP")));
-        assert!(!is_understood(""));
+        assert!(is_valid(&whole));
+        assert!(is_valid(&whole.replace('\n', "\r\n")));
+        assert!(!is_valid(&[jwt, words].concat()));
+        assert!(!is_valid(&whole.replace("SUAIO", "SUAIP")));
+        assert!(!is_valid(""));
     }
 }

@@ -1,60 +1,60 @@
-//! NATS JetStream: every line is a message of its own, acknowledged by the stream, with
-//! an id by which the stream knows what it has already.
+//! `nats:`: NATS JetStream. Every line is published as one message, which the stream acknowledges,
+//! with an id by which the stream drops repeated messages.
 //!
-//! `address` reads the word, `session` is one connection, `fault` says what is wrong.
+//! `address` parses the argument, `session` is one connection, `error` describes what failed.
 
 mod address;
-mod fault;
+mod error;
 mod session;
 
 use std::fs;
 use std::path::Path;
 
 use self::address::{Address, Login};
-use self::fault::{Fault, Streams};
+use self::error::{NatsError, StreamLookup};
 use self::session::Session;
-use super::{Deliver, Down};
+use super::deliver::{Deliver, DeliveryError};
 use crate::chunk::Chunk;
 
-/// What is wrong with what stands behind `nats:`.
-pub fn check(rest: &str) -> Result<(), String> {
-    Address::parse(rest).map(|_| ())
+/// Checks what follows `nats:`.
+pub fn validate(address: &str) -> Result<(), String> {
+    Address::parse(address).map(|_| ())
 }
 
-/// The subject of a cluster.
+/// The sink: a subject.
 pub struct Nats {
     address: Address,
     login: Option<Login>,
     session: Option<Session>,
-    /// The last fault was that nobody took the lines.
-    unheard: bool,
+    /// The last error was that no stream acknowledged.
+    is_unacknowledged: bool,
     refused: Vec<u64>,
 }
 
 impl Nats {
-    /// For what stands behind `nats:`. Nothing is connected yet. `credentials` names a
-    /// file as `nsc` makes it; without it the URL and then the environment say who logs in.
+    /// A sink that connects later. `credentials` is a file as `nsc` writes it; without one the URL
+    /// and then the environment have the login.
     pub fn new(
-        rest: &str,
+        address: &str,
         credentials: Option<&Path>,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, String> {
-        let address = Address::parse(rest)?;
+        let address = Address::parse(address)?;
         let file = credentials.map(Path::to_owned).or_else(|| environment("NATS_CREDS").map(Into::into));
         let login = match file {
-            Some(file) => Some(read(&file)?),
+            Some(file) => Some(read_credentials(&file)?),
             None => address.login.clone().or_else(|| Login::from_environment(environment)),
         };
-        Ok(Nats { address, login, session: None, unheard: false, refused: Vec::new() })
+        Ok(Nats { address, login, session: None, is_unacknowledged: false, refused: Vec::new() })
     }
 
-    /// Publishes over the connection that there is, or over a new one. A connection may
-    /// have ended while nothing was sent: then a new one is tried at once.
-    fn publish(&mut self, chunk: &Chunk) -> Result<Vec<u64>, Fault> {
+    /// Publishes over the existing connection or a new one. The existing one may have ended while
+    /// nothing was sent: then a new one is tried immediately.
+    fn publish(&mut self, chunk: &Chunk) -> Result<Vec<u64>, NatsError> {
         let subject = self.address.subject.as_str();
         if let Some(session) = &mut self.session {
             match session.publish(subject, chunk) {
-                Err(fault) if fault.is_of_the_connection() => self.session = None,
+                Err(error) if error.is_disconnect() => self.session = None,
                 done => return done,
             }
         }
@@ -62,34 +62,35 @@ impl Nats {
         self.session.insert(session).publish(subject, chunk)
     }
 
-    /// Puts a fault in words, and the connection away: whatever was on its way over it
-    /// must not arrive behind what is published next.
-    fn down(&mut self, fault: &Fault) -> Down {
-        let ended = self.session.take();
-        self.unheard = matches!(fault, Fault::NoResponders | Fault::Silent);
-        let asked = ended.filter(|_| self.unheard).map(|mut session| session.ask(self.address.subject.as_str()));
-        self.words(fault, &asked.unwrap_or(Streams::NoAnswer))
+    /// Describes an error and closes the connection: what is still on its way over it must not
+    /// arrive behind what is published next.
+    fn on_error(&mut self, error: &NatsError) -> DeliveryError {
+        let session = self.session.take();
+        self.is_unacknowledged = matches!(error, NatsError::NoResponders | NatsError::Timeout);
+        let session = session.filter(|_| self.is_unacknowledged);
+        let stream = session.map(|mut session| session.look_up_stream(self.address.subject.as_str()));
+        self.describe(error, &stream.unwrap_or(StreamLookup::NoAnswer))
     }
 
-    fn words(&self, fault: &Fault, streams: &Streams) -> Down {
-        let words = fault.words(self.address.subject.as_str(), streams);
-        Down::for_now(format!("{}: {words}", self.address.shown()))
+    fn describe(&self, error: &NatsError, stream: &StreamLookup) -> DeliveryError {
+        let reason = error.describe(self.address.subject.as_str(), stream);
+        DeliveryError::temporary(format!("{}: {reason}", self.address.without_login()))
     }
 
-    /// Opens a connection before there are lines for it. Where there was no stream, it is
-    /// no use as long as there is none. Who may not ask for it has to try.
-    fn open(&mut self) -> Result<(), Down> {
+    /// Connects before there are lines to publish. After a missing acknowledgement the connection
+    /// is no use until there is a stream; a user without the right to look it up has to try.
+    fn open(&mut self) -> Result<(), DeliveryError> {
         let opened = Session::open(&self.address, self.login.as_ref());
-        let mut session = opened.map_err(|fault| self.words(&fault, &Streams::NoAnswer))?;
-        if self.unheard && session.ask(self.address.subject.as_str()) == Streams::None {
-            return Err(self.words(&Fault::NoResponders, &Streams::None));
+        let mut session = opened.map_err(|error| self.describe(&error, &StreamLookup::NoAnswer))?;
+        if self.is_unacknowledged && session.look_up_stream(self.address.subject.as_str()) == StreamLookup::NotFound {
+            return Err(self.describe(&NatsError::NoResponders, &StreamLookup::NotFound));
         }
         self.session = Some(session);
         Ok(())
     }
 }
 
-fn read(file: &Path) -> Result<Login, String> {
+fn read_credentials(file: &Path) -> Result<Login, String> {
     let text = fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     let login = Login::Credentials(text);
     login.apply(async_nats::ConnectOptions::new()).map_err(|why| format!("{}: {why}", file.display()))?;
@@ -97,24 +98,24 @@ fn read(file: &Path) -> Result<Login, String> {
 }
 
 impl Deliver for Nats {
-    fn deliver(&mut self, chunk: &Chunk) -> Result<(), Down> {
+    fn deliver(&mut self, chunk: &Chunk) -> Result<(), DeliveryError> {
         match self.publish(chunk) {
             Ok(refused) => {
-                self.unheard = false;
+                self.is_unacknowledged = false;
                 self.refused.extend(refused);
                 Ok(())
             }
-            Err(fault) => Err(self.down(&fault)),
+            Err(error) => Err(self.on_error(&error)),
         }
     }
 
-    fn refused(&mut self) -> Vec<u64> {
+    fn take_refused(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.refused)
     }
 
-    fn idle(&mut self) -> Result<(), Down> {
+    fn idle(&mut self) -> Result<(), DeliveryError> {
         match &mut self.session {
-            Some(session) => session.breathe().map_err(|fault| self.down(&fault)),
+            Some(session) => session.poll().map_err(|error| self.on_error(&error)),
             None => self.open(),
         }
     }

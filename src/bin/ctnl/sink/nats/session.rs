@@ -1,7 +1,7 @@
-//! One connection to a server, from its opening to its first trouble.
+//! One connection to a server, until its first error.
 //!
-//! It is never mended, only replaced: a client that reconnects by itself would send what
-//! still waits in it behind what was lost on the way, and the lines would change places.
+//! It is never reconnected, only replaced: the client's own reconnect would send what is still
+//! buffered in it after messages that were lost, and lines would change places.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -19,84 +19,86 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::address::{Address, Login};
-use super::fault::{Fault, Streams, in_full};
+use super::error::{NatsError, StreamLookup, with_causes};
 use crate::chunk::Chunk;
 
-/// For one server to answer.
-const CONNECT: Duration = Duration::from_secs(3);
-/// For all of them, and for their names to be looked up.
-const OPEN: Duration = Duration::from_secs(10);
-/// For the oldest line that waits for its acknowledgement. Without a leader the servers
-/// say nothing at all, and a new one takes some seconds to be found.
-const ACKNOWLEDGE: Duration = Duration::from_secs(5);
-/// For the question what is wrong.
-const ASK: Duration = Duration::from_secs(2);
-/// How many lines are on their way at once.
-const IN_FLIGHT: usize = 4096;
-/// After a connection was lost there is no second one.
+/// Timeout for one server.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Timeout for all servers, including their name lookups.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout for the oldest pending acknowledgement. Without a leader the servers send no answer at
+/// all, and the election of a new one takes some seconds.
+const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout for looking up the stream.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
+/// Maximum number of pending acknowledgements.
+const MAX_IN_FLIGHT: usize = 4096;
+/// Delay of the client's own reconnect.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A connection, with the runtime that drives it while it is used.
 pub struct Session {
     runtime: Option<Runtime>,
     context: jetstream::Context,
-    trouble: watch::Receiver<Option<String>>,
+    /// The first error of the connection.
+    error: watch::Receiver<Option<String>>,
 }
 
 impl Session {
     /// Connects to one of the servers.
-    pub fn open(address: &Address, login: Option<&Login>) -> Result<Self, Fault> {
+    pub fn open(address: &Address, login: Option<&Login>) -> Result<Self, NatsError> {
         let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Fault::Unreachable(format!("no runtime: {error}")))?;
-        let (tell, trouble) = watch::channel(None);
-        let opened = runtime.block_on(async { timeout(OPEN, connect(address, login, tell)).await });
-        match opened.unwrap_or_else(|_| Err(Fault::Unreachable("no server answers".into()))) {
-            Ok(context) => Ok(Session { runtime: Some(runtime), context, trouble }),
-            Err(fault) => {
+        let runtime = runtime.map_err(|error| NatsError::Unreachable(format!("no runtime: {error}")))?;
+        let (report, error) = watch::channel(None);
+        let opened = runtime.block_on(async { timeout(OPEN_TIMEOUT, connect(address, login, report)).await });
+        match opened.unwrap_or_else(|_| Err(NatsError::Unreachable("no server answers".into()))) {
+            Ok(context) => Ok(Session { runtime: Some(runtime), context, error }),
+            Err(failed) => {
                 runtime.shutdown_background();
-                Err(fault)
+                Err(failed)
             }
         }
     }
 
-    /// Publishes every line of a chunk and waits for each acknowledgement. Says which
-    /// lines JetStream will never take, being too long for it.
-    pub fn publish(&mut self, subject: &str, chunk: &Chunk) -> Result<Vec<u64>, Fault> {
+    /// Publishes every line of a chunk and waits for all acknowledgements. Returns the numbers of
+    /// the lines that are too long for the server or the stream.
+    pub fn publish(&mut self, subject: &str, chunk: &Chunk) -> Result<Vec<u64>, NatsError> {
         let context = self.context.clone();
-        self.run(Publishing::of(&context, subject, chunk).run())
+        self.run(Publishing::new(&context, subject, chunk).run())
     }
 
-    /// Answers the server's pings, and notices that it is gone.
-    pub fn breathe(&mut self) -> Result<(), Fault> {
+    /// Drives the client for a moment: it answers pings, and detects that the server is gone.
+    pub fn poll(&mut self) -> Result<(), NatsError> {
         self.run(async {
             sleep(Duration::from_millis(1)).await;
             Ok(())
         })
     }
 
-    /// Asks what is wrong with the subject's stream.
-    pub fn ask(&mut self, subject: &str) -> Streams {
+    /// Looks up the subject's stream, to describe an error.
+    pub fn look_up_stream(&mut self, subject: &str) -> StreamLookup {
         let context = self.context.clone();
-        let question = async { timeout(ASK, Streams::ask(&context, subject)).await.map_err(|_| Fault::Silent) };
-        self.run(question).unwrap_or(Streams::NoAnswer)
+        let lookup = StreamLookup::request(&context, subject);
+        let lookup = async { timeout(LOOKUP_TIMEOUT, lookup).await.map_err(|_| NatsError::Timeout) };
+        self.run(lookup).unwrap_or(StreamLookup::NoAnswer)
     }
 
-    /// Does `work` unless there is trouble before it ends.
-    fn run<T>(&mut self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-        let Some(runtime) = &self.runtime else { return Err(Fault::Lost("closed".into())) };
-        let trouble = &mut self.trouble;
+    /// Runs `operation` until it ends or the connection has an error.
+    fn run<T>(&mut self, operation: impl Future<Output = Result<T, NatsError>>) -> Result<T, NatsError> {
+        let Some(runtime) = &self.runtime else { return Err(NatsError::Disconnected("closed".into())) };
+        let error = &mut self.error;
         runtime.block_on(async {
             tokio::select! {
                 biased;
-                why = first(trouble) => Err(Fault::Lost(why)),
-                done = work => done,
+                why = first_error(error) => Err(NatsError::Disconnected(why)),
+                done = operation => done,
             }
         })
     }
 }
 
 impl Drop for Session {
-    /// Without waiting for a name that is still being looked up.
+    /// Does not wait for a name lookup in progress.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -107,44 +109,44 @@ impl Drop for Session {
 async fn connect(
     address: &Address,
     login: Option<&Login>,
-    tell: watch::Sender<Option<String>>,
-) -> Result<jetstream::Context, Fault> {
+    report: watch::Sender<Option<String>>,
+) -> Result<jetstream::Context, NatsError> {
     let connected = Arc::new(AtomicBool::new(false));
-    let again = Arc::clone(&connected);
+    let is_connected = Arc::clone(&connected);
     let options = ConnectOptions::new()
         .name(concat!("ctnl ", env!("CARGO_PKG_VERSION")))
-        .connection_timeout(CONNECT)
-        .request_timeout(Some(ASK))
-        // One attempt per server; the caller knows when to try again.
-        .reconnect_delay_callback(move |_| if again.load(Ordering::Relaxed) { NEVER } else { Duration::ZERO })
+        .connection_timeout(CONNECT_TIMEOUT)
+        .request_timeout(Some(LOOKUP_TIMEOUT))
+        // One attempt per server: the caller decides when to try again.
+        .reconnect_delay_callback(move |_| if is_connected.load(Ordering::Relaxed) { NEVER } else { Duration::ZERO })
         .skip_subject_validation(true)
         .event_callback(move |event| {
-            if let Some(why) = trouble(&event) {
-                // The first word is the cause, what follows its consequence.
-                tell.send_if_modified(|told| {
-                    let first = told.is_none();
-                    told.get_or_insert(why);
-                    first
+            if let Some(why) = error_of(&event) {
+                // The first error is the cause, later ones are its consequences.
+                report.send_if_modified(|first| {
+                    let is_first = first.is_none();
+                    first.get_or_insert(why);
+                    is_first
                 });
             }
             std::future::ready(())
         });
     let options = match login {
-        Some(login) => login.apply(options).map_err(Fault::Unreachable)?,
+        Some(login) => login.apply(options).map_err(NatsError::Unreachable)?,
         None => options,
     };
     let client = options.connect(&address.servers[..]).await;
-    let client = client.map_err(|error| Fault::Unreachable(in_full(&error)))?;
+    let client = client.map_err(|error| NatsError::Unreachable(with_causes(&error)))?;
     connected.store(true, Ordering::Relaxed);
     Ok(ContextBuilder::new()
-        .timeout(ACKNOWLEDGE)
-        .ack_timeout(ACKNOWLEDGE)
-        .max_ack_inflight(2 * IN_FLIGHT)
+        .timeout(ACK_TIMEOUT)
+        .ack_timeout(ACK_TIMEOUT)
+        .max_ack_inflight(2 * MAX_IN_FLIGHT)
         .build(client))
 }
 
-/// What makes a connection useless.
-fn trouble(event: &Event) -> Option<String> {
+/// The error after which a connection is not used any more.
+fn error_of(event: &Event) -> Option<String> {
     match event {
         Event::Disconnected | Event::Closed => Some("the server is gone".into()),
         Event::ServerError(error) => Some(error.to_string()),
@@ -152,68 +154,69 @@ fn trouble(event: &Event) -> Option<String> {
     }
 }
 
-/// Waits for the first trouble.
-async fn first(trouble: &mut watch::Receiver<Option<String>>) -> String {
-    match trouble.wait_for(Option::is_some).await {
+/// Waits for the first error.
+async fn first_error(error: &mut watch::Receiver<Option<String>>) -> String {
+    match error.wait_for(Option::is_some).await {
         Ok(why) => why.clone().unwrap_or_default(),
         Err(_) => "the client is gone".into(),
     }
 }
 
-/// The lines of a chunk on their way.
+/// The lines of a chunk that are being published.
 struct Publishing<'a> {
     context: &'a jetstream::Context,
     subject: async_nats::Subject,
     chunk: &'a Chunk,
-    waiting: VecDeque<(u64, PublishAckFuture)>,
+    /// Numbers of sent lines, and their pending acknowledgements, oldest first.
+    pending: VecDeque<(u64, PublishAckFuture)>,
     refused: Vec<u64>,
 }
 
 impl<'a> Publishing<'a> {
-    fn of(context: &'a jetstream::Context, subject: &str, chunk: &'a Chunk) -> Self {
-        Publishing { context, subject: subject.into(), chunk, waiting: VecDeque::new(), refused: Vec::new() }
+    fn new(context: &'a jetstream::Context, subject: &str, chunk: &'a Chunk) -> Self {
+        Publishing { context, subject: subject.into(), chunk, pending: VecDeque::new(), refused: Vec::new() }
     }
 
-    async fn run(mut self) -> Result<Vec<u64>, Fault> {
+    async fn run(mut self) -> Result<Vec<u64>, NatsError> {
         let bytes = Bytes::copy_from_slice(&self.chunk.bytes);
         for (line, number) in self.chunk.bytes.split_inclusive(|byte| *byte == b'\n').zip(self.chunk.first..) {
-            // Its length without the newline: a message has an end of its own.
+            // A message contains the line without its newline.
             let length = line.len() - usize::from(line.ends_with(b"\n"));
-            let place = line.as_ptr().addr() - self.chunk.bytes.as_ptr().addr();
-            self.send(bytes.slice(place..place + length), number).await?;
-            if self.waiting.len() >= IN_FLIGHT {
-                self.settle().await?;
+            let start = line.as_ptr().addr() - self.chunk.bytes.as_ptr().addr();
+            self.send(bytes.slice(start..start + length), number).await?;
+            if self.pending.len() >= MAX_IN_FLIGHT {
+                self.await_oldest().await?;
             }
         }
-        while !self.waiting.is_empty() {
-            self.settle().await?;
+        while !self.pending.is_empty() {
+            self.await_oldest().await?;
         }
         Ok(self.refused)
     }
 
-    /// Sends one line. The id is its name: given again after a lost acknowledgement, it is
-    /// known to the server, and left out.
-    async fn send(&mut self, line: Bytes, number: u64) -> Result<(), Fault> {
+    /// Sends one line. If it is sent again after a lost acknowledgement, the stream recognises its
+    /// id and drops it.
+    async fn send(&mut self, line: Bytes, number: u64) -> Result<(), NatsError> {
         let id = format!("{}-{number}", self.chunk.stream);
         let message = PublishMessage::build().payload(line).message_id(id);
         match self.context.send_publish(self.subject.clone(), message).await {
-            Ok(acknowledgement) => self.waiting.push_back((number, acknowledgement)),
+            Ok(acknowledgement) => self.pending.push_back((number, acknowledgement)),
             Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => self.refused.push(number),
-            Err(error) => return Err(Fault::of(&error)),
+            Err(error) => return Err(NatsError::from_publish(&error)),
         }
         Ok(())
     }
 
     /// Waits for the oldest acknowledgement.
-    async fn settle(&mut self) -> Result<(), Fault> {
-        let Some((number, oldest)) = self.waiting.pop_front() else { return Ok(()) };
-        match oldest.await.map_err(|error: PublishError| Fault::of(&error)) {
+    async fn await_oldest(&mut self) -> Result<(), NatsError> {
+        let Some((number, oldest)) = self.pending.pop_front() else { return Ok(()) };
+        match oldest.await.map_err(|error: PublishError| NatsError::from_publish(&error)) {
             Ok(_) => Ok(()),
-            Err(fault) if fault.is_of_the_message() => {
+            Err(error) if error.is_message_too_long() => {
                 self.refused.push(number);
                 Ok(())
             }
-            Err(fault) => Err(fault),
+            Err(error) => Err(error),
         }
     }
 }

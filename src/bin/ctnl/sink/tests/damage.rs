@@ -1,20 +1,19 @@
-//! What a disk does not give back: each line is delivered, or a gap with the exact number
-//! stands in its place, as long as more of its stream comes behind.
+//! Damaged spools: each line is delivered, or a gap with the exact number replaces it, as long as
+//! later lines of its stream are readable.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use ctnl::output::GapCause;
 use proptest::prelude::*;
 
 use super::queue::Item;
 use super::*;
 
-/// Small, so that a spool has several files.
+/// Small, so that a spool has several segments.
 const LIMIT: u64 = 8 * 200;
 
-/// Bytes of the last chunk.
+/// Bytes of the last chunk's frame.
 const LAST: u64 = 60;
 
 fn spool(folder: &Path) -> Spool {
@@ -28,7 +27,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Changes one byte of all that the files have.
+/// Changes one byte of the concatenated segments.
 fn damage(folder: &Path, mut at: u64, flip: u8) {
     for path in files(folder) {
         let size = fs::metadata(&path).unwrap().len();
@@ -50,10 +49,10 @@ fn fill(spool: &mut Spool, stream: &str, first: u64) {
     }
 }
 
-/// Delivers `most` items: numbers and whether they are there, once each.
-fn deliver(spool: &mut Spool, most: usize) -> Vec<(String, u64, bool)> {
+/// Delivers `max` items: for each line its stream, its number, and whether it is readable.
+fn deliver(spool: &mut Spool, max: usize) -> Vec<(String, u64, bool)> {
     let mut seen = Vec::new();
-    for _ in 0..most {
+    for _ in 0..max {
         let Some(item) = spool.peek(NOW).unwrap() else { break };
         let (is_there, lines) = match &item {
             Item::Chunk(chunk) => {
@@ -61,7 +60,7 @@ fn deliver(spool: &mut Spool, most: usize) -> Vec<(String, u64, bool)> {
                 (true, u64::from(chunk.lines))
             }
             Item::Gap(gap) => {
-                assert_eq!(gap.cause, GapCause::Spool);
+                assert_eq!(gap.cause, DropCause::Spool);
                 assert!(gap.from <= gap.to && gap.to == NOW, "{gap:?}");
                 (false, gap.lines)
             }
@@ -84,9 +83,9 @@ fn missing(seen: &[(String, u64, bool)]) -> u64 {
     seen.iter().filter(|(_, _, is_there)| !is_there).count() as u64
 }
 
-/// Also at the end: what the running program wrote last it knows.
+/// Also at the end: the writer has a count of what it wrote.
 #[test]
-fn whichever_byte_is_damaged_a_gap_stands_for_what_it_costs() {
+fn a_gap_covers_the_loss_whichever_byte_is_damaged() {
     let whole = tempfile::tempdir().unwrap();
     fill(&mut spool(whole.path()), "s", 1);
     let all = size(whole.path());
@@ -99,16 +98,16 @@ fn whichever_byte_is_damaged_a_gap_stands_for_what_it_costs() {
         damage(folder.path(), at, 0x20);
         let seen = deliver(&mut spool, usize::MAX);
         assert_eq!(numbers(&seen, "s"), (1..=50).collect::<Vec<_>>(), "byte {at}");
-        assert_eq!(spool.take_lost(), missing(&seen), "byte {at}");
+        assert_eq!(spool.take_unreadable_lines(), missing(&seen), "byte {at}");
         assert_eq!((spool.damaged(), files(folder.path()).len()), (1, 0), "byte {at}");
         costs.push(missing(&seen));
     }
-    // The beginning of a file costs nothing, anything else one chunk.
+    // Damage in a segment's header loses nothing, anywhere else one chunk.
     assert!(costs.iter().all(|cost| [0, 5].contains(cost)) && costs.contains(&0), "{costs:?}");
 }
 
 #[test]
-fn a_run_that_is_over_lacks_no_more_than_its_end_without_a_gap() {
+fn of_an_earlier_run_only_its_end_can_be_missing_without_a_gap() {
     for at in 0..1200 {
         let folder = tempfile::tempdir().unwrap();
         fill(&mut spool(folder.path()), "a", 1);
@@ -127,7 +126,7 @@ fn a_run_that_is_over_lacks_no_more_than_its_end_without_a_gap() {
 }
 
 #[test]
-fn a_file_that_somebody_has_deleted_is_a_gap() {
+fn a_deleted_segment_becomes_a_gap() {
     for (restart, delivered) in [(false, 0), (false, 1), (true, 0), (true, 1)] {
         for at in 0..2 {
             let folder = tempfile::tempdir().unwrap();
@@ -143,7 +142,7 @@ fn a_file_that_somebody_has_deleted_is_a_gap() {
             };
             seen.extend(deliver(&mut spool, usize::MAX));
             assert_eq!(numbers(&seen, "s"), (1..=50).collect::<Vec<_>>(), "file {at}, {restart}, {delivered}");
-            // An open file can be read to its end.
+            // An open segment remains readable.
             let is_open = !restart && delivered == 1 && at == 0;
             assert_eq!(missing(&seen) > 0, !is_open, "file {at}, {restart}, {delivered}");
         }
@@ -162,7 +161,7 @@ fn before_the_last_gap(folder: &Path) -> Spool {
 }
 
 #[test]
-fn a_gap_at_the_very_end_is_kept_for_the_next_run() {
+fn a_gap_at_the_end_is_written_for_the_next_run() {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = before_the_last_gap(folder.path());
     spool.close();
@@ -171,36 +170,36 @@ fn a_gap_at_the_very_end_is_kept_for_the_next_run() {
     assert_eq!(numbers(&deliver(&mut spool, usize::MAX), "s"), (46..=50).collect::<Vec<_>>());
 }
 
-/// It was on its way when the place went down, and is delivered from memory.
+/// The item was in flight when the sink went down, and is delivered from memory.
 #[test]
-fn what_is_missing_behind_an_item_that_was_kept_is_a_gap_without_it() {
+fn a_gap_behind_an_item_in_flight_does_not_include_it() {
     for deleted in [1, 2] {
         let folder = tempfile::tempdir().unwrap();
         let mut spool = spool(folder.path());
         let first = Item::Chunk(chunk_of("s", 1, 5));
         if deleted == 1 {
-            spool.put_first(&first).unwrap();
+            spool.prepend(&first).unwrap();
         }
         fill(&mut spool, "s", 6);
         if deleted == 2 {
-            spool.put_first(&first).unwrap();
+            spool.prepend(&first).unwrap();
         }
         files(folder.path()).iter().take(deleted).for_each(|path| fs::remove_file(path).unwrap());
-        spool.pass(&first, NOW);
+        spool.skip(&first, NOW);
         let seen = deliver(&mut spool, usize::MAX);
         assert_eq!(numbers(&seen, "s"), (6..=55).collect::<Vec<_>>());
-        assert!(missing(&seen) >= 5 && missing(&seen) < 50 && spool.take_lost() == missing(&seen));
+        assert!(missing(&seen) >= 5 && missing(&seen) < 50 && spool.take_unreadable_lines() == missing(&seen));
     }
 }
 
 #[test]
-fn a_gap_at_the_very_end_is_kept_though_something_is_put_before_all() {
+fn a_gap_at_the_end_is_written_before_an_item_is_prepended() {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = before_the_last_gap(folder.path());
-    spool.put_first(&Item::Chunk(chunk_of("s", 41, 5))).unwrap();
+    spool.prepend(&Item::Chunk(chunk_of("s", 41, 5))).unwrap();
     spool.close();
     drop(spool);
-    // The file behind what was put first is read from its beginning.
+    // The segment behind the prepended one is read from its beginning.
     let mut seen = numbers(&deliver(&mut self::spool(folder.path()), usize::MAX), "s");
     seen.sort_unstable();
     seen.dedup();
@@ -211,9 +210,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn damage_and_restarts_at_any_time_lose_nothing_uncounted(
+    fn damage_and_restarts_at_any_time_lose_no_line_without_a_gap(
         bytes in prop::collection::vec((any::<prop::sample::Index>(), 1..=255_u8), 0..6),
-        // How many items are delivered in each run, and how many bytes are damaged before it.
+        // For each run: delivered items, and bytes that are damaged before it.
         runs in prop::collection::vec((0..8_usize, 0..3_usize), 1..6),
     ) {
         let folder = tempfile::tempdir().unwrap();
@@ -222,7 +221,7 @@ proptest! {
         let mut bytes = bytes.into_iter();
         for (items, count) in runs {
             for (at, flip) in bytes.by_ref().take(count) {
-                // What is behind the last line that is delivered nobody knows.
+                // Without a readable line behind it, a loss cannot be detected.
                 let size = size(folder.path()).saturating_sub(LAST);
                 if size > 0 {
                     damage(folder.path(), at.index(size as usize) as u64, flip);

@@ -1,5 +1,4 @@
-//! A disk that is full, and has room again: a file system of 128 KiB in memory, in a mount
-//! namespace of its own.
+//! A disk that is full and has space again: a tmpfs of 128 KiB, in a mount namespace of its own.
 
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -8,12 +7,12 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::queue::Item;
-use super::stdout::Stdout;
+use super::stdout::StdoutSink;
 use super::*;
 
 const DISK: &str = "CTNL_TEST_DISK";
 
-/// Runs `test`, which has this `name`, once more in a process that has such a disk.
+/// Runs the test `name` again in a process that has such a disk.
 fn on_a_small_disk(name: &str, test: impl FnOnce(PathBuf)) {
     if let Some(disk) = env::var_os(DISK) {
         return test(disk.into());
@@ -27,11 +26,11 @@ fn on_a_small_disk(name: &str, test: impl FnOnce(PathBuf)) {
         .env(DISK, disk.path())
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&run.stdout);
-    assert!(run.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&run.stderr));
+    let output = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && output.contains("1 passed"), "{output}{}", String::from_utf8_lossy(&run.stderr));
 }
 
-/// Takes all but `left` bytes of the disk.
+/// Fills all but `left` bytes of the disk.
 fn fill(disk: &Path, left: usize) -> PathBuf {
     let path = disk.join("filler");
     fs::write(&path, vec![0; (128 << 10) - left]).unwrap();
@@ -39,15 +38,15 @@ fn fill(disk: &Path, left: usize) -> PathBuf {
 }
 
 #[test]
-fn a_full_disk_holds_the_reader_back_and_no_line_is_torn_or_missing() {
-    on_a_small_disk("a_full_disk_holds_the_reader_back_and_no_line_is_torn_or_missing", |disk| {
+fn a_full_disk_applies_backpressure_and_no_line_is_torn_or_missing() {
+    on_a_small_disk("a_full_disk_applies_backpressure_and_no_line_is_torn_or_missing", |disk| {
         let filler = fill(&disk, 20 << 10);
         let path = disk.join("x");
-        let mut sinks = open(&format!("file:{}", path.display()), &Options { queue_max: 10_000, ..options() });
+        let mut sinks = open(&format!("file:{}", path.display()), &SinkOptions { queue_max: 10_000, ..options() });
         let mut put = 0;
         until(|| {
             if sinks.has_room() {
-                // Odd lengths: no line ends where a page does.
+                // Odd lengths: no line ends at the end of a page.
                 sinks.put(chunk(put + 1, 333));
                 put += 333;
             }
@@ -64,24 +63,24 @@ fn a_full_disk_holds_the_reader_back_and_no_line_is_torn_or_missing() {
 }
 
 #[test]
-fn standard_output_into_a_file_on_a_full_disk_has_whole_lines_only() {
-    on_a_small_disk("standard_output_into_a_file_on_a_full_disk_has_whole_lines_only", |disk| {
+fn standard_output_to_a_file_on_a_full_disk_has_whole_lines_only() {
+    on_a_small_disk("standard_output_to_a_file_on_a_full_disk_has_whole_lines_only", |disk| {
         for appends in [false, true] {
             let filler = fill(&disk, 20 << 10);
             let path = disk.join("x");
             fs::write(&path, "before\n").unwrap();
             let mut file = fs::File::options().write(!appends).append(appends).open(&path).unwrap();
             std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0)).unwrap();
-            let mut sink = Stdout::new(file, b"header\n");
+            let mut sink = StdoutSink::new(file, b"header\n");
             let chunk = chunk(1, 4999);
             for _ in 0..2 {
-                assert!(sink.deliver(&chunk).unwrap_err().why.contains("No space left"));
+                assert!(sink.deliver(&chunk).unwrap_err().reason.contains("No space left"));
                 assert_eq!(read(&path), ["before"]);
             }
             fs::remove_file(filler).unwrap();
             sink.deliver(&chunk).unwrap();
-            let told = [vec!["before".to_owned(), "header".to_owned()], lines("s", 1..=4999)].concat();
-            assert_eq!(read(&path), told);
+            let expected = [vec!["before".to_owned(), "header".to_owned()], lines("s", 1..=4999)].concat();
+            assert_eq!(read(&path), expected);
             fs::remove_file(path).unwrap();
         }
     });
@@ -92,7 +91,7 @@ fn a_full_disk_under_the_spool_is_a_gap_with_exact_numbers() {
     on_a_small_disk("a_full_disk_under_the_spool_is_a_gap_with_exact_numbers", |disk| {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("socket");
-        let options = Options { queue_max: 10_000, ..spooling(&disk.join("spool"), 1 << 30) };
+        let options = SinkOptions { queue_max: 10_000, ..spooling(&disk.join("spool"), 1 << 30) };
         let mut sinks = open(&format!("unix:{}", socket.display()), &options);
         let mut put = 0;
         let mut put_one = |sinks: &mut Sinks| {
@@ -104,9 +103,9 @@ fn a_full_disk_under_the_spool_is_a_gap_with_exact_numbers() {
             if sinks.statistics()[0].queued < 5000 {
                 put_one(&mut sinks);
             }
-            sinks.places[0].state().refused.is_some()
+            sinks.sinks[0].state().spool_error.is_some()
         });
-        assert!(sinks.places[0].state().refused.as_deref().unwrap().contains("No space left"));
+        assert!(sinks.sinks[0].state().spool_error.as_deref().unwrap().contains("No space left"));
         for _ in 0..100 {
             put_one(&mut sinks);
         }
@@ -124,25 +123,51 @@ fn a_full_disk_under_the_spool_is_a_gap_with_exact_numbers() {
     });
 }
 
-/// It would go before the spool: what is left out there stands there too.
+/// It would be prepended to the spool: so is the gap for it.
 #[test]
-fn what_a_full_disk_does_not_take_at_the_end_of_what_was_on_its_way_is_counted_before_the_spool() {
-    const NAME: &str = "what_a_full_disk_does_not_take_at_the_end_of_what_was_on_its_way_is_counted_before_the_spool";
+fn items_in_flight_that_a_full_disk_rejects_at_the_end_become_gaps_before_the_spool() {
+    const NAME: &str = "items_in_flight_that_a_full_disk_rejects_at_the_end_become_gaps_before_the_spool";
     on_a_small_disk(NAME, |disk| {
         let folder = disk.join("spool");
-        let place = ends::place(&folder, 1 << 20, 1 << 30);
-        place.put(ends::wide("s", 561, 10), 10);
-        assert!(ends::spill_all(&place));
+        let sink = ends::sink_with_spool(&folder, 1 << 20, 1 << 30);
+        sink.push(ends::wide("s", 561, 10), 10);
+        assert!(ends::spill_all(&sink));
         fill(&disk, 24 << 10);
-        let gap = Item::Gap(ends::gap(301, 50, ctnl::output::GapCause::Queue, 1, 2));
+        let gap = Item::Gap(ends::gap(301, 50, DropCause::Queue, 1, 2));
         let on_their_way = [Item::Chunk(ends::wide("s", 1, 300)), gap, Item::Chunk(ends::wide("s", 351, 10))];
-        place.state().unconfirmed.extend(on_their_way.map(|item| (item, 1)));
-        place.state().in_flight = Some(Item::Chunk(ends::wide("s", 361, 200)));
-        place.state().queue.put_back(Item::Chunk(ends::wide("s", 571, 300)));
-        // The disk has 24 KiB: for small items, and for no long one.
-        place.put(ends::wide("s", 571 + 300, 1), 20);
-        assert_eq!(spiller::keep(&place, 60), 300 + 10 + 200 + 301);
+        sink.state().unconfirmed.extend(on_their_way.map(|item| (item, 1)));
+        sink.state().in_flight = Some(Item::Chunk(ends::wide("s", 361, 200)));
+        sink.state().queue.push_front(Item::Chunk(ends::wide("s", 571, 300)));
+        // The disk has 24 KiB: enough for small items, and not for a long one.
+        sink.push(ends::wide("s", 571 + 300, 1), 20);
+        assert_eq!(spiller::spool_undelivered(&sink, 60), 300 + 10 + 200 + 301);
         let left: Vec<_> = ends::left(&folder).iter().map(ends::shown).collect();
         assert_eq!(left, [(1, -300), (301, -50), (351, -210), (561, 10), (571, -301)]);
+    });
+}
+
+/// A bind mount on a single file, as in a container: a rename of it is EBUSY.
+#[test]
+fn a_rotation_that_fails_is_reported_once_and_lines_are_appended_to_the_same_file() {
+    const NAME: &str = "a_rotation_that_fails_is_reported_once_and_lines_are_appended_to_the_same_file";
+    on_a_small_disk(NAME, |disk| {
+        let path = disk.join("x");
+        fs::write(&path, "").unwrap();
+        let mount = Command::new("mount").arg("--bind").arg(&path).arg(&path).output().unwrap();
+        assert!(mount.status.success(), "{}", String::from_utf8_lossy(&mount.stderr));
+        fs::write(disk.join("x.1"), "kept").unwrap();
+        fs::write(disk.join("x.2"), "kept too").unwrap();
+        let rotation = Rotation { size: Some(50), every: None, keep: 2 };
+        let mut sinks = open(&format!("file:{}", path.display()), &SinkOptions { rotation, ..options() });
+        for first in (1..101).step_by(10) {
+            sinks.put(chunk(first, 10));
+        }
+        assert_eq!(sinks.finish(LONG), []);
+        assert_eq!(read(&path), lines("s", 1..=100));
+        let warnings = sinks.take_warnings();
+        let has_reason = warnings.iter().all(|warning| warning.contains("rotation failed") && warning.contains("busy"));
+        assert!(warnings.len() == 1 && has_reason, "{warnings:?}");
+        let kept = [2, 3].map(|number| fs::read_to_string(disk.join(format!("x.{number}"))).unwrap());
+        assert_eq!(kept, ["kept", "kept too"]);
     });
 }

@@ -1,4 +1,4 @@
-//! Files of lines.
+//! Files: rotation, SIGHUP, pipes.
 
 use std::io::Read;
 
@@ -9,7 +9,7 @@ fn rotation_splits_no_line_and_loses_none() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x");
     let rotation = Rotation { size: Some(1000), every: None, keep: 100 };
-    let mut sinks = open(&format!("file:{}", path.display()), &Options { rotation, ..options() });
+    let mut sinks = open(&format!("file:{}", path.display()), &SinkOptions { rotation, ..options() });
     for first in (1..1001).step_by(10) {
         sinks.put(chunk(first, 10));
     }
@@ -27,7 +27,7 @@ fn rotation_splits_no_line_and_loses_none() {
 }
 
 #[test]
-fn a_file_that_was_moved_away_is_made_anew_on_sighup_and_not_before() {
+fn a_renamed_file_is_created_anew_on_sighup_and_not_before() {
     let folder = tempfile::tempdir().unwrap();
     let (path, moved) = (folder.path().join("x"), folder.path().join("moved"));
     let mut sinks = open(&format!("file:{}", path.display()), &options());
@@ -36,10 +36,10 @@ fn a_file_that_was_moved_away_is_made_anew_on_sighup_and_not_before() {
     fs::rename(&path, &moved).unwrap();
     sinks.put(chunk(3, 2));
     until_delivered(&sinks, 4);
-    sinks.hangup();
+    sinks.reopen();
     until(|| {
-        let place = sinks.places.first().unwrap();
-        !place.state().reopen
+        let sink = sinks.sinks.first().unwrap();
+        !sink.state().reopen
     });
     sinks.put(chunk(5, 2));
     assert_eq!(finish(sinks), []);
@@ -47,11 +47,11 @@ fn a_file_that_was_moved_away_is_made_anew_on_sighup_and_not_before() {
 }
 
 #[test]
-fn a_file_that_was_emptied_goes_on_from_its_beginning() {
+fn a_file_that_was_truncated_continues_from_its_beginning() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x");
     let rotation = Rotation { size: Some(50), every: None, keep: 1 };
-    let mut sinks = open(&format!("file:{}", path.display()), &Options { rotation, ..options() });
+    let mut sinks = open(&format!("file:{}", path.display()), &SinkOptions { rotation, ..options() });
     sinks.put(chunk(1, 9));
     until_delivered(&sinks, 9);
     fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
@@ -63,7 +63,7 @@ fn a_file_that_was_emptied_goes_on_from_its_beginning() {
 }
 
 #[test]
-fn what_an_earlier_death_cut_short_is_cut_off() {
+fn a_partial_line_of_an_earlier_crash_is_truncated() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x");
     fs::write(&path, "s 1\ns 2\n{\"torn").unwrap();
@@ -78,36 +78,35 @@ fn what_an_earlier_death_cut_short_is_cut_off() {
 }
 
 #[test]
-fn a_file_has_one_writer_and_a_path_that_cannot_be_opened_is_an_error_at_once() {
+fn a_file_has_one_writer_and_a_path_that_cannot_be_opened_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
-    let word: Word = format!("file:{}/x", folder.path().display()).parse().unwrap();
-    let sinks = Sinks::open(std::slice::from_ref(&word), &options()).unwrap();
-    let refused = Sinks::open(std::slice::from_ref(&word), &options()).err().unwrap();
+    let spec: SinkSpec = format!("file:{}/x", folder.path().display()).parse().unwrap();
+    let sinks = Sinks::open(std::slice::from_ref(&spec), &options()).unwrap();
+    let refused = Sinks::open(std::slice::from_ref(&spec), &options()).err().unwrap();
     assert!(format!("{refused:#}").contains("another process writes to it"), "{refused:#}");
     finish(sinks);
     assert!(Sinks::open(&["file:/no/such/folder/x".parse().unwrap()], &options()).is_err());
 }
 
-/// Only places that cannot be down for long hold the reader back.
 #[test]
-fn a_full_pipe_holds_the_reader_back_and_gets_every_line() {
+fn a_full_pipe_applies_backpressure_and_gets_every_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pipe");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    // For both ends, so that it does not wait for the other one.
+    // Opening one end alone would block.
     let both = fs::File::options().read(true).write(true).open(&path).unwrap();
-    let mut sinks = open(&format!("file:{}", path.display()), &Options { queue_max: 10_000, ..options() });
+    let mut sinks = open(&format!("file:{}", path.display()), &SinkOptions { queue_max: 10_000, ..options() });
     let mut pipe = fs::File::open(&path).unwrap();
     drop(both);
     let mut put = 0;
     while sinks.has_room() {
         sinks.put(chunk(put + 1, 100));
         put += 100;
-        // The thread takes what it can.
+        // The delivery thread writes what the pipe has space for.
         thread::yield_now();
         assert!(put < 1_000_000);
     }
-    // Even then nothing that is put is left out.
+    // Beyond the limit nothing is dropped either.
     sinks.put(chunk(put + 1, 100));
     let reading = thread::spawn(move || {
         let mut text = String::new();
@@ -120,33 +119,33 @@ fn a_full_pipe_holds_the_reader_back_and_gets_every_line() {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_and_a_socket_are_refused_at_once_with_the_way_out() {
+fn a_pipe_without_a_reader_and_a_socket_are_refused_with_a_hint() {
     let folder = tempfile::tempdir().unwrap();
     let (pipe, socket) = (folder.path().join("pipe"), folder.path().join("socket"));
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-    for (path, said) in [(pipe, "nobody reads"), (socket, "use unix:/")] {
+    for (path, hint) in [(pipe, "start its reader first"), (socket, "use unix:/")] {
         let refused = Sinks::open(&[format!("file:{}", path.display()).parse().unwrap()], &options()).err().unwrap();
-        assert!(format!("{refused:#}").contains(said), "{refused:#}");
+        assert!(format!("{refused:#}").contains(hint), "{refused:#}");
     }
 }
 
 #[test]
-fn what_a_closed_place_did_not_take_is_counted() {
+fn lines_that_a_file_did_not_accept_before_the_end_are_counted() {
     let mut sinks = open("file:/dev/full", &options());
     sinks.put(chunk(1, 7));
     until_down(&sinks);
-    let left = sinks.finish(Instant::now());
+    let left = sinks.finish(Duration::ZERO);
     assert_eq!((left[0].lost, left[0].spooled), (7, 0));
     assert!(left[0].why.as_deref().unwrap().contains("No space left"), "{left:?}");
 }
 
 #[test]
-fn each_file_begins_with_the_header_and_a_file_that_has_lines_gets_none() {
+fn each_file_begins_with_the_header_which_a_file_with_lines_does_not_get_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x");
     let rotation = Rotation { size: Some(20), every: None, keep: 9 };
-    let options = Options { rotation, header: b"head\n"[..].into(), ..options() };
+    let options = SinkOptions { rotation, header: b"head\n"[..].into(), ..options() };
     for (first, last) in [(1, 3), (4, 5)] {
         let mut sinks = open(&format!("file:{}", path.display()), &options);
         (first..=last).for_each(|number| sinks.put(chunk(number, 1)));
@@ -154,4 +153,49 @@ fn each_file_begins_with_the_header_and_a_file_that_has_lines_gets_none() {
     }
     let part = |name: &str| read(&folder.path().join(name)).join(" ");
     assert_eq!([part("x.1"), part("x")], ["head s 1 s 2 s 3", "head s 4 s 5"]);
+}
+
+#[test]
+fn a_removed_file_is_created_again_and_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x");
+    let mut sinks =
+        open(&format!("file:{}", path.display()), &SinkOptions { header: b"head\n"[..].into(), ..options() });
+    sinks.put(chunk(1, 2));
+    until_delivered(&sinks, 2);
+    fs::remove_file(&path).unwrap();
+    sinks.put(chunk(3, 2));
+    until_delivered(&sinks, 4);
+    assert_eq!(read(&path), ["head", "s 3", "s 4"]);
+    // Also while there is nothing to write.
+    fs::remove_file(&path).unwrap();
+    until(|| path.exists());
+    sinks.put(chunk(5, 1));
+    assert_eq!(finish_with_warnings(sinks, 2, "the file was removed"), []);
+    assert_eq!(read(&path), ["head", "s 5"]);
+}
+
+#[test]
+fn a_file_that_was_replaced_is_written_to_under_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x");
+    let mut sinks = open(&format!("file:{}", path.display()), &options());
+    sinks.put(chunk(1, 2));
+    until_delivered(&sinks, 2);
+    let other = folder.path().join("other");
+    fs::write(&other, "theirs\n").unwrap();
+    fs::rename(&other, &path).unwrap();
+    sinks.put(chunk(3, 1));
+    assert_eq!(finish_with_warnings(sinks, 1, "the file was removed"), []);
+    assert_eq!(read(&path), ["theirs", "s 3"]);
+}
+
+/// Ends `sinks`, and checks number and text of the warnings.
+#[track_caller]
+fn finish_with_warnings(mut sinks: Sinks, count: usize, text: &str) -> Vec<Undelivered> {
+    let undelivered = sinks.finish(LONG);
+    let warnings = sinks.take_warnings();
+    let are_expected = warnings.iter().all(|warning| warning.starts_with("sink file:/") && warning.contains(text));
+    assert!(warnings.len() == count && are_expected, "{warnings:?}");
+    undelivered
 }

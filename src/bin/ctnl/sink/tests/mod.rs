@@ -1,11 +1,11 @@
 //! Streams to real files, sockets and spools.
 //!
-//! - `remotes`: receivers that go away and come back
-//! - `spools`: what waits on disk, over restarts, full
-//! - `damage`: what a disk does not give back
-//! - `ends`: what the end of a run leaves to the next one
+//! - `remotes`: receivers that disconnect and return
+//! - `spools`: spools over restarts, and at their limit
+//! - `damage`: spools on a failing disk
+//! - `ends`: what a run leaves in the spool at its end
 //! - `files`: rotation, SIGHUP, pipes
-//! - `disk`: a disk that is full, and has room again
+//! - `disk`: a full disk
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -23,36 +23,41 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ctnl::clock::Time;
+
 use super::*;
 
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(20);
 
-/// Nanoseconds, where it does not matter.
+/// A time in ns for tests that do not depend on it.
 const NOW: u64 = 1 << 61;
 
-/// Options with a clock that goes on by one second at each look.
-fn options() -> Options {
+/// Options with a clock whose real time advances by one second at each reading.
+fn options() -> SinkOptions {
     let time = AtomicU64::new(0);
-    Options {
+    SinkOptions {
         queue_max: 1 << 20,
         spool: None,
         spool_max: 1 << 20,
         rotation: Rotation { size: None, every: None, keep: 1 },
-        sync: Synchronise::Rotate,
-        syslog: Syslog { facility: 3, severity: 6, app: "ctnl".into(), host: "h".into() },
+        sync: SyncPolicy::Rotate,
+        syslog: SyslogHeader { facility: 3, severity: 6, app: "ctnl".into(), host: "h".into() },
         nats_credentials: None,
         header: Arc::default(),
-        clock: Arc::new(move || time.fetch_add(1_000_000_000, Ordering::Relaxed)),
-        gap_line: Arc::new(|gap| format!("{} gap {} {} {:?}\n", gap.stream, gap.first, gap.lines, gap.cause).into()),
+        clock: Clock::from_fn(move || Time {
+            monotonic: Clock::system().now().monotonic,
+            realtime: Nanos(time.fetch_add(Nanos::PER_SECOND, Ordering::Relaxed)),
+        }),
+        format_gap: Arc::new(|gap| format!("{} gap {} {} {:?}\n", gap.stream, gap.first, gap.lines, gap.cause).into()),
     }
 }
 
-fn spooling(folder: &Path, max: u64) -> Options {
-    Options { spool: Some(folder.to_owned()), spool_max: max, ..options() }
+fn spooling(folder: &Path, max: u64) -> SinkOptions {
+    SinkOptions { spool: Some(folder.to_owned()), spool_max: max, ..options() }
 }
 
-/// Lines `stream number`, from `first` on.
+/// A chunk of lines `STREAM NUMBER`.
 fn chunk_of(stream: &str, first: u64, lines: u32) -> Arc<Chunk> {
     let bytes = (first..first + u64::from(lines)).map(|number| format!("{stream} {number}\n")).collect::<String>();
     Arc::new(Chunk { stream: stream.into(), first, lines, bytes: bytes.into() })
@@ -62,17 +67,17 @@ fn chunk(first: u64, lines: u32) -> Arc<Chunk> {
     chunk_of("s", first, lines)
 }
 
-/// The lines of some numbers.
+/// The lines with these numbers.
 fn lines(stream: &str, numbers: impl IntoIterator<Item = u64>) -> Vec<String> {
     numbers.into_iter().map(|number| format!("{stream} {number}")).collect()
 }
 
-fn open(word: &str, options: &Options) -> Sinks {
-    Sinks::open(&[word.parse().unwrap()], options).unwrap()
+fn open(spec: &str, options: &SinkOptions) -> Sinks {
+    Sinks::open(&[spec.parse().unwrap()], options).unwrap()
 }
 
 fn finish(mut sinks: Sinks) -> Vec<Undelivered> {
-    sinks.finish(Instant::now() + LONG)
+    sinks.finish(LONG)
 }
 
 /// Waits until `condition` holds.
@@ -80,7 +85,7 @@ fn finish(mut sinks: Sinks) -> Vec<Undelivered> {
 fn until(mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + LONG;
     while !condition() {
-        assert!(Instant::now() < end, "waited in vain");
+        assert!(Instant::now() < end, "timeout");
         thread::sleep(Duration::from_millis(2));
     }
 }
@@ -93,13 +98,13 @@ fn until_down(sinks: &Sinks) {
     until(|| sinks.statistics().iter().all(|statistics| statistics.down_since.is_some()));
 }
 
-/// A spool takes what a place that is down did not get, so that the end does not wait for it.
+/// A sink that is down and has a spool is not waited for at the end.
 fn until_up(sinks: &Sinks) {
     until(|| sinks.statistics().iter().all(|statistics| statistics.down_since.is_none()));
 }
 
-/// How many lines there are from 1 on, each in its place or counted there by a gap, and how
-/// many are missing.
+/// Checks that each number from 1 on is a line or covered by a gap, in order. Returns the last
+/// number, and how many are missing.
 fn account(received: &[String]) -> (u64, u64) {
     let (mut next, mut missing) = (1, 0);
     for line in received {

@@ -1,4 +1,4 @@
-//! Receivers that go away and come back.
+//! Receivers that disconnect and return.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Shutdown, TcpListener};
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::*;
 
-/// Where receivers listen, one after another.
+/// Where one receiver after the other listens.
 enum Port {
     Unix(PathBuf),
     Tcp(u16),
@@ -19,7 +19,7 @@ enum Listener {
 }
 
 impl Port {
-    /// Listens anew.
+    /// Listens again.
     fn listen(&self) -> Listener {
         match self {
             Port::Unix(path) => {
@@ -30,7 +30,7 @@ impl Port {
         }
     }
 
-    fn word(&self) -> String {
+    fn spec(&self) -> String {
         match self {
             Port::Unix(path) => format!("unix:{}", path.display()),
             Port::Tcp(port) => format!("tcp:127.0.0.1:{port}"),
@@ -60,21 +60,21 @@ fn both(test: impl Fn(Port)) {
     test(Port::Tcp(port));
 }
 
-/// Without those that come again.
+/// Without repeated lines.
 fn once(lines: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut seen = std::collections::HashSet::new();
     lines.into_iter().filter(|line| seen.insert(line.clone())).collect()
 }
 
 #[test]
-fn a_stream_receiver_that_is_killed_in_the_middle_and_comes_back_misses_no_line() {
+fn a_stream_receiver_that_is_killed_and_restarted_misses_no_line() {
     both(|port| {
         let spool = tempfile::tempdir().unwrap();
         let listener = port.listen();
-        let mut sinks = open(&port.word(), &spooling(spool.path(), 1 << 20));
+        let mut sinks = open(&port.spec(), &spooling(spool.path(), 1 << 20));
         sinks.put(chunk(1, 1000));
         let mut receiver = listener.accept();
-        // It dies with what it and its kernel hold: more than it has read.
+        // It dies with what it has read and with what its kernel has queued.
         let mut seen: Vec<String> = receiver.by_ref().lines().take(300).map(Result::unwrap).collect();
         assert_eq!(seen, lines("s", 1..=300));
         for first in (1001..5001).step_by(100) {
@@ -92,19 +92,19 @@ fn a_stream_receiver_that_is_killed_in_the_middle_and_comes_back_misses_no_line(
         until_up(&sinks);
         assert_eq!(finish(sinks), []);
         let again = reading.join().unwrap();
-        // In order each time, and together everything.
+        // Each connection is in order, and together they have everything.
         assert_eq!(once(again.clone()), again);
         seen.extend(again);
         assert_eq!(once(seen), lines("s", 1..=9000));
     });
 }
 
-/// Nothing is on its way when it dies, so only looking shows it.
+/// Nothing is being sent when it dies: only the idle check detects that.
 #[test]
-fn what_a_receiver_had_not_read_comes_again_though_nothing_new_does() {
+fn unprocessed_lines_are_sent_again_although_there_are_no_new_ones() {
     both(|port| {
         let listener = port.listen();
-        let mut sinks = open(&port.word(), &options());
+        let mut sinks = open(&port.spec(), &options());
         sinks.put(chunk(1, 10));
         let mut receiver = listener.accept();
         let mut first = String::new();
@@ -121,15 +121,15 @@ fn what_a_receiver_had_not_read_comes_again_though_nothing_new_does() {
 }
 
 #[test]
-fn a_receiver_that_reads_nothing_holds_nobody_and_its_lines_go_to_the_spool() {
+fn a_receiver_that_reads_nothing_causes_no_backpressure_and_its_lines_are_spooled() {
     let folder = tempfile::tempdir().unwrap();
     let port = Port::Unix(folder.path().join("socket"));
     let listener = port.listen();
-    let mut sinks = open(&port.word(), &Options { queue_max: 100_000, ..spooling(folder.path(), 64 << 20) });
+    let mut sinks = open(&port.spec(), &SinkOptions { queue_max: 100_000, ..spooling(folder.path(), 64 << 20) });
     for first in (1..100_000).step_by(1000) {
         assert!(sinks.has_room());
         sinks.put(chunk(first, 1000));
-        // As fast as the disk, not faster.
+        // No faster than the disk.
         until(|| sinks.statistics()[0].queued < 90_000);
     }
     let receiver = listener.accept();
@@ -138,9 +138,9 @@ fn a_receiver_that_reads_nothing_holds_nobody_and_its_lines_go_to_the_spool() {
     assert_eq!(reading.join().unwrap(), lines("s", 1..=100_000));
 }
 
-/// What stands in our own kernel's queue has been given away, and has arrived nowhere.
+/// Bytes in the send queue are written, and the peer does not have them.
 #[test]
-fn what_a_peer_has_not_acknowledged_at_the_end_is_in_the_spool() {
+fn lines_that_a_peer_has_not_acknowledged_at_the_end_are_spooled() {
     use nix::sys::socket::{MsgFlags, recv};
     use std::os::fd::AsRawFd;
 
@@ -151,21 +151,21 @@ fn what_a_peer_has_not_acknowledged_at_the_end_is_in_the_spool() {
     };
     let folder = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let word = format!("tcp:{}", listener.local_addr().unwrap());
-    let options = Options { queue_max: 64 << 20, ..spooling(folder.path(), 1 << 30) };
-    let mut sinks = open(&word, &options);
+    let spec = format!("tcp:{}", listener.local_addr().unwrap());
+    let options = SinkOptions { queue_max: 64 << 20, ..spooling(folder.path(), 1 << 30) };
+    let mut sinks = open(&spec, &options);
     for number in 0..CHUNKS {
         sinks.put(wide(number * 100 + 1));
     }
     let (stalled, _) = listener.accept().unwrap();
     until(|| sinks.statistics()[0].delivered > 1000);
-    let left = sinks.finish(Instant::now() + Duration::from_millis(300));
+    let left = sinks.finish(Duration::from_millis(300));
     assert!(left[0].lost == 0 && left[0].spooled > 0, "{left:?}");
     let mut arrived = vec![0; 64 << 20];
     let length = recv(stalled.as_raw_fd(), &mut arrived, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT).unwrap();
     let arrived = length as u64 / 1000;
 
-    let sinks = open(&word, &options);
+    let sinks = open(&spec, &options);
     let (again, _) = listener.accept().unwrap();
     let reading = thread::spawn(move || BufReader::new(again).lines().map(|line| line.unwrap()).collect::<Vec<_>>());
     until_delivered(&sinks, 1);
@@ -177,7 +177,7 @@ fn what_a_peer_has_not_acknowledged_at_the_end_is_in_the_spool() {
 }
 
 #[test]
-fn a_datagram_receiver_that_dies_with_unread_messages_gets_them_when_it_is_back() {
+fn a_datagram_receiver_that_dies_with_unread_messages_gets_them_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     let mut sinks = open(&format!("syslog:{}", path.display()), &options());
@@ -190,7 +190,7 @@ fn a_datagram_receiver_that_dies_with_unread_messages_gets_them_when_it_is_back(
     let first = UnixDatagram::bind(&path).unwrap();
     sinks.put(chunk(1, 5));
     assert_eq!(receive(&first), "s 1");
-    // Bound anew before the old one is gone: nothing is refused, and the path is there.
+    // Bound again before the first one is gone: the path exists all the time and no send fails.
     fs::remove_file(&path).unwrap();
     let second = UnixDatagram::bind(&path).unwrap();
     drop(first);
@@ -200,9 +200,9 @@ fn a_datagram_receiver_that_dies_with_unread_messages_gets_them_when_it_is_back(
 }
 
 #[test]
-fn without_a_spool_a_full_queue_is_a_gap_with_exact_numbers() {
+fn without_a_spool_a_full_queue_becomes_a_gap_with_exact_numbers() {
     both(|port| {
-        let mut sinks = open(&port.word(), &Options { queue_max: 1000, ..options() });
+        let mut sinks = open(&port.spec(), &SinkOptions { queue_max: 1000, ..options() });
         until(|| {
             sinks.put(chunk(0, 0));
             sinks.statistics()[0].down_since.is_some() || sinks.statistics()[0].queued == 0
@@ -230,7 +230,7 @@ fn without_a_spool_a_full_queue_is_a_gap_with_exact_numbers() {
 }
 
 #[test]
-fn a_peer_that_says_something_is_not_gone_and_one_that_closes_its_side_is() {
+fn a_peer_that_sends_data_is_connected_and_one_that_shuts_down_its_side_is_gone() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut sinks = open(&format!("tcp:{}", listener.local_addr().unwrap()), &options());
     sinks.put(chunk(1, 1));
@@ -244,7 +244,7 @@ fn a_peer_that_says_something_is_not_gone_and_one_that_closes_its_side_is() {
 }
 
 #[test]
-fn the_journal_gets_a_datagram_with_fields_and_a_long_one_as_a_file() {
+fn the_journal_gets_fields_in_a_datagram_and_a_long_line_in_a_memory_file() {
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
     use std::os::fd::AsRawFd;
 
@@ -265,7 +265,7 @@ fn the_journal_gets_a_datagram_with_fields_and_a_long_one_as_a_file() {
     let mut space = nix::cmsg_space!(std::os::fd::RawFd);
     let message = recvmsg::<UnixAddr>(journal.as_raw_fd(), &mut [], Some(&mut space), MsgFlags::empty()).unwrap();
     let Some(ControlMessageOwned::ScmRights(descriptors)) = message.cmsgs().unwrap().next() else {
-        panic!("no file came")
+        panic!("no file descriptor")
     };
     let text = fs::read_to_string(format!("/proc/self/fd/{}", descriptors[0])).unwrap();
     assert_eq!(text, format!("MESSAGE={long}\n{fields}CTNL_SEQ=8\n"));

@@ -1,4 +1,4 @@
-//! What waits on disk.
+//! Spools over restarts, and at their limit.
 
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
@@ -22,27 +22,27 @@ impl Scene {
     }
 
     fn open(&self, max: u64) -> Sinks {
-        open(&self.word(), &self.options(max))
+        open(&self.spec(), &self.options(max))
     }
 
-    fn options(&self, max: u64) -> Options {
-        Options { queue_max: 4096, ..spooling(&self.folder.path().join("spool"), max) }
+    fn options(&self, max: u64) -> SinkOptions {
+        SinkOptions { queue_max: 4096, ..spooling(&self.folder.path().join("spool"), max) }
     }
 
-    fn word(&self) -> String {
+    fn spec(&self) -> String {
         format!("unix:{}", self.socket().display())
     }
 
-    /// The files of the spool, oldest first.
+    /// The segments, oldest first.
     fn segments(&self) -> Vec<PathBuf> {
-        let place = fs::read_dir(self.folder.path().join("spool")).unwrap().next().unwrap().unwrap().path();
-        let mut files: Vec<_> = fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let sink = fs::read_dir(self.folder.path().join("spool")).unwrap().next().unwrap().unwrap().path();
+        let mut files: Vec<_> = fs::read_dir(sink).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
         files.sort();
         files
     }
 
-    /// Everything up to the end of `sinks`, with a receiver from now on.
+    /// Starts a receiver, ends `sinks`, and returns what was received.
     fn receive(&self, sinks: Sinks) -> Vec<String> {
         let listener = UnixListener::bind(self.socket()).unwrap();
         let reading = thread::spawn(move || {
@@ -57,7 +57,7 @@ impl Scene {
 }
 
 #[test]
-fn what_a_run_could_not_deliver_the_next_one_delivers_first_under_its_own_name() {
+fn lines_of_an_earlier_run_are_delivered_first_under_its_own_stream_name() {
     let scene = Scene::new();
     let mut sinks = scene.open(1 << 20);
     for first in (1..1001).step_by(10) {
@@ -66,7 +66,7 @@ fn what_a_run_could_not_deliver_the_next_one_delivers_first_under_its_own_name()
     }
     until_down(&sinks);
     let left = finish(sinks);
-    assert_eq!((left[0].lost, left[0].name.as_str()), (0, &*scene.word()));
+    assert_eq!((left[0].lost, left[0].name.as_str()), (0, &*scene.spec()));
     assert!(left[0].spooled > 1000 && left[0].why.as_deref().unwrap().contains("No such file"), "{left:?}");
 
     let mut sinks = scene.open(1 << 20);
@@ -81,11 +81,11 @@ fn what_a_run_could_not_deliver_the_next_one_delivers_first_under_its_own_name()
     assert_eq!(scene.segments(), [] as [PathBuf; 0]);
 }
 
-/// Also the chunk that was on its way.
+/// Including the chunk in flight.
 #[test]
-fn a_run_that_is_killed_leaves_all_that_it_could_not_deliver() {
+fn a_killed_run_leaves_everything_undelivered_in_the_spool() {
     const FOLDER: &str = "CTNL_TEST_FOLDER";
-    const NAME: &str = "a_run_that_is_killed_leaves_all_that_it_could_not_deliver";
+    const NAME: &str = "a_killed_run_leaves_everything_undelivered_in_the_spool";
     if let Some(folder) = std::env::var_os(FOLDER) {
         let folder = PathBuf::from(folder);
         let mut sinks =
@@ -110,7 +110,7 @@ fn a_run_that_is_killed_leaves_all_that_it_could_not_deliver() {
 }
 
 #[test]
-fn what_was_delivered_out_of_a_spool_does_not_come_again_after_a_restart() {
+fn spooled_lines_that_were_delivered_are_not_repeated_after_a_restart() {
     let scene = Scene::new();
     let mut spool = Spool::open(scene.folder.path(), "x", 1 << 20).unwrap();
     for first in 1..=3 {
@@ -121,8 +121,8 @@ fn what_was_delivered_out_of_a_spool_does_not_come_again_after_a_restart() {
     drop(spool);
     let mut spool = Spool::open(scene.folder.path(), "x", 1 << 20).unwrap();
     spool.append(&queue::Item::Chunk(chunk_of("t", 1, 1))).unwrap();
-    spool.put_first(&queue::Item::Chunk(chunk(0, 1))).unwrap();
-    // What was put first comes first, and takes with it how far the file behind it was read.
+    spool.prepend(&queue::Item::Chunk(chunk(0, 1))).unwrap();
+    // The prepended item is first. The read offset of the segment behind it is lost by that.
     let mut seen = Vec::new();
     while let Some(queue::Item::Chunk(chunk)) = spool.peek(NOW).unwrap() {
         seen.push((chunk.stream.to_string(), chunk.first));
@@ -134,11 +134,11 @@ fn what_was_delivered_out_of_a_spool_does_not_come_again_after_a_restart() {
 }
 
 #[test]
-fn a_full_spool_and_a_full_queue_are_a_gap_with_exact_numbers() {
+fn a_full_spool_and_a_full_queue_become_a_gap_with_exact_numbers() {
     let scene = Scene::new();
     let mut sinks = scene.open(32 << 10);
     let last = 20_000;
-    let refuses = |sinks: &Sinks| sinks.places[0].state().refused.is_some();
+    let refuses = |sinks: &Sinks| sinks.sinks[0].state().spool_error.is_some();
     for first in (1..=last).step_by(100) {
         sinks.put(chunk(first, 100));
         until(|| refuses(&sinks) || sinks.statistics()[0].queued < 3000);
@@ -162,10 +162,11 @@ fn a_full_spool_and_a_full_queue_are_a_gap_with_exact_numbers() {
 }
 
 #[test]
-fn what_finds_no_place_at_the_end_is_reported_and_the_next_run_says_so_in_the_stream() {
+fn lines_that_do_not_fit_at_the_end_are_reported_and_are_a_gap_in_the_next_run() {
     let scene = Scene::new();
     let mut sinks =
-        Sinks::open(&[scene.word().parse().unwrap()], &Options { queue_max: 1 << 20, ..scene.options(4096) }).unwrap();
+        Sinks::open(&[scene.spec().parse().unwrap()], &SinkOptions { queue_max: 1 << 20, ..scene.options(4096) })
+            .unwrap();
     sinks.put(chunk(1, 10));
     until_down(&sinks);
     for first in (11..2011).step_by(100) {
@@ -181,7 +182,7 @@ fn what_finds_no_place_at_the_end_is_reported_and_the_next_run_says_so_in_the_st
 }
 
 #[test]
-fn a_torn_tail_is_left_out_and_counted_and_what_is_before_and_behind_it_is_delivered() {
+fn a_torn_last_frame_is_skipped_and_counted_and_the_others_are_delivered() {
     for cut in [1, 9, 20] {
         let scene = Scene::new();
         let mut sinks = scene.open(1 << 20);
@@ -207,7 +208,7 @@ fn a_torn_tail_is_left_out_and_counted_and_what_is_before_and_behind_it_is_deliv
 }
 
 #[test]
-fn a_receiver_is_told_of_what_the_disk_did_not_give_back() {
+fn a_receiver_gets_a_gap_for_a_damaged_chunk() {
     let scene = Scene::new();
     let mut sinks = scene.open(1 << 20);
     for first in (1..=91).step_by(10) {
@@ -223,14 +224,14 @@ fn a_receiver_is_told_of_what_the_disk_did_not_give_back() {
     fs::write(path, bytes).unwrap();
     let mut sinks = scene.open(1 << 20);
     sinks.put(chunk_of("two", 1, 1));
-    let place = Arc::clone(&sinks.places[0]);
+    let sink = Arc::clone(&sinks.sinks[0]);
     let gap = vec!["one gap 51 10 Spool".to_owned()];
     assert_eq!(scene.receive(sinks), [lines("one", 1..=50), gap, lines("one", 61..=100), lines("two", [1])].concat());
-    assert_eq!((place.statistics().damaged, place.statistics().dropped), (1, 10));
+    assert_eq!((sink.statistics().damaged, sink.statistics().dropped), (1, 10));
 }
 
 #[test]
-fn files_that_are_no_segments_are_no_lines() {
+fn files_that_are_not_segments_yield_no_lines() {
     let scene = Scene::new();
     drop(Spool::open(scene.folder.path(), "x", 1 << 20).unwrap());
     for (name, bytes) in [("01", &b""[..]), ("02", b"ctnlspl1"), ("03", &[0xff; 100]), ("4", b"x"), ("+5", b"x")] {
@@ -246,16 +247,16 @@ fn files_that_are_no_segments_are_no_lines() {
 fn a_spool_that_another_process_uses_is_refused() {
     let scene = Scene::new();
     let sinks = scene.open(1 << 20);
-    let refused = Sinks::open(&[scene.word().parse().unwrap()], &scene.options(1 << 20)).err().unwrap();
+    let refused = Sinks::open(&[scene.spec().parse().unwrap()], &scene.options(1 << 20)).err().unwrap();
     assert!(refused.to_string().contains("in use by another process"), "{refused}");
     finish(sinks);
 }
 
 #[test]
-fn every_place_has_a_folder_of_its_own_and_none_outside() {
+fn every_sink_has_a_folder_of_its_own_inside_the_spool() {
     let names =
         ["unix:/a/b", "unix:/a_b", "tcp:[::1]:1", "..", ".", "a%2Fb", "a/b", &"x/".repeat(500), &"x/".repeat(501)];
-    let files: std::collections::HashSet<_> = names.iter().map(|name| folder::file_name(name)).collect();
+    let files: std::collections::HashSet<_> = names.iter().map(|name| spool::folder::file_name(name)).collect();
     assert_eq!(files.len(), names.len());
     assert!(files.iter().all(|file| file.len() < 256 && !file.contains('/') && !file.starts_with('.')), "{files:?}");
 }

@@ -1,0 +1,119 @@
+//! What happens to the host while a flush runs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use ctnl_test_support::harness::World;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// One kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disturbance {
+    None,
+    /// SIGSTOP for a while, after so many milliseconds: Ctrl-Z, a debugger, a suspended container.
+    Stopped {
+        after_ms: u64,
+        for_ms: u64,
+    },
+    /// So many percent of one processor.
+    Quota {
+        percent: u32,
+    },
+    /// A timeout is changed, after so many milliseconds.
+    Sysctl {
+        after_ms: u64,
+        name: &'static str,
+        seconds: u32,
+    },
+}
+
+/// Timeouts as they are between two flushes: the kernel's defaults.
+pub const TIMEOUTS: [(&str, u32); 2] =
+    [("nf_conntrack_tcp_timeout_established", 432_000), ("nf_conntrack_udp_timeout_stream", 120)];
+/// What they are changed to.
+pub const CHANGED: [(&str, u32); 4] = [
+    ("nf_conntrack_tcp_timeout_established", 600),
+    ("nf_conntrack_udp_timeout_stream", 60),
+    ("nf_conntrack_tcp_timeout_established", 500_000),
+    ("nf_conntrack_udp_timeout_stream", 180),
+];
+
+impl Disturbance {
+    /// That of the flush with this number: all kinds in turn, at moments that differ.
+    pub fn nth(number: u64) -> Self {
+        // A multiple of an odd number visits every millisecond of the range.
+        let after_ms = number.wrapping_mul(37) % 300;
+        match number % 5 {
+            0 => Disturbance::None,
+            1 => Disturbance::Stopped { after_ms, for_ms: 300 + number.wrapping_mul(131) % 1700 },
+            2 => Disturbance::Quota { percent: 5 + u32::try_from(number % 6).unwrap_or(0) },
+            _ => {
+                let nth = usize::try_from(number / 5 * 2 + number % 5 - 3).unwrap_or(0) % CHANGED.len();
+                let (name, seconds) = CHANGED.get(nth).copied().unwrap_or(("nf_conntrack_udp_timeout_stream", 60));
+                Disturbance::Sysctl { after_ms, name, seconds }
+            }
+        }
+    }
+
+    /// Disturbs `child`, or the namespace that it works in.
+    pub fn apply(self, world: &World, child: &Child) -> Result<()> {
+        let wait = |ms| thread::sleep(Duration::from_millis(ms));
+        let pid = Pid::from_raw(i32::try_from(child.id())?);
+        match self {
+            Disturbance::None => {}
+            Disturbance::Stopped { after_ms, for_ms } => {
+                wait(after_ms);
+                // It may be over already.
+                let _ = kill(pid, Signal::SIGSTOP);
+                wait(for_ms);
+                let _ = kill(pid, Signal::SIGCONT);
+            }
+            Disturbance::Quota { percent } => limit(pid, percent)?,
+            Disturbance::Sysctl { after_ms, name, seconds } => {
+                wait(after_ms);
+                world.set_sysctl(&format!("netfilter/{name}"), seconds);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets back what was changed; whether something was.
+    pub fn restore(self, world: &World) -> bool {
+        let Disturbance::Sysctl { .. } = self else { return false };
+        for (name, seconds) in TIMEOUTS {
+            world.set_sysctl(&format!("netfilter/{name}"), seconds);
+        }
+        true
+    }
+}
+
+/// Gives a process `percent` of one processor, in slices of a tenth of a second: by a control group where
+/// they can be made, in either version of them.
+fn limit(pid: Pid, percent: u32) -> Result<()> {
+    let quota = 1000 * percent;
+    let (group, settings) = control_group(quota).context("no control group with the cpu controller: run as root")?;
+    fs::create_dir_all(&group).with_context(|| format!("make {}", group.display()))?;
+    for (file, value) in settings {
+        fs::write(group.join(file), value).with_context(|| format!("write {file} in {}", group.display()))?;
+    }
+    // It may be over already.
+    let _ = fs::write(group.join("cgroup.procs"), pid.to_string());
+    Ok(())
+}
+
+fn control_group(quota: u32) -> Option<(PathBuf, Vec<(&'static str, String)>)> {
+    let first = Path::new("/sys/fs/cgroup/cpu");
+    if first.join("cpu.cfs_quota_us").exists() || first.join("cgroup.procs").exists() {
+        let settings = vec![("cpu.cfs_period_us", "100000".to_owned()), ("cpu.cfs_quota_us", quota.to_string())];
+        return Some((first.join("ctnl-soak"), settings));
+    }
+    let second = Path::new("/sys/fs/cgroup");
+    let controllers = fs::read_to_string(second.join("cgroup.subtree_control")).ok()?;
+    let has_cpu = controllers.split_whitespace().any(|name| name == "cpu");
+    has_cpu.then(|| (second.join("ctnl-soak"), vec![("cpu.max", format!("{quota} 100000"))]))
+}

@@ -1,0 +1,150 @@
+//! `ctnl flush`.
+
+use anyhow::Result;
+use ctnl::filter::Filter;
+use ctnl::host::Host;
+use ctnl::table::{self, Action};
+
+use super::args::{CommonArgs, FilterArgs};
+use crate::host::ssh::{self, OwnSessions, SshSession};
+use crate::purge::{Options, Purge, Purged, report};
+use crate::scan::{Selection, Watch, sample_and_wait};
+use crate::term::exit::{Exit, usage};
+use crate::term::interrupt::Interrupt;
+
+const EXAMPLES: &str = "\
+Examples:
+  ctnl flush --state established --older 12h --dry-run
+      Preview by state and source. Nothing is changed.
+  ctnl flush --state established --older 12h
+      Delete established entries that have certainly been idle for 12 hours.
+  ctnl flush 'udp and unreplied and dst 203.0.113.5' --max 1000
+      Delete at most a thousand of these.
+  ctnl flush --dst 10.9.0.0/16 --soft
+      Lower their timeout to ten seconds: the next packet of a live flow restores it.
+  ctnl flush 'dport 53 and idle >= 30s' --confirm-idle 30 --yes --json
+      For a script: two samples, no question, summary as JSON on stdout (docs/summary.md).
+
+`ctnl help filter` explains idle times and undecided entries.
+Exit codes: 0 done, also when nothing matched; 1 failed; 2 bad usage, nothing was
+sent; 3 partly done.";
+
+/// Delete the entries that match
+///
+/// ctnl evaluates the same filter as list and count, entry by entry, and deletes each entry by its
+/// whole tuple, zone and id. Your own SSH session is spared. On a terminal, it asks before it deletes
+/// a large part of the table.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    filter: FilterArgs,
+
+    /// Allow deleting every entry (an empty or match-all filter)
+    #[arg(long)]
+    all: bool,
+
+    /// Preview by state and source, delete nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Delete at most N entries
+    #[arg(long, value_name = "N")]
+    max: Option<u64>,
+
+    /// Lower timeouts to SECS instead of deleting (default 10): the next packet of a live flow restores its timeout
+    #[arg(long, value_name = "SECS", num_args = 0..=1, require_equals = true, default_missing_value = "10",
+          value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    soft: Option<u32>,
+
+    /// Do not spare your own SSH session
+    #[arg(long)]
+    no_spare_ssh: bool,
+
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+
+    /// On a terminal, ask before deleting more than PERCENT of the table
+    ///
+    /// Without a terminal on both standard input and standard error there is no question: a script bounds
+    /// the deletes with --max, or checks them with --dry-run --json first.
+    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
+    ask_above: u8,
+
+    /// Summary as JSON on stdout
+    #[arg(long)]
+    json: bool,
+
+    /// Exit with 1 when nothing matched
+    #[arg(long)]
+    fail_if_none: bool,
+
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, host: &Host) -> Result<Exit> {
+    let filter = args.filter.filter(host)?;
+    let previous_timeouts = args.filter.previous_timeouts()?;
+    args.refuse_everything(&filter)?;
+    let mut console = args.common.console();
+    if filter.never_matches() {
+        console.warn("this filter can match nothing");
+    }
+
+    let interrupt = Interrupt::listen(host)?;
+    let mut connection = args.common.connect()?;
+    let before = table::count(&mut connection)?;
+    let mut selection = Selection::new(filter, &mut connection, host, previous_timeouts, false)?;
+    let mut watch = Watch::new(&mut console, &interrupt, host, before.entries.into());
+    if let Some(seconds) = args.filter.confirm_idle
+        && !sample_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
+    {
+        console.warn("interrupted; nothing was deleted");
+        return Ok(Exit::Partly);
+    }
+    let own = if args.no_spare_ssh { OwnSessions::default() } else { ssh::own_sessions(host) };
+    if let Some(note) = own.note() {
+        watch.console.note(&note);
+    } else if own.sessions.is_empty() && !args.no_spare_ssh && watch.console.can_ask() {
+        watch.console.note("found no SSH session of yours, so none is spared");
+    }
+    let options = args.options(own.sessions);
+    match Purge::new(selection, options, watch, before).run(&mut connection)? {
+        Purged::Ran(summary) => report(&summary, &mut console, args.json, args.fail_if_none),
+        Purged::Declined => {
+            console.warn("nothing was deleted");
+            Ok(Exit::Failed)
+        }
+        Purged::Interrupted => {
+            console.warn("interrupted; nothing was deleted");
+            Ok(Exit::Partly)
+        }
+    }
+}
+
+impl Args {
+    fn refuse_everything(&self, filter: &Filter) -> Result<()> {
+        if self.all || !filter.matches_everything() {
+            return Ok(());
+        }
+        let what = if filter.is_empty() { "no filter is given" } else { "this filter matches every entry" };
+        Err(usage(format!(
+            "{what}, which would delete the whole table\n  hint: select entries, e.g. --state established --older \
+             12h; or delete all with --all"
+        )))
+    }
+
+    fn options(&self, sessions: Vec<SshSession>) -> Options {
+        Options {
+            command: "flush",
+            preview: self.dry_run,
+            action: self.soft.map_or(Action::Delete, Action::LowerTimeout),
+            sessions,
+            max: self.max,
+            ask_above: (!self.yes).then_some(self.ask_above),
+        }
+    }
+}

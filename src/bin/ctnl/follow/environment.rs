@@ -1,0 +1,114 @@
+//! What the event loop needs from its host, as a trait: tests replace it.
+
+use std::os::fd::BorrowedFd;
+use std::thread;
+use std::time::Duration;
+
+use ctnl::clock::{Clock, Time};
+use ctnl::metrics::StreamSnapshot;
+use ctnl::netlink::Error;
+use ctnl::output::Resynced;
+use ctnl::table::Buffer;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::namespace::NamespaceStream;
+
+/// A network namespace has appeared, vanished or got another name.
+#[derive(Debug)]
+pub enum NamespaceChange {
+    /// A new namespace, with its open stream.
+    Appeared(Box<NamespaceStream>),
+    /// The namespace with this inode number has vanished, and its entries with it. Names can
+    /// be reused; the number identifies it.
+    Vanished(u64),
+    /// The namespace with this inode number has this name now.
+    Renamed(u64, String),
+}
+
+/// An occurrence that is reported to the user or the service manager.
+#[derive(Debug)]
+pub enum Notification<'a> {
+    /// All namespaces are subscribed: every event from now on is in the stream.
+    Ready,
+    /// A queue has grown.
+    Grown {
+        /// The namespace, where there are several.
+        netns: Option<&'a str>,
+        /// Its size now.
+        buffer: Buffer,
+    },
+    /// The stream ends: what is queued is being written.
+    Ending,
+    /// The kernel has lost this many events; `None` where it did not count them.
+    Lost(Option<u64>),
+    /// A dump has been compared with the live set.
+    Resynced(&'a Resynced<'a>),
+    /// A dump has failed; it will be repeated.
+    PassFailed {
+        /// The namespace, where there are several.
+        netns: Option<&'a str>,
+        /// The error.
+        error: &'a Error,
+    },
+    /// The socket of one namespace of several has failed; the namespace is not followed any more.
+    Failed {
+        /// The namespace.
+        netns: &'a str,
+        /// The error.
+        error: &'a Error,
+    },
+    /// The kernel's hash table was resized during a dump; the dump is repeated.
+    Resized,
+    /// The interval of the statistics has passed.
+    Stats(&'a StreamSnapshot),
+}
+
+/// The host of an event loop.
+pub trait Environment {
+    /// The clock.
+    fn clock(&self) -> Clock;
+
+    /// The time now.
+    fn now(&mut self) -> Time {
+        self.clock().now()
+    }
+
+    /// The reason to end, if there is one. Called several times a second in every state, also
+    /// while no chunk can be written: work that may not wait belongs here.
+    fn stop(&mut self) -> Option<&'static str>;
+
+    /// The longest time between two calls of [`Environment::stop`], where it is limited.
+    fn longest_wait(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The changes of namespaces since the last call. Called several times a second, but not
+    /// during a dump.
+    fn changes(&mut self) -> Vec<NamespaceChange>;
+
+    /// Reports an occurrence.
+    fn notify(&mut self, notification: Notification<'_>);
+
+    /// Nanoseconds of `CLOCK_REALTIME`.
+    fn realtime(&mut self) -> u64 {
+        self.now().realtime.0
+    }
+
+    /// `CLOCK_MONOTONIC`.
+    fn monotonic(&mut self) -> Duration {
+        self.now().monotonic.into()
+    }
+
+    /// Sleeps.
+    fn sleep(&mut self, time: Duration) {
+        thread::sleep(time);
+    }
+
+    /// Waits until a descriptor is readable, a signal arrives or the time has passed.
+    fn wait(&mut self, descriptors: &[BorrowedFd<'_>], time: Duration) {
+        let mut descriptors: Vec<_> = descriptors.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+        let time = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
+        // The queues are read next whatever poll(2) returns.
+        let _ = poll(&mut descriptors, time);
+    }
+}

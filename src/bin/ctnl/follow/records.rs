@@ -1,0 +1,229 @@
+//! Writes records: of events, of synthetic events, of gaps, of the beginning and the end.
+
+use ctnl::age::IdleEstimator;
+use ctnl::field::Subject;
+use ctnl::live::{LiveEntry, Start};
+use ctnl::model::{EventKind, ExpectationEvent, Flow};
+use ctnl::output::{
+    Clock, Closing, Ended, ExpectationRecord, FlowRecord, Gap, GapCause, Opening, Record, Since, Stamp, Synthetic,
+};
+
+use super::emitter::Emitter;
+use super::environment::Notification;
+use super::namespace::NamespaceStream;
+use super::options::{FollowOptions, OnGap};
+use super::totals::Totals;
+
+impl Emitter<'_> {
+    /// Writes the `open` record.
+    pub(super) fn emit_open(&mut self) {
+        let time = self.env.realtime();
+        let FollowOptions { stream, version, .. } = &self.options;
+        self.lines.record(&Record::Opening(Opening { time, stream, version }));
+    }
+
+    /// Writes the `close` record, with the sums.
+    pub(super) fn emit_close(&mut self, reason: &str) {
+        let (time, records) = (self.env.realtime(), self.lines.count());
+        let Totals { received, lost, .. } = self.totals;
+        self.lines.record(&Record::Closing(Closing { time, reason, received, lost, records }));
+        self.lines.put();
+    }
+
+    /// Writes the record of the last event.
+    #[inline]
+    pub(super) fn emit_event(
+        &mut self,
+        stream: &mut NamespaceStream,
+        kind: EventKind,
+        since: Option<Since>,
+        killed: Option<bool>,
+        now: u64,
+    ) {
+        let NamespaceStream { name, event, ages, requested, .. } = stream;
+        let (flow, netns) = (&event.flow, name.as_deref());
+        let time = stamp(flow, kind, now);
+        let Emitter { lines, options, .. } = self;
+        let is_wanted = is_wanted(options, kind);
+        let is_end = options.kinds.flows && kind == EventKind::Destroy;
+        if !is_wanted && !is_end {
+            return;
+        }
+        let (requester, is_mark_implied) = (requested.by(event.port), event.is_mark_implied);
+        if is_end {
+            let (start, end, synthetic) = (since, time, None);
+            let ended = Ended { flow, start, end, synthetic, killed, requester, netns, is_mark_implied };
+            lines.record(&Record::Ended(ended));
+        }
+        if is_wanted {
+            let (subject, synthetic) = (&Subject::of_event(flow, ages, kind), None);
+            let record =
+                FlowRecord { kind, synthetic, time, subject, since, killed, requester, netns, is_mark_implied };
+            lines.record(&Record::Flow(record));
+        }
+    }
+
+    /// Writes the synthetic `new` record of an entry that a dump contained.
+    pub(super) fn emit_added(&mut self, netns: Option<&str>, subject: &Subject<'_>, why: Synthetic, now: u64) {
+        self.emit_synthetic(EventKind::New, netns, subject, None, why, now);
+    }
+
+    /// Writes the synthetic records of the end of an entry: `destroy`, and `end` with `--flows`.
+    pub(super) fn emit_removed(
+        &mut self,
+        netns: Option<&str>,
+        ages: &mut IdleEstimator,
+        entry: &LiveEntry,
+        why: Synthetic,
+        now: u64,
+    ) {
+        if self.options.kinds.flows {
+            let (flow, start, synthetic) = (&entry.flow, Some(since(entry.start)), Some(why));
+            let end = Stamp { ns: now, clock: Clock::Received };
+            let ended =
+                Ended { flow, start, end, synthetic, killed: None, requester: None, netns, is_mark_implied: false };
+            self.lines.record(&Record::Ended(ended));
+        }
+        ages.now = now;
+        self.emit_destroyed(netns, ages, entry, why, now);
+    }
+
+    /// Writes the synthetic `destroy` record of an entry.
+    pub(super) fn emit_destroyed(
+        &mut self,
+        netns: Option<&str>,
+        ages: &IdleEstimator,
+        entry: &LiveEntry,
+        why: Synthetic,
+        now: u64,
+    ) {
+        let subject = &Subject::new(&entry.flow, ages);
+        self.emit_synthetic(EventKind::Destroy, netns, subject, Some(since(entry.start)), why, now);
+    }
+
+    fn emit_synthetic(
+        &mut self,
+        kind: EventKind,
+        netns: Option<&str>,
+        subject: &Subject<'_>,
+        since: Option<Since>,
+        why: Synthetic,
+        now: u64,
+    ) {
+        if is_wanted(&self.options, kind) {
+            let (synthetic, time) = (Some(why), Stamp { ns: now, clock: Clock::Received });
+            let (killed, requester, is_mark_implied) = (None, None, false);
+            let record =
+                FlowRecord { kind, synthetic, time, subject, since, killed, requester, netns, is_mark_implied };
+            self.lines.record(&Record::Flow(record));
+        }
+    }
+
+    /// A namespace has another name. The name is part of an entry's key, so each entry gets a
+    /// `new` record with the new name and a `destroy` record with the old one.
+    pub(super) fn emit_renamed(&mut self, stream: &mut NamespaceStream, to: String) {
+        let now = self.env.realtime();
+        let NamespaceStream { name, live, ages, .. } = stream;
+        ages.now = now;
+        if let Some(live) = live {
+            live.for_each(|entry| {
+                self.wait_for_capacity(|last| last);
+                let subject = Subject::new(&entry.flow, ages);
+                self.emit_added(Some(&to), &subject, Synthetic::Netns, now);
+                // No record of `--flows`: the connection goes on.
+                self.emit_destroyed(name.as_deref(), ages, &entry, Synthetic::Netns, now);
+            });
+        }
+        *name = Some(to);
+    }
+
+    /// A namespace has vanished, and its entries with it.
+    pub(super) fn emit_vanished(&mut self, stream: &mut NamespaceStream) {
+        let now = self.env.realtime();
+        let NamespaceStream { name, live, ages, .. } = stream;
+        if let Some(live) = live {
+            live.drain(|entry| {
+                self.wait_for_capacity(|last| last);
+                self.emit_removed(name.as_deref(), ages, &entry, Synthetic::Netns, now);
+            });
+        }
+    }
+
+    /// Writes the record of an expectation. The filter is about entries and does not apply.
+    #[cold]
+    pub(super) fn emit_expectation(&mut self, stream: &mut NamespaceStream, now: u64) {
+        let NamespaceStream { name, source, requested, .. } = stream;
+        let event = source.message().map(|message| ExpectationEvent::decode(&message));
+        let Some(Ok(ExpectationEvent { kind, port, expectation })) = event else {
+            self.totals.unreadable += 1;
+            stream.unreadable += 1;
+            return;
+        };
+        self.totals.received += 1;
+        let time = Stamp { ns: now, clock: Clock::Received };
+        let (requester, netns) = (requested.by(port), name.as_deref());
+        let record = ExpectationRecord { kind, time, expectation: &expectation, requester, netns };
+        self.lines.record(&Record::Expectation(record));
+    }
+
+    /// Writes a gap record: `lost` events are missing here, `None` for an unknown number.
+    #[cold]
+    pub(super) fn emit_lost(&mut self, stream: &mut NamespaceStream, lost: Option<u64>, now: u64) {
+        match lost {
+            Some(lost) => self.totals.lost += lost,
+            None => self.totals.uncounted_losses += 1,
+        }
+        self.emit_gap(stream, GapCause::Kernel, lost, now);
+        self.env.notify(Notification::Lost(lost));
+    }
+
+    /// Writes a gap record for the messages that could not be decoded.
+    #[cold]
+    pub(super) fn emit_unreadable(&mut self, stream: &mut NamespaceStream, now: u64) {
+        let unreadable = std::mem::take(&mut stream.unreadable);
+        self.emit_gap(stream, GapCause::Unreadable, Some(unreadable), now);
+    }
+
+    fn emit_gap(&mut self, stream: &mut NamespaceStream, cause: GapCause, lost: Option<u64>, now: u64) {
+        let netns = stream.name.as_deref();
+        let lost = lost.unwrap_or(0);
+        self.lines.record(&Record::Gap(Gap { cause, lost, from: stream.complete_until.min(now), to: now, netns }));
+        stream.gaps += 1;
+        if cause == GapCause::Kernel {
+            // Refused events are behind all that was queued, which has been read.
+            stream.complete_until = now;
+        }
+        match self.options.on_gap {
+            OnGap::Resync => stream.schedule_resync(self.env.monotonic()),
+            OnGap::Continue => {}
+            OnGap::Exit => self.is_over = true,
+        }
+    }
+}
+
+/// Whether records of this kind are written.
+fn is_wanted(options: &FollowOptions, kind: EventKind) -> bool {
+    match kind {
+        EventKind::New => options.kinds.new,
+        EventKind::Update => options.kinds.update,
+        EventKind::Destroy => options.kinds.destroy,
+    }
+}
+
+pub(super) fn since(start: Start) -> Since {
+    match start {
+        Start::Kernel(ns) | Start::Event(ns) => Since::Exactly(ns),
+        Start::Before(ns) => Since::Before(ns),
+    }
+}
+
+/// The time of an event: the kernel's, where it sends one. An expired entry stays in the table
+/// until `gc_worker` (nf_conntrack_core.c) removes it, so its end is its stop time.
+#[inline]
+fn stamp(flow: &Flow, kind: EventKind, now: u64) -> Stamp {
+    let stop = if kind == EventKind::Destroy { flow.stop } else { None };
+    match stop.or(flow.event_time) {
+        Some(ns) => Stamp { ns, clock: Clock::Kernel },
+        None => Stamp { ns: now, clock: Clock::Received },
+    }
+}

@@ -1,0 +1,117 @@
+//! Several namespaces.
+
+use super::*;
+
+#[test]
+fn the_entries_of_a_namespace_appear_are_renamed_and_vanish_with_it() {
+    let (first, second) = (script([]), script([]));
+    let (outlet, mut env) = (StoredChunks::default(), env(5));
+    let at = Duration::from_secs;
+    env.changes = vec![
+        (at(1), NamespaceChange::Appeared(Box::new(stream(Some("b"), &second, table(&[2])).with_inode(7)))),
+        (at(2), NamespaceChange::Renamed(7, "c".into())),
+        (at(3), NamespaceChange::Vanished(7)),
+    ];
+    run(options(true, OnGap::Resync), vec![stream(Some("a"), &first, table(&[1]))], &outlet, &mut env);
+    let expected = [
+        "open",
+        "new 1 seed a",
+        "resync seed a",
+        "new 2 seed b",
+        "resync seed b",
+        // The name is part of the key.
+        "new 2 netns c",
+        "destroy 2 netns b",
+        "destroy 2 netns c",
+        "close 0",
+    ];
+    assert_eq!(outlet.story(), expected);
+    assert!(second.0.lock().unwrap().is_unsubscribed && first.0.lock().unwrap().is_unsubscribed);
+    let reads = second.0.lock().unwrap().reads;
+    assert!(reads > 0 && first.0.lock().unwrap().reads > reads);
+}
+
+#[test]
+fn a_busy_namespace_does_not_keep_the_others_from_being_read() {
+    let busy = script((0..20_000).map(Scripted::New));
+    let calm = script([Scripted::New(60_000)]);
+    let (outlet, mut env) = (StoredChunks::default(), env(1));
+    let streams = vec![stream(Some("busy"), &busy, table(&[])), stream(Some("calm"), &calm, table(&[]))];
+    run(options(false, OnGap::Continue), streams, &outlet, &mut env);
+    let index = outlet.story().iter().position(|record| record == "new 60000 calm").unwrap();
+    assert!(index < 5000, "{index}");
+}
+
+#[test]
+fn events_queued_when_a_namespace_vanishes_precede_its_end_and_another_of_its_name_stays() {
+    let (first, second) = (script([Scripted::New(1)]), script([]));
+    let (outlet, mut env) = (StoredChunks::default(), env(3));
+    let state = Arc::clone(&first.0);
+    env.on_sleep = Box::new(move |now| {
+        let mut state = state.lock().unwrap();
+        if now >= Duration::from_secs(1) && !state.is_unsubscribed && state.steps.is_empty() && state.reads < 1000 {
+            state.reads = 1000;
+            state.steps.extend([Scripted::Lost(Some(5)), Scripted::New(2)]);
+        }
+    });
+    env.changes = vec![(Duration::from_millis(1100), NamespaceChange::Vanished(7))];
+    let streams =
+        vec![stream(Some("a"), &second, table(&[])).with_inode(8), stream(Some("a"), &first, table(&[])).with_inode(7)];
+    let options = FollowOptions { reconcile: Some(Duration::from_secs(60)), ..options(false, OnGap::Continue) };
+    let end = run(options, streams, &outlet, &mut env);
+    let story = outlet.story();
+    let expected = ["gap 5 a", "new 2 a", "destroy 1 netns a", "destroy 2 netns a", "close 5"];
+    let mut last = story[story.len() - 5..].to_vec();
+    last[2..4].sort();
+    assert_eq!(last, expected, "{story:?}");
+    assert_eq!((end.totals.received, end.totals.lost), (2, 5));
+    assert!(second.0.lock().unwrap().reads > first.0.lock().unwrap().reads - 1000);
+}
+
+#[test]
+fn a_socket_that_fails_ends_its_namespace_alone() {
+    let (broken, sound) = (script([Scripted::New(1)]), script([]));
+    let (outlet, mut env) = (StoredChunks::default(), env(3));
+    let states = [Arc::clone(&broken.0), Arc::clone(&sound.0)];
+    env.on_sleep = Box::new(move |now| {
+        if now >= Duration::from_secs(1) && !states[0].lock().unwrap().is_broken {
+            states[0].lock().unwrap().is_broken = true;
+            states[1].lock().unwrap().steps.push_back(Scripted::New(2));
+        }
+    });
+    let streams = vec![stream(Some("a"), &broken, table(&[])), stream(Some("b"), &sound, table(&[]))];
+    run(options(false, OnGap::Resync), streams, &outlet, &mut env);
+    let mut story = outlet.story();
+    story.sort();
+    assert_eq!(story, ["close 0", "destroy 1 netns a", "gap 0 a", "new 1 a", "new 2 b", "open"]);
+}
+
+#[test]
+fn an_end_that_fails_is_recorded_and_the_other_namespaces_are_read_to_their_end() {
+    let (failing, sound) = (script([]), script([]));
+    let (outlet, mut env) = (StoredChunks::default(), env(1));
+    failing.0.lock().unwrap().fails_to_unsubscribe = true;
+    let state = Arc::clone(&sound.0);
+    env.on_sleep = Box::new(move |now| {
+        if now >= Duration::from_secs(1) {
+            state.lock().unwrap().steps.push_back(Scripted::New(2));
+        }
+    });
+    let streams = vec![stream(Some("a"), &failing, table(&[])), stream(Some("b"), &sound, table(&[]))];
+    let error = try_run(options(false, OnGap::Resync), streams, &outlet, &mut env).unwrap_err();
+    assert!(error.to_string().contains("end the subscription"), "{error}");
+    assert!(sound.0.lock().unwrap().is_unsubscribed);
+    assert_eq!(outlet.story(), ["open", "new 2 b", "close 0"]);
+    assert_eq!(outlet.records()[2]["reason"], "error");
+}
+
+#[test]
+fn a_dump_that_fails_does_not_end_the_other_namespaces() {
+    let (failing, sound) = (script([]), script([]));
+    let (outlet, mut env) = (StoredChunks::default(), env(3));
+    // An answer without an end: nothing more is to come.
+    let refused = Connection::fake(|_| Vec::new());
+    let streams = vec![stream(Some("a"), &failing, refused), stream(Some("b"), &sound, table(&[2]))];
+    run(options(true, OnGap::Resync), streams, &outlet, &mut env);
+    assert_eq!(outlet.story(), ["open", "new 2 seed b", "resync seed b", "close 0"]);
+}

@@ -1,0 +1,165 @@
+//! Which of the entries that match are deleted: not those of the own SSH session, not more than the
+//! maximum, none that a delete cannot identify.
+
+use std::collections::BTreeMap;
+
+use ctnl::filter::Filter;
+use ctnl::group::{GroupError, Groups};
+use ctnl::model::{Flow, Status};
+use ctnl::table::{DatagramTime, NotDeletable, Target};
+
+use super::options::Options;
+use super::summary::{Share, Summary};
+use crate::scan::{Selection, Tally};
+
+/// Sources that a preview shows.
+const TOP_SOURCES: usize = 10;
+/// Sources that a preview counts: memory is constant also where a flood has a million of them.
+pub const MOST_SOURCES: usize = 4096;
+
+/// Decides entry by entry, and counts those that match and are not chosen.
+#[derive(Debug)]
+pub struct Chooser {
+    selection: Selection,
+    options: Options,
+    counts: Counts,
+    breakdown: Option<Breakdown>,
+}
+
+/// Entries that match, by what is done with them.
+#[derive(Debug, Default)]
+struct Counts {
+    chosen: u64,
+    spared: u64,
+    beyond_max: u64,
+    already_expiring: u64,
+    skipped: BTreeMap<SkipReason, u64>,
+}
+
+/// Why an entry that matches is skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum SkipReason {
+    NotDeletable(NotDeletable),
+    /// Linux 5.10 would set the short timeout, and no packet would restore the old one: see
+    /// `IPS_FIXED_TIMEOUT_BIT` in `__nf_ct_refresh_acct` in net/netfilter/nf_conntrack_core.c.
+    FixedTimeout,
+    /// The kernel sets the timeout of an offloaded flow to a day again (`nf_ct_offload_timeout`, called by
+    /// `gc_worker` in net/netfilter/nf_conntrack_core.c; in newer kernels by nf_flow_table_core.c).
+    Offloaded,
+}
+
+impl SkipReason {
+    fn name(self) -> &'static str {
+        match self {
+            SkipReason::NotDeletable(why) => why.name(),
+            SkipReason::FixedTimeout => "fixed-timeout",
+            SkipReason::Offloaded => "offloaded",
+        }
+    }
+}
+
+/// What is chosen, by state and by source.
+#[derive(Debug)]
+struct Breakdown {
+    by_state: Groups,
+    by_source: Groups,
+}
+
+impl Chooser {
+    /// A chooser of what `selection` matches, within the bounds of `options`.
+    pub fn new(selection: Selection, options: Options) -> Self {
+        Chooser { selection, options, counts: Counts::default(), breakdown: None }
+    }
+
+    /// The filter.
+    pub fn filter(&self) -> &Filter {
+        self.selection.filter()
+    }
+
+    /// Also counts by state and by source what is chosen.
+    pub fn break_down(&mut self) -> Result<(), GroupError> {
+        let by_source = Groups::by("src")?.at_most(MOST_SOURCES);
+        self.breakdown = Some(Breakdown { by_state: Groups::by("proto,state")?, by_source });
+        Ok(())
+    }
+
+    /// Resets all counts, for a second walk.
+    pub fn start_over(&mut self) {
+        self.selection.tally = Tally::default();
+        self.counts = Counts::default();
+        self.breakdown = None;
+    }
+
+    /// The target of `flow`, if it is chosen.
+    pub fn choose(&mut self, flow: &Flow, time: &DatagramTime) -> Option<Target> {
+        let Chooser { selection, options, counts, breakdown } = self;
+        let subject = selection.judge(flow, time)?;
+        if options.sessions.iter().any(|session| session.is_carried_by(flow)) {
+            counts.spared += 1;
+            return None;
+        }
+        // Never raise a timeout.
+        if options.soft().is_some_and(|soft| flow.timeout.is_some_and(|left| left <= soft)) {
+            counts.already_expiring += 1;
+            return None;
+        }
+        let target = match target(flow, options.soft().is_some()) {
+            Ok(target) => target,
+            Err(why) => {
+                *counts.skipped.entry(why).or_default() += 1;
+                return None;
+            }
+        };
+        if options.max.is_some_and(|max| counts.chosen >= max) {
+            counts.beyond_max += 1;
+            return None;
+        }
+        counts.chosen += 1;
+        if let Some(breakdown) = breakdown {
+            breakdown.by_state.add(&subject);
+            breakdown.by_source.add(&subject);
+        }
+        Some(target)
+    }
+
+    /// Entries chosen so far.
+    pub fn chosen(&self) -> u64 {
+        self.counts.chosen
+    }
+
+    /// Writes the counts into `summary`.
+    pub fn report(&self, summary: &mut Summary) {
+        let (tally, counts) = (&self.selection.tally, &self.counts);
+        summary.matched = tally.matched;
+        summary.unconfirmed = tally.unconfirmed;
+        summary.undecided = tally.undecided.iter().map(|(why, count)| (why.name(), *count)).collect();
+        summary.spared = counts.spared;
+        summary.beyond_max = counts.beyond_max;
+        summary.already_expiring = counts.already_expiring;
+        summary.skipped = counts.skipped.iter().map(|(why, count)| (why.name(), *count)).collect();
+        if let Some(breakdown) = &self.breakdown {
+            summary.by_state = shares(&breakdown.by_state, usize::MAX);
+            summary.by_source = shares(&breakdown.by_source, TOP_SOURCES);
+            summary.by_source_beyond = breakdown.by_source.beyond();
+        }
+    }
+}
+
+fn target(flow: &Flow, is_soft: bool) -> Result<Target, SkipReason> {
+    if is_soft && flow.status.contains(Status::FixedTimeout) {
+        return Err(SkipReason::FixedTimeout);
+    }
+    if is_soft && flow.is_offloaded() {
+        return Err(SkipReason::Offloaded);
+    }
+    Target::of(flow).map_err(SkipReason::NotDeletable)
+}
+
+fn shares(groups: &Groups, top: usize) -> Vec<Share> {
+    let key = |values: &[ctnl::field::Value<'_>]| {
+        let words: Vec<String> = values.iter().map(ToString::to_string).filter(|word| word != "-").collect();
+        words.join(" ")
+    };
+    let top = groups.top(top);
+    top.iter().map(|group| Share { key: key(&group.values), entries: group.totals.entries }).collect()
+}

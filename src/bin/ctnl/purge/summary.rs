@@ -1,0 +1,203 @@
+//! The results of a purge, as text and as JSON (docs/summary.md).
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use ctnl::filter::Filter;
+use ctnl::netlink::Error;
+use ctnl::table::{Occupancy, Outcome};
+use nix::errno::Errno;
+use serde::Serialize;
+
+use super::options::Options;
+use crate::term::console::percent;
+
+/// Version of the JSON document.
+const VERSION: u32 = 1;
+
+/// The results of a purge.
+///
+/// `matched` is the sum of `deleted`, `gone`, `spared`, `beyond_max`, `already_expiring`, `skipped`,
+/// `failed`, `unanswered` and `unsent`.
+#[derive(Debug, Default, Serialize)]
+pub struct Summary {
+    /// Version of this document.
+    pub v: u32,
+    /// The command.
+    pub command: &'static str,
+    /// Nothing was changed.
+    pub dry_run: bool,
+    /// `delete`, or `soft`: timeouts are lowered to `soft_seconds`.
+    pub action: &'static str,
+    /// See `action`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soft_seconds: Option<u32>,
+    /// The filter as it was parsed.
+    pub filter: String,
+    /// Entries that were dumped, each once.
+    pub seen: u64,
+    /// Entries that match.
+    pub matched: u64,
+    /// Entries deleted, or whose timeout was lowered.
+    pub deleted: u64,
+    /// Entries that were already gone.
+    pub gone: u64,
+    /// Entries of the own SSH session.
+    pub spared: u64,
+    /// Entries beyond `--max`.
+    pub beyond_max: u64,
+    /// Entries that already expire within the `--soft` timeout.
+    pub already_expiring: u64,
+    /// Entries that a delete cannot identify, or whose timeout cannot be lowered, by reason.
+    pub skipped: BTreeMap<&'static str, u64>,
+    /// Entries of which it is undecided whether they match, by reason.
+    pub undecided: BTreeMap<&'static str, u64>,
+    /// Entries that match and that `--confirm-idle` did not confirm: they had a packet between the two
+    /// samples, or did not match at the first one. They are not part of `matched`.
+    pub unconfirmed: u64,
+    /// Failed deletes by error name.
+    pub failed: BTreeMap<String, u64>,
+    /// Deletes whose answer was lost.
+    pub unanswered: u64,
+    /// Deletes that were not sent, because an earlier one ended with an error.
+    pub unsent: u64,
+    /// A signal ended it early.
+    pub interrupted: bool,
+    /// The kernel's hash table was resized during the dump, so entries may have been missed.
+    pub resized: bool,
+    /// Why it ended early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Entries before.
+    pub table_before: u32,
+    /// Entries after; `None` where the count failed.
+    pub table_after: Option<u32>,
+    /// `nf_conntrack_max`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table_max: Option<u32>,
+    /// How long it took.
+    pub seconds: f64,
+    /// Of a preview: what would be deleted, by state.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub by_state: Vec<Share>,
+    /// Of a preview: what would be deleted, by the sources with most entries, of those seen first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub by_source: Vec<Share>,
+    /// Of a preview: entries whose sources are not among the 4096 seen first.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub by_source_beyond: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// One row of a breakdown.
+#[derive(Debug, Serialize)]
+pub struct Share {
+    /// The value of the field.
+    pub key: String,
+    /// Entries with it.
+    pub entries: u64,
+}
+
+impl Summary {
+    /// An empty summary.
+    pub fn new(options: &Options, filter: &Filter) -> Self {
+        Summary {
+            v: VERSION,
+            command: options.command,
+            dry_run: options.preview,
+            action: if options.soft().is_some() { "soft" } else { "delete" },
+            soft_seconds: options.soft(),
+            filter: filter.to_string(),
+            ..Summary::default()
+        }
+    }
+
+    /// Adds the results of the deletes.
+    pub fn add(&mut self, outcome: &Outcome, error: Option<&Error>) {
+        self.deleted = outcome.done;
+        self.gone = outcome.gone;
+        self.unanswered = outcome.unanswered;
+        self.unsent = outcome.unsent;
+        for (errno, count) in &outcome.failed {
+            self.failed.insert(format!("{:?}", Errno::from_raw(*errno)), *count);
+        }
+        self.error = error.map(ToString::to_string);
+    }
+
+    /// Sets the counts of the table.
+    pub fn set_table(&mut self, before: Occupancy, after: Option<Occupancy>) {
+        self.table_before = before.entries;
+        self.table_after = after.map(|after| after.entries);
+        self.table_max = after.unwrap_or(before).max.filter(|max| *max > 0);
+    }
+
+    /// Whether something that should have been done was not.
+    pub fn is_partial(&self) -> bool {
+        let not_done = self.unanswered > 0 || self.unsent > 0 || !self.failed.is_empty();
+        not_done
+            || self.interrupted
+            || self.resized
+            || self.error.is_some()
+            || (!self.dry_run && !self.skipped.is_empty())
+    }
+
+    /// Whether nothing has changed for certain.
+    pub fn is_untouched(&self) -> bool {
+        self.dry_run || self.deleted + self.gone + self.unanswered == 0
+    }
+
+    /// The summary as text.
+    pub fn to_text(&self) -> String {
+        let mut text = format!("{} matched", self.matched);
+        let verb = match (self.dry_run, self.soft_seconds) {
+            (true, Some(seconds)) => format!("would be given a timeout of {seconds} s"),
+            (true, None) => "would be deleted".to_owned(),
+            (false, Some(seconds)) => format!("given a timeout of {seconds} s"),
+            (false, None) => "deleted".to_owned(),
+        };
+        add(&mut text, self.deleted, &verb, true);
+        add(&mut text, self.gone, "already gone", false);
+        add(&mut text, self.spared, "spared (own SSH session)", false);
+        add(&mut text, self.beyond_max, "beyond --max", false);
+        add(&mut text, self.already_expiring, "already expiring within the --soft timeout", false);
+        add(&mut text, self.unconfirmed, UNCONFIRMED, false);
+        for (reason, count) in &self.skipped {
+            add(&mut text, *count, &format!("skipped: {reason}"), false);
+        }
+        for (errno, count) in &self.failed {
+            add(&mut text, *count, &format!("failed: {errno}"), false);
+        }
+        add(&mut text, self.unanswered, "unanswered", false);
+        add(&mut text, self.unsent, "not sent", false);
+        let _ = write!(text, "; {} entries seen in {:.2} s", self.seen, self.seconds);
+        self.write_table(&mut text);
+        if self.interrupted {
+            text.push_str("\ninterrupted before the end of the table");
+        }
+        text
+    }
+
+    fn write_table(&self, text: &mut String) {
+        let _ = match (self.dry_run, self.table_after) {
+            (true, _) => write!(text, "\ntable: {}", self.table_before),
+            (false, Some(after)) => write!(text, "\ntable: {} → {after}", self.table_before),
+            (false, None) => write!(text, "\ntable: {} → ?", self.table_before),
+        };
+        if let (Some(max), Some(now)) = (self.table_max, self.table_after) {
+            let _ = write!(text, " of {max} ({})", percent(now.into(), max.into()));
+        }
+    }
+}
+
+/// Entries that match and are not confirmed, as text.
+const UNCONFIRMED: &str = "not confirmed by --confirm-idle (active between the two samples, or no match at the first)";
+
+fn add(text: &mut String, count: u64, what: &str, also_zero: bool) {
+    if count > 0 || also_zero {
+        let _ = write!(text, ", {count} {what}");
+    }
+}

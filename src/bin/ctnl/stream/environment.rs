@@ -1,0 +1,256 @@
+//! The environment of the event loop on a real host: clock, signals, messages, the service
+//! manager, the sinks.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ctnl::clock::{Clock, Time};
+use ctnl::host::Host;
+use ctnl::metrics::{self, SINK, STREAM, SinkSnapshot, StreamSnapshot};
+use ctnl::units::Bytes;
+use signal_hook::consts::SIGHUP;
+
+use super::monitor::NamespaceMonitor;
+use super::report::prefix;
+use super::sinks::SharedSinks;
+use crate::follow::{Environment, NamespaceChange, Notification};
+use crate::host::sd_notify::SdNotify;
+use crate::sink::Statistics;
+use crate::term::console::Console;
+use crate::term::interrupt::Interrupt;
+
+/// The sinks are checked at this interval.
+const SINK_CHECK_INTERVAL: Duration = Duration::from_millis(200);
+/// Losses within this time are reported in one message.
+const LOSS_REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The host of a stream.
+pub struct HostEnvironment<'a> {
+    clock: Clock,
+    console: &'a mut Console,
+    interrupt: &'a Interrupt,
+    sinks: SharedSinks,
+    hangup: Arc<AtomicBool>,
+    /// Every reader has closed its end.
+    is_closed: bool,
+    next_check: Duration,
+    is_ending: bool,
+    /// Sinks that were reported as down.
+    down: Vec<String>,
+    /// Damaged parts of spools that were reported.
+    damaged: u64,
+    monitor: Option<NamespaceMonitor>,
+    manager: Option<SdNotify>,
+    losses: UnreportedLosses,
+}
+
+/// Losses that were not reported yet.
+#[derive(Debug, Default)]
+struct UnreportedLosses {
+    events: u64,
+    uncounted: u64,
+    reported_at: Option<Duration>,
+}
+
+impl<'a> HostEnvironment<'a> {
+    /// The environment of a stream into `sinks`.
+    ///
+    /// # Errors
+    /// The handler of SIGHUP cannot be registered.
+    pub fn new(
+        host: &Host,
+        console: &'a mut Console,
+        interrupt: &'a Interrupt,
+        sinks: SharedSinks,
+        monitor: Option<NamespaceMonitor>,
+    ) -> io::Result<Self> {
+        let manager = SdNotify::from_env();
+        let manager =
+            manager.map_err(|error| console.warn(&format!("cannot notify the service manager: {error}"))).ok();
+        let hangup = Arc::default();
+        signal_hook::flag::register(SIGHUP, Arc::clone(&hangup))?;
+        Ok(HostEnvironment {
+            clock: host.clock.clone(),
+            console,
+            interrupt,
+            sinks,
+            hangup,
+            is_closed: false,
+            next_check: Duration::ZERO,
+            is_ending: false,
+            down: Vec::new(),
+            damaged: 0,
+            monitor,
+            manager,
+            losses: UnreportedLosses::default(),
+        })
+    }
+
+    /// Reopens files after SIGHUP, and reports the changes of the sinks.
+    fn check_sinks(&mut self, now: Duration) {
+        if now < self.next_check {
+            return;
+        }
+        self.next_check = now + SINK_CHECK_INTERVAL;
+        if self.hangup.swap(false, Ordering::Relaxed) {
+            self.on_hangup(now);
+        }
+        self.report_losses(now);
+        self.is_closed = self.sinks.have_ended();
+        self.sinks.take_warnings().iter().for_each(|warning| self.console.warn(warning));
+        let sinks = self.sinks.statistics();
+        self.report_damage(&sinks);
+        sinks.into_iter().for_each(|sink| self.report_sink(sink));
+    }
+
+    fn on_hangup(&mut self, now: Duration) {
+        if self.is_ending {
+            return self.sinks.reopen();
+        }
+        self.notify_manager(|manager| manager.reloading(now));
+        self.sinks.reopen();
+        self.notify_manager(|manager| manager.ready("following"));
+    }
+
+    fn report_sink(&mut self, sink: Statistics) {
+        let was_down = self.down.contains(&sink.name);
+        match sink.why {
+            Some(why) if !was_down && !sink.ended => {
+                self.console.warn(&format!("sink {} is down: {why}", sink.name));
+                self.down.push(sink.name);
+            }
+            None if was_down => {
+                self.console.warn(&format!("sink {} recovered, {} lines dropped", sink.name, sink.dropped));
+                self.down.retain(|name| *name != sink.name);
+            }
+            _ => {}
+        }
+    }
+
+    fn report_damage(&mut self, sinks: &[Statistics]) {
+        let damaged = sinks.iter().map(|sink| sink.damaged).sum();
+        if damaged > std::mem::replace(&mut self.damaged, damaged) {
+            let name = sinks.iter().find(|sink| sink.damaged > 0).map_or("", |sink| &*sink.name);
+            self.console.warn(&format!(
+                "sink {name}: part of the spool is unreadable after a crash or a disk error; a gap record has the \
+                 number of lines, unless it was the end of an earlier run"
+            ));
+        }
+    }
+
+    fn report_losses(&mut self, now: Duration) {
+        let UnreportedLosses { events, uncounted, reported_at } = self.losses;
+        if reported_at.is_some_and(|at| now.saturating_sub(at) < LOSS_REPORT_INTERVAL) || events + uncounted == 0 {
+            return;
+        }
+        if events > 0 {
+            self.console.warn(&format!("{events} events lost in the kernel: the receive buffer was full (ENOBUFS)"));
+        }
+        if uncounted > 0 {
+            self.console.warn("an unknown number of events lost in the kernel: it did not count them");
+        }
+        self.losses = UnreportedLosses { events: 0, uncounted: 0, reported_at: Some(now) };
+    }
+
+    fn report_stats(&mut self, snapshot: &StreamSnapshot) {
+        let mut line = format!("stats: {}", metrics::line(STREAM, snapshot));
+        for sink in self.sinks.statistics() {
+            let Statistics { name, queued, spooled, delivered, dropped, .. } = sink;
+            let snapshot = SinkSnapshot { queued, spooled, delivered, dropped };
+            line.push_str(&format!(" {name}: {}", metrics::line(SINK, &snapshot)));
+        }
+        self.console.warn(&line);
+        self.notify_manager(|manager| manager.status(&line));
+    }
+
+    /// Notifies the service manager. An error is not fatal.
+    fn notify_manager(&mut self, notify: impl FnOnce(&mut SdNotify) -> io::Result<()>) {
+        if let Some(manager) = self.manager.as_mut().filter(|manager| manager.is_present())
+            && let Err(error) = notify(manager)
+        {
+            self.console.detail(&format!("cannot notify the service manager: {error}"));
+        }
+    }
+}
+
+impl Environment for HostEnvironment<'_> {
+    fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
+    fn now(&mut self) -> Time {
+        self.clock.now()
+    }
+
+    fn longest_wait(&self) -> Option<Duration> {
+        self.manager.as_ref().and_then(SdNotify::longest_wait)
+    }
+
+    fn stop(&mut self) -> Option<&'static str> {
+        let now = self.monotonic();
+        if let Some(manager) = &mut self.manager {
+            manager.alive(now);
+        }
+        self.check_sinks(now);
+        if self.is_closed {
+            return Some("closed");
+        }
+        if self.interrupt.requested() { Some(self.interrupt.name().unwrap_or("signal")) } else { None }
+    }
+
+    fn changes(&mut self) -> Vec<NamespaceChange> {
+        self.monitor.as_mut().map(|monitor| monitor.changes(self.console)).unwrap_or_default()
+    }
+
+    fn notify(&mut self, notification: Notification<'_>) {
+        match notification {
+            Notification::Ready => self.notify_manager(|manager| manager.ready("following")),
+            Notification::Lost(lost) => {
+                match lost {
+                    Some(lost) => self.losses.events += lost,
+                    None => self.losses.uncounted += 1,
+                }
+                let now = self.monotonic();
+                self.report_losses(now);
+            }
+            Notification::Ending => {
+                self.is_ending = true;
+                self.notify_manager(|manager| manager.stopping("delivering what is queued"));
+            }
+            Notification::Stats(snapshot) => self.report_stats(snapshot),
+            Notification::Grown { .. } | Notification::Resynced(_) | Notification::Resized => {
+                self.console.detail(&describe(&notification));
+            }
+            Notification::PassFailed { .. } | Notification::Failed { .. } => {
+                self.console.warn(&describe(&notification));
+            }
+        }
+    }
+}
+
+/// The message of a notification that is reported as it is.
+fn describe(notification: &Notification<'_>) -> String {
+    match notification {
+        Notification::Grown { netns, buffer } => {
+            format!("{}receive buffer: {}", prefix(*netns), Bytes::from(buffer.capacity / 2))
+        }
+        Notification::Resynced(resynced) => format!(
+            "{}{}: {} entries in the live set, {} added, {} removed",
+            prefix(resynced.netns),
+            resynced.why.name(),
+            resynced.entries,
+            resynced.added,
+            resynced.removed
+        ),
+        Notification::PassFailed { netns, error } => {
+            format!("{}the dump of the table failed and will be repeated: {error}", prefix(*netns))
+        }
+        Notification::Failed { netns, error } => {
+            format!("{netns}: stopped following; emitting destroy records for its entries: {error}")
+        }
+        Notification::Resized => "the hash table was resized during a dump; the dump is repeated".to_owned(),
+        Notification::Ready | Notification::Ending | Notification::Lost(_) | Notification::Stats(_) => String::new(),
+    }
+}

@@ -1,0 +1,182 @@
+//! Finds the network namespaces of the host as they appear and vanish, on a thread of its own:
+//! reading /proc takes too long for the thread that receives.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, Result, bail};
+use ctnl::host::Host;
+use ctnl::netlink::Netns;
+use ctnl::table::Buffer;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use super::opener::Opener;
+use super::report;
+use crate::follow::{NamespaceChange, NamespaceStream};
+use crate::host::namespaces::{Namespace, Namespaces, POLL_INTERVAL};
+use crate::term::console::Console;
+
+/// File descriptors that a followed namespace needs.
+const DESCRIPTORS: u64 = 5;
+
+/// A message of the polling thread.
+#[derive(Debug)]
+enum PollerMessage {
+    Change(NamespaceChange),
+    Opened { name: String, netns: Netns, buffer: Buffer },
+    Failed(String),
+}
+
+/// Receives the messages of the polling thread.
+#[derive(Debug)]
+pub struct NamespaceMonitor {
+    host: Host,
+    messages: Receiver<PollerMessage>,
+    /// The thread. It ends when the sender is dropped.
+    thread: Option<(Sender<()>, JoinHandle<()>)>,
+}
+
+/// A monitor whose thread is not started yet.
+#[derive(Debug)]
+pub struct UnstartedMonitor {
+    monitor: NamespaceMonitor,
+    poller: NamespacePoller,
+}
+
+/// Polls the namespaces, and opens the stream of each new one.
+#[derive(Debug)]
+struct NamespacePoller {
+    namespaces: Namespaces,
+    opener: Opener,
+    messages: Sender<PollerMessage>,
+    /// Namespaces that cannot be opened, with the error that was reported.
+    failed: BTreeMap<u64, String>,
+}
+
+impl NamespaceMonitor {
+    /// Opens the streams of the namespaces that exist.
+    ///
+    /// # Errors
+    /// /proc cannot be read; no namespace can be followed.
+    pub fn open(opener: Opener, console: &mut Console) -> Result<(Vec<NamespaceStream>, UnstartedMonitor)> {
+        raise_descriptor_limit(console);
+        let host = opener.host.clone();
+        let (sender, messages) = channel();
+        let namespaces = Namespaces::new(host.proc());
+        let mut poller = NamespacePoller { namespaces, opener, messages: sender, failed: BTreeMap::new() };
+        poller.poll().context("find the network namespaces")?;
+        if poller.namespaces.unreadable() > 0 {
+            let count = poller.namespaces.unreadable();
+            console.note(&format!("cannot read the namespaces of {count} processes (needs CAP_SYS_PTRACE)"));
+        }
+        let mut monitor = NamespaceMonitor { host, messages, thread: None };
+        let mut streams = Vec::new();
+        for change in monitor.changes(console) {
+            if let NamespaceChange::Appeared(stream) = change {
+                streams.push(*stream);
+            }
+        }
+        if streams.is_empty() {
+            bail!(
+                "no network namespace can be followed: --all-netns needs CAP_NET_ADMIN, CAP_SYS_ADMIN and \
+                 CAP_SYS_PTRACE\n  hint: run it as root, or follow one namespace without --all-netns"
+            );
+        }
+        Ok((streams, UnstartedMonitor { monitor, poller }))
+    }
+
+    /// Starts the polling thread.
+    ///
+    /// # Errors
+    /// The thread cannot be created.
+    pub fn start(unstarted: UnstartedMonitor) -> Result<Self> {
+        let UnstartedMonitor { mut monitor, mut poller } = unstarted;
+        let (running, until_dropped) = channel::<()>();
+        let thread = thread::Builder::new().name("namespaces".into()).spawn(move || {
+            while until_dropped.recv_timeout(POLL_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                if let Err(error) = poller.poll() {
+                    poller.send(PollerMessage::Failed(format!("cannot find the network namespaces: {error}")));
+                }
+            }
+        });
+        monitor.thread = Some((running, thread.context("start the thread that finds network namespaces")?));
+        Ok(monitor)
+    }
+
+    /// The changes since the last call.
+    pub fn changes(&mut self, console: &mut Console) -> Vec<NamespaceChange> {
+        let mut changes = Vec::new();
+        for message in self.messages.try_iter() {
+            match message {
+                PollerMessage::Change(change) => changes.push(change),
+                PollerMessage::Opened { name, netns, buffer } => {
+                    report::start(console, &self.host, &netns, Some(&name), buffer);
+                }
+                PollerMessage::Failed(message) => console.warn(&message),
+            }
+        }
+        changes
+    }
+}
+
+impl Drop for NamespaceMonitor {
+    fn drop(&mut self) {
+        if let Some((running, thread)) = self.thread.take() {
+            drop(running);
+            // A panic of the thread was printed by its hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Raises the soft limit of open files to the hard one: the usual soft limit is 1024.
+fn raise_descriptor_limit(console: &mut Console) {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
+    match raised {
+        Ok(limit) => console.detail(&format!("open files: limit {limit}, for {} namespaces", limit / DESCRIPTORS)),
+        Err(errno) => console.note(&format!("cannot raise the limit of open files: {errno}")),
+    }
+}
+
+impl NamespacePoller {
+    /// Finds the changes since the last poll, and opens the new namespaces.
+    fn poll(&mut self) -> io::Result<()> {
+        let changes = self.namespaces.refresh()?;
+        for namespace in changes.vanished {
+            self.send(PollerMessage::Change(NamespaceChange::Vanished(namespace.inode)));
+        }
+        for (_, namespace) in changes.renamed {
+            self.send(PollerMessage::Change(NamespaceChange::Renamed(namespace.inode, namespace.name.to_string())));
+        }
+        // One that cannot be opened is removed from the set, so that every poll finds it again.
+        let reported = std::mem::take(&mut self.failed);
+        for namespace in changes.appeared {
+            if let Err(error) = self.open(&namespace) {
+                let message = format!("{}: {error:#}", namespace.name);
+                if reported.get(&namespace.inode) != Some(&message) {
+                    self.send(PollerMessage::Failed(message.clone()));
+                }
+                self.failed.insert(namespace.inode, message);
+                self.namespaces.forget(namespace.inode);
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self, namespace: &Namespace) -> Result<()> {
+        let netns = namespace.open()?;
+        let name = namespace.name.to_string();
+        let stream = self.opener.open(&netns, Some(name.clone()))?.with_inode(namespace.inode);
+        self.send(PollerMessage::Opened { name, netns, buffer: stream.buffer() });
+        self.send(PollerMessage::Change(NamespaceChange::Appeared(Box::new(stream))));
+        Ok(())
+    }
+
+    fn send(&self, message: PollerMessage) {
+        // An error means that the stream has ended.
+        drop(self.messages.send(message));
+    }
+}

@@ -1,0 +1,51 @@
+//! Opens the stream of a network namespace.
+
+use ctnl::age::{IdleEstimator, PreviousTimeout, TimeoutContext};
+use ctnl::filter::Filter;
+use ctnl::host::Host;
+use ctnl::netlink::{Connection, Error, Netns};
+use ctnl::table::{Events, Subscription};
+
+use crate::follow::NamespaceStream;
+use crate::host::process_by_portid::ProcessByPortid;
+
+/// Opens the stream of each namespace with the same options.
+#[derive(Debug)]
+pub struct Opener {
+    /// The host.
+    pub host: Host,
+    subscription: Subscription,
+    needs_idle: bool,
+    previous_timeouts: Vec<PreviousTimeout>,
+}
+
+impl Opener {
+    /// Opens `subscription`, for events that are judged by `filter`.
+    pub fn new(
+        subscription: Subscription,
+        filter: &Filter,
+        previous_timeouts: Vec<PreviousTimeout>,
+        host: Host,
+    ) -> Self {
+        Opener { host, subscription, needs_idle: filter.needs().idle, previous_timeouts }
+    }
+
+    /// Subscribes in `netns`. Whatever is read of the table is read after that.
+    ///
+    /// # Errors
+    /// The namespace cannot be entered; a socket cannot be opened; the timeouts cannot be read.
+    pub fn open(&self, netns: &Netns, name: Option<String>) -> Result<NamespaceStream, Error> {
+        let events = Events::subscribe(netns, &self.subscription)?;
+        let mut connection = Connection::open(netns)?;
+        let ages = if self.needs_idle {
+            let (netfilter, kernel) = (self.host.netfilter(), self.host.kernel());
+            let previous = self.previous_timeouts.clone();
+            IdleEstimator::new(&TimeoutContext::read(&mut connection, &netfilter, &kernel, previous)?, 0)
+        } else {
+            IdleEstimator::without_timeouts(0)
+        };
+        // Without it the records have ports without the names of processes.
+        let processes = ProcessByPortid::of(netns, self.host.proc()).ok();
+        Ok(NamespaceStream::new(name, Box::new(events), connection, ages, processes))
+    }
+}

@@ -1,0 +1,137 @@
+//! The sinks of a stream, shared by the event loop that fills them and the environment that
+//! watches them.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Error, Result, anyhow};
+use ctnl::output::{self, EventWriter, GapCause, Record};
+use nix::unistd::geteuid;
+
+use crate::chunk::{Chunk, Outlet};
+use crate::sink::{DropCause, Gap, GapFormatter, SinkOptions, SinkSpec, Sinks, Statistics};
+use crate::term::console::Console;
+
+/// At the end, sinks that are down get this much time.
+const DELIVERY_TIME: Duration = Duration::from_secs(10);
+
+/// The header of the format, which every file and connection begins with.
+pub fn header(writer: &EventWriter) -> Arc<[u8]> {
+    let mut header = Vec::new();
+    writer.begin(&mut header);
+    header.into()
+}
+
+/// Formats the gap record of one sink.
+pub fn gap_formatter(writer: EventWriter) -> GapFormatter {
+    let writer = Mutex::new(writer);
+    Arc::new(move |gap: &Gap| {
+        let mut line = Vec::new();
+        let &Gap { cause, first, lines: lost, from, to, .. } = gap;
+        let cause = match cause {
+            DropCause::Queue => GapCause::Queue,
+            DropCause::Spool => GapCause::Spool,
+            DropCause::Refused => GapCause::Refused,
+        };
+        let record = Record::Gap(output::Gap { cause, lost, from, to, netns: None });
+        writer.lock().unwrap_or_else(PoisonError::into_inner).record(&mut line, first, &record);
+        line
+    })
+}
+
+/// Opens the sinks. `is_unprivileged`: privileges have been dropped before.
+pub fn open(sinks: &[SinkSpec], options: &SinkOptions, is_unprivileged: bool) -> Result<SharedSinks> {
+    let sinks = Sinks::open(sinks, options).map_err(|error| if is_unprivileged { with_hint(error) } else { error })?;
+    Ok(SharedSinks(Rc::new(RefCell::new(sinks))))
+}
+
+/// Without CAP_DAC_OVERRIDE root has the permissions of an ordinary user. Opening files before
+/// the privileges are dropped would only delay the error to the first rotation.
+fn with_hint(error: Error) -> Error {
+    let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    if !geteuid().is_root() || !error.chain().filter_map(|cause| cause.downcast_ref()).any(denied) {
+        return error;
+    }
+    anyhow!(
+        "{error:#}: CAP_DAC_OVERRIDE has been dropped, so files and folders of other users cannot be written\n  hint: \
+         write to a folder of root, run as the user who owns it, or use --keep-privileges"
+    )
+}
+
+/// The sinks of a stream.
+#[derive(Clone)]
+pub struct SharedSinks(Rc<RefCell<Sinks>>);
+
+impl SharedSinks {
+    /// Whether every reader has closed its end.
+    pub fn have_ended(&self) -> bool {
+        self.0.borrow().have_ended()
+    }
+
+    /// Reopens files.
+    pub fn reopen(&self) {
+        self.0.borrow().reopen();
+    }
+
+    /// Returns and clears the messages of the sinks for the operator.
+    pub fn take_warnings(&self) -> Vec<String> {
+        self.0.borrow().take_warnings()
+    }
+
+    /// The state of each sink.
+    pub fn statistics(&self) -> Vec<Statistics> {
+        self.0.borrow().statistics()
+    }
+
+    /// Delivers what is queued, as far as possible. Returns the number of lines that are lost.
+    pub fn finish(self, console: &mut Console) -> u64 {
+        let Ok(sinks) = Rc::try_unwrap(self.0) else { return 0 };
+        let mut sinks = sinks.into_inner();
+        // A closed standard output is a normal end.
+        let ended: Vec<String> =
+            sinks.statistics().into_iter().filter(|sink| sink.ended).map(|sink| sink.name).collect();
+        let mut lost = 0;
+        let undelivered = sinks.finish(DELIVERY_TIME);
+        for warning in sinks.take_warnings() {
+            console.warn(&warning);
+        }
+        report_dropped(&sinks, console);
+        for sink in undelivered {
+            if ended.contains(&sink.name) {
+                continue;
+            }
+            let why = sink.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            if sink.lost > 0 {
+                console.warn(&format!("sink {}: {} lines not delivered{why}", sink.name, sink.lost));
+            }
+            if sink.spooled > 0 {
+                console.note(&format!(
+                    "sink {}: {} bytes left in the spool for the next run{why}",
+                    sink.name, sink.spooled
+                ));
+            }
+            lost += sink.lost;
+        }
+        lost
+    }
+}
+
+/// Lines that gap records stand for; a format may have no line for a gap.
+fn report_dropped(sinks: &Sinks, console: &mut Console) {
+    for Statistics { name, dropped, .. } in sinks.statistics().iter().filter(|sink| sink.dropped > 0 && !sink.ended) {
+        console.warn(&format!("sink {name}: {dropped} lines dropped in total"));
+    }
+}
+
+impl Outlet for SharedSinks {
+    fn has_room(&self) -> bool {
+        self.0.borrow().has_room()
+    }
+
+    fn put(&mut self, chunk: Arc<Chunk>) {
+        self.0.borrow_mut().put(chunk);
+    }
+}

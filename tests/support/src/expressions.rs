@@ -1,0 +1,134 @@
+//! Random expressions, for the evaluator in `reference`.
+//!
+//! Every field of the registry has a strategy of its own; what it is compared with
+//! comes from [`Pools`], so that terms hit some flows of a table and miss some.
+
+use std::net::IpAddr;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::strategy::Union;
+
+use super::reference::{Ask, Ast};
+
+/// From the name of a field to numbers.
+pub type Limits = Box<dyn Fn(&str) -> Vec<u64>>;
+
+/// What terms ask for.
+pub struct Pools {
+    pub addresses: Vec<IpAddr>,
+    pub ports: Vec<u16>,
+    pub protocols: Vec<u8>,
+    pub zones: Vec<u16>,
+    pub marks: Vec<u32>,
+    pub label: &'static str,
+    /// Numbers to compare a field of that name with.
+    pub limits: Limits,
+}
+
+const ADDRESSES: [&str; 11] = [
+    "src",
+    "dst",
+    "addr",
+    "reply-src",
+    "reply-dst",
+    "any-addr",
+    "nat-src",
+    "nat-dst",
+    "nat-addr",
+    "master-src",
+    "master-dst",
+];
+const PORTS: [&str; 10] = [
+    "sport",
+    "dport",
+    "port",
+    "reply-sport",
+    "reply-dport",
+    "any-port",
+    "nat-port",
+    "nat-sport",
+    "nat-dport",
+    "gre-key",
+];
+const NUMBERS: [&str; 17] = [
+    "timeout",
+    "age",
+    "start",
+    "packets",
+    "bytes",
+    "orig-packets",
+    "reply-packets",
+    "orig-bytes",
+    "reply-bytes",
+    "id",
+    "use",
+    "mark",
+    "icmp-type",
+    "icmp-code",
+    "icmp-id",
+    "orig-zone",
+    "reply-zone",
+];
+/// Idle time weighs more than other numbers: what users ask for is stale.
+const IDLE: [&str; 3] = ["idle"; 3];
+
+/// A strategy for the terms of each field.
+pub fn asks(pools: &Pools) -> Vec<BoxedStrategy<Ask>> {
+    let mut asks: Vec<BoxedStrategy<Ask>> = fixed(pools);
+    let net = net(&pools.addresses);
+    asks.extend(ADDRESSES.map(|field| vec(net.clone(), 1..4).prop_map(move |nets| Ask::Address(field, nets)).boxed()));
+    let ports = pools.ports.clone();
+    let range = (select(ports.clone()), select(ports)).prop_map(|(a, b)| (a.min(b), a.max(b)));
+    asks.extend(PORTS.map(|field| vec(range.clone(), 1..4).prop_map(move |ranges| Ask::Port(field, ranges)).boxed()));
+    asks.extend(NUMBERS.iter().chain(&IDLE).map(|field| {
+        let limits = select((pools.limits)(field));
+        let relation = select(vec!["<", "<=", ">", ">=", "=", "!="]);
+        (relation, limits).prop_map(move |(relation, limit)| Ask::Compare(field, relation, limit)).boxed()
+    }));
+    asks
+}
+
+fn fixed(pools: &Pools) -> Vec<BoxedStrategy<Ask>> {
+    let label = pools.label;
+    let mark = (select(pools.marks.clone()), select(vec![0u32, 1, 0xf0, 0xff, u32::MAX]));
+    let flags = || (select(vec![0u8, 0x10, 0x20, 0x28, 0xff]), select(vec![0u8, 0x10, 0xff]));
+    let states = vec!["established", "Time_Wait", "CLOSED", "none", "close", "open", "syn_sent"];
+    let bits = vec!["unreplied", "expected", "seen-reply", "assured", "confirmed", "src-nat", "DST_NAT", "dying", "31"];
+    let words = vec!["ipv6", "tcp", "udp", "icmp", "proto gre", "unreplied", "assured", "src-nat"];
+    vec![
+        select(vec!["ipv4", "family ipv6"]).prop_map(Ask::Word).boxed(),
+        select(words).prop_map(Ask::Word).boxed(),
+        vec(select(pools.protocols.clone()), 1..4).prop_map(Ask::Proto).boxed(),
+        vec(select(states), 1..3).prop_map(Ask::State).boxed(),
+        vec(select(bits), 1..3).prop_map(Ask::Status).boxed(),
+        select(vec!["src", "dst", "any", "none"]).prop_map(Ask::Nat).boxed(),
+        mark.prop_map(|(value, mask)| Ask::Mark(value & mask, mask)).boxed(),
+        select(vec!["any", "none", label, "0", "127", "9"]).prop_map(Ask::Label).boxed(),
+        select(vec!["any", "none", "ftp", "\"any\"", "x"]).prop_map(Ask::Helper).boxed(),
+        select(vec!["any", "none", "y"]).prop_map(Ask::Secctx).boxed(),
+        select(vec![0u16, 28, 30]).prop_map(Ask::Attribute).boxed(),
+        select(pools.zones.clone()).prop_map(Ask::Zone).boxed(),
+        flags().prop_map(|(value, mask)| Ask::TcpFlags("orig-tcp-flags", value & mask, mask)).boxed(),
+        flags().prop_map(|(value, mask)| Ask::TcpFlags("reply-tcp-flags", value & mask, mask)).boxed(),
+    ]
+}
+
+fn net(addresses: &[IpAddr]) -> impl Strategy<Value = (IpAddr, u8)> + Clone + use<> {
+    (select(addresses.to_vec()), any::<u8>()).prop_map(|(address, length)| {
+        let longest = if address.is_ipv6() { 129 } else { 33 };
+        (address, length % longest)
+    })
+}
+
+/// Terms in brackets, with `and`, `or` and `not`.
+pub fn expressions(asks: Vec<BoxedStrategy<Ask>>) -> impl Strategy<Value = Ast> {
+    Union::new(asks).prop_map(Ast::Term).prop_recursive(4, 24, 4, |part| {
+        prop_oneof![
+            vec(part.clone(), 1..4).prop_map(Ast::And),
+            vec(part.clone(), 1..4).prop_map(Ast::Or),
+            part.prop_map(|part| Ast::Not(Box::new(part))),
+        ]
+    })
+}

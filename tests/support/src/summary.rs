@@ -1,0 +1,105 @@
+//! The program's summaries as `docs/summary.md` describes them: a key that is not
+//! documented fails.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// `ctnl flush --json`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Summary {
+    pub v: u32,
+    pub command: String,
+    pub dry_run: bool,
+    pub action: String,
+    pub soft_seconds: Option<u32>,
+    pub filter: String,
+    pub seen: u64,
+    pub matched: u64,
+    pub deleted: u64,
+    pub gone: u64,
+    pub spared: u64,
+    pub beyond_max: u64,
+    pub already_expiring: u64,
+    pub skipped: BTreeMap<String, u64>,
+    pub undecided: BTreeMap<String, u64>,
+    pub unconfirmed: u64,
+    pub failed: BTreeMap<String, u64>,
+    pub unanswered: u64,
+    pub unsent: u64,
+    pub interrupted: bool,
+    pub resized: bool,
+    pub error: Option<String>,
+    pub table_before: u32,
+    pub table_after: u32,
+    pub table_max: Option<u32>,
+    pub seconds: f64,
+    #[serde(default)]
+    pub by_state: Vec<Share>,
+    #[serde(default)]
+    pub by_source: Vec<Share>,
+    #[serde(default)]
+    pub by_source_beyond: u64,
+}
+
+/// A row of a dry run's breakdown.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Share {
+    pub key: String,
+    pub entries: u64,
+}
+
+/// `ctnl count --json` with a filter.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counted {
+    pub v: u32,
+    pub entries: u64,
+    pub seen: u64,
+    pub undecided: BTreeMap<String, u64>,
+    pub unconfirmed: u64,
+    pub interrupted: bool,
+    pub resized: bool,
+}
+
+/// `ctnl count --json` without one.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CountedAll {
+    pub v: u32,
+    pub entries: u64,
+    pub max: Option<u64>,
+}
+
+/// Reads a document. It is one line.
+#[track_caller]
+pub fn read<T: for<'de> Deserialize<'de>>(stdout: &str) -> T {
+    assert_eq!(stdout.lines().count(), 1, "{stdout}");
+    serde_json::from_str(stdout).unwrap_or_else(|error| panic!("{error}: {stdout}"))
+}
+
+impl Summary {
+    /// Reads a flush's summary, in which every matched entry is accounted for.
+    #[track_caller]
+    pub fn read(stdout: &str) -> Self {
+        let summary: Summary = read(stdout);
+        assert_eq!((summary.v, &*summary.command), (1, "flush"), "{summary:?}");
+        assert_eq!(summary.soft_seconds.is_some(), summary.action == "soft", "{summary:?}");
+        assert!(summary.action == "soft" || summary.action == "delete", "{summary:?}");
+        let kept =
+            summary.spared + summary.beyond_max + summary.already_expiring + summary.skipped.values().sum::<u64>();
+        let sent = summary.deleted + summary.gone + summary.failed.values().sum::<u64>() + summary.unanswered;
+        assert_eq!(summary.matched, kept + sent + summary.unsent, "what matched is not all accounted for: {summary:?}");
+        assert!(summary.matched + summary.unconfirmed + summary.in_doubt() <= summary.seen, "{summary:?}");
+        assert!(!summary.resized, "{summary:?}");
+        assert!(summary.seconds >= 0.0 && summary.filter.len() < 1 << 20, "{summary:?}");
+        assert!(summary.dry_run || (summary.by_state.is_empty() && summary.by_source.is_empty()), "{summary:?}");
+        summary
+    }
+
+    pub fn in_doubt(&self) -> u64 {
+        self.undecided.values().sum()
+    }
+}
