@@ -16,14 +16,14 @@ tests![
 
 fn basis(world: &World, bases: Vec<PreviousTimeout>) -> TimeoutContext {
     let kernel = Sysctl::at(Sysctl::KERNEL);
-    TimeoutContext::read(&mut world.connection(), &Sysctl::default(), &kernel, bases).expect("timeouts")
+    TimeoutContext::read(&mut world.connection(), &Sysctl::at(Sysctl::NETFILTER), &kernel, bases).expect("timeouts")
 }
 
 /// Timers that this kernel has a file for, and tells over netlink.
 fn told() -> impl Iterator<Item = (Timer, &'static str)> {
     let files = TIMERS.iter().filter(|row| row.protocol != NOT_IN_NETLINK);
     let files = files.filter_map(|row| row.sysctl.map(|name| (row.timer, name)));
-    files.filter(|(_, name)| Sysctl::default().read(name).is_ok())
+    files.filter(|(_, name)| Sysctl::at(Sysctl::NETFILTER).read(name).is_ok())
 }
 
 fn a_new_namespace_has_the_kernels_defaults(world: &World) {

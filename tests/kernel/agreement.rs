@@ -88,7 +88,8 @@ impl<'a> Table<'a> {
 
     pub fn ages(&self) -> IdleEstimator {
         let kernel = Sysctl::at(Sysctl::KERNEL);
-        let basis = TimeoutContext::read(&mut self.world.connection(), &Sysctl::default(), &kernel, Vec::new());
+        let basis =
+            TimeoutContext::read(&mut self.world.connection(), &Sysctl::at(Sysctl::NETFILTER), &kernel, Vec::new());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
         IdleEstimator::new(&basis.expect("timeouts"), now.try_into().unwrap())
     }

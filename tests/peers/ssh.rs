@@ -101,7 +101,8 @@ impl Holder {
     fn new(name: &str, sockets: Vec<TcpStream>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join(name);
-        std::fs::copy("/bin/sleep", &program).unwrap();
+        // By another process, so that no thread of this one has the file open for writing (ETXTBSY).
+        assert!(Command::new("cp").arg("/bin/sleep").arg(&program).status().unwrap().success());
         let mut command = Command::new(program);
         let mut sockets = sockets.into_iter().map(OwnedFd::from);
         command.arg("600").stdin(sockets.next().unwrap());

@@ -105,7 +105,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
         console.warn("interrupted; nothing was deleted");
         return Ok(Exit::Partly);
     }
-    let own = if args.no_spare_ssh { OwnSessions::default() } else { ssh::own_sessions(host) };
+    let own = if args.no_spare_ssh { OwnSessions::default() } else { ssh::own_sessions(host)? };
     if let Some(note) = own.note() {
         watch.console.note(&note);
     } else if own.sessions.is_empty() && !args.no_spare_ssh && watch.console.can_ask() {

@@ -9,7 +9,7 @@ use ctnl::output::{FORMATS, Format, TextOptions, Writer, WriterOptions};
 use ctnl::text::nearest;
 
 use crate::host::files;
-use crate::term::exit::{item, usage_at};
+use crate::term::exit::{nth_item_span, usage_at};
 
 /// How entries are printed.
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,7 @@ impl FormatArgs {
             let unknown = columns.iter().find(|name| field(name).is_none());
             let hint = unknown.map(|name| hint_for(name)).unwrap_or_default();
             let list = columns.join(",");
-            let at = unknown.map_or(0..list.len(), |name| item(&list, name, 0));
+            let at = unknown.map_or(0..list.len(), |name| nth_item_span(&list, name, 0));
             usage_at("--columns", &list, at, &error.to_string(), &hint)
         })
     }
@@ -67,7 +67,7 @@ impl FormatArgs {
                 formats.join(", ")
             );
             let what = format!("`{word}` is neither a format nor an option of one");
-            usage_at("-o", output, item(output, &word, 0), &what, &hint)
+            usage_at("-o", output, nth_item_span(output, &word, 0), &what, &hint)
         })
     }
 }

@@ -7,7 +7,7 @@ use ctnl::output::{EventOptions, EventWriter, Format, TextOptions};
 
 use crate::commands::format::{hint_for, parse};
 use crate::host::files;
-use crate::term::exit::{item, usage_at};
+use crate::term::exit::{nth_item_span, usage_at};
 
 /// How records are written.
 #[derive(Debug, clap::Args)]
@@ -30,7 +30,7 @@ impl OutputArgs {
             let hint =
                 "\n  hint: formats are json, conntrack, csv; options are extended, id, timestamp, ktimestamp, labels";
             let what = format!("`{word}` is neither a format nor an option of one");
-            usage_at("-o", output, item(output, &word, 0), &what, hint)
+            usage_at("-o", output, nth_item_span(output, &word, 0), &what, hint)
         })?;
         let text = match format {
             Format::Json => TextOptions { labels: Some(files::labels(host)), ..text },
@@ -41,7 +41,7 @@ impl OutputArgs {
             match columns.iter().find(|name| field(name).is_none()) {
                 Some(name) => {
                     let list = columns.join(",");
-                    usage_at("--columns", &list, item(&list, name, 0), &error.to_string(), &hint_for(name))
+                    usage_at("--columns", &list, nth_item_span(&list, name, 0), &error.to_string(), &hint_for(name))
                 }
                 None => usage_at("-o", output, 0..output.len(), &error.to_string(), ""),
             }

@@ -22,6 +22,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use ctnl::netlink::Netns;
 
+pub use self::mountinfo::unescape;
 use self::scan::Scan;
 
 /// Time between two scans. A scan takes 7 µs per process, 35 ms with 5000 of them: about 2 % of

@@ -16,6 +16,9 @@
 //! session runs in a tunnel: the other connections of the process that holds that end are spared with
 //! it.
 //!
+//! Where the kernel has no socket diagnostics, nothing can be verified, and every candidate of an
+//! ancestor is spared.
+//!
 //! Where the terminal is remote, or may be (another PID namespace, no `/proc`), and none of the
 //! candidates is live (dtach, mosh, a session that was resumed), all connections of the host's SSH
 //! server are spared.
@@ -32,7 +35,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ctnl::host::Host;
-use ctnl::netlink::TcpSocket;
+use ctnl::netlink::{Error, TcpSocket};
 use nix::unistd::geteuid;
 
 use self::process::{Environment, Process};
@@ -69,9 +72,12 @@ impl OwnSessions {
 }
 
 /// The sessions that this process runs in.
-pub fn own_sessions(host: &Host) -> OwnSessions {
-    let sockets = HostSockets::open(host);
-    Search::new(host.proc(), Environment::of_this_process(), geteuid().as_raw(), sockets).run()
+///
+/// # Errors
+/// The system's resources do not allow the lookup: then nothing must be deleted.
+pub fn own_sessions(host: &Host) -> Result<OwnSessions, Error> {
+    let sockets = HostSockets::open(host)?;
+    Ok(Search::new(host.proc(), Environment::of_this_process(), geteuid().as_raw(), sockets).run())
 }
 
 /// The processes between this one and its session's SSH server.
@@ -114,7 +120,8 @@ impl<S: Sockets> Search<S> {
             if ancestry.is_of_one_user {
                 ports.insert(session.server.port());
             }
-            if ancestry.is_of_one_user || socket.is_some_and(|socket| self.is_of_server(&socket)) {
+            let is_trusted = ancestry.is_of_one_user || !self.sockets.are_available();
+            if is_trusted || socket.is_some_and(|socket| self.is_of_server(&socket)) {
                 self.add(session);
                 any_live |= socket.is_some();
             }
@@ -192,10 +199,9 @@ impl<S: Sockets> Search<S> {
     /// such connection that can be found.
     fn add_carriers(&mut self) -> bool {
         let mut misses = false;
-        let mut at = 0;
-        for _ in 0..TUNNELS {
-            let Some(session) = self.found.get(at).copied() else { break };
-            at += 1;
+        for number in 0..TUNNELS {
+            // The carriers are added behind, and may be carried themselves.
+            let Some(session) = self.found.get(number).copied() else { break };
             let Some(client) = self.sockets.find(session.client, session.server) else { continue };
             let holders = Process::all(&self.proc).map(|process| process.sockets());
             let held: BTreeSet<u32> = holders.filter(|sockets| sockets.contains(&client.inode)).flatten().collect();

@@ -18,6 +18,10 @@ impl Sockets for FakeSockets {
         self.0.iter().find(|socket| (socket.local, socket.remote) == (local, remote)).copied()
     }
 
+    fn are_available(&self) -> bool {
+        true
+    }
+
     fn for_each(&mut self, each: &mut dyn FnMut(&TcpSocket)) {
         self.0.iter().for_each(each);
     }

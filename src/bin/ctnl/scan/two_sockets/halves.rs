@@ -86,7 +86,7 @@ pub fn walk_halves<W: HalfWork>(
         other.walk(&dedup, &clock, |_| !interrupt.requested())
     };
     let (here, there) = thread::scope(|scope| {
-        let there = thread::Builder::new().spawn_scoped(scope, &walk_other);
+        let there = thread::Builder::new().spawn_scoped(scope, walk_other);
         let here = mine.walk(&dedup, &clock, |entries| watch.go_on("reading", 2 * entries));
         // Where no thread can be started, one half is walked after the other.
         let there = there.map_or_else(
