@@ -31,7 +31,7 @@ pub fn gap_line(writer: EventWriter) -> GapLine {
     Arc::new(move |gap: &Gap| {
         let mut line = Vec::new();
         let &Gap { cause, first, lines: lost, from, to, .. } = gap;
-        let record = Record::Gap(output::Gap { cause, lost, from, to, netns: None });
+        let record = Record::Gap(output::Gap { cause, lost: Some(lost), from, to, netns: None });
         writer.lock().unwrap_or_else(PoisonError::into_inner).record(&mut line, first, &record);
         line
     })
