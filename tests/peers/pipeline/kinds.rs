@@ -40,7 +40,7 @@ fn jq_parses_a_whole_stream_with_every_kind_of_record(world: &World) {
     running.signal(Signal::SIGSTOP);
     world.create(&udp_flows(1000, 1000));
     running.signal(Signal::SIGCONT);
-    until("resync", || count(&folder, "\"event\":\"gap\"") > 0 && count(&folder, "\"why\":\"resync\"") > 0);
+    until("resync", || count(&folder, "\"event\":\"gap\"") > 0 && count(&folder, "\"reason\":\"resync\"") > 0);
     running.stop();
     let written = finished(&folder.path("log"));
     let text = written.join("\n") + "\n";
