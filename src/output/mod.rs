@@ -32,8 +32,8 @@ pub use chunks::{CHUNK, ChunkWriter};
 pub use columns::{Columns, JsonColumnsWriter, UnknownColumn};
 pub use csv::{CSV_COLUMNS, CsvWriter};
 pub use event::{
-    Clock, Closing, EVENT_CSV_COLUMNS, Ended, EventOptions, EventWriter, ExpectationRecord, FlowRecord, Gap, GapCause,
-    Opening, Record, Requester, Resynced, Since, Stamp, Synthetic,
+    Clock, Closing, Ended, EventOptions, EventWriter, ExpectationRecord, FlowRecord, Gap, GapCause, Opening, Record,
+    Requester, Resynced, Since, Stamp, Synthetic,
 };
 pub use format::{FORMATS, Format, FormatRow, Writer, WriterError, WriterOptions};
 pub use json::{JSON_VERSION, JsonWriter};

@@ -241,10 +241,10 @@ fn every_kind(events: &[Event], expectations: &[ExpectationEvent]) -> String {
     for event in expectations {
         write(Record::Expectation(ExpectationRecord { netns, ..expected(event) }));
     }
-    write(Record::Gap(Gap { cause: GapCause::Spool, lost: u64::MAX, from: 0, to: 1, netns }));
+    write(Record::Gap(Gap { cause: GapCause::Spool, lost: Some(u64::MAX), from: 0, to: 1, netns }));
     let why = Synthetic::Reconcile;
     write(Record::Resynced(Resynced { why, time: 1, entries: 2, added: 3, removed: 4, netns }));
-    write(Record::Closing(Closing { time: 1, reason: text, received: 2, lost: 3, records: 4 }));
+    write(Record::Closing(Closing { time: 1, reason: text, received: 2, lost: 3, uncounted_losses: 0, records: 4 }));
     String::from_utf8(out).expect("UTF-8")
 }
 

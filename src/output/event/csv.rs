@@ -3,36 +3,21 @@
 //! A gap, a finished resync and the end of the stream are rows as well, with empty cells for
 //! the entry. Its beginning is none, and expectations have no columns.
 
+use super::duration::{DurationNanos, duration};
 use super::record::{Closing, Ended, FlowRecord, Gap, Record, Requester, Resynced, Since, Stamp, Synthetic};
-use super::span::{Span, duration};
 use crate::age::IdleEstimator;
 use crate::field::Subject;
 use crate::output::columns::Columns;
-use crate::output::csv::CsvWriter;
+use crate::output::csv::{CSV_COLUMNS, CsvWriter};
 use crate::output::cursor::Cursor;
 use crate::output::escape;
+use crate::units::Nanos;
 
-/// The columns of an entry in events where none are asked for.
-pub const EVENT_CSV_COLUMNS: &[&str] = &[
-    "proto",
-    "state",
-    "src",
-    "sport",
-    "dst",
-    "dport",
-    "reply-src",
-    "reply-sport",
-    "reply-dst",
-    "reply-dport",
-    "status",
-    "timeout",
-    "packets",
-    "bytes",
-    "mark",
-    "zone",
-    "helper",
-    "id",
-];
+/// The default columns of an entry in events: those of a list, without idle time and age, which an
+/// event does not have.
+pub(super) fn default_columns() -> Vec<&'static str> {
+    CSV_COLUMNS.iter().copied().filter(|name| !matches!(*name, "idle" | "age")).collect()
+}
 
 const HEADER: &[u8] =
     b"event,seq,time_ns,clock,synthetic,netns,cause,lost,since_ns,since,duration_ns,duration,killed,requester_port,requester_process,requester_guess,";
@@ -59,7 +44,7 @@ struct Cells<'a> {
     cause: &'a str,
     lost: Option<u64>,
     since: Option<(u64, &'a str)>,
-    duration: Option<Span>,
+    duration: Option<DurationNanos>,
     killed: Option<bool>,
     requester: Option<Requester<'a>>,
 }
@@ -144,7 +129,7 @@ impl<'a> Cells<'a> {
             time: gap.to,
             netns: gap.netns.unwrap_or_default(),
             cause: gap.cause.name(),
-            lost: Some(gap.lost),
+            lost: gap.lost,
             since: Some((gap.from, "")),
             ..Cells::default()
         }
@@ -160,8 +145,10 @@ impl<'a> Cells<'a> {
     }
 
     fn of_closing(closing: &Closing<'a>) -> Self {
-        let Closing { time, reason, lost, .. } = *closing;
-        Cells { time, cause: reason, lost: Some(lost), ..Cells::default() }
+        let Closing { time, reason, lost, uncounted_losses, .. } = *closing;
+        // An empty cell: a part of the number would read like the whole.
+        let lost = (uncounted_losses == 0).then_some(lost);
+        Cells { time, cause: reason, lost, ..Cells::default() }
     }
 
     fn at(time: Stamp, synthetic: Option<Synthetic>) -> Self {
@@ -181,7 +168,7 @@ impl<'a> Cells<'a> {
         number(out, self.lost);
         number(out, self.since.map(|(ns, _)| ns));
         word(out, self.since.map_or("", |(_, kind)| kind));
-        let duration = self.duration.map(span);
+        let duration = self.duration.map(duration_cells);
         number(out, duration.map(|(ns, _)| ns));
         word(out, duration.map_or("", |(_, kind)| kind));
         word(out, self.killed.map_or("", |killed| if killed { "true" } else { "false" }));
@@ -200,11 +187,11 @@ fn since(since: Since) -> (u64, &'static str) {
     }
 }
 
-fn span(span: Span) -> (u64, &'static str) {
-    match span {
-        Span::Exactly(ns) => (ns, "exactly"),
-        Span::AtLeast(ns) => (ns, "at_least"),
-        Span::AtMost(ns) => (ns, "at_most"),
+fn duration_cells(duration: DurationNanos) -> (u64, &'static str) {
+    match duration {
+        DurationNanos::Exactly(Nanos(ns)) => (ns, "exactly"),
+        DurationNanos::AtLeast(Nanos(ns)) => (ns, "at_least"),
+        DurationNanos::AtMost(Nanos(ns)) => (ns, "at_most"),
     }
 }
 

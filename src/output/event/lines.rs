@@ -46,7 +46,7 @@ fn destroyed<'a>(subject: &'a Subject<'a>) -> FlowRecord<'a> {
 
 const GAP: Gap<'static> = Gap {
     cause: GapCause::Kernel,
-    lost: 1234,
+    lost: Some(1234),
     from: 1_700_000_000_000_001_000,
     to: 1_700_000_000_250_000_000,
     netns: None,
@@ -147,7 +147,8 @@ fn rows_of_csv_have_as_many_cells_as_its_header() {
     }
 }
 
-const CLOSING: Closing<'_> = Closing { time: 1, reason: "SIGTERM", received: 2, lost: 3, records: 4 };
+const CLOSING: Closing<'_> =
+    Closing { time: 1, reason: "SIGTERM", received: 2, lost: 3, uncounted_losses: 0, records: 4 };
 
 #[test]
 fn a_row_of_csv_has_the_duration_and_the_last_one_the_sum_of_what_was_lost() {
@@ -161,6 +162,18 @@ fn a_row_of_csv_has_the_duration_and_the_last_one_the_sum_of_what_was_lost() {
     let missed = Ended { synthetic: Some(Synthetic::Resync), ..ended(&flow) };
     assert!(row(&Record::Ended(missed)).contains(",exactly,12,at_most,"));
     assert!(row(&Record::Closing(CLOSING)).starts_with("close,17,1,,,,SIGTERM,3,,,,,"));
+}
+
+#[test]
+fn a_loss_of_unknown_size_is_not_written_as_zero() {
+    let gap = Record::Gap(Gap { lost: None, ..GAP });
+    assert!(json(&gap).contains("\"cause\":\"kernel\",\"from_ns\":"), "{}", json(&gap));
+    assert!(text(&gap).unwrap().contains("[GAP] lost=unknown cause=kernel "));
+    let csv = |record: &Record<'_>| line(Format::Csv, TextOptions::default(), record).unwrap();
+    assert!(csv(&gap).starts_with("gap,17,1700000000250000000,,,,kernel,,"), "{}", csv(&gap));
+    let closing = Record::Closing(Closing { uncounted_losses: 1, ..CLOSING });
+    assert!(json(&closing).contains("\"lost\":3,\"uncounted_losses\":1,"), "{}", json(&closing));
+    assert!(csv(&closing).starts_with("close,17,1,,,,SIGTERM,,"), "{}", csv(&closing));
 }
 
 #[test]
@@ -185,13 +198,14 @@ fn formats_and_columns_that_events_do_not_have_are_refused() {
 
 #[test]
 fn durations_are_as_certain_as_both_ends_are() {
-    use super::span::{Span, duration};
+    use super::duration::{DurationNanos, duration};
+    use crate::units::Nanos;
     let end = Stamp { ns: 10, clock: Clock::Kernel };
     let of = |since, synthetic| duration(Some(since), end, synthetic);
-    assert_eq!(of(Since::Exactly(4), None), Some(Span::Exactly(6)));
-    assert_eq!(of(Since::Before(4), None), Some(Span::AtLeast(6)));
-    assert_eq!(of(Since::Exactly(4), Some(Synthetic::Resync)), Some(Span::AtMost(6)));
+    assert_eq!(of(Since::Exactly(4), None), Some(DurationNanos::Exactly(Nanos(6))));
+    assert_eq!(of(Since::Before(4), None), Some(DurationNanos::AtLeast(Nanos(6))));
+    assert_eq!(of(Since::Exactly(4), Some(Synthetic::Resync)), Some(DurationNanos::AtMost(Nanos(6))));
     assert_eq!(of(Since::Before(4), Some(Synthetic::Resync)), None);
-    assert_eq!(of(Since::Exactly(11), None), Some(Span::Exactly(0)));
+    assert_eq!(of(Since::Exactly(11), None), Some(DurationNanos::Exactly(Nanos(0))));
     assert_eq!(duration(None, end, None), None);
 }

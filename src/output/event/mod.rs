@@ -3,6 +3,7 @@
 //! `docs/events.md` is for who reads them.
 
 mod csv;
+mod duration;
 mod expectation;
 mod json;
 #[cfg(test)]
@@ -15,10 +16,8 @@ mod recorded;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 mod schema;
-mod span;
 mod text;
 
-pub use csv::EVENT_CSV_COLUMNS;
 pub use record::{
     Clock, Closing, Ended, ExpectationRecord, FlowRecord, Gap, GapCause, Opening, Record, Requester, Resynced, Since,
     Stamp, Synthetic,
@@ -66,7 +65,7 @@ impl EventWriter {
             (Format::Json, None) => Lines::Json(EventJson::new(options.text.labels)),
             (Format::Conntrack, None) => Lines::Text(EventText::new(options.text)),
             (Format::Csv, Some(columns)) => Lines::Csv(EventCsv::new(Columns::resolve(&columns)?).into()),
-            (Format::Csv, None) => Lines::Csv(EventCsv::new(Columns::resolve(EVENT_CSV_COLUMNS)?).into()),
+            (Format::Csv, None) => Lines::Csv(EventCsv::new(Columns::resolve(&csv::default_columns())?).into()),
             (Format::Table | Format::Xml, _) => return Err(WriterError::NotForEvents(format.name())),
         };
         Ok(EventWriter { lines })

@@ -113,9 +113,22 @@ impl Circumstances {
         let why = self.synthetic().unwrap_or(Synthetic::Resync);
         [
             Record::Opening(Opening { time: n, stream: text, version: text }),
-            Record::Gap(Gap { cause: causes[n as usize % 4], lost: n, from: n / 2, to: n, netns }),
+            Record::Gap(Gap {
+                cause: causes[n as usize % causes.len()],
+                lost: self.has(11).then_some(n),
+                from: n / 2,
+                to: n,
+                netns,
+            }),
             Record::Resynced(Resynced { why, time: n, entries: n, added: n / 2, removed: 0, netns }),
-            Record::Closing(Closing { time: n, reason: text, received: n, lost: 1, records: u64::MAX }),
+            Record::Closing(Closing {
+                time: n,
+                reason: text,
+                received: n,
+                lost: 1,
+                uncounted_losses: n,
+                records: u64::MAX,
+            }),
         ]
     }
 }
@@ -245,6 +258,13 @@ fn every_key_of_the_schema_is_written_for_some_record() {
         lines.push(check(&root, &Record::Expectation(all.expectation(&event.expectation)), 1));
     }
     lines.extend(all.others().iter().map(|record| check(&root, record, 1)));
+    for n in 0..5 {
+        let some = Circumstances { n, ..Circumstances::all() };
+        lines.extend(some.others().iter().map(|record| check(&root, record, 1)));
+    }
+    for cause in root["$defs"]["gap"]["properties"]["cause"]["enum"].as_array().unwrap() {
+        assert!(lines.iter().any(|line| line["cause"] == *cause), "{cause}");
+    }
     for kind in root["oneOf"].as_array().unwrap() {
         let kind = root.pointer(&kind["$ref"].as_str().unwrap()[1..]).unwrap();
         let words = kind["properties"]["event"]["enum"].as_array().unwrap();
@@ -291,7 +311,7 @@ proptest! {
         check(&root, &Record::Flow(circumstances.flow(&Subject::new(&flow, &ages))), seq);
         check(&root, &Record::Ended(circumstances.ended(&flow)), seq);
         circumstances.others().iter().for_each(|record| drop(check(&root, record, seq)));
-        let mut event = expectations().swap_remove(n as usize % 4);
+        let mut event = expectations().swap_remove(n as usize % expectations().len());
         event.expectation.function = Some(circumstances.text.as_str().into());
         event.expectation.helper = Some(crate::model::HelperName::new(circumstances.text.as_bytes()));
         event.expectation.flags = set;

@@ -151,7 +151,10 @@ fn put_gap(line: &mut Line<'_>, out: &mut Vec<u8>, gap: &Gap<'_>, options: &Text
         put_timestamp(line, gap.to);
     }
     line.put(b"    [GAP] lost=");
-    line.decimal64(gap.lost);
+    match gap.lost {
+        Some(lost) => line.decimal64(lost),
+        None => line.put(b"unknown"),
+    }
     line.put(b" cause=");
     line.text(gap.cause.name().as_bytes());
     line.put(b" from=");

@@ -36,7 +36,7 @@ pub fn gap_formatter(writer: EventWriter) -> GapFormatter {
             DropCause::Spool => GapCause::Spool,
             DropCause::Refused => GapCause::Refused,
         };
-        let record = Record::Gap(output::Gap { cause, lost, from, to, netns: None });
+        let record = Record::Gap(output::Gap { cause, lost: Some(lost), from, to, netns: None });
         writer.lock().unwrap_or_else(PoisonError::into_inner).record(&mut line, first, &record);
         line
     })

@@ -66,8 +66,8 @@ pub struct Args {
 
     /// Compare with the table every TIME (90s, 10m)
     ///
-    /// With nf_conntrack_events=2, entries from before the first subscription begin and end
-    /// without an event; this finds them.
+    /// With nf_conntrack_events=2, entries from before the first subscription end without an
+    /// event; this finds them.
     #[arg(long, value_name = "TIME", value_parser = time)]
     reconcile: Option<Duration>,
 

@@ -226,7 +226,8 @@ impl StoredChunks {
             let mut words = vec![record["event"].as_str().unwrap().to_owned()];
             let port = &record["flow"]["orig"]["sport"];
             words.extend([port, &record["lost"]].into_iter().filter(|v| v.is_u64()).map(ToString::to_string));
-            let names = [&record["synthetic"], &record["why"], &record["netns"]];
+            let reason = if record["event"] == "resync" { &record["reason"] } else { &Value::Null };
+            let names = [&record["synthetic"], reason, &record["netns"]];
             words.extend(names.into_iter().filter_map(|v| v.as_str()).map(str::to_owned));
             words.join(" ")
         };
