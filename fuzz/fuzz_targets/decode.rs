@@ -8,7 +8,7 @@ use ctnl::field::{FIELDS, Subject};
 use ctnl::filter::{Context, Filter, ServiceNames};
 use ctnl::group::Groups;
 use ctnl::model::{Event, EventKind, Flow, FlowDecoder, Timeouts};
-use ctnl::output::{FORMATS, TextOptions, Writer, WriterOptions};
+use ctnl::output::{FORMATS, TextOptions, WriterOptions};
 use ctnl::table::Target;
 use ctnl::wire::{MessageClass, Messages};
 use libfuzzer_sys::fuzz_target;
@@ -51,7 +51,7 @@ fn print(flows: &[Flow]) {
         let text =
             TextOptions { extended: true, id: true, timestamp: true, ktimestamp: true, ..TextOptions::default() };
         let options = WriterOptions { columns: None, text };
-        let mut writer = Writer::new(row.format, options).expect("a format");
+        let mut writer = row.writer(options).expect("a format");
         let mut out = Vec::new();
         writer.begin(&mut out);
         flows.iter().for_each(|flow| writer.flow(&mut out, &Subject::new(flow, &ages)));

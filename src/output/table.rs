@@ -9,6 +9,7 @@ use std::io::Write as _;
 
 use super::columns::{Columns, UnknownColumn, append_value};
 use super::escape;
+use super::write::WriteEntries;
 use crate::field::{Field, Named, Subject, Value, ValueKind, field};
 
 /// What is shown when no columns are asked for. Two names with a colon between
@@ -64,6 +65,17 @@ enum CellKind {
     Unknown,
     Number,
     Text,
+}
+
+impl WriteEntries for TableWriter {
+    #[inline]
+    fn entry(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
+        self.flow(out, subject);
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        TableWriter::end(self, out);
+    }
 }
 
 impl TableWriter {

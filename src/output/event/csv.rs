@@ -5,9 +5,10 @@
 
 use super::duration::{DurationNanos, duration};
 use super::record::{Closing, Ended, FlowRecord, Gap, Record, Requester, Resynced, Since, Stamp, Synthetic};
+use super::write::WriteRecords;
 use crate::age::IdleEstimator;
 use crate::field::Subject;
-use crate::output::columns::Columns;
+use crate::output::columns::{Columns, UnknownColumn};
 use crate::output::csv::{CSV_COLUMNS, CsvWriter};
 use crate::output::cursor::Cursor;
 use crate::output::escape;
@@ -15,7 +16,7 @@ use crate::units::Nanos;
 
 /// The default columns of an entry in events: those of a list, without idle time and age, which an
 /// event does not have.
-pub(super) fn default_columns() -> Vec<&'static str> {
+fn default_columns() -> Vec<&'static str> {
     CSV_COLUMNS.iter().copied().filter(|name| !matches!(*name, "idle" | "age")).collect()
 }
 
@@ -24,7 +25,7 @@ const HEADER: &[u8] =
 
 /// Writes records as CSV.
 #[derive(Debug, Clone)]
-pub(super) struct EventCsv {
+pub(in crate::output) struct EventCsv {
     flows: CsvWriter,
     /// As many empty cells as an entry has.
     none: Vec<u8>,
@@ -49,11 +50,27 @@ struct Cells<'a> {
     requester: Option<Requester<'a>>,
 }
 
+impl WriteRecords for EventCsv {
+    fn begin(&self, out: &mut Vec<u8>) {
+        EventCsv::begin(self, out);
+    }
+
+    #[inline]
+    fn record(&mut self, out: &mut Vec<u8>, seq: u64, record: &Record<'_>) -> bool {
+        EventCsv::record(self, out, seq, record)
+    }
+}
+
 impl EventCsv {
-    pub(super) fn new(columns: Columns) -> Self {
+    pub(in crate::output) fn new(columns: Columns) -> Self {
         let mut none = vec![b','; columns.fields().len().saturating_sub(1)];
         none.extend_from_slice(b"\r\n");
         EventCsv { flows: CsvWriter::new(columns), none, ages: IdleEstimator::without_timeouts(0) }
+    }
+
+    /// A writer of the default columns.
+    pub(in crate::output) fn with_default_columns() -> Result<Self, UnknownColumn> {
+        Columns::resolve(&default_columns()).map(Self::new)
     }
 
     pub(super) fn begin(&self, out: &mut Vec<u8>) {

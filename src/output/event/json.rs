@@ -11,6 +11,7 @@ use super::expectation::put_expectation;
 use super::record::{
     Clock, Closing, Ended, ExpectationRecord, FlowRecord, Gap, Opening, Record, Requester, Resynced, Since, Synthetic,
 };
+use super::write::WriteRecords;
 use crate::model::{EventKind, Flow, L4, LabelNames, Protocol, Status, Tuple};
 use crate::output::cursor::{Line, Scratch};
 use crate::output::escape;
@@ -19,13 +20,21 @@ use crate::units::Nanos;
 
 /// Writes records as JSON.
 #[derive(Debug, Clone)]
-pub(super) struct EventJson {
+pub(in crate::output) struct EventJson {
     labels: Option<Arc<LabelNames>>,
     scratch: Scratch,
 }
 
+impl WriteRecords for EventJson {
+    #[inline]
+    fn record(&mut self, out: &mut Vec<u8>, seq: u64, record: &Record<'_>) -> bool {
+        EventJson::record(self, out, seq, record);
+        true
+    }
+}
+
 impl EventJson {
-    pub(super) fn new(labels: Option<Arc<LabelNames>>) -> Self {
+    pub(in crate::output) fn new(labels: Option<Arc<LabelNames>>) -> Self {
         EventJson { labels, scratch: Scratch::new() }
     }
 
@@ -37,7 +46,7 @@ impl EventJson {
         line.decimal64(seq);
         match record {
             Record::Flow(record) => put_event(&mut line, out, record, self.labels.as_deref()),
-            other => line.apart(|line| put_other(line, out, other)),
+            other => line.out_of_line(|line| put_other(line, out, other)),
         }
         line.put(b"}\n");
         line.flush(out);
@@ -239,7 +248,7 @@ fn put_circumstances(
         boolean(line, killed);
     }
     if let Some(requester) = requester {
-        line.apart(|line| put_requester(line, out, requester));
+        line.out_of_line(|line| put_requester(line, out, requester));
     }
 }
 
@@ -278,7 +287,7 @@ fn put_since(line: &mut Line<'_>, since: Since, duration: Option<DurationNanos>)
 #[inline(always)]
 fn put_netns(line: &mut Line<'_>, out: &mut Vec<u8>, netns: Option<&str>) {
     if let Some(netns) = netns {
-        line.apart(|line| put_name(line, out, b",\"netns\":", netns));
+        line.out_of_line(|line| put_name(line, out, b",\"netns\":", netns));
     }
 }
 

@@ -10,6 +10,7 @@ use super::*;
 use crate::field::Subject;
 use crate::model::{Event, EventKind, Expectation, Flow, L4, LabelNames};
 use crate::output::json_schema::{fill, fill_some, schema as flow_schema, validate};
+use crate::output::{CONNTRACK, CSV, EventWriter, Format, JSON, TextOptions, WriterOptions};
 use crate::output::{JsonWriter, sample};
 
 fn schema() -> Value {
@@ -20,10 +21,10 @@ fn labels() -> Option<Arc<LabelNames>> {
     Some(Arc::new(LabelNames::parse("0 zero\n77 x-y\n")))
 }
 
-fn writer(format: Format) -> EventWriter {
+fn writer(format: &Format) -> EventWriter {
     let text =
         TextOptions { extended: true, id: true, timestamp: true, ktimestamp: true, labels: labels(), zone: None };
-    EventWriter::new(format, EventOptions { text, columns: None }).unwrap()
+    format.event_writer(WriterOptions { text, columns: None }).unwrap()
 }
 
 /// Everything around an entry that a record can have, by the bits of `set`.
@@ -136,7 +137,7 @@ impl Circumstances {
 /// The one line of a record, read back and held to the schema.
 fn check(root: &Value, record: &Record<'_>, seq: u64) -> Value {
     let mut out = Vec::new();
-    assert!(writer(Format::Json).record(&mut out, seq, record));
+    assert!(writer(&JSON).record(&mut out, seq, record));
     let text = String::from_utf8(out).unwrap();
     let line = text.strip_suffix('\n').unwrap();
     assert!(!line.contains(char::is_control), "{line}");
@@ -146,7 +147,7 @@ fn check(root: &Value, record: &Record<'_>, seq: u64) -> Value {
     let kinds = root["oneOf"].as_array().unwrap().iter();
     let matching = kinds.filter(|kind| validate(root, kind, &value, "event").is_ok()).count();
     assert_eq!(matching, 1, "{:?}: {line}", validate(root, of_event(root, &value["event"]), &value, "event"));
-    for format in [Format::Conntrack, Format::Csv] {
+    for format in [&CONNTRACK, &CSV] {
         one_line(format, record, seq);
     }
     value
@@ -161,17 +162,17 @@ fn of_event<'a>(root: &'a Value, event: &Value) -> &'a Value {
 }
 
 /// Text and CSV: one line, or nothing at all.
-fn one_line(format: Format, record: &Record<'_>, seq: u64) {
+fn one_line(format: &Format, record: &Record<'_>, seq: u64) {
     let mut out = b"before\n".to_vec();
     let written = writer(format).record(&mut out, seq, record);
-    let end = if format == Format::Csv { "\r\n" } else { "\n" };
+    let end = if format == &CSV { "\r\n" } else { "\n" };
     let text = String::from_utf8_lossy(&out).into_owned();
     let rest = text.strip_prefix("before\n").unwrap();
     assert_eq!(written, !rest.is_empty());
     if written {
         let line = rest.strip_suffix(end).unwrap();
         assert!(!line.contains(['\n', '\r']), "{line}");
-        assert!(format == Format::Csv || line.chars().all(|c| c == '\t' || !c.is_control()), "{line}");
+        assert!(format == &CSV || line.chars().all(|c| c == '\t' || !c.is_control()), "{line}");
     }
 }
 

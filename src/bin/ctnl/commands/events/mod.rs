@@ -155,8 +155,8 @@ impl Args {
         if self.filter.confirm_idle.is_some() {
             return Err(usage("--confirm-idle does not apply to events: an event has one sample of its entry"));
         }
-        let writer = self.output.writer(host)?;
-        if self.expect && !writer.shows_expectations() {
+        let (format, writer) = self.output.writer(host)?;
+        if self.expect && !format.events.as_ref().is_some_and(|events| events.has_expectations) {
             return Err(usage("--expect: csv has no columns for expectations\n  hint: -o json or -o conntrack"));
         }
         Ok(StreamOptions {

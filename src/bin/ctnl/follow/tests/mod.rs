@@ -15,7 +15,7 @@ use ctnl::clock::{Clock, Time};
 use ctnl::filter::Filter;
 use ctnl::model::{Event, EventKind, Status};
 use ctnl::netlink::{Connection, Error};
-use ctnl::output::{EventOptions, EventWriter, Format};
+use ctnl::output::{JSON, WriterOptions};
 use ctnl::sysctl::Sysctl;
 use ctnl::table::{Buffer, Queue, Step};
 use ctnl::wire::{DecodeError, DecodeErrorKind, Message};
@@ -275,7 +275,7 @@ fn try_run(
     outlet: &StoredChunks,
     env: &mut TestEnvironment,
 ) -> Result<StreamEnd, Error> {
-    let writer = EventWriter::new(Format::Json, EventOptions::default()).unwrap();
+    let writer = JSON.event_writer(WriterOptions::default()).unwrap();
     let mut outlet = outlet.clone();
     let lines = Lines::new(Arc::clone(&options.stream), writer, &mut outlet);
     follow(options, Filter::default(), streams, lines, env)
