@@ -35,6 +35,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ctnl::host::Host;
+use ctnl::model::Flow;
 use ctnl::netlink::{Error, TcpSocket};
 use nix::unistd::geteuid;
 
@@ -63,6 +64,11 @@ pub struct OwnSessions {
 }
 
 impl OwnSessions {
+    /// Whether `flow` carries one of them.
+    pub fn include(&self, flow: &Flow) -> bool {
+        self.sessions.iter().any(|session| session.is_carried_by(flow))
+    }
+
     /// What the user has to know about them.
     pub fn note(&self) -> Option<String> {
         self.all_of_server.map(|count| {
