@@ -1,5 +1,5 @@
-//! An expression: an error that can be shown, or a filter that is read again as the
-//! same from its own text, and that judges flows.
+//! An expression: an error with a caret, or a filter that is parsed as the same from its own text
+//! and is evaluated for flows.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ use libfuzzer_sys::fuzz_target;
 static SERVICES: LazyLock<ServiceNames> =
     LazyLock::new(|| ServiceNames::parse("domain 53/tcp\nhttp 80/tcp www\nhttp-alt 8080/tcp\n"));
 
-/// Flows that a kernel sent.
+/// Recorded flows.
 static FLOWS: LazyLock<Vec<Flow>> = LazyLock::new(|| {
     let recorded: [&[u8]; 2] =
         [include_bytes!("../../tests/data/traffic.bin"), include_bytes!("../../tests/data/crafted.bin")];

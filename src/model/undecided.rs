@@ -136,8 +136,8 @@ mod tests {
 
     #[test]
     fn every_reason_has_its_own_name_and_a_hint() {
-        for (place, reason) in Undecided::ALL.iter().enumerate() {
-            assert!(Undecided::ALL.iter().skip(place + 1).all(|other| other.name() != reason.name()), "{reason}");
+        for (index, reason) in Undecided::ALL.iter().enumerate() {
+            assert!(Undecided::ALL.iter().skip(index + 1).all(|other| other.name() != reason.name()), "{reason}");
             assert!(!reason.hint().is_empty());
         }
     }

@@ -156,7 +156,7 @@ fn a_namespace_that_cannot_be_followed_is_reported_once(world: &World) {
     world.set_sysctl("netfilter/nf_conntrack_events", 1);
     let folder = Folder::new();
     let stderr = on_a_host(&folder, HIDDEN).exits_with(0).stderr();
-    assert_eq!(stderr.matches("netns stands for").count(), 1, "{stderr}");
+    assert_eq!(stderr.matches("netns refers to").count(), 1, "{stderr}");
     assert_eq!(count(&folder, "\"event\":\"resync\""), 1, "the others are followed");
 }
 

@@ -192,7 +192,7 @@ impl Environment for TestEnvironment {
 struct StoredChunks(Arc<Mutex<Vec<Arc<Chunk>>>>, Arc<Mutex<bool>>);
 
 impl Outlet for StoredChunks {
-    fn has_room(&self) -> bool {
+    fn has_capacity(&self) -> bool {
         !*self.1.lock().unwrap()
     }
 
