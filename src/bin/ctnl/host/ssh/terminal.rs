@@ -16,7 +16,7 @@ pub fn is_pseudo(proc: &Path) -> bool {
     let is_pseudo = |descriptor: &dyn AsFd| {
         fstat(descriptor.as_fd()).is_ok_and(|stat| {
             let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
-            kind == SFlag::S_IFCHR && PSEUDO.contains(&u64::from(major(stat.st_rdev)))
+            kind == SFlag::S_IFCHR && PSEUDO.contains(&major(stat.st_rdev))
         })
     };
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
