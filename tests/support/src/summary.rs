@@ -20,6 +20,8 @@ pub struct Summary {
     pub deleted: u64,
     pub gone: u64,
     pub spared: u64,
+    #[serde(default)]
+    pub spared_all_ssh: bool,
     pub beyond_max: u64,
     pub already_expiring: u64,
     pub skipped: BTreeMap<String, u64>,

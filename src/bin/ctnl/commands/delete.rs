@@ -81,7 +81,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
 /// Whether `flow` carries an SSH session that may be the user's; the reason is printed.
 fn is_own_session(flow: &Flow, host: &Host, console: &mut Console) -> Result<bool> {
     let own = ssh::own_sessions(host)?;
-    let is_own = own.sessions.iter().any(|session| session.is_carried_by(flow));
+    let is_own = own.include(flow);
     if is_own {
         console.warn(if own.all_of_server.is_some() {
             "refusing to delete a connection of this host's SSH server: it may be your own session (override with \

@@ -6,7 +6,7 @@ use ctnl::host::Host;
 use ctnl::table::{self, Action};
 
 use super::args::{CommonArgs, FilterArgs};
-use crate::host::ssh::{self, OwnSessions, SshSession};
+use crate::host::ssh::{self, OwnSessions};
 use crate::purge::{Options, Purge, Purged, report};
 use crate::scan::{Selection, Watch, sample_and_wait};
 use crate::term::exit::{Exit, usage};
@@ -111,7 +111,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     } else if own.sessions.is_empty() && !args.no_spare_ssh && watch.console.can_ask() {
         watch.console.note("found no SSH session of yours, so none is spared");
     }
-    let options = args.options(own.sessions);
+    let options = args.options(own);
     match Purge::new(selection, options, watch, before).run(&mut connection)? {
         Purged::Ran(summary) => report(&summary, &mut console, args.json, args.fail_if_none),
         Purged::Declined => {
@@ -137,7 +137,7 @@ impl Args {
         )))
     }
 
-    fn options(&self, sessions: Vec<SshSession>) -> Options {
+    fn options(&self, sessions: OwnSessions) -> Options {
         Options {
             command: "flush",
             preview: self.dry_run,

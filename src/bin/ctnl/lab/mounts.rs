@@ -15,7 +15,7 @@ use nix::mount::{MsFlags, mount};
 
 use crate::host::namespaces::unescape;
 
-/// Parts of `/proc` through which the host can be changed, whoever the lab's user is.
+/// Parts of `/proc` through which the host can be changed.
 const READ_ONLY_IN_PROC: [&str; 6] = ["sys", "sysrq-trigger", "irq", "bus", "fs", "acpi"];
 
 /// Folders that stay writable where the host's files are read-only.

@@ -94,7 +94,7 @@ impl Chooser {
     pub fn choose(&mut self, flow: &Flow, time: &DatagramTime) -> Option<Target> {
         let Chooser { selection, options, counts, breakdown } = self;
         let subject = selection.judge(flow, time)?;
-        if options.sessions.iter().any(|session| session.is_carried_by(flow)) {
+        if options.sessions.include(flow) {
             counts.spared += 1;
             return None;
         }
@@ -134,6 +134,7 @@ impl Chooser {
         summary.unconfirmed = tally.unconfirmed;
         summary.undecided = tally.undecided.iter().map(|(why, count)| (why.name(), *count)).collect();
         summary.spared = counts.spared;
+        summary.spared_all_ssh = self.options.sessions.all_of_server.is_some();
         summary.beyond_max = counts.beyond_max;
         summary.already_expiring = counts.already_expiring;
         summary.skipped = counts.skipped.iter().map(|(why, count)| (why.name(), *count)).collect();

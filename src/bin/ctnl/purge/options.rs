@@ -2,7 +2,7 @@
 
 use ctnl::table::Action;
 
-use crate::host::ssh::SshSession;
+use crate::host::ssh::OwnSessions;
 
 /// What is done with the entries that match, and its bounds.
 #[derive(Debug, Clone)]
@@ -14,7 +14,7 @@ pub struct Options {
     /// What is done.
     pub action: Action,
     /// Sessions whose entries are spared.
-    pub sessions: Vec<SshSession>,
+    pub sessions: OwnSessions,
     /// Most entries to act on.
     pub max: Option<u64>,
     /// On a terminal, ask before acting on more than this share of the table, in percent. `None` to

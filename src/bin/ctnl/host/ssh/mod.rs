@@ -19,13 +19,14 @@
 //! Where the kernel has no socket diagnostics, nothing can be verified, and every candidate of an
 //! ancestor is spared.
 //!
-//! Where the terminal is remote, or may be (another PID namespace, no `/proc`), and none of the
-//! candidates is live (dtach, mosh, a session that was resumed), all connections of the host's SSH
-//! server are spared.
+//! Where the terminal is remote, or may be (a pseudo-terminal, another PID namespace, no `/proc`), and
+//! none of the candidates is live (dtach, run0, mosh, a session that was resumed), all connections of
+//! the host's SSH server are spared.
 
 mod process;
 mod session;
 mod sockets;
+mod terminal;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -35,6 +36,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ctnl::host::Host;
+use ctnl::model::Flow;
 use ctnl::netlink::{Error, TcpSocket};
 use nix::unistd::geteuid;
 
@@ -63,7 +65,12 @@ pub struct OwnSessions {
 }
 
 impl OwnSessions {
-    /// What the user has to know about them.
+    /// Whether `flow` carries one of them.
+    pub fn include(&self, flow: &Flow) -> bool {
+        self.sessions.iter().any(|session| session.is_carried_by(flow))
+    }
+
+    /// The message for the user, where they are not certainly the user's.
     pub fn note(&self) -> Option<String> {
         self.all_of_server.map(|count| {
             format!("found no live SSH session of yours: all {count} connections of this host's SSH server are spared")
@@ -77,7 +84,9 @@ impl OwnSessions {
 /// The system's resources do not allow the lookup: then nothing must be deleted.
 pub fn own_sessions(host: &Host) -> Result<OwnSessions, Error> {
     let sockets = HostSockets::open(host)?;
-    Ok(Search::new(host.proc(), Environment::of_this_process(), geteuid().as_raw(), sockets).run())
+    let on_pseudo_terminal = terminal::is_pseudo(&host.proc());
+    let search = Search::new(host.proc(), Environment::of_this_process(), geteuid().as_raw(), sockets);
+    Ok(Search { on_pseudo_terminal, ..search }.run())
 }
 
 /// The processes between this one and its session's SSH server.
@@ -96,6 +105,7 @@ struct Search<S> {
     proc: PathBuf,
     environment: Environment,
     user: u32,
+    on_pseudo_terminal: bool,
     sockets: S,
     /// Inodes of the sockets that SSH servers of root hold.
     of_servers: BTreeSet<u32>,
@@ -106,7 +116,7 @@ impl<S: Sockets> Search<S> {
     fn new(proc: PathBuf, environment: Environment, user: u32, sockets: S) -> Self {
         let servers = Process::all(&proc).filter(|process| process.is_ssh_server() && process.is_of(ROOT));
         let of_servers = servers.flat_map(|server| server.sockets()).collect();
-        Search { proc, environment, user, sockets, of_servers, found: Vec::new() }
+        Search { proc, environment, user, on_pseudo_terminal: false, sockets, of_servers, found: Vec::new() }
     }
 
     fn run(mut self) -> OwnSessions {
@@ -129,7 +139,9 @@ impl<S: Sockets> Search<S> {
         if environments.iter().any(|environment| environment.is_multiplexed) {
             any_live |= self.add_attached();
         }
-        let is_remote = ancestry.has_ssh_server || environments.iter().any(|environment| environment.is_remote);
+        let is_remote = self.on_pseudo_terminal
+            || ancestry.has_ssh_server
+            || environments.iter().any(|environment| environment.is_remote);
         let misses_carrier = self.add_carriers();
         let needs_all = misses_carrier || !any_live && (is_remote || !ancestry.is_whole);
         let all_of_server =

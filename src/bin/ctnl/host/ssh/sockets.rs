@@ -12,7 +12,7 @@ pub trait Sockets {
     /// The connection between `local` and `remote`.
     fn find(&mut self, local: SocketAddr, remote: SocketAddr) -> Option<TcpSocket>;
 
-    /// Whether connections can be looked up at all.
+    /// Whether the kernel has socket diagnostics.
     fn are_available(&self) -> bool;
 
     /// Passes each to `each`.
@@ -28,7 +28,7 @@ impl HostSockets {
     /// Opens the kernel's socket diagnostics. Where it has none, they are not available.
     ///
     /// # Errors
-    /// No file descriptor is left, and what else prevents the lookup for now.
+    /// No file descriptor is left, and what else socket(2) may return.
     pub fn open(host: &Host) -> Result<Self, Error> {
         let current = match SockDiag::open(&Netns::Current) {
             Err(error) if error.errno() == Some(Errno::EPROTONOSUPPORT) => return Ok(HostSockets(Vec::new())),

@@ -179,6 +179,19 @@ fn on_the_console_nothing_is_spared() {
 }
 
 #[test]
+fn on_a_pseudo_terminal_without_an_ssh_server_among_the_ancestors_every_connection_of_sshd_is_spared() {
+    // As under run0, and in a multiplexer that was started on the console.
+    let mut host = FakeHost::new();
+    host.process(20, 1, "bash", ROOT, "");
+    host.process(30, 20, "ctnl", ROOT, "");
+    host.connection(10, ROOT, "10.0.0.1:22", "192.0.2.7:50999");
+    let sockets = FakeSockets(host.sockets.clone());
+    let search = Search::new(host.proc.path().to_owned(), Environment::default(), ROOT, sockets);
+    let found = Search { on_pseudo_terminal: true, ..search }.run();
+    assert_eq!(found, OwnSessions { all_of_server: Some(1), ..only(NEW) });
+}
+
+#[test]
 fn in_another_pid_namespace_every_connection_of_the_server_s_port_is_spared() {
     let host = FakeHost::new();
     host.process(30, 1, "ctnl", ROOT, "");
