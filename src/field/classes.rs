@@ -7,7 +7,7 @@ use crate::model::Status;
 /// A class is a combination of address family, layer 4 protocol, source NAT, destination
 /// NAT, and whether a helper expected the flow: 128 of them, one bit each. An entry belongs
 /// to one class. ICMP is a class of IPv4 and ICMPv6 one of IPv6.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EntryClasses(u128);
 
 /// The bits of a class's number: one for the family, three for the protocol, one each for

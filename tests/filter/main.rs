@@ -9,6 +9,7 @@ mod expressions;
 #[path = "../support/flows.rs"]
 mod flows;
 mod grouping;
+mod live;
 mod proofs;
 #[path = "../support/slow.rs"]
 mod slow;
