@@ -52,9 +52,8 @@ impl EntryClasses {
     /// `IPS_EXPECTED` is set: the entry has a master.
     pub const EXPECTED: Self = Self::with(EXPECTED, EXPECTED);
 
-    /// Protocols with a tracker that has ports, or keys as GRE, on some kernels.
-    pub const WITH_PORTS: Self =
-        Self::TCP.union(Self::UDP).union(Self::SCTP).union(Self::DCCP).union(Self::UDP_LITE).union(Self::GRE);
+    /// Protocols with a tracker that has ports on some kernels. GRE keys are not ports.
+    pub const WITH_PORTS: Self = Self::TCP.union(Self::UDP).union(Self::SCTP).union(Self::DCCP).union(Self::UDP_LITE);
 
     /// The classes whose number is `value` under `mask`.
     const fn with(mask: u8, value: u8) -> Self {
