@@ -1,8 +1,10 @@
-//! The part of a filter that the kernel can apply, as an optimisation.
+//! The part of a filter that the kernel can apply to a dump, as an optimisation
+//! (`ctnetlink_filter_match` in net/netfilter/nf_conntrack_netlink.c).
 //!
-//! Only what every match has for certain: exact values that stand alone in the
-//! outermost `and`. So the kernel may let more through, never less; the filter
-//! is asked again for every entry.
+//! Only conditions that every match fulfils: exact values that are terms of the outermost
+//! `and`. So the kernel may send more than matches, never less; the filter is evaluated for
+//! every entry that it sends. How a field is compared is an attribute of its row
+//! ([`DumpFilter`]).
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -14,8 +16,8 @@ use crate::model::Family;
 use crate::table::{DumpRequest, Masked};
 
 impl Filter {
-    /// A dump request that leaves out entries which certainly do not match, as
-    /// far as the kernel's filters can be trusted.
+    /// A dump request that leaves out entries which certainly do not match, as far as the
+    /// kernel's filters are right.
     #[must_use]
     pub fn dump_request(&self) -> DumpRequest {
         let mut request = DumpRequest::default();
