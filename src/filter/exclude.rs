@@ -202,3 +202,25 @@ fn push_membership(code: &mut Vec<Instruction>, ranges: &[(u32, u32)]) {
     }
     code.push(Instruction::reject());
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::field::FIELDS;
+
+    #[test]
+    fn each_field_with_an_event_filter_and_no_other_is_excluded_by() {
+        for field in FIELDS {
+            let filter: Filter = field.example.parse().unwrap();
+            assert_eq!(filter.exclusion().is_some(), field.event_filter.is_some(), "{}", field.example);
+        }
+    }
+
+    #[test]
+    fn alternatives_and_negations_exclude_nothing() {
+        for expression in ["", "tcp or udp and ipv4 or assured", "not tcp", "tcp or mark 1"] {
+            assert!(expression.parse::<Filter>().unwrap().exclusion().is_none(), "{expression}");
+        }
+    }
+}

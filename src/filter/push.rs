@@ -175,6 +175,19 @@ mod tests {
         assert_eq!(least("idle >= 1h or udp"), 0);
         assert_eq!(least("not idle < 1h"), 0);
         assert_eq!(least("tcp"), 0);
+        let bounds = |expression: &str| parse(expression).bounds_idle_from_below();
+        assert!(bounds("tcp and idle >= 12h") && bounds("idle > 0"));
+        assert!(!bounds("") && !bounds("idle >= 0") && !bounds("idle < 12h") && !bounds("idle >= 1h or udp"));
+    }
+
+    #[test]
+    fn each_field_with_a_dump_filter_has_an_exact_value_that_is_pushed_down() {
+        for field in crate::field::FIELDS {
+            let terms = ["5", "10.0.0.1", "tcp", "ipv4", "assured"].map(|value| format!("{} {value}", field.name));
+            let requests = terms.iter().filter_map(|term| Some(term.parse::<Filter>().ok()?.dump_request()));
+            let is_pushed = requests.into_iter().any(|request| request != DumpRequest::default());
+            assert_eq!(is_pushed, field.dump_filter.is_some(), "{}", field.name);
+        }
     }
 
     #[test]

@@ -139,7 +139,6 @@ fn without(totals: DumpTotals, repeated: u64) -> DumpTotals {
 mod tests {
     use std::ops::RangeInclusive;
 
-    use ctnl::filter::{Context, ServiceNames};
     use ctnl::model::Status;
 
     use super::*;
@@ -166,12 +165,7 @@ mod tests {
     }
 
     fn filter(expression: &str) -> Filter {
-        let context = Context {
-            services: &ServiceNames::default(),
-            label: &|_| None,
-            read_file: &|_| Err(std::io::ErrorKind::NotFound.into()),
-        };
-        Filter::parse(expression, &context).unwrap()
+        expression.parse().unwrap()
     }
 
     const ASSURED: bool = true;
