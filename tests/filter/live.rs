@@ -51,6 +51,27 @@ fn make_icmp_valid(tuple: &mut Tuple) {
     }
 }
 
+#[test]
+fn the_kernels_guarantees_hold_for_recorded_dumps() {
+    use ctnl::wire::{Kind, Messages};
+    let recorded: [&[u8]; 3] = [
+        include_bytes!("../data/traffic.bin"),
+        include_bytes!("../data/created.bin"),
+        include_bytes!("../data/dump-6.18.bin"),
+    ];
+    let (ages, mut count) = (flows::ages(), 0);
+    let filters: Vec<Filter> = super::proofs::OF_LIVE_ENTRIES.iter().map(|text| parse(text).unwrap()).collect();
+    for message in recorded.into_iter().flat_map(Messages::new).map_while(Result::ok) {
+        let Ok(Kind::Data) = message.classify() else { continue };
+        let Ok(flow) = Flow::decode(&message) else { continue };
+        count += 1;
+        for filter in &filters {
+            assert_ne!(filter.matches(&Subject::new(&flow, &ages)), Verdict::NoMatch, "{filter}\n{flow:?}");
+        }
+    }
+    assert!(count > 80, "{count}");
+}
+
 fn runner() -> TestRunner {
     TestRunner::new_with_rng(Config::default(), TestRng::deterministic_rng(RngAlgorithm::ChaCha))
 }
