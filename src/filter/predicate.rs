@@ -53,14 +53,14 @@ impl Filter {
         filter
     }
 
-    /// Whether the flow is meant. The empty filter means every flow.
+    /// The verdict for a flow. The empty filter matches every flow.
     #[must_use]
     #[inline]
     pub fn matches(&self, subject: &Subject<'_>) -> Verdict {
         self.root.as_ref().map_or(Verdict::Match, |root| root.verdict(subject))
     }
 
-    /// Whether nothing at all is asked.
+    /// Whether there is no term, so that every flow matches.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.root.is_none()
