@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use ctnl::age::{IdleEstimator, TimeoutContext};
 use ctnl::field::Subject;
 use ctnl::filter::{Context, Filter, FilterBuilder, ServiceNames, flags};
-use ctnl::model::{Flow, Timeouts};
+use ctnl::model::{Flow, Status, Timeouts};
 use ctnl::wire::{MessageClass, Messages};
 use libfuzzer_sys::fuzz_target;
 
@@ -61,7 +61,9 @@ fn check(filter: &Filter, context: &Context<'_>) {
         let subject = Subject::new(flow, &AGES);
         let verdict = filter.matches(&subject);
         assert_eq!(verdict, again.matches(&subject), "{shown}");
-        assert!(!everything || verdict != ctnl::filter::Verdict::NoMatch, "{shown}");
+        // Some messages were made by hand; the proof is about entries of a kernel's table.
+        let is_live = flow.status.contains(Status::Confirmed) && flow.use_count.is_some();
+        assert!(!everything || !is_live || verdict != ctnl::filter::Verdict::NoMatch, "{shown}");
         assert!(!never || verdict != ctnl::filter::Verdict::Match, "{shown}");
     }
 }
