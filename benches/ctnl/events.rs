@@ -21,9 +21,9 @@ use crate::cases::{Commands, TARGETS_FROM};
 use crate::limit;
 use crate::listener::{Listener, Speech};
 use crate::measure::Line;
+use crate::netns::BenchNetns;
 use crate::population::{Families, Population, Table, create_range};
 use crate::report::warn;
-use crate::world::World;
 
 /// So that entries have their destroy event also where nobody listened when they
 /// were made.
@@ -176,7 +176,7 @@ pub fn run(
     commands: &Commands,
     events: u32,
     rounds: usize,
-    world: &World,
+    netns: &BenchNetns,
     table: &mut Table,
     chosen: &dyn Fn(&str) -> bool,
     interrupted: &Arc<AtomicBool>,
@@ -185,7 +185,7 @@ pub fn run(
     for case in CASES.iter().filter(|case| chosen(case.name)) {
         warn(&format!("{} ({events} events)", case.name));
         let (mut listeners, lines): (Vec<Listened>, Vec<_>) = case.listeners(commands, events).into_iter().unzip();
-        let stage = Stage { commands, events, table, has_room: world.has_room(events.into()) };
+        let stage = Stage { commands, events, table, has_capacity_for: netns.has_capacity_for(events.into()) };
         measure(case, stage, rounds, &mut listeners, &lines, interrupted)?;
         results.push(Overheard { name: case.name.to_owned(), events, listeners });
     }
@@ -197,7 +197,7 @@ struct Stage<'a> {
     commands: &'a Commands,
     events: u32,
     table: &'a mut Table,
-    has_room: bool,
+    has_capacity_for: bool,
 }
 
 fn measure(
@@ -250,8 +250,8 @@ impl Case {
 
     /// One run with one listener.
     fn hear(&self, speech: Speech, line: &Line, stage: &mut Stage<'_>) -> Result<Heard> {
-        let Stage { commands, events, table, has_room } = stage;
-        ensure!(*has_room, "left out: the table has no room (run as root)");
+        let Stage { commands, events, table, has_capacity_for } = stage;
+        ensure!(*has_capacity_for, "left out: the table has no room (run as root)");
         fs::write(EVENTS, "1").context("set nf_conntrack_events to 1")?;
         let events = *events;
         let population = Population { entries: events, families: Families::V4, stale: 0 };

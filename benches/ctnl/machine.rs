@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde::Serialize;
 
-use crate::world::World;
+use crate::netns::BenchNetns;
 
 /// The machine and the versions.
 #[derive(Debug, Serialize)]
@@ -24,8 +24,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    pub fn look_at(world: &World) -> Self {
-        let (max, buckets) = world.limits();
+    pub fn inspect(netns: &BenchNetns) -> Self {
+        let (max, buckets) = netns.limits();
         let memory = field("/proc/meminfo", "MemTotal").and_then(|text| text.split(' ').next()?.parse().ok());
         Machine {
             processor: field("/proc/cpuinfo", "model name").unwrap_or_default(),

@@ -1,6 +1,6 @@
 //! `cargo bench`: ctnl beside the kernel's own limit and conntrack(8).
 //!
-//! `world` is where it happens, `population` what the table holds, `cases` what
+//! `netns` is where it happens, `population` what the table holds, `cases` what
 //! is measured, `rounds` and `measure` how, `report` what is said; `events` and
 //! `listener` are the same for events. `limit` and `churn` run as processes of their own, which this program starts of itself.
 //! See README.md in the folder above.
@@ -13,12 +13,12 @@ mod limit;
 mod listener;
 mod machine;
 mod measure;
+mod netns;
 mod options;
 mod population;
 mod report;
 mod rounds;
 mod soak;
-mod world;
 
 use std::env;
 use std::fs;
@@ -34,11 +34,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::cases::{Case, Commands};
 use crate::events::Overheard;
 use crate::machine::Machine;
+use crate::netns::BenchNetns;
 use crate::options::Options;
 use crate::population::Table;
 use crate::report::{say, warn};
 use crate::rounds::{Fault, Measured};
-use crate::world::World;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -67,7 +67,7 @@ fn warn_of_cargo_test() -> bool {
 /// What the benchmark starts of itself. Never in the namespace that it was
 /// started in: there a flush would empty the machine's own table.
 fn child(what: &str, outside: &str, rest: &[&str]) -> Result<()> {
-    ensure!(world::namespace()? != outside, "this is not the benchmark's own namespace");
+    ensure!(netns::namespace()? != outside, "this is not the benchmark's own namespace");
     match (what, rest) {
         ("dump", []) => limit::dump().map(drop),
         ("dump-halves", []) => limit::halves().map(drop),
@@ -113,17 +113,17 @@ fn benchmark(options: &Options) -> Result<bool> {
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted)).context("catch signals")?;
     }
-    let mut world = World::enter()?;
+    let mut netns = BenchNetns::enter()?;
     if let Some(minutes) = options.soak {
-        world.make_room(2 * soak::FILLER)?;
+        netns.raise_limits(2 * soak::FILLER)?;
         return soak::run(&options.ctnl, minutes, &interrupted);
     }
     let largest = options.sizes().last().copied().unwrap_or(0);
-    world.make_room(largest)?;
-    let results = measure_all(options, &world, &interrupted);
+    netns.raise_limits(largest)?;
+    let results = measure_all(options, &netns, &interrupted);
     // A small table is faster to move to fewer buckets.
     limit::flush(None)?;
-    drop(world);
+    drop(netns);
     let results = results?;
     if results.cases.is_empty() && results.churn.is_empty() && results.events.is_empty() {
         bail!("nothing was measured: no case has `{}` in its name", options.only.as_deref().unwrap_or_default());
@@ -136,14 +136,14 @@ fn benchmark(options: &Options) -> Result<bool> {
     Ok(passed && results.cases.iter().all(|case| !case.has_failed()))
 }
 
-fn measure_all(options: &Options, world: &World, interrupted: &Arc<AtomicBool>) -> Result<Results> {
-    let machine = Machine::look_at(world);
+fn measure_all(options: &Options, netns: &BenchNetns, interrupted: &Arc<AtomicBool>) -> Result<Results> {
+    let machine = Machine::inspect(netns);
     warn(&machine.line());
     if machine.load > 0.5 {
         warn(&format!("!! the machine is busy (load {}): wall times say little", machine.load));
     }
     let own = env::current_exe().context("find this program")?.to_string_lossy().into_owned();
-    let outside = world.outside.clone();
+    let outside = netns.outside.clone();
     let ctnl = options.ctnl.clone();
     let commands = Commands { own, outside, ctnl, conntrack_installed: machine.conntrack.is_some() };
     let chosen = |name: &str| options.only.as_ref().is_none_or(|part| name.contains(part.as_str()));
@@ -151,31 +151,31 @@ fn measure_all(options: &Options, world: &World, interrupted: &Arc<AtomicBool>) 
     let mut cases = Vec::new();
     for case in cases::cases(&commands, &options.sizes()).iter().filter(|case| chosen(&case.name)) {
         warn(&format!("{} ({} entries)", case.name, case.population.entries));
-        cases.push(one(case, world, &mut table, options.rounds(), interrupted)?);
+        cases.push(one(case, netns, &mut table, options.rounds(), interrupted)?);
     }
     // What the churn check and the events need is no part of what a case's account began with.
     let peak_floor = measure::own_peak();
     let largest = options.sizes().last().copied().unwrap_or(0);
-    let fits = chosen("churn") && world.has_room(largest.into());
+    let fits = chosen("churn") && netns.has_capacity_for(largest.into());
     if chosen("churn") && !fits {
         warn("!! churn is left out: the table has no room (run as root)");
     }
     let churn = fits.then(|| churn(&commands, largest)).into_iter().collect();
-    let events = events::run(&commands, largest, options.rounds(), world, &mut table, &chosen, interrupted)?;
+    let events = events::run(&commands, largest, options.rounds(), netns, &mut table, &chosen, interrupted)?;
     Ok(Results { schema: 1, machine, rounds: options.rounds(), peak_floor, cases, churn, events })
 }
 
 fn one(
     case: &Case,
-    world: &World,
+    netns: &BenchNetns,
     table: &mut Table,
     rounds: usize,
     interrupted: &Arc<AtomicBool>,
 ) -> Result<Measured> {
-    if world.has_room(case.population.entries.into()) {
+    if netns.has_capacity_for(case.population.entries.into()) {
         return rounds::run(case, table, rounds, interrupted);
     }
-    let (max, _) = world.limits();
+    let (max, _) = netns.limits();
     let why = format!("nf_conntrack_max is {max} and may not be raised from here (run as root)");
     Ok(Measured { fault: Some(Fault::LeftOut(why)), ..Measured::new(case) })
 }

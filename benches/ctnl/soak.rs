@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use ctnl_test_support::harness::World;
+use ctnl_test_support::harness::TestNetns;
 use ctnl_test_support::net::Net;
 use serde_json::Value;
 
@@ -47,10 +47,10 @@ struct Totals {
 
 /// Runs for `minutes` with the program `ctnl`. Whether no live flow was cut.
 pub fn run(ctnl: &str, minutes: u64, interrupted: &AtomicBool) -> Result<bool> {
-    let world = World::new();
-    let net = Net::new(&world);
+    let netns = TestNetns::new();
+    let net = Net::new(&netns);
     for name in ["nf_conntrack_events", "nf_conntrack_timestamp"] {
-        world.set_sysctl(&format!("netfilter/{name}"), 1);
+        netns.set_sysctl(&format!("netfilter/{name}"), 1);
     }
     let mut witness = Witness::new()?;
     let traffic = Traffic::open(&net);
@@ -59,7 +59,7 @@ pub fn run(ctnl: &str, minutes: u64, interrupted: &AtomicBool) -> Result<bool> {
     let stop = AtomicBool::new(false);
     let totals = thread::scope(|scope| -> Result<Totals> {
         let talking = scope.spawn(|| traffic.run(&stop));
-        let soaked = soak(ctnl, minutes, &world, &mut witness, interrupted);
+        let soaked = soak(ctnl, minutes, &netns, &mut witness, interrupted);
         stop.store(true, Ordering::Relaxed);
         let talked = talking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         ensure!(talked > 0, "no flow spoke");
@@ -75,16 +75,22 @@ pub fn run(ctnl: &str, minutes: u64, interrupted: &AtomicBool) -> Result<bool> {
     Ok(cut == 0 && deleted > 0)
 }
 
-fn soak(ctnl: &str, minutes: u64, world: &World, witness: &mut Witness, interrupted: &AtomicBool) -> Result<Totals> {
+fn soak(
+    ctnl: &str,
+    minutes: u64,
+    netns: &TestNetns,
+    witness: &mut Witness,
+    interrupted: &AtomicBool,
+) -> Result<Totals> {
     let end = Instant::now() + Duration::from_secs(60 * minutes);
     let mut totals = Totals::default();
     while Instant::now() < end {
         ensure!(!interrupted.load(Ordering::Relaxed), "interrupted");
         let disturbance = Disturbance::nth(totals.flushes);
-        let summary = flush(ctnl, world, disturbance)?;
+        let summary = flush(ctnl, netns, disturbance)?;
         // What was changed has to be in force for every flow before the next flush: an earlier
         // timeout, longer ago than the flush, cannot be seen in an entry.
-        if disturbance.restore(world) {
+        if disturbance.restore(netns) {
             thread::sleep(SILENT + Duration::from_millis(700));
         }
         let number = |key: &str| summary.get(key).and_then(Value::as_u64).unwrap_or(0);
@@ -104,13 +110,13 @@ fn soak(ctnl: &str, minutes: u64, world: &World, witness: &mut Witness, interrup
 }
 
 /// One flush, disturbed. Its summary.
-fn flush(ctnl: &str, world: &World, disturbance: Disturbance) -> Result<Value> {
+fn flush(ctnl: &str, netns: &TestNetns, disturbance: Disturbance) -> Result<Value> {
     let older = format!("{}s", OLDER.as_secs());
     let mut command = Command::new(ctnl);
     command.args(["flush", "--older", &older, "--yes", "--json", "-q", "--no-spare-ssh"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().with_context(|| format!("start {ctnl}"))?;
-    disturbance.apply(world, &child)?;
+    disturbance.apply(netns, &child)?;
     let output = child.wait_with_output()?;
     let errors = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {

@@ -5,7 +5,7 @@ use ctnl::model::{NOT_IN_NETLINK, TIMERS, Timeouts, Timer, Undecided};
 use ctnl::sysctl::Sysctl;
 use ctnl::table;
 
-use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::harness::{TestNetns, tests};
 
 tests![
     a_new_namespace_has_the_kernels_defaults,
@@ -14,9 +14,9 @@ tests![
     a_lowered_sysctl_leaves_older_entries_undecided_until_its_earlier_value_is_told,
 ];
 
-fn basis(world: &World, bases: Vec<PreviousTimeout>) -> TimeoutContext {
+fn basis(netns: &TestNetns, bases: Vec<PreviousTimeout>) -> TimeoutContext {
     let kernel = Sysctl::at(Sysctl::KERNEL);
-    TimeoutContext::read(&mut world.connection(), &Sysctl::at(Sysctl::NETFILTER), &kernel, bases).expect("timeouts")
+    TimeoutContext::read(&mut netns.connection(), &Sysctl::at(Sysctl::NETFILTER), &kernel, bases).expect("timeouts")
 }
 
 /// Timers that this kernel has a file for, and tells over netlink.
@@ -26,37 +26,37 @@ fn told() -> impl Iterator<Item = (Timer, &'static str)> {
     files.filter(|(_, name)| Sysctl::at(Sysctl::NETFILTER).read(name).is_ok())
 }
 
-fn a_new_namespace_has_the_kernels_defaults(world: &World) {
-    let (read, defaults) = (basis(world, Vec::new()).timeouts, Timeouts::kernel_defaults());
+fn a_new_namespace_has_the_kernels_defaults(netns: &TestNetns) {
+    let (read, defaults) = (basis(netns, Vec::new()).timeouts, Timeouts::kernel_defaults());
     for timer in [Timer::TcpEstablished, Timer::TcpUnacknowledged, Timer::TcpMaxRetrans, Timer::Udp, Timer::Generic] {
         assert_eq!(read.get(timer), defaults.get(timer), "{}", timer.name());
     }
 }
 
-fn every_timeout_set_by_sysctl_is_read_back_over_netlink(world: &World) {
+fn every_timeout_set_by_sysctl_is_read_back_over_netlink(netns: &TestNetns) {
     let mut expected = Vec::new();
     for (seconds, (timer, name)) in (1001..).zip(told()) {
-        world.set_sysctl(&format!("netfilter/{name}"), seconds);
+        netns.set_sysctl(&format!("netfilter/{name}"), seconds);
         expected.push((timer, Some(seconds)));
     }
-    let read = table::timeouts(&mut world.connection()).expect("timeouts");
+    let read = table::timeouts(&mut netns.connection()).expect("timeouts");
     assert!(expected.len() > 20);
     for (timer, seconds) in expected {
         assert_eq!(read.get(timer), seconds, "{}", timer.name());
     }
 }
 
-fn a_namespace_without_policies_has_none(world: &World) {
-    let policies = table::policies(&mut world.connection()).expect("policies");
+fn a_namespace_without_policies_has_none(netns: &TestNetns) {
+    let policies = table::policies(&mut netns.connection()).expect("policies");
     assert!(policies.is_empty() && !policies.flowtables, "{policies:?}");
 }
 
-fn a_lowered_sysctl_leaves_older_entries_undecided_until_its_earlier_value_is_told(world: &World) {
-    let flows = world.fill(1, 300);
-    world.set_sysctl("netfilter/nf_conntrack_tcp_timeout_established", 60);
+fn a_lowered_sysctl_leaves_older_entries_undecided_until_its_earlier_value_is_told(netns: &TestNetns) {
+    let flows = netns.fill(1, 300);
+    netns.set_sysctl("netfilter/nf_conntrack_tcp_timeout_established", 60);
     let earlier = PreviousTimeout { timer: Timer::TcpEstablished, seconds: 432_000 };
-    let plain = IdleEstimator::new(&basis(world, Vec::new()), 0);
-    let told = IdleEstimator::new(&basis(world, vec![earlier]), 0);
+    let plain = IdleEstimator::new(&basis(netns, Vec::new()), 0);
+    let told = IdleEstimator::new(&basis(netns, vec![earlier]), 0);
     let mut decided = 0;
     for flow in &flows {
         let (plain, told) = (plain.idle(flow), told.idle(flow));

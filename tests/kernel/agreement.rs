@@ -21,7 +21,7 @@ use proptest::test_runner::TestRunner;
 
 use ctnl_test_support::deleting::delete_while_dumping;
 use ctnl_test_support::expressions::{Pools, asks, expressions};
-use ctnl_test_support::harness::{Key, World, assert_same_entries, key, tests};
+use ctnl_test_support::harness::{Key, TestNetns, assert_same_entries, key, tests};
 use ctnl_test_support::population::{Population, has_udp_lite};
 use ctnl_test_support::reference::{Ast, number};
 use ctnl_test_support::summary::{Counted, Summary, read};
@@ -39,19 +39,19 @@ const GUARD: u64 = 120;
 /// A table with everything in it. Entries of the first half are made without
 /// counters and start times, the others with.
 pub struct Table<'a> {
-    world: &'a World,
+    netns: &'a TestNetns,
     pub made: Vec<Flow>,
     filled: Instant,
 }
 
 impl<'a> Table<'a> {
-    pub fn new(world: &'a World, seed: u64) -> Self {
-        let ftp_helper = world.has_ftp_helper();
+    pub fn new(netns: &'a TestNetns, seed: u64) -> Self {
+        let ftp_helper = netns.has_ftp_helper();
         let udp_lite = has_udp_lite();
         let population = Population { shortest: 600, ftp_helper, udp_lite, ..Population::new(seed, ENTRIES) };
         let mut made: Vec<Flow> = population.flows().collect();
         made.iter_mut().step_by(17).for_each(|flow| flow.status |= Status::FixedTimeout);
-        let table = Table { world, made, filled: Instant::now() };
+        let table = Table { netns, made, filled: Instant::now() };
         table.create_without(&[]);
         table
     }
@@ -62,10 +62,10 @@ impl<'a> Table<'a> {
         let (plain, counted) = self.made.split_at(self.made.len() / 2);
         for (on, made) in [plain, counted].into_iter().enumerate() {
             for name in ["acct", "timestamp"] {
-                self.world.set_sysctl(&format!("netfilter/nf_conntrack_{name}"), on);
+                self.netns.set_sysctl(&format!("netfilter/nf_conntrack_{name}"), on);
             }
             let missing: Vec<Flow> = made.iter().filter(|flow| !left.contains(&key(flow))).cloned().collect();
-            self.world.create(&missing);
+            self.netns.create(&missing);
         }
     }
 
@@ -79,17 +79,17 @@ impl<'a> Table<'a> {
         }
         if has_ticked {
             let targets: Vec<Target> = left.iter().map(|flow| Target::of(flow).unwrap()).collect();
-            table::delete(&mut self.world.connection(), &targets, &mut Outcome::default()).unwrap();
+            table::delete(&mut self.netns.connection(), &targets, &mut Outcome::default()).unwrap();
             self.filled = Instant::now();
         }
         self.create_without(if has_ticked { &[] } else { &left });
-        self.world.dump()
+        self.netns.dump()
     }
 
     pub fn ages(&self) -> IdleEstimator {
         let kernel = Sysctl::at(Sysctl::KERNEL);
         let basis =
-            TimeoutContext::read(&mut self.world.connection(), &Sysctl::at(Sysctl::NETFILTER), &kernel, Vec::new());
+            TimeoutContext::read(&mut self.netns.connection(), &Sysctl::at(Sysctl::NETFILTER), &kernel, Vec::new());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
         IdleEstimator::new(&basis.expect("timeouts"), now.try_into().unwrap())
     }
@@ -207,9 +207,9 @@ fn assert_every_field_is_asked_for(terms: &[Ast]) {
     }
 }
 
-fn list_count_dry_run_and_flush_agree_with_a_slow_evaluator(world: &World) {
-    let mut table = Table::new(world, 31);
-    let (mut present, ages) = (world.dump(), table.ages());
+fn list_count_dry_run_and_flush_agree_with_a_slow_evaluator(netns: &TestNetns) {
+    let mut table = Table::new(netns, 31);
+    let (mut present, ages) = (netns.dump(), table.ages());
     let (terms, nested) = cases(&present, &ages, 20);
     // Of each field one way or the other; the library's test has both.
     let terms = terms.chunks(2).enumerate().map(|(place, pair)| pair[place % 2].clone());
@@ -220,36 +220,36 @@ fn list_count_dry_run_and_flush_agree_with_a_slow_evaluator(world: &World) {
         let truth = Truth::of(&ast, present, &table.ages());
         some += usize::from(!truth.matched.is_empty() && !truth.others.is_empty());
         compared += 1;
-        assert_verbs_agree(world, &ast.text(), &truth);
-        present = world.dump();
+        assert_verbs_agree(netns, &ast.text(), &truth);
+        present = netns.dump();
         assert_same_entries(&present, &truth.others);
         present = table.go_on(present);
     }
     assert!(compared >= 60 && some * 2 > compared, "{some} of {compared} expressions match some and not all");
 }
 
-fn assert_verbs_agree(world: &World, text: &str, truth: &Truth) {
+fn assert_verbs_agree(netns: &TestNetns, text: &str, truth: &Truth) {
     let expected = truth.matched.len() as u64;
-    let listed = world.ctnl(&["list", "--json", text]).exits_with(0).stdout();
+    let listed = netns.ctnl(&["list", "--json", text]).exits_with(0).stdout();
     let listed: BTreeSet<_> = listed.lines().map(line_identity).collect();
     let matched: BTreeSet<_> = truth.matched.iter().map(flow_identity).collect();
     assert_eq!(listed, matched, "list {text}");
 
-    let counted: Counted = read(&world.ctnl(&["count", "--json", text]).exits_with(0).stdout());
+    let counted: Counted = read(&netns.ctnl(&["count", "--json", text]).exits_with(0).stdout());
     assert_eq!((counted.v, counted.unconfirmed), (1, 0), "count {text}");
     assert!(!counted.interrupted && !counted.resized, "count {text}");
     assert_eq!(counted.seen, expected + truth.others.len() as u64, "count {text}");
     assert_eq!((counted.entries, counted.undecided.values().sum()), (expected, truth.undecided), "count {text}");
 
     let dry: Summary =
-        Summary::read(&world.ctnl(&["flush", "--all", "--dry-run", "--json", text]).exits_with(0).stdout());
+        Summary::read(&netns.ctnl(&["flush", "--all", "--dry-run", "--json", text]).exits_with(0).stdout());
     let seen = expected + truth.others.len() as u64;
     assert_eq!((dry.matched, dry.deleted, dry.seen), (expected, expected, seen), "flush --dry-run {text}");
     assert_eq!(dry.in_doubt(), truth.undecided, "flush --dry-run {text}");
     assert_eq!(dry.by_state.iter().map(|share| share.entries).sum::<u64>(), expected, "{text}");
     assert_eq!((dry.table_before, dry.table_after), (seen as u32, seen as u32), "{text}");
 
-    let run = world.ctnl(&["flush", "--all", "--yes", "--json", text]).exits_with(0);
+    let run = netns.ctnl(&["flush", "--all", "--yes", "--json", text]).exits_with(0);
     let done = Summary::read(&run.stdout());
     assert_eq!((done.matched, done.deleted, done.seen), (expected, expected, seen), "flush {text}");
     assert_eq!((done.undecided, done.filter), (dry.undecided, dry.filter), "flush {text}");
@@ -267,9 +267,9 @@ fn flow_identity(flow: &Flow) -> (u64, String, String) {
     (flow.id.unwrap().into(), flow.orig.src.to_string(), flow.orig.dst.to_string())
 }
 
-fn the_library_dumps_and_flushes_what_a_slow_evaluator_says(world: &World) {
-    let mut table = Table::new(world, 32);
-    let (mut present, ages) = (world.dump(), table.ages());
+fn the_library_dumps_and_flushes_what_a_slow_evaluator_says(netns: &TestNetns) {
+    let mut table = Table::new(netns, 32);
+    let (mut present, ages) = (netns.dump(), table.ages());
     let (terms, nested) = cases(&present, &ages, 260);
     assert_every_field_is_asked_for(&terms);
     assert!(terms.len() + nested.len() >= 300);
@@ -280,8 +280,8 @@ fn the_library_dumps_and_flushes_what_a_slow_evaluator_says(world: &World) {
         assert_same_entries(&found, &truth.matched);
         // An eighth of them is carried out.
         if place % 8 == 0 {
-            flush(world, &filter, &ages, truth.matched.len());
-            present = world.dump();
+            flush(netns, &filter, &ages, truth.matched.len());
+            present = netns.dump();
             assert_same_entries(&present, &truth.others);
             present = table.go_on(present);
         }
@@ -292,7 +292,7 @@ pub fn is_meant(filter: &Filter, flow: &Flow, ages: &IdleEstimator) -> bool {
     filter.matches(&Subject::new(flow, ages)) == Verdict::Match
 }
 
-fn dumped(world: &World, filter: &Filter, ages: &IdleEstimator, request: DumpRequest) -> Vec<Flow> {
+fn dumped(netns: &TestNetns, filter: &Filter, ages: &IdleEstimator, request: DumpRequest) -> Vec<Flow> {
     let mut found = Vec::new();
     let keep = |flow: &Flow| {
         if is_meant(filter, flow, ages) {
@@ -300,22 +300,22 @@ fn dumped(world: &World, filter: &Filter, ages: &IdleEstimator, request: DumpReq
         }
         ControlFlow::Continue(())
     };
-    table::dump(&mut world.connection(), request, keep).expect("dump");
+    table::dump(&mut netns.connection(), request, keep).expect("dump");
     found
 }
 
-fn flush(world: &World, filter: &Filter, ages: &IdleEstimator, expected: usize) {
+fn flush(netns: &TestNetns, filter: &Filter, ages: &IdleEstimator, expected: usize) {
     let choose = |flow: &Flow| is_meant(filter, flow, ages).then(|| Target::of(flow).expect("a target"));
-    let (dumper, actor) = (&mut world.connection(), world.connection());
+    let (dumper, actor) = (&mut netns.connection(), netns.connection());
     let flush = delete_while_dumping(dumper, actor, filter.dump_request(), Action::Delete, choose, |_| true);
     assert!(flush.error.is_none() && flush.outcome.done == expected as u64, "{filter}: {expected}: {flush:?}");
 }
 
 /// The kernel's filters are wrong for IPv6 addresses and for ports of anything
 /// but TCP and UDP, and know nothing of one zone for each direction.
-fn what_the_kernel_is_asked_to_leave_out_would_not_have_matched(world: &World) {
-    let table = Table::new(world, 33);
-    let (flows, ages) = (world.dump(), table.ages());
+fn what_the_kernel_is_asked_to_leave_out_would_not_have_matched(netns: &TestNetns) {
+    let table = Table::new(netns, 33);
+    let (flows, ages) = (netns.dump(), table.ages());
     let mut asked = 0;
     for flow in flows.iter().step_by(80) {
         for text in exact_expressions(flow) {
@@ -323,7 +323,7 @@ fn what_the_kernel_is_asked_to_leave_out_would_not_have_matched(world: &World) {
             asked += usize::from(filter.dump_request() != DumpRequest::default());
             let all: Vec<Flow> = flows.iter().filter(|flow| is_meant(&filter, flow, &ages)).cloned().collect();
             assert!(!all.is_empty(), "{text}");
-            assert_same_entries(&dumped(world, &filter, &ages, filter.dump_request()), &all);
+            assert_same_entries(&dumped(netns, &filter, &ages, filter.dump_request()), &all);
         }
     }
     assert!(asked > 100, "{asked} dumps were filtered by the kernel");

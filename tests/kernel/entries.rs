@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ctnl::model::{Flow, L4, Protocol};
 use ctnl_test_support::bystanders::bystanders;
-use ctnl_test_support::harness::{World, assert_same_entries, flow, key, tests, udp};
+use ctnl_test_support::harness::{TestNetns, assert_same_entries, flow, key, tests, udp};
 use ctnl_test_support::population::has_udp_lite;
 
 tests![
@@ -21,14 +21,14 @@ tests![
 
 const OPTIONS: [&str; 4] = ["conntrack", "id", "extended", "extended,id,labels"];
 
-fn every_line_of_a_list_can_be_pasted_into_get(world: &World) {
-    world.fill(61, 150);
-    world.create(&bystanders());
+fn every_line_of_a_list_can_be_pasted_into_get(netns: &TestNetns) {
+    netns.fill(61, 150);
+    netns.create(&bystanders());
     for options in OPTIONS {
-        let lines = world.ctnl(&["list", "-o", options]).exits_with(0).stdout();
+        let lines = netns.ctnl(&["list", "-o", options]).exits_with(0).stdout();
         assert_eq!(lines.lines().count(), 167);
         for line in lines.lines().step_by(5) {
-            let found = world.ctnl(&["get", line, "-o", options]).exits_with(0).stdout();
+            let found = netns.ctnl(&["get", line, "-o", options]).exits_with(0).stdout();
             assert_eq!(comparable(&found), comparable(line), "{options}");
         }
     }
@@ -45,10 +45,10 @@ fn comparable(line: &str) -> Vec<&str> {
     words.filter(|word| !word.starts_with("use=")).collect()
 }
 
-fn get_finds_an_entry_by_either_direction_and_in_its_zone(world: &World) {
+fn get_finds_an_entry_by_either_direction_and_in_its_zone(netns: &TestNetns) {
     let zoned = Flow { zone_both: Some(7), mark: Some(70), ..udp(1000, 53) };
-    world.create(&[udp(1000, 53), zoned]);
-    let get = |words: &[&str]| world.ctnl(&[&["get", "--json"], words].concat());
+    netns.create(&[udp(1000, 53), zoned]);
+    let get = |words: &[&str]| netns.ctnl(&[&["get", "--json"], words].concat());
     let there = ["udp", "10.0.0.1:1000", "192.0.2.1:53"];
     let back = ["udp", "192.0.2.1:53", "10.0.0.1:1000"];
     for tuple in [there, back] {
@@ -61,45 +61,45 @@ fn get_finds_an_entry_by_either_direction_and_in_its_zone(world: &World) {
     get(&["tcp", "10.0.0.1:1000", "192.0.2.1:53"]).exits_with(1);
 }
 
-fn delete_takes_the_entry_of_a_pasted_line_and_no_other(world: &World) {
+fn delete_takes_the_entry_of_a_pasted_line_and_no_other(netns: &TestNetns) {
     let mut all = bystanders();
-    world.create(&all);
+    netns.create(&all);
     while let Some(victim) = all.pop() {
-        let dumped = world.dump();
+        let dumped = netns.dump();
         let found = dumped.iter().find(|flow| key(flow) == key(&victim)).expect("an entry");
         let id = format!("id={}", found.id.unwrap());
-        let lines = world.ctnl(&["list", "-o", "id"]).exits_with(0).stdout();
+        let lines = netns.ctnl(&["list", "-o", "id"]).exits_with(0).stdout();
         let line = lines.lines().find(|line| line.ends_with(&id)).expect("a line");
-        let run = world.ctnl(&["delete", line, "-o", "id"]).exits_with(0).says("1 deleted");
+        let run = netns.ctnl(&["delete", line, "-o", "id"]).exits_with(0).says("1 deleted");
         assert_eq!(comparable(&run.stdout()), comparable(line));
-        assert_same_entries(&world.dump(), &all);
-        world.ctnl(&["delete", line]).exits_with(1).says("no such entry");
+        assert_same_entries(&netns.dump(), &all);
+        netns.ctnl(&["delete", line]).exits_with(1).says("no such entry");
     }
 }
 
-fn delete_with_another_id_deletes_nothing(world: &World) {
+fn delete_with_another_id_deletes_nothing(netns: &TestNetns) {
     let all = bystanders();
-    world.create(&all);
-    for flow in world.dump().iter().filter(|flow| flow.orig.sport().is_some()) {
+    netns.create(&all);
+    for flow in netns.dump().iter().filter(|flow| flow.orig.sport().is_some()) {
         let other = flow.id.unwrap().wrapping_add(1).to_string();
         let zone = flow.zone().orig().to_string();
         let (sport, dport) = flow.orig.ports().unwrap();
         let end = |address: std::net::IpAddr, port| std::net::SocketAddr::new(address, port).to_string();
         let (src, dst) = (end(flow.orig.src, sport), end(flow.orig.dst, dport));
         let protocol = u8::from(flow.orig.protocol).to_string();
-        let run = world.ctnl(&["delete", &protocol, &src, &dst, "--zone", &zone, "--id", &other]);
+        let run = netns.ctnl(&["delete", &protocol, &src, &dst, "--zone", &zone, "--id", &other]);
         assert_eq!(run.exits_with(1).says("no such entry").stdout(), "");
     }
-    assert_same_entries(&world.dump(), &all);
+    assert_same_entries(&netns.dump(), &all);
 }
 
-fn a_dry_run_of_delete_deletes_nothing(world: &World) {
-    world.create(&[udp(1, 53)]);
+fn a_dry_run_of_delete_deletes_nothing(netns: &TestNetns) {
+    netns.create(&[udp(1, 53)]);
     let delete = ["delete", "udp", "10.0.0.1:1", "192.0.2.1:53", "--dry-run"];
-    assert!(world.ctnl(&delete).exits_with(0).stdout().contains("sport=1 dport=53"));
-    assert_eq!(world.dump().len(), 1);
-    world.ctnl(&delete[..4]).exits_with(0).says("1 deleted");
-    assert_eq!(world.dump(), []);
+    assert!(netns.ctnl(&delete).exits_with(0).stdout().contains("sport=1 dport=53"));
+    assert_eq!(netns.dump().len(), 1);
+    netns.ctnl(&delete[..4]).exits_with(0).says("1 deleted");
+    assert_eq!(netns.dump(), []);
 }
 
 /// Entries that a tuple with zeroes in place of what is missing would name.
@@ -113,9 +113,9 @@ fn nearly_named() -> Vec<Flow> {
     ]
 }
 
-fn a_tuple_that_lacks_a_part_deletes_nothing(world: &World) {
+fn a_tuple_that_lacks_a_part_deletes_nothing(netns: &TestNetns) {
     let all = nearly_named();
-    world.create(&all);
+    netns.create(&all);
     let (src, dst) = ("10.0.0.1", "192.0.2.1");
     for (tuple, missing) in [
         (&["icmp", src, dst, "type=8"][..], "missing 'code', 'id'"),
@@ -124,12 +124,12 @@ fn a_tuple_that_lacks_a_part_deletes_nothing(world: &World) {
         (&["gre", src, dst, "srckey=0"], "missing 'dstkey'"),
         (&["udp", src, "192.0.2.1:53"], "missing 'sport'"),
     ] {
-        world.ctnl(&[&["delete"], tuple].concat()).exits_with(2).says(missing);
+        netns.ctnl(&[&["delete"], tuple].concat()).exits_with(2).says(missing);
     }
-    assert_same_entries(&world.dump(), &all);
+    assert_same_entries(&netns.dump(), &all);
 }
 
-fn a_tuple_with_a_part_that_the_protocol_does_not_have_deletes_nothing(world: &World) {
+fn a_tuple_with_a_part_that_the_protocol_does_not_have_deletes_nothing(netns: &TestNetns) {
     // The kernel ignores ports of a protocol that it does not track: DCCP since Linux 6.18,
     // UDP-lite since 7.3.
     let has_dccp = Path::new("/proc/sys/net/netfilter/nf_conntrack_dccp_timeout_open").exists();
@@ -137,34 +137,34 @@ fn a_tuple_with_a_part_that_the_protocol_does_not_have_deletes_nothing(world: &W
     let untracked = tracked.iter().filter(|(_, _, is_tracked)| !is_tracked);
     let without_ports = untracked.clone().map(|(protocol, ..)| flow(*protocol, L4::None));
     let all: Vec<Flow> = nearly_named().into_iter().chain(without_ports).collect();
-    world.create(&all);
+    netns.create(&all);
     let (src, dst) = ("10.0.0.1:1", "192.0.2.1:2");
-    world.ctnl(&["delete", "esp", src, dst]).exits_with(2).says("entries have no sport");
+    netns.ctnl(&["delete", "esp", src, dst]).exits_with(2).says("entries have no sport");
     for (_, name, _) in untracked {
-        world.ctnl(&["delete", name, src, dst]).exits_with(1).says("no such entry");
+        netns.ctnl(&["delete", name, src, dst]).exits_with(1).says("no such entry");
     }
-    assert_same_entries(&world.dump(), &all);
+    assert_same_entries(&netns.dump(), &all);
 }
 
-fn the_id_of_an_icmp_query_is_not_taken_for_the_id_of_the_entry(world: &World) {
+fn the_id_of_an_icmp_query_is_not_taken_for_the_id_of_the_entry(netns: &TestNetns) {
     let all = nearly_named();
-    world.create(&all);
-    let id = format!("id={}", world.dumped(&all[0].orig).unwrap().id.unwrap());
-    let delete = |id: &str| world.ctnl(&["delete", "icmp", "10.0.0.1", "192.0.2.1", id, "type=8", "code=0"]);
+    netns.create(&all);
+    let id = format!("id={}", netns.dumped(&all[0].orig).unwrap().id.unwrap());
+    let delete = |id: &str| netns.ctnl(&["delete", "icmp", "10.0.0.1", "192.0.2.1", id, "type=8", "code=0"]);
     delete(&id).exits_with(2).says("at most 65535");
     delete("id=6").exits_with(1).says("no such entry");
-    assert_same_entries(&world.dump(), &all);
+    assert_same_entries(&netns.dump(), &all);
     delete("id=5").exits_with(0).says("1 deleted");
-    assert_same_entries(&world.dump(), &[&all[..1], &all[2..]].concat());
+    assert_same_entries(&netns.dump(), &[&all[..1], &all[2..]].concat());
 }
 
-fn two_different_ids_or_zones_are_refused(world: &World) {
+fn two_different_ids_or_zones_are_refused(netns: &TestNetns) {
     let all = nearly_named();
-    world.create(&all);
+    netns.create(&all);
     let delete = |options: &[&str]| {
-        world.ctnl(&[&["delete", "udp", "10.0.0.1:1000", "192.0.2.1:53"][..], options].concat()).exits_with(2)
+        netns.ctnl(&[&["delete", "udp", "10.0.0.1:1000", "192.0.2.1:53"][..], options].concat()).exits_with(2)
     };
     delete(&["zone=0", "--zone", "7"]).says("another zone");
     delete(&["id=1", "--id", "2"]).says("another id");
-    assert_same_entries(&world.dump(), &all);
+    assert_same_entries(&netns.dump(), &all);
 }

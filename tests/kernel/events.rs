@@ -12,7 +12,7 @@ use ctnl::table::{self, Events, Outcome, Queue, Step, Subscription};
 
 use nix::poll::{PollFd, PollFlags, poll};
 
-use ctnl_test_support::harness::{World, has_automatic_events, tests, udp};
+use ctnl_test_support::harness::{TestNetns, has_automatic_events, tests, udp};
 
 tests![
     what_is_created_changed_and_deleted_comes_once_and_in_order,
@@ -62,8 +62,8 @@ fn number(tuple: &Tuple) -> u32 {
 }
 
 /// Creates the entries of these numbers.
-fn create(world: &World, numbers: std::ops::Range<u32>) {
-    world.create(&numbers.map(numbered).collect::<Vec<_>>());
+fn create(netns: &TestNetns, numbers: std::ops::Range<u32>) {
+    netns.create(&numbers.map(numbered).collect::<Vec<_>>());
 }
 
 fn lost(seen: &[Seen]) -> u64 {
@@ -104,15 +104,15 @@ fn gaps_out_of_place(seen: &[Seen], start: u32, end: u32) -> (usize, u64) {
     (early, late)
 }
 
-fn what_is_created_changed_and_deleted_comes_once_and_in_order(world: &World) {
+fn what_is_created_changed_and_deleted_comes_once_and_in_order(netns: &TestNetns) {
     let mut events = subscribe(1 << 20);
     assert_eq!(drain(&mut events), []);
-    create(world, 0..100);
-    let mut connection = world.connection();
+    create(netns, 0..100);
+    let mut connection = netns.connection();
     for number in [7, 3] {
         let (flow, mut outcome) = (numbered(number), Outcome::default());
-        table::lower_timeout(&mut connection, &[world.target(&flow)], 100, &mut outcome).unwrap();
-        table::delete(&mut connection, &[world.target(&flow)], &mut outcome).unwrap();
+        table::lower_timeout(&mut connection, &[netns.target(&flow)], 100, &mut outcome).unwrap();
+        table::delete(&mut connection, &[netns.target(&flow)], &mut outcome).unwrap();
         assert_eq!(outcome.done, 2);
     }
     let seen = drain(&mut events);
@@ -125,12 +125,12 @@ fn what_is_created_changed_and_deleted_comes_once_and_in_order(world: &World) {
     assert_eq!(events.queue().unwrap(), Queue { used: 0, drops: 0, ..events.queue().unwrap() });
 }
 
-fn what_is_received_and_what_is_lost_is_what_was_sent(world: &World) {
+fn what_is_received_and_what_is_lost_is_what_was_sent(netns: &TestNetns) {
     let mut events = subscribe(TINY);
     let mut next = 0;
     for round in 0..20 {
         let count = 1 + round * 13;
-        create(world, next..next + count);
+        create(netns, next..next + count);
         let seen = drain(&mut events);
         assert_gaps_are_in_place(&seen, next, next + count);
         assert_eq!(received(&seen) + lost(&seen), u64::from(count));
@@ -139,27 +139,27 @@ fn what_is_received_and_what_is_lost_is_what_was_sent(world: &World) {
     assert!(events.queue().unwrap().drops > 1000);
 }
 
-fn a_loss_stands_where_it_happened(world: &World) {
+fn a_loss_stands_where_it_happened(netns: &TestNetns) {
     let mut events = subscribe(TINY);
-    create(world, 0..50);
+    create(netns, 0..50);
     let mut event = Event::blank();
     let mut seen = Vec::new();
     // One is taken, which makes no room: the queue takes nothing until it is empty.
     assert_eq!(events.next(&mut event).unwrap(), Step::Event);
     seen.push(Seen::Event(event.kind, event.flow.orig));
-    create(world, 50..60);
+    create(netns, 50..60);
     seen.extend(drain(&mut events));
-    create(world, 60..62);
+    create(netns, 60..62);
     seen.extend(drain(&mut events));
     assert_gaps_are_in_place(&seen, 0, 62);
     assert_eq!(seen.iter().filter(|seen| matches!(seen, Seen::Lost(_))).count(), 1);
     assert_eq!(seen.last(), Some(&Seen::Event(EventKind::New, numbered(61).orig)));
 }
 
-fn a_loss_stands_where_it_happened_also_when_events_come_while_the_queue_is_read(world: &World) {
+fn a_loss_stands_where_it_happened_also_when_events_come_while_the_queue_is_read(netns: &TestNetns) {
     const COUNT: u32 = 40_000;
     let mut events = subscribe(TINY * 8);
-    let mut connection = world.connection();
+    let mut connection = netns.connection();
     let seen = std::thread::scope(|scope| {
         let producer = scope.spawn(move || {
             let flows: Vec<Flow> = (0..COUNT).map(numbered).collect();
@@ -185,20 +185,20 @@ fn a_loss_stands_where_it_happened_also_when_events_come_while_the_queue_is_read
     assert!(late <= 1, "a loss of {late} was told too late");
 }
 
-fn a_queue_that_grows_loses_nothing(world: &World) {
+fn a_queue_that_grows_loses_nothing(netns: &TestNetns) {
     let mut events = subscribe(TINY);
     let small = events.buffer().capacity;
-    create(world, 0..6);
+    create(netns, 0..6);
     let large = events.grow(64 * 1024).unwrap();
     assert!(large.capacity >= 128 * 1024 && small == 8192, "{small} {large:?}");
-    create(world, 6..60);
+    create(netns, 6..60);
     assert_eq!(events.grow(TINY).unwrap(), large, "never smaller");
     let seen = drain(&mut events);
     assert_gaps_are_in_place(&seen, 0, 60);
     assert_eq!(lost(&seen), 0);
 }
 
-fn where_force_is_refused_the_buffer_says_what_clamped_it(_: &World) {
+fn where_force_is_refused_the_buffer_says_what_clamped_it(_: &TestNetns) {
     let buffer = subscribe(1 << 30).buffer();
     assert!(!buffer.forced, "root of a user namespace may not force");
     assert!(!buffer.is_granted());
@@ -207,27 +207,27 @@ fn where_force_is_refused_the_buffer_says_what_clamped_it(_: &World) {
     }
 }
 
-fn an_entry_that_was_made_while_nobody_listened_is_mute(world: &World) {
-    world.set_sysctl("netfilter/nf_conntrack_events", 1);
-    create(world, 0..1);
-    world.set_sysctl("netfilter/nf_conntrack_events", 0);
-    create(world, 1..2);
+fn an_entry_that_was_made_while_nobody_listened_is_mute(netns: &TestNetns) {
+    netns.set_sysctl("netfilter/nf_conntrack_events", 1);
+    create(netns, 0..1);
+    netns.set_sysctl("netfilter/nf_conntrack_events", 0);
+    create(netns, 1..2);
     let mut events = subscribe(1 << 16);
-    world.set_sysctl("netfilter/nf_conntrack_events", if has_automatic_events() { 2 } else { 1 });
-    create(world, 2..3);
-    let targets: Vec<_> = (0..3).map(|number| world.target(&numbered(number))).collect();
-    table::delete(&mut world.connection(), &targets, &mut Outcome::default()).unwrap();
+    netns.set_sysctl("netfilter/nf_conntrack_events", if has_automatic_events() { 2 } else { 1 });
+    create(netns, 2..3);
+    let targets: Vec<_> = (0..3).map(|number| netns.target(&numbered(number))).collect();
+    table::delete(&mut netns.connection(), &targets, &mut Outcome::default()).unwrap();
     let expected = [(EventKind::New, 2), (EventKind::Destroy, 0), (EventKind::Destroy, 2)];
     assert_eq!(drain(&mut events), expected.map(|(kind, number)| Seen::Event(kind, numbered(number).orig)));
 }
 
-fn a_kept_destroy_comes_later_and_counts_as_lost_each_time_that_it_did_not_fit(world: &World) {
+fn a_kept_destroy_comes_later_and_counts_as_lost_each_time_that_it_did_not_fit(netns: &TestNetns) {
     let subscription = Subscription { buffer: TINY, reliable: true, ..Subscription::default() };
     let mut events = Events::subscribe(&Netns::Current, &subscription).unwrap();
-    create(world, 0..100);
+    create(netns, 0..100);
     let before = lost(&drain(&mut events));
-    let targets: Vec<_> = (0..100).map(|number| world.target(&numbered(number))).collect();
-    table::delete(&mut world.connection(), &targets, &mut Outcome::default()).unwrap();
+    let targets: Vec<_> = (0..100).map(|number| netns.target(&numbered(number))).collect();
+    table::delete(&mut netns.connection(), &targets, &mut Outcome::default()).unwrap();
     let mut destroyed = HashSet::new();
     let (mut changed, mut lost_in_all) = (0, 0);
     let until = Instant::now() + Duration::from_secs(20);

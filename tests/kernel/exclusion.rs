@@ -13,7 +13,7 @@ use ctnl::wire::{AttributeWriter, Header};
 use netlink_packet_core::NLM_F_CREATE;
 
 use crate::agreement::{Table, cases, is_meant, parse};
-use ctnl_test_support::harness::{World, flow, tests, udp};
+use ctnl_test_support::harness::{TestNetns, flow, tests, udp};
 
 tests![
     what_is_excluded_from_the_queue_would_not_have_matched,
@@ -42,7 +42,7 @@ fn drain(events: &mut Events, into: &mut Vec<Event>) {
 }
 
 /// What these subscriptions receive while `flows` come and go.
-fn received(world: &World, subscriptions: &mut [Events], flows: &[Flow]) -> Vec<Vec<Event>> {
+fn received(netns: &TestNetns, subscriptions: &mut [Events], flows: &[Flow]) -> Vec<Vec<Event>> {
     let mut received = vec![Vec::new(); subscriptions.len()];
     let mut drain_all = || {
         for (events, received) in subscriptions.iter_mut().zip(&mut received) {
@@ -50,27 +50,27 @@ fn received(world: &World, subscriptions: &mut [Events], flows: &[Flow]) -> Vec<
         }
     };
     for flows in flows.chunks(ROUND) {
-        world.create(flows);
+        netns.create(flows);
         drain_all();
-        delete_all(world);
+        delete_all(netns);
         drain_all();
     }
     received
 }
 
-fn what_is_excluded_from_the_queue_would_not_have_matched(world: &World) {
-    let table = Table::new(world, 41);
-    let (present, ages) = (world.dump(), table.ages());
+fn what_is_excluded_from_the_queue_would_not_have_matched(netns: &TestNetns) {
+    let table = Table::new(netns, 41);
+    let (present, ages) = (netns.dump(), table.ages());
     let (terms, nested) = cases(&present, &ages, 300);
     let texts = terms.iter().chain(&nested).map(|ast| ast.text());
     let texts: BTreeSet<String> = texts.chain(present.iter().step_by(40).flat_map(tuple_expressions)).collect();
     let filters: Vec<Filter> = texts.iter().map(|text| parse(text)).filter(|f| f.exclusion().is_some()).collect();
     assert!(filters.len() > 150, "{} filters exclude something", filters.len());
-    delete_all(world);
+    delete_all(netns);
 
     let mut subscriptions: Vec<Events> =
         std::iter::once(None).chain(filters.iter().map(Some)).map(|filter| subscribe(filter, 1 << 20)).collect();
-    let mut received = received(world, &mut subscriptions, &table.made);
+    let mut received = received(netns, &mut subscriptions, &table.made);
     let all = received.remove(0);
     assert_eq!(all.len(), 2 * table.made.len());
     let mut excluded = 0;
@@ -106,14 +106,14 @@ fn tuple_expressions(flow: &Flow) -> Vec<String> {
     texts
 }
 
-fn what_is_excluded_takes_no_room_and_is_not_lost(world: &World) {
+fn what_is_excluded_takes_no_room_and_is_not_lost(netns: &TestNetns) {
     let filter = parse("udp and dport 53");
     let mut events = subscribe(Some(&filter), 4096);
     let other: Vec<Flow> = (1..2000).map(|port| udp(port, 80)).collect();
-    world.create(&other);
+    netns.create(&other);
     assert_eq!(events.queue().unwrap().used, 0);
-    world.create(&[udp(1, 53), udp(2, 53)]);
-    world.create(&(3000..5000).map(|port| udp(port, 80)).collect::<Vec<_>>());
+    netns.create(&[udp(1, 53), udp(2, 53)]);
+    netns.create(&(3000..5000).map(|port| udp(port, 80)).collect::<Vec<_>>());
     let mut received = Vec::new();
     drain(&mut events, &mut received);
     let sources: Vec<_> = received.iter().map(|event| event.flow.orig.sport()).collect();
@@ -121,7 +121,7 @@ fn what_is_excluded_takes_no_room_and_is_not_lost(world: &World) {
     assert_eq!(events.queue().unwrap().drops, 0);
 }
 
-fn each_term_that_the_kernel_can_tell_excludes_all_that_it_can(world: &World) {
+fn each_term_that_the_kernel_can_tell_excludes_all_that_it_can(netns: &TestNetns) {
     let expressions = [
         "ipv6",
         "tcp",
@@ -134,11 +134,11 @@ fn each_term_that_the_kernel_can_tell_excludes_all_that_it_can(world: &World) {
         "tcp and dport 22,80,443,8000-8999",
     ];
     let filters = expressions.map(parse);
-    let table = Table::new(world, 42);
+    let table = Table::new(netns, 42);
     let ages = table.ages();
-    delete_all(world);
+    delete_all(netns);
     let mut subscriptions: Vec<Events> = filters.iter().map(|filter| subscribe(Some(filter), 1 << 20)).collect();
-    let received = received(world, &mut subscriptions, &table.made);
+    let received = received(netns, &mut subscriptions, &table.made);
     for (filter, received) in filters.iter().zip(received) {
         assert!(!received.is_empty() && received.len() < 2 * table.made.len(), "{filter}: {}", received.len());
         let needless = received.iter().find(|event| !is_meant(filter, &event.flow, &ages));
@@ -146,20 +146,20 @@ fn each_term_that_the_kernel_can_tell_excludes_all_that_it_can(world: &World) {
     }
 }
 
-fn delete_all(world: &World) {
-    let targets: Vec<Target> = world.dump().iter().map(|flow| Target::of(flow).unwrap()).collect();
-    table::delete(&mut world.connection(), &targets, &mut Outcome::default()).unwrap();
+fn delete_all(netns: &TestNetns) {
+    let targets: Vec<Target> = netns.dump().iter().map(|flow| Target::of(flow).unwrap()).collect();
+    table::delete(&mut netns.connection(), &targets, &mut Outcome::default()).unwrap();
 }
 
-fn an_expectation_comes_whatever_is_excluded(world: &World) {
-    assert!(world.has_ftp_helper(), "load nf_conntrack_ftp for this test");
+fn an_expectation_comes_whatever_is_excluded(netns: &TestNetns) {
+    assert!(netns.has_ftp_helper(), "load nf_conntrack_ftp for this test");
     let filter = parse("ipv6 and udp and dport 53 and src 2001:db8::1");
     let subscription = Subscription { expectations: true, exclude: filter.exclusion(), ..Subscription::default() };
     let mut events = Events::subscribe(&Netns::Current, &subscription).unwrap();
     let master =
         Flow { helper: Some(HelperName::new(b"ftp")), ..flow(Protocol::Tcp, L4::Ports { src: 40000, dst: 21 }) };
-    world.create(std::slice::from_ref(&master));
-    expect(world, &master.orig);
+    netns.create(std::slice::from_ref(&master));
+    expect(netns, &master.orig);
     let mut event = Event::blank();
     assert_eq!(events.next(&mut event).unwrap(), Step::Expectation);
     assert_eq!(events.message().unwrap().kind, 0x200);
@@ -167,7 +167,7 @@ fn an_expectation_comes_whatever_is_excluded(world: &World) {
 }
 
 /// Has the entry of `master` expect another one.
-fn expect(world: &World, master: &Tuple) {
+fn expect(netns: &TestNetns, master: &Tuple) {
     let header = Header {
         subsystem: nfnl_subsys::CTNETLINK_EXP,
         command: 0,
@@ -181,5 +181,5 @@ fn expect(world: &World, master: &Tuple) {
         [master, &expected, &mask].into_iter().zip(1..).for_each(|(tuple, kind)| tuple.emit(writer, kind));
         writer.put(4, &300_u32.to_be_bytes());
     };
-    world.connection().request("expect", header, fill, |_| Ok(())).unwrap();
+    netns.connection().request("expect", header, fill, |_| Ok(())).unwrap();
 }

@@ -9,7 +9,7 @@ use ctnl::model::Flow;
 use ctnl::table::{self, Action, DumpRequest, Outcome, Target};
 
 use ctnl_test_support::deleting::{Deleted, delete_while_dumping};
-use ctnl_test_support::harness::{Key, World, assert_same_entries, by_key, key, tests, udp};
+use ctnl_test_support::harness::{Key, TestNetns, assert_same_entries, by_key, key, tests, udp};
 
 tests![
     a_flush_deletes_what_is_chosen_and_nothing_else,
@@ -27,33 +27,33 @@ fn choose(flow: &Flow) -> Option<Target> {
     is_chosen(flow).then(|| Target::of(flow).expect("a target"))
 }
 
-fn flush(world: &World, action: Action, choose: impl FnMut(&Flow) -> Option<Target>) -> Deleted {
-    let (dumper, actor) = (&mut world.connection(), world.connection());
+fn flush(netns: &TestNetns, action: Action, choose: impl FnMut(&Flow) -> Option<Target>) -> Deleted {
+    let (dumper, actor) = (&mut netns.connection(), netns.connection());
     let flush = delete_while_dumping(dumper, actor, DumpRequest::default(), action, choose, |_| true);
     assert!(flush.error.is_none(), "{flush:?}");
     flush
 }
 
-fn a_flush_deletes_what_is_chosen_and_nothing_else(world: &World) {
-    let flows = world.fill(21, 6_000);
-    let flush = flush(world, Action::Delete, choose);
+fn a_flush_deletes_what_is_chosen_and_nothing_else(netns: &TestNetns) {
+    let flows = netns.fill(21, 6_000);
+    let flush = flush(netns, Action::Delete, choose);
     let (chosen, rest): (Vec<Flow>, Vec<Flow>) = flows.into_iter().partition(is_chosen);
     assert_eq!(flush.outcome, Outcome { done: chosen.len() as u64, ..Outcome::default() });
     // A bucket whose cursor entry was deleted is sent again: counted once.
     assert_eq!(flush.dump.entries, 6_000);
-    assert_same_entries(&world.dump(), &rest);
+    assert_same_entries(&netns.dump(), &rest);
 }
 
-fn a_flush_under_concurrent_inserts_and_deletes_is_exact(world: &World) {
+fn a_flush_under_concurrent_inserts_and_deletes_is_exact(netns: &TestNetns) {
     const ROUNDS: u16 = 40;
     const PER_ROUND: u16 = 100;
-    let flows = world.fill(22, 8_000);
-    let (mut inserting, mut deleting) = (world.connection(), world.connection());
+    let flows = netns.fill(22, 8_000);
+    let (mut inserting, mut deleting) = (netns.connection(), netns.connection());
     // Every tenth of what is not chosen is deleted from outside meanwhile, and
     // some of what is: both sides may find the other's victims gone.
     let outsiders = |flow: &Flow| !is_chosen(flow) && flow.orig.sport().is_some_and(|port| port.is_multiple_of(10));
     let disturbed: Vec<Target> =
-        world.dump().iter().filter(|flow| outsiders(flow)).map(|flow| Target::of(flow).unwrap()).collect();
+        netns.dump().iter().filter(|flow| outsiders(flow)).map(|flow| Target::of(flow).unwrap()).collect();
     let handed_over: Mutex<HashSet<Key>> = Mutex::default();
     let finished = AtomicBool::new(false);
     let (flush, inserted, deleted) = thread::scope(|scope| {
@@ -73,7 +73,7 @@ fn a_flush_under_concurrent_inserts_and_deletes_is_exact(world: &World) {
             finished.store(true, Ordering::Relaxed);
             outcome
         });
-        let flush = flush(world, Action::Delete, |flow| {
+        let flush = flush(netns, Action::Delete, |flow| {
             let target = choose(flow)?;
             handed_over.lock().unwrap().insert(key(flow));
             Some(target)
@@ -85,7 +85,7 @@ fn a_flush_under_concurrent_inserts_and_deletes_is_exact(world: &World) {
     assert_eq!(deleted, Outcome { done: disturbed.len() as u64, ..Outcome::default() });
 
     let handed_over = handed_over.into_inner().unwrap();
-    let left = world.dump();
+    let left = netns.dump();
     let left_keys = by_key(&left);
     assert_eq!(flush.outcome.done + flush.outcome.gone, handed_over.len() as u64, "{flush:?}");
     assert_eq!(flush.outcome.failures() + flush.outcome.unanswered, 0);
@@ -98,24 +98,24 @@ fn a_flush_under_concurrent_inserts_and_deletes_is_exact(world: &World) {
     assert_eq!(left.len() as u64, total);
 }
 
-fn a_flush_that_is_told_to_stop_says_what_it_did(world: &World) {
-    world.fill(23, 5_000);
-    let (dumper, actor) = (&mut world.connection(), world.connection());
+fn a_flush_that_is_told_to_stop_says_what_it_did(netns: &TestNetns) {
+    netns.fill(23, 5_000);
+    let (dumper, actor) = (&mut netns.connection(), netns.connection());
     let all = |flow: &Flow| Some(Target::of(flow).expect("a target"));
     let request = DumpRequest::default();
     let flush = delete_while_dumping(dumper, actor, request, Action::Delete, all, |chosen| chosen < 1_000);
     assert!(flush.error.is_none());
     assert!((1_000..2_000).contains(&flush.outcome.done), "{flush:?}");
-    assert_eq!(world.dump().len() as u64, 5_000 - flush.outcome.done);
+    assert_eq!(netns.dump().len() as u64, 5_000 - flush.outcome.done);
     assert_eq!(table::count(dumper).unwrap().entries as u64, 5_000 - flush.outcome.done);
 }
 
-fn lowering_timeouts_leaves_every_entry_in_place(world: &World) {
-    let flows = world.fill(24, 2_000);
+fn lowering_timeouts_leaves_every_entry_in_place(netns: &TestNetns) {
+    let flows = netns.fill(24, 2_000);
     let chosen = flows.iter().filter(|flow| is_chosen(flow)).count() as u64;
-    let flush = flush(world, Action::LowerTimeout(120), choose);
+    let flush = flush(netns, Action::LowerTimeout(120), choose);
     assert_eq!(flush.outcome, Outcome { done: chosen, ..Outcome::default() });
-    let dumped = world.dump();
+    let dumped = netns.dump();
     assert_same_entries(&dumped, &flows);
     assert!(dumped.iter().all(|flow| (flow.timeout <= Some(120)) == is_chosen(flow)));
 }

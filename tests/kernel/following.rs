@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use ctnl_test_support::harness::{World, flow, has_automatic_events, tests};
+use ctnl_test_support::harness::{TestNetns, flow, has_automatic_events, tests};
 
 tests![
     every_event_is_told_once_and_what_was_there_before_is_told_first,
@@ -52,8 +52,8 @@ struct Ended {
 
 impl Follower {
     /// Starts it, and reads what it writes.
-    fn start(world: &World, arguments: &[&str]) -> Self {
-        let mut follower = Follower::unread(world, arguments);
+    fn start(netns: &TestNetns, arguments: &[&str]) -> Self {
+        let mut follower = Follower::unread(netns, arguments);
         follower.read();
         // What is there is told, so it has subscribed.
         follower.wait_for("the beginning", |records| count(records, "open") == 1);
@@ -63,9 +63,9 @@ impl Follower {
         follower
     }
 
-    fn unread(world: &World, arguments: &[&str]) -> Self {
+    fn unread(netns: &TestNetns, arguments: &[&str]) -> Self {
         let stderr = tempfile::NamedTempFile::new().expect("a file");
-        let mut command = world.ctnl_command(&[&["events"], arguments].concat());
+        let mut command = netns.ctnl_command(&[&["events"], arguments].concat());
         command.stdout(Stdio::piped()).stderr(stderr.reopen().expect("the file"));
         let child = command.spawn().expect("the program");
         Follower { child, reader: None, lines: Arc::default(), stderr }
@@ -201,8 +201,8 @@ fn known(records: &[Value]) -> BTreeSet<String> {
 }
 
 /// The table, by another command.
-fn in_table(world: &World) -> BTreeSet<String> {
-    let list = world.ctnl(&["list", "-o", "json"]).exits_with(0).stdout();
+fn in_table(netns: &TestNetns) -> BTreeSet<String> {
+    let list = netns.ctnl(&["list", "-o", "json"]).exits_with(0).stdout();
     list.lines().map(|line| name(&parse(line))).collect()
 }
 
@@ -211,11 +211,11 @@ fn udp_flows(from: u16, count: u16) -> Vec<Flow> {
 }
 
 /// Deletes those of the entries that are there; how many were.
-fn delete(world: &World, is_meant: impl Fn(&Flow) -> bool) -> u64 {
+fn delete(netns: &TestNetns, is_meant: impl Fn(&Flow) -> bool) -> u64 {
     let targets: Vec<Target> =
-        world.dump().iter().filter(|flow| is_meant(flow)).map(|flow| Target::of(flow).expect("a target")).collect();
+        netns.dump().iter().filter(|flow| is_meant(flow)).map(|flow| Target::of(flow).expect("a target")).collect();
     let mut outcome = Outcome::default();
-    table::delete(&mut world.connection(), &targets, &mut outcome).expect("delete");
+    table::delete(&mut netns.connection(), &targets, &mut outcome).expect("delete");
     assert_eq!(outcome.done, targets.len() as u64);
     outcome.done
 }
@@ -230,23 +230,23 @@ fn port(flow: &Flow) -> u16 {
     flow.orig.sport().unwrap_or(0)
 }
 
-fn every_event_is_told_once_and_what_was_there_before_is_told_first(world: &World) {
-    world.set_sysctl("netfilter/nf_conntrack_events", 1);
-    let before = world.fill(91, 300);
-    let follower = Follower::start(world, &[]);
+fn every_event_is_told_once_and_what_was_there_before_is_told_first(netns: &TestNetns) {
+    netns.set_sysctl("netfilter/nf_conntrack_events", 1);
+    let before = netns.fill(91, 300);
+    let follower = Follower::start(netns, &[]);
     assert_eq!(synthetic(&follower.records(), "new", "seed"), before.len());
     // Few at a time: the queue of an ordinary user holds 166 events.
     for batch in 0..10 {
-        world.create(&udp_flows(1000 + 50 * batch, 50));
+        netns.create(&udp_flows(1000 + 50 * batch, 50));
         let told = usize::from(50 * (batch + 1));
         follower.wait_for("new records", |records| real(records, "new") == told);
     }
     for batch in 0..10u16 {
-        let gone = delete(world, |flow| (1000 + 50 * batch..1040 + 50 * batch).contains(&port(flow)));
+        let gone = delete(netns, |flow| (1000 + 50 * batch..1040 + 50 * batch).contains(&port(flow)));
         assert_eq!(gone, 40);
         follower.wait_for("destroy records", |records| real(records, "destroy") == usize::from(40 * (batch + 1)));
     }
-    let table = in_table(world);
+    let table = in_table(netns);
     let ended = follower.stop();
     assert_eq!((lost(&ended.records), ended.received()), (0, 900));
     assert_eq!(known(&ended.records), table);
@@ -258,25 +258,25 @@ fn every_event_is_told_once_and_what_was_there_before_is_told_first(world: &Worl
     }
 }
 
-fn what_a_tiny_queue_lost_is_counted_and_made_good(world: &World) {
-    world.set_sysctl("netfilter/nf_conntrack_events", 1);
-    let follower = Follower::start(world, &["--buffer", "32KiB", "--buffer-max", "32KiB"]);
+fn what_a_tiny_queue_lost_is_counted_and_made_good(netns: &TestNetns) {
+    netns.set_sysctl("netfilter/nf_conntrack_events", 1);
+    let follower = Follower::start(netns, &["--buffer", "32KiB", "--buffer-max", "32KiB"]);
     let mut sent = 0;
     for round in 0..3u16 {
         follower.signal(Signal::SIGSTOP);
         let flows = udp_flows(1000 * (round + 1), 600);
-        world.create(&flows);
+        netns.create(&flows);
         sent += 600;
         // Half of those that were told of before, too.
-        sent += delete(world, |flow| port(flow) % 2 == (round + 1) % 2);
+        sent += delete(netns, |flow| port(flow) % 2 == (round + 1) % 2);
         sent += 300;
-        world.create(&udp_flows(20_000 + 1000 * round, 300));
+        netns.create(&udp_flows(20_000 + 1000 * round, 300));
         follower.signal(Signal::SIGCONT);
         let resyncs = usize::from(round) + 1;
         follower.wait_for("resync", |records| {
             records.iter().filter(|record| is(record, "resync") && record["reason"] == "resync").count() == resyncs
         });
-        let table = in_table(world);
+        let table = in_table(netns);
         assert_eq!(known(&follower.records()), table, "round {round}");
     }
     let ended = follower.stop();
@@ -286,23 +286,23 @@ fn what_a_tiny_queue_lost_is_counted_and_made_good(world: &World) {
     assert!(ended.stderr.contains("events lost in the kernel"), "{}", ended.stderr);
 }
 
-fn a_sysctl_that_is_off_is_reported_with_its_line_for_sysctl_d_and_not_changed(world: &World) {
+fn a_sysctl_that_is_off_is_reported_with_its_line_for_sysctl_d_and_not_changed(netns: &TestNetns) {
     let names = ["events", "acct", "timestamp"].map(|name| format!("netfilter/nf_conntrack_{name}"));
     for (name, value) in names.iter().zip([1, 0, 1]) {
-        world.set_sysctl(name, value);
+        netns.set_sysctl(name, value);
     }
-    let ended = Follower::start(world, &[]).stop();
+    let ended = Follower::start(netns, &[]).stop();
     let off = "net.netfilter.nf_conntrack_acct is 0: new entries have no packet and byte counters\n";
     let hint = "  hint: a line for /etc/sysctl.d: net.netfilter.nf_conntrack_acct = 1\n";
     assert!(ended.stderr.contains(&[off, hint].concat()), "{}", ended.stderr);
     assert_eq!(ended.stderr.matches("/etc/sysctl.d").count(), 1, "{}", ended.stderr);
-    assert_eq!(names.map(|name| world.sysctl(&name)), ["1", "0", "1"]);
+    assert_eq!(names.map(|name| netns.sysctl(&name)), ["1", "0", "1"]);
 }
 
-fn a_reader_that_does_not_read_loses_nothing_uncounted_and_ends_with_the_table(world: &World) {
-    world.set_sysctl("netfilter/nf_conntrack_events", 1);
+fn a_reader_that_does_not_read_loses_nothing_uncounted_and_ends_with_the_table(netns: &TestNetns) {
+    netns.set_sysctl("netfilter/nf_conntrack_events", 1);
     let small = ["--buffer", "32KiB", "--buffer-max", "64KiB", "--queue-max", "64KiB", "--no-seed"];
-    let mut follower = Follower::unread(world, &small);
+    let mut follower = Follower::unread(netns, &small);
     // It has subscribed when the kernel sends it what happens.
     let until = Instant::now() + PATIENCE;
     while !std::fs::read_to_string(follower.stderr.path()).unwrap().contains("receive buffer") {
@@ -311,41 +311,41 @@ fn a_reader_that_does_not_read_loses_nothing_uncounted_and_ends_with_the_table(w
     }
     let mut sent = 0;
     for batch in 0..20u16 {
-        world.create(&udp_flows(1000 + 250 * batch, 250));
+        netns.create(&udp_flows(1000 + 250 * batch, 250));
         sent += 250;
         // Time to fill its own queue, too.
         thread::sleep(Duration::from_millis(20));
     }
-    sent += delete(world, |flow| port(flow).is_multiple_of(3));
+    sent += delete(netns, |flow| port(flow).is_multiple_of(3));
     follower.read();
     follower.wait_for("resync", |records| count(records, "resync") > 0);
-    let table = in_table(world);
+    let table = in_table(netns);
     let ended = follower.stop();
     assert!(lost(&ended.records) > 0);
     assert_eq!(ended.received() + lost(&ended.records), sent);
     assert_eq!(known(&ended.records), table);
 }
 
-fn what_comes_and_goes_without_an_event_is_found_by_reconciliation(world: &World) {
+fn what_comes_and_goes_without_an_event_is_found_by_reconciliation(netns: &TestNetns) {
     // Entries that are made now are mute for life.
-    world.set_sysctl("netfilter/nf_conntrack_events", 0);
-    world.create(&udp_flows(1000, 100));
-    let follower = Follower::start(world, &["--reconcile", "1s"]);
-    assert_eq!(delete(world, |flow| port(flow) < 1040), 40);
-    world.create(&udp_flows(2000, 7));
+    netns.set_sysctl("netfilter/nf_conntrack_events", 0);
+    netns.create(&udp_flows(1000, 100));
+    let follower = Follower::start(netns, &["--reconcile", "1s"]);
+    assert_eq!(delete(netns, |flow| port(flow) < 1040), 40);
+    netns.create(&udp_flows(2000, 7));
     follower.wait_for("reconciliation", |records| {
         synthetic(records, "destroy", "reconcile") == 40 && synthetic(records, "new", "reconcile") == 7
     });
-    let table = in_table(world);
+    let table = in_table(netns);
     let ended = follower.stop();
     assert_eq!((ended.received(), known(&ended.records)), (0, table));
     let gone = ended.records.iter().find(|record| is(record, "destroy")).expect("one that is gone");
     assert_eq!((&gone["since"], gone.get("duration_ns")), (&"before".into(), None), "{gone}");
 }
 
-fn a_stream_that_is_ended_in_a_burst_has_whole_lines_and_right_totals(world: &World) {
-    world.set_sysctl("netfilter/nf_conntrack_events", 1);
-    let follower = Follower::start(world, &["--buffer", "64KiB", "--on-gap", "continue"]);
+fn a_stream_that_is_ended_in_a_burst_has_whole_lines_and_right_totals(netns: &TestNetns) {
+    netns.set_sysctl("netfilter/nf_conntrack_events", 1);
+    let follower = Follower::start(netns, &["--buffer", "64KiB", "--on-gap", "continue"]);
     let pid = Pid::from_raw(follower.child.id().try_into().unwrap());
     let lines = Arc::clone(&follower.lines);
     let killer = thread::spawn(move || {
@@ -356,7 +356,7 @@ fn a_stream_that_is_ended_in_a_burst_has_whole_lines_and_right_totals(world: &Wo
         kill(pid, Signal::SIGTERM).expect("kill");
     });
     for batch in 0..30u16 {
-        world.create(&udp_flows(1000 + 1000 * batch, 1000));
+        netns.create(&udp_flows(1000 + 1000 * batch, 1000));
     }
     killer.join().unwrap();
     let ended = follower.wait();
@@ -367,27 +367,27 @@ fn a_stream_that_is_ended_in_a_burst_has_whole_lines_and_right_totals(world: &Wo
     assert_eq!(ended.records.last().unwrap()["reason"], "SIGTERM");
 }
 
-fn an_entry_that_cannot_be_judged_is_counted_and_not_told(world: &World) {
-    world.set_sysctl("netfilter/nf_conntrack_events", 1);
-    world.create(&udp_flows(1000, 5));
+fn an_entry_that_cannot_be_judged_is_counted_and_not_told(netns: &TestNetns) {
+    netns.set_sysctl("netfilter/nf_conntrack_events", 1);
+    netns.create(&udp_flows(1000, 5));
     // Without timestamps no age is known, and with `not` neither.
-    let follower = Follower::start(world, &["dport 53 and not age > 1s or sport 2001"]);
-    world.create(&udp_flows(2000, 10));
+    let follower = Follower::start(netns, &["dport 53 and not age > 1s or sport 2001"]);
+    netns.create(&udp_flows(2000, 10));
     follower.wait_for("the one that is certain", |records| real(records, "new") == 1);
     let ended = follower.stop();
     assert_eq!(count(&ended.records, "new"), 1);
     assert!(ended.stderr.contains("undecided: 14"), "{}", ended.stderr);
 }
 
-fn a_connection_is_one_record_with_its_start_and_its_end(world: &World) {
-    world.set_sysctl("netfilter/nf_conntrack_events", 1);
-    world.create(&udp_flows(1000, 1));
-    world.set_sysctl("netfilter/nf_conntrack_acct", 1);
-    let follower = Follower::start(world, &["--flows"]);
-    world.create(&udp_flows(2000, 1));
-    world.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
-    world.create(&udp_flows(3000, 1));
-    delete(world, |_| true);
+fn a_connection_is_one_record_with_its_start_and_its_end(netns: &TestNetns) {
+    netns.set_sysctl("netfilter/nf_conntrack_events", 1);
+    netns.create(&udp_flows(1000, 1));
+    netns.set_sysctl("netfilter/nf_conntrack_acct", 1);
+    let follower = Follower::start(netns, &["--flows"]);
+    netns.create(&udp_flows(2000, 1));
+    netns.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
+    netns.create(&udp_flows(3000, 1));
+    delete(netns, |_| true);
     follower.wait_for("three ends", |records| count(records, "end") == 3);
     let ended = follower.stop();
     assert_eq!(count(&ended.records, "new") + count(&ended.records, "destroy"), 0);
@@ -409,17 +409,17 @@ fn a_connection_is_one_record_with_its_start_and_its_end(world: &World) {
     assert!(stamped["duration_ns"].as_u64().is_some(), "{stamped}");
 }
 
-fn an_entry_that_expired_lived_until_then_and_not_until_it_was_collected(world: &World) {
+fn an_entry_that_expired_lived_until_then_and_not_until_it_was_collected(netns: &TestNetns) {
     for name in ["events", "timestamp"] {
-        world.set_sysctl(&format!("netfilter/nf_conntrack_{name}"), 1);
+        netns.set_sysctl(&format!("netfilter/nf_conntrack_{name}"), 1);
     }
-    let follower = Follower::start(world, &["--destroy", "--flows"]);
+    let follower = Follower::start(netns, &["--destroy", "--flows"]);
     let mut flows = udp_flows(1000, 1);
     flows.iter_mut().for_each(|flow| flow.timeout = Some(1));
-    world.create(&flows);
+    netns.create(&flows);
     thread::sleep(Duration::from_secs(4));
     // Who finds an entry that has expired collects it: a dump does.
-    assert!(world.dump().is_empty());
+    assert!(netns.dump().is_empty());
     follower.wait_for("its end", |records| real(records, "destroy") + count(records, "end") == 2);
     for record in follower.stop().records.iter().filter(|record| is(record, "destroy") || is(record, "end")) {
         let lived = record["duration_ns"].as_u64().expect("a duration");
@@ -427,31 +427,31 @@ fn an_entry_that_expired_lived_until_then_and_not_until_it_was_collected(world: 
     }
 }
 
-fn only_what_was_asked_for_is_told_and_its_end_whatever_it_is_by_then(world: &World) {
-    world.set_sysctl("netfilter/nf_conntrack_events", 1);
-    let follower = Follower::start(world, &["--new", "--destroy", "--update", "timeout > 500s"]);
-    world.create(&udp_flows(1000, 3));
+fn only_what_was_asked_for_is_told_and_its_end_whatever_it_is_by_then(netns: &TestNetns) {
+    netns.set_sysctl("netfilter/nf_conntrack_events", 1);
+    let follower = Follower::start(netns, &["--new", "--destroy", "--update", "timeout > 500s"]);
+    netns.create(&udp_flows(1000, 3));
     follower.wait_for("three new", |records| real(records, "new") == 3);
     // Ten seconds are left: it does not match any more, but was told of.
-    world.ctnl(&["flush", "sport 1000", "--soft=10", "--yes"]).exits_with(0);
-    delete(world, |_| true);
+    netns.ctnl(&["flush", "sport 1000", "--soft=10", "--yes"]).exits_with(0);
+    delete(netns, |_| true);
     follower.wait_for("three destroyed", |records| real(records, "destroy") == 3);
     let ended = follower.stop();
     assert_eq!((count(&ended.records, "update"), known(&ended.records).len()), (0, 0));
-    let follower = Follower::start(world, &["--destroy", "--no-seed", "dport 53"]);
-    world.create(&udp_flows(1000, 3));
-    delete(world, |_| true);
+    let follower = Follower::start(netns, &["--destroy", "--no-seed", "dport 53"]);
+    netns.create(&udp_flows(1000, 3));
+    delete(netns, |_| true);
     follower.wait_for("three destroyed", |records| real(records, "destroy") == 3);
     assert_eq!(count(&follower.stop().records, "new"), 0);
 }
 
-fn a_loss_may_be_the_end_or_nothing_but_a_gap(world: &World) {
-    world.set_sysctl("netfilter/nf_conntrack_events", 1);
+fn a_loss_may_be_the_end_or_nothing_but_a_gap(netns: &TestNetns) {
+    netns.set_sysctl("netfilter/nf_conntrack_events", 1);
     for (on_gap, code, reason) in [("exit", 3, "gap"), ("continue", 0, "SIGTERM")] {
         let tiny = ["--no-seed", "--buffer", "32KiB", "--buffer-max", "32KiB", "--on-gap", on_gap];
-        let follower = Follower::start(world, &tiny);
+        let follower = Follower::start(netns, &tiny);
         follower.signal(Signal::SIGSTOP);
-        world.create(&udp_flows(1000, 800));
+        netns.create(&udp_flows(1000, 800));
         let sent = wall_clock();
         thread::sleep(Duration::from_millis(300));
         follower.signal(Signal::SIGCONT);
@@ -469,13 +469,13 @@ fn a_loss_may_be_the_end_or_nothing_but_a_gap(world: &World) {
         ended.check();
         assert_eq!((ended.status.code(), &ended.records.last().unwrap()["reason"]), (Some(code), &reason.into()));
         assert_eq!((count(&ended.records, "resync"), ended.received() + lost(&ended.records)), (0, 800));
-        delete(world, |_| true);
+        delete(netns, |_| true);
     }
 }
 
-fn the_end_of_the_reader_is_the_end_of_the_stream(world: &World) {
-    world.set_sysctl("netfilter/nf_conntrack_events", 1);
-    let mut follower = Follower::unread(world, &["--no-seed"]);
+fn the_end_of_the_reader_is_the_end_of_the_stream(netns: &TestNetns) {
+    netns.set_sysctl("netfilter/nf_conntrack_events", 1);
+    let mut follower = Follower::unread(netns, &["--no-seed"]);
     drop(follower.child.stdout.take());
     let until = Instant::now() + PATIENCE;
     let status = loop {

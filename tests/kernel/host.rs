@@ -10,7 +10,7 @@ use ctnl::netlink::{Connection, Netns};
 use ctnl::table;
 use nix::sched::{CloneFlags, unshare};
 
-use ctnl_test_support::harness::{World, tests, udp};
+use ctnl_test_support::harness::{TestNetns, tests, udp};
 
 use ctnl_test_support::host::namespaces::{Changes, Name, Namespace, Namespaces};
 use ctnl_test_support::host::privileges::Needs;
@@ -80,7 +80,7 @@ fn has(namespaces: &[Namespace], inode: u64) -> bool {
     namespaces.iter().any(|namespace| namespace.inode == inode)
 }
 
-fn namespaces_of_processes_and_mounts_appear_and_vanish_although_we_hold_them(_: &World) {
+fn namespaces_of_processes_and_mounts_appear_and_vanish_although_we_hold_them(_: &TestNetns) {
     unshare(CloneFlags::CLONE_NEWNS).expect("a private mount namespace");
     run("mount", &["--make-rprivate", "/"]);
     let mut namespaces = Namespaces::new("/proc");
@@ -120,24 +120,24 @@ fn namespaces_of_processes_and_mounts_appear_and_vanish_although_we_hold_them(_:
     drop(held);
 }
 
-fn with_the_network_capability_alone_the_table_can_be_read_and_followed(world: &World) {
-    let mut earlier = world.connection();
+fn with_the_network_capability_alone_the_table_can_be_read_and_followed(netns: &TestNetns) {
+    let mut earlier = netns.connection();
     let tenant = Tenant::new();
     let entered = |netns: &Netns| netns.run(|| ()).is_ok();
     let other = Netns::Path(Path::new("/proc/self/ns/net").into());
     assert!(entered(&other), "with all privileges");
     privileges::drop_in_this_thread(Needs::default()).expect("privileges can be dropped");
     assert!(!entered(&other), "entering a namespace is given up");
-    world.create(&[udp(1000, 53)]);
+    netns.create(&[udp(1000, 53)]);
     assert_eq!(table::count(&mut earlier).expect("a socket from before").entries, 1);
-    assert_eq!(world.dump().len(), 1, "a socket from after");
-    world.set_sysctl("netfilter/nf_conntrack_acct", 1);
+    assert_eq!(netns.dump().len(), 1, "a socket from after");
+    netns.set_sysctl("netfilter/nf_conntrack_acct", 1);
     assert!(fs::read_to_string(tenant.folder() + "/comm").is_ok());
 }
 
-fn a_requester_of_another_namespace_is_found_without_the_right_to_enter_it(world: &World) {
+fn a_requester_of_another_namespace_is_found_without_the_right_to_enter_it(netns: &TestNetns) {
     // The first socket of a process in a namespace has the process's number as port.
-    let _connection = world.connection();
+    let _connection = netns.connection();
     let mut processes =
         process_by_portid::ProcessByPortid::of(&Netns::Current, "/proc").expect("the namespace's sockets");
     let found =

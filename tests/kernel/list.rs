@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use ctnl::model::{Flow, L4, Protocol};
 
-use ctnl_test_support::harness::{World, flow, tests, udp};
+use ctnl_test_support::harness::{TestNetns, flow, tests, udp};
 
 tests![
     a_closed_pipe_is_success_in_every_format,
@@ -18,10 +18,10 @@ tests![
 
 const FORMATS: [&str; 5] = ["table", "conntrack", "json", "csv", "xml"];
 
-fn a_closed_pipe_is_success_in_every_format(world: &World) {
-    world.fill(71, 3_000);
+fn a_closed_pipe_is_success_in_every_format(netns: &TestNetns) {
+    netns.fill(71, 3_000);
     for format in FORMATS {
-        let mut command = world.ctnl_command(&["list", "-o", format]);
+        let mut command = netns.ctnl_command(&["list", "-o", format]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let mut line = String::new();
         BufReader::with_capacity(512, child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -32,8 +32,8 @@ fn a_closed_pipe_is_success_in_every_format(world: &World) {
     }
 }
 
-fn order_limit_and_columns_work_in_every_format_that_has_them(world: &World) {
-    let flows = world.fill(72, 500);
+fn order_limit_and_columns_work_in_every_format_that_has_them(netns: &TestNetns) {
+    let flows = netns.fill(72, 500);
     let mut expected: Vec<u32> = flows.iter().map(|flow| flow.timeout.unwrap()).collect();
     expected.sort_unstable_by_key(|timeout| std::cmp::Reverse(*timeout));
     expected.truncate(7);
@@ -42,7 +42,7 @@ fn order_limit_and_columns_work_in_every_format_that_has_them(world: &World) {
         found.len() == 7 && found.iter().zip(&expected).all(|(found, timeout)| found <= timeout && timeout - found < 60)
     };
     for format in FORMATS {
-        let run = world.ctnl(&[&list[..], &[format]].concat()).exits_with(0);
+        let run = netns.ctnl(&[&list[..], &[format]].concat()).exits_with(0);
         let shown = run.says("7 shown of 500 matched").stdout();
         if format == "table" {
             // For people: 4d23h.
@@ -53,14 +53,14 @@ fn order_limit_and_columns_work_in_every_format_that_has_them(world: &World) {
         }
         let columns = [&list[..], &[format, "--columns", "timeout,src,idle"]].concat();
         match format {
-            "conntrack" | "xml" => world.ctnl(&columns).exits_with(2).says("has no columns"),
-            _ => world.ctnl(&columns).exits_with(0),
+            "conntrack" | "xml" => netns.ctnl(&columns).exits_with(2).says("has no columns"),
+            _ => netns.ctnl(&columns).exits_with(0),
         };
     }
-    let csv = world.ctnl(&["list", "-o", "csv", "--sort", "timeout", "--columns", "timeout"]).exits_with(0).stdout();
+    let csv = netns.ctnl(&["list", "-o", "csv", "--sort", "timeout", "--columns", "timeout"]).exits_with(0).stdout();
     let found: Vec<u32> = csv.lines().skip(1).map(|line| line.parse().unwrap()).collect();
     assert!(found.len() == 500 && found.is_sorted(), "{csv}");
-    assert_eq!(world.ctnl(&["list", "--limit", "3"]).exits_with(0).stdout().lines().count(), 3);
+    assert_eq!(netns.ctnl(&["list", "--limit", "3"]).exits_with(0).stdout().lines().count(), 3);
 }
 
 /// The seconds left in each entry of a list.
@@ -82,20 +82,20 @@ fn timeouts(format: &str, shown: &str) -> Vec<u32> {
     }
 }
 
-fn count_is_the_number_of_lines_of_a_list(world: &World) {
-    world.fill(73, 1_000);
+fn count_is_the_number_of_lines_of_a_list(netns: &TestNetns) {
+    netns.fill(73, 1_000);
     for expression in ["tcp", "udp and unreplied", "not nat any", "zone 1-5", "proto 253", "icmp and ipv6"] {
-        let lines = world.ctnl(&["list", expression]).exits_with(0).stdout().lines().count();
-        let count = world.ctnl(&["count", expression]).exits_with(0).stdout();
+        let lines = netns.ctnl(&["list", expression]).exits_with(0).stdout().lines().count();
+        let count = netns.ctnl(&["count", expression]).exits_with(0).stdout();
         assert_eq!(count.trim(), lines.to_string(), "{expression}");
     }
-    assert_eq!(world.ctnl(&["count"]).exits_with(0).stdout().trim(), "1000");
+    assert_eq!(netns.ctnl(&["count"]).exits_with(0).stdout().trim(), "1000");
 }
 
-fn groups_add_up_to_the_count_and_evictable_entries_to_those_not_assured(world: &World) {
-    let flows = world.fill(74, 800);
+fn groups_add_up_to_the_count_and_evictable_entries_to_those_not_assured(netns: &TestNetns) {
+    let flows = netns.fill(74, 800);
     let evictable = flows.iter().filter(|flow| flow.status.bits() & 4 == 0).count() as u64;
-    let lines = world.ctnl(&["count", "--by", "proto,state", "--json"]).exits_with(0).stdout();
+    let lines = netns.ctnl(&["count", "--by", "proto,state", "--json"]).exits_with(0).stdout();
     let groups: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let sum = |key: &str| groups.iter().map(|group| group[key].as_u64().unwrap()).sum::<u64>();
     assert_eq!((sum("entries"), sum("evictable")), (800, evictable));
@@ -103,36 +103,36 @@ fn groups_add_up_to_the_count_and_evictable_entries_to_those_not_assured(world: 
     assert!((share - 1.0).abs() < 1e-9, "{share}");
     let keys = ["v", "proto", "state", "entries", "share", "evictable"];
     assert!(groups.iter().all(|group| group.as_object().unwrap().keys().all(|key| keys.contains(&key.as_str()))));
-    let top = world.ctnl(&["count", "--by", "src", "--top", "3"]).exits_with(0).stdout();
+    let top = netns.ctnl(&["count", "--by", "src", "--top", "3"]).exits_with(0).stdout();
     assert_eq!(top.lines().count(), 4, "{top}");
 }
 
-fn protocols_without_a_name_are_listed_and_matched_by_number(world: &World) {
+fn protocols_without_a_name_are_listed_and_matched_by_number(netns: &TestNetns) {
     let unnamed = [2, 50, 89, 115, 200, 253, 255].map(|number| flow(Protocol::from(number), L4::None));
-    world.create(&unnamed);
-    world.create(&[udp(1, 53)]);
+    netns.create(&unnamed);
+    netns.create(&[udp(1, 53)]);
     for flow in &unnamed {
         let number = u8::from(flow.orig.protocol);
         let expression = format!("proto {number}");
-        assert_eq!(world.ctnl(&["count", &expression]).exits_with(0).stdout(), "1\n");
-        let line = world.ctnl(&["list", &expression]).exits_with(0).stdout();
+        assert_eq!(netns.ctnl(&["count", &expression]).exits_with(0).stdout(), "1\n");
+        let line = netns.ctnl(&["list", &expression]).exits_with(0).stdout();
         assert!(line.split_whitespace().nth(1) == Some(&number.to_string()), "{line}");
-        let json = world.ctnl(&["list", "--json", &expression]).exits_with(0).stdout();
+        let json = netns.ctnl(&["list", "--json", &expression]).exits_with(0).stdout();
         assert!(json.contains(&format!("\"proto\":{number},")), "{json}");
         for format in ["table", "csv", "xml"] {
-            let shown = world.ctnl(&["list", "-o", format, &expression]).exits_with(0).stdout();
+            let shown = netns.ctnl(&["list", "-o", format, &expression]).exits_with(0).stdout();
             assert!(shown.contains("10.0.0.1"), "{shown}");
         }
         let line = line.trim_end();
-        world.ctnl(&["get", line]).exits_with(0);
-        world.ctnl(&["delete", line]).exits_with(0);
+        netns.ctnl(&["get", line]).exits_with(0);
+        netns.ctnl(&["delete", line]).exits_with(0);
     }
-    assert_eq!(world.dump().iter().map(|flow: &Flow| flow.orig).collect::<Vec<_>>(), [udp(1, 53).orig]);
+    assert_eq!(netns.dump().iter().map(|flow: &Flow| flow.orig).collect::<Vec<_>>(), [udp(1, 53).orig]);
 }
 
-fn an_empty_table_is_an_empty_list_in_every_format(world: &World) {
+fn an_empty_table_is_an_empty_list_in_every_format(netns: &TestNetns) {
     for (format, lines) in [("table", 0..=1), ("conntrack", 0..=0), ("json", 0..=0), ("csv", 1..=1), ("xml", 2..=3)] {
-        let shown = world.ctnl(&["list", "-o", format]).exits_with(0).stdout();
+        let shown = netns.ctnl(&["list", "-o", format]).exits_with(0).stdout();
         assert!(lines.contains(&shown.lines().count()), "{format}: {shown}");
     }
 }

@@ -12,7 +12,7 @@ use ctnl::model::Flow;
 use ctnl::table;
 use nix::sys::resource::{UsageWho, getrusage};
 
-use ctnl_test_support::harness::{World, tests, udp};
+use ctnl_test_support::harness::{TestNetns, tests, udp};
 use ctnl_test_support::summary::Summary;
 
 tests![memory_does_not_grow_with_the_table, a_dry_run_of_a_flood_from_everywhere_takes_no_more_memory];
@@ -63,22 +63,22 @@ const COMMANDS: [&[&str]; 9] = [
 ];
 const FLUSH: &[&str] = &["flush", "--all", "--yes"];
 
-fn memory_does_not_grow_with_the_table(world: &World) {
-    let max = table::count(&mut world.connection()).unwrap().max.unwrap_or(0);
+fn memory_does_not_grow_with_the_table(netns: &TestNetns) {
+    let max = table::count(&mut netns.connection()).unwrap().max.unwrap_or(0);
     assert!(
         max == 0 || u64::from(max) >= LARGE,
         "net.netfilter.nf_conntrack_max is {max}; this test takes {LARGE} (as root: sysctl -w \
          net.netfilter.nf_conntrack_max=262144)"
     );
-    world.fill(81, SMALL);
+    netns.fill(81, SMALL);
     let mut small: Vec<i64> = COMMANDS.iter().map(|arguments| peak(arguments)).collect();
     // What keeps every entry is seen to grow: the measurement is honest.
     let sorted = ["list", "--sort", "src"];
     let small_sorted = peak(&sorted);
     small.push(peak(FLUSH));
-    assert_eq!(table::count(&mut world.connection()).unwrap().entries, 0);
+    assert_eq!(table::count(&mut netns.connection()).unwrap().entries, 0);
 
-    world.fill(82, LARGE);
+    netns.fill(82, LARGE);
     let large_sorted = peak(&sorted);
     assert!(large_sorted > small_sorted + 20 * 1024, "{small_sorted} → {large_sorted} KiB");
     for (arguments, small) in COMMANDS.iter().chain([&FLUSH]).zip(small) {
@@ -90,11 +90,11 @@ fn memory_does_not_grow_with_the_table(world: &World) {
         );
         eprintln!("{large:>6} KiB  ctnl {}", arguments.join(" "));
     }
-    assert_eq!(table::count(&mut world.connection()).unwrap().entries, 0);
+    assert_eq!(table::count(&mut netns.connection()).unwrap().entries, 0);
 }
 
 /// One entry for each address from 10.0.0.0 on.
-fn flood(world: &World, count: u32) {
+fn flood(netns: &TestNetns, count: u32) {
     let flows: Vec<Flow> = (0..count)
         .map(|number| {
             let mut flow = udp(1024, 53);
@@ -103,20 +103,20 @@ fn flood(world: &World, count: u32) {
             flow
         })
         .collect();
-    world.create(&flows);
+    netns.create(&flows);
 }
 
-fn a_dry_run_of_a_flood_from_everywhere_takes_no_more_memory(world: &World) {
+fn a_dry_run_of_a_flood_from_everywhere_takes_no_more_memory(netns: &TestNetns) {
     let dry_run = ["flush", "--all", "--dry-run"];
-    flood(world, 10_000);
+    flood(netns, 10_000);
     let small = peak(&dry_run);
-    world.ctnl(FLUSH).exits_with(0);
-    flood(world, 100_000);
+    netns.ctnl(FLUSH).exits_with(0);
+    flood(netns, 100_000);
     let large = peak(&dry_run);
     assert!(large - small <= NOISE / 2, "{large} KiB from 100000 sources, {small} KiB from 10000");
-    let shown = world.ctnl(&dry_run).exits_with(0);
+    let shown = netns.ctnl(&dry_run).exits_with(0);
     let beyond = "\n95904 more of sources that are not among the 4096 seen first";
     assert!(shown.stdout().contains(beyond), "{}", shown.stdout());
-    let summary = Summary::read(&world.ctnl(&["flush", "--all", "--dry-run", "--json"]).exits_with(0).stdout());
+    let summary = Summary::read(&netns.ctnl(&["flush", "--all", "--dry-run", "--json"]).exits_with(0).stdout());
     assert_eq!((summary.deleted, summary.by_source_beyond, summary.by_source.len()), (100_000, 95_904, 10));
 }

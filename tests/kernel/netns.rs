@@ -8,7 +8,7 @@ use ctnl::table;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 
-use ctnl_test_support::harness::{Run, World, tests, udp};
+use ctnl_test_support::harness::{Run, TestNetns, tests, udp};
 
 tests![
     a_namespace_is_reached_by_process_and_by_path,
@@ -44,8 +44,8 @@ fn entries(netns: &Netns) -> u32 {
     table::count(&mut Connection::open(netns).expect("a connection")).expect("count").entries
 }
 
-fn a_namespace_is_reached_by_process_and_by_path(world: &World) {
-    world.create(&[udp(1, 2), udp(3, 4)]);
+fn a_namespace_is_reached_by_process_and_by_path(netns: &TestNetns) {
+    netns.create(&[udp(1, 2), udp(3, 4)]);
     let resident = Resident::new();
     let process = resident.process();
     unshare(CloneFlags::CLONE_NEWNET).unwrap();
@@ -55,14 +55,14 @@ fn a_namespace_is_reached_by_process_and_by_path(world: &World) {
     assert_eq!(entries(&Netns::Current), 0, "the thread itself has stayed where it was");
 }
 
-fn a_connection_stays_in_its_namespace(world: &World) {
-    world.create(&[udp(1, 2)]);
-    let mut connection = world.connection();
+fn a_connection_stays_in_its_namespace(netns: &TestNetns) {
+    netns.create(&[udp(1, 2)]);
+    let mut connection = netns.connection();
     unshare(CloneFlags::CLONE_NEWNET).unwrap();
     assert_eq!(table::count(&mut connection).unwrap().entries, 1);
 }
 
-fn a_namespace_that_does_not_exist_is_an_error_that_names_it(_: &World) {
+fn a_namespace_that_does_not_exist_is_an_error_that_names_it(_: &TestNetns) {
     for (word, path) in [
         ("no-such-name", "/run/netns/no-such-name"),
         ("999999999", "/proc/999999999/ns/net"),
@@ -75,7 +75,7 @@ fn a_namespace_that_does_not_exist_is_an_error_that_names_it(_: &World) {
     }
 }
 
-fn a_file_that_is_no_namespace_is_an_error_that_names_it(_: &World) {
+fn a_file_that_is_no_namespace_is_an_error_that_names_it(_: &TestNetns) {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(&file, "no namespace").unwrap();
     let path = file.path().to_str().unwrap();
@@ -84,7 +84,7 @@ fn a_file_that_is_no_namespace_is_an_error_that_names_it(_: &World) {
     assert!(error.to_string().contains(path), "{error}");
 }
 
-fn a_fifo_as_namespace_is_an_error_and_no_wait(_: &World) {
+fn a_fifo_as_namespace_is_an_error_and_no_wait(_: &TestNetns) {
     let folder = tempfile::tempdir().unwrap();
     let fifo = folder.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -95,8 +95,8 @@ fn a_fifo_as_namespace_is_an_error_and_no_wait(_: &World) {
 }
 
 /// In a mount namespace of its own, in which names of `ip netns` are this test's.
-fn a_number_that_is_only_a_name_is_the_name(world: &World) {
-    world.create(&[udp(1, 2), udp(3, 4)]);
+fn a_number_that_is_only_a_name_is_the_name(netns: &TestNetns) {
+    netns.create(&[udp(1, 2), udp(3, 4)]);
     let number = "4194305"; // Larger than any process ID (`PID_MAX_LIMIT` in include/linux/threads.h).
     let script = format!(
         "mount -t tmpfs none /run && mkdir /run/netns && touch /run/netns/{number} && \

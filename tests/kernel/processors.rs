@@ -11,7 +11,7 @@ use ctnl::table::{self, DumpRequest};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-use ctnl_test_support::harness::{World, key, tests};
+use ctnl_test_support::harness::{TestNetns, key, tests};
 
 tests![
     two_jobs_list_and_count_what_one_does,
@@ -22,8 +22,8 @@ tests![
 ];
 
 /// Lines without the seconds left, which tick, and without the reference count.
-fn lines(world: &World, arguments: &[&str]) -> BTreeSet<String> {
-    let run = world.ctnl(&[&["list", "-q", "-o", "csv", "--columns", COLUMNS], arguments].concat()).exits_with(0);
+fn lines(netns: &TestNetns, arguments: &[&str]) -> BTreeSet<String> {
+    let run = netns.ctnl(&[&["list", "-q", "-o", "csv", "--columns", COLUMNS], arguments].concat()).exits_with(0);
     let lines: Vec<String> = run.stdout().lines().map(str::to_owned).collect();
     let distinct: BTreeSet<String> = lines.iter().cloned().collect();
     assert_eq!(distinct.len(), lines.len(), "an entry twice");
@@ -32,30 +32,30 @@ fn lines(world: &World, arguments: &[&str]) -> BTreeSet<String> {
 
 const COLUMNS: &str = "family,proto,src,sport,dst,dport,icmp-id,gre-key,orig-zone,reply-zone,mark,state,id";
 
-fn two_jobs_list_and_count_what_one_does(world: &World) {
-    world.fill(41, 6_000);
+fn two_jobs_list_and_count_what_one_does(netns: &TestNetns) {
+    netns.fill(41, 6_000);
     for filter in [&[][..], &["tcp"], &["not src 10.66.6.6 and (udp or ipv6)"]] {
-        let two = lines(world, &[&["--jobs", "2"], filter].concat());
-        assert_eq!(two, lines(world, filter), "{filter:?}");
-        let count = world.ctnl(&[&["count", "-q", "--jobs", "2"], filter, &["--any-addr", "0.0.0.0/0,::/0"]].concat());
+        let two = lines(netns, &[&["--jobs", "2"], filter].concat());
+        assert_eq!(two, lines(netns, filter), "{filter:?}");
+        let count = netns.ctnl(&[&["count", "-q", "--jobs", "2"], filter, &["--any-addr", "0.0.0.0/0,::/0"]].concat());
         assert_eq!(count.exits_with(0).stdout().trim(), two.len().saturating_sub(1).to_string(), "{filter:?}");
     }
 }
 
-fn what_two_jobs_may_not_be_used_for_falls_back_and_says_so(world: &World) {
-    world.fill(43, 300);
+fn what_two_jobs_may_not_be_used_for_falls_back_and_says_so(netns: &TestNetns) {
+    netns.fill(43, 300);
     for arguments in [
         &["list", "--jobs", "2", "assured"][..],
         &["list", "--jobs", "2", "-o", "xml"],
         &["list", "--jobs", "2", "--limit", "3"],
         &["count", "--jobs", "2", "--by", "state"],
     ] {
-        world.ctnl(arguments).exits_with(0).says("--jobs 2 is not used: ");
+        netns.ctnl(arguments).exits_with(0).says("--jobs 2 is not used: ");
     }
 }
 
-fn the_kernels_filter_changes_no_answer(world: &World) {
-    world.fill(44, 6_000);
+fn the_kernels_filter_changes_no_answer(netns: &TestNetns) {
+    netns.fill(44, 6_000);
     for filter in [
         "tcp",
         "udp and assured",
@@ -82,7 +82,7 @@ fn the_kernels_filter_changes_no_answer(world: &World) {
         "tcp and udp",
         "sport 443 and dst 198.18.0.1",
     ] {
-        assert_eq!(lines(world, &["--kernel-filter", filter]), lines(world, &[filter]), "{filter}");
+        assert_eq!(lines(netns, &["--kernel-filter", filter]), lines(netns, &[filter]), "{filter}");
     }
 }
 
@@ -105,9 +105,9 @@ fn terms(flows: &[Flow], ages: &IdleEstimator) -> BTreeSet<String> {
 }
 
 /// What the kernel lets through is more than what is meant, or the same, whatever is asked.
-fn no_term_has_another_answer_with_the_kernels_filter(world: &World) {
-    world.fill(46, 1_000);
-    let (flows, ages) = (world.dump(), IdleEstimator::without_timeouts(0));
+fn no_term_has_another_answer_with_the_kernels_filter(netns: &TestNetns) {
+    netns.fill(46, 1_000);
+    let (flows, ages) = (netns.dump(), IdleEstimator::without_timeouts(0));
     let terms = terms(&flows, &ages);
     assert!(terms.len() > FIELDS.len() + keywords().count(), "{terms:?}");
     let forms = |term: &String| {
@@ -124,7 +124,7 @@ fn no_term_has_another_answer_with_the_kernels_filter(world: &World) {
             through.insert(key(flow));
             ControlFlow::Continue(())
         };
-        table::dump(&mut world.connection(), filter.dump_request(), keep).expect("dump");
+        table::dump(&mut netns.connection(), filter.dump_request(), keep).expect("dump");
         for flow in &flows {
             let is_out = filter.matches(&Subject::new(flow, &ages)) == Verdict::NoMatch;
             assert!(is_out || through.contains(&key(flow)), "{expression}: the kernel left out {flow:?}");
@@ -135,8 +135,8 @@ fn no_term_has_another_answer_with_the_kernels_filter(world: &World) {
     assert!(pushed > 50 && fewer > pushed / 2, "{pushed} were pushed down, {fewer} made a difference");
 }
 
-fn one_processor_is_enough_for_everything(world: &World) {
-    world.fill(45, 20_000);
+fn one_processor_is_enough_for_everything(netns: &TestNetns) {
+    netns.fill(45, 20_000);
     let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
     let mut first = CpuSet::new();
     first.set((0..CpuSet::count()).find(|processor| allowed.is_set(*processor) == Ok(true)).unwrap()).unwrap();
@@ -150,7 +150,7 @@ fn one_processor_is_enough_for_everything(world: &World) {
         &["flush", "--older", "1h"],
         &["flush", "--all"],
     ] {
-        world.ctnl(arguments).exits_with(0);
+        netns.ctnl(arguments).exits_with(0);
     }
-    assert!(world.dump().is_empty());
+    assert!(netns.dump().is_empty());
 }

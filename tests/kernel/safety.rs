@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use ctnl_test_support::harness::{Run, World, tests, udp};
+use ctnl_test_support::harness::{Run, TestNetns, tests, udp};
 
 tests![
     a_second_connection_is_to_the_same_namespace_whatever_the_path_stands_for_by_now,
@@ -39,9 +39,9 @@ fn file_of_this_namespace() -> File {
     File::open("/proc/thread-self/ns/net").unwrap()
 }
 
-fn a_second_connection_is_to_the_same_namespace_whatever_the_path_stands_for_by_now(world: &World) {
+fn a_second_connection_is_to_the_same_namespace_whatever_the_path_stands_for_by_now(netns: &TestNetns) {
     use std::os::fd::AsRawFd;
-    world.create(&[udp(1, 2), udp(3, 4)]);
+    netns.create(&[udp(1, 2), udp(3, 4)]);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("name");
     let stand_for = |file: &File| {
@@ -61,41 +61,41 @@ fn a_second_connection_is_to_the_same_namespace_whatever_the_path_stands_for_by_
 
 /// Entries whose timeout is set again between the looks, as a packet would:
 /// after the wait they have as much time left as if the first look had been late.
-fn a_packet_between_two_looks_is_seen_in_the_first_datagram_too(world: &World) {
+fn a_packet_between_two_looks_is_seen_in_the_first_datagram_too(netns: &TestNetns) {
     let flows: Vec<Flow> = (1..20).map(|port| Flow { timeout: Some(100), ..udp(port, 53) }).collect();
-    world.create(&flows);
-    let targets: Vec<_> = flows.iter().map(|flow| world.target(flow)).collect();
-    let mut connection = world.connection();
+    netns.create(&flows);
+    let targets: Vec<_> = flows.iter().map(|flow| netns.target(flow)).collect();
+    let mut connection = netns.connection();
     let run = thread::scope(|scope| {
         scope.spawn(|| {
             thread::sleep(Duration::from_secs(4));
             table::lower_timeout(&mut connection, &targets, 100, &mut Outcome::default()).unwrap();
         });
-        world.ctnl(&["flush", "udp and timeout < 1h", "--confirm-idle", "7", "--json"])
+        netns.ctnl(&["flush", "udp and timeout < 1h", "--confirm-idle", "7", "--json"])
     });
     let summary = summary(&run.exits_with(0).stdout());
     assert_eq!((&summary["deleted"], &summary["unconfirmed"]), (&0.into(), &19.into()), "{summary}");
-    assert_eq!(world.dump().len(), 19);
+    assert_eq!(netns.dump().len(), 19);
 }
 
-fn what_cannot_recover_is_given_no_short_timeout(world: &World) {
+fn what_cannot_recover_is_given_no_short_timeout(netns: &TestNetns) {
     let fixed = Flow { status: Status::Confirmed | Status::FixedTimeout, ..udp(1, 2) };
-    world.create(&[fixed, udp(3, 4)]);
-    let run = world.ctnl(&["flush", "udp", "--soft", "--json"]).exits_with(3).says("fixed");
+    netns.create(&[fixed, udp(3, 4)]);
+    let run = netns.ctnl(&["flush", "udp", "--soft", "--json"]).exits_with(3).says("fixed");
     let summary = summary(&run.stdout());
     assert_eq!((&summary["matched"], &summary["deleted"]), (&2.into(), &1.into()), "{summary}");
     assert!(summary["failed"].as_object().unwrap().is_empty(), "{summary}");
-    let left = |port| world.dump().into_iter().find(|flow| flow.orig.sport() == Some(port)).unwrap().timeout.unwrap();
+    let left = |port| netns.dump().into_iter().find(|flow| flow.orig.sport() == Some(port)).unwrap().timeout.unwrap();
     assert!(left(1) > 500 && left(3) <= 10);
 }
 
-fn the_figures_of_a_summary_add_up(world: &World) {
+fn the_figures_of_a_summary_add_up(netns: &TestNetns) {
     let fixed = Flow { status: Status::Confirmed | Status::FixedTimeout, ..udp(1, 2) };
     let soon = Flow { timeout: Some(20), ..udp(5, 6) };
-    world.create(&[fixed, soon]);
-    world.create(&(10..60).map(|port| udp(port, 53)).collect::<Vec<_>>());
+    netns.create(&[fixed, soon]);
+    netns.create(&(10..60).map(|port| udp(port, 53)).collect::<Vec<_>>());
     for arguments in [&["--soft=30", "--max", "7"][..], &["--max", "9"], &["--dry-run"], &[]] {
-        let run = world.ctnl(&[&["flush", "udp", "--json"], arguments].concat());
+        let run = netns.ctnl(&[&["flush", "udp", "--json"], arguments].concat());
         let summary = summary(&run.stdout());
         let number = |name: &str| summary[name].as_u64().unwrap_or_else(|| panic!("{name} in {summary}"));
         let sum_of = |name: &str| summary[name].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum::<u64>();
@@ -107,15 +107,15 @@ fn the_figures_of_a_summary_add_up(world: &World) {
     }
 }
 
-fn a_flush_whose_summary_cannot_be_printed_is_partly_done_and_tells_on_stderr(world: &World) {
-    world.create(&[udp(1, 2), udp(3, 4)]);
+fn a_flush_whose_summary_cannot_be_printed_is_partly_done_and_tells_on_stderr(netns: &TestNetns) {
+    netns.create(&[udp(1, 2), udp(3, 4)]);
     let (code, stderr) = into_a_full_device(&["flush", "udp", "--json", "-q"]);
     assert_eq!(code, Some(3), "{stderr}");
     assert!(stderr.contains("2 deleted") && stderr.contains("standard output"), "{stderr}");
 }
 
-fn a_list_that_cannot_be_written_to_a_device_is_an_error(world: &World) {
-    world.create(&(1..2000).map(|port| udp(port, 53)).collect::<Vec<_>>());
+fn a_list_that_cannot_be_written_to_a_device_is_an_error(netns: &TestNetns) {
+    netns.create(&(1..2000).map(|port| udp(port, 53)).collect::<Vec<_>>());
     for arguments in [&["list", "-o", "json"][..], &["list", "-o", "json", "--jobs", "2"], &["list", "--limit", "1"]] {
         let (code, stderr) = into_a_full_device(arguments);
         assert_eq!(code, Some(1), "{arguments:?} {stderr}");
@@ -135,28 +135,28 @@ fn into_a_full_device(arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-fn quiet_does_not_hide_what_failed(world: &World) {
+fn quiet_does_not_hide_what_failed(netns: &TestNetns) {
     let fixed = Flow { status: Status::Confirmed | Status::FixedTimeout, ..udp(1, 2) };
-    world.create(&[fixed]);
-    world.ctnl(&["flush", "udp", "--soft", "-q"]).exits_with(1).says("skipped: fixed-timeout");
+    netns.create(&[fixed]);
+    netns.ctnl(&["flush", "udp", "--soft", "-q"]).exits_with(1).says("skipped: fixed-timeout");
 }
 
-fn a_file_of_values_without_an_end_is_refused(world: &World) {
-    let run = world.ctnl(&["flush", "src @/dev/zero"]).exits_with(2);
+fn a_file_of_values_without_an_end_is_refused(netns: &TestNetns) {
+    let run = netns.ctnl(&["flush", "src @/dev/zero"]).exits_with(2);
     assert!(run.stdout().is_empty());
 }
 
-fn a_delete_whose_entry_cannot_be_printed_is_partly_done(world: &World) {
-    world.create(&[udp(1, 2)]);
+fn a_delete_whose_entry_cannot_be_printed_is_partly_done(netns: &TestNetns) {
+    netns.create(&[udp(1, 2)]);
     let (code, stderr) = into_a_full_device(&["delete", "udp", "10.0.0.1:1", "192.0.2.1:2"]);
     assert_eq!(code, Some(3), "{stderr}");
     assert!(stderr.contains("1 deleted") && stderr.contains("standard output"), "{stderr}");
-    assert_eq!(world.dump(), []);
+    assert_eq!(netns.dump(), []);
 }
 
 /// A flush that waits between its two samples, as a process that has set up its signals.
-fn waiting_flush(world: &World, program: &mut Command) -> Child {
-    world.create(&[udp(1, 2)]);
+fn waiting_flush(netns: &TestNetns, program: &mut Command) -> Child {
+    netns.create(&[udp(1, 2)]);
     let flush = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     thread::sleep(Duration::from_secs(1));
     flush
@@ -168,9 +168,9 @@ fn send(child: &Child, signal: Signal) {
 
 const WAITING: [&str; 6] = ["flush", "udp and timeout < 1h", "--confirm-idle", "2", "--yes", "--json"];
 
-fn a_hangup_ends_a_flush_with_its_summary(world: &World) {
+fn a_hangup_ends_a_flush_with_its_summary(netns: &TestNetns) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ctnl"));
-    let flush = waiting_flush(world, command.args(WAITING));
+    let flush = waiting_flush(netns, command.args(WAITING));
     send(&flush, Signal::SIGHUP);
     // From the terminal, and once more from the shell.
     send(&flush, Signal::SIGHUP);
@@ -179,10 +179,10 @@ fn a_hangup_ends_a_flush_with_its_summary(world: &World) {
     assert!(String::from_utf8_lossy(&output.stderr).contains("interrupted"), "{output:?}");
 }
 
-fn an_interrupt_that_the_parent_ignores_does_not_end_a_flush(world: &World) {
+fn an_interrupt_that_the_parent_ignores_does_not_end_a_flush(netns: &TestNetns) {
     let mut shell = Command::new("sh");
     shell.args(["-c", "trap '' INT HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_ctnl")]).args(WAITING);
-    let flush = waiting_flush(world, &mut shell);
+    let flush = waiting_flush(netns, &mut shell);
     send(&flush, Signal::SIGINT);
     send(&flush, Signal::SIGHUP);
     let output = flush.wait_with_output().unwrap();
@@ -190,8 +190,8 @@ fn an_interrupt_that_the_parent_ignores_does_not_end_a_flush(world: &World) {
     assert_eq!(summary(&String::from_utf8_lossy(&output.stdout))["matched"], 1);
 }
 
-fn a_time_zone_without_an_end_does_not_hang(world: &World) {
-    world.create(&[udp(1, 2)]);
+fn a_time_zone_without_an_end_does_not_hang(netns: &TestNetns) {
+    netns.create(&[udp(1, 2)]);
     let mut command = Command::new("timeout");
     command.args(["20", env!("CARGO_BIN_EXE_ctnl"), "list", "-o", "ktimestamp"]);
     let run = Run::of(command.env("TZ", "/dev/zero")).exits_with(0);
@@ -199,7 +199,7 @@ fn a_time_zone_without_an_end_does_not_hang(world: &World) {
 }
 
 /// Limits on threads and processes do not hold for the host's root, those on descriptors and memory do.
-fn without_resources_there_is_an_error_or_the_result_but_no_panic(world: &World) {
+fn without_resources_there_is_an_error_or_the_result_but_no_panic(netns: &TestNetns) {
     let limits = [["--nofile=4"], ["--nofile=5"], ["--nofile=6"], ["--nproc=1"], ["--as=40000000"], ["--as=80000000"]];
     let commands: [&[&str]; 6] = [
         &["count"],
@@ -211,7 +211,7 @@ fn without_resources_there_is_an_error_or_the_result_but_no_panic(world: &World)
     ];
     for limit in limits {
         for command in commands {
-            world.create(&[udp(1, 2)]);
+            netns.create(&[udp(1, 2)]);
             let mut limited = Command::new("prlimit");
             let run = Run::of(limited.args(limit).arg(env!("CARGO_BIN_EXE_ctnl")).args(command));
             let (code, stderr) = (run.code(), run.stderr());
@@ -221,14 +221,14 @@ fn without_resources_there_is_an_error_or_the_result_but_no_panic(world: &World)
             let is_clear = code == Some(0) || code == Some(1) && stderr.starts_with("ctnl: ");
             assert!(!fits || is_clear, "{limit:?} {command:?}: {code:?} {stderr}");
             // What could not be deleted is still there for the next command.
-            let _ = world.ctnl(&["flush", "--all", "--yes", "-q"]).exits_with(0);
+            let _ = netns.ctnl(&["flush", "--all", "--yes", "-q"]).exits_with(0);
         }
     }
 }
 
 /// As a terminal after Ctrl-S: a note at the start must not stop the work.
-fn a_stderr_that_nobody_reads_does_not_stop_a_list(world: &World) {
-    world.create(&[udp(1, 2)]);
+fn a_stderr_that_nobody_reads_does_not_stop_a_list(netns: &TestNetns) {
+    netns.create(&[udp(1, 2)]);
     let (reader, writer) = nix::unistd::pipe().unwrap();
     let mut full = File::from(writer.try_clone().unwrap());
     fcntl(&full, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();

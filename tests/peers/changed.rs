@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::idle::distinct;
 use crate::witness::Witness;
-use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::harness::{TestNetns, tests};
 use ctnl_test_support::net::nft;
 use ctnl_test_support::talk::Tcp;
 
@@ -22,8 +22,8 @@ tests![
 const ESTABLISHED: &str = "tcp_timeout_established";
 const SECOND: Duration = Duration::from_secs(1);
 
-fn a_lowered_sysctl_leaves_entries_undecided_until_its_earlier_value_is_told(world: &World) {
-    let net = distinct(world);
+fn a_lowered_sysctl_leaves_entries_undecided_until_its_earlier_value_is_told(netns: &TestNetns) {
+    let net = distinct(netns);
     net.set_timeout(ESTABLISHED, 6000);
     let mut connection = Tcp::open(&net);
     connection.exchange();
@@ -32,7 +32,7 @@ fn a_lowered_sysctl_leaves_entries_undecided_until_its_earlier_value_is_told(wor
     net.set_timeout(ESTABLISHED, 600);
     witness.watch(5 * SECOND);
     witness_without.look_at_all();
-    world.ctnl(&["count", "--older", "3s", "tcp"]).exits_with(0).says("undecided: 1 longer-than-sysctl");
+    netns.ctnl(&["count", "--older", "3s", "tcp"]).exits_with(0).says("undecided: 1 longer-than-sysctl");
     assert_eq!(witness.list_older(3, &[]), []);
     let told = ["--base-timeout", "tcp.established=100m"];
     assert_eq!(witness.list_older(3, &told), [connection.tuple()]);
@@ -43,8 +43,8 @@ fn a_lowered_sysctl_leaves_entries_undecided_until_its_earlier_value_is_told(wor
     assert_eq!(witness.list_older(3, &[]), [connection.tuple()]);
 }
 
-fn a_slightly_lowered_sysctl_makes_entries_look_less_idle_never_more(world: &World) {
-    let net = distinct(world);
+fn a_slightly_lowered_sysctl_makes_entries_look_less_idle_never_more(netns: &TestNetns) {
+    let net = distinct(netns);
     let mut connection = Tcp::open(&net);
     connection.exchange();
     let mut witness = Witness::new(&net);
@@ -57,14 +57,14 @@ fn a_slightly_lowered_sysctl_makes_entries_look_less_idle_never_more(world: &Wor
 
 /// What `ctnl help filter` and README say of it: the entry looks idle for the
 /// difference until its next packet, or until the old value is told.
-fn a_raised_sysctl_is_the_documented_hole_and_a_base_timeout_closes_it(world: &World) {
-    let net = distinct(world);
+fn a_raised_sysctl_is_the_documented_hole_and_a_base_timeout_closes_it(netns: &TestNetns) {
+    let net = distinct(netns);
     let mut connection = Tcp::open(&net);
     connection.exchange();
     net.set_timeout(ESTABLISHED, 6000);
     let count = |more: &[&str]| {
         let arguments = [&["count", "tcp", "--older", "5000s"], more].concat();
-        world.ctnl(&arguments).exits_with(0).stdout().trim().to_owned()
+        netns.ctnl(&arguments).exits_with(0).stdout().trim().to_owned()
     };
     assert_eq!(count(&[]), "1", "the hole is gone: say so in the help");
     assert_eq!(count(&["--base-timeout", "tcp.established=600"]), "0");
@@ -72,22 +72,22 @@ fn a_raised_sysctl_is_the_documented_hole_and_a_base_timeout_closes_it(world: &W
     witness.watch(2 * SECOND);
     connection.exchange();
     assert_eq!(count(&[]), "0");
-    let help = world.ctnl(&["help", "filter"]).exits_with(0).stdout();
+    let help = netns.ctnl(&["help", "filter"]).exits_with(0).stdout();
     assert!(help.contains("was raised, an entry looks idle for the difference until its next packet"), "{help}");
 }
 
-fn looking_twice_closes_the_hole_of_a_raised_sysctl(world: &World) {
-    looks_twice_after_raising(world, true);
+fn looking_twice_closes_the_hole_of_a_raised_sysctl(netns: &TestNetns) {
+    looks_twice_after_raising(netns, true);
 }
 
-fn looking_twice_needs_no_counters(world: &World) {
-    looks_twice_after_raising(world, false);
+fn looking_twice_needs_no_counters(netns: &TestNetns) {
+    looks_twice_after_raising(netns, false);
 }
 
 /// A connection in use and an idle one.
-fn looks_twice_after_raising(world: &World, with_counters: bool) {
-    let net = distinct(world);
-    world.set_sysctl("netfilter/nf_conntrack_acct", u8::from(with_counters));
+fn looks_twice_after_raising(netns: &TestNetns, with_counters: bool) {
+    let net = distinct(netns);
+    netns.set_sysctl("netfilter/nf_conntrack_acct", u8::from(with_counters));
     let (mut busy, mut idle) = (Tcp::open(&net), Tcp::open(&net));
     busy.exchange();
     idle.exchange();
@@ -102,13 +102,13 @@ fn looks_twice_after_raising(world: &World, with_counters: bool) {
             }
         });
         let arguments = ["flush", "tcp", "--older", "3s", "--confirm-idle", "4"];
-        let run = world.ctnl(&arguments);
+        let run = netns.ctnl(&arguments);
         finished.store(true, Ordering::Relaxed);
         run
     });
     run.exits_with(0).says("1 matched, 1 deleted;");
-    assert!(world.dumped(&busy.tuple()).is_some(), "the one in use stays");
-    assert!(world.dumped(&idle.tuple()).is_none(), "the idle one goes");
+    assert!(netns.dumped(&busy.tuple()).is_some(), "the one in use stays");
+    assert!(netns.dumped(&idle.tuple()).is_none(), "the idle one goes");
     busy.exchange();
 }
 
@@ -124,19 +124,19 @@ const POLICY: &str = "table ip policies {
     }
 }";
 
-fn a_timeout_policy_leaves_its_protocol_undecided_until_one_looks_twice(world: &World) {
-    let net = distinct(world);
+fn a_timeout_policy_leaves_its_protocol_undecided_until_one_looks_twice(netns: &TestNetns) {
+    let net = distinct(netns);
     nft(POLICY);
     let (mut connection, mut other) = (Tcp::open(&net), Tcp::open6(&net));
     connection.exchange();
     other.exchange();
-    let left = world.dumped(&connection.tuple()).and_then(|flow| flow.timeout);
+    let left = netns.dumped(&connection.tuple()).and_then(|flow| flow.timeout);
     assert!(left <= Some(300), "the policy is in force: {left:?}");
     let mut witness = Witness::new(&net);
     assert_eq!(witness.list_older(2, &["ipv4"]), []);
     witness.watch(5 * SECOND);
     assert_eq!(witness.list_older(3, &["ipv4"]), []);
-    world.ctnl(&["count", "ipv4", "--older", "3s"]).exits_with(0).says("undecided: 1 timeout-policy");
+    netns.ctnl(&["count", "ipv4", "--older", "3s"]).exits_with(0).says("undecided: 1 timeout-policy");
     assert_eq!(witness.list_older(3, &["ipv4", "--confirm-idle", "4"]), [connection.tuple()]);
     // The policy is for IPv4 only.
     assert_eq!(witness.list_older(3, &["ipv6"]), [other.tuple()]);

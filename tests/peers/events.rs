@@ -19,7 +19,7 @@ use ctnl::wire::Messages;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
 
-use ctnl_test_support::harness::{Run, World, tests, udp};
+use ctnl_test_support::harness::{Run, TestNetns, tests, udp};
 use ctnl_test_support::net::{Net, OUTSIDE, PATH, conntrack, nft};
 use ctnl_test_support::talk::{Tcp, Udp};
 
@@ -115,7 +115,7 @@ fn received(socket: &Socket) -> (Vec<Event>, Vec<ExpectationEvent>) {
 }
 
 /// Traffic with NAT and a helper, requests, and what they leave.
-pub fn make_events(world: &World, net: &Net<'_>) {
+pub fn make_events(netns: &TestNetns, net: &Net<'_>) {
     let mut connections = [Tcp::open(net), Tcp::open6(net)];
     connections.iter_mut().for_each(Tcp::exchange);
     drop(connections);
@@ -136,7 +136,7 @@ pub fn make_events(world: &World, net: &Net<'_>) {
     conntrack(&["-F"]);
     let mut last = udp(1, 2);
     last.mark = Some(LAST_MARK);
-    world.create(&[last]);
+    netns.create(&[last]);
 }
 
 pub const RULES: &str = "table inet rules {
@@ -178,15 +178,15 @@ fn plain<'a>(event: &Event, subject: &'a Subject<'a>) -> FlowRecord<'a> {
     FlowRecord { kind, synthetic, time, subject, since, killed, requester, netns, is_mark_implied }
 }
 
-fn lines_of_real_events_are_those_of_conntrack(world: &World) {
-    let net = Net::new(world);
-    world.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
+fn lines_of_real_events_are_those_of_conntrack(netns: &TestNetns) {
+    let net = Net::new(netns);
+    netns.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
     nft(RULES);
     let socket = listener();
     let witnesses = [Witness::new(&[]), Witness::new(&["-o", "timestamp,id,extended"])];
     let expecting = Witness::new(&["expect"]);
     wait_for_listeners(4);
-    make_events(world, &net);
+    make_events(netns, &net);
     let (events, expectations) = received(&socket);
     for kind in [EventKind::New, EventKind::Update, EventKind::Destroy] {
         assert!(events.iter().filter(|event| event.kind == kind).count() > 5, "{kind:?}: {events:?}");
@@ -201,7 +201,7 @@ fn lines_of_real_events_are_those_of_conntrack(world: &World) {
         assert!(matched && covered, "theirs:\n{}\nours:\n{}", theirs.join("\n"), shown.join("\n"));
         assert!(witness.next().contains(&format!("mark={LAST_MARK}")));
     }
-    assert!(expectations.len() >= 2 || !world.has_ftp_helper(), "{expectations:?}");
+    assert!(expectations.len() >= 2 || !netns.has_ftp_helper(), "{expectations:?}");
     let mut writer = CONNTRACK.event_writer(WriterOptions::default()).expect("text");
     for event in &expectations {
         let mut out = Vec::new();
@@ -266,17 +266,17 @@ fn said(mut command: Command, input: &str) -> String {
     Run::new(&command, output).exits_with(0).stdout()
 }
 
-fn jq_reads_every_kind_of_line(world: &World) {
-    let net = Net::new(world);
+fn jq_reads_every_kind_of_line(netns: &TestNetns) {
+    let net = Net::new(netns);
     nft(RULES);
     let socket = listener();
-    make_events(world, &net);
+    make_events(netns, &net);
     let (events, expectations) = received(&socket);
     let lines = every_kind(&events, &expectations);
     let kinds: Vec<String> = jq(".event", &lines).lines().map(str::to_owned).collect();
     assert_eq!(kinds.len(), lines.lines().count(), "a line is a value, and a value is a line");
     for kind in ["open", "new", "update", "destroy", "end", "expect-new", "expect-destroy", "gap", "resync", "close"] {
-        let can_be = !kind.starts_with("expect") || world.has_ftp_helper();
+        let can_be = !kind.starts_with("expect") || netns.has_ftp_helper();
         assert_eq!(kinds.iter().any(|found| found == kind), can_be, "{kind}");
     }
     let names = jq("select(.netns) | .netns | explode | length", &lines);
@@ -286,11 +286,11 @@ fn jq_reads_every_kind_of_line(world: &World) {
 }
 
 /// Each command of docs/events.md, on lines as `ctnl events` writes them.
-fn the_documented_commands_of_jq_find_something(world: &World) {
-    let net = Net::new(world);
+fn the_documented_commands_of_jq_find_something(netns: &TestNetns) {
+    let net = Net::new(netns);
     nft(RULES);
     let socket = listener();
-    make_events(world, &net);
+    make_events(netns, &net);
     let (events, expectations) = received(&socket);
     let mut lines = every_kind(&events, &expectations);
     let documentation = include_str!("../../docs/events.md");

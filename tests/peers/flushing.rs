@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::idle::distinct;
 use crate::raw;
 use crate::witness::Witness;
-use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::harness::{TestNetns, tests};
 use ctnl_test_support::net::INSIDE;
 use ctnl_test_support::net::OUTSIDE;
 use ctnl_test_support::talk::{Tcp, Udp};
@@ -18,8 +18,8 @@ tests![
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn a_flush_of_what_is_older_leaves_every_connection_in_use_working(world: &World) {
-    let net = distinct(world);
+fn a_flush_of_what_is_older_leaves_every_connection_in_use_working(netns: &TestNetns) {
+    let net = distinct(netns);
     let (mut idle, mut idle6) = (Tcp::open(&net), Tcp::open6(&net));
     let (mut busy, mut busy6, mut stuck) = (Tcp::open(&net), Tcp::open6(&net), Tcp::open(&net));
     let (idle_udp, busy_udp) = (Udp::open(&net), Udp::open(&net));
@@ -36,12 +36,12 @@ fn a_flush_of_what_is_older_leaves_every_connection_in_use_working(world: &World
         }
         witness.watch(SECOND / 2);
     }
-    let before = world.dump();
+    let before = netns.dump();
     let live = [busy.tuple(), busy6.tuple(), stuck.tuple(), busy_udp.tuple()];
 
-    world.ctnl(&["flush", "--older", "8s"]).exits_with(0).says("4 matched, 4 deleted");
+    netns.ctnl(&["flush", "--older", "8s"]).exits_with(0).says("4 matched, 4 deleted");
 
-    let after = world.dump();
+    let after = netns.dump();
     assert_eq!(after.len(), live.len(), "{after:#?}");
     for tuple in &live {
         let find = |flows: &[ctnl::model::Flow]| flows.iter().find(|flow| flow.orig == *tuple).map(|flow| flow.id);
@@ -53,33 +53,33 @@ fn a_flush_of_what_is_older_leaves_every_connection_in_use_working(world: &World
     busy_udp.exchange();
 }
 
-fn a_soft_flush_of_everything_ends_only_what_is_idle(world: &World) {
-    let net = distinct(world);
+fn a_soft_flush_of_everything_ends_only_what_is_idle(netns: &TestNetns) {
+    let net = distinct(netns);
     let (mut idle, mut busy, mut busy6) = (Tcp::open(&net), Tcp::open(&net), Tcp::open6(&net));
     let (idle_udp, busy_udp) = (Udp::open(&net), Udp::open(&net));
     Tcp::exchange_all([&mut idle, &mut busy, &mut busy6]);
     [&idle_udp, &busy_udp].into_iter().for_each(Udp::exchange);
-    world.ctnl(&["flush", "--all", "--yes", "--soft=10"]).exits_with(0).says("5 given a timeout of 10 s");
-    assert_eq!(world.dump().len(), 5, "none is gone at once");
-    while world.dumped(&idle.tuple()).is_some() || world.dumped(&idle_udp.tuple()).is_some() {
+    netns.ctnl(&["flush", "--all", "--yes", "--soft=10"]).exits_with(0).says("5 given a timeout of 10 s");
+    assert_eq!(netns.dump().len(), 5, "none is gone at once");
+    while netns.dumped(&idle.tuple()).is_some() || netns.dumped(&idle_udp.tuple()).is_some() {
         Tcp::exchange_all([&mut busy, &mut busy6]);
         busy_udp.exchange();
         std::thread::sleep(SECOND / 4);
     }
     for connection in [&busy, &busy6] {
-        let left = world.dumped(&connection.tuple()).and_then(|flow| flow.timeout);
+        let left = netns.dumped(&connection.tuple()).and_then(|flow| flow.timeout);
         assert!(left > Some(500), "the timeout is whole again: {left:?}");
     }
-    assert!(world.dumped(&busy_udp.tuple()).is_some());
+    assert!(netns.dumped(&busy_udp.tuple()).is_some());
 }
 
 /// What a wrong decision costs without NAT and with loose pickup (the default):
 /// the counters, not the connection.
-fn a_connection_that_was_flushed_all_the_same_is_picked_up_again(world: &World) {
-    let net = distinct(world);
+fn a_connection_that_was_flushed_all_the_same_is_picked_up_again(netns: &TestNetns) {
+    let net = distinct(netns);
     let mut connection = Tcp::open(&net);
     connection.exchange();
-    world.ctnl(&["flush", "--all", "--yes"]).exits_with(0).says("1 deleted");
+    netns.ctnl(&["flush", "--all", "--yes"]).exits_with(0).says("1 deleted");
     connection.exchange();
-    assert!(world.dumped(&connection.tuple()).is_some());
+    assert!(netns.dumped(&connection.tuple()).is_some());
 }

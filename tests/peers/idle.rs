@@ -11,7 +11,7 @@ use ctnl::model::{Flow, ProtoInfo, Status, TcpState, Tuple, tcp_flag};
 
 use crate::raw::{self, Sniffer};
 use crate::witness::Witness;
-use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::harness::{TestNetns, tests};
 use ctnl_test_support::net::{INSIDE, Net, OUTSIDE};
 use ctnl_test_support::talk::{Tcp, Udp};
 
@@ -34,8 +34,8 @@ const RETRANSMITTED: u32 = 200;
 const CLOSED: u32 = 150;
 
 /// A network whose router has timeouts that tell on each other.
-pub fn distinct(world: &World) -> Net<'_> {
-    let net = Net::new(world);
+pub fn distinct(netns: &TestNetns) -> Net<'_> {
+    let net = Net::new(netns);
     for (name, seconds) in [
         ("tcp_timeout_established", ESTABLISHED),
         ("tcp_timeout_unacknowledged", UNACKNOWLEDGED),
@@ -62,22 +62,22 @@ fn watch_and_ask(witness: &mut Witness<'_>, seconds: u32) {
     }
 }
 
-fn entry(world: &World, tuple: &Tuple) -> Flow {
-    world.dumped(tuple).unwrap_or_else(|| panic!("no entry for {tuple:?} in {:#?}", world.dump()))
+fn entry(netns: &TestNetns, tuple: &Tuple) -> Flow {
+    netns.dumped(tuple).unwrap_or_else(|| panic!("no entry for {tuple:?} in {:#?}", netns.dump()))
 }
 
 /// Fails unless the entry is ESTABLISHED and its last packet set a timeout that
 /// is shorter than that: whoever takes the time left from the timeout of
 /// ESTABLISHED is wrong by the difference.
 #[track_caller]
-fn assert_established_with_less(world: &World, tuple: &Tuple, timeout: u32) {
-    let flow = entry(world, tuple);
+fn assert_established_with_less(netns: &TestNetns, tuple: &Tuple, timeout: u32) {
+    let flow = entry(netns, tuple);
     assert!(matches!(flow.protoinfo, ProtoInfo::Tcp(info) if info.state == TcpState::Established), "{flow:?}");
     assert!(flow.timeout <= Some(timeout), "{flow:?}");
 }
 
-fn connections_in_use_are_not_older(world: &World) {
-    let net = distinct(world);
+fn connections_in_use_are_not_older(netns: &TestNetns) {
+    let net = distinct(netns);
     let mut connections = [Tcp::open(&net), Tcp::open6(&net)];
     let mut witness = Witness::new(&net);
     for _ in 0..4 {
@@ -89,8 +89,8 @@ fn connections_in_use_are_not_older(world: &World) {
     }
 }
 
-fn a_connection_with_unacknowledged_data_is_not_older_while_it_is_sent_again(world: &World) {
-    let net = distinct(world);
+fn a_connection_with_unacknowledged_data_is_not_older_while_it_is_sent_again(netns: &TestNetns) {
+    let net = distinct(netns);
     let mut connection = Tcp::open(&net);
     connection.exchange();
     net.silence("");
@@ -98,34 +98,34 @@ fn a_connection_with_unacknowledged_data_is_not_older_while_it_is_sent_again(wor
     let mut witness = Witness::new(&net);
     watch_and_ask(&mut witness, 7);
     let tuple = connection.tuple();
-    assert_established_with_less(world, &tuple, UNACKNOWLEDGED);
-    let ProtoInfo::Tcp(info) = entry(world, &tuple).protoinfo else { panic!("TCP") };
+    assert_established_with_less(netns, &tuple, UNACKNOWLEDGED);
+    let ProtoInfo::Tcp(info) = entry(netns, &tuple).protoinfo else { panic!("TCP") };
     assert!(info.flags_orig.unwrap_or(0) & tcp_flag::DATA_UNACKNOWLEDGED != 0);
 }
 
-fn a_connection_with_a_closed_window_is_not_older_while_it_is_probed(world: &World) {
-    let net = distinct(world);
+fn a_connection_with_a_closed_window_is_not_older_while_it_is_probed(netns: &TestNetns) {
+    let net = distinct(netns);
     let mut connection = Tcp::open_narrow(&net);
     connection.send_until_full();
     let mut witness = Witness::new(&net);
     watch_and_ask(&mut witness, 7);
-    assert_established_with_less(world, &connection.tuple(), RETRANSMITTED);
+    assert_established_with_less(netns, &connection.tuple(), RETRANSMITTED);
 }
 
-fn a_connection_whose_keepalives_nobody_answers_is_not_older(world: &World) {
-    let net = distinct(world);
+fn a_connection_whose_keepalives_nobody_answers_is_not_older(netns: &TestNetns) {
+    let net = distinct(netns);
     let mut connection = Tcp::open(&net);
     connection.exchange();
     connection.keep_alive();
     net.silence("");
     let mut witness = Witness::new(&net);
     watch_and_ask(&mut witness, 7);
-    assert_established_with_less(world, &connection.tuple(), RETRANSMITTED);
+    assert_established_with_less(netns, &connection.tuple(), RETRANSMITTED);
     assert!(witness.packets(&connection.tuple()) >= 10, "the keepalives have passed");
 }
 
-fn a_connection_whose_keepalives_are_answered_is_not_older(world: &World) {
-    let net = distinct(world);
+fn a_connection_whose_keepalives_are_answered_is_not_older(netns: &TestNetns) {
+    let net = distinct(netns);
     let mut connection = Tcp::open(&net);
     connection.exchange();
     connection.keep_alive();
@@ -135,25 +135,25 @@ fn a_connection_whose_keepalives_are_answered_is_not_older(world: &World) {
     assert!(witness.packets(&connection.tuple()) >= before + 4, "the keepalives have passed");
 }
 
-fn a_connection_picked_up_in_its_middle_is_not_older(world: &World) {
-    let net = distinct(world);
+fn a_connection_picked_up_in_its_middle_is_not_older(netns: &TestNetns) {
+    let net = distinct(netns);
     let mut connection = Tcp::open(&net);
     connection.exchange();
-    world.ctnl(&["flush", "--all", "--yes", "--no-spare-ssh"]).exits_with(0);
-    assert_eq!(world.dump(), []);
+    netns.ctnl(&["flush", "--all", "--yes", "--no-spare-ssh"]).exits_with(0);
+    assert_eq!(netns.dump(), []);
     net.silence("");
     send(&connection);
     let mut witness = Witness::new(&net);
     watch_and_ask(&mut witness, 5);
-    assert_established_with_less(world, &connection.tuple(), UNACKNOWLEDGED);
-    assert!(!entry(world, &connection.tuple()).status.contains(Status::SeenReply));
+    assert_established_with_less(netns, &connection.tuple(), UNACKNOWLEDGED);
+    assert!(!entry(netns, &connection.tuple()).status.contains(Status::SeenReply));
 }
 
 /// Sent by someone who knows the ports and about where the numbers are. The
 /// receiver answers it and goes on; that answer is kept away from the router, for
 /// it would set the timeout right again.
-fn a_connection_with_a_reset_that_nobody_believed_is_not_older(world: &World) {
-    let net = distinct(world);
+fn a_connection_with_a_reset_that_nobody_believed_is_not_older(netns: &TestNetns) {
+    let net = distinct(netns);
     let mut connection = Tcp::open(&net);
     connection.exchange();
     let (client, server) =
@@ -174,11 +174,11 @@ fn a_connection_with_a_reset_that_nobody_believed_is_not_older(world: &World) {
     let mut witness = Witness::new(&net);
     watch_and_ask(&mut witness, 4);
     // CLOSE's timeout, and on Linux 7.3 that of data which is not acknowledged.
-    assert_established_with_less(world, &connection.tuple(), UNACKNOWLEDGED);
+    assert_established_with_less(netns, &connection.tuple(), UNACKNOWLEDGED);
 }
 
-fn a_connection_that_nobody_accepts_is_never_older(world: &World) {
-    let net = distinct(world);
+fn a_connection_that_nobody_accepts_is_never_older(netns: &TestNetns) {
+    let net = distinct(netns);
     net.silence("");
     let target = SocketAddr::new(OUTSIDE.into(), 9);
     std::thread::scope(|scope| {
@@ -186,12 +186,12 @@ fn a_connection_that_nobody_accepts_is_never_older(world: &World) {
         let mut witness = Witness::new(&net);
         watch_and_ask(&mut witness, 4);
         assert_eq!(witness.list_older(1, &["tcp"]), []);
-        world.ctnl(&["count", "--older", "1s", "tcp"]).exits_with(0).says("undecided: 1 not-refreshed");
+        netns.ctnl(&["count", "--older", "1s", "tcp"]).exits_with(0).says("undecided: 1 not-refreshed");
     });
 }
 
-fn udp_that_goes_on_is_not_older_and_udp_that_stopped_is(world: &World) {
-    let net = distinct(world);
+fn udp_that_goes_on_is_not_older_and_udp_that_stopped_is(netns: &TestNetns) {
+    let net = distinct(netns);
     let (once, answered, stream, stream6) = (Udp::open(&net), Udp::open(&net), Udp::open(&net), Udp::open6(&net));
     once.ask();
     answered.exchange();
@@ -203,7 +203,7 @@ fn udp_that_goes_on_is_not_older_and_udp_that_stopped_is(world: &World) {
         witness.watch(SECOND / 3);
     }
     for stream in [&stream, &stream6] {
-        assert!(entry(world, &stream.tuple()).status.contains(Status::Assured));
+        assert!(entry(netns, &stream.tuple()).status.contains(Status::Assured));
         stream.exchange();
     }
     let listed = witness.list_older(2, &["udp"]);
@@ -212,8 +212,8 @@ fn udp_that_goes_on_is_not_older_and_udp_that_stopped_is(world: &World) {
     assert_eq!(witness.list_older(2, &["udp"]).len(), 4);
 }
 
-fn what_is_idle_is_older(world: &World) {
-    let net = distinct(world);
+fn what_is_idle_is_older(netns: &TestNetns) {
+    let net = distinct(netns);
     let mut idle = [Tcp::open(&net), Tcp::open6(&net)];
     idle.iter_mut().for_each(Tcp::exchange);
     net.inside.run(|| raw::ping(INSIDE, OUTSIDE, 77));
@@ -229,7 +229,7 @@ fn what_is_idle_is_older(world: &World) {
         assert!(listed.contains(&tuple), "{tuple:?}");
     }
     assert_eq!(witness.list_older(3, &["icmp"]).len(), 1);
-    let count = world.ctnl(&["count", "--older", "3s", "tcp"]).exits_with(0).stdout();
+    let count = netns.ctnl(&["count", "--older", "3s", "tcp"]).exits_with(0).stdout();
     // On a very busy machine the fresh one may have become idle as well; the two that are idle count always.
     let possible: &[&str] = if witness.quiet_for(&fresh.tuple()) < 3 * SECOND { &["2"] } else { &["2", "3"] };
     assert!(possible.contains(&count.trim()), "{count}");

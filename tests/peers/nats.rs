@@ -9,7 +9,7 @@ use async_nats::jetstream::stream::DiscardPolicy;
 
 use crate::cluster::{Client, Cluster, SUBJECT, Stored};
 use ctnl_test_support::chunk::Chunk;
-use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::harness::{TestNetns, tests};
 use ctnl_test_support::sink::deliver::{Deliver, DeliveryError};
 use ctnl_test_support::sink::nats::Nats;
 
@@ -120,7 +120,7 @@ fn gaps(numbers: &[u64]) -> Vec<(u64, u64)> {
 }
 
 /// One of the three is the stream's leader, one is the server that we are connected to.
-fn every_line_is_stored_once_when_the_leader_is_killed_and_when_the_others_are(_: &World) {
+fn every_line_is_stored_once_when_the_leader_is_killed_and_when_the_others_are(_: &TestNetns) {
     let mut cluster = Cluster::start(3);
     let client = cluster.client();
     client.make_stream(3, |_| {});
@@ -142,7 +142,7 @@ fn every_line_is_stored_once_when_the_leader_is_killed_and_when_the_others_are(_
     assert_once(&stored, lines);
 }
 
-fn every_line_is_stored_once_after_all_servers_were_killed_with_one_step_back_at_most(_: &World) {
+fn every_line_is_stored_once_after_all_servers_were_killed_with_one_step_back_at_most(_: &TestNetns) {
     let mut cluster = Cluster::start(3);
     let client = cluster.client();
     client.make_stream(3, |_| {});
@@ -161,7 +161,7 @@ fn every_line_is_stored_once_after_all_servers_were_killed_with_one_step_back_at
     assert!(steps_back <= 1, "{:?}", gaps(&numbers));
 }
 
-fn a_chunk_that_is_delivered_twice_is_stored_once(_: &World) {
+fn a_chunk_that_is_delivered_twice_is_stored_once(_: &TestNetns) {
     let cluster = Cluster::start(1);
     let client = cluster.client();
     client.make_stream(1, |_| {});
@@ -175,7 +175,7 @@ fn a_chunk_that_is_delivered_twice_is_stored_once(_: &World) {
     assert_once(&client.messages(), 24);
 }
 
-fn a_server_that_stops_and_starts_while_nothing_is_sent_is_detected(_: &World) {
+fn a_server_that_stops_and_starts_while_nothing_is_sent_is_detected(_: &TestNetns) {
     let mut cluster = Cluster::start(1);
     let client = cluster.client();
     client.make_stream(1, |_| {});
@@ -200,7 +200,7 @@ fn a_server_that_stops_and_starts_while_nothing_is_sent_is_detected(_: &World) {
     assert_once(&client.messages(), 6);
 }
 
-fn without_a_stream_the_error_says_how_to_make_one(_: &World) {
+fn without_a_stream_the_error_says_how_to_make_one(_: &TestNetns) {
     let cluster = Cluster::start(1);
     let client = cluster.client();
     let mut nats = to(&cluster);
@@ -226,7 +226,7 @@ fn first_error_after_connecting(nats: &mut Nats) -> DeliveryError {
     }
 }
 
-fn a_full_stream_refuses_lines_and_nothing_is_lost(_: &World) {
+fn a_full_stream_refuses_lines_and_nothing_is_lost(_: &TestNetns) {
     let cluster = Cluster::start(1);
     let client = cluster.client();
     client.make_stream(1, |config| {
@@ -241,13 +241,13 @@ fn a_full_stream_refuses_lines_and_nothing_is_lost(_: &World) {
     assert_once(&client.messages(), 5);
 }
 
-fn without_jetstream_the_error_says_so(_: &World) {
+fn without_jetstream_the_error_says_so(_: &TestNetns) {
     let cluster = Cluster::with(1, "");
     let error = first_error_after_connecting(&mut to(&cluster));
     assert!(error.reason.contains("nats-server -js"), "{error}");
 }
 
-fn a_password_is_required_and_never_shown(_: &World) {
+fn a_password_is_required_and_never_shown(_: &TestNetns) {
     let cluster = Cluster::with(
         1,
         "jetstream { store_dir: $STORE }\nauthorization { users: [
@@ -279,7 +279,7 @@ fn a_password_is_required_and_never_shown(_: &World) {
     assert!(Nats::new("a/x", Some(Path::new("/nowhere")), |_| None).is_err());
 }
 
-fn a_line_that_is_too_long_is_counted_and_those_beside_it_are_stored(_: &World) {
+fn a_line_that_is_too_long_is_counted_and_those_beside_it_are_stored(_: &TestNetns) {
     let cluster = Cluster::with(1, "max_payload: 1000\njetstream { store_dir: $STORE }");
     let client = cluster.client();
     // The stream's own limit is below that of the server.

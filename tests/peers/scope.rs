@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use ctnl::model::{Family, Flow, L4, Protocol, Status, Tuple};
 
-use ctnl_test_support::harness::{World, assert_same_entries, tests, udp};
+use ctnl_test_support::harness::{TestNetns, assert_same_entries, tests, udp};
 use ctnl_test_support::net::conntrack;
 
 tests![
@@ -24,24 +24,24 @@ fn with(flow: Flow, change: impl FnOnce(&mut Flow)) -> Flow {
 }
 
 /// `conntrack -D -u UNREPLIED` deletes the whole table.
-fn flushing_what_is_unreplied_leaves_what_is_replied(world: &World) {
-    let flows = world.fill(5, 3_000);
-    world.ctnl(&["flush", "unreplied", "--yes"]).exits_with(0);
+fn flushing_what_is_unreplied_leaves_what_is_replied(netns: &TestNetns) {
+    let flows = netns.fill(5, 3_000);
+    netns.ctnl(&["flush", "unreplied", "--yes"]).exits_with(0);
     let replied: Vec<Flow> = flows.into_iter().filter(|flow| flow.status.contains(Status::SeenReply)).collect();
     assert!(replied.len() > 1_000 && replied.len() < 2_900);
-    assert_same_entries(&world.dump(), &replied);
+    assert_same_entries(&netns.dump(), &replied);
 }
 
 /// `conntrack -F -f ipv6` flushes IPv4 as well.
-fn flushing_a_family_leaves_the_other(world: &World) {
-    let flows = world.fill(6, 3_000);
-    world.ctnl(&["flush", "ipv6", "--yes"]).exits_with(0);
+fn flushing_a_family_leaves_the_other(netns: &TestNetns) {
+    let flows = netns.fill(6, 3_000);
+    netns.ctnl(&["flush", "ipv6", "--yes"]).exits_with(0);
     let v4: Vec<Flow> = flows.into_iter().filter(|flow| flow.family == Family::V4).collect();
-    assert_same_entries(&world.dump(), &v4);
+    assert_same_entries(&netns.dump(), &v4);
     assert_eq!(conntrack(&["-L", "-f", "ipv6"]), "");
 }
 
-fn flushing_a_zone_leaves_its_twins(world: &World) {
+fn flushing_a_zone_leaves_its_twins(netns: &TestNetns) {
     let plain: Vec<Flow> = (1..=100).map(|port| udp(port, 53)).collect();
     let zoned = |zone| plain.iter().map(move |flow| with(flow.clone(), |flow| flow.zone_both = Some(zone)));
     let one_way = with(udp(7, 53), |flow| flow.orig.zone = Some(5));
@@ -49,39 +49,39 @@ fn flushing_a_zone_leaves_its_twins(world: &World) {
     // The entry of a zone in one direction would clash with its twin in both.
     let fifth: Vec<Flow> = fifth.into_iter().filter(|flow| flow.orig.sport() != Some(7)).collect();
     let without_clash: Vec<Flow> = plain.iter().filter(|flow| flow.orig.sport() != Some(7)).cloned().collect();
-    world.create(&[without_clash.clone(), fifth, sixth.clone(), vec![one_way]].concat());
-    world.ctnl(&["flush", "zone 5", "--yes"]).exits_with(0);
-    let left = world.dump();
+    netns.create(&[without_clash.clone(), fifth, sixth.clone(), vec![one_way]].concat());
+    netns.ctnl(&["flush", "zone 5", "--yes"]).exits_with(0);
+    let left = netns.dump();
     assert!(left.iter().all(|flow| flow.zone_both != Some(5)));
     let others: Vec<Flow> = left.into_iter().filter(|flow| flow.orig.zone.is_none()).collect();
     assert_same_entries(&others, &[without_clash, sixth].concat());
 }
 
 /// conntrack(8) takes `--dport 80,443` for 80.
-fn a_set_of_ports_means_each_of_them_and_nothing_else(world: &World) {
+fn a_set_of_ports_means_each_of_them_and_nothing_else(netns: &TestNetns) {
     let flows: Vec<Flow> = [79, 80, 81, 443, 444].map(|port| udp(9, port)).into();
-    world.create(&flows);
-    world.ctnl(&["flush", "--dport", "80,443", "--yes"]).exits_with(0).says("2 deleted");
+    netns.create(&flows);
+    netns.ctnl(&["flush", "--dport", "80,443", "--yes"]).exits_with(0).says("2 deleted");
     let rest: Vec<Flow> = [79, 81, 444].map(|port| udp(9, port)).into();
-    assert_same_entries(&world.dump(), &rest);
-    world.ctnl(&["flush", "--dport", "79,x", "--yes"]).exits_with(2);
-    world.ctnl(&["flush", "--dport", "http:", "--yes"]).exits_with(2);
-    assert_same_entries(&world.dump(), &rest);
+    assert_same_entries(&netns.dump(), &rest);
+    netns.ctnl(&["flush", "--dport", "79,x", "--yes"]).exits_with(2);
+    netns.ctnl(&["flush", "--dport", "http:", "--yes"]).exits_with(2);
+    assert_same_entries(&netns.dump(), &rest);
 }
 
-fn deleting_an_entry_of_a_zone_leaves_its_twin_in_no_zone(world: &World) {
+fn deleting_an_entry_of_a_zone_leaves_its_twin_in_no_zone(netns: &TestNetns) {
     let (plain, zoned) = (udp(1, 2), with(udp(1, 2), |flow| flow.zone_both = Some(5)));
-    world.create(&[plain.clone(), zoned.clone()]);
+    netns.create(&[plain.clone(), zoned.clone()]);
     let tuple = ["udp", "10.0.0.1:1", "192.0.2.1:2"];
-    world.ctnl(&[&["delete"][..], &tuple, &["zone=5"]].concat()).exits_with(0);
-    assert_same_entries(&world.dump(), std::slice::from_ref(&plain));
+    netns.ctnl(&[&["delete"][..], &tuple, &["zone=5"]].concat()).exits_with(0);
+    assert_same_entries(&netns.dump(), std::slice::from_ref(&plain));
     // And the other way round: without a zone, only the one in no zone.
-    world.create(std::slice::from_ref(&zoned));
-    world.ctnl(&[&["delete"][..], &tuple].concat()).exits_with(0);
-    assert_same_entries(&world.dump(), &[zoned]);
+    netns.create(std::slice::from_ref(&zoned));
+    netns.ctnl(&[&["delete"][..], &tuple].concat()).exits_with(0);
+    assert_same_entries(&netns.dump(), &[zoned]);
 }
 
-fn conntrack_agrees_with_us_on_how_many_entries_there_are(world: &World) {
+fn conntrack_agrees_with_us_on_how_many_entries_there_are(netns: &TestNetns) {
     let portless = Tuple {
         src: Ipv4Addr::new(10, 0, 0, 9).into(),
         dst: Ipv4Addr::new(192, 0, 2, 9).into(),
@@ -90,8 +90,8 @@ fn conntrack_agrees_with_us_on_how_many_entries_there_are(world: &World) {
         zone: None,
         has_unknown_part: false,
     };
-    world.fill(8, 500);
-    world.create(&[ctnl_test_support::harness::entry(portless)]);
+    netns.fill(8, 500);
+    netns.create(&[ctnl_test_support::harness::entry(portless)]);
     assert_eq!(conntrack(&["-C"]).trim(), "501");
-    assert_eq!(world.ctnl(&["count"]).exits_with(0).stdout().trim(), "501");
+    assert_eq!(netns.ctnl(&["count"]).exits_with(0).stdout().trim(), "501");
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use ctnl_test_support::harness::{Run, World, tests};
+use ctnl_test_support::harness::{Run, TestNetns, tests};
 
 tests![systemd_has_nothing_to_say_about_the_unit];
 
@@ -21,7 +21,7 @@ fn unit() -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-fn systemd_has_nothing_to_say_about_the_unit(_: &World) {
+fn systemd_has_nothing_to_say_about_the_unit(_: &TestNetns) {
     let (_folder, path) = unit();
     let analyze =
         |arguments: &[&str]| Run::of(Command::new("systemd-analyze").args(arguments).arg(&path)).exits_with(0);

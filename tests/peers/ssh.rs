@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
 
-use ctnl_test_support::harness::{Run, World, tests};
+use ctnl_test_support::harness::{Run, TestNetns, tests};
 use ctnl_test_support::net::{INSIDE, Net, PATH, ROUTER};
 use ctnl_test_support::talk::{Tcp, Udp};
 
@@ -28,8 +28,8 @@ struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    fn new(world: &'a World) -> Self {
-        let net = Net::new(world);
+    fn new(netns: &'a TestNetns) -> Self {
+        let net = Net::new(netns);
         let (mut session, mut other, mut other6) = (Tcp::open(&net), Tcp::open(&net), Tcp::open6(&net));
         Tcp::exchange_all([&mut session, &mut other, &mut other6]);
         let udp = Udp::open(&net);
@@ -45,40 +45,40 @@ impl<'a> Scene<'a> {
     }
 
     fn has_only_the_session_left(&mut self) {
-        let left = self.net.world.dump();
+        let left = self.net.netns.dump();
         assert_eq!(left.iter().map(|flow| flow.orig).collect::<Vec<_>>(), [self.session.tuple()]);
         self.session.exchange();
         let _ = &self.others;
     }
 }
 
-fn a_flush_of_everything_spares_the_session_of_the_environment(world: &World) {
-    let mut scene = Scene::new(world);
+fn a_flush_of_everything_spares_the_session_of_the_environment(netns: &TestNetns) {
+    let mut scene = Scene::new(netns);
     let run = scene.run(&[CTNL, "flush", "--all", "--yes"]).exits_with(0);
     run.says("4 matched, 3 deleted, 1 spared (own SSH session)");
     scene.has_only_the_session_left();
 }
 
 /// As behind sudo, which drops the variable.
-fn a_flush_of_everything_spares_the_session_of_an_ancestor(world: &World) {
-    let mut scene = Scene::new(world);
+fn a_flush_of_everything_spares_the_session_of_an_ancestor(netns: &TestNetns) {
+    let mut scene = Scene::new(netns);
     // The shell must not become the program: it is the ancestor.
     let script = format!("env -u SSH_CONNECTION '{CTNL}' flush --all --yes; exit $?");
     scene.run(&["sh", "-c", &script]).exits_with(0).says("3 deleted, 1 spared (own SSH session)");
     scene.has_only_the_session_left();
 }
 
-fn a_flush_of_everything_takes_the_session_where_told_so(world: &World) {
-    let scene = Scene::new(world);
+fn a_flush_of_everything_takes_the_session_where_told_so(netns: &TestNetns) {
+    let scene = Scene::new(netns);
     let run = scene.run(&[CTNL, "flush", "--all", "--yes", "--no-spare-ssh"]).exits_with(0);
     let said = run.stderr();
     assert!(said.contains("4 deleted") && !said.contains("spared"), "{said}");
-    assert_eq!(world.dump(), []);
+    assert_eq!(netns.dump(), []);
 }
 
 /// The server knows the address after NAT, the entry has both.
-fn the_session_is_spared_behind_destination_nat(world: &World) {
-    let net = Net::new(world);
+fn the_session_is_spared_behind_destination_nat(netns: &TestNetns) {
+    let net = Net::new(netns);
     ctnl_test_support::net::nft(
         "table ip nat {\nchain pre {\ntype nat hook prerouting priority -100;\n\
          ip daddr 10.1.0.1 tcp dport 2222 dnat to 10.2.0.2:22\n}\n}",
@@ -127,8 +127,8 @@ fn to_the_router(net: &Net<'_>) -> Tcp {
 }
 
 /// As under dtach: the session that started the shell has ended, and another one is attached.
-fn where_the_named_session_is_over_the_connections_of_the_host_s_sshd_are_spared(world: &World) {
-    let net = Net::new(world);
+fn where_the_named_session_is_over_the_connections_of_the_host_s_sshd_are_spared(netns: &TestNetns) {
+    let net = Net::new(netns);
     let (mut session, other) = (to_the_router(&net), to_the_router(&net));
     session.exchange();
     let sshd = Holder::new("sshd", vec![session.server.try_clone().unwrap()]);
@@ -136,7 +136,7 @@ fn where_the_named_session_is_over_the_connections_of_the_host_s_sshd_are_spared
     command.args(["flush", "--all", "--yes"]).env_clear().env("SSH_CONNECTION", format!("{INSIDE} 1 {ROUTER} 22"));
     let run = Run::of(&mut command).exits_with(0).says("all 1 connections of this host's SSH server are spared");
     run.says("1 spared (all of this host's SSH server: none is certainly your own)");
-    let left = world.dump();
+    let left = netns.dump();
     assert!(left.iter().any(|flow| flow.orig == session.tuple()), "{left:?}");
     assert!(!left.iter().any(|flow| flow.orig == other.tuple()), "{left:?}");
     session.exchange();
@@ -144,8 +144,8 @@ fn where_the_named_session_is_over_the_connections_of_the_host_s_sshd_are_spared
 }
 
 /// As with `ssh -R 2222:localhost:22 OUTSIDE` on this host: the shell came back through that connection.
-fn the_connection_that_carries_a_tunnelled_session_is_spared_with_it(world: &World) {
-    let net = Net::new(world);
+fn the_connection_that_carries_a_tunnelled_session_is_spared_with_it(netns: &TestNetns) {
+    let net = Net::new(netns);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (server, client) = listener.accept().unwrap();
@@ -156,7 +156,7 @@ fn the_connection_that_carries_a_tunnelled_session_is_spared_with_it(world: &Wor
     let variable = format!("{} {} {} {}", client.ip(), client.port(), own.ip(), own.port());
     let mut command = Command::new(CTNL);
     Run::of(command.args(["flush", "--all", "--yes"]).env_clear().env("SSH_CONNECTION", variable)).exits_with(0);
-    let left = world.dump();
+    let left = netns.dump();
     assert!(left.iter().any(|flow| flow.orig == carrier.tuple()), "{left:?}");
     assert!(!left.iter().any(|flow| flow.orig == other.tuple()), "{left:?}");
     carrier.exchange();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use ctnl::clock::Clock;
 
 use ctnl_test_support::chunk::{Chunk, Outlet};
-use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::harness::{TestNetns, tests};
 use ctnl_test_support::net::PATH;
 use ctnl_test_support::sink::{Rotation, SinkOptions, Sinks, SyncPolicy, SyslogHeader};
 
@@ -169,10 +169,10 @@ fn every_line_is_received(spec: impl Fn(&Rsyslog) -> String) {
     eprintln!("{repeats} of {LINES} lines were repeated");
 }
 
-fn rsyslog_gets_every_line_over_tcp_although_it_is_killed_in_mid_stream(_: &World) {
+fn rsyslog_gets_every_line_over_tcp_although_it_is_killed_in_mid_stream(_: &TestNetns) {
     every_line_is_received(|_| format!("syslog:tcp:127.0.0.1:{PORT}"));
 }
 
-fn rsyslog_gets_every_line_over_its_socket_although_it_is_killed_in_mid_stream(_: &World) {
+fn rsyslog_gets_every_line_over_its_socket_although_it_is_killed_in_mid_stream(_: &TestNetns) {
     every_line_is_received(|rsyslog| format!("syslog:{}", rsyslog.socket().display()));
 }

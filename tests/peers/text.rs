@@ -17,7 +17,7 @@ use std::time::Duration;
 use ctnl::model::{Family, Flow, L4, Labels, ProtoInfo, Protocol, TcpState, Tuple};
 
 use crate::raw;
-use ctnl_test_support::harness::{Run, World, entry, tests};
+use ctnl_test_support::harness::{Run, TestNetns, entry, tests};
 use ctnl_test_support::net::{INSIDE, INSIDE6, Net, OUTSIDE, OUTSIDE6, PATH, ROUTER, ROUTER_OUTSIDE, conntrack, nft};
 use ctnl_test_support::talk::{Tcp, Udp, listen};
 
@@ -168,14 +168,14 @@ fn nearest<'a>(line: &str, lines: impl Iterator<Item = &'a String>) -> &'a str {
 
 /// A table of everything that can be made over netlink, of which nothing expires
 /// soon: counted, with times, and with labels on some.
-fn fill(world: &World) {
-    world.set_sysctl("netfilter/nf_conntrack_acct", 1);
-    world.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
+fn fill(netns: &TestNetns) {
+    netns.set_sysctl("netfilter/nf_conntrack_acct", 1);
+    netns.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
     // Entries have room for labels only while some rule sets one.
     nft("table inet labels {\nchain forward {\ntype filter hook forward priority 0; ct mark 77 ct label set 3\n}\n}");
     let population = ctnl_test_support::population::Population {
         shortest: 600,
-        ftp_helper: world.has_ftp_helper(),
+        ftp_helper: netns.has_ftp_helper(),
         udp_lite: ctnl_test_support::population::has_udp_lite(),
         ..ctnl_test_support::population::Population::new(31, 6_000)
     };
@@ -191,34 +191,34 @@ fn fill(world: &World) {
         flow
     };
     let flows: Vec<Flow> = population.flows().enumerate().map(labelled).collect();
-    world.create(&flows);
+    netns.create(&flows);
 }
 
-fn lines_of_a_large_table_are_those_of_conntrack(world: &World) {
-    fill(world);
+fn lines_of_a_large_table_are_those_of_conntrack(netns: &TestNetns) {
+    fill(netns);
     for options in ["", "extended,id,timestamp,ktimestamp,labels"] {
         assert_eq!(compare(with(options)), 6_000);
     }
 }
 
-fn xml_of_a_large_table_is_that_of_conntrack(world: &World) {
-    fill(world);
+fn xml_of_a_large_table_is_that_of_conntrack(netns: &TestNetns) {
+    fill(netns);
     for options in ["", "ktimestamp,labels"] {
         // Three lines around the flows of each family.
         assert_eq!(compare(Listing { xml: true, ..with(options) }), 6_000 + 2 * 3);
     }
 }
 
-fn times_are_those_of_conntrack_in_every_time_zone(world: &World) {
-    world.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
-    world.create(&[ctnl_test_support::harness::udp(1, 2)]);
+fn times_are_those_of_conntrack_in_every_time_zone(netns: &TestNetns) {
+    netns.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
+    netns.create(&[ctnl_test_support::harness::udp(1, 2)]);
     for zone in ["America/St_Johns", ":Asia/Tokyo", "CET-1CEST,M3.5.0,M10.5.0/3", "<-03>3", "", "nonsense"] {
         Listing { zone: Some(zone), ..with("ktimestamp") }.compare();
     }
 }
 
 /// Without accounting and times, as most tables are.
-fn lines_of_every_protocol_number_are_those_of_conntrack(world: &World) {
+fn lines_of_every_protocol_number_are_those_of_conntrack(netns: &TestNetns) {
     let tuple = |number: u8, v6: bool| Tuple {
         src: if v6 { INSIDE6.into() } else { INSIDE.into() },
         dst: if v6 { OUTSIDE6.into() } else { OUTSIDE.into() },
@@ -234,7 +234,7 @@ fn lines_of_every_protocol_number_are_those_of_conntrack(world: &World) {
     let both = [false, true].into_iter();
     let flows: Vec<Flow> = both.flat_map(|v6| (0..=255).map(move |number| entry(tuple(number, v6)))).collect();
     let mut outcome = ctnl::table::Outcome::default();
-    ctnl::table::create(&mut world.connection(), &flows, &mut outcome).expect("create");
+    ctnl::table::create(&mut netns.connection(), &flows, &mut outcome).expect("create");
     assert!(outcome.done > 500, "{outcome:?}");
     for options in OPTIONS {
         assert_eq!(with(options).compare() as u64, outcome.done);
@@ -259,11 +259,11 @@ const TRANSLATED: &str = "table inet nat {
     }
 }";
 
-fn lines_of_translated_traffic_are_those_of_conntrack(world: &World) {
-    let net = Net::new(world);
-    world.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
+fn lines_of_translated_traffic_are_those_of_conntrack(netns: &TestNetns) {
+    let net = Net::new(netns);
+    netns.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
     // Packets made by hand carry no checksums of their protocols.
-    world.set_sysctl("netfilter/nf_conntrack_checksum", 0);
+    netns.set_sysctl("netfilter/nf_conntrack_checksum", 0);
     for name in [
         "udp_timeout",
         "udp_timeout_stream",
@@ -278,7 +278,7 @@ fn lines_of_translated_traffic_are_those_of_conntrack(world: &World) {
     }
     nft(TRANSLATED);
     let kept = make_traffic(&net);
-    let flows = world.dump();
+    let flows = netns.dump();
     let some = |what: &str, test: &dyn Fn(&Flow) -> bool| {
         assert!(flows.iter().any(test), "no {what} in\n{}", conntrack(&["-L"]));
     };

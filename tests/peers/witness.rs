@@ -12,13 +12,13 @@ use ctnl::netlink::Connection;
 use ctnl::sysctl::Sysctl;
 use ctnl::table;
 
-use ctnl_test_support::harness::World;
+use ctnl_test_support::harness::TestNetns;
 use ctnl_test_support::net::Net;
 
 const PAUSE: Duration = Duration::from_millis(30);
 
 pub struct Witness<'a> {
-    world: &'a World,
+    netns: &'a TestNetns,
     connection: Connection,
     bases: Vec<PreviousTimeout>,
     seen: HashMap<Tuple, Seen>,
@@ -42,8 +42,8 @@ impl<'a> Witness<'a> {
     pub fn with_bases(net: &Net<'a>, bases: &[&str]) -> Self {
         let bases = bases.iter().map(|base| base.parse().expect("a base timeout")).collect();
         let mut witness = Witness {
-            world: net.world,
-            connection: net.world.connection(),
+            netns: net.netns,
+            connection: net.netns.connection(),
             bases,
             seen: HashMap::new(),
             last_look: net.since,
@@ -76,7 +76,7 @@ impl<'a> Witness<'a> {
     /// Looks at the whole table, and gets to know what is new.
     pub fn look_at_all(&mut self) {
         let started = Instant::now();
-        let flows = self.world.dump();
+        let flows = self.netns.dump();
         self.check(&flows);
         (self.last_look, self.last_whole_look) = (started, started);
     }
@@ -117,7 +117,7 @@ impl<'a> Witness<'a> {
         self.look_at_all();
         let older = format!("{seconds}s");
         let arguments = [&["list", "-o", "json", "--older", &older], more].concat();
-        let listed = tuples(&self.world.ctnl(&arguments).exits_with(0).stdout());
+        let listed = tuples(&self.netns.ctnl(&arguments).exits_with(0).stdout());
         for tuple in &listed {
             let truth = self.quiet_for(tuple);
             assert!(truth >= Duration::from_secs(seconds), "--older {older} lists one of {truth:?} ago: {tuple:?}");

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::host;
-use ctnl_test_support::harness::{Run, World, tests, udp};
+use ctnl_test_support::harness::{Run, TestNetns, tests, udp};
 use ctnl_test_support::net::PATH;
 
 tests![
@@ -55,11 +55,11 @@ impl Listener {
 
     /// What it has seen by the time at which it sees an entry made and deleted now,
     /// where that has events.
-    fn seen_by_now(&self, world: &World) -> Vec<String> {
+    fn seen_by_now(&self, netns: &TestNetns) -> Vec<String> {
         static LAST: AtomicU16 = AtomicU16::new(0);
         let last = udp(9000 + LAST.fetch_add(1, Ordering::Relaxed), 9);
-        world.set_sysctl("netfilter/nf_conntrack_events", 1);
-        world.create(std::slice::from_ref(&last));
+        netns.set_sysctl("netfilter/nf_conntrack_events", 1);
+        netns.create(std::slice::from_ref(&last));
         let word = format!("sport={} ", last.orig.sport().unwrap());
         until("the last event", || self.lines().iter().any(|line| line.contains(&word)));
         self.without_last()
@@ -89,13 +89,13 @@ fn of_kind(lines: &[String], kind: &str) -> usize {
     lines.iter().filter(|line| line.contains(kind)).count()
 }
 
-fn delete_all(world: &World) -> Run {
-    world.ctnl(&["flush", "--all", "--yes"]).exits_with(0)
+fn delete_all(netns: &TestNetns) -> Run {
+    netns.ctnl(&["flush", "--all", "--yes"]).exits_with(0)
 }
 
-fn events_are_off_always_or_automatic(world: &World) {
+fn events_are_off_always_or_automatic(netns: &TestNetns) {
     let default = if host::release() < AUTOMATIC { "1" } else { "2" };
-    assert_eq!(world.sysctl("netfilter/nf_conntrack_events"), default);
+    assert_eq!(netns.sysctl("netfilter/nf_conntrack_events"), default);
     let listener = Listener::start();
     for (setting, expected) in [("0", 0), ("1", 3), ("2", 3)] {
         let is_taken = fs::write("/proc/sys/net/netfilter/nf_conntrack_events", setting).is_ok();
@@ -105,28 +105,28 @@ fn events_are_off_always_or_automatic(world: &World) {
             continue;
         }
         let before = listener.without_last().len();
-        world.create(&[udp(1, 53), udp(2, 53), udp(3, 53)]);
-        delete_all(world);
-        let lines = listener.seen_by_now(world);
+        netns.create(&[udp(1, 53), udp(2, 53), udp(3, 53)]);
+        delete_all(netns);
+        let lines = listener.seen_by_now(netns);
         let new = &lines[before..];
         assert_eq!([of_kind(new, "[NEW]"), of_kind(new, "[DESTROY]")], [expected; 2], "{setting}: {new:#?}");
-        delete_all(world);
+        delete_all(netns);
     }
 }
 
-fn an_entry_that_nobody_listened_to_stays_mute_where_events_are_automatic(world: &World) {
-    world.create(&[udp(1, 53), udp(2, 53)]);
+fn an_entry_that_nobody_listened_to_stays_mute_where_events_are_automatic(netns: &TestNetns) {
+    netns.create(&[udp(1, 53), udp(2, 53)]);
     let listener = Listener::start();
-    delete_all(world);
-    let destroyed = of_kind(&listener.seen_by_now(world), "[DESTROY]");
+    delete_all(netns);
+    let destroyed = of_kind(&listener.seen_by_now(netns), "[DESTROY]");
     assert_eq!(destroyed, if host::release() < AUTOMATIC { 2 } else { 0 });
 }
 
-fn an_entry_that_is_killed_says_what_time_it_had_left_since_5_19(world: &World) {
+fn an_entry_that_is_killed_says_what_time_it_had_left_since_5_19(netns: &TestNetns) {
     let listener = Listener::start();
-    world.create(&[udp(1, 53)]);
-    delete_all(world);
-    let lines = listener.seen_by_now(world);
+    netns.create(&[udp(1, 53)]);
+    delete_all(netns);
+    let lines = listener.seen_by_now(netns);
     let line = lines.iter().find(|line| line.contains("[DESTROY]")).expect("an event");
     // `[DESTROY] udp      17 599 src=…`, or without the seconds.
     let word = line.split("17 ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or_default();

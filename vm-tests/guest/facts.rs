@@ -12,7 +12,7 @@ use ctnl::wire::uapi::{cta, cta_filter, cta_ip, cta_proto, cta_tuple, ipctnl_msg
 use ctnl::wire::{AttributeWriter, Header, Message};
 
 use crate::host;
-use ctnl_test_support::harness::{World, entry, tests, udp};
+use ctnl_test_support::harness::{TestNetns, entry, tests, udp};
 
 tests![
     dumps_are_filtered_by_what_the_kernel_knows,
@@ -85,8 +85,8 @@ fn header(command: u8, family: u8) -> Header {
 }
 
 /// How many entries the kernel lets through.
-fn let_through(world: &World, family: u8, fill: Fill) -> usize {
-    let (mut connection, mut count) = (world.connection(), 0);
+fn let_through(netns: &TestNetns, family: u8, fill: Fill) -> usize {
+    let (mut connection, mut count) = (netns.connection(), 0);
     let mut dump = connection.dump("dump", header(ipctnl_msg_ct::GET, family), fill).unwrap();
     let mut each = |_: &Message<'_>| {
         count += 1;
@@ -96,13 +96,13 @@ fn let_through(world: &World, family: u8, fill: Fill) -> usize {
     count
 }
 
-fn dumps_are_filtered_by_what_the_kernel_knows(world: &World) {
-    world.create(&entries());
-    let mark = let_through(world, 0, by_mark);
-    let status = let_through(world, 0, by_status);
-    let zone = let_through(world, 0, by_zone);
-    let port = let_through(world, IPV4, by_port);
-    let address = let_through(world, IPV6, by_ipv6_source);
+fn dumps_are_filtered_by_what_the_kernel_knows(netns: &TestNetns) {
+    netns.create(&entries());
+    let mark = let_through(netns, 0, by_mark);
+    let status = let_through(netns, 0, by_status);
+    let zone = let_through(netns, 0, by_zone);
+    let port = let_through(netns, IPV4, by_port);
+    let address = let_through(netns, IPV6, by_ipv6_source);
     println!(
         "note: of {} entries a dump by mark has {mark}, by status {status}, by zone {zone}, by port {port}, by one of \
          three IPv6 addresses {address}",
@@ -116,12 +116,12 @@ fn dumps_are_filtered_by_what_the_kernel_knows(world: &World) {
 }
 
 /// How many entries are left by a flush, or what the kernel says.
-fn left_by_flush(world: &World, family: u8, fill: Fill) -> String {
-    world.ctnl(&["flush", "--all", "--yes"]).exits_with(0);
-    world.create(&entries());
-    let mut connection: Connection = world.connection();
+fn left_by_flush(netns: &TestNetns, family: u8, fill: Fill) -> String {
+    netns.ctnl(&["flush", "--all", "--yes"]).exits_with(0);
+    netns.create(&entries());
+    let mut connection: Connection = netns.connection();
     match connection.request("flush", header(ipctnl_msg_ct::DELETE, family), fill, |_| Ok(())) {
-        Ok(()) => world.dump().len().to_string(),
+        Ok(()) => netns.dump().len().to_string(),
         Err(error) => name(&error),
     }
 }
@@ -130,12 +130,12 @@ fn name(error: &Error) -> String {
     error.errno().map_or_else(|| error.to_string(), |errno| format!("{errno:?}"))
 }
 
-fn filtered_flushes_delete_everything_where_the_kernel_knows_no_filter(world: &World) {
+fn filtered_flushes_delete_everything_where_the_kernel_knows_no_filter(netns: &TestNetns) {
     let all_but_one = (entries().len() - 1).to_string();
-    let mark = left_by_flush(world, 0, by_mark);
-    let status = left_by_flush(world, 0, by_status);
-    let zone = left_by_flush(world, 0, by_zone);
-    let port = left_by_flush(world, IPV4, by_port);
+    let mark = left_by_flush(netns, 0, by_mark);
+    let status = left_by_flush(netns, 0, by_status);
+    let zone = left_by_flush(netns, 0, by_zone);
+    let port = left_by_flush(netns, IPV4, by_port);
     println!("note: a flush leaves, by mark {mark}, by status {status}, by zone {zone}, by port {port}");
     let known = |since: (u32, u32), unknown: &str| {
         if host::release() >= since { all_but_one.clone() } else { unknown.to_owned() }
@@ -146,25 +146,25 @@ fn filtered_flushes_delete_everything_where_the_kernel_knows_no_filter(world: &W
     assert_eq!(port, known((6, 12), "EINVAL"));
 }
 
-fn a_fixed_timeout_can_be_changed_on_old_kernels_only(world: &World) {
+fn a_fixed_timeout_can_be_changed_on_old_kernels_only(netns: &TestNetns) {
     let fixed = Flow { status: Status::Confirmed | Status::FixedTimeout, ..udp(1, 53) };
-    world.create(std::slice::from_ref(&fixed));
+    netns.create(std::slice::from_ref(&fixed));
     let fill = |writer: &mut AttributeWriter<'_>| {
         fixed.orig.emit(writer, cta::TUPLE_ORIG);
         writer.put(cta::TIMEOUT, &50u32.to_be_bytes());
     };
-    let answer = world.connection().request("update", header(ipctnl_msg_ct::NEW, IPV4), fill, |_| Ok(()));
+    let answer = netns.connection().request("update", header(ipctnl_msg_ct::NEW, IPV4), fill, |_| Ok(()));
     let said = answer.as_ref().map_or_else(name, |()| "applied".to_owned());
     println!("note: a fixed timeout's update: {said}");
     assert_eq!(said, if host::release() < (6, 0) { "applied" } else { "EPERM" });
 }
 
-fn defaults_and_statistics(world: &World) {
+fn defaults_and_statistics(netns: &TestNetns) {
     let release = host::release();
-    let sctp = world.sysctl("netfilter/nf_conntrack_sctp_timeout_established");
+    let sctp = netns.sysctl("netfilter/nf_conntrack_sctp_timeout_established");
     let dccp = fs::exists("/proc/sys/net/netfilter/nf_conntrack_dccp_timeout_open").unwrap();
-    let events = world.sysctl("netfilter/nf_conntrack_events");
-    let chains = counts_long_chains(world);
+    let events = netns.sysctl("netfilter/nf_conntrack_events");
+    let chains = counts_long_chains(netns);
     println!("note: SCTP established {sctp} s, DCCP tracked: {dccp}, events {events}, chain_toolong counted: {chains}");
     assert_eq!(sctp, "210");
     assert_eq!(events, if release < (5, 19) { "1" } else { "2" });
@@ -174,10 +174,10 @@ fn defaults_and_statistics(world: &World) {
 }
 
 /// Whether the statistics of a processor have `chain_toolong`.
-fn counts_long_chains(world: &World) -> bool {
+fn counts_long_chains(netns: &TestNetns) -> bool {
     const GET_STATS_CPU: u8 = 4;
     const CHAIN_TOOLONG: u16 = 15;
-    let (mut connection, mut found) = (world.connection(), false);
+    let (mut connection, mut found) = (netns.connection(), false);
     let mut dump = connection.dump("statistics", header(GET_STATS_CPU, 0), |_| {}).unwrap();
     let mut look = |message: &Message<'_>| {
         found |= message.attributes().flatten().any(|attribute| attribute.kind == CHAIN_TOOLONG);

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use ctnl::model::{Family, Flow, Status};
 
 use ctnl_test_support::bystanders::bystanders;
-use ctnl_test_support::harness::{Key, World, key, tests, udp};
+use ctnl_test_support::harness::{Key, TestNetns, key, tests, udp};
 use ctnl_test_support::summary::Summary;
 
 tests![a_flush_deletes_what_was_named_and_no_bystander, the_kernels_filter_changes_no_answer,];
@@ -44,26 +44,26 @@ fn population() -> Vec<Flow> {
     bystanders().into_iter().chain(more).collect()
 }
 
-fn a_flush_deletes_what_was_named_and_no_bystander(world: &World) {
+fn a_flush_deletes_what_was_named_and_no_bystander(netns: &TestNetns) {
     for (expression, is_named) in EXPRESSIONS {
-        world.create(&population());
-        let (named, others): (Vec<Flow>, Vec<Flow>) = world.dump().into_iter().partition(is_named);
+        netns.create(&population());
+        let (named, others): (Vec<Flow>, Vec<Flow>) = netns.dump().into_iter().partition(is_named);
         assert!(!named.is_empty() && !others.is_empty(), "{expression}");
-        let summary = Summary::read(&world.ctnl(&["flush", expression, "--json", "--yes"]).exits_with(0).stdout());
+        let summary = Summary::read(&netns.ctnl(&["flush", expression, "--json", "--yes"]).exits_with(0).stdout());
         assert_eq!(summary.deleted, named.len() as u64, "{expression}: {summary:?}");
         let keys = |flows: &[Flow]| flows.iter().map(key).collect::<HashSet<Key>>();
-        assert_eq!(keys(&world.dump()), keys(&others), "{expression}");
-        world.ctnl(&["flush", "--all", "--yes"]).exits_with(0);
-        assert_eq!(world.dump(), []);
+        assert_eq!(keys(&netns.dump()), keys(&others), "{expression}");
+        netns.ctnl(&["flush", "--all", "--yes"]).exits_with(0);
+        assert_eq!(netns.dump(), []);
     }
 }
 
-fn the_kernels_filter_changes_no_answer(world: &World) {
-    world.create(&population());
+fn the_kernels_filter_changes_no_answer(netns: &TestNetns) {
+    netns.create(&population());
     for (expression, is_named) in EXPRESSIONS {
-        let named = world.dump().into_iter().filter(is_named).count();
+        let named = netns.dump().into_iter().filter(is_named).count();
         for options in [&[][..], &["--kernel-filter"]] {
-            let count = world.ctnl(&[&["count", expression], options].concat()).exits_with(0);
+            let count = netns.ctnl(&[&["count", expression], options].concat()).exits_with(0);
             assert_eq!(count.stdout().trim(), named.to_string(), "{expression} {options:?}");
         }
     }

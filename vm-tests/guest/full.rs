@@ -9,7 +9,7 @@ use nix::sys::resource::{Resource, setrlimit};
 
 use crate::host::{self, Maximum};
 use crate::traffic::Traffic;
-use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::harness::{TestNetns, tests};
 use ctnl_test_support::net::{Net, OUTSIDE, nft};
 use ctnl_test_support::summary::Summary;
 use ctnl_test_support::talk::Tcp;
@@ -25,8 +25,8 @@ pub mod small {
 
     tests![a_full_table_is_freed_although_memory_is_scarce];
 
-    fn a_full_table_is_freed_although_memory_is_scarce(world: &World) {
-        emergency(world, || Some(Ballast::load(LEFT)));
+    fn a_full_table_is_freed_although_memory_is_scarce(netns: &TestNetns) {
+        emergency(netns, || Some(Ballast::load(LEFT)));
     }
 }
 
@@ -34,16 +34,16 @@ const ENTRIES: u32 = 1500;
 const IN_USE: usize = 12;
 const OLDER: Duration = Duration::from_secs(5);
 
-fn a_full_table_is_freed_and_connections_in_use_lose_no_byte(world: &World) {
-    emergency(world, || None);
+fn a_full_table_is_freed_and_connections_in_use_lose_no_byte(netns: &TestNetns) {
+    emergency(netns, || None);
 }
 
 /// From the first lost connection to the first new one, under what `burden` lays
 /// upon the machine in between.
-fn emergency(world: &World, burden: impl FnOnce() -> Option<Ballast>) {
+fn emergency(netns: &TestNetns, burden: impl FnOnce() -> Option<Ballast>) {
     setrlimit(Resource::RLIMIT_NOFILE, 16_384, 16_384).unwrap();
-    let net = Net::new(world);
-    world.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
+    let net = Net::new(netns);
+    netns.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
     let traffic = Traffic::start(&net, IN_USE);
     let _maximum = Maximum::set(ENTRIES);
 
@@ -51,23 +51,23 @@ fn emergency(world: &World, burden: impl FnOnce() -> Option<Ballast>) {
     assert!(host::log().contains("table full"), "the kernel's log says so");
     assert!(refused(&net), "no new connection comes through");
     let _burden = burden();
-    let full = world.ctnl(&["count"]).exits_with(0).says(&format!("{ENTRIES}"));
+    let full = netns.ctnl(&["count"]).exits_with(0).says(&format!("{ENTRIES}"));
     let held: u32 = full.stdout().trim().parse().unwrap();
     assert!(held >= ENTRIES - 2, "{held} of {ENTRIES}");
-    world.ctnl(&["count", "--by", "state"]).exits_with(0);
+    netns.ctnl(&["count", "--by", "state"]).exits_with(0);
 
     let silence = settle(&traffic);
-    let run = world
+    let run = netns
         .ctnl(&["flush", "--state", "established", "--older", &format!("{}s", OLDER.as_secs()), "--json"])
         .exits_with(0);
     let summary = Summary::read(&run.stdout());
     let may_go = stale..=stale + traffic.silent_for(OLDER);
     assert!(may_go.contains(&summary.deleted), "all that is stale, and nothing else: {may_go:?}, {summary:?}");
-    assert!(world.dump().len() < IN_USE + 20, "{}", world.dump().len());
+    assert!(netns.dump().len() < IN_USE + 20, "{}", netns.dump().len());
 
     let mut new = Tcp::open(&net);
     new.exchange();
-    let bytes = traffic.finish(world, OLDER);
+    let bytes = traffic.finish(netns, OLDER);
     assert!(bytes > 10_000, "{bytes}");
     println!("note: {stale} stale entries; {bytes} bytes came through, the longest silence {} ms", silence.as_millis());
 }

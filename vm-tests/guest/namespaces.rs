@@ -10,7 +10,7 @@ use ctnl::table::{self, Outcome};
 use nix::errno::Errno;
 
 use crate::host::Maximum;
-use ctnl_test_support::harness::{World, tests, udp};
+use ctnl_test_support::harness::{TestNetns, tests, udp};
 
 tests![
     each_namespace_has_its_own_count_and_is_reached_by_name,
@@ -52,26 +52,26 @@ fn ip(arguments: &[&str]) -> bool {
     Command::new("ip").args(arguments).status().unwrap().success()
 }
 
-fn each_namespace_has_its_own_count_and_is_reached_by_name(world: &World) {
+fn each_namespace_has_its_own_count_and_is_reached_by_name(netns: &TestNetns) {
     let (red, blue) = (Named::new("red"), Named::new("blue"));
-    world.create(&[udp(1, 53)]);
+    netns.create(&[udp(1, 53)]);
     assert_eq!([red.create(3).done, blue.create(5).done], [3, 5]);
     let count =
-        |arguments: &[&str]| world.ctnl(&[&["count"], arguments].concat()).exits_with(0).stdout().trim().to_owned();
+        |arguments: &[&str]| netns.ctnl(&[&["count"], arguments].concat()).exits_with(0).stdout().trim().to_owned();
     assert_eq!([count(&[]), count(&["--netns", "red"]), count(&["--netns", "blue"])], ["1", "3", "5"]);
     assert_eq!(count(&["--netns", "blue", "sport 1"]), "1");
-    world.ctnl(&["flush", "--netns", "red", "sport 1"]).exits_with(0).says("1 matched, 1 deleted");
+    netns.ctnl(&["flush", "--netns", "red", "sport 1"]).exits_with(0).says("1 matched, 1 deleted");
     assert_eq!([count(&[]), count(&["--netns", "red"]), count(&["--netns", "blue"])], ["1", "2", "5"]);
-    world.ctnl(&["count", "--netns", "green"]).exits_with(1).says("green");
+    netns.ctnl(&["count", "--netns", "green"]).exits_with(1).says("green");
 }
 
-fn the_maximum_is_one_number_that_holds_for_each_namespace_alone(world: &World) {
+fn the_maximum_is_one_number_that_holds_for_each_namespace_alone(netns: &TestNetns) {
     let _maximum = Maximum::set(10);
     let (red, blue) = (Named::new("red"), Named::new("blue"));
     // Together they have more than there may be.
     assert_eq!([red.create(8).done, blue.create(10).done], [8, 10]);
-    for (netns, entries) in [("red", "8"), ("blue", "10")] {
-        let count = world.ctnl(&["count", "--netns", netns]).exits_with(0);
+    for (name, entries) in [("red", "8"), ("blue", "10")] {
+        let count = netns.ctnl(&["count", "--netns", name]).exits_with(0);
         assert_eq!(count.stdout().trim(), entries);
         count.says("of 10");
     }
@@ -80,10 +80,10 @@ fn the_maximum_is_one_number_that_holds_for_each_namespace_alone(world: &World) 
     assert_eq!(red.create(10).done, 2);
 }
 
-fn the_maximum_cannot_be_changed_from_within_a_namespace(world: &World) {
+fn the_maximum_cannot_be_changed_from_within_a_namespace(netns: &TestNetns) {
     let path = "/proc/sys/net/netfilter/nf_conntrack_max";
-    let before = world.sysctl("netfilter/nf_conntrack_max");
+    let before = netns.sysctl("netfilter/nf_conntrack_max");
     let refused: io::Result<()> = fs::write(path, "7");
     assert!(refused.is_err(), "{before}");
-    assert_eq!(world.sysctl("netfilter/nf_conntrack_max"), before);
+    assert_eq!(netns.sysctl("netfilter/nf_conntrack_max"), before);
 }

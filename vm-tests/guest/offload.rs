@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ctnl::model::{Flow, Status};
 
 use crate::host;
-use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::harness::{TestNetns, tests};
 use ctnl_test_support::net::{Net, conntrack, nft};
 use ctnl_test_support::talk::{Tcp, Udp};
 
@@ -26,8 +26,8 @@ const FLOWTABLE: &str = "table inet fast {
     }
 }";
 
-fn an_offloaded_flow_is_in_use_and_is_deleted_only_when_named(world: &World) {
-    let net = Net::new(world);
+fn an_offloaded_flow_is_in_use_and_is_deleted_only_when_named(netns: &TestNetns) {
+    let net = Net::new(netns);
     let mut slow = Tcp::open(&net);
     slow.exchange();
     nft(FLOWTABLE);
@@ -36,34 +36,34 @@ fn an_offloaded_flow_is_in_use_and_is_deleted_only_when_named(world: &World) {
     let deadline = Instant::now() + Duration::from_secs(20);
     let mut flows: Vec<Flow> = Vec::new();
     while flows.len() < offloaded.len() {
-        assert!(Instant::now() < deadline, "the flowtable takes nothing: {:#?}", world.dump());
+        assert!(Instant::now() < deadline, "the flowtable takes nothing: {:#?}", netns.dump());
         Tcp::exchange_all([&mut tcp, &mut tcp6]);
         udp.exchange();
         let is_offloaded = |flow: &Flow| flow.status.contains(Status::Offload) && offloaded.contains(&flow.orig);
-        flows = world.dump().into_iter().filter(is_offloaded).collect();
+        flows = netns.dump().into_iter().filter(is_offloaded).collect();
     }
     assert!(flows.iter().all(|flow| flow.timeout.is_none()), "{flows:#?}");
 
     // As conntrack(8) lists it.
-    let listed = world.ctnl(&["list", "-o", "conntrack", "ipv4", "and", "udp"]).exits_with(0).stdout();
+    let listed = netns.ctnl(&["list", "-o", "conntrack", "ipv4", "and", "udp"]).exits_with(0).stdout();
     assert!(listed.contains("[OFFLOAD]"), "{listed}");
     assert_eq!(without_use(&listed), without_use(&conntrack(&["-L", "-p", "udp"])));
 
     // However long nobody has used them as far as the tracker knows.
-    let count = |filter: &[&str]| world.ctnl(&[&["count"], filter].concat()).exits_with(0);
+    let count = |filter: &[&str]| netns.ctnl(&[&["count"], filter].concat()).exits_with(0);
     assert_eq!(count(&["status", "offload"]).stdout().trim(), "3");
     std::thread::sleep(Duration::from_secs(4));
     for filter in [&["--older", "1s"][..], &["idle", "<", "1d"]] {
         count(filter).says("3 offloaded");
     }
-    world.ctnl(&["flush", "--older", "1s", "--dry-run"]).exits_with(0).says("0 matched").says("3 offloaded");
+    netns.ctnl(&["flush", "--older", "1s", "--dry-run"]).exits_with(0).says("0 matched").says("3 offloaded");
     // Nor is it known of the slow one, which may have been in the flowtable.
     count(&["--older", "1s"]).says("1 flowtable");
 
     let port = udp.tuple().dport().unwrap();
-    world.ctnl(&["flush", "status offload", "--dry-run"]).exits_with(0).says("3 matched, 3 would be deleted");
-    world.ctnl(&["flush", &format!("udp and dport {port}")]).exits_with(0).says("1 matched, 1 deleted");
-    let is_left = |tuple| world.dumped(&tuple).is_some();
+    netns.ctnl(&["flush", "status offload", "--dry-run"]).exits_with(0).says("3 matched, 3 would be deleted");
+    netns.ctnl(&["flush", &format!("udp and dport {port}")]).exits_with(0).says("1 matched, 1 deleted");
+    let is_left = |tuple| netns.dumped(&tuple).is_some();
     assert!(is_left(tcp.tuple()) && is_left(tcp6.tuple()) && !is_left(udp.tuple()));
     // Its next packet makes it anew.
     udp.exchange();
@@ -72,9 +72,9 @@ fn an_offloaded_flow_is_in_use_and_is_deleted_only_when_named(world: &World) {
 
 /// Packets in a flowtable do not refresh the tracker's timeout: what comes back after
 /// it was busy there looks as if it had been idle all the while.
-fn a_flow_that_comes_back_from_a_flowtable_is_not_taken_for_idle(world: &World) {
+fn a_flow_that_comes_back_from_a_flowtable_is_not_taken_for_idle(netns: &TestNetns) {
     const BUSY: Duration = Duration::from_secs(20);
-    let net = Net::new(world);
+    let net = Net::new(netns);
     nft(FLOWTABLE);
     // Where it is a setting, not the half minute.
     let setting = "/proc/sys/net/netfilter/nf_flowtable_tcp_timeout";
@@ -91,7 +91,7 @@ fn a_flow_that_comes_back_from_a_flowtable_is_not_taken_for_idle(world: &World) 
         std::thread::sleep(Duration::from_millis(250));
     }
     let quiet = Instant::now();
-    let entry = || world.dumped(&tcp.tuple()).expect("its entry");
+    let entry = || netns.dumped(&tcp.tuple()).expect("its entry");
     assert!(is_offloaded(&entry()), "{:#?}", entry());
     while is_offloaded(&entry()) {
         assert!(quiet.elapsed() < Duration::from_secs(90), "still in the flowtable");
@@ -101,10 +101,10 @@ fn a_flow_that_comes_back_from_a_flowtable_is_not_taken_for_idle(world: &World) 
     let left = entry().timeout.expect("a timeout");
     println!("note: back after {idle} s without a packet and {} s of traffic, {left} s left", BUSY.as_secs());
     let older = format!("{}s", idle + 8);
-    world.ctnl(&["count", "--older", &older]).exits_with(0).says("0 matched").says("1 flowtable");
-    world.ctnl(&["flush", "--older", &older]).exits_with(0).says("0 matched");
+    netns.ctnl(&["count", "--older", &older]).exits_with(0).says("0 matched").says("1 flowtable");
+    netns.ctnl(&["flush", "--older", &older]).exits_with(0).says("0 matched");
     // Two looks decide it.
-    world.ctnl(&["count", "--older", "2s", "--confirm-idle", "4"]).exits_with(0).says("1 matched");
+    netns.ctnl(&["count", "--older", "2s", "--confirm-idle", "4"]).exits_with(0).says("1 matched");
     tcp.exchange();
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::harness::{TestNetns, tests};
 use ctnl_test_support::net::{Net, nft};
 use ctnl_test_support::talk::{Tcp, Udp};
 
@@ -20,19 +20,19 @@ const POLICY: &str = "table ip patience {
     }
 }";
 
-fn a_policy_makes_the_idle_times_of_its_protocol_unknown_and_no_others(world: &World) {
-    let net = Net::new(world);
+fn a_policy_makes_the_idle_times_of_its_protocol_unknown_and_no_others(netns: &TestNetns) {
+    let net = Net::new(netns);
     nft(POLICY);
     let (mut tcp, mut tcp6, udp) = (Tcp::open(&net), Tcp::open6(&net), Udp::open(&net));
     Tcp::exchange_all([&mut tcp, &mut tcp6]);
     udp.exchange();
-    let left = |tuple| world.dumped(&tuple).and_then(|flow| flow.timeout);
+    let left = |tuple| netns.dumped(&tuple).and_then(|flow| flow.timeout);
     assert!(left(tcp.tuple()) > Some(432_000), "the policy is in force: {:?}", left(tcp.tuple()));
     assert!(left(tcp6.tuple()) <= Some(432_000), "and for IPv4 only");
     std::thread::sleep(Duration::from_secs(5));
-    let old = world.ctnl(&["count", "--older", "3s"]).exits_with(0);
+    let old = netns.ctnl(&["count", "--older", "3s"]).exits_with(0);
     assert_eq!(old.stdout().trim(), "2");
     old.says("1 timeout-policy");
-    world.ctnl(&["flush", "--older", "3s"]).exits_with(0).says("2 matched, 2 deleted");
+    netns.ctnl(&["flush", "--older", "3s"]).exits_with(0).says("2 matched, 2 deleted");
     assert!(left(tcp.tuple()).is_some());
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use ctnl::model::{Flow, Tuple};
 use ctnl::table;
 
-use ctnl_test_support::harness::World;
+use ctnl_test_support::harness::TestNetns;
 use ctnl_test_support::net::{Net, OUTSIDE, OUTSIDE6};
 use ctnl_test_support::talk::Tcp;
 
@@ -48,7 +48,7 @@ impl Traffic {
             traffic.tuples.push(connection.tuple());
             traffic.run(connection, number as u64);
         }
-        traffic.entries = traffic.entries_of(net.world);
+        traffic.entries = traffic.entries_of(net.netns);
         traffic
     }
 
@@ -74,16 +74,16 @@ impl Traffic {
         self.pulses.iter().map(|pulse| u64::from(pulse.longest_silence() >= time)).sum()
     }
 
-    fn entries_of(&self, world: &World) -> Vec<Flow> {
-        let (mut connection, entry) = (world.connection(), "the entry of a connection in use");
+    fn entries_of(&self, netns: &TestNetns) -> Vec<Flow> {
+        let (mut connection, entry) = (netns.connection(), "the entry of a connection in use");
         self.tuples.iter().map(|tuple| table::get(&mut connection, tuple, 0).expect(entry).expect(entry)).collect()
     }
 
     /// Ends all of them. Every block must have come back as it was sent, and every entry
     /// of a connection that was never silent for `meant` must be the one that it was:
     /// made at the same time.
-    pub fn finish(self, world: &World, meant: Duration) -> u64 {
-        let now = self.entries_of(world);
+    pub fn finish(self, netns: &TestNetns, meant: Duration) -> u64 {
+        let now = self.entries_of(netns);
         self.stop.store(true, Ordering::Relaxed);
         let bytes = self.threads.into_iter().map(|thread| thread.join().expect("a connection lost bytes")).sum();
         let in_use = self.pulses.iter().map(|pulse| pulse.longest_silence() < meant);

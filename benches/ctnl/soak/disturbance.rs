@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use ctnl_test_support::harness::World;
+use ctnl_test_support::harness::TestNetns;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -61,7 +61,7 @@ impl Disturbance {
     }
 
     /// Disturbs `child`, or the namespace that it works in.
-    pub fn apply(self, world: &World, child: &Child) -> Result<()> {
+    pub fn apply(self, netns: &TestNetns, child: &Child) -> Result<()> {
         let wait = |ms| thread::sleep(Duration::from_millis(ms));
         let pid = Pid::from_raw(i32::try_from(child.id())?);
         match self {
@@ -76,17 +76,17 @@ impl Disturbance {
             Disturbance::Quota { percent } => limit(pid, percent)?,
             Disturbance::Sysctl { after_ms, name, seconds } => {
                 wait(after_ms);
-                world.set_sysctl(&format!("netfilter/{name}"), seconds);
+                netns.set_sysctl(&format!("netfilter/{name}"), seconds);
             }
         }
         Ok(())
     }
 
     /// Sets back what was changed; whether something was.
-    pub fn restore(self, world: &World) -> bool {
+    pub fn restore(self, netns: &TestNetns) -> bool {
         let Disturbance::Sysctl { .. } = self else { return false };
         for (name, seconds) in TIMEOUTS {
-            world.set_sysctl(&format!("netfilter/{name}"), seconds);
+            netns.set_sysctl(&format!("netfilter/{name}"), seconds);
         }
         true
     }

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use super::servers::Receiver;
 use super::{Folder, PATIENCE, Running, Traffic, account, finished, lines, number, parse, udp_flows, until};
-use ctnl_test_support::harness::{Run, World, tests};
+use ctnl_test_support::harness::{Run, TestNetns, tests};
 use ctnl_test_support::net::PATH;
 
 tests![
@@ -46,16 +46,16 @@ fn fill(disk: &Path, bytes: usize) -> PathBuf {
     path
 }
 
-fn a_full_disk_applies_backpressure_and_every_event_is_written_or_counted(world: &World) {
+fn a_full_disk_applies_backpressure_and_every_event_is_written_or_counted(netns: &TestNetns) {
     let folder = Folder::new();
     let disk = small_disk(&folder, 16 << 20);
     let filler = fill(&disk, (16 << 20) - (200 << 10));
     let file = folder.spec("file", "disk/log");
     let small = ["--buffer", "32KiB", "--buffer-max", "32KiB", "--queue-max", "64KiB", "--on-gap", "continue"];
-    let running = Running::start(world, &[&["--no-seed", "--to", &file], &small[..]].concat());
-    world.set_sysctl("netfilter/nf_conntrack_events", 1);
+    let running = Running::start(netns, &[&["--no-seed", "--to", &file], &small[..]].concat());
+    netns.set_sysctl("netfilter/nf_conntrack_events", 1);
     for batch in 0..50 {
-        world.create(&udp_flows(1000 + 100 * batch, 100));
+        netns.create(&udp_flows(1000 + 100 * batch, 100));
         thread::sleep(Duration::from_millis(5));
     }
     running.wait_for_stderr("No space left");
@@ -69,12 +69,12 @@ fn a_full_disk_applies_backpressure_and_every_event_is_written_or_counted(world:
     assert_eq!(received + lost, 5000);
 }
 
-fn a_disk_that_is_full_during_the_snapshot_is_reported_and_left_on_sighup(world: &World) {
+fn a_disk_that_is_full_during_the_snapshot_is_reported_and_left_on_sighup(netns: &TestNetns) {
     let folder = Folder::new();
     let disk = small_disk(&folder, 512 << 10);
-    world.create(&udp_flows(1000, 5000));
+    netns.create(&udp_flows(1000, 5000));
     let file = folder.spec("file", "disk/log");
-    let running = Running::start(world, &["--to", &file, "--queue-max", "64KiB", "--stats-interval", "1s"]);
+    let running = Running::start(netns, &["--to", &file, "--queue-max", "64KiB", "--stats-interval", "1s"]);
     running.wait_for_stderr("No space left");
     running.wait_for_stderr("stats: ");
     let (path, moved) = (disk.join("log"), disk.join("moved"));
@@ -93,12 +93,12 @@ fn a_disk_that_is_full_during_the_snapshot_is_reported_and_left_on_sighup(world:
     assert_eq!(written.len(), 5003);
 }
 
-fn standard_output_to_a_file_on_a_full_disk_ends_with_a_whole_line(world: &World) {
+fn standard_output_to_a_file_on_a_full_disk_ends_with_a_whole_line(netns: &TestNetns) {
     let folder = Folder::new();
     let disk = small_disk(&folder, 512 << 10);
-    world.create(&udp_flows(1000, 5000));
+    netns.create(&udp_flows(1000, 5000));
     let out = fs::File::create(disk.join("log")).expect("a file");
-    let running = Running::with(world, &["--queue-max", "64KiB"], |command| command.stdout(out));
+    let running = Running::with(netns, &["--queue-max", "64KiB"], |command| command.stdout(out));
     running.wait_for_stderr("No space left");
     running.signal(Signal::SIGTERM);
     let (status, stderr) = running.wait();
@@ -116,14 +116,14 @@ fn standard_output_to_a_file_on_a_full_disk_ends_with_a_whole_line(world: &World
     assert!(!written.is_empty());
 }
 
-fn a_full_disk_under_the_spool_becomes_a_gap_in_the_stream_of_that_sink(world: &World) {
+fn a_full_disk_under_the_spool_becomes_a_gap_in_the_stream_of_that_sink(netns: &TestNetns) {
     let folder = Folder::new();
     let disk = small_disk(&folder, 256 << 10);
     let (file, unix) = (folder.spec("file", "log"), folder.spec("unix", "socket"));
     let spool = disk.join("spool").display().to_string();
     let arguments = ["--no-seed", "--to", &file, "--to", &unix, "--spool", &spool, "--queue-max", "64KiB"];
-    let running = Running::start(world, &arguments);
-    let mut traffic = Traffic::new(world, folder.path("log"));
+    let running = Running::start(netns, &arguments);
+    let mut traffic = Traffic::new(netns, folder.path("log"));
     traffic.make(30);
     let receiver = Receiver::new(&folder.path("socket"));
     // The next number after all received lines and gaps, and the number of missing lines.
@@ -150,13 +150,13 @@ fn a_full_disk_under_the_spool_becomes_a_gap_in_the_stream_of_that_sink(world: &
     assert!(stderr.contains(&format!("{missing} lines dropped in total")), "{missing}\n{stderr}");
 }
 
-fn a_renamed_file_is_created_anew_on_sighup_and_no_line_is_lost_or_repeated(world: &World) {
+fn a_renamed_file_is_created_anew_on_sighup_and_no_line_is_lost_or_repeated(netns: &TestNetns) {
     let folder = Folder::new();
     let (path, moved) = (folder.path("log"), folder.path("moved"));
     // A second file, which is not renamed, paces the traffic.
     let (file, other) = (folder.spec("file", "log"), folder.spec("file", "other"));
-    let running = Running::start(world, &["--no-seed", "--to", &file, "--to", &other]);
-    let mut traffic = Traffic::new(world, folder.path("other"));
+    let running = Running::start(netns, &["--no-seed", "--to", &file, "--to", &other]);
+    let mut traffic = Traffic::new(netns, folder.path("other"));
     traffic.make(3);
     fs::rename(&path, &moved).expect("rename");
     traffic.make(3);
@@ -174,11 +174,11 @@ fn a_renamed_file_is_created_anew_on_sighup_and_no_line_is_lost_or_repeated(worl
     assert_eq!(written, finished(&folder.path("other")));
 }
 
-fn a_removed_file_is_reported_and_created_again_with_the_next_record(world: &World) {
+fn a_removed_file_is_reported_and_created_again_with_the_next_record(netns: &TestNetns) {
     let folder = Folder::new();
     let (path, file, other) = (folder.path("log"), folder.spec("file", "log"), folder.spec("file", "other"));
-    let running = Running::start(world, &["--no-seed", "--to", &file, "--to", &other]);
-    let mut traffic = Traffic::new(world, folder.path("other"));
+    let running = Running::start(netns, &["--no-seed", "--to", &file, "--to", &other]);
+    let mut traffic = Traffic::new(netns, folder.path("other"));
     traffic.make(3);
     until("records", || lines(&path).len() > 300);
     fs::remove_file(&path).expect("remove");
@@ -205,13 +205,13 @@ fn files(path: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn a_stream_that_is_rotated_and_stopped_under_load_is_complete(world: &World) {
+fn a_stream_that_is_rotated_and_stopped_under_load_is_complete(netns: &TestNetns) {
     let folder = Folder::new();
     let (path, file) = (folder.path("log"), folder.spec("file", "log"));
     let rotation = ["--rotate-size", "64KiB", "--rotate-keep", "1000", "--buffer", "64KiB"];
     let running =
-        Running::start(world, &[&["--no-seed", "--on-gap", "continue", "--to", &file], &rotation[..]].concat());
-    world.set_sysctl("netfilter/nf_conntrack_events", 1);
+        Running::start(netns, &[&["--no-seed", "--on-gap", "continue", "--to", &file], &rotation[..]].concat());
+    netns.set_sysctl("netfilter/nf_conntrack_events", 1);
     let pid = nix::unistd::Pid::from_raw(running.child.id().try_into().expect("a number"));
     let tenth = PathBuf::from(format!("{}.10", path.display()));
     let killer = thread::spawn(move || {
@@ -222,7 +222,7 @@ fn a_stream_that_is_rotated_and_stopped_under_load_is_complete(world: &World) {
         nix::sys::signal::kill(pid, Signal::SIGTERM).expect("kill");
     });
     for batch in 0..60 {
-        world.create(&udp_flows(1000 + 1000 * batch, 1000));
+        netns.create(&udp_flows(1000 + 1000 * batch, 1000));
     }
     killer.join().expect("the killer");
     let (status, stderr) = running.wait();
@@ -234,16 +234,16 @@ fn a_stream_that_is_rotated_and_stopped_under_load_is_complete(world: &World) {
     assert!(stderr.contains(&format!("{received} events received, {lost} lost")), "{stderr}");
 }
 
-fn each_file_of_a_rotated_csv_begins_with_the_column_names(world: &World) {
+fn each_file_of_a_rotated_csv_begins_with_the_column_names(netns: &TestNetns) {
     let folder = Folder::new();
     let (path, file) = (folder.path("log"), folder.spec("file", "log"));
     let running = Running::start(
-        world,
+        netns,
         &["-o", "csv", "--no-seed", "--to", &file, "--rotate-size", "8KiB", "--rotate-keep", "1000"],
     );
-    world.set_sysctl("netfilter/nf_conntrack_events", 1);
+    netns.set_sysctl("netfilter/nf_conntrack_events", 1);
     for batch in 0..10 {
-        world.create(&udp_flows(1000 + 100 * batch, 100));
+        netns.create(&udp_flows(1000 + 100 * batch, 100));
         let last = format!(",{},", 1000 + 100 * batch + 99);
         // The last file is being written and may end with a partial line.
         let written = || files(&path).into_iter().filter_map(|file| fs::read_to_string(file).ok());
@@ -267,16 +267,16 @@ fn each_file_of_a_rotated_csv_begins_with_the_column_names(world: &World) {
     assert!(files.last().and_then(|file| file.last()).is_some_and(|line| line.starts_with("close,1001,")));
 }
 
-fn a_folder_of_another_user_is_refused_at_the_start_with_a_hint(world: &World) {
+fn a_folder_of_another_user_is_refused_at_the_start_with_a_hint(netns: &TestNetns) {
     let folder = Folder::new();
     let theirs = folder.path("theirs");
     fs::create_dir(&theirs).expect("a folder");
     // Only a process with CAP_DAC_OVERRIDE may write there.
     fs::set_permissions(&theirs, std::os::unix::fs::PermissionsExt::from_mode(0o555)).expect("permissions");
     let file = folder.spec("file", "theirs/log");
-    let refused = world.ctnl(&["events", "--no-seed", "--to", &file]).exits_with(1);
+    let refused = netns.ctnl(&["events", "--no-seed", "--to", &file]).exits_with(1);
     refused.says("Permission denied").says("--keep-privileges").says("theirs/log");
-    let running = Running::start(world, &["--no-seed", "--keep-privileges", "--to", &file]);
+    let running = Running::start(netns, &["--no-seed", "--keep-privileges", "--to", &file]);
     until("file", || theirs.join("log").exists());
     running.stop();
 }

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::{Folder, Running, Traffic, account, finished, until};
-use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::harness::{TestNetns, tests};
 use ctnl_test_support::net::PATH;
 
 tests![the_journal_gets_every_event_although_journald_is_restarted_in_mid_stream];
@@ -87,15 +87,15 @@ impl Drop for Journald<'_> {
     }
 }
 
-fn the_journal_gets_every_event_although_journald_is_restarted_in_mid_stream(world: &World) {
+fn the_journal_gets_every_event_although_journald_is_restarted_in_mid_stream(netns: &TestNetns) {
     let folder = Folder::new();
     let mut journald = Journald::start(&folder);
     let (file, spool) = (folder.spec("file", "lines"), folder.text("spool"));
     let journal = format!("journald:{}", journald.socket().display());
     let arguments =
         ["--no-seed", "--to", &file, "--to", &journal, "--spool", &spool, "--syslog-priority", "local0.notice"];
-    let running = Running::start(world, &arguments);
-    let mut traffic = Traffic::new(world, folder.path("lines"));
+    let running = Running::start(netns, &arguments);
+    let mut traffic = Traffic::new(netns, folder.path("lines"));
     traffic.make(10);
     until("messages", || journald.messages().len() > 500);
     journald.end();

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use super::{Folder, Running, account, finished, lines, parse, udp_flows, until};
 use crate::events::{RULES, jq, make_events};
-use ctnl_test_support::harness::{Run, World, flow, tests};
+use ctnl_test_support::harness::{Run, TestNetns, flow, tests};
 use ctnl_test_support::net::{Net, PATH, conntrack, nft};
 
 tests![
@@ -24,21 +24,21 @@ fn count(folder: &Folder, text: &str) -> usize {
     lines(&folder.path("log")).iter().filter(|line| line.contains(text)).count()
 }
 
-fn jq_parses_a_whole_stream_with_every_kind_of_record(world: &World) {
-    require_ftp_helper(world);
-    let net = Net::new(world);
+fn jq_parses_a_whole_stream_with_every_kind_of_record(netns: &TestNetns) {
+    require_ftp_helper(netns);
+    let net = Net::new(netns);
     nft(RULES);
-    world.set_sysctl("netfilter/nf_conntrack_acct", 1);
+    netns.set_sysctl("netfilter/nf_conntrack_acct", 1);
     let folder = Folder::new();
     let file = folder.spec("file", "log");
     let kinds = ["--new", "--update", "--destroy", "--expect", "--flows"];
     let small = ["--to", &file, "--buffer", "32KiB", "--buffer-max", "32KiB"];
-    let running = Running::start(world, &[&kinds[..], &small].concat());
+    let running = Running::start(netns, &[&kinds[..], &small].concat());
     until("seed", || count(&folder, "\"event\":\"resync\"") == 1);
-    make_events(world, &net);
+    make_events(netns, &net);
     until("last event", || count(&folder, "\"mark\":424242") > 0);
     running.signal(Signal::SIGSTOP);
-    world.create(&udp_flows(1000, 1000));
+    netns.create(&udp_flows(1000, 1000));
     running.signal(Signal::SIGCONT);
     until("resync", || count(&folder, "\"event\":\"gap\"") > 0 && count(&folder, "\"reason\":\"resync\"") > 0);
     running.stop();
@@ -57,13 +57,13 @@ fn jq_parses_a_whole_stream_with_every_kind_of_record(world: &World) {
     assert!(lost > 0);
 }
 
-fn an_expectation_is_reported_when_it_is_created_and_destroyed(world: &World) {
-    require_ftp_helper(world);
-    world.set_sysctl("netfilter/nf_conntrack_events", 1);
+fn an_expectation_is_reported_when_it_is_created_and_destroyed(netns: &TestNetns) {
+    require_ftp_helper(netns);
+    netns.set_sysctl("netfilter/nf_conntrack_events", 1);
     let folder = Folder::new();
-    let running = Running::start(world, &["--expect", "--to", &folder.spec("file", "log")]);
+    let running = Running::start(netns, &["--expect", "--to", &folder.spec("file", "log")]);
     let control = flow(Protocol::Tcp, L4::Ports { src: 40_000, dst: 21 });
-    world.create(&[Flow { helper: Some(HelperName::new(b"ftp")), ..control }]);
+    netns.create(&[Flow { helper: Some(HelperName::new(b"ftp")), ..control }]);
     let master = ["--orig-src", "10.0.0.1", "--orig-dst", "192.0.2.1", "-p", "tcp"];
     let master_ports = ["--orig-port-src", "40000", "--orig-port-dst", "21"];
     let tuple = ["--tuple-src", "10.0.0.1", "--tuple-dst", "192.0.2.1", "--tuple-port-src", "0"];
@@ -81,8 +81,8 @@ fn an_expectation_is_reported_when_it_is_created_and_destroyed(world: &World) {
 }
 
 /// Expectations need a helper.
-fn require_ftp_helper(world: &World) {
-    assert!(world.has_ftp_helper(), "this kernel has no FTP helper: modprobe nf_conntrack_ftp");
+fn require_ftp_helper(netns: &TestNetns) {
+    assert!(netns.has_ftp_helper(), "this kernel has no FTP helper: modprobe nf_conntrack_ftp");
 }
 
 /// The functions of the scripts.
@@ -120,8 +120,8 @@ wait $ctnl || fail "exit code $?"
 echo "$a $b"
 "#;
 
-fn every_namespace_of_the_host_is_reported_by_its_name(world: &World) {
-    world.set_sysctl("netfilter/nf_conntrack_events", 1);
+fn every_namespace_of_the_host_is_reported_by_its_name(netns: &TestNetns) {
+    netns.set_sysctl("netfilter/nf_conntrack_events", 1);
     let folder = Folder::new();
     let pids = on_a_host(&folder, HOST).exits_with(0).stdout();
     let (first, second) = pids.trim().split_once(' ').expect("two processes");
@@ -152,15 +152,15 @@ mount --bind /proc/version "$OUT.netns"
 timeout --preserve-status -s TERM 7 "$CTNL" events --all-netns --to "file:$OUT"
 "#;
 
-fn a_namespace_that_cannot_be_followed_is_reported_once(world: &World) {
-    world.set_sysctl("netfilter/nf_conntrack_events", 1);
+fn a_namespace_that_cannot_be_followed_is_reported_once(netns: &TestNetns) {
+    netns.set_sysctl("netfilter/nf_conntrack_events", 1);
     let folder = Folder::new();
     let stderr = on_a_host(&folder, HIDDEN).exits_with(0).stderr();
     assert_eq!(stderr.lines().filter(|line| line.contains("log.netns: ")).count(), 1, "{stderr}");
     assert_eq!(count(&folder, "\"event\":\"resync\""), 1, "the others are followed");
 }
 
-fn without_the_capability_to_enter_namespaces_it_fails_and_names_it(_: &World) {
+fn without_the_capability_to_enter_namespaces_it_fails_and_names_it(_: &TestNetns) {
     let folder = Folder::new();
     let run = on_a_host(&folder, r#"exec setpriv --bounding-set=-all --inh-caps=-all "$CTNL" events --all-netns"#);
     let stderr = run.exits_with(1).stderr();

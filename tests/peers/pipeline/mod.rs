@@ -27,7 +27,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use ctnl_test_support::harness::{World, flow};
+use ctnl_test_support::harness::{TestNetns, flow};
 use ctnl_test_support::net::PATH;
 
 /// Far longer than anything here takes.
@@ -53,13 +53,13 @@ struct Running {
 
 impl Running {
     /// Starts it, and waits until it has subscribed.
-    fn start(world: &World, arguments: &[&str]) -> Self {
-        Running::with(world, arguments, |command| command.stdout(Stdio::null()))
+    fn start(netns: &TestNetns, arguments: &[&str]) -> Self {
+        Running::with(netns, arguments, |command| command.stdout(Stdio::null()))
     }
 
-    fn with(world: &World, arguments: &[&str], change: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+    fn with(netns: &TestNetns, arguments: &[&str], change: impl FnOnce(&mut Command) -> &mut Command) -> Self {
         let stderr = tempfile::NamedTempFile::new().expect("a file");
-        let mut command = world.ctnl_command(&[&["events"], arguments].concat());
+        let mut command = netns.ctnl_command(&[&["events"], arguments].concat());
         command.stderr(stderr.reopen().expect("the file")).env("PATH", PATH);
         let child = change(&mut command).spawn().expect("the program");
         let running = Running { child, stderr };
@@ -190,22 +190,22 @@ fn account(lines: &[String]) -> (u64, u64) {
 
 /// Creates entries in batches, each after the records of the one before.
 struct Traffic<'a> {
-    world: &'a World,
+    netns: &'a TestNetns,
     file: PathBuf,
     made: u16,
 }
 
 impl<'a> Traffic<'a> {
     /// The program writes its records to `file`.
-    fn new(world: &'a World, file: PathBuf) -> Self {
-        world.set_sysctl("netfilter/nf_conntrack_events", 1);
-        Traffic { world, file, made: 0 }
+    fn new(netns: &'a TestNetns, file: PathBuf) -> Self {
+        netns.set_sysctl("netfilter/nf_conntrack_events", 1);
+        Traffic { netns, file, made: 0 }
     }
 
     #[track_caller]
     fn make(&mut self, batches: u16) {
         for _ in 0..batches {
-            self.world.create(&udp_flows(1000 + self.made, BATCH));
+            self.netns.create(&udp_flows(1000 + self.made, BATCH));
             self.made += BATCH;
             let is_new = |line: &String| line.contains("\"event\":\"new\"");
             until("record of each event", || {

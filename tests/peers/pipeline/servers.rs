@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::{Folder, Running, Traffic, account, finished, lines, number, parse, udp_flows, until};
 use crate::cluster::{Client, Cluster, SUBJECT};
 use crate::syslog::{PORT, Rsyslog};
-use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::harness::{TestNetns, tests};
 
 tests![
     every_event_is_in_jetstream_once_although_servers_and_the_program_stop_in_mid_stream,
@@ -24,7 +24,7 @@ tests![
     lines_that_are_too_long_for_a_stream_become_gaps_in_it,
 ];
 
-fn every_event_is_in_jetstream_once_although_servers_and_the_program_stop_in_mid_stream(world: &World) {
+fn every_event_is_in_jetstream_once_although_servers_and_the_program_stop_in_mid_stream(netns: &TestNetns) {
     let mut cluster = Cluster::start(3);
     let client = cluster.client();
     client.make_stream(3, |_| {});
@@ -32,9 +32,9 @@ fn every_event_is_in_jetstream_once_although_servers_and_the_program_stop_in_mid
     let (file, nats, spool) =
         (folder.spec("file", "log"), format!("nats:{}/{SUBJECT}", cluster.servers()), folder.text("spool"));
     let arguments = ["--no-seed", "--to", &file, "--to", &nats, "--spool", &spool];
-    let mut traffic = Traffic::new(world, folder.path("log"));
+    let mut traffic = Traffic::new(netns, folder.path("log"));
 
-    let running = Running::start(world, &arguments);
+    let running = Running::start(netns, &arguments);
     traffic.make(20);
     until("messages", || client.count() > 500);
     let leader = client.leader();
@@ -49,7 +49,7 @@ fn every_event_is_in_jetstream_once_although_servers_and_the_program_stop_in_mid
     assert!(stderr.contains("left in the spool for the next run"), "{stderr}");
 
     let first = finished(&folder.path("log")).len();
-    let running = Running::start(world, &arguments);
+    let running = Running::start(netns, &arguments);
     traffic.make(10);
     (0..3).for_each(|node| cluster.revive(node));
     wait_for_all(&client, &folder);
@@ -69,7 +69,7 @@ fn wait_for_all(client: &Client, folder: &Folder) {
     until("message of each line", || client.count() >= lines(&folder.path("log")).len() as u64);
 }
 
-fn rsyslog_gets_every_event(world: &World, spec: impl Fn(&Rsyslog) -> String) {
+fn rsyslog_gets_every_event(netns: &TestNetns, spec: impl Fn(&Rsyslog) -> String) {
     ctnl_test_support::net::ip("link set lo up");
     let host = fs::read_to_string("/proc/sys/kernel/hostname").expect("the host's name");
     let mut rsyslog = Rsyslog::new(host.trim());
@@ -77,8 +77,8 @@ fn rsyslog_gets_every_event(world: &World, spec: impl Fn(&Rsyslog) -> String) {
     let (file, spool, spec) = (folder.spec("file", "log"), folder.text("spool"), spec(&rsyslog));
     let arguments =
         ["--no-seed", "--to", &file, "--to", &spec, "--spool", &spool, "--syslog-priority", "local0.notice"];
-    let running = Running::start(world, &arguments);
-    let mut traffic = Traffic::new(world, folder.path("log"));
+    let running = Running::start(netns, &arguments);
+    let mut traffic = Traffic::new(netns, folder.path("log"));
     traffic.make(20);
     rsyslog.waits_for(500);
     rsyslog.kill();
@@ -93,12 +93,12 @@ fn rsyslog_gets_every_event(world: &World, spec: impl Fn(&Rsyslog) -> String) {
     assert!(rsyslog.received().keys().copied().eq(1..=written.len() as u64));
 }
 
-fn rsyslog_gets_every_event_over_tcp_although_it_is_killed_in_mid_stream(world: &World) {
-    rsyslog_gets_every_event(world, |_| format!("syslog:tcp:127.0.0.1:{PORT}"));
+fn rsyslog_gets_every_event_over_tcp_although_it_is_killed_in_mid_stream(netns: &TestNetns) {
+    rsyslog_gets_every_event(netns, |_| format!("syslog:tcp:127.0.0.1:{PORT}"));
 }
 
-fn rsyslog_gets_every_event_over_its_socket_although_it_is_killed_in_mid_stream(world: &World) {
-    rsyslog_gets_every_event(world, |rsyslog| format!("syslog:{}", rsyslog.socket().display()));
+fn rsyslog_gets_every_event_over_its_socket_although_it_is_killed_in_mid_stream(netns: &TestNetns) {
+    rsyslog_gets_every_event(netns, |rsyslog| format!("syslog:{}", rsyslog.socket().display()));
 }
 
 /// Accepts connections and reads lines until it is stopped; the rest is discarded.
@@ -178,12 +178,12 @@ fn read(mut stream: UnixStream, ends: &AtomicBool, texts: &std::sync::Mutex<Vec<
     }
 }
 
-fn a_socket_reader_gets_every_event_although_it_is_killed_in_mid_stream(world: &World) {
+fn a_socket_reader_gets_every_event_although_it_is_killed_in_mid_stream(netns: &TestNetns) {
     let folder = Folder::new();
     let mut receiver = Receiver::new(&folder.path("socket"));
     let (file, unix, spool) = (folder.spec("file", "log"), folder.spec("unix", "socket"), folder.text("spool"));
-    let running = Running::start(world, &["--no-seed", "--to", &file, "--to", &unix, "--spool", &spool]);
-    let mut traffic = Traffic::new(world, folder.path("log"));
+    let running = Running::start(netns, &["--no-seed", "--to", &file, "--to", &unix, "--spool", &spool]);
+    let mut traffic = Traffic::new(netns, folder.path("log"));
     traffic.make(20);
     until("line", || receiver.connections().iter().flatten().count() > 500);
     receiver.die();
@@ -202,23 +202,23 @@ fn a_socket_reader_gets_every_event_although_it_is_killed_in_mid_stream(world: &
     assert!(received().into_values().eq(written));
 }
 
-fn each_connection_begins_with_the_column_names(world: &World) {
+fn each_connection_begins_with_the_column_names(netns: &TestNetns) {
     let folder = Folder::new();
     let mut receiver = Receiver::new(&folder.path("socket"));
     let (file, unix) = (folder.spec("file", "log"), folder.spec("unix", "socket"));
-    let running = Running::start(world, &["--no-seed", "-o", "csv", "--to", &file, "--to", &unix]);
-    world.set_sysctl("netfilter/nf_conntrack_events", 1);
+    let running = Running::start(netns, &["--no-seed", "-o", "csv", "--to", &file, "--to", &unix]);
+    netns.set_sysctl("netfilter/nf_conntrack_events", 1);
     let seen = |connections: usize, flows: u16| {
         move |receiver: &Receiver| {
             let seen = receiver.connections();
             seen.len() == connections && (1000..1000 + flows).all(|port| has_port(&seen, port))
         }
     };
-    world.create(&udp_flows(1000, 50));
+    netns.create(&udp_flows(1000, 50));
     until("lines", || seen(1, 50)(&receiver));
     receiver.end();
     receiver.start();
-    world.create(&udp_flows(1050, 50));
+    netns.create(&udp_flows(1050, 50));
     until("lines", || seen(2, 100)(&receiver));
     running.stop();
     let written = finished(&folder.path("log"));
@@ -229,15 +229,15 @@ fn each_connection_begins_with_the_column_names(world: &World) {
     assert!(written[0].starts_with("event,seq,") && written[1].starts_with("new,1,"), "{written:?}");
 }
 
-fn lines_that_are_too_long_for_a_stream_become_gaps_in_it(world: &World) {
+fn lines_that_are_too_long_for_a_stream_become_gaps_in_it(netns: &TestNetns) {
     let cluster = Cluster::start(1);
     let client = cluster.client();
     // A gap record is shorter than that, and the record of an entry longer.
     client.make_stream(1, |config| config.max_message_size = 300);
     let folder = Folder::new();
     let (file, nats) = (folder.spec("file", "log"), format!("nats:{}/{SUBJECT}", cluster.servers()));
-    let running = Running::start(world, &["--no-seed", "--to", &file, "--to", &nats]);
-    let mut traffic = Traffic::new(world, folder.path("log"));
+    let running = Running::start(netns, &["--no-seed", "--to", &file, "--to", &nats]);
+    let mut traffic = Traffic::new(netns, folder.path("log"));
     traffic.make(5);
     let stderr = running.stop();
     assert_eq!(account(&finished(&folder.path("log"))), (500, 0));

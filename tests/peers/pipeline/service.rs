@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::{Folder, PATIENCE, Running, Traffic, account, finished, udp_flows, until};
-use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::harness::{TestNetns, tests};
 
 tests![
     a_closed_standard_output_ends_the_stream_without_warnings,
@@ -17,18 +17,18 @@ tests![
     no_thread_keeps_a_capability_besides_cap_net_admin,
 ];
 
-fn a_closed_standard_output_ends_the_stream_without_warnings(world: &World) {
-    world.set_sysctl("netfilter/nf_conntrack_events", 1);
-    let mut running = Running::with(world, &["--no-seed"], |command| command.stdout(Stdio::piped()));
+fn a_closed_standard_output_ends_the_stream_without_warnings(netns: &TestNetns) {
+    netns.set_sysctl("netfilter/nf_conntrack_events", 1);
+    let mut running = Running::with(netns, &["--no-seed"], |command| command.stdout(Stdio::piped()));
     let mut stdout = BufReader::new(running.child.stdout.take().expect("a pipe"));
-    world.create(&udp_flows(1000, 100));
+    netns.create(&udp_flows(1000, 100));
     let read: Vec<String> = stdout.by_ref().lines().take(50).map(|line| line.expect("a line")).collect();
     drop(stdout);
     let mut port = 2000;
     let end = Instant::now() + PATIENCE;
     while running.child.try_wait().expect("its end").is_none() {
         assert!(Instant::now() < end, "it does not end");
-        world.create(&udp_flows(port, 10));
+        netns.create(&udp_flows(port, 10));
         port += 10;
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -44,7 +44,7 @@ fn a_closed_standard_output_ends_the_stream_without_warnings(world: &World) {
     assert_eq!(noise, [] as [&str; 0]);
 }
 
-fn the_service_manager_is_notified_of_readiness_watchdog_reload_and_end(world: &World) {
+fn the_service_manager_is_notified_of_readiness_watchdog_reload_and_end(netns: &TestNetns) {
     let folder = Folder::new();
     let manager = UnixDatagram::bind(folder.path("notify")).expect("a socket");
     manager.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -60,7 +60,7 @@ fn the_service_manager_is_notified_of_readiness_watchdog_reload_and_end(world: &
         }
         panic!("no notification {text}");
     };
-    let running = Running::with(world, &["--to", &folder.spec("file", "log")], |command| {
+    let running = Running::with(netns, &["--to", &folder.spec("file", "log")], |command| {
         command.stdout(Stdio::null()).env("NOTIFY_SOCKET", folder.path("notify")).env("WATCHDOG_USEC", "400000")
     });
     wait_for("READY=1");
@@ -87,15 +87,15 @@ impl Running {
     }
 }
 
-fn no_thread_keeps_a_capability_besides_cap_net_admin(world: &World) {
+fn no_thread_keeps_a_capability_besides_cap_net_admin(netns: &TestNetns) {
     const NET_ADMIN: u64 = 1 << 12;
     ctnl_test_support::net::ip("link set lo up");
     let folder = Folder::new();
     let (file, unix, spool) = (folder.spec("file", "log"), folder.spec("unix", "socket"), folder.text("spool"));
     let nats = "nats:127.0.0.1:4222/x";
     let sinks = ["--to", &file, "--to", &unix, "--to", nats, "--to", "-", "--spool", &spool];
-    let running = Running::start(world, &sinks);
-    let mut traffic = Traffic::new(world, folder.path("log"));
+    let running = Running::start(netns, &sinks);
+    let mut traffic = Traffic::new(netns, folder.path("log"));
     traffic.make(1);
     running.wait_for_stderr("nats:");
     let tasks = format!("/proc/{}/task", running.child.id());

@@ -24,7 +24,7 @@ use crate::population::{Population, has_udp_lite};
 #[derive(Clone, Copy)]
 pub struct Test {
     pub name: &'static str,
-    pub run: fn(&World),
+    pub run: fn(&TestNetns),
 }
 
 /// Lists functions as tests, the sentence being the function's name.
@@ -85,8 +85,8 @@ pub fn trial(test: Test) -> Trial {
 
 fn run(test: Test) -> Result<(), Failed> {
     let outcome = thread::spawn(move || {
-        let world = World::new();
-        catch_unwind(AssertUnwindSafe(|| (test.run)(&world)))
+        let netns = TestNetns::new();
+        catch_unwind(AssertUnwindSafe(|| (test.run)(&netns)))
     });
     outcome.join().and_then(|run| run).map_err(|panic| Failed::from(words(&*panic)))
 }
@@ -94,7 +94,7 @@ fn run(test: Test) -> Result<(), Failed> {
 /// Whether `nf_conntrack_events` can be 2, and is in a new namespace (Linux 5.19). Older
 /// kernels do not say either how much time a destroyed entry had left.
 pub fn has_automatic_events() -> bool {
-    let default = thread::spawn(|| World::new().sysctl("netfilter/nf_conntrack_events"));
+    let default = thread::spawn(|| TestNetns::new().sysctl("netfilter/nf_conntrack_events"));
     default.join().expect("a namespace") == "2"
 }
 
@@ -105,19 +105,19 @@ fn words(panic: &(dyn Any + Send)) -> String {
 
 /// A network namespace with a conntrack table, that of the calling thread.
 #[derive(Debug)]
-pub struct World(());
+pub struct TestNetns(());
 
-impl Default for World {
+impl Default for TestNetns {
     fn default() -> Self {
-        World::new()
+        TestNetns::new()
     }
 }
 
-impl World {
+impl TestNetns {
     /// Moves the calling thread into a new network namespace.
     pub fn new() -> Self {
         unshare(CloneFlags::CLONE_NEWNET).expect("a private network namespace");
-        World(())
+        TestNetns(())
     }
 
     /// A connection to this namespace. It may be used from any thread.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns, unshare};
 
-use crate::harness::{Run, World};
+use crate::harness::{Run, TestNetns};
 
 pub const INSIDE: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
 pub const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
@@ -54,7 +54,7 @@ impl Namespace {
 
 /// Both hosts; the router is the calling thread's namespace.
 pub struct Net<'a> {
-    pub world: &'a World,
+    pub netns: &'a TestNetns,
     pub inside: Namespace,
     pub outside: Namespace,
     /// There was no packet before this.
@@ -72,10 +72,10 @@ impl<'a> Net<'a> {
     /// Hosts that reach each other through the router, which counts packets. It looks for
     /// no duplicates of its addresses: the end of that look, seconds later, takes IPv6
     /// flows out of a flowtable.
-    pub fn new(world: &'a World) -> Self {
-        let net = Net { world, inside: Namespace::new(), outside: Namespace::new(), since: Instant::now() };
+    pub fn new(netns: &'a TestNetns) -> Self {
+        let net = Net { netns, inside: Namespace::new(), outside: Namespace::new(), since: Instant::now() };
         for name in ["ipv6/conf/all/accept_dad", "ipv6/conf/default/accept_dad"] {
-            world.set_sysctl(name, 0);
+            netns.set_sysctl(name, 0);
         }
         let (inside, outside) = (net.inside.path(), net.outside.path());
         ip(&format!(
@@ -92,7 +92,7 @@ impl<'a> Net<'a> {
         net.inside.run(|| ip(&host(1)));
         net.outside.run(|| ip(&host(2)));
         for name in ["ipv4/ip_forward", "ipv6/conf/all/forwarding", "netfilter/nf_conntrack_acct"] {
-            world.set_sysctl(name, 1);
+            netns.set_sysctl(name, 1);
         }
         net.wait_until_connected();
         nft(FORWARDED);
@@ -127,7 +127,7 @@ impl<'a> Net<'a> {
 
     /// Sets the router's `nf_conntrack_NAME`.
     pub fn set_timeout(&self, name: &str, seconds: u32) {
-        self.world.set_sysctl(&format!("netfilter/nf_conntrack_{name}"), seconds);
+        self.netns.set_sysctl(&format!("netfilter/nf_conntrack_{name}"), seconds);
     }
 }
 

@@ -5,7 +5,7 @@ pub mod no_conntrack;
 pub mod no_ctnetlink;
 pub mod no_proc;
 
-use ctnl_test_support::harness::World;
+use ctnl_test_support::harness::TestNetns;
 
 /// One line of each command that asks the kernel.
 const COMMANDS: &[&[&str]] = &[
@@ -22,9 +22,9 @@ const COMMANDS: &[&[&str]] = &[
 
 /// Each command fails with exit code 1, says `text`, and prints nothing, but for the
 /// beginning and the end of a stream of events.
-fn every_command_says(world: &World, text: &str) {
+fn every_command_says(netns: &TestNetns, text: &str) {
     for command in COMMANDS {
-        let run = world.ctnl(command).exits_with(1).says(text);
+        let run = netns.ctnl(command).exits_with(1).says(text);
         prints_nothing(command, &run.stdout());
     }
 }

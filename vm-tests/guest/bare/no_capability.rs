@@ -4,26 +4,26 @@ use std::os::unix::process::CommandExt;
 
 use super::{COMMANDS, prints_nothing};
 use crate::host;
-use ctnl_test_support::harness::{Run, World, tests, udp};
+use ctnl_test_support::harness::{Run, TestNetns, tests, udp};
 
 tests![every_command_says_which_capability_it_takes, a_foreign_namespace_takes_another_capability];
 
 const NOBODY: u32 = 65_534;
 
-fn as_nobody(world: &World, arguments: &[&str]) -> Run {
-    Run::of(world.ctnl_command(arguments).env("PATH", "/usr/bin:/bin").uid(NOBODY).gid(NOBODY))
+fn as_nobody(netns: &TestNetns, arguments: &[&str]) -> Run {
+    Run::of(netns.ctnl_command(arguments).env("PATH", "/usr/bin:/bin").uid(NOBODY).gid(NOBODY))
 }
 
-fn every_command_says_which_capability_it_takes(world: &World) {
+fn every_command_says_which_capability_it_takes(netns: &TestNetns) {
     host::load_module("nf_conntrack_netlink").unwrap();
-    world.create(&[udp(1, 53)]);
+    netns.create(&[udp(1, 53)]);
     for command in COMMANDS {
-        let run = as_nobody(world, command).exits_with(1).says("EPERM").says("CAP_NET_ADMIN");
+        let run = as_nobody(netns, command).exits_with(1).says("EPERM").says("CAP_NET_ADMIN");
         prints_nothing(command, &run.stdout());
     }
-    assert_eq!(world.dump().len(), 1);
+    assert_eq!(netns.dump().len(), 1);
 }
 
-fn a_foreign_namespace_takes_another_capability(world: &World) {
-    as_nobody(world, &["count", "--netns", "/proc/1/ns/net"]).exits_with(1).says("CAP_SYS_ADMIN");
+fn a_foreign_namespace_takes_another_capability(netns: &TestNetns) {
+    as_nobody(netns, &["count", "--netns", "/proc/1/ns/net"]).exits_with(1).says("CAP_SYS_ADMIN");
 }

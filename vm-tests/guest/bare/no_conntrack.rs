@@ -2,18 +2,18 @@
 
 use super::{every_command_says, is_loaded};
 use crate::host;
-use ctnl_test_support::harness::{World, tests};
+use ctnl_test_support::harness::{TestNetns, tests};
 
 tests![every_command_says_what_the_kernel_lacks];
 
-fn every_command_says_what_the_kernel_lacks(world: &World) {
+fn every_command_says_what_the_kernel_lacks(netns: &TestNetns) {
     assert!(!is_loaded("nf_conntrack"), "this case needs a machine on which it never was");
     // Where nfnetlink is built in, it is there and knows nothing to ask.
     if host::is_module("nfnetlink") {
-        every_command_says(world, "EPROTONOSUPPORT");
-        every_command_says(world, "modprobe nfnetlink");
+        every_command_says(netns, "EPROTONOSUPPORT");
+        every_command_says(netns, "modprobe nfnetlink");
         host::load_module("nfnetlink").unwrap();
     }
-    every_command_says(world, "EINVAL");
-    every_command_says(world, "modprobe nf_conntrack_netlink");
+    every_command_says(netns, "EINVAL");
+    every_command_says(netns, "modprobe nf_conntrack_netlink");
 }

@@ -21,7 +21,7 @@ const MOST_BUCKETS: u64 = 1_048_576;
 
 /// The private namespace. Dropping it puts the limits back.
 #[derive(Debug)]
-pub struct World {
+pub struct BenchNetns {
     /// Name of the namespace that the benchmark was started in.
     pub outside: String,
     max: Limit,
@@ -29,11 +29,11 @@ pub struct World {
     _alone: UnixListener,
 }
 
-impl World {
+impl BenchNetns {
     /// Moves this process into a new network namespace; where it is not root,
     /// into a user namespace too.
     pub fn enter() -> Result<Self> {
-        let alone = be_alone()?;
+        let alone = lock_machine()?;
         load_module();
         let outside = namespace()?;
         let (max, buckets) = (Limit::open("nf_conntrack_max")?, Limit::open("nf_conntrack_buckets")?);
@@ -42,13 +42,13 @@ impl World {
         } else {
             become_root_in_a_user_namespace()?;
         }
-        Ok(World { outside, max, buckets, _alone: alone })
+        Ok(BenchNetns { outside, max, buckets, _alone: alone })
     }
 
     /// Makes room for a table of `entries`, as far as that is allowed.
-    pub fn make_room(&mut self, entries: u32) -> Result<()> {
+    pub fn raise_limits(&mut self, entries: u32) -> Result<()> {
         let entries = u64::from(entries);
-        if !self.has_room(entries) {
+        if !self.has_capacity_for(entries) {
             self.max.set(2 * entries)?;
         }
         let wanted = entries.next_power_of_two().min(MOST_BUCKETS);
@@ -60,7 +60,7 @@ impl World {
 
     /// Whether a table of `entries` fits with a fifth to spare: the kernel evicts
     /// on its own from one that is nearly full. A maximum of 0 is none.
-    pub fn has_room(&self, entries: u64) -> bool {
+    pub fn has_capacity_for(&self, entries: u64) -> bool {
         self.max.now == 0 || self.max.now >= entries + entries / 5
     }
 
@@ -79,7 +79,7 @@ pub fn namespace() -> Result<String> {
 /// Two benchmarks at a time would each put the other's limits back. A name in
 /// the abstract namespace of the original network namespace is a lock that ends
 /// with its holder.
-fn be_alone() -> Result<UnixListener> {
+fn lock_machine() -> Result<UnixListener> {
     let name = SocketAddr::from_abstract_name("ctnl-benchmark").context("name the lock")?;
     UnixListener::bind_addr(&name).context("take the lock (does another benchmark run?)")
 }
