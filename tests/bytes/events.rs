@@ -25,7 +25,7 @@ fn read(bytes: &[u8]) -> (Vec<Event>, usize) {
 
 #[test]
 #[cfg_attr(target_endian = "big", ignore = "the recorded datagrams are little-endian")]
-fn kinds_marks_and_times_are_as_they_were_recorded() {
+fn recorded_events_decode_to_their_kinds_marks_and_times() {
     let (events, failed) = read(RECORDED);
     assert_eq!(failed, 0);
     let told: Vec<(&str, Option<u32>)> = events.iter().map(|event| (event.kind.name(), event.flow.mark)).collect();
@@ -63,7 +63,7 @@ fn kinds_marks_and_times_are_as_they_were_recorded() {
 }
 
 #[test]
-fn a_message_of_something_else_is_no_event() {
+fn messages_of_other_types_are_not_events() {
     for (kind, flags, event) in [
         (0x100, 0x600, Some(EventKind::New)),
         (0x100, 0x400, Some(EventKind::New)),
@@ -86,7 +86,7 @@ fn a_message_of_something_else_is_no_event() {
 
 proptest! {
     #[test]
-    fn a_damaged_event_is_an_error_or_an_event(at in 0..RECORDED.len(), value: u8, cut in 0..RECORDED.len()) {
+    fn a_corrupt_event_is_decoded_or_an_error(at in 0..RECORDED.len(), value: u8, cut in 0..RECORDED.len()) {
         let mut bytes = RECORDED.to_vec();
         bytes[at] = value;
         bytes.truncate(cut);

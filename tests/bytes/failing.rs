@@ -33,7 +33,7 @@ fn dumping(count: u16, end: impl Fn(u32) -> Vec<u8> + Send + 'static) -> impl Fn
 }
 
 #[test]
-fn a_target_that_was_never_sent_is_counted_as_such() {
+fn targets_that_were_never_sent_are_counted_as_unsent() {
     let (mut dumper, _) = kernel(dumping(5_000, done));
     // The third datagram of deletes is answered with what nobody can read.
     let mut datagrams = 0;
@@ -68,7 +68,7 @@ fn a_dump_that_ends_with_an_error_still_counts_what_was_deleted() {
 }
 
 #[test]
-fn an_entry_that_the_kernel_refuses_to_delete_ends_nothing() {
+fn a_refused_delete_does_not_stop_the_flush() {
     let (mut dumper, _) = kernel(dumping(30, done));
     let (actor, _) = kernel(|requests| requests.iter().map(|request| answer(request, 16)).collect());
     let choose = |flow: &Flow| Target::of(flow).ok();

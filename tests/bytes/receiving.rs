@@ -48,7 +48,7 @@ fn assert_places(error: &Error, length: usize) {
 
 #[test]
 #[cfg_attr(target_endian = "big", ignore = "the recorded datagrams are little-endian")]
-fn a_recorded_dump_is_read_whole() {
+fn a_recorded_dump_is_decoded_completely() {
     let (flows, totals) = dump(recorded());
     assert_eq!(totals.unwrap(), DumpTotals { entries: flows.len() as u64, repeated: 0 });
     assert_eq!(flows.len(), 80);
@@ -57,7 +57,7 @@ fn a_recorded_dump_is_read_whole() {
 }
 
 #[test]
-fn a_dump_that_ends_anywhere_is_an_error_that_says_where() {
+fn a_dump_truncated_anywhere_is_an_error_with_its_offset() {
     let datagrams = recorded();
     for (place, datagram) in datagrams.iter().enumerate() {
         // Every place in the first datagram; the second, of 20 KB, in steps that
@@ -76,7 +76,7 @@ fn a_dump_that_ends_anywhere_is_an_error_that_says_where() {
 
 #[test]
 #[cfg_attr(target_endian = "big", ignore = "the recorded datagrams are little-endian")]
-fn an_entry_that_is_cut_with_its_length_made_to_fit_is_read_or_an_error() {
+fn a_truncated_entry_with_a_matching_length_is_decoded_or_an_error() {
     let first = recorded()[0].clone();
     let length = u32::from_le_bytes(first[..4].try_into().unwrap()) as usize;
     for shorter in 0..length {
@@ -96,7 +96,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
 
     #[test]
-    fn corrupt_bytes_are_read_or_an_error_that_says_where(
+    fn corrupt_bytes_are_decoded_or_an_error_with_an_offset(
         flips in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 1u8..), 1..12),
     ) {
         let mut datagrams = recorded();
@@ -117,7 +117,7 @@ proptest! {
     }
 
     #[test]
-    fn noise_is_an_error_and_never_a_panic(datagrams in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..5)) {
+    fn random_bytes_are_an_error_and_never_a_panic(datagrams in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..5)) {
         let longest = datagrams.iter().map(Vec::len).max().unwrap_or(0).max(1);
         let (_, totals) = dump(datagrams);
         if let Err(Error::Decode { error: fault, .. }) = totals {
@@ -126,7 +126,7 @@ proptest! {
     }
 
     #[test]
-    fn noise_as_attributes_of_an_entry_is_read_or_an_error(noise in prop::collection::vec(any::<u8>(), 0..120), kind in 0u16..40) {
+    fn random_attributes_are_decoded_or_an_error(noise in prop::collection::vec(any::<u8>(), 0..120), kind in 0u16..40) {
         let flow = sample(6);
         let attributes = [tuple(1, &flow.orig), tuple(2, &flow.reply), attribute(kind, &noise), noise];
         let (_, totals) = dump(vec![entry(1, 2, &attributes), done(1)]);
@@ -177,7 +177,7 @@ fn a_bucket_that_is_sent_twice_is_counted_and_deleted_once() {
 }
 
 #[test]
-fn who_remembers_all_entries_may_have_those_too_that_are_sent_twice() {
+fn with_repeats_yields_entries_that_are_sent_twice() {
     let (flow, other) = (numbered(17, 1), numbered(17, 2));
     let datagrams = vec![dumped(1, &flow), [dumped(1, &flow), dumped(1, &other)].concat(), done(1)];
     let ports = |with_repeats| {
@@ -235,7 +235,7 @@ fn unknown_protocols_are_numbers() {
 }
 
 #[test]
-fn an_entry_whose_tuple_has_an_unknown_part_is_shown_but_is_no_target() {
+fn an_entry_with_an_unknown_tuple_attribute_is_decoded_but_is_not_deletable() {
     let flow = sample(17);
     let orig = Tuple { has_unknown_part: true, ..flow.orig };
     let id = attribute(12, &7u32.to_be_bytes());
@@ -245,7 +245,7 @@ fn an_entry_whose_tuple_has_an_unknown_part_is_shown_but_is_no_target() {
 }
 
 #[test]
-fn messages_of_another_request_or_subsystem_are_passed_over() {
+fn messages_of_another_request_or_subsystem_are_skipped() {
     let stale = dumped(77, &sample(17));
     let expectation = message(0x200, 2, 1, &[2, 0, 0, 0]);
     let (flows, totals) = dump(vec![[stale, expectation, dumped(1, &sample(6))].concat(), done(1)]);

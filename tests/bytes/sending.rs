@@ -142,7 +142,7 @@ proptest! {
     }
 
     #[test]
-    fn lowering_a_timeout_names_the_entry_whole_and_creates_none(
+    fn lowering_a_timeout_sends_the_complete_tuple_and_creates_no_entry(
         flows in prop::collection::vec(any_flow(), 0..30),
         seconds in any::<u32>(),
     ) {
@@ -191,7 +191,7 @@ proptest! {
     }
 
     #[test]
-    fn every_answer_is_counted_once_as_what_it_says(
+    fn every_answer_is_counted_once_by_its_errno(
         answers in prop::collection::vec(prop_oneof![3 => Just(0), 2 => Just(2), 1 => Just(1), 1 => Just(16), 1 => Just(22)], 0..700),
         per_datagram in 1usize..50,
     ) {
@@ -214,7 +214,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_sent_and_not_answered_is_counted_as_such(
+    fn unanswered_requests_are_counted(
         count in 1usize..700,
         answered in 0usize..700,
         refused in 0usize..100,
@@ -271,7 +271,7 @@ fn names_one_entry(flow: &Flow) -> bool {
 }
 
 #[test]
-fn what_is_a_target_and_what_is_none() {
+fn an_entry_is_deletable_if_and_only_if_its_tuple_is_complete() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let flows: Vec<Flow> = (0..5000).map(|_| any_flow().new_tree(&mut runner).unwrap().current()).collect();
     for flow in &flows {
@@ -283,7 +283,7 @@ fn what_is_a_target_and_what_is_none() {
 }
 
 #[test]
-fn a_strict_reader_does_not_take_a_flush_for_a_delete() {
+fn the_strict_parser_rejects_a_delete_without_a_tuple() {
     let (mut connection, record) = kernel(obedient);
     table::delete(&mut connection, &[one_target()], &mut Outcome::default()).unwrap();
     let mut sent = record.messages().remove(0);
@@ -293,7 +293,7 @@ fn a_strict_reader_does_not_take_a_flush_for_a_delete() {
 }
 
 #[test]
-fn nothing_is_sent_for_no_targets() {
+fn no_targets_send_no_request() {
     let (mut connection, record) = kernel(obedient);
     let mut outcome = Outcome::default();
     table::delete(&mut connection, &[], &mut outcome).unwrap();

@@ -95,7 +95,7 @@ fn check_lines<'a>(folder: &Folder, source: &str, lines: impl Iterator<Item = &'
 }
 
 #[test]
-fn every_help_has_examples_and_each_is_understood() {
+fn every_help_has_examples_and_each_is_parsed() {
     let folder = Folder::new();
     for command in COMMANDS {
         let help = folder.ctnl(&words(&[command, "--help"]));
@@ -108,7 +108,7 @@ fn every_help_has_examples_and_each_is_understood() {
 }
 
 #[test]
-fn every_command_of_the_documents_is_understood() {
+fn every_command_of_the_documents_is_parsed() {
     let folder = Folder::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut documents: Vec<PathBuf> = vec![root.join("README.md")];

@@ -11,7 +11,7 @@ fn the_version_is_that_of_the_package() {
 }
 
 #[test]
-fn there_are_completions_for_every_shell_and_command() {
+fn completions_exist_for_every_shell_and_command() {
     let folder = Folder::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let run = folder.ctnl(&words(&["completions", shell]));
@@ -24,7 +24,7 @@ fn there_are_completions_for_every_shell_and_command() {
 }
 
 #[test]
-fn there_is_a_man_page_for_each_command_with_every_flag_of_its_help() {
+fn each_command_has_a_man_page_with_every_flag_of_its_help() {
     let folder = Folder::new();
     let pages = folder.path().join("new/man1");
     let run = folder.ctnl(&words(&["man", pages.to_str().unwrap()]));
@@ -52,7 +52,7 @@ fn long_flag(line: &str) -> Option<&str> {
 }
 
 #[test]
-fn the_document_on_summaries_names_every_reason_of_doubt() {
+fn the_document_on_summaries_names_every_reason_for_undecided() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/summary.md");
     let text = fs::read_to_string(path).expect("the document");
     for reason in ctnl::model::Undecided::ALL {

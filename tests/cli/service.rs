@@ -21,7 +21,7 @@ fn options() -> Vec<Vec<String>> {
 }
 
 #[test]
-fn the_program_understands_what_the_unit_starts() {
+fn the_program_parses_the_command_line_of_the_unit() {
     let start = values("ExecStart");
     let [start] = start[..] else { panic!("one command: {start:?}") };
     let words: Vec<&str> = start.split(' ').collect();
@@ -37,7 +37,7 @@ fn the_program_understands_what_the_unit_starts() {
 }
 
 #[test]
-fn the_unit_keeps_what_the_program_needs() {
+fn the_unit_grants_what_the_program_needs() {
     assert_eq!(values("CapabilityBoundingSet"), ["CAP_NET_ADMIN"]);
     assert_eq!(values("AmbientCapabilities"), ["CAP_NET_ADMIN"]);
     let families = values("RestrictAddressFamilies").concat();

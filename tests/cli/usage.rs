@@ -16,7 +16,7 @@ fn rows() -> impl Iterator<Item = (Vec<String>, &'static str, &'static str)> {
 }
 
 #[test]
-fn what_is_not_understood_is_refused_before_anything_is_sent() {
+fn invalid_input_is_refused_before_any_request_is_sent() {
     let folder = Folder::new();
     let mut faults = Vec::new();
     for (arguments, fault, message) in rows() {
@@ -59,7 +59,7 @@ fn marked(stderr: &str) -> Option<String> {
 }
 
 #[test]
-fn what_is_understood_would_have_reached_the_kernel() {
+fn valid_input_reaches_the_kernel() {
     let folder = Folder::new();
     for arguments in [
         &["flush", "tcp"][..],
@@ -78,7 +78,7 @@ fn what_is_understood_would_have_reached_the_kernel() {
 }
 
 #[test]
-fn a_wrong_line_in_a_file_of_values_is_named() {
+fn an_invalid_line_in_a_file_of_values_is_named() {
     let folder = Folder::new();
     std::fs::write(folder.path().join("bad.txt"), "10.0.0.1\n10.0.0.2 10.0.0.300 # no\n").unwrap();
     let run = folder.ctnl_without_kernel(&words(&["flush", "--src", "@bad.txt"]));

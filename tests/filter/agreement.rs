@@ -51,7 +51,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_evaluator_agrees_with_a_slow_one(ast in expressions(), flows in vec(flows::flow(), 1..12)) {
+    fn the_evaluator_agrees_with_the_reference_evaluator(ast in expressions(), flows in vec(flows::flow(), 1..12)) {
         let text = ast.text();
         let filter = parse(&text).unwrap_or_else(|error| panic!("{}", error.render()));
         let again = parse(&filter.to_string()).unwrap_or_else(|error| panic!("{}", error.render()));
@@ -76,7 +76,7 @@ proptest! {
     }
 
     #[test]
-    fn no_row_of_words_makes_the_parser_panic(words in vec(select(vec![
+    fn no_sequence_of_words_makes_the_parser_panic(words in vec(select(vec![
         "tcp", "and", "or", "not", "!", "(", ")", "{", "}", ",", "=", "!=", "<", ">=", "src", "dport", "idle", "@nets",
         "10.0.0.1", "80-", "-80", "1h", "\"", "\"a b\"", "&&", "|", "\t", "é", "mark", "1/2", "label", "any", "::/0",
     ]), 0..12)) {

@@ -19,7 +19,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn groups_count_what_a_plain_map_counts(
+    fn groups_count_the_same_as_a_plain_map(
         fields in subsequence(groupable(), 1..4),
         flows in vec(flows::flow(), 0..60),
         top in 0usize..20,

@@ -11,7 +11,7 @@ tests![
     a_new_namespace_has_the_kernels_defaults,
     every_timeout_set_by_sysctl_is_read_back_over_netlink,
     a_namespace_without_policies_has_none,
-    a_lowered_sysctl_leaves_older_entries_undecided_until_its_earlier_value_is_told,
+    a_lowered_timeout_leaves_older_entries_undecided_unless_its_previous_value_is_given,
 ];
 
 fn basis(netns: &TestNetns, bases: Vec<PreviousTimeout>) -> TimeoutContext {
@@ -51,7 +51,7 @@ fn a_namespace_without_policies_has_none(netns: &TestNetns) {
     assert!(policies.is_empty() && !policies.flowtables, "{policies:?}");
 }
 
-fn a_lowered_sysctl_leaves_older_entries_undecided_until_its_earlier_value_is_told(netns: &TestNetns) {
+fn a_lowered_timeout_leaves_older_entries_undecided_unless_its_previous_value_is_given(netns: &TestNetns) {
     let flows = netns.fill(1, 300);
     netns.set_sysctl("netfilter/nf_conntrack_tcp_timeout_established", 60);
     let earlier = PreviousTimeout { timer: Timer::TcpEstablished, seconds: 432_000 };

@@ -27,9 +27,9 @@ use ctnl_test_support::reference::{Ast, number};
 use ctnl_test_support::summary::{Counted, Summary, read};
 
 tests![
-    list_count_dry_run_and_flush_agree_with_a_slow_evaluator,
-    the_library_dumps_and_flushes_what_a_slow_evaluator_says,
-    what_the_kernel_is_asked_to_leave_out_would_not_have_matched,
+    list_count_dry_run_and_flush_agree_with_the_reference_evaluator,
+    the_library_dumps_and_flushes_what_the_reference_evaluator_matches,
+    entries_that_the_kernel_filters_out_would_not_have_matched,
 ];
 
 const ENTRIES: u64 = 1_000;
@@ -207,7 +207,7 @@ fn assert_every_field_is_asked_for(terms: &[Ast]) {
     }
 }
 
-fn list_count_dry_run_and_flush_agree_with_a_slow_evaluator(netns: &TestNetns) {
+fn list_count_dry_run_and_flush_agree_with_the_reference_evaluator(netns: &TestNetns) {
     let mut table = Table::new(netns, 31);
     let (mut present, ages) = (netns.dump(), table.ages());
     let (terms, nested) = cases(&present, &ages, 20);
@@ -267,7 +267,7 @@ fn flow_identity(flow: &Flow) -> (u64, String, String) {
     (flow.id.unwrap().into(), flow.orig.src.to_string(), flow.orig.dst.to_string())
 }
 
-fn the_library_dumps_and_flushes_what_a_slow_evaluator_says(netns: &TestNetns) {
+fn the_library_dumps_and_flushes_what_the_reference_evaluator_matches(netns: &TestNetns) {
     let mut table = Table::new(netns, 32);
     let (mut present, ages) = (netns.dump(), table.ages());
     let (terms, nested) = cases(&present, &ages, 260);
@@ -313,7 +313,7 @@ fn flush(netns: &TestNetns, filter: &Filter, ages: &IdleEstimator, expected: usi
 
 /// The kernel's filters are wrong for IPv6 addresses and for ports of anything
 /// but TCP and UDP, and know nothing of one zone for each direction.
-fn what_the_kernel_is_asked_to_leave_out_would_not_have_matched(netns: &TestNetns) {
+fn entries_that_the_kernel_filters_out_would_not_have_matched(netns: &TestNetns) {
     let table = Table::new(netns, 33);
     let (flows, ages) = (netns.dump(), table.ages());
     let mut asked = 0;

@@ -10,7 +10,7 @@ use ctnl_test_support::population::has_udp_lite;
 tests![
     every_line_of_a_list_can_be_pasted_into_get,
     get_finds_an_entry_by_either_direction_and_in_its_zone,
-    delete_takes_the_entry_of_a_pasted_line_and_no_other,
+    delete_removes_the_entry_of_a_pasted_line_and_no_other,
     delete_with_another_id_deletes_nothing,
     a_dry_run_of_delete_deletes_nothing,
     a_tuple_that_lacks_a_part_deletes_nothing,
@@ -61,7 +61,7 @@ fn get_finds_an_entry_by_either_direction_and_in_its_zone(netns: &TestNetns) {
     get(&["tcp", "10.0.0.1:1000", "192.0.2.1:53"]).exits_with(1);
 }
 
-fn delete_takes_the_entry_of_a_pasted_line_and_no_other(netns: &TestNetns) {
+fn delete_removes_the_entry_of_a_pasted_line_and_no_other(netns: &TestNetns) {
     let mut all = bystanders();
     netns.create(&all);
     while let Some(victim) = all.pop() {

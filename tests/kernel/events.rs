@@ -15,14 +15,14 @@ use nix::poll::{PollFd, PollFlags, poll};
 use ctnl_test_support::harness::{TestNetns, has_automatic_events, tests, udp};
 
 tests![
-    what_is_created_changed_and_deleted_comes_once_and_in_order,
-    what_is_received_and_what_is_lost_is_what_was_sent,
-    a_loss_stands_where_it_happened,
-    a_loss_stands_where_it_happened_also_when_events_come_while_the_queue_is_read,
-    a_queue_that_grows_loses_nothing,
-    where_force_is_refused_the_buffer_says_what_clamped_it,
-    an_entry_that_was_made_while_nobody_listened_is_mute,
-    a_kept_destroy_comes_later_and_counts_as_lost_each_time_that_it_did_not_fit,
+    each_change_of_an_entry_is_received_once_and_in_order,
+    received_and_lost_events_add_up_to_those_sent,
+    a_loss_is_reported_between_the_events_where_it_happened,
+    a_loss_is_reported_where_it_happened_while_events_arrive_during_reading,
+    growing_the_receive_buffer_loses_no_event,
+    without_so_rcvbufforce_the_buffer_is_clamped_to_rmem_max,
+    an_entry_created_while_events_are_off_never_sends_an_event,
+    a_destroy_event_that_the_kernel_retries_is_delivered_later_and_counted_as_lost_each_time,
 ];
 
 /// A queue of six events.
@@ -104,7 +104,7 @@ fn gaps_out_of_place(seen: &[Seen], start: u32, end: u32) -> (usize, u64) {
     (early, late)
 }
 
-fn what_is_created_changed_and_deleted_comes_once_and_in_order(netns: &TestNetns) {
+fn each_change_of_an_entry_is_received_once_and_in_order(netns: &TestNetns) {
     let mut events = subscribe(1 << 20);
     assert_eq!(drain(&mut events), []);
     create(netns, 0..100);
@@ -125,7 +125,7 @@ fn what_is_created_changed_and_deleted_comes_once_and_in_order(netns: &TestNetns
     assert_eq!(events.queue().unwrap(), Queue { used: 0, drops: 0, ..events.queue().unwrap() });
 }
 
-fn what_is_received_and_what_is_lost_is_what_was_sent(netns: &TestNetns) {
+fn received_and_lost_events_add_up_to_those_sent(netns: &TestNetns) {
     let mut events = subscribe(TINY);
     let mut next = 0;
     for round in 0..20 {
@@ -139,7 +139,7 @@ fn what_is_received_and_what_is_lost_is_what_was_sent(netns: &TestNetns) {
     assert!(events.queue().unwrap().drops > 1000);
 }
 
-fn a_loss_stands_where_it_happened(netns: &TestNetns) {
+fn a_loss_is_reported_between_the_events_where_it_happened(netns: &TestNetns) {
     let mut events = subscribe(TINY);
     create(netns, 0..50);
     let mut event = Event::blank();
@@ -156,7 +156,7 @@ fn a_loss_stands_where_it_happened(netns: &TestNetns) {
     assert_eq!(seen.last(), Some(&Seen::Event(EventKind::New, numbered(61).orig)));
 }
 
-fn a_loss_stands_where_it_happened_also_when_events_come_while_the_queue_is_read(netns: &TestNetns) {
+fn a_loss_is_reported_where_it_happened_while_events_arrive_during_reading(netns: &TestNetns) {
     const COUNT: u32 = 40_000;
     let mut events = subscribe(TINY * 8);
     let mut connection = netns.connection();
@@ -185,7 +185,7 @@ fn a_loss_stands_where_it_happened_also_when_events_come_while_the_queue_is_read
     assert!(late <= 1, "a loss of {late} was told too late");
 }
 
-fn a_queue_that_grows_loses_nothing(netns: &TestNetns) {
+fn growing_the_receive_buffer_loses_no_event(netns: &TestNetns) {
     let mut events = subscribe(TINY);
     let small = events.buffer().capacity;
     create(netns, 0..6);
@@ -198,7 +198,7 @@ fn a_queue_that_grows_loses_nothing(netns: &TestNetns) {
     assert_eq!(lost(&seen), 0);
 }
 
-fn where_force_is_refused_the_buffer_says_what_clamped_it(_: &TestNetns) {
+fn without_so_rcvbufforce_the_buffer_is_clamped_to_rmem_max(_: &TestNetns) {
     let buffer = subscribe(1 << 30).buffer();
     assert!(!buffer.forced, "root of a user namespace may not force");
     assert!(!buffer.is_granted());
@@ -207,7 +207,7 @@ fn where_force_is_refused_the_buffer_says_what_clamped_it(_: &TestNetns) {
     }
 }
 
-fn an_entry_that_was_made_while_nobody_listened_is_mute(netns: &TestNetns) {
+fn an_entry_created_while_events_are_off_never_sends_an_event(netns: &TestNetns) {
     netns.set_sysctl("netfilter/nf_conntrack_events", 1);
     create(netns, 0..1);
     netns.set_sysctl("netfilter/nf_conntrack_events", 0);
@@ -221,7 +221,7 @@ fn an_entry_that_was_made_while_nobody_listened_is_mute(netns: &TestNetns) {
     assert_eq!(drain(&mut events), expected.map(|(kind, number)| Seen::Event(kind, numbered(number).orig)));
 }
 
-fn a_kept_destroy_comes_later_and_counts_as_lost_each_time_that_it_did_not_fit(netns: &TestNetns) {
+fn a_destroy_event_that_the_kernel_retries_is_delivered_later_and_counted_as_lost_each_time(netns: &TestNetns) {
     let subscription = Subscription { buffer: TINY, reliable: true, ..Subscription::default() };
     let mut events = Events::subscribe(&Netns::Current, &subscription).unwrap();
     create(netns, 0..100);

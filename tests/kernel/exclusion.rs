@@ -16,10 +16,10 @@ use crate::agreement::{Table, cases, is_meant, parse};
 use ctnl_test_support::harness::{TestNetns, flow, tests, udp};
 
 tests![
-    what_is_excluded_from_the_queue_would_not_have_matched,
-    what_is_excluded_takes_no_room_and_is_not_lost,
-    each_term_that_the_kernel_can_tell_excludes_all_that_it_can,
-    an_expectation_comes_whatever_is_excluded,
+    events_that_the_socket_filter_excludes_would_not_have_matched,
+    excluded_events_use_no_receive_buffer_and_are_not_lost,
+    each_term_that_a_socket_filter_supports_excludes_every_other_event,
+    expectations_are_received_whatever_the_socket_filter_excludes,
 ];
 
 /// So many events fit into a queue that is not forced.
@@ -58,7 +58,7 @@ fn received(netns: &TestNetns, subscriptions: &mut [Events], flows: &[Flow]) -> 
     received
 }
 
-fn what_is_excluded_from_the_queue_would_not_have_matched(netns: &TestNetns) {
+fn events_that_the_socket_filter_excludes_would_not_have_matched(netns: &TestNetns) {
     let table = Table::new(netns, 41);
     let (present, ages) = (netns.dump(), table.ages());
     let (terms, nested) = cases(&present, &ages, 300);
@@ -106,7 +106,7 @@ fn tuple_expressions(flow: &Flow) -> Vec<String> {
     texts
 }
 
-fn what_is_excluded_takes_no_room_and_is_not_lost(netns: &TestNetns) {
+fn excluded_events_use_no_receive_buffer_and_are_not_lost(netns: &TestNetns) {
     let filter = parse("udp and dport 53");
     let mut events = subscribe(Some(&filter), 4096);
     let other: Vec<Flow> = (1..2000).map(|port| udp(port, 80)).collect();
@@ -121,7 +121,7 @@ fn what_is_excluded_takes_no_room_and_is_not_lost(netns: &TestNetns) {
     assert_eq!(events.queue().unwrap().drops, 0);
 }
 
-fn each_term_that_the_kernel_can_tell_excludes_all_that_it_can(netns: &TestNetns) {
+fn each_term_that_a_socket_filter_supports_excludes_every_other_event(netns: &TestNetns) {
     let expressions = [
         "ipv6",
         "tcp",
@@ -151,7 +151,7 @@ fn delete_all(netns: &TestNetns) {
     table::delete(&mut netns.connection(), &targets, &mut Outcome::default()).unwrap();
 }
 
-fn an_expectation_comes_whatever_is_excluded(netns: &TestNetns) {
+fn expectations_are_received_whatever_the_socket_filter_excludes(netns: &TestNetns) {
     assert!(netns.has_ftp_helper(), "load nf_conntrack_ftp for this test");
     let filter = parse("ipv6 and udp and dport 53 and src 2001:db8::1");
     let subscription = Subscription { expectations: true, exclude: filter.exclusion(), ..Subscription::default() };

@@ -17,15 +17,15 @@ use ctnl_test_support::summary::{CountedAll, Summary, read};
 
 tests![
     a_dry_run_changes_nothing_and_shows_states_and_sources,
-    max_deletes_exactly_so_many_and_counts_those_beyond,
+    max_limits_the_deletes_and_the_rest_is_counted,
     soft_only_ever_lowers_a_timeout,
-    soft_leaves_alone_what_would_not_recover,
-    the_exit_code_says_whether_something_matched,
-    a_flush_that_is_interrupted_still_accounts_for_everything,
-    without_the_capability_the_error_says_what_is_needed,
-    a_flush_acts_in_the_namespace_that_is_named_and_only_there,
-    bystanders_in_other_zones_families_and_protocols_survive,
-    the_count_of_the_whole_table_comes_with_its_maximum,
+    soft_skips_entries_with_a_fixed_timeout,
+    fail_if_none_sets_the_exit_code,
+    an_interrupted_flush_accounts_for_every_entry,
+    without_cap_net_admin_the_error_names_the_capability,
+    a_flush_deletes_in_the_named_namespace_only,
+    entries_in_other_zones_families_and_protocols_are_not_deleted,
+    the_count_of_the_whole_table_includes_its_maximum,
 ];
 
 fn flush(netns: &TestNetns, arguments: &[&str], code: i32) -> Summary {
@@ -58,7 +58,7 @@ fn first_number(line: &str) -> u64 {
     line.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("no number: {line}"))
 }
 
-fn max_deletes_exactly_so_many_and_counts_those_beyond(netns: &TestNetns) {
+fn max_limits_the_deletes_and_the_rest_is_counted(netns: &TestNetns) {
     let flows = netns.fill(52, 1_000);
     let udp = flows.iter().filter(|flow| u8::from(flow.orig.protocol) == 17).count() as u64;
     let none = flush(netns, &["udp", "--max", "0"], 0);
@@ -97,7 +97,7 @@ fn soft_only_ever_lowers_a_timeout(netns: &TestNetns) {
 }
 
 /// Packets do not refresh a fixed timeout.
-fn soft_leaves_alone_what_would_not_recover(netns: &TestNetns) {
+fn soft_skips_entries_with_a_fixed_timeout(netns: &TestNetns) {
     let fixed = |port| Flow { status: Status::Confirmed | Status::FixedTimeout, ..udp(port, 53) };
     netns.create(&[fixed(1), fixed(2), udp(3, 53)]);
     let soft = flush(netns, &["udp", "--soft"], 3);
@@ -107,7 +107,7 @@ fn soft_leaves_alone_what_would_not_recover(netns: &TestNetns) {
     assert_eq!(flush(netns, &["udp"], 0).deleted, 3);
 }
 
-fn the_exit_code_says_whether_something_matched(netns: &TestNetns) {
+fn fail_if_none_sets_the_exit_code(netns: &TestNetns) {
     netns.create(&[udp(1, 53)]);
     assert_eq!(flush(netns, &["tcp"], 0).matched, 0);
     assert_eq!(flush(netns, &["tcp", "--fail-if-none"], 1).matched, 0);
@@ -126,7 +126,7 @@ fn the_exit_code_says_whether_something_matched(netns: &TestNetns) {
     netns.ctnl(&["count", "--fail-if-none"]).exits_with(1);
 }
 
-fn a_flush_that_is_interrupted_still_accounts_for_everything(netns: &TestNetns) {
+fn an_interrupted_flush_accounts_for_every_entry(netns: &TestNetns) {
     const ENTRIES: u64 = 40_000;
     netns.fill(53, ENTRIES);
     let arguments = ["flush", "--all", "--json", "--yes"];
@@ -148,7 +148,7 @@ fn a_flush_that_is_interrupted_still_accounts_for_everything(netns: &TestNetns) 
     }
 }
 
-fn without_the_capability_the_error_says_what_is_needed(netns: &TestNetns) {
+fn without_cap_net_admin_the_error_names_the_capability(netns: &TestNetns) {
     netns.create(&[udp(1, 53)]);
     for verb in [&["list"][..], &["count"], &["flush", "--all"], &["get", "udp", "10.0.0.1:1", "192.0.2.1:53"]] {
         let mut command = Command::new("unshare");
@@ -162,7 +162,7 @@ fn without_the_capability_the_error_says_what_is_needed(netns: &TestNetns) {
     assert_eq!(netns.dump().len(), 1);
 }
 
-fn a_flush_acts_in_the_namespace_that_is_named_and_only_there(netns: &TestNetns) {
+fn a_flush_deletes_in_the_named_namespace_only(netns: &TestNetns) {
     netns.create(&[udp(1, 53), udp(2, 53), udp(3, 53)]);
     let there = Resident::new();
     unshare(CloneFlags::CLONE_NEWNET).unwrap();
@@ -180,7 +180,7 @@ fn a_flush_acts_in_the_namespace_that_is_named_and_only_there(netns: &TestNetns)
     assert_same_entries(&netns.dump(), &[udp(1, 53), udp(4, 53)]);
 }
 
-fn bystanders_in_other_zones_families_and_protocols_survive(netns: &TestNetns) {
+fn entries_in_other_zones_families_and_protocols_are_not_deleted(netns: &TestNetns) {
     let all = bystanders();
     netns.create(&all);
     // Each expression means exactly one kind of what is left.
@@ -203,7 +203,7 @@ fn bystanders_in_other_zones_families_and_protocols_survive(netns: &TestNetns) {
     assert!(netns.dump().iter().all(|flow| flow.orig.src.is_ipv4()));
 }
 
-fn the_count_of_the_whole_table_comes_with_its_maximum(netns: &TestNetns) {
+fn the_count_of_the_whole_table_includes_its_maximum(netns: &TestNetns) {
     netns.create(&[udp(1, 53), udp(2, 53)]);
     let counted: CountedAll = read(&netns.ctnl(&["count", "--json"]).exits_with(0).stdout());
     assert_eq!((counted.v, counted.entries), (1, 2));

@@ -12,9 +12,9 @@ use ctnl_test_support::deleting::{Deleted, delete_while_dumping};
 use ctnl_test_support::harness::{Key, TestNetns, assert_same_entries, by_key, key, tests, udp};
 
 tests![
-    a_flush_deletes_what_is_chosen_and_nothing_else,
+    a_flush_deletes_the_chosen_entries_and_no_others,
     a_flush_under_concurrent_inserts_and_deletes_is_exact,
-    a_flush_that_is_told_to_stop_says_what_it_did,
+    a_stopped_flush_reports_what_it_deleted,
     lowering_timeouts_leaves_every_entry_in_place,
 ];
 
@@ -34,7 +34,7 @@ fn flush(netns: &TestNetns, action: Action, choose: impl FnMut(&Flow) -> Option<
     flush
 }
 
-fn a_flush_deletes_what_is_chosen_and_nothing_else(netns: &TestNetns) {
+fn a_flush_deletes_the_chosen_entries_and_no_others(netns: &TestNetns) {
     let flows = netns.fill(21, 6_000);
     let flush = flush(netns, Action::Delete, choose);
     let (chosen, rest): (Vec<Flow>, Vec<Flow>) = flows.into_iter().partition(is_chosen);
@@ -98,7 +98,7 @@ fn a_flush_under_concurrent_inserts_and_deletes_is_exact(netns: &TestNetns) {
     assert_eq!(left.len() as u64, total);
 }
 
-fn a_flush_that_is_told_to_stop_says_what_it_did(netns: &TestNetns) {
+fn a_stopped_flush_reports_what_it_deleted(netns: &TestNetns) {
     netns.fill(23, 5_000);
     let (dumper, actor) = (&mut netns.connection(), netns.connection());
     let all = |flow: &Flow| Some(Target::of(flow).expect("a target"));

@@ -18,18 +18,18 @@ use serde_json::Value;
 use ctnl_test_support::harness::{TestNetns, flow, has_automatic_events, tests};
 
 tests![
-    every_event_is_told_once_and_what_was_there_before_is_told_first,
-    what_a_tiny_queue_lost_is_counted_and_made_good,
+    a_snapshot_is_followed_by_each_event_exactly_once,
+    events_lost_to_a_small_receive_buffer_are_counted_and_followed_by_a_resync,
     a_sysctl_that_is_off_is_reported_with_its_line_for_sysctl_d_and_not_changed,
-    a_reader_that_does_not_read_loses_nothing_uncounted_and_ends_with_the_table,
-    what_comes_and_goes_without_an_event_is_found_by_reconciliation,
-    a_stream_that_is_ended_in_a_burst_has_whole_lines_and_right_totals,
-    an_entry_that_cannot_be_judged_is_counted_and_not_told,
+    a_stalled_reader_has_every_loss_counted_and_ends_with_the_current_table,
+    reconciliation_finds_entries_created_and_deleted_without_an_event,
+    a_stream_terminated_in_a_burst_has_whole_lines_and_correct_totals,
+    an_undecided_entry_is_counted_and_not_reported,
     a_connection_is_one_record_with_its_start_and_its_end,
-    an_entry_that_expired_lived_until_then_and_not_until_it_was_collected,
-    only_what_was_asked_for_is_told_and_its_end_whatever_it_is_by_then,
-    a_loss_may_be_the_end_or_nothing_but_a_gap,
-    the_end_of_the_reader_is_the_end_of_the_stream,
+    the_duration_of_an_expired_entry_ends_at_its_expiry_and_not_at_its_collection,
+    a_filtered_stream_reports_matching_entries_and_their_destruction,
+    on_gap_exits_or_continues_with_a_gap_record,
+    a_closed_reader_ends_the_stream,
 ];
 
 /// How long a condition may take to become true.
@@ -230,7 +230,7 @@ fn port(flow: &Flow) -> u16 {
     flow.orig.sport().unwrap_or(0)
 }
 
-fn every_event_is_told_once_and_what_was_there_before_is_told_first(netns: &TestNetns) {
+fn a_snapshot_is_followed_by_each_event_exactly_once(netns: &TestNetns) {
     netns.set_sysctl("netfilter/nf_conntrack_events", 1);
     let before = netns.fill(91, 300);
     let follower = Follower::start(netns, &[]);
@@ -258,7 +258,7 @@ fn every_event_is_told_once_and_what_was_there_before_is_told_first(netns: &Test
     }
 }
 
-fn what_a_tiny_queue_lost_is_counted_and_made_good(netns: &TestNetns) {
+fn events_lost_to_a_small_receive_buffer_are_counted_and_followed_by_a_resync(netns: &TestNetns) {
     netns.set_sysctl("netfilter/nf_conntrack_events", 1);
     let follower = Follower::start(netns, &["--buffer", "32KiB", "--buffer-max", "32KiB"]);
     let mut sent = 0;
@@ -299,7 +299,7 @@ fn a_sysctl_that_is_off_is_reported_with_its_line_for_sysctl_d_and_not_changed(n
     assert_eq!(names.map(|name| netns.sysctl(&name)), ["1", "0", "1"]);
 }
 
-fn a_reader_that_does_not_read_loses_nothing_uncounted_and_ends_with_the_table(netns: &TestNetns) {
+fn a_stalled_reader_has_every_loss_counted_and_ends_with_the_current_table(netns: &TestNetns) {
     netns.set_sysctl("netfilter/nf_conntrack_events", 1);
     let small = ["--buffer", "32KiB", "--buffer-max", "64KiB", "--queue-max", "64KiB", "--no-seed"];
     let mut follower = Follower::unread(netns, &small);
@@ -326,7 +326,7 @@ fn a_reader_that_does_not_read_loses_nothing_uncounted_and_ends_with_the_table(n
     assert_eq!(known(&ended.records), table);
 }
 
-fn what_comes_and_goes_without_an_event_is_found_by_reconciliation(netns: &TestNetns) {
+fn reconciliation_finds_entries_created_and_deleted_without_an_event(netns: &TestNetns) {
     // Entries that are made now are mute for life.
     netns.set_sysctl("netfilter/nf_conntrack_events", 0);
     netns.create(&udp_flows(1000, 100));
@@ -343,7 +343,7 @@ fn what_comes_and_goes_without_an_event_is_found_by_reconciliation(netns: &TestN
     assert_eq!((&gone["since"], gone.get("duration_ns")), (&"before".into(), None), "{gone}");
 }
 
-fn a_stream_that_is_ended_in_a_burst_has_whole_lines_and_right_totals(netns: &TestNetns) {
+fn a_stream_terminated_in_a_burst_has_whole_lines_and_correct_totals(netns: &TestNetns) {
     netns.set_sysctl("netfilter/nf_conntrack_events", 1);
     let follower = Follower::start(netns, &["--buffer", "64KiB", "--on-gap", "continue"]);
     let pid = Pid::from_raw(follower.child.id().try_into().unwrap());
@@ -367,7 +367,7 @@ fn a_stream_that_is_ended_in_a_burst_has_whole_lines_and_right_totals(netns: &Te
     assert_eq!(ended.records.last().unwrap()["reason"], "SIGTERM");
 }
 
-fn an_entry_that_cannot_be_judged_is_counted_and_not_told(netns: &TestNetns) {
+fn an_undecided_entry_is_counted_and_not_reported(netns: &TestNetns) {
     netns.set_sysctl("netfilter/nf_conntrack_events", 1);
     netns.create(&udp_flows(1000, 5));
     // Without timestamps no age is known, and with `not` neither.
@@ -409,7 +409,7 @@ fn a_connection_is_one_record_with_its_start_and_its_end(netns: &TestNetns) {
     assert!(stamped["duration_ns"].as_u64().is_some(), "{stamped}");
 }
 
-fn an_entry_that_expired_lived_until_then_and_not_until_it_was_collected(netns: &TestNetns) {
+fn the_duration_of_an_expired_entry_ends_at_its_expiry_and_not_at_its_collection(netns: &TestNetns) {
     for name in ["events", "timestamp"] {
         netns.set_sysctl(&format!("netfilter/nf_conntrack_{name}"), 1);
     }
@@ -427,7 +427,7 @@ fn an_entry_that_expired_lived_until_then_and_not_until_it_was_collected(netns: 
     }
 }
 
-fn only_what_was_asked_for_is_told_and_its_end_whatever_it_is_by_then(netns: &TestNetns) {
+fn a_filtered_stream_reports_matching_entries_and_their_destruction(netns: &TestNetns) {
     netns.set_sysctl("netfilter/nf_conntrack_events", 1);
     let follower = Follower::start(netns, &["--new", "--destroy", "--update", "timeout > 500s"]);
     netns.create(&udp_flows(1000, 3));
@@ -445,7 +445,7 @@ fn only_what_was_asked_for_is_told_and_its_end_whatever_it_is_by_then(netns: &Te
     assert_eq!(count(&follower.stop().records, "new"), 0);
 }
 
-fn a_loss_may_be_the_end_or_nothing_but_a_gap(netns: &TestNetns) {
+fn on_gap_exits_or_continues_with_a_gap_record(netns: &TestNetns) {
     netns.set_sysctl("netfilter/nf_conntrack_events", 1);
     for (on_gap, code, reason) in [("exit", 3, "gap"), ("continue", 0, "SIGTERM")] {
         let tiny = ["--no-seed", "--buffer", "32KiB", "--buffer-max", "32KiB", "--on-gap", on_gap];
@@ -473,7 +473,7 @@ fn a_loss_may_be_the_end_or_nothing_but_a_gap(netns: &TestNetns) {
     }
 }
 
-fn the_end_of_the_reader_is_the_end_of_the_stream(netns: &TestNetns) {
+fn a_closed_reader_ends_the_stream(netns: &TestNetns) {
     netns.set_sysctl("netfilter/nf_conntrack_events", 1);
     let mut follower = Follower::unread(netns, &["--no-seed"]);
     drop(follower.child.stdout.take());

@@ -17,9 +17,9 @@ use ctnl_test_support::host::privileges::Needs;
 use ctnl_test_support::host::{privileges, process_by_portid};
 
 tests![
-    namespaces_of_processes_and_mounts_appear_and_vanish_although_we_hold_them,
+    namespaces_appear_and_vanish_even_while_ctnl_holds_them_open,
     with_the_network_capability_alone_the_table_can_be_read_and_followed,
-    a_requester_of_another_namespace_is_found_without_the_right_to_enter_it,
+    the_process_of_a_portid_is_found_without_permission_to_enter_its_namespace,
 ];
 
 /// Does `work` in a network namespace and a thread that may only administer networks.
@@ -80,7 +80,7 @@ fn has(namespaces: &[Namespace], inode: u64) -> bool {
     namespaces.iter().any(|namespace| namespace.inode == inode)
 }
 
-fn namespaces_of_processes_and_mounts_appear_and_vanish_although_we_hold_them(_: &TestNetns) {
+fn namespaces_appear_and_vanish_even_while_ctnl_holds_them_open(_: &TestNetns) {
     unshare(CloneFlags::CLONE_NEWNS).expect("a private mount namespace");
     run("mount", &["--make-rprivate", "/"]);
     let mut namespaces = Namespaces::new("/proc");
@@ -135,7 +135,7 @@ fn with_the_network_capability_alone_the_table_can_be_read_and_followed(netns: &
     assert!(fs::read_to_string(tenant.folder() + "/comm").is_ok());
 }
 
-fn a_requester_of_another_namespace_is_found_without_the_right_to_enter_it(netns: &TestNetns) {
+fn the_process_of_a_portid_is_found_without_permission_to_enter_its_namespace(netns: &TestNetns) {
     // The first socket of a process in a namespace has the process's number as port.
     let _connection = netns.connection();
     let mut processes =

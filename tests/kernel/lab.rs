@@ -14,22 +14,22 @@ use ctnl_test_support::harness::{Run, TestNetns, assert_same_entries, by_key, ke
 use ctnl_test_support::population::Population;
 
 tests![
-    the_kernel_keeps_every_entry_of_a_population_as_it_was_made,
-    the_timeouts_of_a_new_namespace_are_those_that_idle_times_count_down_from,
-    the_lab_makes_as_many_entries_as_asked_for_and_says_so,
-    the_lab_is_another_namespace_and_leaves_ours_alone,
+    the_kernel_stores_every_entry_of_a_population_unchanged,
+    idle_times_of_a_new_namespace_start_from_the_default_timeouts,
+    the_lab_creates_and_reports_the_requested_number_of_entries,
+    the_lab_uses_another_namespace_and_leaves_the_callers_table_unchanged,
     the_lab_passes_on_exit_code_and_signal,
-    the_lab_counts_and_notes_times_where_asked_to,
+    the_lab_enables_accounting_and_timestamps_on_request,
     a_command_that_does_not_exist_ends_with_127_and_one_that_cannot_be_executed_with_126,
     the_lab_changes_neither_settings_nor_host_name_nor_files_of_the_host,
     every_process_of_the_lab_ends_with_its_command,
-    a_signal_to_the_lab_reaches_the_command_and_one_that_the_parent_ignores_does_not,
-    what_the_lab_sets_in_its_own_namespace_is_its_own_setting,
-    a_program_in_a_folder_with_a_colon_makes_a_lab_and_says_that_it_is_not_in_path,
-    notes_under_run_are_the_lab_s_own,
+    the_lab_forwards_signals_except_those_that_its_parent_ignores,
+    a_sysctl_set_in_the_lab_applies_to_the_lab_only,
+    a_lab_started_from_a_path_with_a_colon_reports_that_ctnl_is_not_in_path,
+    the_lab_has_a_private_run_ctnl_directory,
 ];
 
-fn the_kernel_keeps_every_entry_of_a_population_as_it_was_made(netns: &TestNetns) {
+fn the_kernel_stores_every_entry_of_a_population_unchanged(netns: &TestNetns) {
     let made = netns.fill(11, 5_000);
     let dumped = netns.dump();
     assert_same_entries(&dumped, &made);
@@ -50,7 +50,7 @@ fn comparable(flow: &Flow) -> Flow {
     kernels_own
 }
 
-fn the_timeouts_of_a_new_namespace_are_those_that_idle_times_count_down_from(netns: &TestNetns) {
+fn idle_times_of_a_new_namespace_start_from_the_default_timeouts(netns: &TestNetns) {
     let host = Host::system();
     let mut connection = netns.connection();
     let context = TimeoutContext::read(&mut connection, &host.netfilter(), &host.kernel(), Vec::new()).unwrap();
@@ -60,7 +60,7 @@ fn the_timeouts_of_a_new_namespace_are_those_that_idle_times_count_down_from(net
     }
 }
 
-fn the_lab_makes_as_many_entries_as_asked_for_and_says_so(netns: &TestNetns) {
+fn the_lab_creates_and_reports_the_requested_number_of_entries(netns: &TestNetns) {
     // Seconds pass between fill and count on a busy machine: nothing may expire.
     let count = "/proc/sys/net/netfilter/nf_conntrack_count";
     let run = netns.ctnl(&["lab", "--entries", "3000", "--keep", "600", "--", "cat", count]).exits_with(0);
@@ -68,7 +68,7 @@ fn the_lab_makes_as_many_entries_as_asked_for_and_says_so(netns: &TestNetns) {
     run.says("3000 entries in a private namespace");
 }
 
-fn the_lab_is_another_namespace_and_leaves_ours_alone(netns: &TestNetns) {
+fn the_lab_uses_another_namespace_and_leaves_the_callers_table_unchanged(netns: &TestNetns) {
     let run = netns.ctnl(&["lab", "-n", "10", "--", "sh", "-c", "readlink /proc/self/ns/net; echo $CTNL_LAB"]);
     let inside = run.exits_with(0).stdout();
     let ours = fs::read_link("/proc/thread-self/ns/net").unwrap();
@@ -84,7 +84,7 @@ fn the_lab_passes_on_exit_code_and_signal(netns: &TestNetns) {
     assert_eq!(killed.signal(), Some(9));
 }
 
-fn the_lab_counts_and_notes_times_where_asked_to(netns: &TestNetns) {
+fn the_lab_enables_accounting_and_timestamps_on_request(netns: &TestNetns) {
     let arguments =
         ["lab", "-n", "50", "--keep", "60", "--acct", "--timestamp", "--", "ctnl", "list", "-o", "conntrack"];
     let lines = netns.ctnl(&arguments).exits_with(0).stdout();
@@ -128,7 +128,7 @@ fn every_process_of_the_lab_ends_with_its_command(netns: &TestNetns) {
     assert!(started.elapsed().as_secs() < 30, "a process of the lab outlived its command");
 }
 
-fn a_signal_to_the_lab_reaches_the_command_and_one_that_the_parent_ignores_does_not(netns: &TestNetns) {
+fn the_lab_forwards_signals_except_those_that_its_parent_ignores(netns: &TestNetns) {
     let script = "trap 'echo got; exit 4' TERM; echo ready; while :; do sleep 0.05; done";
     let mut lab = netns.ctnl_command(&["lab", "-q", "-n", "1", "--", "sh", "-c", script]);
     let mut lab = lab.env("PATH", "/usr/bin:/bin").stdout(Stdio::piped()).spawn().unwrap();
@@ -144,13 +144,13 @@ fn a_signal_to_the_lab_reaches_the_command_and_one_that_the_parent_ignores_does_
     assert_eq!(ignored.code(), Some(6));
 }
 
-fn what_the_lab_sets_in_its_own_namespace_is_its_own_setting(netns: &TestNetns) {
+fn a_sysctl_set_in_the_lab_applies_to_the_lab_only(netns: &TestNetns) {
     let script = "cd /proc/sys/net/netfilter; echo 1 > nf_conntrack_acct; cat nf_conntrack_acct";
     assert_eq!(in_a_lab(netns, script), "1\n");
     assert_eq!(netns.sysctl("netfilter/nf_conntrack_acct"), "0");
 }
 
-fn a_program_in_a_folder_with_a_colon_makes_a_lab_and_says_that_it_is_not_in_path(_: &TestNetns) {
+fn a_lab_started_from_a_path_with_a_colon_reports_that_ctnl_is_not_in_path(_: &TestNetns) {
     let folder = tempfile::Builder::new().prefix("a:b").tempdir().unwrap();
     let program = folder.path().join("ctnl");
     // By another process: a thread of this one that starts a program at this moment would inherit the
@@ -161,7 +161,7 @@ fn a_program_in_a_folder_with_a_colon_makes_a_lab_and_says_that_it_is_not_in_pat
     run.says("cannot be in PATH");
 }
 
-fn notes_under_run_are_the_lab_s_own(netns: &TestNetns) {
+fn the_lab_has_a_private_run_ctnl_directory(netns: &TestNetns) {
     let script = "test -d /run/ctnl || exit 0; touch /run/ctnl/of-a-lab && ls /run/ctnl";
     let said = in_a_lab(netns, script);
     // A user who may not create the folder has none.

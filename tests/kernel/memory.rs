@@ -15,7 +15,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use ctnl_test_support::harness::{TestNetns, tests, udp};
 use ctnl_test_support::summary::Summary;
 
-tests![memory_does_not_grow_with_the_table, a_dry_run_of_a_flood_from_everywhere_takes_no_more_memory];
+tests![peak_memory_does_not_grow_with_the_table, a_dry_run_over_many_sources_uses_no_more_memory];
 
 const SMALL: u64 = 20_000;
 const LARGE: u64 = 200_000;
@@ -63,7 +63,7 @@ const COMMANDS: [&[&str]; 9] = [
 ];
 const FLUSH: &[&str] = &["flush", "--all", "--yes"];
 
-fn memory_does_not_grow_with_the_table(netns: &TestNetns) {
+fn peak_memory_does_not_grow_with_the_table(netns: &TestNetns) {
     let max = table::count(&mut netns.connection()).unwrap().max.unwrap_or(0);
     assert!(
         max == 0 || u64::from(max) >= LARGE,
@@ -106,7 +106,7 @@ fn flood(netns: &TestNetns, count: u32) {
     netns.create(&flows);
 }
 
-fn a_dry_run_of_a_flood_from_everywhere_takes_no_more_memory(netns: &TestNetns) {
+fn a_dry_run_over_many_sources_uses_no_more_memory(netns: &TestNetns) {
     let dry_run = ["flush", "--all", "--dry-run"];
     flood(netns, 10_000);
     let small = peak(&dry_run);

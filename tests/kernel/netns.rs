@@ -15,8 +15,8 @@ tests![
     a_connection_stays_in_its_namespace,
     a_namespace_that_does_not_exist_is_an_error_that_names_it,
     a_file_that_is_no_namespace_is_an_error_that_names_it,
-    a_fifo_as_namespace_is_an_error_and_no_wait,
-    a_number_that_is_only_a_name_is_the_name,
+    a_fifo_as_namespace_is_an_error_and_does_not_block,
+    a_number_that_is_no_process_is_looked_up_as_a_namespace_name,
 ];
 
 /// A process that stays in this thread's namespace until dropped.
@@ -84,7 +84,7 @@ fn a_file_that_is_no_namespace_is_an_error_that_names_it(_: &TestNetns) {
     assert!(error.to_string().contains(path), "{error}");
 }
 
-fn a_fifo_as_namespace_is_an_error_and_no_wait(_: &TestNetns) {
+fn a_fifo_as_namespace_is_an_error_and_does_not_block(_: &TestNetns) {
     let folder = tempfile::tempdir().unwrap();
     let fifo = folder.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -95,7 +95,7 @@ fn a_fifo_as_namespace_is_an_error_and_no_wait(_: &TestNetns) {
 }
 
 /// In a mount namespace of its own, in which names of `ip netns` are this test's.
-fn a_number_that_is_only_a_name_is_the_name(netns: &TestNetns) {
+fn a_number_that_is_no_process_is_looked_up_as_a_namespace_name(netns: &TestNetns) {
     netns.create(&[udp(1, 2), udp(3, 4)]);
     let number = "4194305"; // Larger than any process ID (`PID_MAX_LIMIT` in include/linux/threads.h).
     let script = format!(

@@ -14,11 +14,11 @@ use nix::unistd::Pid;
 use ctnl_test_support::harness::{TestNetns, key, tests};
 
 tests![
-    two_jobs_list_and_count_what_one_does,
-    what_two_jobs_may_not_be_used_for_falls_back_and_says_so,
-    the_kernels_filter_changes_no_answer,
-    no_term_has_another_answer_with_the_kernels_filter,
-    one_processor_is_enough_for_everything,
+    two_jobs_list_and_count_the_same_entries_as_one,
+    where_two_jobs_are_not_possible_one_is_used_and_reported,
+    the_kernel_filter_does_not_change_the_result,
+    no_term_has_another_result_with_the_kernel_filter,
+    every_command_works_on_one_processor,
 ];
 
 /// Lines without the seconds left, which tick, and without the reference count.
@@ -32,7 +32,7 @@ fn lines(netns: &TestNetns, arguments: &[&str]) -> BTreeSet<String> {
 
 const COLUMNS: &str = "family,proto,src,sport,dst,dport,icmp-id,gre-key,orig-zone,reply-zone,mark,state,id";
 
-fn two_jobs_list_and_count_what_one_does(netns: &TestNetns) {
+fn two_jobs_list_and_count_the_same_entries_as_one(netns: &TestNetns) {
     netns.fill(41, 6_000);
     for filter in [&[][..], &["tcp"], &["not src 10.66.6.6 and (udp or ipv6)"]] {
         let two = lines(netns, &[&["--jobs", "2"], filter].concat());
@@ -42,7 +42,7 @@ fn two_jobs_list_and_count_what_one_does(netns: &TestNetns) {
     }
 }
 
-fn what_two_jobs_may_not_be_used_for_falls_back_and_says_so(netns: &TestNetns) {
+fn where_two_jobs_are_not_possible_one_is_used_and_reported(netns: &TestNetns) {
     netns.fill(43, 300);
     for arguments in [
         &["list", "--jobs", "2", "assured"][..],
@@ -54,7 +54,7 @@ fn what_two_jobs_may_not_be_used_for_falls_back_and_says_so(netns: &TestNetns) {
     }
 }
 
-fn the_kernels_filter_changes_no_answer(netns: &TestNetns) {
+fn the_kernel_filter_does_not_change_the_result(netns: &TestNetns) {
     netns.fill(44, 6_000);
     for filter in [
         "tcp",
@@ -105,7 +105,7 @@ fn terms(flows: &[Flow], ages: &IdleEstimator) -> BTreeSet<String> {
 }
 
 /// What the kernel lets through is more than what is meant, or the same, whatever is asked.
-fn no_term_has_another_answer_with_the_kernels_filter(netns: &TestNetns) {
+fn no_term_has_another_result_with_the_kernel_filter(netns: &TestNetns) {
     netns.fill(46, 1_000);
     let (flows, ages) = (netns.dump(), IdleEstimator::without_timeouts(0));
     let terms = terms(&flows, &ages);
@@ -135,7 +135,7 @@ fn no_term_has_another_answer_with_the_kernels_filter(netns: &TestNetns) {
     assert!(pushed > 50 && fewer > pushed / 2, "{pushed} were pushed down, {fewer} made a difference");
 }
 
-fn one_processor_is_enough_for_everything(netns: &TestNetns) {
+fn every_command_works_on_one_processor(netns: &TestNetns) {
     netns.fill(45, 20_000);
     let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
     let mut first = CpuSet::new();

@@ -19,15 +19,15 @@ use serde_json::Value;
 use ctnl_test_support::harness::{Run, TestNetns, tests, udp};
 
 tests![
-    a_second_connection_is_to_the_same_namespace_whatever_the_path_stands_for_by_now,
-    a_packet_between_two_looks_is_seen_in_the_first_datagram_too,
-    what_cannot_recover_is_given_no_short_timeout,
-    the_figures_of_a_summary_add_up,
-    a_flush_whose_summary_cannot_be_printed_is_partly_done_and_tells_on_stderr,
+    a_reopened_connection_stays_in_its_namespace_when_the_path_changes,
+    a_packet_between_two_samples_is_detected_in_the_first_datagram_too,
+    a_fixed_timeout_is_not_lowered,
+    the_numbers_of_a_summary_add_up,
+    a_flush_that_cannot_print_its_summary_exits_with_3_and_reports_on_stderr,
     a_list_that_cannot_be_written_to_a_device_is_an_error,
-    quiet_does_not_hide_what_failed,
+    quiet_does_not_hide_failures,
     a_file_of_values_without_an_end_is_refused,
-    a_delete_whose_entry_cannot_be_printed_is_partly_done,
+    a_delete_that_cannot_print_the_entry_exits_with_3,
     a_hangup_ends_a_flush_with_its_summary,
     an_interrupt_that_the_parent_ignores_does_not_end_a_flush,
     a_time_zone_without_an_end_does_not_hang,
@@ -39,7 +39,7 @@ fn file_of_this_namespace() -> File {
     File::open("/proc/thread-self/ns/net").unwrap()
 }
 
-fn a_second_connection_is_to_the_same_namespace_whatever_the_path_stands_for_by_now(netns: &TestNetns) {
+fn a_reopened_connection_stays_in_its_namespace_when_the_path_changes(netns: &TestNetns) {
     use std::os::fd::AsRawFd;
     netns.create(&[udp(1, 2), udp(3, 4)]);
     let folder = tempfile::tempdir().unwrap();
@@ -61,7 +61,7 @@ fn a_second_connection_is_to_the_same_namespace_whatever_the_path_stands_for_by_
 
 /// Entries whose timeout is set again between the looks, as a packet would:
 /// after the wait they have as much time left as if the first look had been late.
-fn a_packet_between_two_looks_is_seen_in_the_first_datagram_too(netns: &TestNetns) {
+fn a_packet_between_two_samples_is_detected_in_the_first_datagram_too(netns: &TestNetns) {
     let flows: Vec<Flow> = (1..20).map(|port| Flow { timeout: Some(100), ..udp(port, 53) }).collect();
     netns.create(&flows);
     let targets: Vec<_> = flows.iter().map(|flow| netns.target(flow)).collect();
@@ -78,7 +78,7 @@ fn a_packet_between_two_looks_is_seen_in_the_first_datagram_too(netns: &TestNetn
     assert_eq!(netns.dump().len(), 19);
 }
 
-fn what_cannot_recover_is_given_no_short_timeout(netns: &TestNetns) {
+fn a_fixed_timeout_is_not_lowered(netns: &TestNetns) {
     let fixed = Flow { status: Status::Confirmed | Status::FixedTimeout, ..udp(1, 2) };
     netns.create(&[fixed, udp(3, 4)]);
     let run = netns.ctnl(&["flush", "udp", "--soft", "--json"]).exits_with(3).says("fixed");
@@ -89,7 +89,7 @@ fn what_cannot_recover_is_given_no_short_timeout(netns: &TestNetns) {
     assert!(left(1) > 500 && left(3) <= 10);
 }
 
-fn the_figures_of_a_summary_add_up(netns: &TestNetns) {
+fn the_numbers_of_a_summary_add_up(netns: &TestNetns) {
     let fixed = Flow { status: Status::Confirmed | Status::FixedTimeout, ..udp(1, 2) };
     let soon = Flow { timeout: Some(20), ..udp(5, 6) };
     netns.create(&[fixed, soon]);
@@ -107,7 +107,7 @@ fn the_figures_of_a_summary_add_up(netns: &TestNetns) {
     }
 }
 
-fn a_flush_whose_summary_cannot_be_printed_is_partly_done_and_tells_on_stderr(netns: &TestNetns) {
+fn a_flush_that_cannot_print_its_summary_exits_with_3_and_reports_on_stderr(netns: &TestNetns) {
     netns.create(&[udp(1, 2), udp(3, 4)]);
     let (code, stderr) = into_a_full_device(&["flush", "udp", "--json", "-q"]);
     assert_eq!(code, Some(3), "{stderr}");
@@ -135,7 +135,7 @@ fn into_a_full_device(arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-fn quiet_does_not_hide_what_failed(netns: &TestNetns) {
+fn quiet_does_not_hide_failures(netns: &TestNetns) {
     let fixed = Flow { status: Status::Confirmed | Status::FixedTimeout, ..udp(1, 2) };
     netns.create(&[fixed]);
     netns.ctnl(&["flush", "udp", "--soft", "-q"]).exits_with(1).says("skipped: fixed-timeout");
@@ -146,7 +146,7 @@ fn a_file_of_values_without_an_end_is_refused(netns: &TestNetns) {
     assert!(run.stdout().is_empty());
 }
 
-fn a_delete_whose_entry_cannot_be_printed_is_partly_done(netns: &TestNetns) {
+fn a_delete_that_cannot_print_the_entry_exits_with_3(netns: &TestNetns) {
     netns.create(&[udp(1, 2)]);
     let (code, stderr) = into_a_full_device(&["delete", "udp", "10.0.0.1:1", "192.0.2.1:2"]);
     assert_eq!(code, Some(3), "{stderr}");

@@ -12,19 +12,19 @@ use ctnl_test_support::harness::{TestNetns, assert_same_entries, entry, tests, u
 tests![
     an_entry_is_found_by_either_direction,
     an_entry_is_found_in_its_zone_and_in_no_other,
-    an_entry_with_nat_is_found_by_what_its_answers_carry,
+    an_entry_with_nat_is_found_by_its_reply_tuple,
     an_entry_that_does_not_exist_is_none_and_an_incomplete_tuple_an_error,
     count_is_the_length_of_a_dump_of_a_fresh_table,
     a_dump_of_one_family_has_only_that_family,
-    delete_takes_one_entry_and_its_bystanders_stay,
-    an_entry_of_every_kind_can_be_deleted_by_what_was_dumped_of_it,
+    delete_removes_one_entry_and_leaves_similar_ones,
+    every_kind_of_dumped_entry_can_be_deleted,
     deleting_an_entry_that_is_gone_counts_as_gone,
-    a_target_with_another_id_touches_nothing,
-    a_one_direction_zone_is_kept_dumped_found_and_deleted,
+    a_target_with_another_id_deletes_nothing,
+    an_entry_with_a_zone_in_one_direction_is_stored_found_and_deleted,
     lower_timeout_lowers_the_target_and_no_other,
     creating_an_entry_that_exists_fails_with_eexist_and_the_rest_goes_on,
-    an_abandoned_dump_does_not_disturb_the_next_request,
-    more_requests_than_one_datagram_holds_are_all_counted,
+    an_abandoned_dump_does_not_affect_the_next_request,
+    requests_that_span_several_datagrams_are_all_counted,
     accounting_and_start_times_are_read_where_they_were_on_at_creation,
 ];
 
@@ -56,7 +56,7 @@ fn an_entry_is_found_in_its_zone_and_in_no_other(netns: &TestNetns) {
     assert_eq!(table::get(connection, &tuple, 8).unwrap(), None);
 }
 
-fn an_entry_with_nat_is_found_by_what_its_answers_carry(netns: &TestNetns) {
+fn an_entry_with_nat_is_found_by_its_reply_tuple(netns: &TestNetns) {
     let flows = netns.fill(5, 300);
     let connection = &mut netns.connection();
     for flow in flows.iter().filter(|flow| matches!(flow.zone(), Zone::Default)) {
@@ -97,7 +97,7 @@ fn a_dump_of_one_family_has_only_that_family(netns: &TestNetns) {
     }
 }
 
-fn delete_takes_one_entry_and_its_bystanders_stay(netns: &TestNetns) {
+fn delete_removes_one_entry_and_leaves_similar_ones(netns: &TestNetns) {
     let all = bystanders();
     netns.create(&all);
     let targets: Vec<Target> = all.iter().map(|flow| netns.target(flow)).collect();
@@ -108,7 +108,7 @@ fn delete_takes_one_entry_and_its_bystanders_stay(netns: &TestNetns) {
     }
 }
 
-fn an_entry_of_every_kind_can_be_deleted_by_what_was_dumped_of_it(netns: &TestNetns) {
+fn every_kind_of_dumped_entry_can_be_deleted(netns: &TestNetns) {
     netns.fill(4, 2_000);
     let (odd, even): (Vec<_>, Vec<_>) = netns.dump().into_iter().enumerate().partition(|(place, _)| place % 2 == 1);
     let targets: Vec<Target> = odd.iter().map(|(_, flow)| Target::of(flow).expect("a target")).collect();
@@ -126,7 +126,7 @@ fn deleting_an_entry_that_is_gone_counts_as_gone(netns: &TestNetns) {
     assert_same_entries(&netns.dump(), &all[1..]);
 }
 
-fn a_target_with_another_id_touches_nothing(netns: &TestNetns) {
+fn a_target_with_another_id_deletes_nothing(netns: &TestNetns) {
     let all = bystanders();
     netns.create(&all);
     for flow in netns.dump() {
@@ -137,7 +137,7 @@ fn a_target_with_another_id_touches_nothing(netns: &TestNetns) {
     assert_same_entries(&netns.dump(), &all);
 }
 
-fn a_one_direction_zone_is_kept_dumped_found_and_deleted(netns: &TestNetns) {
+fn an_entry_with_a_zone_in_one_direction_is_stored_found_and_deleted(netns: &TestNetns) {
     let tuple = udp(1000, 53).orig;
     let orig_side = entry(Tuple { zone: Some(4), ..tuple });
     // Its reply tuple is in the default zone, and would meet a second one there.
@@ -183,7 +183,7 @@ fn creating_an_entry_that_exists_fails_with_eexist_and_the_rest_goes_on(netns: &
     assert_same_entries(&netns.dump(), &[udp(1, 53), udp(2, 53)]);
 }
 
-fn an_abandoned_dump_does_not_disturb_the_next_request(netns: &TestNetns) {
+fn an_abandoned_dump_does_not_affect_the_next_request(netns: &TestNetns) {
     let flows = netns.fill(6, 3_000);
     let connection = &mut netns.connection();
     for _ in 0..3 {
@@ -202,7 +202,7 @@ fn an_abandoned_dump_does_not_disturb_the_next_request(netns: &TestNetns) {
     }
 }
 
-fn more_requests_than_one_datagram_holds_are_all_counted(netns: &TestNetns) {
+fn requests_that_span_several_datagrams_are_all_counted(netns: &TestNetns) {
     netns.fill(7, 1_000);
     let mut targets: Vec<Target> = netns.dump().iter().map(|flow| Target::of(flow).unwrap()).collect();
     targets.extend_from_within(..300);

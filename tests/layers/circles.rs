@@ -106,7 +106,7 @@ fn reach<'a>(imports: &'a Imports, from: &str) -> BTreeSet<&'a String> {
 }
 
 #[test]
-fn a_circle_is_found_however_it_is_written() {
+fn an_import_cycle_is_found_in_every_syntax() {
     for (a, b) in [
         ("use super::b::B;", "use super::a::A;"),
         ("use super::{b, c::C};", "fn f(_: super::a::A) {}"),
@@ -118,7 +118,7 @@ fn a_circle_is_found_however_it_is_written() {
 }
 
 #[test]
-fn imports_in_one_direction_and_those_of_tests_are_no_circle() {
+fn imports_in_one_direction_and_those_of_tests_are_no_cycle() {
     for (a, b) in [
         ("use super::b::B;", "use super::c::C;"),
         ("use super::b::B;", "#[cfg(test)]\nmod tests { use super::super::a::A; }"),

@@ -156,7 +156,7 @@ fn the_table_lists_no_module_that_does_not_exist() {
 }
 
 #[test]
-fn no_files_of_one_folder_import_each_other_in_a_circle() {
+fn the_files_of_one_folder_have_no_import_cycle() {
     assert_eq!(circles::of_tree(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")), [] as [String; 0]);
 }
 
@@ -176,7 +176,7 @@ fn faults_of(part: usize, path: &str, source: &str) -> usize {
 }
 
 #[test]
-fn an_import_from_a_higher_layer_is_a_fault_however_it_is_written() {
+fn an_import_from_a_higher_layer_is_an_error_in_every_syntax() {
     for source in [
         "use crate::table::dump;",
         "use crate::{wire::Message, table::{self, dump}};",
@@ -193,7 +193,7 @@ fn an_import_from_a_higher_layer_is_a_fault_however_it_is_written() {
 }
 
 #[test]
-fn an_import_from_below_or_from_the_same_folder_is_no_fault() {
+fn an_import_from_a_lower_layer_or_the_same_folder_is_allowed() {
     for source in [
         "use crate::wire::{Message, uapi::cta};",
         "use super::tuple::Tuple;\nuse crate::model::zone::Zone;",
@@ -207,7 +207,7 @@ fn an_import_from_below_or_from_the_same_folder_is_no_fault() {
 }
 
 #[test]
-fn an_import_within_a_layer_is_a_fault() {
+fn an_import_within_a_layer_is_an_error() {
     assert_eq!(faults_of(0, "filter::parse", "use crate::group::Group;"), 1);
     assert_eq!(faults_of(1, "scan::walk", "use crate::follow::follow;"), 1);
     assert_eq!(faults_of(1, "term::console", "use crate::scan::walk;"), 1);
@@ -245,7 +245,7 @@ fn sinks_do_not_depend_on_conntrack() {
 }
 
 #[test]
-fn a_module_without_a_layer_is_a_fault() {
+fn a_module_without_a_layer_is_an_error() {
     assert_eq!(faults_of(0, "utils::text", ""), 1);
     assert_eq!(faults_of(1, "helpers", ""), 1);
     assert_eq!(faults_of(0, "lib", "pub mod wire; use crate::table;"), 0);

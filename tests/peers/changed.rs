@@ -11,18 +11,18 @@ use ctnl_test_support::net::nft;
 use ctnl_test_support::talk::Tcp;
 
 tests![
-    a_lowered_sysctl_leaves_entries_undecided_until_its_earlier_value_is_told,
-    a_slightly_lowered_sysctl_makes_entries_look_less_idle_never_more,
-    a_raised_sysctl_is_the_documented_hole_and_a_base_timeout_closes_it,
-    looking_twice_closes_the_hole_of_a_raised_sysctl,
-    looking_twice_needs_no_counters,
-    a_timeout_policy_leaves_its_protocol_undecided_until_one_looks_twice,
+    a_lowered_timeout_leaves_entries_undecided_unless_its_previous_value_is_given,
+    a_slightly_lowered_timeout_never_makes_an_entry_look_more_idle,
+    a_raised_timeout_overstates_idle_times_as_documented_unless_its_previous_value_is_given,
+    sampling_twice_is_exact_after_a_timeout_was_raised,
+    sampling_twice_needs_no_counters,
+    a_timeout_policy_leaves_its_protocol_undecided_unless_sampled_twice,
 ];
 
 const ESTABLISHED: &str = "tcp_timeout_established";
 const SECOND: Duration = Duration::from_secs(1);
 
-fn a_lowered_sysctl_leaves_entries_undecided_until_its_earlier_value_is_told(netns: &TestNetns) {
+fn a_lowered_timeout_leaves_entries_undecided_unless_its_previous_value_is_given(netns: &TestNetns) {
     let net = distinct(netns);
     net.set_timeout(ESTABLISHED, 6000);
     let mut connection = Tcp::open(&net);
@@ -43,7 +43,7 @@ fn a_lowered_sysctl_leaves_entries_undecided_until_its_earlier_value_is_told(net
     assert_eq!(witness.list_older(3, &[]), [connection.tuple()]);
 }
 
-fn a_slightly_lowered_sysctl_makes_entries_look_less_idle_never_more(netns: &TestNetns) {
+fn a_slightly_lowered_timeout_never_makes_an_entry_look_more_idle(netns: &TestNetns) {
     let net = distinct(netns);
     let mut connection = Tcp::open(&net);
     connection.exchange();
@@ -57,7 +57,7 @@ fn a_slightly_lowered_sysctl_makes_entries_look_less_idle_never_more(netns: &Tes
 
 /// What `ctnl help filter` and README say of it: the entry looks idle for the
 /// difference until its next packet, or until the old value is told.
-fn a_raised_sysctl_is_the_documented_hole_and_a_base_timeout_closes_it(netns: &TestNetns) {
+fn a_raised_timeout_overstates_idle_times_as_documented_unless_its_previous_value_is_given(netns: &TestNetns) {
     let net = distinct(netns);
     let mut connection = Tcp::open(&net);
     connection.exchange();
@@ -76,16 +76,16 @@ fn a_raised_sysctl_is_the_documented_hole_and_a_base_timeout_closes_it(netns: &T
     assert!(help.contains("was raised, an entry looks idle for the difference until its next packet"), "{help}");
 }
 
-fn looking_twice_closes_the_hole_of_a_raised_sysctl(netns: &TestNetns) {
-    looks_twice_after_raising(netns, true);
+fn sampling_twice_is_exact_after_a_timeout_was_raised(netns: &TestNetns) {
+    sample_twice_after_raising_a_timeout(netns, true);
 }
 
-fn looking_twice_needs_no_counters(netns: &TestNetns) {
-    looks_twice_after_raising(netns, false);
+fn sampling_twice_needs_no_counters(netns: &TestNetns) {
+    sample_twice_after_raising_a_timeout(netns, false);
 }
 
 /// A connection in use and an idle one.
-fn looks_twice_after_raising(netns: &TestNetns, with_counters: bool) {
+fn sample_twice_after_raising_a_timeout(netns: &TestNetns, with_counters: bool) {
     let net = distinct(netns);
     netns.set_sysctl("netfilter/nf_conntrack_acct", u8::from(with_counters));
     let (mut busy, mut idle) = (Tcp::open(&net), Tcp::open(&net));
@@ -124,7 +124,7 @@ const POLICY: &str = "table ip policies {
     }
 }";
 
-fn a_timeout_policy_leaves_its_protocol_undecided_until_one_looks_twice(netns: &TestNetns) {
+fn a_timeout_policy_leaves_its_protocol_undecided_unless_sampled_twice(netns: &TestNetns) {
     let net = distinct(netns);
     nft(POLICY);
     let (mut connection, mut other) = (Tcp::open(&net), Tcp::open6(&net));

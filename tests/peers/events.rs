@@ -23,11 +23,7 @@ use ctnl_test_support::harness::{Run, TestNetns, tests, udp};
 use ctnl_test_support::net::{Net, OUTSIDE, PATH, conntrack, nft};
 use ctnl_test_support::talk::{Tcp, Udp};
 
-tests![
-    lines_of_real_events_are_those_of_conntrack,
-    jq_reads_every_kind_of_line,
-    the_documented_commands_of_jq_find_something,
-];
+tests![event_lines_are_those_of_conntrack, jq_parses_every_kind_of_line, the_documented_jq_commands_print_results,];
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -178,7 +174,7 @@ fn plain<'a>(event: &Event, subject: &'a Subject<'a>) -> FlowRecord<'a> {
     FlowRecord { kind, synthetic, time, subject, since, killed, requester, netns, is_mark_implied }
 }
 
-fn lines_of_real_events_are_those_of_conntrack(netns: &TestNetns) {
+fn event_lines_are_those_of_conntrack(netns: &TestNetns) {
     let net = Net::new(netns);
     netns.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
     nft(RULES);
@@ -266,7 +262,7 @@ fn said(mut command: Command, input: &str) -> String {
     Run::new(&command, output).exits_with(0).stdout()
 }
 
-fn jq_reads_every_kind_of_line(netns: &TestNetns) {
+fn jq_parses_every_kind_of_line(netns: &TestNetns) {
     let net = Net::new(netns);
     nft(RULES);
     let socket = listener();
@@ -286,7 +282,7 @@ fn jq_reads_every_kind_of_line(netns: &TestNetns) {
 }
 
 /// Each command of docs/events.md, on lines as `ctnl events` writes them.
-fn the_documented_commands_of_jq_find_something(netns: &TestNetns) {
+fn the_documented_jq_commands_print_results(netns: &TestNetns) {
     let net = Net::new(netns);
     nft(RULES);
     let socket = listener();

@@ -11,14 +11,14 @@ use ctnl_test_support::net::OUTSIDE;
 use ctnl_test_support::talk::{Tcp, Udp};
 
 tests![
-    a_flush_of_what_is_older_leaves_every_connection_in_use_working,
-    a_soft_flush_of_everything_ends_only_what_is_idle,
-    a_connection_that_was_flushed_all_the_same_is_picked_up_again,
+    a_flush_of_idle_entries_keeps_every_connection_in_use_working,
+    a_soft_flush_of_everything_removes_only_idle_entries,
+    a_connection_that_was_deleted_is_picked_up_again,
 ];
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn a_flush_of_what_is_older_leaves_every_connection_in_use_working(netns: &TestNetns) {
+fn a_flush_of_idle_entries_keeps_every_connection_in_use_working(netns: &TestNetns) {
     let net = distinct(netns);
     let (mut idle, mut idle6) = (Tcp::open(&net), Tcp::open6(&net));
     let (mut busy, mut busy6, mut stuck) = (Tcp::open(&net), Tcp::open6(&net), Tcp::open(&net));
@@ -53,7 +53,7 @@ fn a_flush_of_what_is_older_leaves_every_connection_in_use_working(netns: &TestN
     busy_udp.exchange();
 }
 
-fn a_soft_flush_of_everything_ends_only_what_is_idle(netns: &TestNetns) {
+fn a_soft_flush_of_everything_removes_only_idle_entries(netns: &TestNetns) {
     let net = distinct(netns);
     let (mut idle, mut busy, mut busy6) = (Tcp::open(&net), Tcp::open(&net), Tcp::open6(&net));
     let (idle_udp, busy_udp) = (Udp::open(&net), Udp::open(&net));
@@ -75,7 +75,7 @@ fn a_soft_flush_of_everything_ends_only_what_is_idle(netns: &TestNetns) {
 
 /// What a wrong decision costs without NAT and with loose pickup (the default):
 /// the counters, not the connection.
-fn a_connection_that_was_flushed_all_the_same_is_picked_up_again(netns: &TestNetns) {
+fn a_connection_that_was_deleted_is_picked_up_again(netns: &TestNetns) {
     let net = distinct(netns);
     let mut connection = Tcp::open(&net);
     connection.exchange();

@@ -16,16 +16,16 @@ use ctnl_test_support::net::{INSIDE, Net, OUTSIDE};
 use ctnl_test_support::talk::{Tcp, Udp};
 
 tests![
-    connections_in_use_are_not_older,
-    a_connection_with_unacknowledged_data_is_not_older_while_it_is_sent_again,
-    a_connection_with_a_closed_window_is_not_older_while_it_is_probed,
-    a_connection_whose_keepalives_nobody_answers_is_not_older,
-    a_connection_whose_keepalives_are_answered_is_not_older,
-    a_connection_picked_up_in_its_middle_is_not_older,
-    a_connection_with_a_reset_that_nobody_believed_is_not_older,
-    a_connection_that_nobody_accepts_is_never_older,
-    udp_that_goes_on_is_not_older_and_udp_that_stopped_is,
-    what_is_idle_is_older,
+    connections_in_use_are_not_idle,
+    a_connection_that_retransmits_is_not_idle,
+    a_connection_that_probes_a_closed_window_is_not_idle,
+    a_connection_with_unanswered_keepalives_is_not_idle,
+    a_connection_with_answered_keepalives_is_not_idle,
+    a_connection_picked_up_in_the_middle_is_not_idle,
+    a_connection_that_ignored_a_forged_reset_is_not_idle,
+    an_unanswered_connection_attempt_is_undecided_and_never_idle,
+    udp_flows_are_idle_only_after_they_stopped,
+    idle_connections_are_listed,
 ];
 
 const ESTABLISHED: u32 = 600;
@@ -76,7 +76,7 @@ fn assert_established_with_less(netns: &TestNetns, tuple: &Tuple, timeout: u32) 
     assert!(flow.timeout <= Some(timeout), "{flow:?}");
 }
 
-fn connections_in_use_are_not_older(netns: &TestNetns) {
+fn connections_in_use_are_not_idle(netns: &TestNetns) {
     let net = distinct(netns);
     let mut connections = [Tcp::open(&net), Tcp::open6(&net)];
     let mut witness = Witness::new(&net);
@@ -89,7 +89,7 @@ fn connections_in_use_are_not_older(netns: &TestNetns) {
     }
 }
 
-fn a_connection_with_unacknowledged_data_is_not_older_while_it_is_sent_again(netns: &TestNetns) {
+fn a_connection_that_retransmits_is_not_idle(netns: &TestNetns) {
     let net = distinct(netns);
     let mut connection = Tcp::open(&net);
     connection.exchange();
@@ -103,7 +103,7 @@ fn a_connection_with_unacknowledged_data_is_not_older_while_it_is_sent_again(net
     assert!(info.flags_orig.unwrap_or(0) & tcp_flag::DATA_UNACKNOWLEDGED != 0);
 }
 
-fn a_connection_with_a_closed_window_is_not_older_while_it_is_probed(netns: &TestNetns) {
+fn a_connection_that_probes_a_closed_window_is_not_idle(netns: &TestNetns) {
     let net = distinct(netns);
     let mut connection = Tcp::open_narrow(&net);
     connection.send_until_full();
@@ -112,7 +112,7 @@ fn a_connection_with_a_closed_window_is_not_older_while_it_is_probed(netns: &Tes
     assert_established_with_less(netns, &connection.tuple(), RETRANSMITTED);
 }
 
-fn a_connection_whose_keepalives_nobody_answers_is_not_older(netns: &TestNetns) {
+fn a_connection_with_unanswered_keepalives_is_not_idle(netns: &TestNetns) {
     let net = distinct(netns);
     let mut connection = Tcp::open(&net);
     connection.exchange();
@@ -124,7 +124,7 @@ fn a_connection_whose_keepalives_nobody_answers_is_not_older(netns: &TestNetns) 
     assert!(witness.packets(&connection.tuple()) >= 10, "the keepalives have passed");
 }
 
-fn a_connection_whose_keepalives_are_answered_is_not_older(netns: &TestNetns) {
+fn a_connection_with_answered_keepalives_is_not_idle(netns: &TestNetns) {
     let net = distinct(netns);
     let mut connection = Tcp::open(&net);
     connection.exchange();
@@ -135,7 +135,7 @@ fn a_connection_whose_keepalives_are_answered_is_not_older(netns: &TestNetns) {
     assert!(witness.packets(&connection.tuple()) >= before + 4, "the keepalives have passed");
 }
 
-fn a_connection_picked_up_in_its_middle_is_not_older(netns: &TestNetns) {
+fn a_connection_picked_up_in_the_middle_is_not_idle(netns: &TestNetns) {
     let net = distinct(netns);
     let mut connection = Tcp::open(&net);
     connection.exchange();
@@ -152,7 +152,7 @@ fn a_connection_picked_up_in_its_middle_is_not_older(netns: &TestNetns) {
 /// Sent by someone who knows the ports and about where the numbers are. The
 /// receiver answers it and goes on; that answer is kept away from the router, for
 /// it would set the timeout right again.
-fn a_connection_with_a_reset_that_nobody_believed_is_not_older(netns: &TestNetns) {
+fn a_connection_that_ignored_a_forged_reset_is_not_idle(netns: &TestNetns) {
     let net = distinct(netns);
     let mut connection = Tcp::open(&net);
     connection.exchange();
@@ -177,7 +177,7 @@ fn a_connection_with_a_reset_that_nobody_believed_is_not_older(netns: &TestNetns
     assert_established_with_less(netns, &connection.tuple(), UNACKNOWLEDGED);
 }
 
-fn a_connection_that_nobody_accepts_is_never_older(netns: &TestNetns) {
+fn an_unanswered_connection_attempt_is_undecided_and_never_idle(netns: &TestNetns) {
     let net = distinct(netns);
     net.silence("");
     let target = SocketAddr::new(OUTSIDE.into(), 9);
@@ -190,7 +190,7 @@ fn a_connection_that_nobody_accepts_is_never_older(netns: &TestNetns) {
     });
 }
 
-fn udp_that_goes_on_is_not_older_and_udp_that_stopped_is(netns: &TestNetns) {
+fn udp_flows_are_idle_only_after_they_stopped(netns: &TestNetns) {
     let net = distinct(netns);
     let (once, answered, stream, stream6) = (Udp::open(&net), Udp::open(&net), Udp::open(&net), Udp::open6(&net));
     once.ask();
@@ -212,7 +212,7 @@ fn udp_that_goes_on_is_not_older_and_udp_that_stopped_is(netns: &TestNetns) {
     assert_eq!(witness.list_older(2, &["udp"]).len(), 4);
 }
 
-fn what_is_idle_is_older(netns: &TestNetns) {
+fn idle_connections_are_listed(netns: &TestNetns) {
     let net = distinct(netns);
     let mut idle = [Tcp::open(&net), Tcp::open6(&net)];
     idle.iter_mut().for_each(Tcp::exchange);

@@ -15,7 +15,7 @@ use ctnl_test_support::sink::nats::Nats;
 
 tests![
     every_line_is_stored_once_when_the_leader_is_killed_and_when_the_others_are,
-    every_line_is_stored_once_after_all_servers_were_killed_with_one_step_back_at_most,
+    every_line_is_stored_once_and_nearly_in_order_after_all_servers_were_killed,
     a_chunk_that_is_delivered_twice_is_stored_once,
     a_server_that_stops_and_starts_while_nothing_is_sent_is_detected,
     without_a_stream_the_error_says_how_to_make_one,
@@ -142,7 +142,7 @@ fn every_line_is_stored_once_when_the_leader_is_killed_and_when_the_others_are(_
     assert_once(&stored, lines);
 }
 
-fn every_line_is_stored_once_after_all_servers_were_killed_with_one_step_back_at_most(_: &TestNetns) {
+fn every_line_is_stored_once_and_nearly_in_order_after_all_servers_were_killed(_: &TestNetns) {
     let mut cluster = Cluster::start(3);
     let client = cluster.client();
     client.make_stream(3, |_| {});

@@ -9,12 +9,12 @@ use ctnl_test_support::harness::{TestNetns, assert_same_entries, tests, udp};
 use ctnl_test_support::net::conntrack;
 
 tests![
-    flushing_what_is_unreplied_leaves_what_is_replied,
-    flushing_a_family_leaves_the_other,
-    flushing_a_zone_leaves_its_twins,
-    a_set_of_ports_means_each_of_them_and_nothing_else,
-    deleting_an_entry_of_a_zone_leaves_its_twin_in_no_zone,
-    conntrack_agrees_with_us_on_how_many_entries_there_are,
+    flushing_unreplied_entries_leaves_replied_ones,
+    flushing_a_family_leaves_the_other_family,
+    flushing_a_zone_leaves_the_same_tuples_in_other_zones,
+    a_set_of_ports_matches_each_of_them_and_no_other,
+    deleting_an_entry_of_a_zone_leaves_the_same_tuple_in_the_default_zone,
+    conntrack_and_ctnl_count_the_same_number_of_entries,
 ];
 
 fn with(flow: Flow, change: impl FnOnce(&mut Flow)) -> Flow {
@@ -24,7 +24,7 @@ fn with(flow: Flow, change: impl FnOnce(&mut Flow)) -> Flow {
 }
 
 /// `conntrack -D -u UNREPLIED` deletes the whole table.
-fn flushing_what_is_unreplied_leaves_what_is_replied(netns: &TestNetns) {
+fn flushing_unreplied_entries_leaves_replied_ones(netns: &TestNetns) {
     let flows = netns.fill(5, 3_000);
     netns.ctnl(&["flush", "unreplied", "--yes"]).exits_with(0);
     let replied: Vec<Flow> = flows.into_iter().filter(|flow| flow.status.contains(Status::SeenReply)).collect();
@@ -33,7 +33,7 @@ fn flushing_what_is_unreplied_leaves_what_is_replied(netns: &TestNetns) {
 }
 
 /// `conntrack -F -f ipv6` flushes IPv4 as well.
-fn flushing_a_family_leaves_the_other(netns: &TestNetns) {
+fn flushing_a_family_leaves_the_other_family(netns: &TestNetns) {
     let flows = netns.fill(6, 3_000);
     netns.ctnl(&["flush", "ipv6", "--yes"]).exits_with(0);
     let v4: Vec<Flow> = flows.into_iter().filter(|flow| flow.family == Family::V4).collect();
@@ -41,7 +41,7 @@ fn flushing_a_family_leaves_the_other(netns: &TestNetns) {
     assert_eq!(conntrack(&["-L", "-f", "ipv6"]), "");
 }
 
-fn flushing_a_zone_leaves_its_twins(netns: &TestNetns) {
+fn flushing_a_zone_leaves_the_same_tuples_in_other_zones(netns: &TestNetns) {
     let plain: Vec<Flow> = (1..=100).map(|port| udp(port, 53)).collect();
     let zoned = |zone| plain.iter().map(move |flow| with(flow.clone(), |flow| flow.zone_both = Some(zone)));
     let one_way = with(udp(7, 53), |flow| flow.orig.zone = Some(5));
@@ -58,7 +58,7 @@ fn flushing_a_zone_leaves_its_twins(netns: &TestNetns) {
 }
 
 /// conntrack(8) takes `--dport 80,443` for 80.
-fn a_set_of_ports_means_each_of_them_and_nothing_else(netns: &TestNetns) {
+fn a_set_of_ports_matches_each_of_them_and_no_other(netns: &TestNetns) {
     let flows: Vec<Flow> = [79, 80, 81, 443, 444].map(|port| udp(9, port)).into();
     netns.create(&flows);
     netns.ctnl(&["flush", "--dport", "80,443", "--yes"]).exits_with(0).says("2 deleted");
@@ -69,7 +69,7 @@ fn a_set_of_ports_means_each_of_them_and_nothing_else(netns: &TestNetns) {
     assert_same_entries(&netns.dump(), &rest);
 }
 
-fn deleting_an_entry_of_a_zone_leaves_its_twin_in_no_zone(netns: &TestNetns) {
+fn deleting_an_entry_of_a_zone_leaves_the_same_tuple_in_the_default_zone(netns: &TestNetns) {
     let (plain, zoned) = (udp(1, 2), with(udp(1, 2), |flow| flow.zone_both = Some(5)));
     netns.create(&[plain.clone(), zoned.clone()]);
     let tuple = ["udp", "10.0.0.1:1", "192.0.2.1:2"];
@@ -81,7 +81,7 @@ fn deleting_an_entry_of_a_zone_leaves_its_twin_in_no_zone(netns: &TestNetns) {
     assert_same_entries(&netns.dump(), &[zoned]);
 }
 
-fn conntrack_agrees_with_us_on_how_many_entries_there_are(netns: &TestNetns) {
+fn conntrack_and_ctnl_count_the_same_number_of_entries(netns: &TestNetns) {
     let portless = Tuple {
         src: Ipv4Addr::new(10, 0, 0, 9).into(),
         dst: Ipv4Addr::new(192, 0, 2, 9).into(),

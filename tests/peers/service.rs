@@ -6,7 +6,7 @@ use std::process::Command;
 
 use ctnl_test_support::harness::{Run, TestNetns, tests};
 
-tests![systemd_has_nothing_to_say_about_the_unit];
+tests![systemd_analyze_finds_no_fault_in_the_unit];
 
 /// Exposure by `systemd-analyze security`, in tenths: 18 as it is.
 const MOST_EXPOSED: &str = "20";
@@ -21,7 +21,7 @@ fn unit() -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-fn systemd_has_nothing_to_say_about_the_unit(_: &TestNetns) {
+fn systemd_analyze_finds_no_fault_in_the_unit(_: &TestNetns) {
     let (_folder, path) = unit();
     let analyze =
         |arguments: &[&str]| Run::of(Command::new("systemd-analyze").args(arguments).arg(&path)).exits_with(0);

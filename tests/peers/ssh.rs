@@ -11,10 +11,10 @@ use ctnl_test_support::talk::{Tcp, Udp};
 tests![
     a_flush_of_everything_spares_the_session_of_the_environment,
     a_flush_of_everything_spares_the_session_of_an_ancestor,
-    a_flush_of_everything_takes_the_session_where_told_so,
+    a_flush_with_no_spare_ssh_deletes_the_session,
     the_session_is_spared_behind_destination_nat,
-    where_the_named_session_is_over_the_connections_of_the_host_s_sshd_are_spared,
-    the_connection_that_carries_a_tunnelled_session_is_spared_with_it,
+    every_connection_of_sshd_is_spared_if_the_named_session_is_closed,
+    the_connection_that_carries_a_tunnelled_session_is_spared_too,
 ];
 
 const CTNL: &str = env!("CARGO_BIN_EXE_ctnl");
@@ -68,7 +68,7 @@ fn a_flush_of_everything_spares_the_session_of_an_ancestor(netns: &TestNetns) {
     scene.has_only_the_session_left();
 }
 
-fn a_flush_of_everything_takes_the_session_where_told_so(netns: &TestNetns) {
+fn a_flush_with_no_spare_ssh_deletes_the_session(netns: &TestNetns) {
     let scene = Scene::new(netns);
     let run = scene.run(&[CTNL, "flush", "--all", "--yes", "--no-spare-ssh"]).exits_with(0);
     let said = run.stderr();
@@ -127,7 +127,7 @@ fn to_the_router(net: &Net<'_>) -> Tcp {
 }
 
 /// As under dtach: the session that started the shell has ended, and another one is attached.
-fn where_the_named_session_is_over_the_connections_of_the_host_s_sshd_are_spared(netns: &TestNetns) {
+fn every_connection_of_sshd_is_spared_if_the_named_session_is_closed(netns: &TestNetns) {
     let net = Net::new(netns);
     let (mut session, other) = (to_the_router(&net), to_the_router(&net));
     session.exchange();
@@ -144,7 +144,7 @@ fn where_the_named_session_is_over_the_connections_of_the_host_s_sshd_are_spared
 }
 
 /// As with `ssh -R 2222:localhost:22 OUTSIDE` on this host: the shell came back through that connection.
-fn the_connection_that_carries_a_tunnelled_session_is_spared_with_it(netns: &TestNetns) {
+fn the_connection_that_carries_a_tunnelled_session_is_spared_too(netns: &TestNetns) {
     let net = Net::new(netns);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();

@@ -11,7 +11,7 @@ use ctnl_test_support::net::{Net, conntrack};
 use ctnl_test_support::summary::Summary;
 use ctnl_test_support::talk::{Tcp, Udp};
 
-tests![half_a_million_entries_lose_their_stale_half_under_traffic];
+tests![the_stale_half_of_half_a_million_entries_is_deleted_under_traffic];
 
 const ENTRIES: u32 = 500_000;
 /// Entries made at a time: they need memory too.
@@ -21,7 +21,7 @@ const STALE: u32 = FULL - 13 * 3600;
 const FRESH: u32 = FULL - 3600;
 const IN_USE: usize = 12;
 
-fn half_a_million_entries_lose_their_stale_half_under_traffic(netns: &TestNetns) {
+fn the_stale_half_of_half_a_million_entries_is_deleted_under_traffic(netns: &TestNetns) {
     let net = Net::new(netns);
     netns.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
     let left = |number: u32| if number.is_multiple_of(2) { STALE } else { FRESH };

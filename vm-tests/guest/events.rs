@@ -12,9 +12,9 @@ use ctnl_test_support::harness::{Run, TestNetns, tests, udp};
 use ctnl_test_support::net::PATH;
 
 tests![
-    events_are_off_always_or_automatic,
-    an_entry_that_nobody_listened_to_stays_mute_where_events_are_automatic,
-    an_entry_that_is_killed_says_what_time_it_had_left_since_5_19,
+    events_are_sent_as_nf_conntrack_events_says,
+    an_entry_created_without_a_listener_sends_no_event_in_automatic_mode,
+    a_destroy_event_of_a_deleted_entry_has_its_remaining_timeout_since_5_19,
 ];
 
 /// Automatic events, and the remaining time in a destroy event.
@@ -93,7 +93,7 @@ fn delete_all(netns: &TestNetns) -> Run {
     netns.ctnl(&["flush", "--all", "--yes"]).exits_with(0)
 }
 
-fn events_are_off_always_or_automatic(netns: &TestNetns) {
+fn events_are_sent_as_nf_conntrack_events_says(netns: &TestNetns) {
     let default = if host::release() < AUTOMATIC { "1" } else { "2" };
     assert_eq!(netns.sysctl("netfilter/nf_conntrack_events"), default);
     let listener = Listener::start();
@@ -114,7 +114,7 @@ fn events_are_off_always_or_automatic(netns: &TestNetns) {
     }
 }
 
-fn an_entry_that_nobody_listened_to_stays_mute_where_events_are_automatic(netns: &TestNetns) {
+fn an_entry_created_without_a_listener_sends_no_event_in_automatic_mode(netns: &TestNetns) {
     netns.create(&[udp(1, 53), udp(2, 53)]);
     let listener = Listener::start();
     delete_all(netns);
@@ -122,7 +122,7 @@ fn an_entry_that_nobody_listened_to_stays_mute_where_events_are_automatic(netns:
     assert_eq!(destroyed, if host::release() < AUTOMATIC { 2 } else { 0 });
 }
 
-fn an_entry_that_is_killed_says_what_time_it_had_left_since_5_19(netns: &TestNetns) {
+fn a_destroy_event_of_a_deleted_entry_has_its_remaining_timeout_since_5_19(netns: &TestNetns) {
     let listener = Listener::start();
     netns.create(&[udp(1, 53)]);
     delete_all(netns);

@@ -15,10 +15,10 @@ use crate::host;
 use ctnl_test_support::harness::{TestNetns, entry, tests, udp};
 
 tests![
-    dumps_are_filtered_by_what_the_kernel_knows,
-    filtered_flushes_delete_everything_where_the_kernel_knows_no_filter,
+    dumps_are_filtered_by_the_attributes_that_the_kernel_supports,
+    filtered_flushes_delete_everything_where_the_kernel_supports_no_filter,
     a_fixed_timeout_can_be_changed_on_old_kernels_only,
-    defaults_and_statistics,
+    defaults_and_statistics_are_those_of_the_release,
 ];
 
 type Fill = fn(&mut AttributeWriter<'_>);
@@ -96,7 +96,7 @@ fn let_through(netns: &TestNetns, family: u8, fill: Fill) -> usize {
     count
 }
 
-fn dumps_are_filtered_by_what_the_kernel_knows(netns: &TestNetns) {
+fn dumps_are_filtered_by_the_attributes_that_the_kernel_supports(netns: &TestNetns) {
     netns.create(&entries());
     let mark = let_through(netns, 0, by_mark);
     let status = let_through(netns, 0, by_status);
@@ -130,7 +130,7 @@ fn name(error: &Error) -> String {
     error.errno().map_or_else(|| error.to_string(), |errno| format!("{errno:?}"))
 }
 
-fn filtered_flushes_delete_everything_where_the_kernel_knows_no_filter(netns: &TestNetns) {
+fn filtered_flushes_delete_everything_where_the_kernel_supports_no_filter(netns: &TestNetns) {
     let all_but_one = (entries().len() - 1).to_string();
     let mark = left_by_flush(netns, 0, by_mark);
     let status = left_by_flush(netns, 0, by_status);
@@ -159,7 +159,7 @@ fn a_fixed_timeout_can_be_changed_on_old_kernels_only(netns: &TestNetns) {
     assert_eq!(said, if host::release() < (6, 0) { "applied" } else { "EPERM" });
 }
 
-fn defaults_and_statistics(netns: &TestNetns) {
+fn defaults_and_statistics_are_those_of_the_release(netns: &TestNetns) {
     let release = host::release();
     let sctp = netns.sysctl("netfilter/nf_conntrack_sctp_timeout_established");
     let dccp = fs::exists("/proc/sys/net/netfilter/nf_conntrack_dccp_timeout_open").unwrap();

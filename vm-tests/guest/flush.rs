@@ -9,7 +9,7 @@ use ctnl_test_support::bystanders::bystanders;
 use ctnl_test_support::harness::{Key, TestNetns, key, tests, udp};
 use ctnl_test_support::summary::Summary;
 
-tests![a_flush_deletes_what_was_named_and_no_bystander, the_kernels_filter_changes_no_answer,];
+tests![a_flush_deletes_the_matching_entries_and_no_similar_ones, the_kernel_filter_does_not_change_the_result,];
 
 /// An expression, and what it means.
 type Named = (&'static str, fn(&Flow) -> bool);
@@ -44,7 +44,7 @@ fn population() -> Vec<Flow> {
     bystanders().into_iter().chain(more).collect()
 }
 
-fn a_flush_deletes_what_was_named_and_no_bystander(netns: &TestNetns) {
+fn a_flush_deletes_the_matching_entries_and_no_similar_ones(netns: &TestNetns) {
     for (expression, is_named) in EXPRESSIONS {
         netns.create(&population());
         let (named, others): (Vec<Flow>, Vec<Flow>) = netns.dump().into_iter().partition(is_named);
@@ -58,7 +58,7 @@ fn a_flush_deletes_what_was_named_and_no_bystander(netns: &TestNetns) {
     }
 }
 
-fn the_kernels_filter_changes_no_answer(netns: &TestNetns) {
+fn the_kernel_filter_does_not_change_the_result(netns: &TestNetns) {
     netns.create(&population());
     for (expression, is_named) in EXPRESSIONS {
         let named = netns.dump().into_iter().filter(is_named).count();

@@ -14,7 +14,7 @@ use ctnl_test_support::net::{Net, OUTSIDE, nft};
 use ctnl_test_support::summary::Summary;
 use ctnl_test_support::talk::Tcp;
 
-tests![a_full_table_is_freed_and_connections_in_use_lose_no_byte];
+tests![flushing_a_full_table_lets_new_connections_in_and_active_ones_lose_no_byte];
 
 /// The same, where memory is as scarce as room in the table.
 pub mod small {
@@ -23,9 +23,9 @@ pub mod small {
     /// KiB of memory: the connections that the test holds need some of it.
     const LEFT: u64 = 14 * 1024;
 
-    tests![a_full_table_is_freed_although_memory_is_scarce];
+    tests![a_full_table_can_be_flushed_when_memory_is_scarce];
 
-    fn a_full_table_is_freed_although_memory_is_scarce(netns: &TestNetns) {
+    fn a_full_table_can_be_flushed_when_memory_is_scarce(netns: &TestNetns) {
         emergency(netns, || Some(Ballast::load(LEFT)));
     }
 }
@@ -34,7 +34,7 @@ const ENTRIES: u32 = 1500;
 const IN_USE: usize = 12;
 const OLDER: Duration = Duration::from_secs(5);
 
-fn a_full_table_is_freed_and_connections_in_use_lose_no_byte(netns: &TestNetns) {
+fn flushing_a_full_table_lets_new_connections_in_and_active_ones_lose_no_byte(netns: &TestNetns) {
     emergency(netns, || None);
 }
 

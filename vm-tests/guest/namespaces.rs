@@ -13,8 +13,8 @@ use crate::host::Maximum;
 use ctnl_test_support::harness::{TestNetns, tests, udp};
 
 tests![
-    each_namespace_has_its_own_count_and_is_reached_by_name,
-    the_maximum_is_one_number_that_holds_for_each_namespace_alone,
+    each_namespace_has_its_own_count_and_is_opened_by_name,
+    nf_conntrack_max_limits_each_namespace_separately,
     the_maximum_cannot_be_changed_from_within_a_namespace,
 ];
 
@@ -52,7 +52,7 @@ fn ip(arguments: &[&str]) -> bool {
     Command::new("ip").args(arguments).status().unwrap().success()
 }
 
-fn each_namespace_has_its_own_count_and_is_reached_by_name(netns: &TestNetns) {
+fn each_namespace_has_its_own_count_and_is_opened_by_name(netns: &TestNetns) {
     let (red, blue) = (Named::new("red"), Named::new("blue"));
     netns.create(&[udp(1, 53)]);
     assert_eq!([red.create(3).done, blue.create(5).done], [3, 5]);
@@ -65,7 +65,7 @@ fn each_namespace_has_its_own_count_and_is_reached_by_name(netns: &TestNetns) {
     netns.ctnl(&["count", "--netns", "green"]).exits_with(1).says("green");
 }
 
-fn the_maximum_is_one_number_that_holds_for_each_namespace_alone(netns: &TestNetns) {
+fn nf_conntrack_max_limits_each_namespace_separately(netns: &TestNetns) {
     let _maximum = Maximum::set(10);
     let (red, blue) = (Named::new("red"), Named::new("blue"));
     // Together they have more than there may be.

@@ -11,8 +11,8 @@ use ctnl_test_support::net::{Net, conntrack, nft};
 use ctnl_test_support::talk::{Tcp, Udp};
 
 tests![
-    an_offloaded_flow_is_in_use_and_is_deleted_only_when_named,
-    a_flow_that_comes_back_from_a_flowtable_is_not_taken_for_idle,
+    an_offloaded_flow_is_never_idle_and_is_deleted_only_by_an_explicit_filter,
+    a_flow_returned_from_a_flowtable_is_undecided_and_not_idle,
 ];
 
 const FLOWTABLE: &str = "table inet fast {
@@ -26,7 +26,7 @@ const FLOWTABLE: &str = "table inet fast {
     }
 }";
 
-fn an_offloaded_flow_is_in_use_and_is_deleted_only_when_named(netns: &TestNetns) {
+fn an_offloaded_flow_is_never_idle_and_is_deleted_only_by_an_explicit_filter(netns: &TestNetns) {
     let net = Net::new(netns);
     let mut slow = Tcp::open(&net);
     slow.exchange();
@@ -72,7 +72,7 @@ fn an_offloaded_flow_is_in_use_and_is_deleted_only_when_named(netns: &TestNetns)
 
 /// Packets in a flowtable do not refresh the tracker's timeout: what comes back after
 /// it was busy there looks as if it had been idle all the while.
-fn a_flow_that_comes_back_from_a_flowtable_is_not_taken_for_idle(netns: &TestNetns) {
+fn a_flow_returned_from_a_flowtable_is_undecided_and_not_idle(netns: &TestNetns) {
     const BUSY: Duration = Duration::from_secs(20);
     let net = Net::new(netns);
     nft(FLOWTABLE);

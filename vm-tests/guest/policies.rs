@@ -6,7 +6,7 @@ use ctnl_test_support::harness::{TestNetns, tests};
 use ctnl_test_support::net::{Net, nft};
 use ctnl_test_support::talk::{Tcp, Udp};
 
-tests![a_policy_makes_the_idle_times_of_its_protocol_unknown_and_no_others];
+tests![a_timeout_policy_makes_idle_times_unknown_for_its_protocol_only];
 
 const POLICY: &str = "table ip patience {
     ct timeout patient {
@@ -20,7 +20,7 @@ const POLICY: &str = "table ip patience {
     }
 }";
 
-fn a_policy_makes_the_idle_times_of_its_protocol_unknown_and_no_others(netns: &TestNetns) {
+fn a_timeout_policy_makes_idle_times_unknown_for_its_protocol_only(netns: &TestNetns) {
     let net = Net::new(netns);
     nft(POLICY);
     let (mut tcp, mut tcp6, udp) = (Tcp::open(&net), Tcp::open6(&net), Udp::open(&net));

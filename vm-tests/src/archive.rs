@@ -85,7 +85,7 @@ mod tests {
     use std::process::{Command, Stdio};
 
     #[test]
-    fn the_archive_unpacks_to_what_was_put_in() -> anyhow::Result<()> {
+    fn busybox_cpio_unpacks_the_archive() -> anyhow::Result<()> {
         let mut archive = Archive::default();
         archive.file("/a/b/program", b"#!");
         archive.file("a/b/program", b"not this one");

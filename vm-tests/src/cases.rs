@@ -91,7 +91,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn no_name_is_given_twice() {
+    fn case_names_are_unique() {
         let names: HashSet<_> = CASES.iter().map(|case| case.name).collect();
         assert_eq!(names.len(), CASES.len());
     }

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_splat_is_that_of_the_case_that_ran() {
+    fn a_kernel_warning_belongs_to_the_case_that_ran() {
         let console = "[    1.0] vm-tests: begin flush\n[    1.2] x\n[    2.5] BUG: kernel NULL pointer dereference\n\
                        [    2.5] Oops: 0000\n[    3.0] vm-tests: begin events\n[    3.1] rcu: INFO: rcu_sched self-detected\n";
         let found = splats(console);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_program_prints_and_what_is_harmless_is_no_splat() {
+    fn program_output_and_harmless_messages_are_no_kernel_warnings() {
         let console = "BUG: said by a test\n[    0.1] nf_conntrack: table full, dropping packet\n\
                        [    0.2] rcu: Hierarchical RCU implementation.\n\
                        [    0.3] NMI watchdog: Perf NMI watchdog permanently disabled\n";

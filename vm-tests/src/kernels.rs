@@ -40,14 +40,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_a_kernel_and_comments_are_none() {
+    fn comments_are_skipped() {
         let kernels = parse("# the matrix\n\n6.1  bookworm\tlinux-image-amd64\n").unwrap_or_default();
         let [kernel] = kernels.as_slice() else { unreachable!("{kernels:?}") };
         assert_eq!((&*kernel.name, &*kernel.suite, &*kernel.package), ("6.1", "bookworm", "linux-image-amd64"));
     }
 
     #[test]
-    fn a_line_with_a_word_too_few_is_named() {
+    fn an_incomplete_line_is_named_in_the_error() {
         let error = parse("a b c\n6.1 bookworm").map_err(|error| format!("{error:#}"));
         assert_eq!(error, Err("line 2: '6.1 bookworm': expected: NAME SUITE PACKAGE".into()));
     }

@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_guest_that_says_nothing_is_given_up() {
+    fn a_guest_without_reports_is_killed() {
         assert_eq!(overdue(None, BOOTED_WITHIN), None);
         assert!(overdue(None, BOOTED_WITHIN + LOOK_EVERY).is_some_and(|why| why.contains("booting")));
         let began = Report::Began { case: "flush".into() };

@@ -135,13 +135,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_module_says_what_it_needs() {
+    fn the_dependencies_of_a_module_are_read_from_its_file() {
         assert_eq!(needs(b"license=GPL\0depends=nf_conntrack,x-tables\0name=a\0"), ["nf_conntrack", "x_tables"]);
         assert_eq!(needs(b"license=GPL\0depends=\0name=a\0"), [""; 0]);
     }
 
     #[test]
-    fn what_is_needed_comes_first() -> Result<()> {
+    fn dependencies_are_loaded_first() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let kernel = folder.path().join("kernel/net");
         fs::create_dir_all(&kernel)?;

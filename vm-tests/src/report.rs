@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_is_read_back() {
+    fn a_report_is_parsed_from_its_own_line() {
         let says = "two lines\nand a \"quote\"".to_owned();
         let report = Report::Ended { case: "flush".into(), outcome: Outcome::Failed, seconds: 1.5, says };
         assert!(!report.to_line().contains('\n'));
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_line_is_no_report() {
+    fn a_truncated_line_is_no_report() {
         assert_eq!(Report::from_line(r#"{"is":"began","ca"#), None);
     }
 }

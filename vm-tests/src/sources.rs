@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_older_form_is_read_too() -> Result<()> {
+    fn one_line_sources_are_parsed_too() -> Result<()> {
         let text = "# deb http://a/ sid main\ndeb [arch=amd64 signed-by=/k] http://b/debian stable main\n\
                     deb-src http://b/debian stable main\ndeb http://b/debian stable-updates main\n";
         let expected = "Types: deb\nURIs: http://b/debian\nSuites: trixie\nComponents: main\nSigned-By: /k\n";

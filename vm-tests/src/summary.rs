@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_complains_fails_a_case_that_passed() {
+    fn a_kernel_warning_fails_a_case_that_passed() {
         let [first, ..] = CASES else { unreachable!() };
         let console = format!("[ 1.0] {}{}\n[ 1.1] WARNING: suspicious RCU usage\n", console::CASE_BEGINS, first.name);
         let cells = judge("6.1", &[first], &finished(vec![began(first), passed(first)], &console));
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_complains_while_it_boots_fails_the_first_case() {
+    fn a_kernel_warning_during_boot_fails_the_first_case() {
         let [first, second, ..] = CASES else { unreachable!() };
         let console = format!("[ 0.5] WARNING: CPU: 0\n[ 1.0] {}{}\n", console::CASE_BEGINS, first.name);
         let reports = vec![began(first), passed(first), began(second), passed(second)];
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_does_not_come_to_its_end_fails_the_last_case() {
+    fn a_machine_that_does_not_power_off_fails_the_last_case() {
         let [first, second, ..] = CASES else { unreachable!() };
         let reports = || vec![began(first), passed(first), began(second), passed(second)];
         let hung = seen([reports(), vec![Report::Finished { error: None }]].concat(), "");
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_names_the_very_kernel_that_ran() {
+    fn the_table_shows_the_exact_release_of_each_kernel() {
         let [first, ..] = CASES else { unreachable!() };
         let booted = Report::Booted { release: "6.1.176-1".to_owned() };
         let cells = judge("6.1", &[first], &seen(vec![booted, began(first), passed(first)], ""));

@@ -6,7 +6,7 @@ use super::{COMMANDS, prints_nothing};
 use crate::host;
 use ctnl_test_support::harness::{Run, TestNetns, tests, udp};
 
-tests![every_command_says_which_capability_it_takes, a_foreign_namespace_takes_another_capability];
+tests![every_command_names_the_missing_capability, another_namespace_requires_cap_sys_admin];
 
 const NOBODY: u32 = 65_534;
 
@@ -14,7 +14,7 @@ fn as_nobody(netns: &TestNetns, arguments: &[&str]) -> Run {
     Run::of(netns.ctnl_command(arguments).env("PATH", "/usr/bin:/bin").uid(NOBODY).gid(NOBODY))
 }
 
-fn every_command_says_which_capability_it_takes(netns: &TestNetns) {
+fn every_command_names_the_missing_capability(netns: &TestNetns) {
     host::load_module("nf_conntrack_netlink").unwrap();
     netns.create(&[udp(1, 53)]);
     for command in COMMANDS {
@@ -24,6 +24,6 @@ fn every_command_says_which_capability_it_takes(netns: &TestNetns) {
     assert_eq!(netns.dump().len(), 1);
 }
 
-fn a_foreign_namespace_takes_another_capability(netns: &TestNetns) {
+fn another_namespace_requires_cap_sys_admin(netns: &TestNetns) {
     as_nobody(netns, &["count", "--netns", "/proc/1/ns/net"]).exits_with(1).says("CAP_SYS_ADMIN");
 }

@@ -4,9 +4,9 @@ use super::{every_command_says, is_loaded};
 use crate::host;
 use ctnl_test_support::harness::{TestNetns, tests};
 
-tests![every_command_says_what_the_kernel_lacks];
+tests![every_command_names_the_missing_kernel_module];
 
-fn every_command_says_what_the_kernel_lacks(netns: &TestNetns) {
+fn every_command_names_the_missing_kernel_module(netns: &TestNetns) {
     assert!(!is_loaded("nf_conntrack"), "this case needs a machine on which it never was");
     // Where nfnetlink is built in, it is there and knows nothing to ask.
     if host::is_module("nfnetlink") {

@@ -7,7 +7,7 @@ use crate::host;
 use crate::tcp;
 use ctnl_test_support::harness::{TestNetns, tests, udp};
 
-tests![everything_works_that_needs_no_settings, idle_times_come_over_netlink_where_the_kernel_tells_them];
+tests![commands_that_read_no_sysctl_work_without_proc, idle_times_are_computed_from_timeouts_read_over_netlink];
 
 /// From now on the calling thread and what it starts see no /proc.
 fn hide_proc() {
@@ -16,7 +16,7 @@ fn hide_proc() {
     assert!(!std::fs::exists("/proc/self").unwrap());
 }
 
-fn everything_works_that_needs_no_settings(netns: &TestNetns) {
+fn commands_that_read_no_sysctl_work_without_proc(netns: &TestNetns) {
     host::load_module("nf_conntrack_netlink").unwrap();
     netns.create(&[udp(1, 53), udp(2, 53), udp(3, 54)]);
     let lines = |run: ctnl_test_support::harness::Run| run.stdout().lines().count();
@@ -31,7 +31,7 @@ fn everything_works_that_needs_no_settings(netns: &TestNetns) {
     assert_eq!(netns.ctnl(&["count"]).exits_with(0).stdout().trim(), "0");
 }
 
-fn idle_times_come_over_netlink_where_the_kernel_tells_them(netns: &TestNetns) {
+fn idle_times_are_computed_from_timeouts_read_over_netlink(netns: &TestNetns) {
     host::load_module("nf_conntrack_netlink").unwrap();
     netns.create(&[tcp::established(1, 432_000 - 7200), tcp::established(2, 432_000 - 60)]);
     hide_proc();
