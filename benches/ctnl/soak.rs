@@ -4,11 +4,11 @@
 //!
 //! - `traffic`: TCP and UDP flows that are silent for a little longer than the idle time
 //! - `disturbance`: what happens to the host during a flush
-//! - `witness`: the DESTROY events, and how long each flow had been idle
+//! - `destroy_monitor`: the DESTROY events, and how long each flow had been idle
 
+mod destroy_monitor;
 mod disturbance;
 mod traffic;
-mod witness;
 
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,9 +20,9 @@ use ctnl_test_support::harness::TestNetns;
 use ctnl_test_support::net::Net;
 use serde_json::Value;
 
+use self::destroy_monitor::DestroyMonitor;
 use self::disturbance::Disturbance;
 use self::traffic::Traffic;
-use self::witness::Witness;
 use crate::population::{Families, Population, Table};
 use crate::report::{say, warn};
 
@@ -52,14 +52,14 @@ pub fn run(ctnl: &str, minutes: u64, interrupted: &AtomicBool) -> Result<bool> {
     for name in ["nf_conntrack_events", "nf_conntrack_timestamp"] {
         netns.set_sysctl(&format!("netfilter/{name}"), 1);
     }
-    let mut witness = Witness::new()?;
+    let mut monitor = DestroyMonitor::new()?;
     let traffic = Traffic::open(&net);
     let mut table = Table::open()?;
     table.fill(Population { entries: FILLER, families: Families::V4, stale: 0 })?;
     let stop = AtomicBool::new(false);
     let totals = thread::scope(|scope| -> Result<Totals> {
         let talking = scope.spawn(|| traffic.run(&stop));
-        let soaked = soak(ctnl, minutes, &netns, &mut witness, interrupted);
+        let soaked = soak(ctnl, minutes, &netns, &mut monitor, interrupted);
         stop.store(true, Ordering::Relaxed);
         let talked = talking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         ensure!(talked > 0, "no flow spoke");
@@ -79,7 +79,7 @@ fn soak(
     ctnl: &str,
     minutes: u64,
     netns: &TestNetns,
-    witness: &mut Witness,
+    monitor: &mut DestroyMonitor,
     interrupted: &AtomicBool,
 ) -> Result<Totals> {
     let end = Instant::now() + Duration::from_secs(60 * minutes);
@@ -99,7 +99,7 @@ fn soak(
         totals.deleted += number("deleted");
         totals.rechecked += number("rechecked");
         totals.window_ms = totals.window_ms.max(summary.get("window_ms").and_then(Value::as_f64).unwrap_or(0.0));
-        let (events, cut) = witness.check(OLDER)?;
+        let (events, cut) = monitor.check(OLDER)?;
         totals.events += events;
         if cut > 0 {
             warn(&format!("!! {cut} live flows cut: {disturbance:?}, {summary}"));

@@ -8,16 +8,16 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::parse;
-use ctnl_test_support::expressions::{Pools, asks};
+use ctnl_test_support::expressions::{Pools, term_strategies};
 use ctnl_test_support::flows::{self, PORTS};
-use ctnl_test_support::reference::{Ask, Ast};
+use ctnl_test_support::reference::{Ast, Term};
 
 pub fn expressions() -> impl Strategy<Value = Ast> {
-    ctnl_test_support::expressions::expressions(asks_of_pools())
+    ctnl_test_support::expressions::expressions(term_strategies_of_pools())
 }
 
 /// A strategy for the terms of each field, with values that the flows have and others.
-pub fn asks_of_pools() -> Vec<BoxedStrategy<Ask>> {
+pub fn term_strategies_of_pools() -> Vec<BoxedStrategy<Term>> {
     let limits = |field: &str| {
         let limits = [0u64, 1, 2, 7, 8, 29, 30, 31, 60, 128, 300, 3600, 43_200, 100_000];
         let largest = match field {
@@ -28,7 +28,7 @@ pub fn asks_of_pools() -> Vec<BoxedStrategy<Ask>> {
         limits.into_iter().filter(|limit| *limit <= largest).collect()
     };
     let addresses = flows::V4.iter().chain(&flows::V6).map(|text| text.parse().unwrap()).collect();
-    asks(&Pools {
+    term_strategies(&Pools {
         addresses,
         ports: PORTS.to_vec(),
         protocols: vec![1, 6, 17, 33, 47, 50, 58, 253],
@@ -57,10 +57,10 @@ proptest! {
         let again = parse(&filter.to_string()).unwrap_or_else(|error| panic!("{}", error.render()));
         prop_assert_eq!(again.to_string(), filter.to_string());
         let never = filter.never_matches();
-        let ages = flows::ages();
+        let estimator = flows::estimator();
         for flow in &flows {
-            let subject = Subject::new(flow, &ages);
-            let expected = ast.holds(flow, &ages);
+            let subject = Subject::new(flow, &estimator);
+            let expected = ast.evaluate(flow, &estimator);
             let verdict = filter.matches(&subject);
             prop_assert_eq!(decided(verdict), expected, "{}\n{:?}", text, flow);
             prop_assert_eq!(again.matches(&subject), verdict, "{}", filter);

@@ -25,10 +25,10 @@ proptest! {
         top in 0usize..20,
     ) {
         let mut groups = Groups::by(&fields.join(",")).unwrap();
-        let ages = flows::ages();
+        let estimator = flows::estimator();
         let mut plain: HashMap<Vec<String>, (u64, u64, u64, u64)> = HashMap::new();
         for flow in &flows {
-            let subject = Subject::new(flow, &ages);
+            let subject = Subject::new(flow, &estimator);
             groups.add(&subject);
             let key = groups.fields().iter().map(|field| format!("{:?}", (field.value)(&subject))).collect();
             let entry = plain.entry(key).or_default();

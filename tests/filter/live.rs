@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use super::agreement::asks_of_pools;
+use super::agreement::term_strategies_of_pools;
 use super::parse;
 use ctnl_test_support::flows;
 use ctnl_test_support::reference::Ast;
@@ -58,14 +58,14 @@ fn the_kernels_guarantees_hold_for_recorded_dumps() {
         include_bytes!("../data/created.bin"),
         include_bytes!("../data/dump-6.18.bin"),
     ];
-    let (ages, mut count) = (flows::ages(), 0);
+    let (estimator, mut count) = (flows::estimator(), 0);
     let filters: Vec<Filter> = super::proofs::OF_LIVE_ENTRIES.iter().map(|text| parse(text).unwrap()).collect();
     for message in recorded.into_iter().flat_map(Messages::new).map_while(Result::ok) {
         let Ok(MessageClass::Data) = message.classify() else { continue };
         let Ok(flow) = Flow::decode(&message) else { continue };
         count += 1;
         for filter in &filters {
-            assert_ne!(filter.matches(&Subject::new(&flow, &ages)), Verdict::NoMatch, "{filter}\n{flow:?}");
+            assert_ne!(filter.matches(&Subject::new(&flow, &estimator)), Verdict::NoMatch, "{filter}\n{flow:?}");
         }
     }
     assert!(count > 80, "{count}");
@@ -84,10 +84,10 @@ proptest! {
         flows in prop::collection::vec(flows::flow(), 1..40),
     ) {
         let filter = parse(&ast.text()).unwrap();
-        let ages = flows::ages();
+        let estimator = flows::estimator();
         if filter.matches_everything() {
             for flow in flows.into_iter().map(live) {
-                prop_assert_ne!(filter.matches(&Subject::new(&flow, &ages)), Verdict::NoMatch, "{}\n{:?}", filter, flow);
+                prop_assert_ne!(filter.matches(&Subject::new(&flow, &estimator)), Verdict::NoMatch, "{}\n{:?}", filter, flow);
             }
         }
     }
@@ -119,13 +119,13 @@ fn is_beyond_the_sample(filter: &Filter) -> bool {
 /// Terms of which each leaves out at least a twentieth of the population, and its negation as
 /// well: a value that no entry has by chance is no spelling of everything.
 fn discerning_terms(population: &[Flow], count: usize) -> Vec<Ast> {
-    let (mut runner, ages) = (runner(), flows::ages());
-    let strategy = prop::strategy::Union::new(asks_of_pools());
+    let (mut runner, estimator) = (runner(), flows::estimator());
+    let strategy = prop::strategy::Union::new(term_strategies_of_pools());
     let mut terms = Vec::new();
     while terms.len() < count {
         let term = Ast::Term(strategy.new_tree(&mut runner).unwrap().current());
         let filter = parse(&term.text()).unwrap();
-        let verdicts = population.iter().map(|flow| filter.matches(&Subject::new(flow, &ages)));
+        let verdicts = population.iter().map(|flow| filter.matches(&Subject::new(flow, &estimator)));
         let (matching, other): (Vec<_>, Vec<_>) = verdicts.partition(|verdict| verdict.is_match());
         let left_out = other.iter().filter(|verdict| **verdict == Verdict::NoMatch).count();
         if matching.len().min(left_out) * 20 >= population.len() {
@@ -141,13 +141,13 @@ fn a_filter_that_matches_a_large_population_is_proven_to_match_everything() {
     let mut sample = || live(flows::flow().new_tree(&mut runner).unwrap().current());
     let population: Vec<Flow> = (0..5_000).map(|_| sample()).collect();
     let terms = discerning_terms(&population[..1_000], 160);
-    let ages = flows::ages();
+    let estimator = flows::estimator();
     let (mut proven, mut unproven) = (0, Vec::new());
     for (place, one) in terms.iter().enumerate() {
         for other in &terms[..place] {
             let filter = parse(&Ast::Or(vec![one.clone(), other.clone()]).text()).unwrap();
             let left_out =
-                population.iter().find(|flow| filter.matches(&Subject::new(flow, &ages)) == Verdict::NoMatch);
+                population.iter().find(|flow| filter.matches(&Subject::new(flow, &estimator)) == Verdict::NoMatch);
             match (left_out, filter.matches_everything()) {
                 (Some(flow), everything) => assert!(!everything, "{filter}\n{flow:?}"),
                 (None, true) => proven += 1,

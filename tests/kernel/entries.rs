@@ -56,7 +56,7 @@ fn get_finds_an_entry_by_either_direction_and_in_its_zone(netns: &TestNetns) {
         assert!(found.contains("\"sport\":1000") && found.contains("\"mark\":0"), "{found}");
         let found = get(&[&tuple[..], &["--zone", "7"]].concat()).exits_with(0).stdout();
         assert!(found.contains("\"mark\":70"), "{found}");
-        get(&[&tuple[..], &["--zone", "8"]].concat()).exits_with(1).says("no such entry");
+        get(&[&tuple[..], &["--zone", "8"]].concat()).exits_with(1).stderr_contains("no such entry");
     }
     get(&["tcp", "10.0.0.1:1000", "192.0.2.1:53"]).exits_with(1);
 }
@@ -70,10 +70,10 @@ fn delete_removes_the_entry_of_a_pasted_line_and_no_other(netns: &TestNetns) {
         let id = format!("id={}", found.id.unwrap());
         let lines = netns.ctnl(&["list", "-o", "id"]).exits_with(0).stdout();
         let line = lines.lines().find(|line| line.ends_with(&id)).expect("a line");
-        let run = netns.ctnl(&["delete", line, "-o", "id"]).exits_with(0).says("1 deleted");
+        let run = netns.ctnl(&["delete", line, "-o", "id"]).exits_with(0).stderr_contains("1 deleted");
         assert_eq!(comparable(&run.stdout()), comparable(line));
         assert_same_entries(&netns.dump(), &all);
-        netns.ctnl(&["delete", line]).exits_with(1).says("no such entry");
+        netns.ctnl(&["delete", line]).exits_with(1).stderr_contains("no such entry");
     }
 }
 
@@ -88,7 +88,7 @@ fn delete_with_another_id_deletes_nothing(netns: &TestNetns) {
         let (src, dst) = (end(flow.orig.src, sport), end(flow.orig.dst, dport));
         let protocol = u8::from(flow.orig.protocol).to_string();
         let run = netns.ctnl(&["delete", &protocol, &src, &dst, "--zone", &zone, "--id", &other]);
-        assert_eq!(run.exits_with(1).says("no such entry").stdout(), "");
+        assert_eq!(run.exits_with(1).stderr_contains("no such entry").stdout(), "");
     }
     assert_same_entries(&netns.dump(), &all);
 }
@@ -98,7 +98,7 @@ fn a_dry_run_of_delete_deletes_nothing(netns: &TestNetns) {
     let delete = ["delete", "udp", "10.0.0.1:1", "192.0.2.1:53", "--dry-run"];
     assert!(netns.ctnl(&delete).exits_with(0).stdout().contains("sport=1 dport=53"));
     assert_eq!(netns.dump().len(), 1);
-    netns.ctnl(&delete[..4]).exits_with(0).says("1 deleted");
+    netns.ctnl(&delete[..4]).exits_with(0).stderr_contains("1 deleted");
     assert_eq!(netns.dump(), []);
 }
 
@@ -124,7 +124,7 @@ fn a_tuple_that_lacks_a_part_deletes_nothing(netns: &TestNetns) {
         (&["gre", src, dst, "srckey=0"], "missing 'dstkey'"),
         (&["udp", src, "192.0.2.1:53"], "missing 'sport'"),
     ] {
-        netns.ctnl(&[&["delete"], tuple].concat()).exits_with(2).says(missing);
+        netns.ctnl(&[&["delete"], tuple].concat()).exits_with(2).stderr_contains(missing);
     }
     assert_same_entries(&netns.dump(), &all);
 }
@@ -139,9 +139,9 @@ fn a_tuple_with_a_part_that_the_protocol_does_not_have_deletes_nothing(netns: &T
     let all: Vec<Flow> = nearly_named().into_iter().chain(without_ports).collect();
     netns.create(&all);
     let (src, dst) = ("10.0.0.1:1", "192.0.2.1:2");
-    netns.ctnl(&["delete", "esp", src, dst]).exits_with(2).says("entries have no sport");
+    netns.ctnl(&["delete", "esp", src, dst]).exits_with(2).stderr_contains("entries have no sport");
     for (_, name, _) in untracked {
-        netns.ctnl(&["delete", name, src, dst]).exits_with(1).says("no such entry");
+        netns.ctnl(&["delete", name, src, dst]).exits_with(1).stderr_contains("no such entry");
     }
     assert_same_entries(&netns.dump(), &all);
 }
@@ -151,10 +151,10 @@ fn the_id_of_an_icmp_query_is_not_taken_for_the_id_of_the_entry(netns: &TestNetn
     netns.create(&all);
     let id = format!("id={}", netns.dumped(&all[0].orig).unwrap().id.unwrap());
     let delete = |id: &str| netns.ctnl(&["delete", "icmp", "10.0.0.1", "192.0.2.1", id, "type=8", "code=0"]);
-    delete(&id).exits_with(2).says("at most 65535");
-    delete("id=6").exits_with(1).says("no such entry");
+    delete(&id).exits_with(2).stderr_contains("at most 65535");
+    delete("id=6").exits_with(1).stderr_contains("no such entry");
     assert_same_entries(&netns.dump(), &all);
-    delete("id=5").exits_with(0).says("1 deleted");
+    delete("id=5").exits_with(0).stderr_contains("1 deleted");
     assert_same_entries(&netns.dump(), &[&all[..1], &all[2..]].concat());
 }
 
@@ -164,7 +164,7 @@ fn two_different_ids_or_zones_are_refused(netns: &TestNetns) {
     let delete = |options: &[&str]| {
         netns.ctnl(&[&["delete", "udp", "10.0.0.1:1000", "192.0.2.1:53"][..], options].concat()).exits_with(2)
     };
-    delete(&["zone=0", "--zone", "7"]).says("another zone");
-    delete(&["id=1", "--id", "2"]).says("another id");
+    delete(&["zone=0", "--zone", "7"]).stderr_contains("another zone");
+    delete(&["id=1", "--id", "2"]).stderr_contains("another id");
     assert_same_entries(&netns.dump(), &all);
 }

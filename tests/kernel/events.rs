@@ -35,17 +35,17 @@ fn subscribe(buffer: usize) -> Events {
 
 /// What one look until the queue is empty brings.
 #[derive(Debug, PartialEq)]
-enum Seen {
+enum Received {
     Event(EventKind, Tuple),
     Lost(u64),
 }
 
-fn drain(events: &mut Events) -> Vec<Seen> {
+fn drain(events: &mut Events) -> Vec<Received> {
     let (mut seen, mut event) = (Vec::new(), Event::blank());
     loop {
         match events.next(&mut event).expect("a step") {
-            Step::Event => seen.push(Seen::Event(event.kind, event.flow.orig)),
-            Step::Lost(number) => seen.push(Seen::Lost(number.expect("the kernel counts them"))),
+            Step::Event => seen.push(Received::Event(event.kind, event.flow.orig)),
+            Step::Lost(number) => seen.push(Received::Lost(number.expect("the kernel counts them"))),
             Step::Empty => return seen,
             other => panic!("{other:?}"),
         }
@@ -66,29 +66,29 @@ fn create(netns: &TestNetns, numbers: std::ops::Range<u32>) {
     netns.create(&numbers.map(numbered).collect::<Vec<_>>());
 }
 
-fn lost(seen: &[Seen]) -> u64 {
-    seen.iter().map(|seen| if let Seen::Lost(number) = seen { *number } else { 0 }).sum()
+fn lost(seen: &[Received]) -> u64 {
+    seen.iter().map(|seen| if let Received::Lost(number) = seen { *number } else { 0 }).sum()
 }
 
-fn received(seen: &[Seen]) -> u64 {
-    seen.iter().filter(|seen| matches!(seen, Seen::Event(..))).count() as u64
+fn received(seen: &[Received]) -> u64 {
+    seen.iter().filter(|seen| matches!(seen, Received::Event(..))).count() as u64
 }
 
 /// Fails unless the numbers of new entries ascend from `start` to `end`, and every
 /// one is there or in a loss that stands exactly where it is missing.
 #[track_caller]
-fn assert_gaps_are_in_place(seen: &[Seen], start: u32, end: u32) {
-    assert_eq!(gaps_out_of_place(seen, start, end), (0, 0));
+fn assert_losses_are_in_place(seen: &[Received], start: u32, end: u32) {
+    assert_eq!(misplaced_losses(seen, start, end), (0, 0));
 }
 
 /// As above, but a loss may be told too early or too late: before how many events it
 /// was told ahead, and how many it came behind at the most.
 #[track_caller]
-fn gaps_out_of_place(seen: &[Seen], start: u32, end: u32) -> (usize, u64) {
+fn misplaced_losses(seen: &[Received], start: u32, end: u32) -> (usize, u64) {
     let (mut next, mut early, mut late, mut last) = (u64::from(start), 0, 0, None);
     for (place, step) in seen.iter().enumerate() {
         match step {
-            Seen::Event(EventKind::New, tuple) => {
+            Received::Event(EventKind::New, tuple) => {
                 let number = u64::from(number(tuple));
                 assert!(Some(number) > last, "step {place}: {number} after {last:?}");
                 early += usize::from(number < next);
@@ -96,7 +96,7 @@ fn gaps_out_of_place(seen: &[Seen], start: u32, end: u32) -> (usize, u64) {
                 last = Some(number);
                 next += 1;
             }
-            Seen::Lost(number) => next += number,
+            Received::Lost(number) => next += number,
             other => panic!("{other:?}"),
         }
     }
@@ -116,10 +116,12 @@ fn each_change_of_an_entry_is_received_once_and_in_order(netns: &TestNetns) {
         assert_eq!(outcome.done, 2);
     }
     let seen = drain(&mut events);
-    assert_gaps_are_in_place(&seen[..100], 0, 100);
-    let rest: Vec<Seen> = [7, 3]
+    assert_losses_are_in_place(&seen[..100], 0, 100);
+    let rest: Vec<Received> = [7, 3]
         .into_iter()
-        .flat_map(|number| [EventKind::Update, EventKind::Destroy].map(|kind| Seen::Event(kind, numbered(number).orig)))
+        .flat_map(|number| {
+            [EventKind::Update, EventKind::Destroy].map(|kind| Received::Event(kind, numbered(number).orig))
+        })
         .collect();
     assert_eq!(seen[100..], rest);
     assert_eq!(events.queue().unwrap(), Queue { used: 0, drops: 0, ..events.queue().unwrap() });
@@ -132,7 +134,7 @@ fn received_and_lost_events_add_up_to_those_sent(netns: &TestNetns) {
         let count = 1 + round * 13;
         create(netns, next..next + count);
         let seen = drain(&mut events);
-        assert_gaps_are_in_place(&seen, next, next + count);
+        assert_losses_are_in_place(&seen, next, next + count);
         assert_eq!(received(&seen) + lost(&seen), u64::from(count));
         next += count;
     }
@@ -146,14 +148,14 @@ fn a_loss_is_reported_between_the_events_where_it_happened(netns: &TestNetns) {
     let mut seen = Vec::new();
     // One is taken, which makes no room: the queue takes nothing until it is empty.
     assert_eq!(events.next(&mut event).unwrap(), Step::Event);
-    seen.push(Seen::Event(event.kind, event.flow.orig));
+    seen.push(Received::Event(event.kind, event.flow.orig));
     create(netns, 50..60);
     seen.extend(drain(&mut events));
     create(netns, 60..62);
     seen.extend(drain(&mut events));
-    assert_gaps_are_in_place(&seen, 0, 62);
-    assert_eq!(seen.iter().filter(|seen| matches!(seen, Seen::Lost(_))).count(), 1);
-    assert_eq!(seen.last(), Some(&Seen::Event(EventKind::New, numbered(61).orig)));
+    assert_losses_are_in_place(&seen, 0, 62);
+    assert_eq!(seen.iter().filter(|seen| matches!(seen, Received::Lost(_))).count(), 1);
+    assert_eq!(seen.last(), Some(&Received::Event(EventKind::New, numbered(61).orig)));
 }
 
 fn a_loss_is_reported_where_it_happened_while_events_arrive_during_reading(netns: &TestNetns) {
@@ -178,7 +180,7 @@ fn a_loss_is_reported_where_it_happened_while_events_arrive_during_reading(netns
     assert_eq!(received(&seen) + lost(&seen), u64::from(COUNT));
     // Where the reader is suspended just between taking the last one before a loss
     // and looking at the queue, which is filled meanwhile: one number for both losses.
-    let (early, late) = gaps_out_of_place(&seen, 0, COUNT);
+    let (early, late) = misplaced_losses(&seen, 0, COUNT);
     assert!(early * 10 < seen.len(), "{early} of {} steps come after their gap", seen.len());
     // Where the producer is suspended between refusing one and counting it: it is in the
     // next number (seen on Linux 6.12 with emulated processors).
@@ -194,7 +196,7 @@ fn growing_the_receive_buffer_loses_no_event(netns: &TestNetns) {
     create(netns, 6..60);
     assert_eq!(events.grow(TINY).unwrap(), large, "never smaller");
     let seen = drain(&mut events);
-    assert_gaps_are_in_place(&seen, 0, 60);
+    assert_losses_are_in_place(&seen, 0, 60);
     assert_eq!(lost(&seen), 0);
 }
 
@@ -218,7 +220,7 @@ fn an_entry_created_while_events_are_off_never_sends_an_event(netns: &TestNetns)
     let targets: Vec<_> = (0..3).map(|number| netns.target(&numbered(number))).collect();
     table::delete(&mut netns.connection(), &targets, &mut Outcome::default()).unwrap();
     let expected = [(EventKind::New, 2), (EventKind::Destroy, 0), (EventKind::Destroy, 2)];
-    assert_eq!(drain(&mut events), expected.map(|(kind, number)| Seen::Event(kind, numbered(number).orig)));
+    assert_eq!(drain(&mut events), expected.map(|(kind, number)| Received::Event(kind, numbered(number).orig)));
 }
 
 fn a_destroy_event_that_the_kernel_retries_is_delivered_later_and_counted_as_lost_each_time(netns: &TestNetns) {
@@ -236,9 +238,9 @@ fn a_destroy_event_that_the_kernel_retries_is_delivered_later_and_counted_as_los
         wait(&events);
         for seen in drain(&mut events) {
             match seen {
-                Seen::Event(EventKind::Destroy, tuple) => assert!(destroyed.insert(number(&tuple)), "twice"),
-                Seen::Event(EventKind::New | EventKind::Update, _) => changed += 1,
-                Seen::Lost(number) => lost_in_all += number,
+                Received::Event(EventKind::Destroy, tuple) => assert!(destroyed.insert(number(&tuple)), "twice"),
+                Received::Event(EventKind::New | EventKind::Update, _) => changed += 1,
+                Received::Lost(number) => lost_in_all += number,
             }
         }
     }

@@ -12,7 +12,7 @@ use ctnl::wire::uapi::nfnl_subsys;
 use ctnl::wire::{AttributeWriter, Header};
 use netlink_packet_core::NLM_F_CREATE;
 
-use crate::agreement::{Table, cases, is_meant, parse};
+use crate::agreement::{Table, cases, is_match, parse};
 use ctnl_test_support::harness::{TestNetns, flow, tests, udp};
 
 tests![
@@ -60,8 +60,8 @@ fn received(netns: &TestNetns, subscriptions: &mut [Events], flows: &[Flow]) -> 
 
 fn events_that_the_socket_filter_excludes_would_not_have_matched(netns: &TestNetns) {
     let table = Table::new(netns, 41);
-    let (present, ages) = (netns.dump(), table.ages());
-    let (terms, nested) = cases(&present, &ages, 300);
+    let (present, estimator) = (netns.dump(), table.estimator());
+    let (terms, nested) = cases(&present, &estimator, 300);
     let texts = terms.iter().chain(&nested).map(|ast| ast.text());
     let texts: BTreeSet<String> = texts.chain(present.iter().step_by(40).flat_map(tuple_expressions)).collect();
     let filters: Vec<Filter> = texts.iter().map(|text| parse(text)).filter(|f| f.exclusion().is_some()).collect();
@@ -76,7 +76,7 @@ fn events_that_the_socket_filter_excludes_would_not_have_matched(netns: &TestNet
     let mut excluded = 0;
     for (filter, received) in filters.iter().zip(&received) {
         let meant = |events: &[Event]| -> Vec<Event> {
-            events.iter().filter(|event| is_meant(filter, &event.flow, &ages)).cloned().collect()
+            events.iter().filter(|event| is_match(filter, &event.flow, &estimator)).cloned().collect()
         };
         assert!(meant(&all) == meant(received), "{filter}");
         excluded += usize::from(received.len() < all.len());
@@ -135,13 +135,13 @@ fn each_term_that_a_socket_filter_supports_excludes_every_other_event(netns: &Te
     ];
     let filters = expressions.map(parse);
     let table = Table::new(netns, 42);
-    let ages = table.ages();
+    let estimator = table.estimator();
     delete_all(netns);
     let mut subscriptions: Vec<Events> = filters.iter().map(|filter| subscribe(Some(filter), 1 << 20)).collect();
     let received = received(netns, &mut subscriptions, &table.made);
     for (filter, received) in filters.iter().zip(received) {
         assert!(!received.is_empty() && received.len() < 2 * table.made.len(), "{filter}: {}", received.len());
-        let needless = received.iter().find(|event| !is_meant(filter, &event.flow, &ages));
+        let needless = received.iter().find(|event| !is_match(filter, &event.flow, &estimator));
         assert!(needless.is_none(), "{filter}: {needless:?}");
     }
 }

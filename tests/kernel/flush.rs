@@ -10,7 +10,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::netns::Resident;
+use crate::netns::NetnsProcess;
 use ctnl_test_support::bystanders::bystanders;
 use ctnl_test_support::harness::{Run, TestNetns, assert_same_entries, key, tests, udp};
 use ctnl_test_support::summary::{CountedAll, Summary, read};
@@ -44,7 +44,7 @@ fn a_dry_run_changes_nothing_and_shows_states_and_sources(netns: &TestNetns) {
     let sum = |table: &str| table.lines().skip(1).map(first_number).sum::<u64>();
     assert_eq!(sum(states), tcp, "{shown}");
     assert!(states.contains("tcp ESTABLISHED") && sources.lines().count() == 11, "{shown}");
-    text.says(&format!("{tcp} matched, {tcp} would be deleted"));
+    text.stderr_contains(&format!("{tcp} matched, {tcp} would be deleted"));
 
     let summary = flush(netns, &["tcp", "--dry-run"], 0);
     assert!(summary.dry_run && summary.deleted == tcp && summary.action == "delete", "{summary:?}");
@@ -67,7 +67,7 @@ fn max_limits_the_deletes_and_the_rest_is_counted(netns: &TestNetns) {
     assert_eq!((ten.matched, ten.deleted, ten.beyond_max), (udp, 10, udp - 10));
     let dry = flush(netns, &["udp", "--max", "7", "--dry-run"], 0);
     assert_eq!((dry.deleted, dry.beyond_max), (7, udp - 17));
-    netns.ctnl(&["flush", "udp", "--max", "20"]).exits_with(0).says(&format!("{} beyond --max", udp - 30));
+    netns.ctnl(&["flush", "udp", "--max", "20"]).exits_with(0).stderr_contains(&format!("{} beyond --max", udp - 30));
     let rest = flush(netns, &["udp", "--max", "100000"], 0);
     assert_eq!((rest.deleted, rest.beyond_max), (udp - 30, 0));
     let others: Vec<Flow> = flows.into_iter().filter(|flow| u8::from(flow.orig.protocol) != 17).collect();
@@ -90,7 +90,7 @@ fn soft_only_ever_lowers_a_timeout(netns: &TestNetns) {
     let ten = flush(netns, &["sport 1", "--soft"], 0);
     assert_eq!((ten.action.as_str(), ten.soft_seconds, ten.table_after), ("soft", Some(10), 4));
     assert!(left(1) <= 10);
-    netns.ctnl(&["flush", "udp and sport 2", "--soft=3"]).exits_with(0).says("1 given a timeout of 3 s");
+    netns.ctnl(&["flush", "udp and sport 2", "--soft=3"]).exits_with(0).stderr_contains("1 given a timeout of 3 s");
     let soon = |flow: Option<Flow>| flow.is_none_or(|flow| flow.timeout <= Some(3));
     assert!(soon(netns.dumped(&udp(2, 53).orig)));
     assert!((40..=200).contains(&left(3)), "not meant");
@@ -155,8 +155,8 @@ fn without_cap_net_admin_the_error_names_the_capability(netns: &TestNetns) {
         command.args(["--user", "--", env!("CARGO_BIN_EXE_ctnl")]).args(verb);
         let run = Run::of(&mut command)
             .exits_with(1)
-            .says("EPERM")
-            .says("hint: CAP_NET_ADMIN in the network namespace is required");
+            .stderr_contains("EPERM")
+            .stderr_contains("hint: CAP_NET_ADMIN in the network namespace is required");
         assert_eq!(run.stdout(), "");
     }
     assert_eq!(netns.dump().len(), 1);
@@ -164,10 +164,10 @@ fn without_cap_net_admin_the_error_names_the_capability(netns: &TestNetns) {
 
 fn a_flush_deletes_in_the_named_namespace_only(netns: &TestNetns) {
     netns.create(&[udp(1, 53), udp(2, 53), udp(3, 53)]);
-    let there = Resident::new();
+    let there = NetnsProcess::new();
     unshare(CloneFlags::CLONE_NEWNET).unwrap();
     netns.create(&[udp(1, 53), udp(4, 53)]);
-    let (process, path) = (there.process().to_string(), format!("/proc/{}/ns/net", there.process()));
+    let (process, path) = (there.pid().to_string(), format!("/proc/{}/ns/net", there.pid()));
     for name in [&*process, &*path] {
         let count = netns.ctnl(&["count", "udp", "--netns", name]).exits_with(0).stdout();
         assert_eq!(first_number(&count), if name == process { 3 } else { 2 });

@@ -33,7 +33,7 @@ tests![
 ];
 
 /// How long a condition may take to become true.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running `ctnl events`.
 struct Follower {
@@ -83,10 +83,10 @@ impl Follower {
 
     #[track_caller]
     fn wait_for(&self, what: &str, is_true: impl Fn(&[Value]) -> bool) {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         while !is_true(&self.records()) {
             let stderr = std::fs::read_to_string(self.stderr.path()).unwrap();
-            assert!(Instant::now() < until, "no {what} within {PATIENCE:?}\n{:#?}\n{stderr}", self.records());
+            assert!(Instant::now() < until, "no {what} within {TIMEOUT:?}\n{:#?}\n{stderr}", self.records());
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -185,7 +185,7 @@ fn name(flow: &Value) -> String {
 /// What a reader knows who does nothing but apply the records. Each entry comes once
 /// before it goes; only the end of what was never told may be told without it.
 #[track_caller]
-fn known(records: &[Value]) -> BTreeSet<String> {
+fn reader_entries(records: &[Value]) -> BTreeSet<String> {
     let mut known = BTreeSet::new();
     for record in records {
         match record["event"].as_str().expect("a word") {
@@ -238,8 +238,8 @@ fn a_snapshot_is_followed_by_each_event_exactly_once(netns: &TestNetns) {
     // Few at a time: the queue of an ordinary user holds 166 events.
     for batch in 0..10 {
         netns.create(&udp_flows(1000 + 50 * batch, 50));
-        let told = usize::from(50 * (batch + 1));
-        follower.wait_for("new records", |records| real(records, "new") == told);
+        let expected = usize::from(50 * (batch + 1));
+        follower.wait_for("new records", |records| real(records, "new") == expected);
     }
     for batch in 0..10u16 {
         let gone = delete(netns, |flow| (1000 + 50 * batch..1040 + 50 * batch).contains(&port(flow)));
@@ -249,7 +249,7 @@ fn a_snapshot_is_followed_by_each_event_exactly_once(netns: &TestNetns) {
     let table = in_table(netns);
     let ended = follower.stop();
     assert_eq!((lost(&ended.records), ended.received()), (0, 900));
-    assert_eq!(known(&ended.records), table);
+    assert_eq!(reader_entries(&ended.records), table);
     assert_eq!(table.len(), 400);
     let killed = if has_automatic_events() { Value::from(true) } else { Value::Null };
     for record in ended.records.iter().filter(|record| is(record, "destroy")) {
@@ -277,7 +277,7 @@ fn events_lost_to_a_small_receive_buffer_are_counted_and_followed_by_a_resync(ne
             records.iter().filter(|record| is(record, "resync") && record["reason"] == "resync").count() == resyncs
         });
         let table = in_table(netns);
-        assert_eq!(known(&follower.records()), table, "round {round}");
+        assert_eq!(reader_entries(&follower.records()), table, "round {round}");
     }
     let ended = follower.stop();
     assert!(lost(&ended.records) > 0);
@@ -304,7 +304,7 @@ fn a_stalled_reader_has_every_loss_counted_and_ends_with_the_current_table(netns
     let small = ["--buffer", "32KiB", "--buffer-max", "64KiB", "--queue-max", "64KiB", "--no-seed"];
     let mut follower = Follower::unread(netns, &small);
     // It has subscribed when the kernel sends it what happens.
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     while !std::fs::read_to_string(follower.stderr.path()).unwrap().contains("receive buffer") {
         assert!(Instant::now() < until, "no subscription");
         thread::sleep(Duration::from_millis(10));
@@ -323,7 +323,7 @@ fn a_stalled_reader_has_every_loss_counted_and_ends_with_the_current_table(netns
     let ended = follower.stop();
     assert!(lost(&ended.records) > 0);
     assert_eq!(ended.received() + lost(&ended.records), sent);
-    assert_eq!(known(&ended.records), table);
+    assert_eq!(reader_entries(&ended.records), table);
 }
 
 fn reconciliation_finds_entries_created_and_deleted_without_an_event(netns: &TestNetns) {
@@ -338,7 +338,7 @@ fn reconciliation_finds_entries_created_and_deleted_without_an_event(netns: &Tes
     });
     let table = in_table(netns);
     let ended = follower.stop();
-    assert_eq!((ended.received(), known(&ended.records)), (0, table));
+    assert_eq!((ended.received(), reader_entries(&ended.records)), (0, table));
     let gone = ended.records.iter().find(|record| is(record, "destroy")).expect("one that is gone");
     assert_eq!((&gone["since"], gone.get("duration_ns")), (&"before".into(), None), "{gone}");
 }
@@ -349,7 +349,7 @@ fn a_stream_terminated_in_a_burst_has_whole_lines_and_correct_totals(netns: &Tes
     let pid = Pid::from_raw(follower.child.id().try_into().unwrap());
     let lines = Arc::clone(&follower.lines);
     let killer = thread::spawn(move || {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         while lines.lock().unwrap().len() < 500 && Instant::now() < until {
             thread::sleep(Duration::from_millis(1));
         }
@@ -437,7 +437,7 @@ fn a_filtered_stream_reports_matching_entries_and_their_destruction(netns: &Test
     delete(netns, |_| true);
     follower.wait_for("three destroyed", |records| real(records, "destroy") == 3);
     let ended = follower.stop();
-    assert_eq!((count(&ended.records, "update"), known(&ended.records).len()), (0, 0));
+    assert_eq!((count(&ended.records, "update"), reader_entries(&ended.records).len()), (0, 0));
     let follower = Follower::start(netns, &["--destroy", "--no-seed", "dport 53"]);
     netns.create(&udp_flows(1000, 3));
     delete(netns, |_| true);
@@ -477,7 +477,7 @@ fn a_closed_reader_ends_the_stream(netns: &TestNetns) {
     netns.set_sysctl("netfilter/nf_conntrack_events", 1);
     let mut follower = Follower::unread(netns, &["--no-seed"]);
     drop(follower.child.stdout.take());
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     let status = loop {
         if let Some(status) = follower.child.try_wait().expect("its end") {
             break status;

@@ -23,13 +23,13 @@ tests![
 ];
 
 /// Does `work` in a network namespace and a thread that may only administer networks.
-fn elsewhere_without_privileges<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let stranger = thread::spawn(|| {
+fn without_privileges_in_another_netns<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let worker = thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).expect("another network namespace");
         privileges::drop_in_this_thread(Needs::default()).expect("privileges can be dropped");
         work()
     });
-    stranger.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Fails unless `program` succeeds in this thread's namespaces.
@@ -40,12 +40,12 @@ fn run(program: &str, arguments: &[&str]) {
 }
 
 /// A process in a network namespace of its own, which ends with this value.
-struct Tenant(Child);
+struct IsolatedProcess(Child);
 
-impl Tenant {
+impl IsolatedProcess {
     fn new() -> Self {
         let mut command = Command::new("unshare");
-        Tenant(command.args(["-n", "sleep", "600"]).stdout(Stdio::null()).spawn().expect("unshare"))
+        IsolatedProcess(command.args(["-n", "sleep", "600"]).stdout(Stdio::null()).spawn().expect("unshare"))
     }
 
     fn folder(&self) -> String {
@@ -58,17 +58,17 @@ impl Tenant {
     }
 }
 
-impl Drop for Tenant {
+impl Drop for IsolatedProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+fn until<T>(what: &str, mut sample: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = sample() {
             return found;
         }
         assert!(start.elapsed() < Duration::from_secs(20), "waited for {what}");
@@ -90,12 +90,12 @@ fn namespaces_appear_and_vanish_even_while_ctnl_holds_them_open(_: &TestNetns) {
     let is_ours = |namespace: &&Namespace| namespace.open().is_ok_and(|netns| netns == Netns::Current);
     assert_eq!(before.appeared.iter().filter(is_ours).count(), 1);
 
-    let tenant = Tenant::new();
-    let ready = || fs::read_to_string(tenant.folder() + "/comm").ok().filter(|comm| comm == "sleep\n");
+    let process = IsolatedProcess::new();
+    let ready = || fs::read_to_string(process.folder() + "/comm").ok().filter(|comm| comm == "sleep\n");
     until("the process", ready);
-    let inode = tenant.inode();
+    let inode = process.inode();
     let found = refresh().appeared.into_iter().find(|namespace| namespace.inode == inode).expect("the namespace");
-    assert_eq!(found.name, Name::Process { pid: tenant.0.id(), comm: "sleep".into() });
+    assert_eq!(found.name, Name::Process { pid: process.0.id(), comm: "sleep".into() });
     let held = found.open().expect("it can be held");
     let _connection = Connection::open(&held).expect("it can be entered");
 
@@ -103,13 +103,13 @@ fn namespaces_appear_and_vanish_even_while_ctnl_holds_them_open(_: &TestNetns) {
     let place = folder.path().join("a name");
     fs::write(&place, "").unwrap();
     let place_text = place.to_str().unwrap();
-    run("mount", &["--bind", &(tenant.folder() + "/ns/net"), place_text]);
+    run("mount", &["--bind", &(process.folder() + "/ns/net"), place_text]);
     let renamed = refresh().renamed;
     let (_, renamed) = renamed.iter().find(|(_, namespace)| namespace.inode == inode).expect("a better name");
     assert_eq!(renamed.name, Name::Mounted(place.clone()));
     renamed.open().expect("it can be held by its mount");
 
-    drop(tenant);
+    drop(process);
     for _ in 0..3 {
         assert!(!has(&refresh().vanished, inode), "the mount still stands for it");
     }
@@ -122,7 +122,7 @@ fn namespaces_appear_and_vanish_even_while_ctnl_holds_them_open(_: &TestNetns) {
 
 fn with_the_network_capability_alone_the_table_can_be_read_and_followed(netns: &TestNetns) {
     let mut earlier = netns.connection();
-    let tenant = Tenant::new();
+    let process = IsolatedProcess::new();
     let entered = |netns: &Netns| netns.run(|| ()).is_ok();
     let other = Netns::Path(Path::new("/proc/self/ns/net").into());
     assert!(entered(&other), "with all privileges");
@@ -132,7 +132,7 @@ fn with_the_network_capability_alone_the_table_can_be_read_and_followed(netns: &
     assert_eq!(table::count(&mut earlier).expect("a socket from before").entries, 1);
     assert_eq!(netns.dump().len(), 1, "a socket from after");
     netns.set_sysctl("netfilter/nf_conntrack_acct", 1);
-    assert!(fs::read_to_string(tenant.folder() + "/comm").is_ok());
+    assert!(fs::read_to_string(process.folder() + "/comm").is_ok());
 }
 
 fn the_process_of_a_portid_is_found_without_permission_to_enter_its_namespace(netns: &TestNetns) {
@@ -140,7 +140,8 @@ fn the_process_of_a_portid_is_found_without_permission_to_enter_its_namespace(ne
     let _connection = netns.connection();
     let mut processes =
         process_by_portid::ProcessByPortid::of(&Netns::Current, "/proc").expect("the namespace's sockets");
-    let found =
-        elsewhere_without_privileges(move || processes.find(std::process::id(), Duration::from_secs(1)).cloned());
+    let found = without_privileges_in_another_netns(move || {
+        processes.find(std::process::id(), Duration::from_secs(1)).cloned()
+    });
     assert_eq!(found.expect("this process").pid, std::process::id());
 }

@@ -45,7 +45,7 @@ fn the_kernel_stores_every_entry_of_a_population_unchanged(netns: &TestNetns) {
 /// What does not tick, and is not the kernel's own.
 fn comparable(flow: &Flow) -> Flow {
     let kernels_own = Flow { timeout: None, id: None, use_count: None, synproxy: None, secctx: None, ..flow.clone() };
-    // Whether NAT has been decided is said of NATed entries only; that holds for both.
+    // Whether NAT has been decided is output of NATed entries only; that holds for both.
     assert!(!flow.status.contains(Status::SrcNat) || flow.status.contains(Status::SrcNatDone), "{flow:?}");
     kernels_own
 }
@@ -65,7 +65,7 @@ fn the_lab_creates_and_reports_the_requested_number_of_entries(netns: &TestNetns
     let count = "/proc/sys/net/netfilter/nf_conntrack_count";
     let run = netns.ctnl(&["lab", "--entries", "3000", "--keep", "600", "--", "cat", count]).exits_with(0);
     assert_eq!(run.stdout().trim(), "3000");
-    run.says("3000 entries in a private namespace");
+    run.stderr_contains("3000 entries in a private namespace");
 }
 
 fn the_lab_uses_another_namespace_and_leaves_the_callers_table_unchanged(netns: &TestNetns) {
@@ -94,8 +94,11 @@ fn the_lab_enables_accounting_and_timestamps_on_request(netns: &TestNetns) {
 }
 
 fn a_command_that_does_not_exist_ends_with_127_and_one_that_cannot_be_executed_with_126(netns: &TestNetns) {
-    netns.ctnl(&["lab", "-n", "1", "--", "no-such-command"]).exits_with(127).says("cannot run no-such-command");
-    netns.ctnl(&["lab", "-n", "1", "--", "/etc/passwd"]).exits_with(126).says("cannot run /etc/passwd");
+    netns
+        .ctnl(&["lab", "-n", "1", "--", "no-such-command"])
+        .exits_with(127)
+        .stderr_contains("cannot run no-such-command");
+    netns.ctnl(&["lab", "-n", "1", "--", "/etc/passwd"]).exits_with(126).stderr_contains("cannot run /etc/passwd");
 }
 
 /// The output of a shell script in a lab.
@@ -110,21 +113,21 @@ fn the_lab_changes_neither_settings_nor_host_name_nor_files_of_the_host(netns: &
     let file = Path::new("/etc/ctnl-lab-test");
     let script = "echo 7 > /proc/sys/vm/swappiness; hostname ctnl-lab-test && hostname; echo x > /etc/ctnl-lab-test; \
                   echo x > /proc/sysrq-trigger || echo refused";
-    let said = in_a_lab(netns, script);
+    let output = in_a_lab(netns, script);
     let (was_set, wrote) = (swappiness() != before, file.exists());
     let _ = fs::remove_file(file);
     let _ = fs::write("/proc/sys/vm/swappiness", before);
     assert!(!was_set, "vm.swappiness was set");
     assert!(!wrote, "a file in /etc was written");
     assert_eq!(name(), name_before);
-    assert_eq!(said, "ctnl-lab-test\nrefused\n");
+    assert_eq!(output, "ctnl-lab-test\nrefused\n");
 }
 
 fn every_process_of_the_lab_ends_with_its_command(netns: &TestNetns) {
     // Its standard output would otherwise keep the pipe to this test open for a minute.
     let started = std::time::Instant::now();
-    let said = in_a_lab(netns, "sleep 60 & setsid sleep 60 & ls -d /proc/[0-9]* | head -n 1");
-    assert_eq!(said, "/proc/1\n");
+    let output = in_a_lab(netns, "sleep 60 & setsid sleep 60 & ls -d /proc/[0-9]* | head -n 1");
+    assert_eq!(output, "/proc/1\n");
     assert!(started.elapsed().as_secs() < 30, "a process of the lab outlived its command");
 }
 
@@ -158,14 +161,14 @@ fn a_lab_started_from_a_path_with_a_colon_reports_that_ctnl_is_not_in_path(_: &T
     assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_ctnl")).arg(&program).status().unwrap().success());
     let mut lab = Command::new(&program);
     let run = Run::of(lab.args(["lab", "-n", "1", "--", "sh", "-c", "exit 9"])).exits_with(9);
-    run.says("cannot be in PATH");
+    run.stderr_contains("cannot be in PATH");
 }
 
 fn the_lab_has_a_private_run_ctnl_directory(netns: &TestNetns) {
     let script = "test -d /run/ctnl || exit 0; touch /run/ctnl/of-a-lab && ls /run/ctnl";
-    let said = in_a_lab(netns, script);
+    let output = in_a_lab(netns, script);
     // A user who may not create the folder has none.
     let expected = if Path::new("/run/ctnl").is_dir() { "of-a-lab\n" } else { "" };
-    assert_eq!(said, expected);
+    assert_eq!(output, expected);
     assert!(!Path::new("/run/ctnl/of-a-lab").exists());
 }

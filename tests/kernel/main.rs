@@ -7,7 +7,7 @@
 //!
 //! What a test gets and how tests are listed is in `ctnl_test_support::harness`.
 //!
-//! - `ages`: timeouts as the kernel tells them
+//! - `timeouts`: timeouts as the kernel tells them
 //! - `verbs`: create, get, delete, update, count and their bystanders
 //! - `flushing`: the flush pipeline while the table changes under it
 //! - `agreement`: every verb means the same entries, whatever the expression
@@ -16,7 +16,7 @@
 //! - `events`: each event once, in order, and what is missing counted; `exclusion`: the
 //!   part of a filter that the kernel applies to them
 //! - `memory`: it does not grow with the table
-//! - `host`: what the event stream asks of the host: namespaces, settings, privileges
+//! - `host`: what the event stream term_strategies of the host: namespaces, settings, privileges
 //! - `lab`: the program's `lab`, and the population it fills in
 //! - `netns`: other network namespaces
 //! - `processors`: two jobs, one processor, the kernel's own filters
@@ -31,7 +31,6 @@
     reason = "a test fails by panicking"
 )]
 
-mod ages;
 mod agreement;
 mod entries;
 mod events;
@@ -46,6 +45,7 @@ mod memory;
 mod netns;
 mod processors;
 mod safety;
+mod timeouts;
 mod verbs;
 
 use std::process::ExitCode;
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let lists = [
-        ages::TESTS,
+        timeouts::TESTS,
         agreement::TESTS,
         verbs::TESTS,
         flushing::TESTS,

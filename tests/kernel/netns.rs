@@ -20,21 +20,21 @@ tests![
 ];
 
 /// A process that stays in this thread's namespace until dropped.
-pub struct Resident(Child);
+pub struct NetnsProcess(Child);
 
-impl Resident {
+impl NetnsProcess {
     pub fn new() -> Self {
-        Resident(Command::new("sleep").arg("600").spawn().expect("sleep"))
+        NetnsProcess(Command::new("sleep").arg("600").spawn().expect("sleep"))
     }
 }
 
-impl Resident {
-    pub fn process(&self) -> u32 {
+impl NetnsProcess {
+    pub fn pid(&self) -> u32 {
         self.0.id()
     }
 }
 
-impl Drop for Resident {
+impl Drop for NetnsProcess {
     fn drop(&mut self) {
         let _ = self.0.kill().and_then(|()| self.0.wait());
     }
@@ -46,12 +46,12 @@ fn entries(netns: &Netns) -> u32 {
 
 fn a_namespace_is_reached_by_process_and_by_path(netns: &TestNetns) {
     netns.create(&[udp(1, 2), udp(3, 4)]);
-    let resident = Resident::new();
-    let process = resident.process();
+    let process = NetnsProcess::new();
+    let pid = process.pid();
     unshare(CloneFlags::CLONE_NEWNET).unwrap();
     assert_eq!(entries(&Netns::Current), 0);
-    assert_eq!(entries(&Netns::parse(&process.to_string())), 2);
-    assert_eq!(entries(&Netns::parse(&format!("/proc/{process}/ns/net"))), 2);
+    assert_eq!(entries(&Netns::parse(&pid.to_string())), 2);
+    assert_eq!(entries(&Netns::parse(&format!("/proc/{pid}/ns/net"))), 2);
     assert_eq!(entries(&Netns::Current), 0, "the thread itself has stayed where it was");
 }
 
@@ -91,7 +91,7 @@ fn a_fifo_as_namespace_is_an_error_and_does_not_block(_: &TestNetns) {
     let mut command = Command::new("timeout");
     command.args(["20", env!("CARGO_BIN_EXE_ctnl"), "count", "--netns"]).arg(&fifo);
     let run = Run::of(&mut command).exits_with(1);
-    run.says("not that of a network namespace");
+    run.stderr_contains("not that of a network namespace");
 }
 
 /// In a mount namespace of its own, in which names of `ip netns` are this test's.

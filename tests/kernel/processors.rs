@@ -50,7 +50,7 @@ fn where_two_jobs_are_not_possible_one_is_used_and_reported(netns: &TestNetns) {
         &["list", "--jobs", "2", "--limit", "3"],
         &["count", "--jobs", "2", "--by", "state"],
     ] {
-        netns.ctnl(arguments).exits_with(0).says("--jobs 2 is not used: ");
+        netns.ctnl(arguments).exits_with(0).stderr_contains("--jobs 2 is not used: ");
     }
 }
 
@@ -92,12 +92,12 @@ fn parsed(expression: &str) -> Option<Filter> {
 
 /// Every term of the language: what help shows of each field, with values that are in the
 /// table too, and the words that stand for a whole term.
-fn terms(flows: &[Flow], ages: &IdleEstimator) -> BTreeSet<String> {
+fn terms(flows: &[Flow], estimator: &IdleEstimator) -> BTreeSet<String> {
     let mut terms: BTreeSet<String> = keywords().map(|keyword| keyword.name.to_owned()).collect();
     for field in FIELDS {
         terms.insert(field.example.to_owned());
         let values: BTreeSet<String> =
-            flows.iter().map(|flow| (field.value)(&Subject::new(flow, ages)).to_string()).collect();
+            flows.iter().map(|flow| (field.value)(&Subject::new(flow, estimator)).to_string()).collect();
         let valued = values.iter().map(|value| format!("{} {value}", field.name));
         terms.extend(valued.filter(|term| parsed(term).is_some()).step_by(values.len() / 5 + 1));
     }
@@ -107,8 +107,8 @@ fn terms(flows: &[Flow], ages: &IdleEstimator) -> BTreeSet<String> {
 /// What the kernel lets through is more than what is meant, or the same, whatever is asked.
 fn no_term_has_another_result_with_the_kernel_filter(netns: &TestNetns) {
     netns.fill(46, 1_000);
-    let (flows, ages) = (netns.dump(), IdleEstimator::without_timeouts(0));
-    let terms = terms(&flows, &ages);
+    let (flows, estimator) = (netns.dump(), IdleEstimator::without_timeouts(0));
+    let terms = terms(&flows, &estimator);
     assert!(terms.len() > FIELDS.len() + keywords().count(), "{terms:?}");
     let forms = |term: &String| {
         [term.clone(), format!("not ({term})"), format!("tcp and {term}"), format!("{term} and zone 0 and not assured")]
@@ -126,7 +126,7 @@ fn no_term_has_another_result_with_the_kernel_filter(netns: &TestNetns) {
         };
         table::dump(&mut netns.connection(), filter.dump_request(), keep).expect("dump");
         for flow in &flows {
-            let is_out = filter.matches(&Subject::new(flow, &ages)) == Verdict::NoMatch;
+            let is_out = filter.matches(&Subject::new(flow, &estimator)) == Verdict::NoMatch;
             assert!(is_out || through.contains(&key(flow)), "{expression}: the kernel left out {flow:?}");
         }
         pushed += 1;

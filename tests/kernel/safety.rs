@@ -81,7 +81,7 @@ fn a_packet_between_two_samples_is_detected_in_the_first_datagram_too(netns: &Te
 fn a_fixed_timeout_is_not_lowered(netns: &TestNetns) {
     let fixed = Flow { status: Status::Confirmed | Status::FixedTimeout, ..udp(1, 2) };
     netns.create(&[fixed, udp(3, 4)]);
-    let run = netns.ctnl(&["flush", "udp", "--soft", "--json"]).exits_with(3).says("fixed");
+    let run = netns.ctnl(&["flush", "udp", "--soft", "--json"]).exits_with(3).stderr_contains("fixed");
     let summary = summary(&run.stdout());
     assert_eq!((&summary["matched"], &summary["deleted"]), (&2.into(), &1.into()), "{summary}");
     assert!(summary["failed"].as_object().unwrap().is_empty(), "{summary}");
@@ -138,7 +138,7 @@ fn into_a_full_device(arguments: &[&str]) -> (Option<i32>, String) {
 fn quiet_does_not_hide_failures(netns: &TestNetns) {
     let fixed = Flow { status: Status::Confirmed | Status::FixedTimeout, ..udp(1, 2) };
     netns.create(&[fixed]);
-    netns.ctnl(&["flush", "udp", "--soft", "-q"]).exits_with(1).says("skipped: fixed-timeout");
+    netns.ctnl(&["flush", "udp", "--soft", "-q"]).exits_with(1).stderr_contains("skipped: fixed-timeout");
 }
 
 fn a_file_of_values_without_an_end_is_refused(netns: &TestNetns) {

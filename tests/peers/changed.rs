@@ -5,10 +5,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::idle::distinct;
-use crate::witness::Witness;
+use crate::packet_monitor::PacketMonitor;
+use ctnl_test_support::connections::Tcp;
 use ctnl_test_support::harness::{TestNetns, tests};
 use ctnl_test_support::net::nft;
-use ctnl_test_support::talk::Tcp;
 
 tests![
     a_lowered_timeout_leaves_entries_undecided_unless_its_previous_value_is_given,
@@ -27,32 +27,32 @@ fn a_lowered_timeout_leaves_entries_undecided_unless_its_previous_value_is_given
     net.set_timeout(ESTABLISHED, 6000);
     let mut connection = Tcp::open(&net);
     connection.exchange();
-    let mut witness = Witness::with_bases(&net, &["tcp.established=6000"]);
-    let mut witness_without = Witness::new(&net);
+    let mut monitor = PacketMonitor::with_previous_timeouts(&net, &["tcp.established=6000"]);
+    let mut monitor_without = PacketMonitor::new(&net);
     net.set_timeout(ESTABLISHED, 600);
-    witness.watch(5 * SECOND);
-    witness_without.look_at_all();
-    netns.ctnl(&["count", "--older", "3s", "tcp"]).exits_with(0).says("undecided: 1 longer-than-sysctl");
-    assert_eq!(witness.list_older(3, &[]), []);
+    monitor.watch(5 * SECOND);
+    monitor_without.sample_all();
+    netns.ctnl(&["count", "--older", "3s", "tcp"]).exits_with(0).stderr_contains("undecided: 1 longer-than-sysctl");
+    assert_eq!(monitor.list_older(3, &[]), []);
     let told = ["--base-timeout", "tcp.established=100m"];
-    assert_eq!(witness.list_older(3, &told), [connection.tuple()]);
+    assert_eq!(monitor.list_older(3, &told), [connection.tuple()]);
     // The next packet sets the entry right, told or not.
     connection.exchange();
-    assert_eq!(witness.list_older(60, &told), []);
-    witness.watch(4 * SECOND);
-    assert_eq!(witness.list_older(3, &[]), [connection.tuple()]);
+    assert_eq!(monitor.list_older(60, &told), []);
+    monitor.watch(4 * SECOND);
+    assert_eq!(monitor.list_older(3, &[]), [connection.tuple()]);
 }
 
 fn a_slightly_lowered_timeout_never_makes_an_entry_look_more_idle(netns: &TestNetns) {
     let net = distinct(netns);
     let mut connection = Tcp::open(&net);
     connection.exchange();
-    let mut witness = Witness::new(&net);
-    witness.watch(5 * SECOND);
+    let mut monitor = PacketMonitor::new(&net);
+    monitor.watch(5 * SECOND);
     net.set_timeout(ESTABLISHED, 598);
-    witness.watch(3 * SECOND);
-    witness.list_older(4, &["--base-timeout", "tcp.established=600"]);
-    assert_eq!(witness.list_older(4, &[]), [connection.tuple()]);
+    monitor.watch(3 * SECOND);
+    monitor.list_older(4, &["--base-timeout", "tcp.established=600"]);
+    assert_eq!(monitor.list_older(4, &[]), [connection.tuple()]);
 }
 
 /// What `ctnl help filter` and README say of it: the entry looks idle for the
@@ -68,8 +68,8 @@ fn a_raised_timeout_overstates_idle_times_as_documented_unless_its_previous_valu
     };
     assert_eq!(count(&[]), "1", "the hole is gone: say so in the help");
     assert_eq!(count(&["--base-timeout", "tcp.established=600"]), "0");
-    let mut witness = Witness::with_bases(&net, &["tcp.established=600"]);
-    witness.watch(2 * SECOND);
+    let mut monitor = PacketMonitor::with_previous_timeouts(&net, &["tcp.established=600"]);
+    monitor.watch(2 * SECOND);
     connection.exchange();
     assert_eq!(count(&[]), "0");
     let help = netns.ctnl(&["help", "filter"]).exits_with(0).stdout();
@@ -106,7 +106,7 @@ fn sample_twice_after_raising_a_timeout(netns: &TestNetns, with_counters: bool) 
         finished.store(true, Ordering::Relaxed);
         run
     });
-    run.exits_with(0).says("1 matched, 1 deleted;");
+    run.exits_with(0).stderr_contains("1 matched, 1 deleted;");
     assert!(netns.dumped(&busy.tuple()).is_some(), "the one in use stays");
     assert!(netns.dumped(&idle.tuple()).is_none(), "the idle one goes");
     busy.exchange();
@@ -132,12 +132,12 @@ fn a_timeout_policy_leaves_its_protocol_undecided_unless_sampled_twice(netns: &T
     other.exchange();
     let left = netns.dumped(&connection.tuple()).and_then(|flow| flow.timeout);
     assert!(left <= Some(300), "the policy is in force: {left:?}");
-    let mut witness = Witness::new(&net);
-    assert_eq!(witness.list_older(2, &["ipv4"]), []);
-    witness.watch(5 * SECOND);
-    assert_eq!(witness.list_older(3, &["ipv4"]), []);
-    netns.ctnl(&["count", "ipv4", "--older", "3s"]).exits_with(0).says("undecided: 1 timeout-policy");
-    assert_eq!(witness.list_older(3, &["ipv4", "--confirm-idle", "4"]), [connection.tuple()]);
+    let mut monitor = PacketMonitor::new(&net);
+    assert_eq!(monitor.list_older(2, &["ipv4"]), []);
+    monitor.watch(5 * SECOND);
+    assert_eq!(monitor.list_older(3, &["ipv4"]), []);
+    netns.ctnl(&["count", "ipv4", "--older", "3s"]).exits_with(0).stderr_contains("undecided: 1 timeout-policy");
+    assert_eq!(monitor.list_older(3, &["ipv4", "--confirm-idle", "4"]), [connection.tuple()]);
     // The policy is for IPv4 only.
-    assert_eq!(witness.list_older(3, &["ipv6"]), [other.tuple()]);
+    assert_eq!(monitor.list_older(3, &["ipv6"]), [other.tuple()]);
 }

@@ -22,7 +22,7 @@ pub const STREAM: &str = "EVENTS";
 pub const SUBJECT: &str = "ctnl.events";
 
 /// Far longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn client_port(node: usize) -> u16 {
     4220 + u16::try_from(node).expect("few nodes")
@@ -99,7 +99,7 @@ impl Cluster {
         let start = Instant::now();
         for node in 0..self.nodes.len() {
             while TcpStream::connect(("127.0.0.1", client_port(node))).is_err() {
-                assert!(start.elapsed() < PATIENCE, "n{node} does not listen");
+                assert!(start.elapsed() < TIMEOUT, "n{node} does not listen");
                 thread::sleep(Duration::from_millis(20));
             }
         }
@@ -163,7 +163,7 @@ impl Client {
         loop {
             match self.runtime.block_on(request()) {
                 Ok(done) => return done,
-                Err(error) => assert!(start.elapsed() < PATIENCE, "{error:?}"),
+                Err(error) => assert!(start.elapsed() < TIMEOUT, "{error:?}"),
             }
             thread::sleep(Duration::from_millis(100));
         }
@@ -197,7 +197,7 @@ impl Client {
             {
                 return leader.trim_start_matches('n').parse().expect("a node");
             }
-            assert!(start.elapsed() < PATIENCE, "{cluster:?}");
+            assert!(start.elapsed() < TIMEOUT, "{cluster:?}");
             thread::sleep(Duration::from_millis(100));
         }
     }

@@ -19,13 +19,13 @@ use ctnl::wire::Messages;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
 
+use ctnl_test_support::connections::{Tcp, Udp};
 use ctnl_test_support::harness::{Run, TestNetns, tests, udp};
 use ctnl_test_support::net::{Net, OUTSIDE, PATH, conntrack, nft};
-use ctnl_test_support::talk::{Tcp, Udp};
 
 tests![event_lines_are_those_of_conntrack, jq_parses_every_kind_of_line, the_documented_jq_commands_print_results,];
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// All groups: new, update, destroy, and the same of expectations.
 const GROUPS: u32 = 0b11_1111;
@@ -34,12 +34,12 @@ const GROUPS: u32 = 0b11_1111;
 const LAST_MARK: u32 = 424_242;
 
 /// A running `conntrack -E`, and its lines as they come.
-struct Witness {
+struct ConntrackMonitor {
     child: Child,
     lines: Receiver<String>,
 }
 
-impl Witness {
+impl ConntrackMonitor {
     fn new(arguments: &[&str]) -> Self {
         let mut command = Command::new("conntrack");
         command.arg("-E").args(arguments).env_clear().env("PATH", PATH).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -51,15 +51,15 @@ impl Witness {
                 drop(sender.send(line.expect("a line")));
             }
         });
-        Witness { child, lines }
+        ConntrackMonitor { child, lines }
     }
 
     fn next(&self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("another line of conntrack -E")
+        self.lines.recv_timeout(TIMEOUT).expect("another line of conntrack -E")
     }
 }
 
-impl Drop for Witness {
+impl Drop for ConntrackMonitor {
     fn drop(&mut self) {
         self.child.kill().expect("kill");
         self.child.wait().expect("wait");
@@ -75,7 +75,7 @@ fn wait_for_listeners(count: usize) {
         columns.filter(|columns| columns[1] == "12" && u32::from_str_radix(columns[3], 16) != Ok(0)).count()
     };
     while joined() < count {
-        assert!(since.elapsed() < PATIENCE, "{} of {count} listen", joined());
+        assert!(since.elapsed() < TIMEOUT, "{} of {count} listen", joined());
         thread::sleep(Duration::from_millis(10));
     }
 }
@@ -116,7 +116,7 @@ pub fn make_events(netns: &TestNetns, net: &Net<'_>) {
     connections.iter_mut().for_each(Tcp::exchange);
     drop(connections);
     Udp::open(net).exchange();
-    Udp::open6(net).ask();
+    Udp::open6(net).send_one_way();
     let service = net.outside.run(|| TcpListener::bind((OUTSIDE, 21)).expect("listen"));
     let mut control = Tcp::through(net, &service, (OUTSIDE, 21).into());
     // The helper reads what stands at the beginning of a line, so there must be one before.
@@ -158,8 +158,8 @@ fn ours(event: &Event, line: &str, text: &TextOptions) -> String {
     let time = Stamp { ns: digits.parse().expect("a time"), clock: Clock::Received };
     let process = line.split_once(" progname=").map(|(_, name)| name);
     let requester = (event.port != 0).then_some(Requester { port: event.port, process, is_certain: true });
-    let ages = IdleEstimator::without_timeouts(0);
-    let subject = &Subject::of_event(&event.flow, &ages, event.kind);
+    let estimator = IdleEstimator::without_timeouts(0);
+    let subject = &Subject::of_event(&event.flow, &estimator, event.kind);
     let record = FlowRecord { requester, time, ..plain(event, subject) };
     let options = WriterOptions { text: text.clone(), columns: None };
     let mut out = Vec::new();
@@ -179,8 +179,8 @@ fn event_lines_are_those_of_conntrack(netns: &TestNetns) {
     netns.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
     nft(RULES);
     let socket = listener();
-    let witnesses = [Witness::new(&[]), Witness::new(&["-o", "timestamp,id,extended"])];
-    let expecting = Witness::new(&["expect"]);
+    let monitors = [ConntrackMonitor::new(&[]), ConntrackMonitor::new(&["-o", "timestamp,id,extended"])];
+    let expectation_monitor = ConntrackMonitor::new(&["expect"]);
     wait_for_listeners(4);
     make_events(netns, &net);
     let (events, expectations) = received(&socket);
@@ -188,21 +188,21 @@ fn event_lines_are_those_of_conntrack(netns: &TestNetns) {
         assert!(events.iter().filter(|event| event.kind == kind).count() > 5, "{kind:?}: {events:?}");
     }
     let all = TextOptions { timestamp: true, id: true, extended: true, ..TextOptions::default() };
-    for (witness, text) in witnesses.iter().zip([TextOptions::default(), all]) {
+    for (monitor, text) in monitors.iter().zip([TextOptions::default(), all]) {
         // Events of two processors may reach two listeners in different order.
-        let theirs: Vec<String> = events.iter().map(|_| witness.next()).collect();
+        let theirs: Vec<String> = events.iter().map(|_| monitor.next()).collect();
         let matched = events.iter().all(|event| theirs.iter().any(|line| ours(event, line, &text) == *line));
         let covered = theirs.iter().all(|line| events.iter().any(|event| ours(event, line, &text) == *line));
         let shown: Vec<String> = events.iter().map(|event| ours(event, "", &text)).collect();
         assert!(matched && covered, "theirs:\n{}\nours:\n{}", theirs.join("\n"), shown.join("\n"));
-        assert!(witness.next().contains(&format!("mark={LAST_MARK}")));
+        assert!(monitor.next().contains(&format!("mark={LAST_MARK}")));
     }
     assert!(expectations.len() >= 2 || !netns.has_ftp_helper(), "{expectations:?}");
     let mut writer = CONNTRACK.event_writer(WriterOptions::default()).expect("text");
     for event in &expectations {
         let mut out = Vec::new();
         assert!(writer.record(&mut out, 1, &Record::Expectation(expected(event))));
-        assert_eq!(String::from_utf8_lossy(&out), expecting.next() + "\n");
+        assert_eq!(String::from_utf8_lossy(&out), expectation_monitor.next() + "\n");
     }
 }
 
@@ -223,10 +223,10 @@ fn every_kind(events: &[Event], expectations: &[ExpectationEvent]) -> String {
         assert!(writer.record(&mut out, seq, &record));
     };
     write(Record::Opening(Opening { time: 1, stream: text, version: text }));
-    let ages = IdleEstimator::without_timeouts(0);
+    let estimator = IdleEstimator::without_timeouts(0);
     let (netns, requester) = (name, Some(Requester { port: u32::MAX, process: name, is_certain: false }));
     for event in events {
-        let subject = &Subject::new(&event.flow, &ages);
+        let subject = &Subject::new(&event.flow, &estimator);
         let since = Some(Since::Before(u64::MAX));
         write(Record::Flow(FlowRecord { netns, requester, since, killed: Some(true), ..plain(event, subject) }));
         let end = Stamp { ns: u64::MAX, clock: Clock::Kernel };
@@ -247,11 +247,11 @@ fn every_kind(events: &[Event], expectations: &[ExpectationEvent]) -> String {
 pub fn jq(filter: &str, input: &str) -> String {
     let mut command = Command::new("jq");
     command.args(["-c", "-r", filter]);
-    said(command, input)
+    output_of(command, input)
 }
 
 /// What a command says to this input.
-fn said(mut command: Command, input: &str) -> String {
+fn output_of(mut command: Command, input: &str) -> String {
     command.env_clear().env("PATH", PATH).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let mut stdin = child.stdin.take().expect("its input");
@@ -300,7 +300,7 @@ fn the_documented_jq_commands_print_results(netns: &TestNetns) {
         assert!(program.starts_with("ctnl events") && command.starts_with("jq "), "{command}");
         let mut shell = Command::new("sh");
         shell.args(["-c", command]);
-        assert!(!said(shell, &lines).trim().is_empty(), "{command}");
+        assert!(!output_of(shell, &lines).trim().is_empty(), "{command}");
         commands += 1;
     }
     assert_eq!(commands, 5);

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crate::idle::distinct;
+use crate::packet_monitor::PacketMonitor;
 use crate::raw;
-use crate::witness::Witness;
+use ctnl_test_support::connections::{Tcp, Udp};
 use ctnl_test_support::harness::{TestNetns, tests};
 use ctnl_test_support::net::INSIDE;
 use ctnl_test_support::net::OUTSIDE;
-use ctnl_test_support::talk::{Tcp, Udp};
 
 tests![
     a_flush_of_idle_entries_keeps_every_connection_in_use_working,
@@ -26,20 +26,20 @@ fn a_flush_of_idle_entries_keeps_every_connection_in_use_working(netns: &TestNet
     Tcp::exchange_all([&mut idle, &mut idle6, &mut stuck]);
     idle_udp.exchange();
     net.inside.run(|| raw::ping(INSIDE, OUTSIDE, 7));
-    let mut witness = Witness::new(&net);
-    net.silence(&format!("tcp sport {}", stuck.server.local_addr().unwrap().port()));
+    let mut monitor = PacketMonitor::new(&net);
+    net.drop_output(&format!("tcp sport {}", stuck.server.local_addr().unwrap().port()));
     for round in 0..19 {
         Tcp::exchange_all([&mut busy, &mut busy6]);
         busy_udp.exchange();
         if round == 16 {
             std::io::Write::write_all(&mut stuck.client, b"?").unwrap();
         }
-        witness.watch(SECOND / 2);
+        monitor.watch(SECOND / 2);
     }
     let before = netns.dump();
     let live = [busy.tuple(), busy6.tuple(), stuck.tuple(), busy_udp.tuple()];
 
-    netns.ctnl(&["flush", "--older", "8s"]).exits_with(0).says("4 matched, 4 deleted");
+    netns.ctnl(&["flush", "--older", "8s"]).exits_with(0).stderr_contains("4 matched, 4 deleted");
 
     let after = netns.dump();
     assert_eq!(after.len(), live.len(), "{after:#?}");
@@ -47,7 +47,7 @@ fn a_flush_of_idle_entries_keeps_every_connection_in_use_working(netns: &TestNet
         let find = |flows: &[ctnl::model::Flow]| flows.iter().find(|flow| flow.orig == *tuple).map(|flow| flow.id);
         assert_eq!(find(&before), find(&after), "the entry of {tuple:?} is the same as before");
     }
-    net.unsilence();
+    net.stop_dropping();
     std::io::Read::read_exact(&mut stuck.server, &mut [0]).expect("the byte that was on its way");
     Tcp::exchange_all([&mut busy, &mut busy6, &mut stuck]);
     busy_udp.exchange();
@@ -59,7 +59,7 @@ fn a_soft_flush_of_everything_removes_only_idle_entries(netns: &TestNetns) {
     let (idle_udp, busy_udp) = (Udp::open(&net), Udp::open(&net));
     Tcp::exchange_all([&mut idle, &mut busy, &mut busy6]);
     [&idle_udp, &busy_udp].into_iter().for_each(Udp::exchange);
-    netns.ctnl(&["flush", "--all", "--yes", "--soft=10"]).exits_with(0).says("5 given a timeout of 10 s");
+    netns.ctnl(&["flush", "--all", "--yes", "--soft=10"]).exits_with(0).stderr_contains("5 given a timeout of 10 s");
     assert_eq!(netns.dump().len(), 5, "none is gone at once");
     while netns.dumped(&idle.tuple()).is_some() || netns.dumped(&idle_udp.tuple()).is_some() {
         Tcp::exchange_all([&mut busy, &mut busy6]);
@@ -79,7 +79,7 @@ fn a_connection_that_was_deleted_is_picked_up_again(netns: &TestNetns) {
     let net = distinct(netns);
     let mut connection = Tcp::open(&net);
     connection.exchange();
-    netns.ctnl(&["flush", "--all", "--yes"]).exits_with(0).says("1 deleted");
+    netns.ctnl(&["flush", "--all", "--yes"]).exits_with(0).stderr_contains("1 deleted");
     connection.exchange();
     assert!(netns.dumped(&connection.tuple()).is_some());
 }

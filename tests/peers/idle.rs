@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use ctnl::model::{Flow, ProtoInfo, Status, TcpState, Tuple, tcp_flag};
 
+use crate::packet_monitor::PacketMonitor;
 use crate::raw::{self, Sniffer};
-use crate::witness::Witness;
+use ctnl_test_support::connections::{Tcp, Udp};
 use ctnl_test_support::harness::{TestNetns, tests};
 use ctnl_test_support::net::{INSIDE, Net, OUTSIDE};
-use ctnl_test_support::talk::{Tcp, Udp};
 
 tests![
     connections_in_use_are_not_idle,
@@ -52,12 +52,12 @@ pub fn distinct(netns: &TestNetns) -> Net<'_> {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Watches for so many seconds, and asks the program every other second.
-fn watch_and_ask(witness: &mut Witness<'_>, seconds: u32) {
+/// Watches for so many seconds, and term_strategies the program every other second.
+fn watch_and_list(monitor: &mut PacketMonitor<'_>, seconds: u32) {
     for _ in 0..seconds.div_ceil(2) {
-        witness.watch(2 * SECOND);
+        monitor.watch(2 * SECOND);
         for older in [1, 60] {
-            witness.list_older(older, &[]);
+            monitor.list_older(older, &[]);
         }
     }
 }
@@ -79,13 +79,13 @@ fn assert_established_with_less(netns: &TestNetns, tuple: &Tuple, timeout: u32) 
 fn connections_in_use_are_not_idle(netns: &TestNetns) {
     let net = distinct(netns);
     let mut connections = [Tcp::open(&net), Tcp::open6(&net)];
-    let mut witness = Witness::new(&net);
+    let mut monitor = PacketMonitor::new(&net);
     for _ in 0..4 {
         for _ in 0..4 {
             connections.iter_mut().for_each(Tcp::exchange);
-            witness.watch(SECOND / 4);
+            monitor.watch(SECOND / 4);
         }
-        witness.list_older(1, &[]);
+        monitor.list_older(1, &[]);
     }
 }
 
@@ -93,10 +93,10 @@ fn a_connection_that_retransmits_is_not_idle(netns: &TestNetns) {
     let net = distinct(netns);
     let mut connection = Tcp::open(&net);
     connection.exchange();
-    net.silence("");
+    net.drop_output("");
     send(&connection);
-    let mut witness = Witness::new(&net);
-    watch_and_ask(&mut witness, 7);
+    let mut monitor = PacketMonitor::new(&net);
+    watch_and_list(&mut monitor, 7);
     let tuple = connection.tuple();
     assert_established_with_less(netns, &tuple, UNACKNOWLEDGED);
     let ProtoInfo::Tcp(info) = entry(netns, &tuple).protoinfo else { panic!("TCP") };
@@ -107,8 +107,8 @@ fn a_connection_that_probes_a_closed_window_is_not_idle(netns: &TestNetns) {
     let net = distinct(netns);
     let mut connection = Tcp::open_narrow(&net);
     connection.send_until_full();
-    let mut witness = Witness::new(&net);
-    watch_and_ask(&mut witness, 7);
+    let mut monitor = PacketMonitor::new(&net);
+    watch_and_list(&mut monitor, 7);
     assert_established_with_less(netns, &connection.tuple(), RETRANSMITTED);
 }
 
@@ -117,11 +117,11 @@ fn a_connection_with_unanswered_keepalives_is_not_idle(netns: &TestNetns) {
     let mut connection = Tcp::open(&net);
     connection.exchange();
     connection.keep_alive();
-    net.silence("");
-    let mut witness = Witness::new(&net);
-    watch_and_ask(&mut witness, 7);
+    net.drop_output("");
+    let mut monitor = PacketMonitor::new(&net);
+    watch_and_list(&mut monitor, 7);
     assert_established_with_less(netns, &connection.tuple(), RETRANSMITTED);
-    assert!(witness.packets(&connection.tuple()) >= 10, "the keepalives have passed");
+    assert!(monitor.packets(&connection.tuple()) >= 10, "the keepalives have passed");
 }
 
 fn a_connection_with_answered_keepalives_is_not_idle(netns: &TestNetns) {
@@ -129,10 +129,10 @@ fn a_connection_with_answered_keepalives_is_not_idle(netns: &TestNetns) {
     let mut connection = Tcp::open(&net);
     connection.exchange();
     connection.keep_alive();
-    let mut witness = Witness::new(&net);
-    let before = witness.packets(&connection.tuple());
-    watch_and_ask(&mut witness, 4);
-    assert!(witness.packets(&connection.tuple()) >= before + 4, "the keepalives have passed");
+    let mut monitor = PacketMonitor::new(&net);
+    let before = monitor.packets(&connection.tuple());
+    watch_and_list(&mut monitor, 4);
+    assert!(monitor.packets(&connection.tuple()) >= before + 4, "the keepalives have passed");
 }
 
 fn a_connection_picked_up_in_the_middle_is_not_idle(netns: &TestNetns) {
@@ -141,10 +141,10 @@ fn a_connection_picked_up_in_the_middle_is_not_idle(netns: &TestNetns) {
     connection.exchange();
     netns.ctnl(&["flush", "--all", "--yes", "--no-spare-ssh"]).exits_with(0);
     assert_eq!(netns.dump(), []);
-    net.silence("");
+    net.drop_output("");
     send(&connection);
-    let mut witness = Witness::new(&net);
-    watch_and_ask(&mut witness, 5);
+    let mut monitor = PacketMonitor::new(&net);
+    watch_and_list(&mut monitor, 5);
     assert_established_with_less(netns, &connection.tuple(), UNACKNOWLEDGED);
     assert!(!entry(netns, &connection.tuple()).status.contains(Status::SeenReply));
 }
@@ -171,45 +171,45 @@ fn a_connection_that_ignored_a_forged_reset_is_not_idle(netns: &TestNetns) {
         // The answer to the client's question was one byte long.
         raw::reset((OUTSIDE, server), (INSIDE, client), expected.wrapping_add(1 + 10));
     });
-    let mut witness = Witness::new(&net);
-    watch_and_ask(&mut witness, 4);
+    let mut monitor = PacketMonitor::new(&net);
+    watch_and_list(&mut monitor, 4);
     // CLOSE's timeout, and on Linux 7.3 that of data which is not acknowledged.
     assert_established_with_less(netns, &connection.tuple(), UNACKNOWLEDGED);
 }
 
 fn an_unanswered_connection_attempt_is_undecided_and_never_idle(netns: &TestNetns) {
     let net = distinct(netns);
-    net.silence("");
+    net.drop_output("");
     let target = SocketAddr::new(OUTSIDE.into(), 9);
     std::thread::scope(|scope| {
         scope.spawn(|| net.inside.run(|| TcpStream::connect_timeout(&target, 5 * SECOND).expect_err("silence")));
-        let mut witness = Witness::new(&net);
-        watch_and_ask(&mut witness, 4);
-        assert_eq!(witness.list_older(1, &["tcp"]), []);
-        netns.ctnl(&["count", "--older", "1s", "tcp"]).exits_with(0).says("undecided: 1 not-refreshed");
+        let mut monitor = PacketMonitor::new(&net);
+        watch_and_list(&mut monitor, 4);
+        assert_eq!(monitor.list_older(1, &["tcp"]), []);
+        netns.ctnl(&["count", "--older", "1s", "tcp"]).exits_with(0).stderr_contains("undecided: 1 not-refreshed");
     });
 }
 
 fn udp_flows_are_idle_only_after_they_stopped(netns: &TestNetns) {
     let net = distinct(netns);
     let (once, answered, stream, stream6) = (Udp::open(&net), Udp::open(&net), Udp::open(&net), Udp::open6(&net));
-    once.ask();
+    once.send_one_way();
     answered.exchange();
-    let mut witness = Witness::new(&net);
+    let mut monitor = PacketMonitor::new(&net);
     // A flow that goes on for two seconds is a stream.
     for _ in 0..10 {
         stream.exchange();
         stream6.exchange();
-        witness.watch(SECOND / 3);
+        monitor.watch(SECOND / 3);
     }
     for stream in [&stream, &stream6] {
         assert!(entry(netns, &stream.tuple()).status.contains(Status::Assured));
         stream.exchange();
     }
-    let listed = witness.list_older(2, &["udp"]);
+    let listed = monitor.list_older(2, &["udp"]);
     assert!(listed.contains(&once.tuple()) && listed.contains(&answered.tuple()), "{listed:?}");
-    witness.watch(3 * SECOND);
-    assert_eq!(witness.list_older(2, &["udp"]).len(), 4);
+    monitor.watch(3 * SECOND);
+    assert_eq!(monitor.list_older(2, &["udp"]).len(), 4);
 }
 
 fn idle_connections_are_listed(netns: &TestNetns) {
@@ -218,20 +218,20 @@ fn idle_connections_are_listed(netns: &TestNetns) {
     idle.iter_mut().for_each(Tcp::exchange);
     net.inside.run(|| raw::ping(INSIDE, OUTSIDE, 77));
     let mut fresh = Tcp::open(&net);
-    let mut witness = Witness::new(&net);
+    let mut monitor = PacketMonitor::new(&net);
     for _ in 0..9 {
         fresh.exchange();
-        witness.watch(SECOND / 2);
+        monitor.watch(SECOND / 2);
     }
     fresh.exchange();
-    let listed = witness.list_older(3, &[]);
+    let listed = monitor.list_older(3, &[]);
     for tuple in idle.iter().map(Tcp::tuple) {
         assert!(listed.contains(&tuple), "{tuple:?}");
     }
-    assert_eq!(witness.list_older(3, &["icmp"]).len(), 1);
+    assert_eq!(monitor.list_older(3, &["icmp"]).len(), 1);
     let count = netns.ctnl(&["count", "--older", "3s", "tcp"]).exits_with(0).stdout();
     // On a very busy machine the fresh one may have become idle as well; the two that are idle count always.
-    let possible: &[&str] = if witness.quiet_for(&fresh.tuple()) < 3 * SECOND { &["2"] } else { &["2", "3"] };
+    let possible: &[&str] = if monitor.silent_for(&fresh.tuple()) < 3 * SECOND { &["2"] } else { &["2", "3"] };
     assert!(possible.contains(&count.trim()), "{count}");
 }
 

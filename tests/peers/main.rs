@@ -6,7 +6,7 @@
 //!
 //! - `net`: a router between two hosts, each a network namespace
 //! - `talk`: connections between the hosts; `raw`: packets made by hand
-//! - `witness`: who knows when each flow had its last packet
+//! - `packet_monitor`: who knows when each flow had its last packet
 //! - `text`: our lines are those of conntrack(8)
 //! - `events`: our lines of events are those of `conntrack -E`, and jq reads them
 //! - `idle`: what `--older` matches, and what it must not
@@ -34,6 +34,7 @@ mod events;
 mod flushing;
 mod idle;
 mod nats;
+mod packet_monitor;
 mod pipeline;
 mod raw;
 mod scope;
@@ -41,7 +42,6 @@ mod service;
 mod ssh;
 mod syslog;
 mod text;
-mod witness;
 
 use std::process::ExitCode;
 

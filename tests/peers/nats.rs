@@ -26,7 +26,7 @@ tests![
 ];
 
 /// Longer than three servers take to recover.
-const PATIENCE: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 fn publisher(rest: &str) -> Nats {
     Nats::new(rest, None, |_| None).expect("an address")
@@ -49,7 +49,7 @@ fn chunk(first: u64, lines: u32) -> Chunk {
 fn deliver(nats: &mut Nats, chunk: &Chunk) -> Vec<DeliveryError> {
     let (start, mut errors) = (Instant::now(), Vec::new());
     while let Err(error) = nats.deliver(chunk) {
-        assert!(start.elapsed() < PATIENCE, "{error}");
+        assert!(start.elapsed() < TIMEOUT, "{error}");
         errors.push(error);
         thread::sleep(Duration::from_millis(100));
     }
@@ -73,7 +73,7 @@ fn stream(nats: &mut Nats, progress: &AtomicU64, done: &AtomicU64) -> (u64, Vec<
 fn wait_for(progress: &AtomicU64, more: u64) {
     let (start, from) = (Instant::now(), progress.load(Ordering::Relaxed));
     while progress.load(Ordering::Relaxed) < from + more {
-        assert!(start.elapsed() < PATIENCE, "no progress");
+        assert!(start.elapsed() < TIMEOUT, "no progress");
         thread::sleep(Duration::from_millis(20));
     }
 }
@@ -185,7 +185,7 @@ fn a_server_that_stops_and_starts_while_nothing_is_sent_is_detected(_: &TestNetn
     cluster.kill(0);
     let start = Instant::now();
     while nats.idle().is_ok() {
-        assert!(start.elapsed() < PATIENCE, "the end of the server is not detected");
+        assert!(start.elapsed() < TIMEOUT, "the end of the server is not detected");
     }
     nats.idle().expect_err("the server is stopped");
     cluster.revive(0);
@@ -221,7 +221,7 @@ fn first_error_after_connecting(nats: &mut Nats) -> DeliveryError {
         if !error.reason.contains("cannot connect") && !error.reason.contains("connection lost") {
             return error;
         }
-        assert!(start.elapsed() < PATIENCE, "{error}");
+        assert!(start.elapsed() < TIMEOUT, "{error}");
         thread::sleep(Duration::from_millis(50));
     }
 }

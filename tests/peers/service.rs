@@ -25,8 +25,8 @@ fn systemd_analyze_finds_no_fault_in_the_unit(_: &TestNetns) {
     let (_folder, path) = unit();
     let analyze =
         |arguments: &[&str]| Run::of(Command::new("systemd-analyze").args(arguments).arg(&path)).exits_with(0);
-    let said = analyze(&["verify", "--man=no"]).stderr();
+    let output = analyze(&["verify", "--man=no"]).stderr();
     // It may not find a manual page of its own units either.
-    assert!(!said.contains("ctnl-events"), "{said}");
+    assert!(!output.contains("ctnl-events"), "{output}");
     analyze(&["security", "--offline=true", "--no-pager", "--threshold", MOST_EXPOSED]);
 }

@@ -4,9 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
 
+use ctnl_test_support::connections::{Tcp, Udp};
 use ctnl_test_support::harness::{Run, TestNetns, tests};
 use ctnl_test_support::net::{INSIDE, Net, PATH, ROUTER};
-use ctnl_test_support::talk::{Tcp, Udp};
 
 tests![
     a_flush_of_everything_spares_the_session_of_the_environment,
@@ -55,7 +55,7 @@ impl<'a> Scene<'a> {
 fn a_flush_of_everything_spares_the_session_of_the_environment(netns: &TestNetns) {
     let mut scene = Scene::new(netns);
     let run = scene.run(&[CTNL, "flush", "--all", "--yes"]).exits_with(0);
-    run.says("4 matched, 3 deleted, 1 spared (own SSH session)");
+    run.stderr_contains("4 matched, 3 deleted, 1 spared (own SSH session)");
     scene.has_only_the_session_left();
 }
 
@@ -64,15 +64,15 @@ fn a_flush_of_everything_spares_the_session_of_an_ancestor(netns: &TestNetns) {
     let mut scene = Scene::new(netns);
     // The shell must not become the program: it is the ancestor.
     let script = format!("env -u SSH_CONNECTION '{CTNL}' flush --all --yes; exit $?");
-    scene.run(&["sh", "-c", &script]).exits_with(0).says("3 deleted, 1 spared (own SSH session)");
+    scene.run(&["sh", "-c", &script]).exits_with(0).stderr_contains("3 deleted, 1 spared (own SSH session)");
     scene.has_only_the_session_left();
 }
 
 fn a_flush_with_no_spare_ssh_deletes_the_session(netns: &TestNetns) {
     let scene = Scene::new(netns);
     let run = scene.run(&[CTNL, "flush", "--all", "--yes", "--no-spare-ssh"]).exits_with(0);
-    let said = run.stderr();
-    assert!(said.contains("4 deleted") && !said.contains("spared"), "{said}");
+    let output = run.stderr();
+    assert!(output.contains("4 deleted") && !output.contains("spared"), "{output}");
     assert_eq!(netns.dump(), []);
 }
 
@@ -89,7 +89,7 @@ fn the_session_is_spared_behind_destination_nat(netns: &TestNetns) {
     let mut command = Command::new(CTNL);
     command.args(["flush", "--all", "--yes"]).env_clear();
     let run = Run::of(command.env("SSH_CONNECTION", session.as_ssh_connection())).exits_with(0);
-    run.says("1 matched, 0 deleted, 1 spared");
+    run.stderr_contains("1 matched, 0 deleted, 1 spared");
     session.exchange();
 }
 
@@ -134,8 +134,9 @@ fn every_connection_of_sshd_is_spared_if_the_named_session_is_closed(netns: &Tes
     let sshd = Holder::new("sshd", vec![session.server.try_clone().unwrap()]);
     let mut command = Command::new(CTNL);
     command.args(["flush", "--all", "--yes"]).env_clear().env("SSH_CONNECTION", format!("{INSIDE} 1 {ROUTER} 22"));
-    let run = Run::of(&mut command).exits_with(0).says("all 1 connections of this host's SSH server are spared");
-    run.says("1 spared (all of this host's SSH server: none is certainly your own)");
+    let run =
+        Run::of(&mut command).exits_with(0).stderr_contains("all 1 connections of this host's SSH server are spared");
+    run.stderr_contains("1 spared (all of this host's SSH server: none is certainly your own)");
     let left = netns.dump();
     assert!(left.iter().any(|flow| flow.orig == session.tuple()), "{left:?}");
     assert!(!left.iter().any(|flow| flow.orig == other.tuple()), "{left:?}");

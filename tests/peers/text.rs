@@ -17,9 +17,9 @@ use std::time::Duration;
 use ctnl::model::{Family, Flow, L4, Labels, ProtoInfo, Protocol, TcpState, Tuple};
 
 use crate::raw;
+use ctnl_test_support::connections::{Tcp, Udp, listen};
 use ctnl_test_support::harness::{Run, TestNetns, entry, tests};
 use ctnl_test_support::net::{INSIDE, INSIDE6, Net, OUTSIDE, OUTSIDE6, PATH, ROUTER, ROUTER_OUTSIDE, conntrack, nft};
-use ctnl_test_support::talk::{Tcp, Udp, listen};
 
 tests![
     lines_of_a_large_table_are_those_of_conntrack,
@@ -315,7 +315,7 @@ fn make_traffic(net: &Net<'_>) -> Kept {
         close(closed);
     }
     let udp = vec![Udp::open(net), Udp::open(net), Udp::open6(net)];
-    udp[0].ask();
+    udp[0].send_one_way();
     udp[1].exchange();
     udp[2].exchange();
     let client = net.inside.run(|| std::net::UdpSocket::bind((INSIDE, 0)).expect("bind"));

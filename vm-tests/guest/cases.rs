@@ -10,7 +10,7 @@ use crate::{emergency, events, facts, flush, full, namespaces, offload, policies
 use ctnl_test_support::harness::{self, Test};
 
 /// The cases that are written here.
-const HERE: &[(&str, &[Test])] = &[
+const GUEST_CASES: &[(&str, &[Test])] = &[
     ("no-conntrack", no_conntrack::TESTS),
     ("no-ctnetlink", no_ctnetlink::TESTS),
     ("no-proc", no_proc::TESTS),
@@ -28,7 +28,7 @@ const HERE: &[(&str, &[Test])] = &[
 
 /// The cases that are programs of their own, and their arguments: servers that know
 /// nothing of the kernel are not here.
-const OTHERS: [(&str, &str, &[&str]); 2] = [
+const PROGRAM_CASES: [(&str, &str, &[&str]); 2] = [
     ("kernel", "/usr/bin/kernel-tests", &[]),
     (
         "peers",
@@ -39,12 +39,12 @@ const OTHERS: [(&str, &str, &[&str]); 2] = [
 
 /// Runs the case `name`.
 pub fn run(name: &str) -> ExitCode {
-    if let Some((_, program, arguments)) = OTHERS.iter().find(|(case, ..)| *case == name) {
+    if let Some((_, program, arguments)) = PROGRAM_CASES.iter().find(|(case, ..)| *case == name) {
         let error = Command::new(program).args(*arguments).exec();
         eprintln!("{program}: {error}");
         return ExitCode::FAILURE;
     }
-    let Some((_, tests)) = HERE.iter().find(|(case, _)| *case == name) else {
+    let Some((_, tests)) = GUEST_CASES.iter().find(|(case, _)| *case == name) else {
         eprintln!("no case '{name}'");
         return ExitCode::FAILURE;
     };

@@ -6,10 +6,10 @@ use ctnl::table;
 
 use crate::tcp;
 use crate::traffic::Traffic;
+use ctnl_test_support::connections::{Tcp, Udp};
 use ctnl_test_support::harness::{TestNetns, tests};
 use ctnl_test_support::net::{Net, conntrack};
 use ctnl_test_support::summary::Summary;
-use ctnl_test_support::talk::{Tcp, Udp};
 
 tests![the_stale_half_of_half_a_million_entries_is_deleted_under_traffic];
 

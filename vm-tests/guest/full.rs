@@ -9,10 +9,10 @@ use nix::sys::resource::{Resource, setrlimit};
 
 use crate::host::{self, Maximum};
 use crate::traffic::Traffic;
+use ctnl_test_support::connections::Tcp;
 use ctnl_test_support::harness::{TestNetns, tests};
 use ctnl_test_support::net::{Net, OUTSIDE, nft};
 use ctnl_test_support::summary::Summary;
-use ctnl_test_support::talk::Tcp;
 
 tests![flushing_a_full_table_lets_new_connections_in_and_active_ones_lose_no_byte];
 
@@ -51,7 +51,7 @@ fn emergency(netns: &TestNetns, burden: impl FnOnce() -> Option<Ballast>) {
     assert!(host::log().contains("table full"), "the kernel's log says so");
     assert!(refused(&net), "no new connection comes through");
     let _burden = burden();
-    let full = netns.ctnl(&["count"]).exits_with(0).says(&format!("{ENTRIES}"));
+    let full = netns.ctnl(&["count"]).exits_with(0).stderr_contains(&format!("{ENTRIES}"));
     let held: u32 = full.stdout().trim().parse().unwrap();
     assert!(held >= ENTRIES - 2, "{held} of {ENTRIES}");
     netns.ctnl(&["count", "--by", "state"]).exits_with(0);

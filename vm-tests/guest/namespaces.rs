@@ -60,9 +60,9 @@ fn each_namespace_has_its_own_count_and_is_opened_by_name(netns: &TestNetns) {
         |arguments: &[&str]| netns.ctnl(&[&["count"], arguments].concat()).exits_with(0).stdout().trim().to_owned();
     assert_eq!([count(&[]), count(&["--netns", "red"]), count(&["--netns", "blue"])], ["1", "3", "5"]);
     assert_eq!(count(&["--netns", "blue", "sport 1"]), "1");
-    netns.ctnl(&["flush", "--netns", "red", "sport 1"]).exits_with(0).says("1 matched, 1 deleted");
+    netns.ctnl(&["flush", "--netns", "red", "sport 1"]).exits_with(0).stderr_contains("1 matched, 1 deleted");
     assert_eq!([count(&[]), count(&["--netns", "red"]), count(&["--netns", "blue"])], ["1", "2", "5"]);
-    netns.ctnl(&["count", "--netns", "green"]).exits_with(1).says("green");
+    netns.ctnl(&["count", "--netns", "green"]).exits_with(1).stderr_contains("green");
 }
 
 fn nf_conntrack_max_limits_each_namespace_separately(netns: &TestNetns) {
@@ -73,7 +73,7 @@ fn nf_conntrack_max_limits_each_namespace_separately(netns: &TestNetns) {
     for (name, entries) in [("red", "8"), ("blue", "10")] {
         let count = netns.ctnl(&["count", "--netns", name]).exits_with(0);
         assert_eq!(count.stdout().trim(), entries);
-        count.says("of 10");
+        count.stderr_contains("of 10");
     }
     let over = blue.create(11);
     assert_eq!(over.failed.get(&(Errno::ENOMEM as i32)), Some(&1), "the eleventh: {over:?}");

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use ctnl::model::{Flow, Status};
 
 use crate::host;
+use ctnl_test_support::connections::{Tcp, Udp};
 use ctnl_test_support::harness::{TestNetns, tests};
 use ctnl_test_support::net::{Net, conntrack, nft};
-use ctnl_test_support::talk::{Tcp, Udp};
 
 tests![
     an_offloaded_flow_is_never_idle_and_is_deleted_only_by_an_explicit_filter,
@@ -54,15 +54,22 @@ fn an_offloaded_flow_is_never_idle_and_is_deleted_only_by_an_explicit_filter(net
     assert_eq!(count(&["status", "offload"]).stdout().trim(), "3");
     std::thread::sleep(Duration::from_secs(4));
     for filter in [&["--older", "1s"][..], &["idle", "<", "1d"]] {
-        count(filter).says("3 offloaded");
+        count(filter).stderr_contains("3 offloaded");
     }
-    netns.ctnl(&["flush", "--older", "1s", "--dry-run"]).exits_with(0).says("0 matched").says("3 offloaded");
+    netns
+        .ctnl(&["flush", "--older", "1s", "--dry-run"])
+        .exits_with(0)
+        .stderr_contains("0 matched")
+        .stderr_contains("3 offloaded");
     // Nor is it known of the slow one, which may have been in the flowtable.
-    count(&["--older", "1s"]).says("1 flowtable");
+    count(&["--older", "1s"]).stderr_contains("1 flowtable");
 
     let port = udp.tuple().dport().unwrap();
-    netns.ctnl(&["flush", "status offload", "--dry-run"]).exits_with(0).says("3 matched, 3 would be deleted");
-    netns.ctnl(&["flush", &format!("udp and dport {port}")]).exits_with(0).says("1 matched, 1 deleted");
+    netns
+        .ctnl(&["flush", "status offload", "--dry-run"])
+        .exits_with(0)
+        .stderr_contains("3 matched, 3 would be deleted");
+    netns.ctnl(&["flush", &format!("udp and dport {port}")]).exits_with(0).stderr_contains("1 matched, 1 deleted");
     let is_left = |tuple| netns.dumped(&tuple).is_some();
     assert!(is_left(tcp.tuple()) && is_left(tcp6.tuple()) && !is_left(udp.tuple()));
     // Its next packet makes it anew.
@@ -101,10 +108,10 @@ fn a_flow_returned_from_a_flowtable_is_undecided_and_not_idle(netns: &TestNetns)
     let left = entry().timeout.expect("a timeout");
     println!("note: back after {idle} s without a packet and {} s of traffic, {left} s left", BUSY.as_secs());
     let older = format!("{}s", idle + 8);
-    netns.ctnl(&["count", "--older", &older]).exits_with(0).says("0 matched").says("1 flowtable");
-    netns.ctnl(&["flush", "--older", &older]).exits_with(0).says("0 matched");
+    netns.ctnl(&["count", "--older", &older]).exits_with(0).stderr_contains("0 matched").stderr_contains("1 flowtable");
+    netns.ctnl(&["flush", "--older", &older]).exits_with(0).stderr_contains("0 matched");
     // Two looks decide it.
-    netns.ctnl(&["count", "--older", "2s", "--confirm-idle", "4"]).exits_with(0).says("1 matched");
+    netns.ctnl(&["count", "--older", "2s", "--confirm-idle", "4"]).exits_with(0).stderr_contains("1 matched");
     tcp.exchange();
 }
 

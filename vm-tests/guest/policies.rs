@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use ctnl_test_support::connections::{Tcp, Udp};
 use ctnl_test_support::harness::{TestNetns, tests};
 use ctnl_test_support::net::{Net, nft};
-use ctnl_test_support::talk::{Tcp, Udp};
 
 tests![a_timeout_policy_makes_idle_times_unknown_for_its_protocol_only];
 
@@ -32,7 +32,7 @@ fn a_timeout_policy_makes_idle_times_unknown_for_its_protocol_only(netns: &TestN
     std::thread::sleep(Duration::from_secs(5));
     let old = netns.ctnl(&["count", "--older", "3s"]).exits_with(0);
     assert_eq!(old.stdout().trim(), "2");
-    old.says("1 timeout-policy");
-    netns.ctnl(&["flush", "--older", "3s"]).exits_with(0).says("2 matched, 2 deleted");
+    old.stderr_contains("1 timeout-policy");
+    netns.ctnl(&["flush", "--older", "3s"]).exits_with(0).stderr_contains("2 matched, 2 deleted");
     assert!(left(tcp.tuple()).is_some());
 }

@@ -13,28 +13,28 @@ use vm_tests::cases::Case;
 use vm_tests::report::{Outcome, Report};
 
 /// Of what a case wrote, the last bytes are passed on: a serial port is slow.
-const SAYS: usize = 24 * 1024;
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const MAX_OUTPUT: usize = 24 * 1024;
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Runs `case` and reports how it ended.
 pub fn run(case: &Case, path: &str) -> Report {
     let began = Instant::now();
     let log = format!("/tmp/{}", case.name);
-    let ended = to_its_end(case, path, &log);
+    let ended = run_to_end(case, path, &log);
     let seconds = began.elapsed().as_secs_f64();
     let written = String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).into_owned();
     let _ = fs::remove_file(&log);
-    let (outcome, says) = match ended {
+    let (outcome, output) = match ended {
         Ok(Some(status)) if status.success() => (Outcome::Passed, summary(&written)),
-        Ok(Some(status)) => (Outcome::Failed, format!("{status}\n{}", end_of(&written))),
-        Ok(None) => (Outcome::Failed, format!("not done after {seconds:.0} s\n{}", end_of(&written))),
+        Ok(Some(status)) => (Outcome::Failed, format!("{status}\n{}", tail_of(&written))),
+        Ok(None) => (Outcome::Failed, format!("not done after {seconds:.0} s\n{}", tail_of(&written))),
         Err(error) => (Outcome::Failed, format!("cannot be run: {error}")),
     };
-    Report::Ended { case: case.name.to_owned(), outcome, seconds, says }
+    Report::Ended { case: case.name.to_owned(), outcome, seconds, output }
 }
 
 /// `None` where it took too long and was killed.
-fn to_its_end(case: &Case, path: &str, log: &str) -> io::Result<Option<ExitStatus>> {
+fn run_to_end(case: &Case, path: &str, log: &str) -> io::Result<Option<ExitStatus>> {
     let out = File::create(log)?;
     let mut command = Command::new("/init");
     command.arg(case.name).env_clear().env("PATH", path).env("RUST_BACKTRACE", "0").process_group(0);
@@ -47,7 +47,7 @@ fn to_its_end(case: &Case, path: &str, log: &str) -> io::Result<Option<ExitStatu
         if began.elapsed() > case.limit {
             break None;
         }
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(POLL_INTERVAL);
     };
     // Also what a case that ended has left behind.
     let _ = killpg(Pid::from_raw(i32::try_from(child.id()).unwrap_or(0)), Signal::SIGKILL);
@@ -62,7 +62,7 @@ fn summary(written: &str) -> String {
     if notes.is_empty() { counted() } else { notes.join("; ") }
 }
 
-fn end_of(text: &str) -> &str {
-    let start = (text.len().saturating_sub(SAYS)..text.len()).find(|at| text.is_char_boundary(*at));
+fn tail_of(text: &str) -> &str {
+    let start = (text.len().saturating_sub(MAX_OUTPUT)..text.len()).find(|at| text.is_char_boundary(*at));
     &text[start.unwrap_or(0)..]
 }

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use ctnl::model::{Flow, Tuple};
 use ctnl::table;
 
+use ctnl_test_support::connections::Tcp;
 use ctnl_test_support::harness::TestNetns;
 use ctnl_test_support::net::{Net, OUTSIDE, OUTSIDE6};
-use ctnl_test_support::talk::Tcp;
 
 /// A dead connection is noticed by this; retransmits on a busy machine take less.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const BLOCK: usize = 512;
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -55,7 +55,7 @@ impl Traffic {
     fn run(&mut self, connection: Tcp, seed: u64) {
         let Tcp { client, server } = connection;
         for socket in [&client, &server] {
-            socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
+            socket.set_read_timeout(Some(TIMEOUT)).expect("timeout");
         }
         thread::spawn(move || echo(server));
         let (stop, pulse) = (Arc::clone(&self.stop), Arc::new(Pulse::new()));

@@ -14,7 +14,7 @@ use vm_tests::report::Report;
 use crate::machine::{Accelerator, read_reports};
 
 /// A guest that powers off at once takes two seconds.
-const PATIENCE: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// KVM where a guest gets to its end with it; remembered in `folder` until this
 /// machine is started again.
@@ -50,7 +50,7 @@ fn runs(folder: &Path, vmlinuz: &Path, initramfs: &Path) -> Result<bool> {
     command.args(["-serial", "null", "-serial"]).arg(format!("file:{}", results.display()));
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let began = Instant::now();
-    while began.elapsed() < PATIENCE {
+    while began.elapsed() < TIMEOUT {
         if child.try_wait()?.is_some() {
             let reports = read_reports(&results);
             return Ok(reports.contains(&Report::Finished { error: None }));

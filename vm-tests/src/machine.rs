@@ -47,7 +47,7 @@ pub struct Seen {
 const BOOTED_WITHIN: Duration = Duration::from_secs(180);
 /// From the end of one case to the beginning of the next, and to power off.
 const BETWEEN: Duration = Duration::from_secs(60);
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Boot<'_> {
     /// Boots, runs `cases` and powers off.
@@ -124,7 +124,7 @@ impl Watch {
                 self.child.kill()?;
                 break Some(why);
             }
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(POLL_INTERVAL);
         };
         let used = self.child.wait4()?;
         let console = String::from_utf8_lossy(&fs::read(&self.console)?).into_owned();
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn a_guest_without_reports_is_killed() {
         assert_eq!(overdue(None, BOOTED_WITHIN), None);
-        assert!(overdue(None, BOOTED_WITHIN + LOOK_EVERY).is_some_and(|why| why.contains("booting")));
+        assert!(overdue(None, BOOTED_WITHIN + POLL_INTERVAL).is_some_and(|why| why.contains("booting")));
         let began = Report::Began { case: "flush".into() };
         assert_eq!(overdue(Some(&began), BETWEEN * 2), None);
         assert!(overdue(Some(&began), Duration::from_secs(3600)).is_some_and(|why| why.contains("in flush")));

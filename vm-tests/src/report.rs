@@ -11,7 +11,7 @@ pub enum Report {
     /// A case begins.
     Began { case: String },
     /// A case is over.
-    Ended { case: String, outcome: Outcome, seconds: f64, says: String },
+    Ended { case: String, outcome: Outcome, seconds: f64, output: String },
     /// All cases that were asked for are over, or the guest could not go on.
     Finished { error: Option<String> },
 }
@@ -44,8 +44,8 @@ mod tests {
 
     #[test]
     fn a_report_is_parsed_from_its_own_line() {
-        let says = "two lines\nand a \"quote\"".to_owned();
-        let report = Report::Ended { case: "flush".into(), outcome: Outcome::Failed, seconds: 1.5, says };
+        let output = "two lines\nand a \"quote\"".to_owned();
+        let report = Report::Ended { case: "flush".into(), outcome: Outcome::Failed, seconds: 1.5, output };
         assert!(!report.to_line().contains('\n'));
         assert_eq!(Report::from_line(&format!("{}\r\n", report.to_line())), Some(report));
     }

@@ -88,7 +88,9 @@ fn splat_of(splats: &[Splat<'_>], case: Option<&str>) -> Option<String> {
 
 fn judge_one(kernel: &str, case: &'static Case, seen: &Seen, splats: &[Splat<'_>]) -> Option<Cell> {
     let ended = seen.reports.iter().find_map(|report| match report {
-        Report::Ended { case: name, outcome, seconds, says } if name == case.name => Some((*outcome, *seconds, says)),
+        Report::Ended { case: name, outcome, seconds, output } if name == case.name => {
+            Some((*outcome, *seconds, output))
+        }
         _ => None,
     });
     let has_begun =
@@ -193,7 +195,7 @@ mod tests {
     }
 
     fn passed(case: &Case) -> Report {
-        Report::Ended { case: case.name.to_owned(), outcome: Outcome::Passed, seconds: 1.0, says: String::new() }
+        Report::Ended { case: case.name.to_owned(), outcome: Outcome::Passed, seconds: 1.0, output: String::new() }
     }
 
     #[test]
@@ -261,7 +263,7 @@ mod tests {
             case: first.name.to_owned(),
             outcome: Outcome::Failed,
             seconds: 1.0,
-            says: "the first failure".to_owned(),
+            output: "the first failure".to_owned(),
         };
         let run = |report: Report| judge("6.1", &[first], &finished(vec![began(first), report], ""));
         let folders = ["a-run-1", "a-run-2"].map(PathBuf::from);

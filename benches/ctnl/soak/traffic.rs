@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ctnl_test_support::connections::{Tcp, Udp};
 use ctnl_test_support::net::Net;
-use ctnl_test_support::talk::{Tcp, Udp};
 
 use super::SILENT;
 

@@ -10,7 +10,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 
 use super::servers::Receiver;
-use super::{Folder, PATIENCE, Running, Traffic, account, finished, lines, number, parse, udp_flows, until};
+use super::{Folder, Running, TIMEOUT, Traffic, account, finished, lines, number, parse, udp_flows, until};
 use ctnl_test_support::harness::{Run, TestNetns, tests};
 use ctnl_test_support::net::PATH;
 
@@ -215,7 +215,7 @@ fn a_stream_that_is_rotated_and_stopped_under_load_is_complete(netns: &TestNetns
     let pid = nix::unistd::Pid::from_raw(running.child.id().try_into().expect("a number"));
     let tenth = PathBuf::from(format!("{}.10", path.display()));
     let killer = thread::spawn(move || {
-        let end = std::time::Instant::now() + PATIENCE;
+        let end = std::time::Instant::now() + TIMEOUT;
         while !tenth.exists() && std::time::Instant::now() < end {
             thread::sleep(Duration::from_millis(1));
         }
@@ -275,7 +275,7 @@ fn a_folder_of_another_user_is_refused_at_the_start_with_a_hint(netns: &TestNetn
     fs::set_permissions(&theirs, std::os::unix::fs::PermissionsExt::from_mode(0o555)).expect("permissions");
     let file = folder.spec("file", "theirs/log");
     let refused = netns.ctnl(&["events", "--no-seed", "--to", &file]).exits_with(1);
-    refused.says("Permission denied").says("--keep-privileges").says("theirs/log");
+    refused.stderr_contains("Permission denied").stderr_contains("--keep-privileges").stderr_contains("theirs/log");
     let running = Running::start(netns, &["--no-seed", "--keep-privileges", "--to", &file]);
     until("file", || theirs.join("log").exists());
     running.stop();

@@ -31,16 +31,16 @@ use ctnl_test_support::harness::{TestNetns, flow};
 use ctnl_test_support::net::PATH;
 
 /// Far longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// Fewer than the 332 events that fit into the receive buffer of an unprivileged user.
 const BATCH: u16 = 100;
 
 /// Waits until `condition` holds.
 #[track_caller]
 fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     while !condition() {
-        assert!(Instant::now() < end, "no {what} within {PATIENCE:?}");
+        assert!(Instant::now() < end, "no {what} within {TIMEOUT:?}");
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -74,7 +74,7 @@ impl Running {
     /// Waits until stderr contains `text`.
     #[track_caller]
     fn wait_for_stderr(&self, text: &str) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         while !self.stderr().contains(text) {
             assert!(Instant::now() < end, "no {text:?} on stderr:\n{}", self.stderr());
             thread::sleep(Duration::from_millis(5));
@@ -86,7 +86,7 @@ impl Running {
     }
 
     fn wait(mut self) -> (ExitStatus, String) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         loop {
             if let Some(status) = self.child.try_wait().expect("its end") {
                 return (status, self.stderr());

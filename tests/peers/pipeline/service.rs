@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::{Folder, PATIENCE, Running, Traffic, account, finished, udp_flows, until};
+use super::{Folder, Running, TIMEOUT, Traffic, account, finished, udp_flows, until};
 use ctnl_test_support::harness::{TestNetns, tests};
 
 tests![
@@ -25,7 +25,7 @@ fn a_closed_standard_output_ends_the_stream_without_warnings(netns: &TestNetns) 
     let read: Vec<String> = stdout.by_ref().lines().take(50).map(|line| line.expect("a line")).collect();
     drop(stdout);
     let mut port = 2000;
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     while running.child.try_wait().expect("its end").is_none() {
         assert!(Instant::now() < end, "it does not end");
         netns.create(&udp_flows(port, 10));
@@ -47,10 +47,10 @@ fn a_closed_standard_output_ends_the_stream_without_warnings(netns: &TestNetns) 
 fn the_service_manager_is_notified_of_readiness_watchdog_reload_and_end(netns: &TestNetns) {
     let folder = Folder::new();
     let manager = UnixDatagram::bind(folder.path("notify")).expect("a socket");
-    manager.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    manager.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
     let wait_for = |text: &str| {
         let mut message = [0; 4096];
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         while Instant::now() < end {
             let length = manager.recv(&mut message).expect("a message");
             let stderr = String::from_utf8_lossy(&message[..length]).into_owned();

@@ -10,12 +10,12 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::Union;
 
-use super::reference::{Ask, Ast};
+use super::reference::{Ast, Term};
 
 /// From the name of a field to numbers.
 pub type Limits = Box<dyn Fn(&str) -> Vec<u64>>;
 
-/// What terms ask for.
+/// What terms term for.
 pub struct Pools {
     pub addresses: Vec<IpAddr>,
     pub ports: Vec<u16>,
@@ -71,26 +71,28 @@ const NUMBERS: [&str; 17] = [
     "orig-zone",
     "reply-zone",
 ];
-/// Idle time weighs more than other numbers: what users ask for is stale.
+/// Idle time weighs more than other numbers: what users term for is stale.
 const IDLE: [&str; 3] = ["idle"; 3];
 
 /// A strategy for the terms of each field.
-pub fn asks(pools: &Pools) -> Vec<BoxedStrategy<Ask>> {
-    let mut asks: Vec<BoxedStrategy<Ask>> = fixed(pools);
+pub fn term_strategies(pools: &Pools) -> Vec<BoxedStrategy<Term>> {
+    let mut term_strategies: Vec<BoxedStrategy<Term>> = fixed(pools);
     let net = net(&pools.addresses);
-    asks.extend(ADDRESSES.map(|field| vec(net.clone(), 1..4).prop_map(move |nets| Ask::Address(field, nets)).boxed()));
+    term_strategies
+        .extend(ADDRESSES.map(|field| vec(net.clone(), 1..4).prop_map(move |nets| Term::Address(field, nets)).boxed()));
     let ports = pools.ports.clone();
     let range = (select(ports.clone()), select(ports)).prop_map(|(a, b)| (a.min(b), a.max(b)));
-    asks.extend(PORTS.map(|field| vec(range.clone(), 1..4).prop_map(move |ranges| Ask::Port(field, ranges)).boxed()));
-    asks.extend(NUMBERS.iter().chain(&IDLE).map(|field| {
+    term_strategies
+        .extend(PORTS.map(|field| vec(range.clone(), 1..4).prop_map(move |ranges| Term::Port(field, ranges)).boxed()));
+    term_strategies.extend(NUMBERS.iter().chain(&IDLE).map(|field| {
         let limits = select((pools.limits)(field));
         let relation = select(vec!["<", "<=", ">", ">=", "=", "!="]);
-        (relation, limits).prop_map(move |(relation, limit)| Ask::Compare(field, relation, limit)).boxed()
+        (relation, limits).prop_map(move |(relation, limit)| Term::Compare(field, relation, limit)).boxed()
     }));
-    asks
+    term_strategies
 }
 
-fn fixed(pools: &Pools) -> Vec<BoxedStrategy<Ask>> {
+fn fixed(pools: &Pools) -> Vec<BoxedStrategy<Term>> {
     let label = pools.label;
     let mark = (select(pools.marks.clone()), select(vec![0u32, 1, 0xf0, 0xff, u32::MAX]));
     let flags = || (select(vec![0u8, 0x10, 0x20, 0x28, 0xff]), select(vec![0u8, 0x10, 0xff]));
@@ -98,20 +100,20 @@ fn fixed(pools: &Pools) -> Vec<BoxedStrategy<Ask>> {
     let bits = vec!["unreplied", "expected", "seen-reply", "assured", "confirmed", "src-nat", "DST_NAT", "dying", "31"];
     let words = vec!["ipv6", "tcp", "udp", "icmp", "proto gre", "unreplied", "assured", "src-nat"];
     vec![
-        select(vec!["ipv4", "family ipv6"]).prop_map(Ask::Word).boxed(),
-        select(words).prop_map(Ask::Word).boxed(),
-        vec(select(pools.protocols.clone()), 1..4).prop_map(Ask::Proto).boxed(),
-        vec(select(states), 1..3).prop_map(Ask::State).boxed(),
-        vec(select(bits), 1..3).prop_map(Ask::Status).boxed(),
-        select(vec!["src", "dst", "any", "none"]).prop_map(Ask::Nat).boxed(),
-        mark.prop_map(|(value, mask)| Ask::Mark(value & mask, mask)).boxed(),
-        select(vec!["any", "none", label, "0", "127", "9"]).prop_map(Ask::Label).boxed(),
-        select(vec!["any", "none", "ftp", "\"any\"", "x"]).prop_map(Ask::Helper).boxed(),
-        select(vec!["any", "none", "y"]).prop_map(Ask::Secctx).boxed(),
-        select(vec![0u16, 28, 30]).prop_map(Ask::Attribute).boxed(),
-        select(pools.zones.clone()).prop_map(Ask::Zone).boxed(),
-        flags().prop_map(|(value, mask)| Ask::TcpFlags("orig-tcp-flags", value & mask, mask)).boxed(),
-        flags().prop_map(|(value, mask)| Ask::TcpFlags("reply-tcp-flags", value & mask, mask)).boxed(),
+        select(vec!["ipv4", "family ipv6"]).prop_map(Term::Keyword).boxed(),
+        select(words).prop_map(Term::Keyword).boxed(),
+        vec(select(pools.protocols.clone()), 1..4).prop_map(Term::Proto).boxed(),
+        vec(select(states), 1..3).prop_map(Term::State).boxed(),
+        vec(select(bits), 1..3).prop_map(Term::Status).boxed(),
+        select(vec!["src", "dst", "any", "none"]).prop_map(Term::Nat).boxed(),
+        mark.prop_map(|(value, mask)| Term::Mark(value & mask, mask)).boxed(),
+        select(vec!["any", "none", label, "0", "127", "9"]).prop_map(Term::Label).boxed(),
+        select(vec!["any", "none", "ftp", "\"any\"", "x"]).prop_map(Term::Helper).boxed(),
+        select(vec!["any", "none", "y"]).prop_map(Term::Secctx).boxed(),
+        select(vec![0u16, 28, 30]).prop_map(Term::Attribute).boxed(),
+        select(pools.zones.clone()).prop_map(Term::Zone).boxed(),
+        flags().prop_map(|(value, mask)| Term::TcpFlags("orig-tcp-flags", value & mask, mask)).boxed(),
+        flags().prop_map(|(value, mask)| Term::TcpFlags("reply-tcp-flags", value & mask, mask)).boxed(),
     ]
 }
 
@@ -123,8 +125,8 @@ fn net(addresses: &[IpAddr]) -> impl Strategy<Value = (IpAddr, u8)> + Clone + us
 }
 
 /// Terms in brackets, with `and`, `or` and `not`.
-pub fn expressions(asks: Vec<BoxedStrategy<Ask>>) -> impl Strategy<Value = Ast> {
-    Union::new(asks).prop_map(Ast::Term).prop_recursive(4, 24, 4, |part| {
+pub fn expressions(term_strategies: Vec<BoxedStrategy<Term>>) -> impl Strategy<Value = Ast> {
+    Union::new(term_strategies).prop_map(Ast::Term).prop_recursive(4, 24, 4, |part| {
         prop_oneof![
             vec(part.clone(), 1..4).prop_map(Ast::And),
             vec(part.clone(), 1..4).prop_map(Ast::Or),

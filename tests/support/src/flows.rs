@@ -23,7 +23,7 @@ pub const PORTS: [u16; 8] = [0, 53, 80, 443, 444, 1024, 32768, 65535];
 pub const HELPERS: [&str; 3] = ["ftp", "sip", "any"];
 
 /// What idle time and age are computed from: the kernel's default timeouts.
-pub fn ages() -> IdleEstimator {
+pub fn estimator() -> IdleEstimator {
     let timeouts = Timeouts::kernel_defaults();
     IdleEstimator::new(&TimeoutContext { timeouts, assured_udp_is_stream: true, ..TimeoutContext::default() }, NOW)
 }

@@ -226,7 +226,7 @@ impl Run {
 
     /// Fails unless stderr has `text`.
     #[track_caller]
-    pub fn says(self, text: &str) -> Self {
+    pub fn stderr_contains(self, text: &str) -> Self {
         assert!(self.stderr().contains(text), "expected on stderr: {text}\n{}", self.explain());
         self
     }

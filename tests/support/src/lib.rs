@@ -22,6 +22,7 @@
 )]
 
 pub mod bystanders;
+pub mod connections;
 pub mod deleting;
 pub mod expressions;
 pub mod flows;
@@ -29,7 +30,6 @@ pub mod harness;
 pub mod net;
 pub mod reference;
 pub mod summary;
-pub mod talk;
 
 #[path = "../../../src/bin/ctnl/host/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the program uses more of it")]

@@ -115,13 +115,13 @@ impl<'a> Net<'a> {
 
     /// From now on nothing of what matches `what` leaves `outside`; with an
     /// empty match, nothing at all.
-    pub fn silence(&self, what: &str) {
+    pub fn drop_output(&self, what: &str) {
         let chain = "type filter hook output priority 0; policy accept;";
         self.outside.run(|| nft(&format!("table inet silence {{\nchain output {{\n{chain}\n{what} drop\n}}\n}}")));
     }
 
     /// `outside` can be heard again.
-    pub fn unsilence(&self) {
+    pub fn stop_dropping(&self) {
         self.outside.run(|| nft("delete table inet silence"));
     }
 

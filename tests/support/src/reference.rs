@@ -12,14 +12,14 @@ pub enum Ast {
     And(Vec<Ast>),
     Or(Vec<Ast>),
     Not(Box<Ast>),
-    Term(Ask),
+    Term(Term),
 }
 
 /// A term.
 #[derive(Debug, Clone)]
-pub enum Ask {
+pub enum Term {
     /// A phrase without a value of its own.
-    Word(&'static str),
+    Keyword(&'static str),
     Proto(Vec<u8>),
     Address(&'static str, Vec<(IpAddr, u8)>),
     Port(&'static str, Vec<(u16, u16)>),
@@ -46,14 +46,14 @@ impl Ast {
             Ast::And(parts) => join(parts, "and"),
             Ast::Or(parts) => join(parts, "||"),
             Ast::Not(part) => format!("not {}", part.text()),
-            Ast::Term(ask) => ask.text(),
+            Ast::Term(term) => term.text(),
         }
     }
 
-    pub fn holds(&self, flow: &Flow, ages: &IdleEstimator) -> Option<bool> {
+    pub fn evaluate(&self, flow: &Flow, estimator: &IdleEstimator) -> Option<bool> {
         match self {
             Ast::And(parts) => {
-                let all: Vec<_> = parts.iter().map(|part| part.holds(flow, ages)).collect();
+                let all: Vec<_> = parts.iter().map(|part| part.evaluate(flow, estimator)).collect();
                 if all.contains(&Some(false)) {
                     Some(false)
                 } else if all.contains(&None) {
@@ -63,10 +63,10 @@ impl Ast {
                 }
             }
             Ast::Or(parts) => Ast::And(parts.iter().cloned().map(|part| Ast::Not(Box::new(part))).collect())
-                .holds(flow, ages)
+                .evaluate(flow, estimator)
                 .map(|all| !all),
-            Ast::Not(part) => part.holds(flow, ages).map(|holds| !holds),
-            Ast::Term(ask) => ask.holds(flow, ages),
+            Ast::Not(part) => part.evaluate(flow, estimator).map(|holds| !holds),
+            Ast::Term(term) => term.evaluate(flow, estimator),
         }
     }
 }
@@ -78,63 +78,63 @@ fn time(seconds: u64) -> String {
     unit.map_or(format!("{seconds}s"), |(unit, factor)| format!("{}{unit}", seconds / factor))
 }
 
-impl Ask {
+impl Term {
     fn text(&self) -> String {
         let list =
             |items: Vec<String>| if items.len() == 1 { items[0].clone() } else { format!("{{{}}}", items.join(", ")) };
         match self {
-            Ask::Word(word) => (*word).to_owned(),
-            Ask::Proto(numbers) => format!("proto {}", list(numbers.iter().map(u8::to_string).collect())),
-            Ask::Address(field, nets) => {
+            Term::Keyword(word) => (*word).to_owned(),
+            Term::Proto(numbers) => format!("proto {}", list(numbers.iter().map(u8::to_string).collect())),
+            Term::Address(field, nets) => {
                 format!(
                     "{field} {}",
                     list(nets.iter().map(|(address, length)| format!("{address}/{length}")).collect())
                 )
             }
-            Ask::Port(field, ranges) => {
+            Term::Port(field, ranges) => {
                 format!("{field} = {}", list(ranges.iter().map(|(low, high)| format!("{low}-{high}")).collect()))
             }
-            Ask::State(names) => format!("state {}", names.join(",")),
-            Ask::Status(names) => format!("status {}", list(names.iter().map(|name| (*name).to_owned()).collect())),
-            Ask::Nat(word) => format!("nat {word}"),
-            Ask::Mark(value, mask) => format!("mark {value:#x}/{mask:#x}"),
-            Ask::Label(word) => format!("label {word}"),
-            Ask::Helper(word) => format!("helper {word}"),
-            Ask::Secctx(word) => format!("secctx {word}"),
-            Ask::TcpFlags(field, value, mask) => format!("{field} {value}/{mask:#x}"),
-            Ask::Attribute(number) => format!("attribute {number}"),
-            Ask::Zone(zone) => format!("zone == {zone}"),
-            Ask::Compare(field @ ("idle" | "age" | "timeout"), op, seconds) => {
+            Term::State(names) => format!("state {}", names.join(",")),
+            Term::Status(names) => format!("status {}", list(names.iter().map(|name| (*name).to_owned()).collect())),
+            Term::Nat(word) => format!("nat {word}"),
+            Term::Mark(value, mask) => format!("mark {value:#x}/{mask:#x}"),
+            Term::Label(word) => format!("label {word}"),
+            Term::Helper(word) => format!("helper {word}"),
+            Term::Secctx(word) => format!("secctx {word}"),
+            Term::TcpFlags(field, value, mask) => format!("{field} {value}/{mask:#x}"),
+            Term::Attribute(number) => format!("attribute {number}"),
+            Term::Zone(zone) => format!("zone == {zone}"),
+            Term::Compare(field @ ("idle" | "age" | "timeout"), op, seconds) => {
                 format!("{field} {op} {}", time(*seconds))
             }
-            Ask::Compare(field, op, number) => format!("{field}{op}{number}"),
+            Term::Compare(field, op, number) => format!("{field}{op}{number}"),
         }
     }
 
-    fn holds(&self, flow: &Flow, ages: &IdleEstimator) -> Option<bool> {
+    fn evaluate(&self, flow: &Flow, estimator: &IdleEstimator) -> Option<bool> {
         let status = flow.status.bits();
         Some(match self {
-            Ask::Word("ipv4") => flow.orig.src.is_ipv4(),
-            Ask::Word("ipv6" | "family ipv6") => flow.orig.src.is_ipv6(),
-            Ask::Word("tcp") => flow.orig.protocol == Protocol::Tcp,
-            Ask::Word("udp") => flow.orig.protocol == Protocol::Udp,
-            Ask::Word("unreplied") => status & 2 == 0,
-            Ask::Word("assured") => status & 4 != 0,
-            Ask::Word("icmp") => flow.orig.protocol == Protocol::Icmp,
-            Ask::Word("proto gre") => flow.orig.protocol == Protocol::Gre,
-            Ask::Word("src-nat") => status & 16 != 0,
-            Ask::Word(word) => unreachable!("{word}"),
-            Ask::Proto(numbers) => numbers.contains(&u8::from(flow.orig.protocol)),
+            Term::Keyword("ipv4") => flow.orig.src.is_ipv4(),
+            Term::Keyword("ipv6" | "family ipv6") => flow.orig.src.is_ipv6(),
+            Term::Keyword("tcp") => flow.orig.protocol == Protocol::Tcp,
+            Term::Keyword("udp") => flow.orig.protocol == Protocol::Udp,
+            Term::Keyword("unreplied") => status & 2 == 0,
+            Term::Keyword("assured") => status & 4 != 0,
+            Term::Keyword("icmp") => flow.orig.protocol == Protocol::Icmp,
+            Term::Keyword("proto gre") => flow.orig.protocol == Protocol::Gre,
+            Term::Keyword("src-nat") => status & 16 != 0,
+            Term::Keyword(word) => unreachable!("{word}"),
+            Term::Proto(numbers) => numbers.contains(&u8::from(flow.orig.protocol)),
             // The kernel sends a master with every flow that was expected.
-            Ask::Address("master-src" | "master-dst", _) if status & 1 != 0 && flow.master.is_none() => return None,
-            Ask::Address(field, nets) => {
+            Term::Address("master-src" | "master-dst", _) if status & 1 != 0 && flow.master.is_none() => return None,
+            Term::Address(field, nets) => {
                 addresses(flow, field).iter().any(|address| nets.iter().any(|net| inside(*address, *net)))
             }
-            Ask::Port(field, ranges) => {
+            Term::Port(field, ranges) => {
                 let ports = ports(flow, field);
                 ports.iter().any(|port| ranges.iter().any(|(low, high)| low <= port && port <= high))
             }
-            Ask::State(names) => {
+            Term::State(names) => {
                 let has_state = match u8::from(flow.orig.protocol) {
                     6 | 132 => true,
                     33 => flow.orig.l4 != L4::None,
@@ -152,7 +152,7 @@ impl Ask {
                 };
                 name.is_some_and(|name| names.iter().any(|known| known.eq_ignore_ascii_case(name)))
             }
-            Ask::Status(names) => names.iter().any(|name| match *name {
+            Term::Status(names) => names.iter().any(|name| match *name {
                 "unreplied" => status & 2 == 0,
                 "expected" => status & 1 != 0,
                 "seen-reply" => status & 2 != 0,
@@ -164,7 +164,7 @@ impl Ask {
                 "31" => status & 1 << 31 != 0,
                 _ => unreachable!(),
             }),
-            Ask::Nat(word) => {
+            Term::Nat(word) => {
                 let (src, dst) = (status & 16 != 0, status & 32 != 0);
                 match *word {
                     "src" => src,
@@ -173,32 +173,32 @@ impl Ask {
                     _ => !src && !dst,
                 }
             }
-            Ask::Mark(value, mask) => flow.mark? & mask == *value,
-            Ask::Label("any") => flow.labels.is_some_and(|labels| !labels.is_empty()),
-            Ask::Label("none") => flow.labels.is_none_or(|labels| labels.is_empty()),
-            Ask::Label("voip") => flow.labels.is_some_and(|labels| labels.contains(5)),
-            Ask::Label(number) => flow.labels.is_some_and(|labels| labels.contains(number.parse().unwrap())),
-            Ask::Helper("any") => flow.helper.is_some(),
-            Ask::Helper("none") => flow.helper.is_none(),
-            Ask::Helper(name) => flow.helper.is_some_and(|helper| helper.as_str() == name.trim_matches('"')),
-            Ask::Secctx("any") => flow.secctx.is_some(),
-            Ask::Secctx("none") => flow.secctx.is_none(),
-            Ask::Secctx(name) => flow.secctx.as_deref() == Some(*name),
-            Ask::TcpFlags(..) if flow.orig.protocol != Protocol::Tcp => false,
-            Ask::TcpFlags(..) if status & (1 << 14 | 1 << 15) != 0 => return None,
-            Ask::TcpFlags(field, value, mask) => {
+            Term::Mark(value, mask) => flow.mark? & mask == *value,
+            Term::Label("any") => flow.labels.is_some_and(|labels| !labels.is_empty()),
+            Term::Label("none") => flow.labels.is_none_or(|labels| labels.is_empty()),
+            Term::Label("voip") => flow.labels.is_some_and(|labels| labels.contains(5)),
+            Term::Label(number) => flow.labels.is_some_and(|labels| labels.contains(number.parse().unwrap())),
+            Term::Helper("any") => flow.helper.is_some(),
+            Term::Helper("none") => flow.helper.is_none(),
+            Term::Helper(name) => flow.helper.is_some_and(|helper| helper.as_str() == name.trim_matches('"')),
+            Term::Secctx("any") => flow.secctx.is_some(),
+            Term::Secctx("none") => flow.secctx.is_none(),
+            Term::Secctx(name) => flow.secctx.as_deref() == Some(*name),
+            Term::TcpFlags(..) if flow.orig.protocol != Protocol::Tcp => false,
+            Term::TcpFlags(..) if status & (1 << 14 | 1 << 15) != 0 => return None,
+            Term::TcpFlags(field, value, mask) => {
                 let ProtoInfo::Tcp(info) = flow.protoinfo else { return None };
                 let flags = if *field == "orig-tcp-flags" { info.flags_orig } else { info.flags_reply };
                 flags? & mask == *value
             }
-            Ask::Attribute(number) => flow.unknown.numbers().contains(number),
-            Ask::Zone(zone) => {
+            Term::Attribute(number) => flow.unknown.numbers().contains(number),
+            Term::Zone(zone) => {
                 let each = [flow.zone().orig(), flow.zone().reply()];
                 if *zone == 0 { each == [0, 0] } else { each.contains(zone) }
             }
-            Ask::Compare("idle", op, limit) => return idle(ages.idle(flow), op, *limit),
-            Ask::Compare(field, op, limit) => {
-                let number = number(flow, ages, field)?;
+            Term::Compare("idle", op, limit) => return idle(estimator.idle(flow), op, *limit),
+            Term::Compare(field, op, limit) => {
+                let number = number(flow, estimator, field)?;
                 // What is not there is different from every number.
                 number.map_or(*op == "!=", |number| compare(number, op, *limit))
             }
@@ -231,12 +231,12 @@ fn idle(idle: Idle, op: &str, limit: u64) -> Option<bool> {
 }
 
 /// Undecided, or the number where there is one.
-pub fn number(flow: &Flow, ages: &IdleEstimator, field: &str) -> Option<Option<u64>> {
+pub fn number(flow: &Flow, estimator: &IdleEstimator, field: &str) -> Option<Option<u64>> {
     let orig = flow.counters_orig;
     match field {
         "timeout" if flow.status.bits() & (1 << 14 | 1 << 15) != 0 => None,
         "timeout" => Some(Some(flow.timeout?.into())),
-        "age" => match ages.age(flow) {
+        "age" => match estimator.age(flow) {
             Age::Known(seconds) => Some(Some(seconds)),
             Age::Unknown(_) => None,
         },

@@ -94,14 +94,14 @@ impl Summary {
             summary.spared + summary.beyond_max + summary.already_expiring + summary.skipped.values().sum::<u64>();
         let sent = summary.deleted + summary.gone + summary.failed.values().sum::<u64>() + summary.unanswered;
         assert_eq!(summary.matched, kept + sent + summary.unsent, "what matched is not all accounted for: {summary:?}");
-        assert!(summary.matched + summary.unconfirmed + summary.in_doubt() <= summary.seen, "{summary:?}");
+        assert!(summary.matched + summary.unconfirmed + summary.undecided_total() <= summary.seen, "{summary:?}");
         assert!(!summary.resized, "{summary:?}");
         assert!(summary.seconds >= 0.0 && summary.filter.len() < 1 << 20, "{summary:?}");
         assert!(summary.dry_run || (summary.by_state.is_empty() && summary.by_source.is_empty()), "{summary:?}");
         summary
     }
 
-    pub fn in_doubt(&self) -> u64 {
+    pub fn undecided_total(&self) -> u64 {
         self.undecided.values().sum()
     }
 }

@@ -7,7 +7,7 @@ pub mod no_proc;
 
 use ctnl_test_support::harness::TestNetns;
 
-/// One line of each command that asks the kernel.
+/// One line of each command that term_strategies the kernel.
 const COMMANDS: &[&[&str]] = &[
     &["count"],
     &["count", "--by", "state"],
@@ -24,7 +24,7 @@ const COMMANDS: &[&[&str]] = &[
 /// beginning and the end of a stream of events.
 fn every_command_says(netns: &TestNetns, text: &str) {
     for command in COMMANDS {
-        let run = netns.ctnl(command).exits_with(1).says(text);
+        let run = netns.ctnl(command).exits_with(1).stderr_contains(text);
         prints_nothing(command, &run.stdout());
     }
 }

@@ -16,17 +16,17 @@ use super::disturbance::{CHANGED, TIMEOUTS};
 const OTHERS: [u32; 3] = [300, 120, 30];
 
 /// A subscription to DESTROY events.
-pub struct Witness {
+pub struct DestroyMonitor {
     events: Events,
     event: Event,
 }
 
-impl Witness {
+impl DestroyMonitor {
     pub fn new() -> Result<Self> {
         let subscription =
             Subscription { new: false, update: false, destroy: true, buffer: 256 << 20, ..Subscription::default() };
         let events = Events::subscribe(&Netns::Current, &subscription).context("subscribe to DESTROY events")?;
-        Ok(Witness { events, event: Event::blank() })
+        Ok(DestroyMonitor { events, event: Event::blank() })
     }
 
     /// Reads the events since the last call: how many were of flows of the traffic that a program

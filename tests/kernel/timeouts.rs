@@ -14,9 +14,10 @@ tests![
     a_lowered_timeout_leaves_older_entries_undecided_unless_its_previous_value_is_given,
 ];
 
-fn basis(netns: &TestNetns, bases: Vec<PreviousTimeout>) -> TimeoutContext {
+fn timeout_context(netns: &TestNetns, previous_timeouts: Vec<PreviousTimeout>) -> TimeoutContext {
     let kernel = Sysctl::at(Sysctl::KERNEL);
-    TimeoutContext::read(&mut netns.connection(), &Sysctl::at(Sysctl::NETFILTER), &kernel, bases).expect("timeouts")
+    TimeoutContext::read(&mut netns.connection(), &Sysctl::at(Sysctl::NETFILTER), &kernel, previous_timeouts)
+        .expect("timeouts")
 }
 
 /// Timers that this kernel has a file for, and tells over netlink.
@@ -27,7 +28,7 @@ fn told() -> impl Iterator<Item = (Timer, &'static str)> {
 }
 
 fn a_new_namespace_has_the_kernels_defaults(netns: &TestNetns) {
-    let (read, defaults) = (basis(netns, Vec::new()).timeouts, Timeouts::kernel_defaults());
+    let (read, defaults) = (timeout_context(netns, Vec::new()).timeouts, Timeouts::kernel_defaults());
     for timer in [Timer::TcpEstablished, Timer::TcpUnacknowledged, Timer::TcpMaxRetrans, Timer::Udp, Timer::Generic] {
         assert_eq!(read.get(timer), defaults.get(timer), "{}", timer.name());
     }
@@ -55,8 +56,8 @@ fn a_lowered_timeout_leaves_older_entries_undecided_unless_its_previous_value_is
     let flows = netns.fill(1, 300);
     netns.set_sysctl("netfilter/nf_conntrack_tcp_timeout_established", 60);
     let earlier = PreviousTimeout { timer: Timer::TcpEstablished, seconds: 432_000 };
-    let plain = IdleEstimator::new(&basis(netns, Vec::new()), 0);
-    let told = IdleEstimator::new(&basis(netns, vec![earlier]), 0);
+    let plain = IdleEstimator::new(&timeout_context(netns, Vec::new()), 0);
+    let told = IdleEstimator::new(&timeout_context(netns, vec![earlier]), 0);
     let mut decided = 0;
     for flow in &flows {
         let (plain, told) = (plain.idle(flow), told.idle(flow));

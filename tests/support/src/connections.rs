@@ -10,7 +10,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use crate::net::{INSIDE, INSIDE6, Net, OUTSIDE, OUTSIDE6};
 
 /// Longer than whatever passes takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A TCP connection from inside to outside.
 pub struct Tcp {
@@ -37,12 +37,12 @@ impl Tcp {
 
     /// Opens one to `target`, which ends at `listener`.
     pub fn through(net: &Net<'_>, listener: &TcpListener, target: SocketAddr) -> Self {
-        let connect = || TcpStream::connect_timeout(&target, PATIENCE).expect("connect");
+        let connect = || TcpStream::connect_timeout(&target, TIMEOUT).expect("connect");
         let client = net.inside.run(connect);
         let (server, _) = listener.accept().expect("accept");
         for socket in [&client, &server] {
             socket.set_nodelay(true).expect("nodelay");
-            socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
+            socket.set_read_timeout(Some(TIMEOUT)).expect("timeout");
         }
         Tcp { client, server }
     }
@@ -126,12 +126,12 @@ impl Udp {
         let client = net.inside.run(|| UdpSocket::bind((inside, 0)).expect("bind"));
         let server = net.outside.run(|| UdpSocket::bind((outside, 0)).expect("bind"));
         client.connect(server.local_addr().expect("name")).expect("connect");
-        server.set_read_timeout(Some(PATIENCE)).expect("timeout");
-        client.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        server.set_read_timeout(Some(TIMEOUT)).expect("timeout");
+        client.set_read_timeout(Some(TIMEOUT)).expect("timeout");
         Udp { client, server }
     }
 
-    pub fn ask(&self) {
+    pub fn send_one_way(&self) {
         self.client.send(b"?").expect("send");
         self.server.recv(&mut [0]).expect("receive");
     }

@@ -17,94 +17,95 @@ use ctnl_test_support::net::Net;
 
 const PAUSE: Duration = Duration::from_millis(30);
 
-pub struct Witness<'a> {
+pub struct PacketMonitor<'a> {
     netns: &'a TestNetns,
     connection: Connection,
-    bases: Vec<PreviousTimeout>,
-    seen: HashMap<Tuple, Seen>,
-    last_look: Instant,
+    previous_timeouts: Vec<PreviousTimeout>,
+    observations: HashMap<Tuple, Observation>,
+    last_sample: Instant,
     /// When what is not known yet may have had its last packet.
-    last_whole_look: Instant,
+    last_full_sample: Instant,
 }
 
-struct Seen {
+struct Observation {
     packets: u64,
     /// The last packet came after this.
-    quiet_since: Instant,
+    no_packet_since: Instant,
 }
 
-impl<'a> Witness<'a> {
+impl<'a> PacketMonitor<'a> {
     pub fn new(net: &Net<'a>) -> Self {
-        Self::with_bases(net, &[])
+        Self::with_previous_timeouts(net, &[])
     }
 
     /// One that computes idle times with `--base-timeout`s.
-    pub fn with_bases(net: &Net<'a>, bases: &[&str]) -> Self {
-        let bases = bases.iter().map(|base| base.parse().expect("a base timeout")).collect();
-        let mut witness = Witness {
+    pub fn with_previous_timeouts(net: &Net<'a>, previous_timeouts: &[&str]) -> Self {
+        let previous_timeouts = previous_timeouts.iter().map(|base| base.parse().expect("a base timeout")).collect();
+        let mut monitor = PacketMonitor {
             netns: net.netns,
             connection: net.netns.connection(),
-            bases,
-            seen: HashMap::new(),
-            last_look: net.since,
-            last_whole_look: net.since,
+            previous_timeouts,
+            observations: HashMap::new(),
+            last_sample: net.since,
+            last_full_sample: net.since,
         };
-        witness.look_at_all();
-        witness
+        monitor.sample_all();
+        monitor
     }
 
     /// Watches for `time`, all the while checking what is said of idle times.
     pub fn watch(&mut self, time: Duration) {
         let end = Instant::now() + time;
         while Instant::now() < end {
-            self.look();
+            self.sample_known();
             thread::sleep(PAUSE);
         }
     }
 
     /// Looks once at every flow that is known: none may be called idle for longer
     /// than it was. (One by one: a dump walks the tables of all namespaces.)
-    fn look(&mut self) {
+    fn sample_known(&mut self) {
         let started = Instant::now();
-        let tuples: Vec<Tuple> = self.seen.keys().copied().collect();
+        let tuples: Vec<Tuple> = self.observations.keys().copied().collect();
         let get = |tuple: &Tuple| table::get(&mut self.connection, tuple, 0).expect("get");
         let flows: Vec<Flow> = tuples.iter().filter_map(get).collect();
         self.check(&flows);
-        self.last_look = started;
+        self.last_sample = started;
     }
 
     /// Looks at the whole table, and gets to know what is new.
-    pub fn look_at_all(&mut self) {
+    pub fn sample_all(&mut self) {
         let started = Instant::now();
         let flows = self.netns.dump();
         self.check(&flows);
-        (self.last_look, self.last_whole_look) = (started, started);
+        (self.last_sample, self.last_full_sample) = (started, started);
     }
 
     fn check(&mut self, flows: &[Flow]) {
         let files = (Sysctl::at(Sysctl::NETFILTER), Sysctl::at(Sysctl::KERNEL));
-        let basis =
-            TimeoutContext::read(&mut self.connection, &files.0, &files.1, self.bases.clone()).expect("timeouts");
-        let ages = IdleEstimator::new(&basis, 0);
+        let timeout_context =
+            TimeoutContext::read(&mut self.connection, &files.0, &files.1, self.previous_timeouts.clone())
+                .expect("timeouts");
+        let estimator = IdleEstimator::new(&timeout_context, 0);
         for flow in flows {
-            let Some(flow) = self.note(flow) else { continue };
-            let (idle, truth) = (ages.idle(&flow), self.quiet_for(&flow.orig));
-            let said = Duration::from_secs(idle.at_least().unwrap_or(0).into());
-            assert!(said <= truth, "said to be {idle:?}, but had a packet within {truth:?}: {flow:?}");
+            let Some(flow) = self.record(flow) else { continue };
+            let (idle, actual) = (estimator.idle(&flow), self.silent_for(&flow.orig));
+            let reported = Duration::from_secs(idle.at_least().unwrap_or(0).into());
+            assert!(reported <= actual, "said to be {idle:?}, but had a packet within {actual:?}: {flow:?}");
         }
     }
 
     /// Takes note of the flow's packets, and returns the flow. The kernel reads
     /// the time left before the counters, and a packet may come in between (this
     /// was seen). So where there was one, the flow is looked at once more.
-    fn note(&mut self, flow: &Flow) -> Option<Flow> {
+    fn record(&mut self, flow: &Flow) -> Option<Flow> {
         let packets = flow.packets().expect("nf_conntrack_acct is on");
-        let quiet_since = match self.seen.get(&flow.orig) {
-            Some(seen) if seen.packets == packets => seen.quiet_since,
-            Some(_) => self.last_look,
-            None => self.last_whole_look,
+        let no_packet_since = match self.observations.get(&flow.orig) {
+            Some(seen) if seen.packets == packets => seen.no_packet_since,
+            Some(_) => self.last_sample,
+            None => self.last_full_sample,
         };
-        let before = self.seen.insert(flow.orig, Seen { packets, quiet_since });
+        let before = self.observations.insert(flow.orig, Observation { packets, no_packet_since });
         if before.is_some_and(|before| before.packets != packets) {
             return table::get(&mut self.connection, &flow.orig, 0).expect("get");
         }
@@ -114,25 +115,25 @@ impl<'a> Witness<'a> {
     /// Runs `ctnl list` with `arguments`, `--older` among them, and returns the
     /// tuples it names; none may have had a packet in the last `seconds`.
     pub fn list_older(&mut self, seconds: u64, more: &[&str]) -> Vec<Tuple> {
-        self.look_at_all();
+        self.sample_all();
         let older = format!("{seconds}s");
         let arguments = [&["list", "-o", "json", "--older", &older], more].concat();
         let listed = tuples(&self.netns.ctnl(&arguments).exits_with(0).stdout());
         for tuple in &listed {
-            let truth = self.quiet_for(tuple);
-            assert!(truth >= Duration::from_secs(seconds), "--older {older} lists one of {truth:?} ago: {tuple:?}");
+            let actual = self.silent_for(tuple);
+            assert!(actual >= Duration::from_secs(seconds), "--older {older} lists one of {actual:?} ago: {tuple:?}");
         }
         listed
     }
 
     /// How long ago the flow may have had its last packet, at most.
-    pub fn quiet_for(&self, tuple: &Tuple) -> Duration {
-        self.seen[tuple].quiet_since.elapsed()
+    pub fn silent_for(&self, tuple: &Tuple) -> Duration {
+        self.observations[tuple].no_packet_since.elapsed()
     }
 
     /// How many packets the flow has had.
     pub fn packets(&self, tuple: &Tuple) -> u64 {
-        self.seen[tuple].packets
+        self.observations[tuple].packets
     }
 }
 
