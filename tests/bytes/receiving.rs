@@ -120,6 +120,7 @@ proptest! {
     fn random_bytes_are_an_error_and_never_a_panic(datagrams in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..5)) {
         let longest = datagrams.iter().map(Vec::len).max().unwrap_or(0).max(1);
         let (_, totals) = dump(datagrams);
+        prop_assert!(totals.is_err());
         if let Err(Error::Decode { error: fault, .. }) = totals {
             prop_assert!(fault.offset <= longest);
         }
@@ -130,8 +131,9 @@ proptest! {
         let flow = sample(6);
         let attributes = [tuple(1, &flow.orig), tuple(2, &flow.reply), attribute(kind, &noise), noise];
         let (_, totals) = dump(vec![entry(1, 2, &attributes), done(1)]);
-        if let Err(error) = totals {
-            assert_places(&error, 1000);
+        match totals {
+            Ok(totals) => prop_assert_eq!(totals.entries, 1),
+            Err(error) => assert_places(&error, 1000),
         }
     }
 }

@@ -44,6 +44,7 @@ fn an_invalid_expression_is_refused_with_a_caret_under_the_error() {
 
 #[test]
 fn a_flag_takes_the_same_values_as_its_field() {
+    assert!(rows("flag").count() >= 10);
     for row in rows("flag") {
         let (name, value) = row[1].split_once(' ').unwrap();
         let filter = flag(name, value).unwrap_or_else(|error| panic!("{}", error.render()));
@@ -53,6 +54,7 @@ fn a_flag_takes_the_same_values_as_its_field() {
 
 #[test]
 fn an_invalid_flag_value_is_refused_with_a_caret_and_the_flags_name() {
+    assert!(rows("badflag").count() > 5);
     for row in rows("badflag") {
         let (name, value) = row[1].split_once(' ').unwrap();
         let Err(error) = flag(name, value) else { panic!("understood: {}", row[1]) };

@@ -152,7 +152,7 @@ fn delete_all(netns: &TestNetns) {
 }
 
 fn expectations_are_received_whatever_the_socket_filter_excludes(netns: &TestNetns) {
-    assert!(netns.has_ftp_helper(), "load nf_conntrack_ftp for this test");
+    netns.require_ftp_helper();
     let filter = parse("ipv6 and udp and dport 53 and src 2001:db8::1");
     let subscription = Subscription { expectations: true, exclude: filter.exclusion(), ..Subscription::default() };
     let mut events = Events::subscribe(&Netns::Current, &subscription).unwrap();

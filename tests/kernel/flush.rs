@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ctnl::model::{Flow, Status};
 use ctnl::table;
@@ -135,7 +135,9 @@ fn an_interrupted_flush_accounts_for_every_entry(netns: &TestNetns) {
         let mut command = netns.ctnl_command(&arguments);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         // Once the first are gone it is in the middle.
+        let start = Instant::now();
         while u64::from(table::count(&mut netns.connection()).unwrap().entries) > before - 200 {
+            assert!(start.elapsed() < Duration::from_secs(60), "nothing is deleted");
             thread::sleep(Duration::from_millis(1));
         }
         kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();

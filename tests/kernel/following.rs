@@ -362,6 +362,7 @@ fn a_stream_terminated_in_a_burst_has_whole_lines_and_correct_totals(netns: &Tes
     let ended = follower.wait();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     ended.check();
+    assert!(ended.records.len() >= 500, "{} records", ended.records.len());
     assert_eq!(real(&ended.records, "new") as u64, ended.received());
     assert!(ended.received() + lost(&ended.records) <= 30_000);
     assert_eq!(ended.records.last().unwrap()["reason"], "SIGTERM");

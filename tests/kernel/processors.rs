@@ -34,6 +34,8 @@ const COLUMNS: &str = "family,proto,src,sport,dst,dport,icmp-id,gre-key,orig-zon
 
 fn two_jobs_list_and_count_the_same_entries_as_one(netns: &TestNetns) {
     netns.fill(41, 6_000);
+    let stderr = netns.ctnl(&["list", "--jobs", "2", "-o", "json"]).exits_with(0).stderr();
+    assert!(!stderr.contains("--jobs 2 is not used"), "this test needs two processors: {stderr}");
     for filter in [&[][..], &["tcp"], &["not src 10.66.6.6 and (udp or ipv6)"]] {
         let two = lines(netns, &[&["--jobs", "2"], filter].concat());
         assert_eq!(two, lines(netns, filter), "{filter:?}");

@@ -1,6 +1,6 @@
 //! What a flush does to connections that are in use.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::idle::distinct;
 use crate::packet_monitor::PacketMonitor;
@@ -61,7 +61,9 @@ fn a_soft_flush_of_everything_removes_only_idle_entries(netns: &TestNetns) {
     [&idle_udp, &busy_udp].into_iter().for_each(Udp::exchange);
     netns.ctnl(&["flush", "--all", "--yes", "--soft=10"]).exits_with(0).stderr_contains("5 given a timeout of 10 s");
     assert_eq!(netns.dump().len(), 5, "none is gone at once");
+    let start = Instant::now();
     while netns.dumped(&idle.tuple()).is_some() || netns.dumped(&idle_udp.tuple()).is_some() {
+        assert!(start.elapsed() < 60 * SECOND, "an idle entry does not expire");
         Tcp::exchange_all([&mut busy, &mut busy6]);
         busy_udp.exchange();
         std::thread::sleep(SECOND / 4);

@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -210,6 +211,10 @@ fn xml_of_a_large_table_is_that_of_conntrack(netns: &TestNetns) {
 }
 
 fn times_are_those_of_conntrack_in_every_time_zone(netns: &TestNetns) {
+    for zone in ["Europe/Berlin", "America/St_Johns", "Asia/Tokyo"] {
+        let path = format!("/usr/share/zoneinfo/{zone}");
+        assert!(Path::new(&path).exists(), "no {path}: apt-get install tzdata");
+    }
     netns.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
     netns.create(&[ctnl_test_support::harness::udp(1, 2)]);
     for zone in ["America/St_Johns", ":Asia/Tokyo", "CET-1CEST,M3.5.0,M10.5.0/3", "<-03>3", "", "nonsense"] {

@@ -81,6 +81,7 @@ impl Archive {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use anyhow::Context;
     use std::io::Write;
     use std::process::{Command, Stdio};
 
@@ -92,8 +93,9 @@ mod tests {
         archive.link("/a/link", "b/program");
         archive.folder("/empty");
         let folder = tempfile::tempdir()?;
-        let mut cpio =
-            Command::new("busybox").args(["cpio", "-id"]).current_dir(folder.path()).stdin(Stdio::piped()).spawn()?;
+        let mut cpio = Command::new("busybox");
+        cpio.args(["cpio", "-id"]).current_dir(folder.path()).stdin(Stdio::piped());
+        let mut cpio = cpio.spawn().context("busybox cannot be run: apt-get install busybox-static")?;
         let bytes = archive.finish();
         cpio.stdin.take().into_iter().try_for_each(|mut stdin| stdin.write_all(&bytes))?;
         assert!(cpio.wait()?.success());

@@ -18,7 +18,14 @@ pub const BORROWED: [(&str, &str); 5] =
     [("busybox", "busybox-static"), ("conntrack", "conntrack"), ("nft", "nftables"), ("ip", "iproute2"), ("jq", "jq")];
 
 /// Small files that the C library and the programs look into.
-const SETTINGS: [&str; 3] = ["/etc/protocols", "/etc/services", "/etc/xtables/connlabel.conf"];
+const SETTINGS: [&str; 6] = [
+    "/etc/protocols",
+    "/etc/services",
+    "/etc/xtables/connlabel.conf",
+    "/usr/share/zoneinfo/Europe/Berlin",
+    "/usr/share/zoneinfo/America/St_Johns",
+    "/usr/share/zoneinfo/Asia/Tokyo",
+];
 
 /// Where a program of this name is.
 pub fn find(name: &str) -> Option<PathBuf> {
@@ -113,6 +120,7 @@ pub fn missing() -> Vec<&'static str> {
         ("ldd", "libc-bin"),
         ("setpriv", "util-linux"),
     ];
-    let all = BORROWED.iter().chain(&OTHERS);
-    all.filter(|(name, _)| find(name).is_none()).map(|(_, package)| *package).collect()
+    let programs = BORROWED.iter().chain(&OTHERS).filter(|(name, _)| find(name).is_none());
+    let tzdata = SETTINGS.iter().any(|path| path.contains("/zoneinfo/") && !Path::new(path).exists());
+    programs.map(|(_, package)| *package).chain(tzdata.then_some("tzdata")).collect()
 }

@@ -25,7 +25,7 @@ fn count(folder: &Folder, text: &str) -> usize {
 }
 
 fn jq_parses_a_whole_stream_with_every_kind_of_record(netns: &TestNetns) {
-    require_ftp_helper(netns);
+    netns.require_ftp_helper();
     let net = Net::new(netns);
     nft(RULES);
     netns.set_sysctl("netfilter/nf_conntrack_acct", 1);
@@ -58,7 +58,7 @@ fn jq_parses_a_whole_stream_with_every_kind_of_record(netns: &TestNetns) {
 }
 
 fn an_expectation_is_reported_when_it_is_created_and_destroyed(netns: &TestNetns) {
-    require_ftp_helper(netns);
+    netns.require_ftp_helper();
     netns.set_sysctl("netfilter/nf_conntrack_events", 1);
     let folder = Folder::new();
     let running = Running::start(netns, &["--expect", "--to", &folder.spec("file", "log")]);
@@ -78,11 +78,6 @@ fn an_expectation_is_reported_when_it_is_created_and_destroyed(netns: &TestNetns
     let new = written.iter().map(|line| parse(line)).find(|record| record["event"] == "expect-new").expect("a record");
     assert!(new.to_string().contains("4000") && new.to_string().contains("40000"), "{new}");
     assert_eq!(written.iter().filter(|line| line.contains("\"event\":\"new\"")).count(), 0, "--expect alone");
-}
-
-/// Expectations need a helper.
-fn require_ftp_helper(netns: &TestNetns) {
-    assert!(netns.has_ftp_helper(), "this kernel has no FTP helper: modprobe nf_conntrack_ftp");
 }
 
 /// The functions of the scripts.

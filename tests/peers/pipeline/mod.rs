@@ -148,7 +148,7 @@ fn lines(path: &Path) -> Vec<String> {
 /// The lines of a file that is complete: none is torn.
 #[track_caller]
 fn finished(path: &Path) -> Vec<String> {
-    let text = fs::read_to_string(path).unwrap_or_default();
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
     assert!(text.is_empty() || text.ends_with('\n'), "torn: {:?}", text.lines().last());
     text.lines().map(str::to_owned).collect()
 }

@@ -17,6 +17,9 @@ tests![
     no_thread_keeps_a_capability_besides_cap_net_admin,
 ];
 
+/// The service manager's limit for the time between two watchdog messages.
+const WATCHDOG: Duration = Duration::from_millis(400);
+
 fn a_closed_standard_output_ends_the_stream_without_warnings(netns: &TestNetns) {
     netns.set_sysctl("netfilter/nf_conntrack_events", 1);
     let mut running = Running::with(netns, &["--no-seed"], |command| command.stdout(Stdio::piped()));
@@ -61,15 +64,21 @@ fn the_service_manager_is_notified_of_readiness_watchdog_reload_and_end(netns: &
         panic!("no notification {text}");
     };
     let running = Running::with(netns, &["--to", &folder.spec("file", "log")], |command| {
-        command.stdout(Stdio::null()).env("NOTIFY_SOCKET", folder.path("notify")).env("WATCHDOG_USEC", "400000")
+        command
+            .stdout(Stdio::null())
+            .env("NOTIFY_SOCKET", folder.path("notify"))
+            .env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string())
     });
     wait_for("READY=1");
     // It has subscribed, and its sinks are open.
     assert!(folder.path("log").exists());
-    let start = Instant::now();
-    (0..5).for_each(|_| wait_for("WATCHDOG=1"));
-    let waited = start.elapsed();
-    assert!(waited < Duration::from_secs(2), "five within {waited:?}");
+    // A busy machine delays some messages, but not each of them.
+    let received = [(); 6].map(|()| {
+        wait_for("WATCHDOG=1");
+        Instant::now()
+    });
+    let shortest = received.windows(2).map(|pair| pair[1] - pair[0]).min();
+    assert!(shortest < Some(WATCHDOG), "{shortest:?}");
     running.signal(Signal::SIGHUP);
     wait_for("RELOADING=1");
     wait_for("READY=1");

@@ -140,6 +140,12 @@ impl TestNetns {
         fs::exists("/sys/module/nf_conntrack_ftp").unwrap_or(false)
     }
 
+    /// Fails where the kernel has no FTP helper, which expectations need.
+    #[track_caller]
+    pub fn require_ftp_helper(&self) {
+        assert!(self.has_ftp_helper(), "this kernel has no FTP helper: modprobe nf_conntrack_ftp");
+    }
+
     /// Creates `flows`; each must succeed.
     pub fn create(&self, flows: &[Flow]) {
         let mut outcome = Outcome::default();
