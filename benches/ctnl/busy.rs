@@ -1,4 +1,4 @@
-//! Processes that do nothing, as fast as they can.
+//! Processes that use a processor without doing anything.
 
 use std::process::{Child, Stdio};
 
@@ -6,11 +6,11 @@ use anyhow::{Context, Result};
 
 use crate::measure::Line;
 
-/// They end when this is dropped.
+/// They are killed when this is dropped.
 pub struct Busy(Vec<Child>);
 
 impl Busy {
-    /// As many as there are lines.
+    /// Starts one process for each line.
     pub fn start<'a>(lines: impl IntoIterator<Item = &'a Line>) -> Result<Self> {
         let mut busy = Busy(Vec::new());
         for line in lines {

@@ -1,24 +1,24 @@
-//! What is measured: the rows of the table, with their targets.
+//! The cases: the rows of the table, with their targets.
 
 use crate::measure::Line;
 use crate::population::{Families, Population};
 
-/// Targets are ratios of medians, and hold from this many entries on.
+/// Targets are ratios of medians. They apply to tables of at least this many entries.
 pub const TARGETS_FROM: u32 = 1_000_000;
 
-/// What a case has to reach.
+/// The targets of a case.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Targets {
     /// ctnl's time to the limit's.
     pub to_limit: Option<f64>,
-    /// ctnl's time to conntrack(8)'s: only where the limit is none, `count` of the whole table.
+    /// ctnl's time to conntrack(8)'s: only for `count` of the whole table, which has no limit.
     pub to_conntrack: Option<f64>,
     /// Whether ctnl has to stay within [`Targets::PEAK`].
     pub peak: bool,
 }
 
 impl Targets {
-    /// Bytes of memory.
+    /// Peak memory in bytes.
     pub const PEAK: u64 = 8 * 1024 * 1024;
 
     const fn new(to_limit: f64) -> Self {
@@ -26,7 +26,7 @@ impl Targets {
     }
 }
 
-/// What is flushed: the stale entries.
+/// The flush of the stale entries.
 pub const FLUSH: &str = "flush --state established --older 12h --yes -q";
 
 /// One row.
@@ -34,19 +34,19 @@ pub const FLUSH: &str = "flush --state established --older 12h --yes -q";
 pub struct Case {
     pub name: String,
     pub population: Population,
-    /// Whether the commands delete the stale entries: these are put back after each.
+    /// Whether the commands delete the stale entries, which are then created again after each run.
     pub deletes: bool,
     pub limit: Option<Line>,
     pub ctnl: Line,
     pub conntrack: Option<Line>,
-    /// Further ways to the same end, measured in the same rounds.
+    /// Other command lines with the same result, measured in the same rounds.
     pub others: Vec<Line>,
-    /// What runs beside each of them, but not beside the limit.
+    /// A process that runs at the same time as each of them, but not as the limit.
     pub beside: Option<Line>,
     pub targets: Targets,
 }
 
-/// Makes the command lines.
+/// Builds the command lines.
 #[derive(Debug, Clone)]
 pub struct Commands {
     /// This program, to run as the limit.
@@ -171,7 +171,7 @@ fn grouping(commands: &Commands, population: Population) -> Vec<Case> {
         Case { targets: Targets::new(target), ..case }
     };
     let mut many = by("count by src,sport", "count --by src,sport --top 20 -q", "$5,$7", 1.5);
-    // A million keys have to be kept somewhere.
+    // A million keys need memory.
     many.targets.peak = false;
     vec![
         by("count by state", "count --by state -q", "$4", 1.08),
@@ -180,7 +180,7 @@ fn grouping(commands: &Commands, population: Population) -> Vec<Case> {
     ]
 }
 
-/// More and fewer processors than one.
+/// Cases with one and with two processors.
 fn jobs(commands: &Commands, population: Population) -> Vec<Case> {
     let text = list_text(commands, population);
     let two = Case {

@@ -1,7 +1,7 @@
-//! The check that matters most: while others insert and delete at full speed,
-//! a flush misses nothing that it should delete and deletes nothing else.
+//! Checks that a flush deletes every stale entry and no other, while other entries are created and
+//! deleted at full speed.
 //!
-//! Runs as a process of its own: it keeps what it has seen in memory.
+//! Runs as a child process, because it keeps the table's content in memory.
 
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,10 +33,10 @@ pub fn check(ctnl: &str, entries: u32) -> Result<String> {
         let churned = churning.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         flushed.and(churned)
     })?;
-    let seen = Seen::in_table(&mut table.connection, population, &churn)?;
-    seen.verify(population, &churn)?;
+    let content = TableContent::in_table(&mut table.connection, population, &churn)?;
+    content.verify(population, &churn)?;
     Ok(format!(
-        "{} stale of {entries} deleted, none missed, nothing else deleted, while {churned} others came and went",
+        "{} stale of {entries} deleted, none missed, nothing else deleted, while {churned} others were created and deleted",
         population.stale
     ))
 }
@@ -47,8 +47,8 @@ fn flush(ctnl: &str) -> Result<()> {
     Ok(())
 }
 
-/// Flows of which the oldest are deleted as fast as new ones are made. Those
-/// that exist at any time are `first..next`.
+/// Flows of which the oldest are deleted as fast as new ones are created. Those numbered
+/// `first..next` exist.
 struct Churn {
     connection: Connection,
     first: u32,
@@ -79,7 +79,7 @@ impl Churn {
         Ok(())
     }
 
-    /// Deletes by tuple alone. Fails where one is gone: somebody else deleted it.
+    /// Deletes by tuple alone. Fails if one is missing: the flush has deleted it.
     fn delete(&mut self, step: u32) -> Result<()> {
         let mut batch = Batch::new();
         let last = self.first + step - 1;
@@ -93,7 +93,11 @@ impl Churn {
             for message in self.connection.receive("delete")? {
                 let message = message?;
                 if let MessageClass::Answer(answer) = message.classify()? {
-                    ensure!(answer.errno.is_none(), "a flow that was to stay is gone: error {:?}", answer.errno);
+                    ensure!(
+                        answer.errno.is_none(),
+                        "the flush deleted a flow that is not stale: error {:?}",
+                        answer.errno
+                    );
                     if message.sequence == last {
                         return Ok(());
                     }
@@ -109,42 +113,42 @@ fn push_delete(batch: &mut Batch, sequence: u32, flags: u16, tuple: &Tuple) {
     batch.push(header, |writer| tuple.emit(writer, cta::TUPLE_ORIG));
 }
 
-/// What is in the table afterwards.
-struct Seen {
+/// The content of the table after the flush.
+struct TableContent {
     stale: u32,
     fresh: Vec<bool>,
     churn: Vec<bool>,
     unexpected: u32,
 }
 
-impl Seen {
+impl TableContent {
     fn in_table(connection: &mut Connection, population: Population, churn: &Churn) -> Result<Self> {
-        let places = |length: u32| vec![false; length as usize];
+        let slots = |length: u32| vec![false; length as usize];
         let (fresh, live) = (population.entries - population.stale, churn.next - churn.first);
-        let mut seen = Seen { stale: 0, fresh: places(fresh), churn: places(live), unexpected: 0 };
+        let mut content = TableContent { stale: 0, fresh: slots(fresh), churn: slots(live), unexpected: 0 };
         let mut dump = Dump::start(connection, DumpRequest::default(), &Clock::system())?;
         while dump.next_datagram(|flow, _| match number_of(flow) {
-            Some((STALE_NET, _)) => seen.stale += 1,
-            Some((FRESH_NET, number)) => mark(&mut seen.fresh, number, population.stale, &mut seen.unexpected),
-            Some((CHURN_NET, number)) => mark(&mut seen.churn, number, churn.first, &mut seen.unexpected),
-            _ => seen.unexpected += 1,
+            Some((STALE_NET, _)) => content.stale += 1,
+            Some((FRESH_NET, number)) => mark(&mut content.fresh, number, population.stale, &mut content.unexpected),
+            Some((CHURN_NET, number)) => mark(&mut content.churn, number, churn.first, &mut content.unexpected),
+            _ => content.unexpected += 1,
         })? {}
-        Ok(seen)
+        Ok(content)
     }
 
     fn verify(&self, population: Population, churn: &Churn) -> Result<()> {
-        let absent = |places: &[bool]| places.iter().filter(|there| !**there).count();
+        let absent = |slots: &[bool]| slots.iter().filter(|there| !**there).count();
         let (fresh, churned) = (absent(&self.fresh), absent(&self.churn));
         ensure!(self.stale == 0, "{} of {} stale entries were missed", self.stale, population.stale);
         ensure!(fresh == 0, "{fresh} entries that were not stale were deleted");
-        ensure!(churned == 0, "{churned} of the {} that others made were deleted", churn.next - churn.first);
-        ensure!(self.unexpected == 0, "{} entries that nobody made", self.unexpected);
+        ensure!(churned == 0, "{churned} of the {} entries created meanwhile were deleted", churn.next - churn.first);
+        ensure!(self.unexpected == 0, "{} unexpected entries", self.unexpected);
         Ok(())
     }
 }
 
-fn mark(places: &mut [bool], number: u32, first: u32, unexpected: &mut u32) {
-    match number.checked_sub(first).and_then(|place| places.get_mut(place as usize)) {
+fn mark(slots: &mut [bool], number: u32, first: u32, unexpected: &mut u32) {
+    match number.checked_sub(first).and_then(|place| slots.get_mut(place as usize)) {
         Some(place) => *place = true,
         None => *unexpected += 1,
     }

@@ -1,10 +1,8 @@
-//! The limit: what the kernel needs when nothing is done with what it sends.
+//! The limit: the kernel's own time for a dump over one socket and over two, for a flush, and for
+//! events, when the received data is discarded.
 //!
-//! Of a dump over one socket and over two, of a flush, and of events.
-//!
-//! Runs as a process of its own (the benchmark starts itself again), so that it
-//! is measured in the same way as the programs that it is compared with. Uses
-//! the bare socket, not ctnl's own connection.
+//! Runs as a child process, so that it is measured in the same way as the programs that it is
+//! compared with. Uses a plain netlink socket, not `ctnl::netlink`.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -25,13 +23,13 @@ use signal_hook::consts::SIGTERM;
 
 /// The kernel fills at most 32 KiB.
 const BUFFER: usize = 64 * 1024;
-/// What listeners ask for as their queue.
+/// The receive buffer of event listeners, in bytes.
 pub const EVENT_QUEUE: usize = 8 * 1024 * 1024;
-/// Sleep of a listener that has emptied its queue.
-const NAP: Duration = Duration::from_millis(1);
+/// Sleep of a listener whose receive buffer is empty.
+const SLEEP: Duration = Duration::from_millis(1);
 
-/// Receives the whole table, walks the message headers, and throws it away.
-/// The number of entries.
+/// Receives the whole table, parses the message headers and discards the rest. Returns the number of
+/// entries.
 pub fn dump() -> Result<u64> {
     let mut request = Batch::new();
     request.push(header(ipctnl_msg_ct::GET, NLM_F_DUMP), |_| {});
@@ -56,8 +54,8 @@ pub fn halves() -> Result<u64> {
     Ok(here? + there?)
 }
 
-/// Receives the events of a multicast group and throws them away, until SIGTERM
-/// comes: all that is there, then a nap. Their number.
+/// Receives and discards the events of a multicast group until SIGTERM: reads until the receive
+/// buffer is empty, then sleeps. Returns their number.
 pub fn listen(group: u32) -> Result<u64> {
     let ended = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(SIGTERM, Arc::clone(&ended)).context("catch SIGTERM")?;
@@ -72,13 +70,13 @@ pub fn listen(group: u32) -> Result<u64> {
             Ok(length) => drop(walk(buffer.get(..length).unwrap_or_default(), &mut events)?),
             Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock && ended.load(Ordering::Relaxed) => return Ok(events),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(NAP),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(SLEEP),
             Err(error) => return Err(error).context("receive"),
         }
     }
 }
 
-/// Lets the kernel delete everything, or what has the mark `mark`.
+/// Sends one request that deletes every entry, or every entry with the mark `mark`.
 pub fn flush(mark: Option<u32>) -> Result<()> {
     let mut request = Batch::new();
     request.push(header(ipctnl_msg_ct::DELETE, NLM_F_ACK), |writer| {
@@ -94,7 +92,7 @@ fn header(command: u8, flags: u16) -> Header {
     Header { subsystem: nfnl_subsys::CTNETLINK, command, flags, family: Family::UNSPEC, sequence: 1 }
 }
 
-/// Sends `request` and receives until its end. The number of data messages.
+/// Sends `request` and receives until its end. Returns the number of data messages.
 fn converse(request: &Batch) -> Result<u64> {
     let mut socket = Socket::new(NETLINK_NETFILTER).context("open a netlink socket")?;
     socket.bind_auto().context("bind a netlink socket")?;
@@ -109,7 +107,7 @@ fn converse(request: &Batch) -> Result<u64> {
     }
 }
 
-/// Counts the messages of a datagram; true when it has the last one.
+/// Counts the messages of a datagram. Returns whether the last one is among them.
 fn walk(mut datagram: &[u8], messages: &mut u64) -> Result<bool> {
     while let Some([l0, l1, l2, l3, t0, t1, ..]) = datagram.first_chunk::<16>() {
         let length = u32::from_ne_bytes([*l0, *l1, *l2, *l3]) as usize;

@@ -1,4 +1,4 @@
-//! On what it is measured: a table of figures without this says nothing.
+//! The machine and the versions that the figures belong to.
 
 use std::fs;
 use std::process::Command;
@@ -15,9 +15,9 @@ pub struct Machine {
     pub memory_gib: u64,
     pub kernel: String,
     pub ctnl: String,
-    /// None where it is not installed.
+    /// `None` if it is not installed.
     pub conntrack: Option<String>,
-    /// Processes that wanted to run in the minute before.
+    /// The load average of the last minute.
     pub load: f64,
     pub nf_conntrack_max: u64,
     pub nf_conntrack_buckets: u64,
@@ -43,7 +43,7 @@ impl Machine {
         }
     }
 
-    /// In one line.
+    /// One line for the report.
     pub fn line(&self) -> String {
         format!(
             "{} x {}, {} GiB, Linux {}, nf_conntrack_max {}, buckets {}; ctnl {}, {}",

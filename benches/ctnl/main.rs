@@ -1,8 +1,13 @@
 //! `cargo bench`: ctnl beside the kernel's own limit and conntrack(8).
 //!
-//! `netns` is where it happens, `population` what the table holds, `cases` what
-//! is measured, `rounds` and `measure` how, `report` what is said; `events` and
-//! `listener` are the same for events. `limit` and `churn` run as processes of their own, which this program starts of itself.
+//! - `netns`: the private network namespace, and the kernel's limits
+//! - `population`: the entries of the table
+//! - `cases`, `measure`, `rounds`: the command lines, one run, all runs of a case
+//! - `events`, `listener`: the same for event listeners
+//! - `report`, `print`: the results as text, and where it is printed
+//! - `limit`, `churn`: run as child processes, which this program starts of itself
+//! - `soak`: flushes under live traffic on a disturbed host (`--soak`)
+//!
 //! See README.md in the folder above.
 
 mod busy;
@@ -16,6 +21,7 @@ mod measure;
 mod netns;
 mod options;
 mod population;
+mod print;
 mod report;
 mod rounds;
 mod soak;
@@ -32,13 +38,12 @@ use serde::Serialize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::cases::{Case, Commands};
-use crate::events::Overheard;
+use crate::events::EventResults;
 use crate::machine::Machine;
 use crate::netns::BenchNetns;
 use crate::options::Options;
 use crate::population::Table;
-use crate::report::{say, warn};
-use crate::rounds::{Fault, Measured};
+use crate::rounds::{Measured, NoResult};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -46,33 +51,33 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["--child", what, outside, rest @ ..] => child(what, outside, rest).map(|()| true),
         // `cargo test --all-targets` starts benchmarks too: without an argument.
-        [] => Ok(warn_of_cargo_test()),
+        [] => Ok(note_cargo_test()),
         _ => benchmark(&Options::parse()),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            warn(&format!("{error:#}"));
+            print::note(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
-fn warn_of_cargo_test() -> bool {
-    warn("a benchmark, not a test: start it with `cargo bench`");
+fn note_cargo_test() -> bool {
+    print::note("a benchmark, not a test: start it with `cargo bench`");
     true
 }
 
-/// What the benchmark starts of itself. Never in the namespace that it was
-/// started in: there a flush would empty the machine's own table.
+/// Runs a child process of the benchmark. Refuses to run in the namespace that the benchmark was
+/// started in: a flush would empty the machine's own table.
 fn child(what: &str, outside: &str, rest: &[&str]) -> Result<()> {
     ensure!(netns::namespace()? != outside, "this is not the benchmark's own namespace");
     match (what, rest) {
         ("dump", []) => limit::dump().map(drop),
         ("dump-halves", []) => limit::halves().map(drop),
         ("listen", [group]) => {
-            say(&limit::listen(group.parse()?)?.to_string());
+            print::result(&limit::listen(group.parse()?)?.to_string());
             Ok(())
         }
         ("spin", []) => loop {
@@ -80,31 +85,31 @@ fn child(what: &str, outside: &str, rest: &[&str]) -> Result<()> {
         },
         ("flush-marked", []) => limit::flush(Some(1)),
         ("churn", [ctnl, entries]) => {
-            say(&churn::check(ctnl, entries.parse()?)?);
+            print::result(&churn::check(ctnl, entries.parse()?)?);
             Ok(())
         }
         _ => bail!("no such child: {what}"),
     }
 }
 
-/// Everything that is written as JSON.
+/// The JSON document.
 #[derive(Debug, Serialize)]
 struct Results {
     schema: u32,
     machine: Machine,
     rounds: usize,
-    /// A case's peak of this many bytes or less cannot be told from this.
+    /// The benchmark's own peak memory in bytes. A child starts with it: a smaller peak is not visible.
     peak_floor: u64,
     cases: Vec<Measured>,
     churn: Vec<Churned>,
-    events: Vec<Overheard>,
+    events: Vec<EventResults>,
 }
 
-/// What came of the churn check.
+/// The result of the churn check.
 #[derive(Debug, Serialize)]
 struct Churned {
     passed: bool,
-    /// What was found, or why it was left out.
+    /// The result, or the error.
     text: String,
 }
 
@@ -121,26 +126,26 @@ fn benchmark(options: &Options) -> Result<bool> {
     let largest = options.sizes().last().copied().unwrap_or(0);
     netns.raise_limits(largest)?;
     let results = measure_all(options, &netns, &interrupted);
-    // A small table is faster to move to fewer buckets.
+    // Shrinking the hash table is faster when it is empty.
     limit::flush(None)?;
     drop(netns);
     let results = results?;
     if results.cases.is_empty() && results.churn.is_empty() && results.events.is_empty() {
         bail!("nothing was measured: no case has `{}` in its name", options.only.as_deref().unwrap_or_default());
     }
-    print(&results);
+    print_results(&results);
     let json = serde_json::to_string_pretty(&results)?;
     fs::write(&options.json, json).with_context(|| format!("write {}", options.json.display()))?;
-    say(&format!("written to {}", options.json.display()));
+    print::result(&format!("written to {}", options.json.display()));
     let passed = results.churn.iter().all(|check| check.passed) && results.events.iter().all(|case| !case.has_failed());
     Ok(passed && results.cases.iter().all(|case| !case.has_failed()))
 }
 
 fn measure_all(options: &Options, netns: &BenchNetns, interrupted: &Arc<AtomicBool>) -> Result<Results> {
     let machine = Machine::inspect(netns);
-    warn(&machine.line());
+    print::note(&machine.line());
     if machine.load > 0.5 {
-        warn(&format!("!! the machine is busy (load {}): wall times say little", machine.load));
+        print::note(&format!("!! the machine is busy (load {}): wall times are unreliable", machine.load));
     }
     let own = env::current_exe().context("find this program")?.to_string_lossy().into_owned();
     let outside = netns.outside.clone();
@@ -150,19 +155,19 @@ fn measure_all(options: &Options, netns: &BenchNetns, interrupted: &Arc<AtomicBo
     let mut table = Table::open()?;
     let mut cases = Vec::new();
     for case in cases::cases(&commands, &options.sizes()).iter().filter(|case| chosen(&case.name)) {
-        warn(&format!("{} ({} entries)", case.name, case.population.entries));
+        print::note(&format!("{} ({} entries)", case.name, case.population.entries));
         cases.push(one(case, netns, &mut table, options.rounds(), interrupted)?);
     }
-    // What the churn check and the events need is no part of what a case's account began with.
+    // Before the churn check and the events, which need more memory than the cases.
     let peak_floor = measure::own_peak();
     let largest = options.sizes().last().copied().unwrap_or(0);
     let fits = chosen("churn") && netns.has_capacity_for(largest.into());
     if chosen("churn") && !fits {
-        warn("!! churn is left out: the table has no room (run as root)");
+        print::note("!! churn is skipped: nf_conntrack_max is too low and cannot be raised (run as root)");
     }
     let churn = fits.then(|| churn(&commands, largest)).into_iter().collect();
     let events = events::run(&commands, largest, options.rounds(), netns, &mut table, &chosen, interrupted)?;
-    Ok(Results { schema: 1, machine, rounds: options.rounds(), peak_floor, cases, churn, events })
+    Ok(Results { schema: 2, machine, rounds: options.rounds(), peak_floor, cases, churn, events })
 }
 
 fn one(
@@ -177,11 +182,11 @@ fn one(
     }
     let (max, _) = netns.limits();
     let why = format!("nf_conntrack_max is {max} and may not be raised from here (run as root)");
-    Ok(Measured { fault: Some(Fault::LeftOut(why)), ..Measured::new(case) })
+    Ok(Measured { no_result: Some(NoResult::Skipped(why)), ..Measured::new(case) })
 }
 
 fn churn(commands: &Commands, entries: u32) -> Churned {
-    warn(&format!("churn ({entries} entries)"));
+    print::note(&format!("churn ({entries} entries)"));
     let arguments = ["--child", "churn", &commands.outside, &commands.ctnl, &entries.to_string()];
     let (passed, text) = match Command::new(&commands.own).args(arguments).output() {
         Ok(output) if output.status.success() => (true, output.stdout),
@@ -191,20 +196,20 @@ fn churn(commands: &Commands, entries: u32) -> Churned {
     Churned { passed, text: String::from_utf8_lossy(&text).trim().to_owned() }
 }
 
-fn print(results: &Results) {
-    say(&format!("{}; medians of {} rounds\n", results.machine.line(), results.rounds));
-    say(&report::table(&results.cases, results.peak_floor));
+fn print_results(results: &Results) {
+    print::result(&format!("{}; medians of {} rounds\n", results.machine.line(), results.rounds));
+    print::result(&report::table(&results.cases, results.peak_floor));
     let (others, per_entry) = (report::others(&results.cases), report::per_entry(&results.cases));
     for part in [others, per_entry, report::commands(&results.cases), report::events(&results.events)] {
         if !part.is_empty() {
-            say(&part);
+            print::result(&part);
         }
     }
     for check in &results.churn {
         let word = if check.passed { "churn check passed" } else { "!! churn check FAILED" };
-        say(&format!("{word}: {}", check.text));
+        print::result(&format!("{word}: {}", check.text));
     }
     if results.churn.is_empty() {
-        say("!! churn check LEFT OUT");
+        print::result("!! churn check SKIPPED");
     }
 }

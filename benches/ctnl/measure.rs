@@ -1,5 +1,5 @@
-//! Whole processes, run one at a time and measured: wall time from before the
-//! fork to the exit, processor time and peak memory as wait4(2) tells them.
+//! Runs and measures one process at a time: wall time from before the fork to the exit, processor
+//! time and peak memory from wait4(2).
 
 use std::fmt;
 use std::fs;
@@ -14,12 +14,12 @@ use nix::unistd::Pid;
 use serde::Serialize;
 use wait4::Wait4;
 
-/// Where standard output goes.
+/// The standard output of a measured process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sink {
     /// `/dev/null`.
     Null,
-    /// A pipe that a thread of the benchmark empties.
+    /// A pipe that a thread of the benchmark reads.
     Pipe,
 }
 
@@ -52,7 +52,7 @@ impl Line {
         Line { shown: shown.to_owned(), ..self }
     }
 
-    /// The same, on one processor: the first of those that are ours.
+    /// The same, on one processor: the first that this process may use.
     pub fn on_one_core(mut self) -> Self {
         let ours = sched_getaffinity(Pid::from_raw(0)).ok();
         let is_ours = |processor: &usize| ours.is_some_and(|ours| ours.is_set(*processor) == Ok(true));
@@ -73,7 +73,7 @@ impl Line {
     pub fn command(&self) -> Result<Command> {
         let (program, arguments) = self.words.split_first().context("an empty command line")?;
         let mut command = Command::new(program);
-        // Sorting in the C locale is what a pipeline does at its fastest.
+        // Pipelines sort fastest in the C locale.
         command.args(arguments).env("LC_ALL", "C").stdin(Stdio::null());
         Ok(command)
     }
@@ -135,7 +135,7 @@ pub struct Sample {
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Series {
     pub command: String,
-    /// What the table says of it, once it is complete.
+    /// The values in the table, once the series is complete.
     pub summary: Option<Summary>,
     pub samples: Vec<Sample>,
 }
@@ -158,8 +158,8 @@ impl Series {
         Series { command: line.to_string(), summary: None, samples: Vec::new() }
     }
 
-    /// It is complete.
-    pub fn sum_up(&mut self) {
+    /// Computes the summary of a complete series.
+    pub fn summarize(&mut self) {
         let (shortest, longest) = self.spread();
         self.summary = Some(Summary { median: self.wall(), shortest, longest, peak: self.peak() });
     }
@@ -201,8 +201,7 @@ impl Series {
     }
 }
 
-/// Peak memory of this process. A child starts its account with it: a smaller
-/// peak cannot be seen.
+/// Peak memory of this process. A child's `ru_maxrss` starts with it, so a smaller peak is not visible.
 pub fn own_peak() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -1,9 +1,8 @@
-//! The place where it is measured: a network namespace of its own, in a kernel
-//! whose limits are raised for the time being.
+//! The private network namespace of the benchmark, and the kernel's limits, which are raised while it
+//! runs.
 //!
-//! `nf_conntrack_max` and `nf_conntrack_buckets` are the only things outside the
-//! namespace that are touched. Both can be written only through files that were
-//! opened in the original one.
+//! `nf_conntrack_max` and `nf_conntrack_buckets` are the only settings outside the namespace that are
+//! changed. Both can be written only through files that were opened in the original namespace.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::linux::net::SocketAddrExt;
@@ -15,25 +14,24 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
 const SYSCTLS: &str = "/proc/sys/net/netfilter";
-/// More buckets than this bring nothing at a million entries, and make every
-/// walk longer.
+/// More buckets than this do not speed up a million entries, and make every table walk longer.
 const MOST_BUCKETS: u64 = 1_048_576;
 
-/// The private namespace. Dropping it puts the limits back.
+/// The private namespace. Dropping it restores the limits.
 #[derive(Debug)]
 pub struct BenchNetns {
     /// Name of the namespace that the benchmark was started in.
     pub outside: String,
     max: Limit,
     buckets: Limit,
-    _alone: UnixListener,
+    _lock: UnixListener,
 }
 
 impl BenchNetns {
     /// Moves this process into a new network namespace; where it is not root,
     /// into a user namespace too.
     pub fn enter() -> Result<Self> {
-        let alone = lock_machine()?;
+        let lock = lock_machine()?;
         load_module();
         let outside = namespace()?;
         let (max, buckets) = (Limit::open("nf_conntrack_max")?, Limit::open("nf_conntrack_buckets")?);
@@ -42,10 +40,10 @@ impl BenchNetns {
         } else {
             become_root_in_a_user_namespace()?;
         }
-        Ok(BenchNetns { outside, max, buckets, _alone: alone })
+        Ok(BenchNetns { outside, max, buckets, _lock: lock })
     }
 
-    /// Makes room for a table of `entries`, as far as that is allowed.
+    /// Raises the limits for a table of `entries`, where that is permitted.
     pub fn raise_limits(&mut self, entries: u32) -> Result<()> {
         let entries = u64::from(entries);
         if !self.has_capacity_for(entries) {
@@ -58,13 +56,13 @@ impl BenchNetns {
         Ok(())
     }
 
-    /// Whether a table of `entries` fits with a fifth to spare: the kernel evicts
-    /// on its own from one that is nearly full. A maximum of 0 is none.
+    /// Whether a table of `entries` fits with a fifth to spare: the kernel evicts entries
+    /// (early_drop) when a table is full. A maximum of 0 is no limit.
     pub fn has_capacity_for(&self, entries: u64) -> bool {
         self.max.now == 0 || self.max.now >= entries + entries / 5
     }
 
-    /// `nf_conntrack_max` and `nf_conntrack_buckets` as they are now.
+    /// The current `nf_conntrack_max` and `nf_conntrack_buckets`.
     pub fn limits(&self) -> (u64, u64) {
         (self.max.now, self.buckets.now)
     }
@@ -76,15 +74,14 @@ pub fn namespace() -> Result<String> {
     Ok(link.to_string_lossy().into_owned())
 }
 
-/// Two benchmarks at a time would each put the other's limits back. A name in
-/// the abstract namespace of the original network namespace is a lock that ends
-/// with its holder.
+/// Takes a lock, because two benchmarks at a time would restore each other's limits. An abstract
+/// socket name in the original network namespace is released when its owner exits.
 fn lock_machine() -> Result<UnixListener> {
     let name = SocketAddr::from_abstract_name("ctnl-benchmark").context("name the lock")?;
     UnixListener::bind_addr(&name).context("take the lock (does another benchmark run?)")
 }
 
-/// The sysctls appear with the first request. Whether it is allowed is no matter.
+/// The sysctls appear with the first request. It may fail.
 fn load_module() {
     if let Ok(mut connection) = ctnl::netlink::Connection::open(&ctnl::netlink::Netns::Current) {
         let _ = ctnl::table::count(&mut connection);
@@ -95,7 +92,7 @@ fn become_root_in_a_user_namespace() -> Result<()> {
     let (user, group) = (geteuid(), getegid());
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)
         .context("unshare a user namespace (not allowed on this machine? run as root)")?;
-    // Without a mapping the programs that are started would have no rights.
+    // Without a mapping the child processes would have no capabilities.
     fs::write("/proc/self/setgroups", "deny").context("write setgroups")?;
     fs::write("/proc/self/uid_map", format!("0 {user} 1")).context("write uid_map")?;
     fs::write("/proc/self/gid_map", format!("0 {group} 1")).context("write gid_map")
@@ -105,7 +102,7 @@ fn become_root_in_a_user_namespace() -> Result<()> {
 #[derive(Debug)]
 struct Limit {
     name: &'static str,
-    /// None where it may not be written.
+    /// `None` if it is not writable.
     file: Option<File>,
     before: u64,
     now: u64,
@@ -120,7 +117,7 @@ impl Limit {
         Ok(Limit { name, file, before, now: before })
     }
 
-    /// Leaves it where it is when it may not be written.
+    /// Sets the value, if it is writable.
     fn set(&mut self, value: u64) -> Result<()> {
         let Some(file) = &self.file else {
             return Ok(());
@@ -136,7 +133,7 @@ impl Drop for Limit {
         if self.now != self.before
             && let Err(error) = self.set(self.before)
         {
-            crate::report::warn(&format!("{error:#}; it was {} before the benchmark", self.before));
+            crate::print::note(&format!("{error:#}; it was {} before the benchmark", self.before));
         }
     }
 }

@@ -21,16 +21,16 @@ pub struct Options {
     /// At most 100,000 entries, 3 rounds
     #[arg(long)]
     pub quick: bool,
-    /// Instead: flush live traffic for MINUTES on a host that is starved, stopped and reconfigured
+    /// Instead of measuring, flush under live traffic for MINUTES while the host is disturbed
     #[arg(long, value_name = "MINUTES")]
     pub soak: Option<u64>,
-    /// Where the JSON goes
+    /// Write the results as JSON to PATH
     #[arg(long, value_name = "PATH", default_value_os_t = default_json())]
     pub json: PathBuf,
-    /// Another ctnl to measure than the one that was just built
+    /// Measure this ctnl instead of the one that was just built
     #[arg(long, value_name = "PROGRAM", default_value = env!("CARGO_BIN_EXE_ctnl"), hide_default_value = true)]
     pub ctnl: String,
-    /// Given by cargo
+    /// Passed by cargo
     #[arg(long, hide = true)]
     pub bench: bool,
 }

@@ -1,4 +1,4 @@
-//! What the table holds while something is measured.
+//! The entries of the table while a case is measured.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,7 +9,7 @@ use ctnl::table::{BATCH, Outcome, count, create};
 
 use crate::limit;
 
-/// Timeout of an established connection that has just seen a packet: the kernel's default.
+/// Timeout of an established connection directly after a packet: the kernel's default.
 const FRESH: u32 = 432_000;
 /// Timeout of one that has been idle for a day.
 const STALE: u32 = FRESH - 86_400;
@@ -21,11 +21,11 @@ const PORTS: u32 = 20_000;
 pub enum Families {
     V4,
     V6,
-    /// Half and half, and half of each UDP.
+    /// Half IPv4, half IPv6; half of each is UDP.
     Mixed,
 }
 
-/// A set of entries that differ from each other by their number alone.
+/// A set of entries that differ only by their number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Population {
     pub entries: u32,
@@ -36,7 +36,7 @@ pub struct Population {
     pub stale: u32,
 }
 
-/// Second octet of the sources (third word in IPv6): the sets are told apart by it.
+/// Second octet of the sources (third word in IPv6), which distinguishes the sets.
 pub const STALE_NET: u8 = 128;
 pub const FRESH_NET: u8 = 0;
 pub const CHURN_NET: u8 = 64;
@@ -92,7 +92,7 @@ pub fn number_of(flow: &Flow) -> Option<(u8, u32)> {
     Some((net, u32::from(u16::from_be_bytes([high, low])) * PORTS + port))
 }
 
-/// The namespace's table, and what it is known to hold.
+/// The namespace's table, and the population that it contains.
 pub struct Table {
     pub connection: Connection,
     holds: Option<Population>,
@@ -103,7 +103,7 @@ impl Table {
         Ok(Table { connection: Connection::open(&Netns::Current)?, holds: None })
     }
 
-    /// Makes the table hold `population` and nothing else.
+    /// Fills the table with `population` and nothing else.
     pub fn fill(&mut self, population: Population) -> Result<()> {
         if self.holds != Some(population) || self.expect(population.entries).is_err() {
             self.holds = None;
@@ -115,13 +115,13 @@ impl Table {
         Ok(())
     }
 
-    /// Puts back the stale entries, after they were deleted and nothing else was.
+    /// Creates the stale entries again, after they and nothing else were deleted.
     pub fn refill(&mut self, population: Population) -> Result<()> {
         self.expect(population.entries - population.stale)?;
         create_range(&mut self.connection, 0..population.stale, |number| population.flow(number))
     }
 
-    /// Fails unless the table holds `entries`.
+    /// Fails unless the table contains `entries` entries.
     pub fn expect(&mut self, entries: u32) -> Result<()> {
         let found = count(&mut self.connection)?.entries;
         ensure!(found == entries, "the table holds {found} entries, and should hold {entries}");
@@ -129,7 +129,7 @@ impl Table {
     }
 }
 
-/// Creates the flows of these numbers, a few at a time: memory stays small.
+/// Creates the flows of these numbers in small batches, so that little memory is needed.
 pub fn create_range(
     connection: &mut Connection,
     numbers: std::ops::Range<u32>,

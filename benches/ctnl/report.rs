@@ -1,10 +1,8 @@
-//! What is said: the table on standard output, notes on standard error.
+//! The results as text: the tables that the benchmark prints.
 
-use std::io::{self, Write};
-
-use crate::events::{Heard, Listened, Overheard};
+use crate::events::{EventResults, ListenerResults, ListenerRun};
 use crate::measure::{Sample, Series};
-use crate::rounds::{Fault, Measured, Ratio, Verdict};
+use crate::rounds::{Measured, NoResult, Ratio, Verdict};
 
 /// The columns; the first is aligned to the left.
 const HEADS: [&str; 11] = [
@@ -21,27 +19,17 @@ const HEADS: [&str; 11] = [
     "peak MiB l/c/ct",
 ];
 
-/// A line on standard error.
-pub fn warn(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
-}
-
-/// A line on standard output. Where nobody reads it there is nobody to tell.
-pub fn say(text: &str) {
-    let _ = writeln!(io::stdout().lock(), "{text}");
-}
-
-/// The table of every case. `floor` is the smallest peak that can be seen.
+/// The table of every case. `floor` is the smallest peak memory that can be measured.
 pub fn table(results: &[Measured], floor: u64) -> String {
     let mut rows = vec![HEADS.map(str::to_owned)];
-    let measured = results.iter().filter(|result| result.fault.is_none());
+    let measured = results.iter().filter(|result| result.no_result.is_none());
     rows.extend(measured.map(|result| row(result, floor)));
     let mut text = aligned(&rows);
     for result in results {
-        if let Some(fault) = &result.fault {
-            let (word, why) = match fault {
-                Fault::LeftOut(why) => ("LEFT OUT", why),
-                Fault::Failed(why) => ("FAILED", why),
+        if let Some(no_result) = &result.no_result {
+            let (word, why) = match no_result {
+                NoResult::Skipped(why) => ("SKIPPED", why),
+                NoResult::Failed(why) => ("FAILED", why),
             };
             text.push_str(&format!("!! {word}: {} ({} entries): {why}\n", result.name, result.entries));
         }
@@ -126,10 +114,10 @@ fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     text
 }
 
-/// The other ways to the same end.
+/// Other command lines with the same result.
 pub fn others(results: &[Measured]) -> String {
-    let mut rows = vec![["case", "other way", "ms (min-max)", "ctnl/it", "cpu ms"].map(str::to_owned)];
-    for result in results.iter().filter(|result| result.fault.is_none()) {
+    let mut rows = vec![["case", "other command", "ms (min-max)", "ctnl/other", "cpu ms"].map(str::to_owned)];
+    for result in results.iter().filter(|result| result.no_result.is_none()) {
         rows.extend(result.others.iter().map(|series| {
             let ratio = format!("{:.2}", result.ctnl.wall() / series.wall());
             let cpu = milliseconds(series.median(|sample| sample.cpu));
@@ -142,7 +130,7 @@ pub fn others(results: &[Measured]) -> String {
 /// Nanoseconds an entry of `list text` at each size, without what an empty
 /// table takes.
 pub fn per_entry(results: &[Measured]) -> String {
-    let text = || results.iter().filter(|result| result.name == "list text" && result.fault.is_none());
+    let text = || results.iter().filter(|result| result.name == "list text" && result.no_result.is_none());
     let Some(empty) = text().find(|result| result.entries == 0) else {
         return String::new();
     };
@@ -165,8 +153,8 @@ pub fn per_entry(results: &[Measured]) -> String {
     aligned(&rows)
 }
 
-/// The events. `lost` is what the kernel counted, `told` what the listener said.
-pub fn events(results: &[Overheard]) -> String {
+/// The events. `lost` was counted by the kernel, `reported lost` by the listener.
+pub fn events(results: &[EventResults]) -> String {
     let heads = [
         "case",
         "events",
@@ -176,22 +164,22 @@ pub fn events(results: &[Overheard]) -> String {
         "us/event",
         "to limit",
         "lost",
-        "told",
+        "reported lost",
         "peak MiB",
     ];
     let mut rows = vec![heads.map(str::to_owned)];
-    let mut faults = String::new();
+    let mut failures = String::new();
     for result in results {
-        rows.extend(result.listeners.iter().filter(|listener| !listener.runs.is_empty()).map(|l| heard(result, l)));
-        for (listener, fault) in result.listeners.iter().filter_map(|l| Some((l, l.fault.as_ref()?))) {
-            faults += &format!("!! {}: {}: {fault}\n", result.name, listener.command);
+        rows.extend(result.listeners.iter().filter(|listener| !listener.runs.is_empty()).map(|l| run(result, l)));
+        for (listener, failure) in result.listeners.iter().filter_map(|l| Some((l, l.failure.as_ref()?))) {
+            failures += &format!("!! {}: {}: {failure}\n", result.name, listener.command);
         }
     }
-    if rows.len() == 1 { faults } else { aligned(&rows) + &faults + "\n" + &listeners(results) }
+    if rows.len() == 1 { failures } else { aligned(&rows) + &failures + "\n" + &listeners(results) }
 }
 
-/// The command lines of those who listened.
-fn listeners(results: &[Overheard]) -> String {
+/// The command lines of the listeners.
+fn listeners(results: &[EventResults]) -> String {
     let mut rows = vec![["case", "listener"].map(str::to_owned)];
     for result in results {
         rows.extend(result.listeners.iter().map(|listener| [result.name.clone(), listener.command.clone()]));
@@ -199,25 +187,25 @@ fn listeners(results: &[Overheard]) -> String {
     left_aligned(rows)
 }
 
-fn heard(result: &Overheard, listener: &Listened) -> [String; 10] {
-    let (least, most) = listener.spread(Heard::share);
-    let cost = listener.median(Heard::microseconds);
-    let verdict = |met| match (listener.judged, met) {
+fn run(result: &EventResults, listener: &ListenerResults) -> [String; 10] {
+    let (least, most) = listener.spread(ListenerRun::share);
+    let cost = listener.median(ListenerRun::microseconds);
+    let verdict = |met| match (listener.has_target, met) {
         (false, _) => "",
         (true, true) => " met",
         (true, false) => " MISSED",
     };
-    let told = listener.runs.iter().map(|run| run.told).sum::<Option<u64>>();
+    let reported_lost = listener.runs.iter().map(|run| run.reported_lost).sum::<Option<u64>>();
     [
         result.name.clone(),
         result.events.to_string(),
         listener.program.to_owned(),
-        format!("{:.0}", listener.median(Heard::rate) / 1000.0),
-        format!("{:.2} ({least:.2}-{most:.2}){}", listener.median(Heard::share), verdict(least >= 100.0)),
+        format!("{:.0}", listener.median(ListenerRun::rate) / 1000.0),
+        format!("{:.2} ({least:.2}-{most:.2}){}", listener.median(ListenerRun::share), verdict(least >= 100.0)),
         format!("{cost:.2}"),
-        result.limit().map_or_else(none, |limit| format!("{:.2}", cost / limit.median(Heard::microseconds))),
+        result.limit().map_or_else(none, |limit| format!("{:.2}", cost / limit.median(ListenerRun::microseconds))),
         listener.runs.iter().map(|run| run.lost).sum::<u64>().to_string(),
-        told.map_or_else(none, |told| told.to_string()),
+        reported_lost.map_or_else(none, |reported_lost| reported_lost.to_string()),
         format!("{:.1}", listener.runs.iter().map(|run| run.peak).max().unwrap_or(0) as f64 / (1024.0 * 1024.0)),
     ]
 }

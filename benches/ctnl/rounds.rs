@@ -1,5 +1,5 @@
-//! Runs the cases, in rounds: limit, ctnl, conntrack, limit, … so that whatever
-//! drifts on the machine drifts for all of them.
+//! Runs the cases in rounds (limit, ctnl, conntrack, limit, …), so that drift of the machine affects
+//! all of them equally.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use crate::population::Table;
 /// A command that takes a few milliseconds is run this many times as often.
 const OFTEN: usize = 5;
 
-/// What came of a case.
+/// The results of a case.
 #[derive(Debug, Serialize)]
 pub struct Measured {
     pub name: String,
@@ -28,19 +28,18 @@ pub struct Measured {
     pub targets: Targets,
     pub to_limit: Option<Ratio>,
     pub to_conntrack: Option<Ratio>,
-    /// The limit's time to conntrack(8)'s: what no program can be below that asks
-    /// for the table over one socket.
+    /// The limit's time to conntrack(8)'s: the lowest ratio that a dump over one socket can reach.
     pub limit_to_conntrack: Option<f64>,
     pub peak_is_within_target: Option<bool>,
-    pub fault: Option<Fault>,
+    pub no_result: Option<NoResult>,
 }
 
 /// Why there are no figures.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fault {
-    /// It could not be measured here.
-    LeftOut(String),
+pub enum NoResult {
+    /// It cannot be measured on this machine.
+    Skipped(String),
     Failed(String),
 }
 
@@ -54,12 +53,12 @@ pub struct Ratio {
     pub verdict: Option<Verdict>,
 }
 
-/// How a ratio stands to its target.
+/// Whether a ratio meets its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     Met,
-    /// Missed by less than the spread of the run: met, as far as this run can show.
+    /// Missed by less than the spread of this run.
     WithinSpread,
     Missed,
 }
@@ -91,18 +90,18 @@ impl Measured {
             to_conntrack: None,
             limit_to_conntrack: None,
             peak_is_within_target: None,
-            fault: None,
+            no_result: None,
         }
     }
 
     pub fn has_failed(&self) -> bool {
-        matches!(self.fault, Some(Fault::Failed(_)))
+        matches!(self.no_result, Some(NoResult::Failed(_)))
     }
 
-    /// Draws the ratios from the samples.
-    fn judge(&mut self) {
+    /// Computes the ratios from the samples.
+    fn compute_ratios(&mut self) {
         let beside = self.limit.iter_mut().chain(&mut self.conntrack).chain(&mut self.others);
-        beside.chain([&mut self.ctnl]).for_each(Series::sum_up);
+        beside.chain([&mut self.ctnl]).for_each(Series::summarize);
         let judged = self.entries >= TARGETS_FROM;
         let target = |target: Option<f64>| target.filter(|_| judged);
         let (to_limit, to_conntrack) = (target(self.targets.to_limit), target(self.targets.to_conntrack));
@@ -114,7 +113,7 @@ impl Measured {
     }
 }
 
-/// Measures `case`. What fails is said in the result; only an interrupt is an error.
+/// Measures `case`. A failure is part of the result; only an interrupt is an error.
 pub fn run(case: &Case, table: &mut Table, runs: usize, interrupted: &Arc<AtomicBool>) -> Result<Measured> {
     let mut measured = Measured::new(case);
     let runs = if case.limit.is_none() || case.population.entries == 0 { runs * OFTEN } else { runs };
@@ -125,9 +124,9 @@ pub fn run(case: &Case, table: &mut Table, runs: usize, interrupted: &Arc<Atomic
         })
     });
     ensure!(!interrupted.load(Ordering::Relaxed), "interrupted");
-    measured.fault = outcome.err().map(|error| Fault::Failed(format!("{error:#}")));
-    if measured.fault.is_none() {
-        measured.judge();
+    measured.no_result = outcome.err().map(|error| NoResult::Failed(format!("{error:#}")));
+    if measured.no_result.is_none() {
+        measured.compute_ratios();
     }
     Ok(measured)
 }
@@ -140,18 +139,18 @@ fn round(case: &Case, table: &mut Table, measured: &mut Measured) -> Result<()> 
         [(Some(&case.ctnl), Some(&mut measured.ctnl)), (case.conntrack.as_ref(), measured.conntrack.as_mut())];
     for (line, series) in changing {
         if let (Some(line), Some(series)) = (line, series) {
-            change(case, table, line, series)?;
+            run_and_restore(case, table, line, series)?;
         }
     }
     for (line, series) in case.others.iter().zip(&mut measured.others) {
-        change(case, table, line, series)?;
+        run_and_restore(case, table, line, series)?;
     }
     Ok(())
 }
 
-/// Runs a command that may delete the stale entries, checks that it deleted as
-/// many as it should, and puts them back.
-fn change(case: &Case, table: &mut Table, line: &Line, series: &mut Series) -> Result<()> {
+/// Runs a command that may delete the stale entries, checks that it deleted all of them, and creates
+/// them again.
+fn run_and_restore(case: &Case, table: &mut Table, line: &Line, series: &mut Series) -> Result<()> {
     let beside = Busy::start(&case.beside)?;
     series.samples.push(line.measure()?);
     drop(beside);

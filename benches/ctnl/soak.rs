@@ -1,9 +1,10 @@
-//! The soak: live flows, `ctnl flush --older` again and again, and a host that is starved,
-//! stopped and reconfigured meanwhile. No flow that had a packet within the idle time may be
-//! deleted; every DESTROY event is checked for it.
+//! The soak test: repeats `ctnl flush --older` under live traffic, while the program is stopped or
+//! throttled or the host's timeouts are changed. A flow that had a packet within the idle time must not
+//! be deleted: the remaining timeout in each DESTROY event is checked.
 //!
-//! - `traffic`: TCP and UDP flows that are silent for a little longer than the idle time
-//! - `disturbance`: what happens to the host during a flush
+//! - `traffic`: TCP and UDP flows that send often, that pause a little longer than the idle time, and
+//!   that send once
+//! - `disturbance`: stops and throttles the program, changes timeouts
 //! - `destroy_monitor`: the DESTROY events, and how long each flow had been idle
 
 mod destroy_monitor;
@@ -24,16 +25,17 @@ use self::destroy_monitor::DestroyMonitor;
 use self::disturbance::Disturbance;
 use self::traffic::Traffic;
 use crate::population::{Families, Population, Table};
-use crate::report::{say, warn};
+use crate::print;
 
 /// `--older` of every flush.
 const OLDER: Duration = Duration::from_secs(5);
-/// How long each flow is silent: a little longer, so that flows are always about to be deleted.
-const SILENT: Duration = Duration::from_millis(6300);
-/// Entries beside the flows: they make a flush long enough to be disturbed.
+/// The pauses of some flows: a little longer than [`OLDER`], so that they are about to be deleted at
+/// any time.
+const SILENCE: Duration = Duration::from_millis(6300);
+/// Entries besides the flows: a flush takes long enough to be disturbed.
 pub const FILLER: u32 = 150_000;
 
-/// What a soak has seen.
+/// The sums over all flushes.
 #[derive(Debug, Default)]
 struct Totals {
     flushes: u64,
@@ -45,28 +47,28 @@ struct Totals {
     events: u64,
 }
 
-/// Runs for `minutes` with the program `ctnl`. Whether no live flow was cut.
+/// Runs for `minutes` with the program `ctnl`. Returns whether idle entries and no live flow were deleted.
 pub fn run(ctnl: &str, minutes: u64, interrupted: &AtomicBool) -> Result<bool> {
     let netns = TestNetns::new();
     let net = Net::new(&netns);
     for name in ["nf_conntrack_events", "nf_conntrack_timestamp"] {
         netns.set_sysctl(&format!("netfilter/{name}"), 1);
     }
+    // First, because it deletes all other entries.
+    Table::open()?.fill(Population { entries: FILLER, families: Families::V4, stale: 0 })?;
     let mut monitor = DestroyMonitor::new()?;
     let traffic = Traffic::open(&net);
-    let mut table = Table::open()?;
-    table.fill(Population { entries: FILLER, families: Families::V4, stale: 0 })?;
     let stop = AtomicBool::new(false);
     let totals = thread::scope(|scope| -> Result<Totals> {
-        let talking = scope.spawn(|| traffic.run(&stop));
-        let soaked = soak(ctnl, minutes, &netns, &mut monitor, interrupted);
+        let sender = scope.spawn(|| traffic.run(&stop));
+        let totals = flush_repeatedly(ctnl, minutes, &netns, &mut monitor, interrupted);
         stop.store(true, Ordering::Relaxed);
-        let talked = talking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        ensure!(talked > 0, "no flow spoke");
-        soaked
+        let sent = sender.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        ensure!(sent > 0, "no flow sent a packet");
+        totals
     })?;
     let Totals { flushes, disturbed, deleted, rechecked, window_ms, cut, events } = totals;
-    say(&format!(
+    print::result(&format!(
         "soak of {minutes} min: {flushes} flushes, {disturbed} of them disturbed; {deleted} idle entries deleted, \
          {rechecked} fetched again before that; longest window {window_ms:.1} ms; {events} DESTROY events of live \
          flows checked: {cut} had a packet within {} s",
@@ -75,7 +77,7 @@ pub fn run(ctnl: &str, minutes: u64, interrupted: &AtomicBool) -> Result<bool> {
     Ok(cut == 0 && deleted > 0)
 }
 
-fn soak(
+fn flush_repeatedly(
     ctnl: &str,
     minutes: u64,
     netns: &TestNetns,
@@ -88,10 +90,10 @@ fn soak(
         ensure!(!interrupted.load(Ordering::Relaxed), "interrupted");
         let disturbance = Disturbance::nth(totals.flushes);
         let summary = flush(ctnl, netns, disturbance)?;
-        // What was changed has to be in force for every flow before the next flush: an earlier
-        // timeout, longer ago than the flush, cannot be seen in an entry.
+        // The next flush starts when every flow that sends has sent with the restored timeouts: an
+        // entry does not show that its timeout was set before the last change.
         if disturbance.restore(netns) {
-            thread::sleep(SILENT + Duration::from_millis(700));
+            thread::sleep(SILENCE + Duration::from_millis(700));
         }
         let number = |key: &str| summary.get(key).and_then(Value::as_u64).unwrap_or(0);
         totals.flushes += 1;
@@ -102,14 +104,14 @@ fn soak(
         let (events, cut) = monitor.check(OLDER)?;
         totals.events += events;
         if cut > 0 {
-            warn(&format!("!! {cut} live flows cut: {disturbance:?}, {summary}"));
+            print::note(&format!("!! {cut} live flows deleted: {disturbance:?}, {summary}"));
         }
         totals.cut += cut;
     }
     Ok(totals)
 }
 
-/// One flush, disturbed. Its summary.
+/// Runs one flush with a disturbance. Returns its summary.
 fn flush(ctnl: &str, netns: &TestNetns, disturbance: Disturbance) -> Result<Value> {
     let older = format!("{}s", OLDER.as_secs());
     let mut command = Command::new(ctnl);

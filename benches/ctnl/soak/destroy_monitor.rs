@@ -1,5 +1,5 @@
-//! Every DESTROY event of a flow that a program deleted, and how long the flow had been
-//! idle: by the time that was left of its timeout.
+//! The DESTROY events of flows that a program deleted, and how long each flow had been idle, computed
+//! from its remaining timeout.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use ctnl_test_support::net::{INSIDE, INSIDE6};
 
 use super::disturbance::{CHANGED, TIMEOUTS};
 
-/// The other timeouts that a flow of the traffic may have: picked up in its middle, unanswered, new.
+/// Other timeouts of the traffic's flows: picked up in the middle, unreplied, new.
 const OTHERS: [u32; 3] = [300, 120, 30];
 
 /// A subscription to DESTROY events.
@@ -29,8 +29,8 @@ impl DestroyMonitor {
         Ok(DestroyMonitor { events, event: Event::blank() })
     }
 
-    /// Reads the events since the last call: how many were of flows of the traffic that a program
-    /// deleted, and how many of these had a packet within `older`.
+    /// Reads the events since the last call. Returns how many flows of the traffic a program deleted,
+    /// and how many of these had a packet within `older`.
     pub fn check(&mut self, older: Duration) -> Result<(u64, u64)> {
         let (mut checked, mut cut) = (0, 0);
         loop {
@@ -51,8 +51,8 @@ impl DestroyMonitor {
     }
 }
 
-/// Seconds that a flow with `left` seconds left had been idle, at most: every flow speaks every few
-/// seconds, so of the timeouts that it may have had it was the shortest that fits.
+/// The idle time in seconds of a flow with `left` seconds left. Flows are deleted after a few seconds
+/// of silence, so of all possible timeouts the flow had the shortest that is not below `left`.
 fn idle(left: u32) -> Option<u32> {
     let timeouts = TIMEOUTS.iter().chain(&CHANGED).map(|(_, seconds)| *seconds).chain(OTHERS);
     timeouts.filter_map(|timeout| timeout.checked_sub(left)).min()

@@ -1,4 +1,4 @@
-//! What happens to the host while a flush runs.
+//! Disturbances during a flush.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,20 +11,20 @@ use ctnl_test_support::harness::TestNetns;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// One kind.
+/// A kind of disturbance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disturbance {
     None,
-    /// SIGSTOP for a while, after so many milliseconds: Ctrl-Z, a debugger, a suspended container.
+    /// SIGSTOP, then SIGCONT: as by Ctrl-Z, a debugger, or a suspended container.
     Stopped {
         after_ms: u64,
         for_ms: u64,
     },
-    /// So many percent of one processor.
+    /// Limits the program to a share of one processor.
     Quota {
         percent: u32,
     },
-    /// A timeout is changed, after so many milliseconds.
+    /// Changes a timeout.
     Sysctl {
         after_ms: u64,
         name: &'static str,
@@ -32,10 +32,10 @@ pub enum Disturbance {
     },
 }
 
-/// Timeouts as they are between two flushes: the kernel's defaults.
+/// The timeouts between two flushes: the kernel's defaults.
 pub const TIMEOUTS: [(&str, u32); 2] =
     [("nf_conntrack_tcp_timeout_established", 432_000), ("nf_conntrack_udp_timeout_stream", 120)];
-/// What they are changed to.
+/// The values that they are changed to.
 pub const CHANGED: [(&str, u32); 4] = [
     ("nf_conntrack_tcp_timeout_established", 600),
     ("nf_conntrack_udp_timeout_stream", 60),
@@ -44,7 +44,7 @@ pub const CHANGED: [(&str, u32); 4] = [
 ];
 
 impl Disturbance {
-    /// That of the flush with this number: all kinds in turn, at moments that differ.
+    /// The disturbance of the flush with this number: all kinds in turn, at different times.
     pub fn nth(number: u64) -> Self {
         // A multiple of an odd number visits every millisecond of the range.
         let after_ms = number.wrapping_mul(37) % 300;
@@ -60,7 +60,7 @@ impl Disturbance {
         }
     }
 
-    /// Disturbs `child`, or the namespace that it works in.
+    /// Disturbs `child`, or its network namespace.
     pub fn apply(self, netns: &TestNetns, child: &Child) -> Result<()> {
         let wait = |ms| thread::sleep(Duration::from_millis(ms));
         let pid = Pid::from_raw(i32::try_from(child.id())?);
@@ -68,7 +68,7 @@ impl Disturbance {
             Disturbance::None => {}
             Disturbance::Stopped { after_ms, for_ms } => {
                 wait(after_ms);
-                // It may be over already.
+                // The program may have exited.
                 let _ = kill(pid, Signal::SIGSTOP);
                 wait(for_ms);
                 let _ = kill(pid, Signal::SIGCONT);
@@ -82,7 +82,7 @@ impl Disturbance {
         Ok(())
     }
 
-    /// Sets back what was changed; whether something was.
+    /// Restores the timeouts. Returns whether one was changed.
     pub fn restore(self, netns: &TestNetns) -> bool {
         let Disturbance::Sysctl { .. } = self else { return false };
         for (name, seconds) in TIMEOUTS {
@@ -92,8 +92,8 @@ impl Disturbance {
     }
 }
 
-/// Gives a process `percent` of one processor, in slices of a tenth of a second: by a control group where
-/// they can be made, in either version of them.
+/// Limits a process to `percent` of one processor, in periods of a tenth of a second, with a control
+/// group of version 1 or 2.
 fn limit(pid: Pid, percent: u32) -> Result<()> {
     let quota = 1000 * percent;
     let (group, settings) = control_group(quota).context("no control group with the cpu controller: run as root")?;
@@ -101,7 +101,7 @@ fn limit(pid: Pid, percent: u32) -> Result<()> {
     for (file, value) in settings {
         fs::write(group.join(file), value).with_context(|| format!("write {file} in {}", group.display()))?;
     }
-    // It may be over already.
+    // The program may have exited.
     let _ = fs::write(group.join("cgroup.procs"), pid.to_string());
     Ok(())
 }
