@@ -1,9 +1,9 @@
 //! What `list` shows, `count` counts and a dry run announces is what `flush`
 //! deletes, for every term, negated and nested: on a table of the real kernel,
-//! against an evaluator of its own.
+//! compared with a reference evaluator.
 //!
-//! Times tick while a test runs. What they are compared with is chosen so that no
-//! entry of the table comes near it for [`GUARD`] seconds.
+//! Timeouts, idle times and ages change while a test runs. The values that they are compared with
+//! differ by at least [`GUARD`] seconds from those of every entry.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
@@ -33,7 +33,7 @@ tests![
 ];
 
 const ENTRIES: u64 = 1_000;
-/// Seconds by which a value may move before an expression means something else.
+/// Seconds by which a value may change without a change of any result.
 const GUARD: u64 = 120;
 
 /// A table with everything in it. Entries of the first half are made without
@@ -56,7 +56,7 @@ impl<'a> Table<'a> {
         table
     }
 
-    /// Makes what is not among the entries that are `left`.
+    /// Creates the entries that are not among those that are `left`.
     fn create_missing(&self, left: &[Flow]) {
         let left: HashSet<Key> = left.iter().map(key).collect();
         let (plain, counted) = self.made.split_at(self.made.len() / 2);
@@ -69,9 +69,9 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Of the entries that are `left`, or of all again when few are left or they
-    /// have ticked for long: a dump takes some 20 ms, and as much again for every
-    /// 100 000 entries of other namespaces, so it is not done needlessly.
+    /// Creates the missing entries when few are `left`, and all of them anew when they are old.
+    /// Returns the entries of the table. (A dump takes some 20 ms, and as much again for every
+    /// 100 000 entries of other namespaces, so it is avoided.)
     fn refill(&mut self, left: Vec<Flow>) -> Vec<Flow> {
         let has_ticked = self.filled.elapsed().as_secs() > GUARD / 2;
         if left.len() > self.made.len() / 2 && !has_ticked {
@@ -95,7 +95,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// What the slow evaluator says of every entry.
+/// The reference evaluator's results for all entries.
 struct ReferenceResult {
     matched: Vec<Flow>,
     others: Vec<Flow>,
@@ -114,7 +114,7 @@ impl ReferenceResult {
     }
 }
 
-/// What expressions are drawn from: values of the table, and some beside them.
+/// The values in expressions: some of the table, and some others.
 fn pools(flows: &[Flow], estimator: &IdleEstimator) -> Pools {
     fn some<T: Ord>(values: impl Iterator<Item = T>, most: usize) -> Vec<T> {
         let values: BTreeSet<T> = values.collect();
@@ -137,7 +137,7 @@ fn pools(flows: &[Flow], estimator: &IdleEstimator) -> Pools {
     }
 }
 
-/// Numbers to compare `field` with: for times, such that no entry comes near.
+/// Numbers to compare `field` with; for times, they differ by [`GUARD`] from those of every entry.
 fn limits(field: &str, flows: &[Flow], estimator: &IdleEstimator) -> Vec<u64> {
     let (mut values, candidates): (BTreeSet<u64>, Vec<u64>) = match field {
         "idle" => (flows.iter().flat_map(|flow| bounds(estimator.idle(flow))).collect(), STEPS.to_vec()),
@@ -177,8 +177,7 @@ fn numbers(field: &str, flows: &[Flow], estimator: &IdleEstimator) -> BTreeSet<u
     flows.iter().filter_map(|flow| number(flow, estimator, field).flatten()).collect()
 }
 
-/// Every term bare and negated, and `nested` expressions by chance: the same in
-/// every run.
+/// Every term plain and negated, and `nested` random expressions; the same in every run.
 pub fn cases(flows: &[Flow], estimator: &IdleEstimator, nested: usize) -> (Vec<Ast>, Vec<Ast>) {
     let mut runner = TestRunner::deterministic();
     let term_strategies = term_strategies(&pools(flows, estimator));
@@ -211,7 +210,7 @@ fn list_count_dry_run_and_flush_agree_with_the_reference_evaluator(netns: &TestN
     let mut table = Table::new(netns, 31);
     let (mut present, estimator) = (netns.dump(), table.estimator());
     let (terms, nested) = cases(&present, &estimator, 20);
-    // Of each field one way or the other; the library's test has both.
+    // Each term plain or negated; the library's test has both.
     let terms = terms.chunks(2).enumerate().map(|(place, pair)| pair[place % 2].clone());
     let (mut some, mut compared) = (0, 0);
     // On older kernels (5.10) a dump itself uses the entry at which a datagram ends.
@@ -256,7 +255,7 @@ fn assert_verbs_agree(netns: &TestNetns, text: &str, reference: &ReferenceResult
     assert_eq!(u64::from(done.table_before - done.table_after), expected, "flush {text}");
 }
 
-/// What tells entries apart, from a line of JSON and from a flow.
+/// The identity of an entry, from a line of JSON and from a flow.
 fn line_identity(line: &str) -> (u64, String, String) {
     let value: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     let address = |side: &str| value["orig"][side].as_str().unwrap().to_owned();
@@ -278,7 +277,7 @@ fn the_library_dumps_and_flushes_what_the_reference_evaluator_matches(netns: &Te
         let reference = ReferenceResult::of(ast, present.clone(), &estimator);
         let found: Vec<Flow> = present.iter().filter(|flow| is_match(&filter, flow, &estimator)).cloned().collect();
         assert_same_entries(&found, &reference.matched);
-        // An eighth of them is carried out.
+        // An eighth of the filters also flushes.
         if place % 8 == 0 {
             flush(netns, &filter, &estimator, reference.matched.len());
             present = netns.dump();

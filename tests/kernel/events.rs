@@ -1,5 +1,5 @@
-//! Events as they come: each once, in order, and what is missing counted where it
-//! is missing.
+//! Events are received once and in order, and losses are counted where they
+//! happened.
 
 use std::collections::HashSet;
 use std::net::UdpSocket;
@@ -34,7 +34,7 @@ fn subscribe(buffer: usize) -> Events {
     Events::subscribe(&Netns::Current, &subscription).expect("a subscription")
 }
 
-/// What one look until the queue is empty brings.
+/// An event or a loss, read until the queue is empty.
 #[derive(Debug, PartialEq)]
 enum Received {
     Event(EventKind, Tuple),
@@ -75,15 +75,15 @@ fn received(seen: &[Received]) -> u64 {
     seen.iter().filter(|seen| matches!(seen, Received::Event(..))).count() as u64
 }
 
-/// Fails unless the numbers of new entries ascend from `start` to `end`, and every
-/// one is there or in a loss that stands exactly where it is missing.
+/// Fails unless the numbers of new entries ascend from `start` to `end`, and each missing number is
+/// part of a loss at its place.
 #[track_caller]
 fn assert_losses_are_in_place(seen: &[Received], start: u32, end: u32) {
     assert_eq!(misplaced_losses(seen, start, end), (0, 0));
 }
 
-/// As above, but a loss may be told too early or too late: before how many events it
-/// was told ahead, and how many it came behind at the most.
+/// The same, but a loss may be reported too early or too late. Returns how many events it was
+/// reported too early, and at most too late.
 #[track_caller]
 fn misplaced_losses(seen: &[Received], start: u32, end: u32) -> (usize, u64) {
     let (mut next, mut early, mut late, mut last) = (u64::from(start), 0, 0, None);
@@ -147,7 +147,7 @@ fn a_loss_is_reported_between_the_events_where_it_happened(netns: &TestNetns) {
     create(netns, 0..50);
     let mut event = Event::blank();
     let mut seen = Vec::new();
-    // One is taken, which makes no room: the queue takes nothing until it is empty.
+    // After an overrun the queue accepts no event until it is empty, also after one was read.
     assert_eq!(events.next(&mut event).unwrap(), Step::Event);
     seen.push(Received::Event(event.kind, event.flow.orig));
     create(netns, 50..60);
@@ -179,13 +179,13 @@ fn a_loss_is_reported_where_it_happened_while_events_arrive_during_reading(netns
     });
     assert!(lost(&seen) > 0);
     assert_eq!(received(&seen) + lost(&seen), u64::from(COUNT));
-    // Where the reader is suspended just between taking the last one before a loss
-    // and looking at the queue, which is filled meanwhile: one number for both losses.
+    // If the reader is preempted between the last event before a loss and the check of the queue,
+    // and the queue is filled meanwhile, both losses are reported as one.
     let (early, late) = misplaced_losses(&seen, 0, COUNT);
     assert!(early * 10 < seen.len(), "{early} of {} steps come after their gap", seen.len());
-    // Where the producer is suspended between refusing one and counting it: it is in the
-    // next number (seen on Linux 6.12 with emulated processors).
-    assert!(late <= 1, "a loss of {late} was told too late");
+    // If the producer is preempted between dropping an event and counting it, it is counted with the
+    // next loss (observed on Linux 6.12 with emulated processors).
+    assert!(late <= 1, "a loss of {late} was reported too late");
 }
 
 fn growing_the_receive_buffer_loses_no_event(netns: &TestNetns) {
@@ -246,12 +246,12 @@ fn a_destroy_event_that_the_kernel_retries_is_delivered_later_and_counted_as_los
             }
         }
     }
-    assert_eq!(changed, 0, "what was refused of new entries is forgotten with them");
+    assert_eq!(changed, 0, "NEW and UPDATE events that were dropped are not sent later");
     assert!(lost_in_all >= 94, "{lost_in_all} of the 94 that did not fit at first");
     assert_eq!(u64::from(events.queue().unwrap().drops), before + lost_in_all);
 }
 
-/// Waits until there is something to receive, for a second at most.
+/// Waits until an event can be received, for a second at most.
 fn wait(events: &Events) {
     poll(&mut [PollFd::new(events.as_fd(), PollFlags::POLLIN)], 1000_u16).unwrap();
 }

@@ -1,6 +1,5 @@
-//! What the kernel is asked not to queue would not have matched, whatever the
-//! expression: every event is received twice, by a subscription that excludes and
-//! by one that does not.
+//! Events that a socket filter excludes would not have matched the filter expression. Every event is
+//! received by a subscription with and by one without a socket filter.
 
 use std::collections::BTreeSet;
 
@@ -22,11 +21,11 @@ tests![
     expectations_are_received_whatever_the_socket_filter_excludes,
 ];
 
-/// So many events fit into a queue that is not forced.
+/// This number of events fits into a receive buffer without SO_RCVBUFFORCE.
 const ROUND: usize = 100;
 
 fn subscribe(filter: Option<&Filter>, buffer: usize) -> Events {
-    let exclude = filter.map(|filter| filter.exclusion().expect("something to tell by"));
+    let exclude = filter.map(|filter| filter.exclusion().expect("a socket filter"));
     Events::subscribe(&Netns::Current, &Subscription { buffer, exclude, ..Subscription::default() }).unwrap()
 }
 
@@ -41,7 +40,7 @@ fn drain(events: &mut Events, into: &mut Vec<Event>) {
     }
 }
 
-/// What these subscriptions receive while `flows` come and go.
+/// The events that these subscriptions receive while `flows` are created and deleted.
 fn received(netns: &TestNetns, subscriptions: &mut [Events], flows: &[Flow]) -> Vec<Vec<Event>> {
     let mut received = vec![Vec::new(); subscriptions.len()];
     let mut drain_all = || {
@@ -85,7 +84,7 @@ fn events_that_the_socket_filter_excludes_would_not_have_matched(netns: &TestNet
     assert!(subscriptions.iter().all(|events| events.queue().unwrap().drops == 0));
 }
 
-/// Expressions about the original tuple, all of which mean `flow` among others.
+/// Expressions about the original tuple that match `flow`, among others.
 fn tuple_expressions(flow: &Flow) -> Vec<String> {
     let (tuple, protocol) = (&flow.orig, u8::from(flow.orig.protocol));
     let (src, dst) = (tuple.src, tuple.dst);
@@ -166,7 +165,7 @@ fn expectations_are_received_whatever_the_socket_filter_excludes(netns: &TestNet
     assert_eq!(events.next(&mut event).unwrap(), Step::Empty);
 }
 
-/// Has the entry of `master` expect another one.
+/// Creates an expectation of the entry of `master`.
 fn expect(netns: &TestNetns, master: &Tuple) {
     let header = Header {
         subsystem: nfnl_subsys::CTNETLINK_EXP,

@@ -1,4 +1,4 @@
-//! `ctnl flush`: what it says is what it does, and what it does not do.
+//! `ctnl flush`: its summary agrees with its effect on the table.
 
 use std::process::{Command, Stdio};
 use std::thread;
@@ -134,7 +134,7 @@ fn an_interrupted_flush_accounts_for_every_entry(netns: &TestNetns) {
         let before = u64::from(table::count(&mut netns.connection()).unwrap().entries);
         let mut command = netns.ctnl_command(&arguments);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
-        // Once the first are gone it is in the middle.
+        // The flush runs once the first entries are deleted.
         let start = Instant::now();
         while u64::from(table::count(&mut netns.connection()).unwrap().entries) > before - 200 {
             assert!(start.elapsed() < Duration::from_secs(60), "nothing is deleted");
@@ -185,7 +185,7 @@ fn a_flush_deletes_in_the_named_namespace_only(netns: &TestNetns) {
 fn entries_in_other_zones_families_and_protocols_are_not_deleted(netns: &TestNetns) {
     let all = bystanders();
     netns.create(&all);
-    // Each expression means exactly one kind of what is left.
+    // Each expression matches exactly one of the remaining entries.
     let expressions = [
         "udp and sport 1000 and dport 53 and zone 1 and ipv4",
         "ipv6 and zone 0",

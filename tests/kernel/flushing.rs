@@ -1,4 +1,4 @@
-//! The flush pipeline deletes what was chosen, whatever happens meanwhile.
+//! The flush pipeline deletes exactly the chosen entries while the table changes.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -18,7 +18,7 @@ tests![
     lowering_timeouts_leaves_every_entry_in_place,
 ];
 
-/// Chosen by something that no request carries.
+/// Chosen by the port, which no request filters by.
 fn is_chosen(flow: &Flow) -> bool {
     flow.orig.sport().or(flow.orig.dport()).unwrap_or(0).is_multiple_of(3)
 }
@@ -49,8 +49,7 @@ fn a_flush_under_concurrent_inserts_and_deletes_is_exact(netns: &TestNetns) {
     const PER_ROUND: u16 = 100;
     let flows = netns.fill(22, 8_000);
     let (mut inserting, mut deleting) = (netns.connection(), netns.connection());
-    // Every tenth of what is not chosen is deleted from outside meanwhile, and
-    // some of what is: both sides may find the other's victims gone.
+    // Every tenth of the entries that are not chosen is deleted concurrently by another connection.
     let outsiders = |flow: &Flow| !is_chosen(flow) && flow.orig.sport().is_some_and(|port| port.is_multiple_of(10));
     let disturbed: Vec<Target> =
         netns.dump().iter().filter(|flow| outsiders(flow)).map(|flow| Target::of(flow).unwrap()).collect();

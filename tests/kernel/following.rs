@@ -1,5 +1,5 @@
-//! `ctnl events` on the real kernel: what its reader knows, and what it is told of
-//! what was lost.
+//! `ctnl events` on the real kernel: the entries that its reader can derive from the records, and the
+//! records of losses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
@@ -51,11 +51,11 @@ struct Ended {
 }
 
 impl Follower {
-    /// Starts it, and reads what it writes.
+    /// Starts it and reads its output.
     fn start(netns: &TestNetns, arguments: &[&str]) -> Self {
         let mut follower = Follower::unread(netns, arguments);
         follower.read();
-        // What is there is told, so it has subscribed.
+        // Its opening record follows the subscription.
         follower.wait_for("the beginning", |records| count(records, "open") == 1);
         if !arguments.contains(&"--no-seed") {
             follower.wait_for("the seed", |records| count(records, "resync") == 1);
@@ -103,7 +103,7 @@ impl Follower {
         Ended { status, records: self.records(), stderr }
     }
 
-    /// Ends it as a service manager does; all that was sent is told and adds up.
+    /// Terminates it as a service manager does. Fails unless its records are complete.
     #[track_caller]
     fn stop(self) -> Ended {
         self.signal(Signal::SIGTERM);
@@ -116,7 +116,7 @@ impl Follower {
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        // A test that failed leaves nothing behind. It may be stopped.
+        // Also after a failed test, and if the process is stopped.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -133,7 +133,7 @@ fn parse(line: &str) -> Value {
 }
 
 impl Ended {
-    /// The lines are numbered without a hole, and the closing record has the sums.
+    /// Fails unless the lines have consecutive numbers and the closing record has the sums.
     #[track_caller]
     fn check(&self) {
         for (place, record) in self.records.iter().enumerate() {
@@ -158,7 +158,7 @@ fn count(records: &[Value], event: &str) -> usize {
     records.iter().filter(|record| is(record, event)).count()
 }
 
-/// Events of the kernel, not those that were made up.
+/// The number of the kernel's events, without synthetic records.
 fn real(records: &[Value], event: &str) -> usize {
     records.iter().filter(|record| is(record, event) && record.get("synthetic").is_none()).count()
 }
@@ -172,7 +172,7 @@ fn lost(records: &[Value]) -> u64 {
     gaps.map(|gap| gap["lost"].as_u64().expect("a number")).sum()
 }
 
-/// What names an entry in JSON.
+/// The identity of an entry in JSON.
 fn name(flow: &Value) -> String {
     let mut orig = flow["orig"].clone();
     for counter in ["packets", "bytes"] {
@@ -182,17 +182,20 @@ fn name(flow: &Value) -> String {
     format!("{} {orig} {zones:?} {} {}", flow["proto"], flow["reply"]["zone"], flow["orig"]["zone"])
 }
 
-/// What a reader knows who does nothing but apply the records. Each entry comes once
-/// before it goes; only the end of what was never told may be told without it.
+/// The entries that a reader has after it applied all records. Each entry is reported as new once
+/// before it is destroyed; only the kernel's destroy events may be of unknown entries.
 #[track_caller]
 fn reader_entries(records: &[Value]) -> BTreeSet<String> {
     let mut known = BTreeSet::new();
     for record in records {
         match record["event"].as_str().expect("a word") {
-            "new" => assert!(known.insert(name(&record["flow"])), "came twice: {record}"),
+            "new" => assert!(known.insert(name(&record["flow"])), "new twice: {record}"),
             "destroy" => {
                 let was_known = known.remove(&name(&record["flow"]));
-                assert!(was_known || record.get("synthetic").is_none(), "a ghost: {record}");
+                assert!(
+                    was_known || record.get("synthetic").is_none(),
+                    "a synthetic destroy of an unknown entry: {record}"
+                );
             }
             _ => {}
         }
@@ -210,7 +213,7 @@ fn udp_flows(from: u16, count: u16) -> Vec<Flow> {
     (from..from + count).map(|port| flow(Protocol::Udp, L4::Ports { src: port, dst: 53 })).collect()
 }
 
-/// Deletes those of the entries that are there; how many were.
+/// Deletes the matching entries. Returns their number.
 fn delete(netns: &TestNetns, is_meant: impl Fn(&Flow) -> bool) -> u64 {
     let targets: Vec<Target> =
         netns.dump().iter().filter(|flow| is_meant(flow)).map(|flow| Target::of(flow).expect("a target")).collect();
@@ -235,7 +238,7 @@ fn a_snapshot_is_followed_by_each_event_exactly_once(netns: &TestNetns) {
     let before = netns.fill(91, 300);
     let follower = Follower::start(netns, &[]);
     assert_eq!(synthetic(&follower.records(), "new", "seed"), before.len());
-    // Few at a time: the queue of an ordinary user holds 166 events.
+    // In small batches: the receive buffer of an unprivileged user holds 166 events.
     for batch in 0..10 {
         netns.create(&udp_flows(1000 + 50 * batch, 50));
         let expected = usize::from(50 * (batch + 1));
@@ -267,7 +270,7 @@ fn events_lost_to_a_small_receive_buffer_are_counted_and_followed_by_a_resync(ne
         let flows = udp_flows(1000 * (round + 1), 600);
         netns.create(&flows);
         sent += 600;
-        // Half of those that were told of before, too.
+        // Also half of the entries that were reported before.
         sent += delete(netns, |flow| port(flow) % 2 == (round + 1) % 2);
         sent += 300;
         netns.create(&udp_flows(20_000 + 1000 * round, 300));
@@ -303,17 +306,17 @@ fn a_stalled_reader_has_every_loss_counted_and_ends_with_the_current_table(netns
     netns.set_sysctl("netfilter/nf_conntrack_events", 1);
     let small = ["--buffer", "32KiB", "--buffer-max", "64KiB", "--queue-max", "64KiB", "--no-seed"];
     let mut follower = Follower::unread(netns, &small);
-    // It has subscribed when the kernel sends it what happens.
+    // It reports its receive buffer after the subscription.
     let until = Instant::now() + TIMEOUT;
     while !std::fs::read_to_string(follower.stderr.path()).unwrap().contains("receive buffer") {
-        assert!(Instant::now() < until, "no subscription");
+        assert!(Instant::now() < until, "it does not subscribe");
         thread::sleep(Duration::from_millis(10));
     }
     let mut sent = 0;
     for batch in 0..20u16 {
         netns.create(&udp_flows(1000 + 250 * batch, 250));
         sent += 250;
-        // Time to fill its own queue, too.
+        // So that its own queue is filled, too.
         thread::sleep(Duration::from_millis(20));
     }
     sent += delete(netns, |flow| port(flow).is_multiple_of(3));
@@ -327,7 +330,7 @@ fn a_stalled_reader_has_every_loss_counted_and_ends_with_the_current_table(netns
 }
 
 fn reconciliation_finds_entries_created_and_deleted_without_an_event(netns: &TestNetns) {
-    // Entries that are made now are mute for life.
+    // An entry that is created now never sends an event (`nf_ct_ecache_ext_add` adds no extension).
     netns.set_sysctl("netfilter/nf_conntrack_events", 0);
     netns.create(&udp_flows(1000, 100));
     let follower = Follower::start(netns, &["--reconcile", "1s"]);
@@ -419,7 +422,7 @@ fn the_duration_of_an_expired_entry_ends_at_its_expiry_and_not_at_its_collection
     flows.iter_mut().for_each(|flow| flow.timeout = Some(1));
     netns.create(&flows);
     thread::sleep(Duration::from_secs(4));
-    // Who finds an entry that has expired collects it: a dump does.
+    // The kernel deletes an expired entry when a dump reaches it.
     assert!(netns.dump().is_empty());
     follower.wait_for("its end", |records| real(records, "destroy") + count(records, "end") == 2);
     for record in follower.stop().records.iter().filter(|record| is(record, "destroy") || is(record, "end")) {
@@ -433,7 +436,7 @@ fn a_filtered_stream_reports_matching_entries_and_their_destruction(netns: &Test
     let follower = Follower::start(netns, &["--new", "--destroy", "--update", "timeout > 500s"]);
     netns.create(&udp_flows(1000, 3));
     follower.wait_for("three new", |records| real(records, "new") == 3);
-    // Ten seconds are left: it does not match any more, but was told of.
+    // It does not match any more, but it was reported as new.
     netns.ctnl(&["flush", "sport 1000", "--soft=10", "--yes"]).exits_with(0);
     delete(netns, |_| true);
     follower.wait_for("three destroyed", |records| real(records, "destroy") == 3);
@@ -459,7 +462,7 @@ fn on_gap_exits_or_continues_with_a_gap_record(netns: &TestNetns) {
         follower.wait_for("the gap", |records| count(records, "gap") == 1);
         for gap in follower.records().iter().filter(|record| is(record, "gap")) {
             let [from, to] = ["from_ns", "to_ns"].map(|name| gap[name].as_u64().expect("a time"));
-            assert!((from..to).contains(&sent), "they were lost until {sent}: {gap}");
+            assert!((from..to).contains(&sent), "events were lost until {sent}: {gap}");
         }
         if on_gap == "continue" {
             // Longer than a resync waits.

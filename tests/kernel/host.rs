@@ -1,4 +1,4 @@
-//! What the event stream needs from the host beside its table, on the real kernel.
+//! Namespaces, processes and privileges of the host, which the event stream needs, on the real kernel.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ tests![
     the_process_of_a_portid_is_found_without_permission_to_enter_its_namespace,
 ];
 
-/// Does `work` in a network namespace and a thread that may only administer networks.
+/// Runs `work` in another network namespace, on a thread with CAP_NET_ADMIN alone.
 fn without_privileges_in_another_netns<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let worker = thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).expect("another network namespace");
@@ -39,7 +39,7 @@ fn run(program: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A process in a network namespace of its own, which ends with this value.
+/// A process in its own network namespace, killed when this is dropped.
 struct IsolatedProcess(Child);
 
 impl IsolatedProcess {
@@ -84,9 +84,9 @@ fn namespaces_appear_and_vanish_even_while_ctnl_holds_them_open(_: &TestNetns) {
     unshare(CloneFlags::CLONE_NEWNS).expect("a private mount namespace");
     run("mount", &["--make-rprivate", "/"]);
     let mut namespaces = Namespaces::new("/proc");
-    let mut refresh = move || namespaces.refresh().expect("a look");
+    let mut refresh = move || namespaces.refresh().expect("a refresh");
     let before: Changes = refresh();
-    // Those of tests beside this one may be gone before they are opened.
+    // The namespaces of concurrent tests may be gone before they are opened.
     let is_ours = |namespace: &&Namespace| namespace.open().is_ok_and(|netns| netns == Netns::Current);
     assert_eq!(before.appeared.iter().filter(is_ours).count(), 1);
 
@@ -111,12 +111,12 @@ fn namespaces_appear_and_vanish_even_while_ctnl_holds_them_open(_: &TestNetns) {
 
     drop(process);
     for _ in 0..3 {
-        assert!(!has(&refresh().vanished, inode), "the mount still stands for it");
+        assert!(!has(&refresh().vanished, inode), "the mount still keeps it");
     }
     run("umount", &[place_text]);
-    assert!(!has(&refresh().vanished, inode), "not at the first look");
-    assert!(has(&refresh().vanished, inode), "nothing but this process refers to it");
-    assert!(renamed.open().is_err(), "the place stands for it no more");
+    assert!(!has(&refresh().vanished, inode), "not at the first refresh");
+    assert!(has(&refresh().vanished, inode), "only this process refers to it");
+    assert!(renamed.open().is_err(), "the path does not lead to it any more");
     drop(held);
 }
 

@@ -1,4 +1,4 @@
-//! `ctnl list` and `ctnl count`: formats, orders, ends.
+//! `ctnl list` and `ctnl count`: formats, sorting, limits, closed pipes.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -49,7 +49,7 @@ fn order_limit_and_columns_work_in_every_format_that_has_them(netns: &TestNetns)
         let run = netns.ctnl(&[&list[..], &[format]].concat()).exits_with(0);
         let shown = run.stderr_contains("7 shown of 500 matched").stdout();
         if format == "table" {
-            // For people: 4d23h.
+            // Human-readable: 4d23h.
             assert_eq!(shown.lines().count(), 8, "{shown}");
         } else {
             let found = timeouts(format, &shown);
@@ -79,7 +79,7 @@ fn timeouts(format: &str, shown: &str) -> Vec<u32> {
         "conntrack" => shown.lines().map(|line| parse(line.split_whitespace().nth(2).unwrap())).collect(),
         _ => {
             let head = shown.lines().next().unwrap();
-            // From the right: what is quoted stands before it.
+            // From the right: quoted values are in front of it.
             let place = head.rsplit(',').position(|name| name == "timeout").expect("a column");
             shown.lines().skip(1).map(|line| parse(line.rsplit(',').nth(place).unwrap())).collect()
         }

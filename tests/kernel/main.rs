@@ -1,25 +1,24 @@
-//! Tests on the real kernel, each in a network namespace of its own.
+//! Tests on the real kernel, each in a private network namespace.
 //!
-//! `main` enters a private user namespace while the process has one thread; so
-//! any user can run them, and nothing reaches the machine's own table. Where that
-//! is forbidden the tests fail and say how to allow it: a test that did not run
-//! must not look like one that passed.
+//! `main` enters a private user namespace while the process has one thread; so any user can run the
+//! tests, and the host's table is never changed. Where that is not permitted, the run fails with the
+//! sysctls that permit it.
 //!
-//! What a test gets and how tests are listed is in `ctnl_test_support::harness`.
+//! The harness is `ctnl_test_support::harness`.
 //!
-//! - `timeouts`: timeouts as the kernel tells them
-//! - `verbs`: create, get, delete, update, count and their bystanders
+//! - `timeouts`: timeouts and timeout policies as read from the kernel
+//! - `verbs`: create, get, delete, update and count, next to similar entries
 //! - `flushing`: the flush pipeline while the table changes under it
-//! - `agreement`: every verb means the same entries, whatever the expression
-//! - `following`: the event stream, and what its reader knows
+//! - `agreement`: list, count, dry run and flush match the same entries
+//! - `following`: `ctnl events`, and the entries that its reader can derive
 //! - `flush`, `list`, `entries`: the commands
-//! - `events`: each event once, in order, and what is missing counted; `exclusion`: the
-//!   part of a filter that the kernel applies to them
-//! - `memory`: it does not grow with the table
+//! - `events`: each event once and in order, and losses counted; `exclusion`: the part of a filter
+//!   that the kernel applies to events
+//! - `memory`: peak memory does not grow with the table
 //! - `host`: what the event stream term_strategies of the host: namespaces, settings, privileges
-//! - `lab`: the program's `lab`, and the population it fills in
+//! - `lab`: `ctnl lab`, and the population that it creates
 //! - `netns`: other network namespaces
-//! - `processors`: two jobs, one processor, the kernel's own filters
+//! - `processors`: `--jobs 2`, a single processor, `--kernel-filter`
 //! - `safety`: what a flush must not do
 
 #![allow(
@@ -54,7 +53,7 @@ use ctnl_test_support::harness;
 
 fn main() -> ExitCode {
     harness::set_program(env!("CARGO_BIN_EXE_ctnl"));
-    if let Some(code) = memory::measure_if_asked() {
+    if let Some(code) = memory::measure_if_requested() {
         return code;
     }
     let arguments = libtest_mimic::Arguments::from_args();
@@ -83,12 +82,12 @@ fn main() -> ExitCode {
     ];
     let run = |lists: &[&[harness::Test]]| {
         let trials: Vec<_> = lists.concat().into_iter().map(harness::trial).collect();
-        let is_meant = |name: &str| arguments.filter.as_ref().is_none_or(|filter| name.contains(&**filter));
-        let any = trials.iter().any(|trial| is_meant(trial.name()));
+        let is_selected = |name: &str| arguments.filter.as_ref().is_none_or(|filter| name.contains(&**filter));
+        let any = trials.iter().any(|trial| is_selected(trial.name()));
         any && libtest_mimic::run(&arguments, trials).has_failed()
     };
-    // All namespaces share one hash table, and every dump walks all of it: the
-    // large table comes when the others are done.
+    // All namespaces share one hash table, and every dump walks all of it (`ctnetlink_dump_table`), so
+    // the tests with large tables run last.
     let failed = [run(&lists), run(&[memory::TESTS])];
     if failed.contains(&true) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -1,8 +1,7 @@
 //! The program's memory does not grow with the table.
 //!
-//! The kernel's `ru_maxrss` of a child also covers what its parent had resident
-//! when it was started. So a copy of this test binary stands between: freshly
-//! started it is smaller than what it measures.
+//! The kernel's `ru_maxrss` of a child includes the resident memory of its parent at the fork. So the
+//! program is started by a new process of this test binary, which uses less memory than the program.
 
 use std::env;
 use std::net::Ipv4Addr;
@@ -19,18 +18,18 @@ tests![peak_memory_does_not_grow_with_the_table, a_dry_run_over_many_sources_use
 
 const SMALL: u64 = 20_000;
 const LARGE: u64 = 200_000;
-/// Kibibytes. A debug build keeps more of its own text resident.
+/// Kibibytes. More of a debug build's code is resident.
 const MOST: i64 = if cfg!(debug_assertions) { 16 * 1024 } else { 8 * 1024 };
-/// Kibibytes between the two tables: the other chunks of output, which a writer that keeps up
-/// with the dump never needs, or the sources that a dry run counts, 4096 at most. It is 9
-/// bytes for each entry more.
+/// Kibibytes by which the peaks may differ: chunks of output that are only needed when the writer is
+/// slower than the dump, or the at most 4096 sources that a dry run counts. It is 9 bytes for each
+/// additional entry.
 const NOISE: i64 = 1536;
 
 const MEASURE: &str = "CTNL_TEST_MEASURE";
 
-/// Where this process is the copy between: runs what is asked for, and prints the
-/// largest resident size in KiB as the last line on stderr.
-pub fn measure_if_asked() -> Option<ExitCode> {
+/// If this process is the parent of a measured program: runs it, and prints the largest resident size
+/// in KiB as the last line on stderr.
+pub fn measure_if_requested() -> Option<ExitCode> {
     env::var_os(MEASURE)?;
     let arguments: Vec<_> = env::args_os().skip(1).collect();
     let status = Command::new(env!("CARGO_BIN_EXE_ctnl")).args(arguments).env_remove(MEASURE).status();
@@ -72,7 +71,7 @@ fn peak_memory_does_not_grow_with_the_table(netns: &TestNetns) {
     );
     netns.fill(81, SMALL);
     let mut small: Vec<i64> = COMMANDS.iter().map(|arguments| peak(arguments)).collect();
-    // What keeps every entry is seen to grow: the measurement is honest.
+    // A sorted list keeps every entry: the measurement must show that it grows.
     let sorted = ["list", "--sort", "src"];
     let small_sorted = peak(&sorted);
     small.push(peak(FLUSH));

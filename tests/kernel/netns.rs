@@ -52,7 +52,7 @@ fn a_namespace_is_reached_by_process_and_by_path(netns: &TestNetns) {
     assert_eq!(entries(&Netns::Current), 0);
     assert_eq!(entries(&Netns::parse(&pid.to_string())), 2);
     assert_eq!(entries(&Netns::parse(&format!("/proc/{pid}/ns/net"))), 2);
-    assert_eq!(entries(&Netns::Current), 0, "the thread itself has stayed where it was");
+    assert_eq!(entries(&Netns::Current), 0, "the calling thread stays in its namespace");
 }
 
 fn a_connection_stays_in_its_namespace(netns: &TestNetns) {
@@ -94,7 +94,7 @@ fn a_fifo_as_namespace_is_an_error_and_does_not_block(_: &TestNetns) {
     run.stderr_contains("not that of a network namespace");
 }
 
-/// In a mount namespace of its own, in which names of `ip netns` are this test's.
+/// Runs in a private mount namespace, so that `/run/netns` is the test's own.
 fn a_number_that_is_no_process_is_looked_up_as_a_namespace_name(netns: &TestNetns) {
     netns.create(&[udp(1, 2), udp(3, 4)]);
     let number = "4194305"; // Larger than any process ID (`PID_MAX_LIMIT` in include/linux/threads.h).

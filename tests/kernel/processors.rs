@@ -1,4 +1,4 @@
-//! `--jobs 2`, `--kernel-filter`, and a single processor: the same answers.
+//! `--jobs 2`, `--kernel-filter` and a single processor do not change results.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
@@ -21,7 +21,7 @@ tests![
     every_command_works_on_one_processor,
 ];
 
-/// Lines without the seconds left, which tick, and without the reference count.
+/// Lines without the remaining seconds and the reference count, which change.
 fn lines(netns: &TestNetns, arguments: &[&str]) -> BTreeSet<String> {
     let run = netns.ctnl(&[&["list", "-q", "-o", "csv", "--columns", COLUMNS], arguments].concat()).exits_with(0);
     let lines: Vec<String> = run.stdout().lines().map(str::to_owned).collect();
@@ -92,8 +92,7 @@ fn parsed(expression: &str) -> Option<Filter> {
     expression.parse().ok()
 }
 
-/// Every term of the language: what help shows of each field, with values that are in the
-/// table too, and the words that stand for a whole term.
+/// Every term of the language: the example of each field, values of the table, and the keywords.
 fn terms(flows: &[Flow], estimator: &IdleEstimator) -> BTreeSet<String> {
     let mut terms: BTreeSet<String> = keywords().map(|keyword| keyword.name.to_owned()).collect();
     for field in FIELDS {
@@ -106,7 +105,7 @@ fn terms(flows: &[Flow], estimator: &IdleEstimator) -> BTreeSet<String> {
     terms
 }
 
-/// What the kernel lets through is more than what is meant, or the same, whatever is asked.
+/// With every filter, the kernel returns at least the matching entries.
 fn no_term_has_another_result_with_the_kernel_filter(netns: &TestNetns) {
     netns.fill(46, 1_000);
     let (flows, estimator) = (netns.dump(), IdleEstimator::without_timeouts(0));
@@ -117,7 +116,7 @@ fn no_term_has_another_result_with_the_kernel_filter(netns: &TestNetns) {
     };
     let (mut pushed, mut fewer) = (0, 0);
     for expression in terms.iter().flat_map(forms) {
-        let filter = parsed(&expression).unwrap_or_else(|| panic!("not understood: {expression}"));
+        let filter = parsed(&expression).unwrap_or_else(|| panic!("not parsed: {expression}"));
         if filter.dump_request() == DumpRequest::default() {
             continue;
         }
@@ -142,7 +141,7 @@ fn every_command_works_on_one_processor(netns: &TestNetns) {
     let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
     let mut first = CpuSet::new();
     first.set((0..CpuSet::count()).find(|processor| allowed.is_set(*processor) == Ok(true)).unwrap()).unwrap();
-    // Of this thread, and so of the programs that it starts.
+    // The programs that this thread starts inherit it.
     sched_setaffinity(Pid::from_raw(0), &first).unwrap();
     for arguments in [
         &["list", "-q"][..],

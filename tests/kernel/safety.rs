@@ -1,4 +1,4 @@
-//! What a flush must not do and no command may hide, tried with the program itself.
+//! Faults that a flush must not cause and no command may hide, tested with the program.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -44,23 +44,23 @@ fn a_reopened_connection_stays_in_its_namespace_when_the_path_changes(netns: &Te
     netns.create(&[udp(1, 2), udp(3, 4)]);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("name");
-    let stand_for = |file: &File| {
+    let point_to = |file: &File| {
         let _ = fs::remove_file(&path);
         symlink(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()), &path).unwrap();
     };
     let first = file_of_this_namespace();
     unshare(CloneFlags::CLONE_NEWNET).unwrap();
     let second = file_of_this_namespace();
-    stand_for(&first);
+    point_to(&first);
     let connection = Connection::open(&Netns::Path(path.clone())).unwrap();
-    stand_for(&second);
+    point_to(&second);
     let entries = |mut connection: Connection| table::count(&mut connection).unwrap().entries;
     assert_eq!(entries(Connection::open(&Netns::Path(path.clone())).unwrap()), 0);
     assert_eq!(entries(connection.reopen().unwrap()), 2);
 }
 
-/// Entries whose timeout is set again between the looks, as a packet would:
-/// after the wait they have as much time left as if the first look had been late.
+/// Entries whose timeout is set again between the samples, as by a packet: at the second sample they
+/// have as much time left as if the first sample had been late.
 fn a_packet_between_two_samples_is_detected_in_the_first_datagram_too(netns: &TestNetns) {
     let flows: Vec<Flow> = (1..20).map(|port| Flow { timeout: Some(100), ..udp(port, 53) }).collect();
     netns.create(&flows);
@@ -173,7 +173,7 @@ fn a_hangup_ends_a_flush_with_its_summary(netns: &TestNetns) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ctnl"));
     let flush = waiting_flush(netns, command.args(WAITING));
     send(&flush, Signal::SIGHUP);
-    // From the terminal, and once more from the shell.
+    // One from the terminal, and one from the shell.
     send(&flush, Signal::SIGHUP);
     let output = flush.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{output:?}");
@@ -199,7 +199,7 @@ fn a_time_zone_without_an_end_does_not_hang(netns: &TestNetns) {
     assert_eq!(run.stdout().lines().count(), 1);
 }
 
-/// Limits on threads and processes do not hold for the host's root, those on descriptors and memory do.
+/// The host's root is exempt from limits on threads and processes, but not from those on descriptors and memory.
 fn without_resources_there_is_an_error_or_the_result_but_no_panic(netns: &TestNetns) {
     let limits = [["--nofile=4"], ["--nofile=5"], ["--nofile=6"], ["--nproc=1"], ["--as=40000000"], ["--as=80000000"]];
     let commands: [&[&str]; 6] = [
@@ -222,13 +222,13 @@ fn without_resources_there_is_an_error_or_the_result_but_no_panic(netns: &TestNe
             let is_not_loaded = is_too_small && [Some(9), Some(11)].contains(&run.signal());
             let is_clear = code == Some(0) || code == Some(1) && stderr.starts_with("ctnl: ");
             assert!(is_clear || is_not_loaded, "{limit:?} {command:?}: {code:?} {:?} {stderr}", run.signal());
-            // What could not be deleted is still there for the next command.
+            // Entries that this command did not delete.
             let _ = netns.ctnl(&["flush", "--all", "--yes", "-q"]).exits_with(0);
         }
     }
 }
 
-/// As a terminal after Ctrl-S: a note at the start must not stop the work.
+/// As a terminal after Ctrl-S: a message at the start must not block the list.
 fn a_stderr_that_nobody_reads_does_not_stop_a_list(netns: &TestNetns) {
     netns.create(&[udp(1, 2)]);
     let (reader, writer) = nix::unistd::pipe().unwrap();
@@ -250,7 +250,7 @@ fn a_stderr_that_nobody_reads_does_not_stop_a_list(netns: &TestNetns) {
     });
     let line = receiver.recv_timeout(Duration::from_secs(30)).expect("a line although stderr is full");
     assert!(line.starts_with("udp"), "{line}");
-    // It ends when its notes can be written.
+    // It exits when its messages can be written.
     let mut text = String::new();
     File::from(reader).read_to_string(&mut text).unwrap();
     assert!(text.contains("--jobs 2 is not used") && text.contains("1 matched"), "{}", text.trim_start_matches('x'));

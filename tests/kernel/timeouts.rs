@@ -1,4 +1,4 @@
-//! Timeouts and policies as the kernel tells them, and what comes of them.
+//! Timeouts and timeout policies read from the kernel, and the idle times computed with them.
 
 use ctnl::age::{Idle, IdleEstimator, PreviousTimeout, TimeoutContext};
 use ctnl::model::{NOT_IN_NETLINK, TIMERS, Timeouts, Timer, Undecided};
@@ -20,8 +20,8 @@ fn timeout_context(netns: &TestNetns, previous_timeouts: Vec<PreviousTimeout>) -
         .expect("timeouts")
 }
 
-/// Timers that this kernel has a file for, and tells over netlink.
-fn told() -> impl Iterator<Item = (Timer, &'static str)> {
+/// Timers that this kernel has a sysctl for and sends over netlink.
+fn netlink_timers() -> impl Iterator<Item = (Timer, &'static str)> {
     let files = TIMERS.iter().filter(|row| row.protocol != NOT_IN_NETLINK);
     let files = files.filter_map(|row| row.sysctl.map(|name| (row.timer, name)));
     files.filter(|(_, name)| Sysctl::at(Sysctl::NETFILTER).read(name).is_ok())
@@ -36,7 +36,7 @@ fn a_new_namespace_has_the_kernels_defaults(netns: &TestNetns) {
 
 fn every_timeout_set_by_sysctl_is_read_back_over_netlink(netns: &TestNetns) {
     let mut expected = Vec::new();
-    for (seconds, (timer, name)) in (1001..).zip(told()) {
+    for (seconds, (timer, name)) in (1001..).zip(netlink_timers()) {
         netns.set_sysctl(&format!("netfilter/{name}"), seconds);
         expected.push((timer, Some(seconds)));
     }
@@ -57,11 +57,11 @@ fn a_lowered_timeout_leaves_older_entries_undecided_unless_its_previous_value_is
     netns.set_sysctl("netfilter/nf_conntrack_tcp_timeout_established", 60);
     let earlier = PreviousTimeout { timer: Timer::TcpEstablished, seconds: 432_000 };
     let plain = IdleEstimator::new(&timeout_context(netns, Vec::new()), 0);
-    let told = IdleEstimator::new(&timeout_context(netns, vec![earlier]), 0);
+    let with_previous = IdleEstimator::new(&timeout_context(netns, vec![earlier]), 0);
     let mut decided = 0;
     for flow in &flows {
-        let (plain, told) = (plain.idle(flow), told.idle(flow));
-        if plain == Idle::Unknown(Undecided::LongerThanSysctl) && told.at_least().is_some() {
+        let (plain, with_previous) = (plain.idle(flow), with_previous.idle(flow));
+        if plain == Idle::Unknown(Undecided::LongerThanSysctl) && with_previous.at_least().is_some() {
             decided += 1;
         }
     }

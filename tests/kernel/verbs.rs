@@ -1,4 +1,4 @@
-//! Each verb does what it says to the entry it names, and nothing to the others.
+//! Each verb changes the named entry and no other.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

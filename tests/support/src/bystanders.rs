@@ -1,5 +1,5 @@
-//! Entries that differ in one part of what names an entry: a request for one of them
-//! must leave the others alone.
+//! Entries that differ in one part of their identity: a request for one of them must not affect the
+//! others.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -8,8 +8,7 @@ use ctnl::model::{Flow, L4, Protocol, Tuple};
 use crate::harness::{entry, flow, udp};
 use crate::population::has_udp_lite;
 
-/// The same addresses and ports again in other zones, families and protocols,
-/// and their close neighbours.
+/// The same addresses and ports in several zones, families and protocols, and adjacent ports.
 pub fn bystanders() -> Vec<Flow> {
     let ports = L4::Ports { src: 1000, dst: 53 };
     let base = udp(1000, 53);

@@ -9,7 +9,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::net::{INSIDE, INSIDE6, Net, OUTSIDE, OUTSIDE6};
 
-/// Longer than whatever passes takes on a busy machine.
+/// Longer than any exchange takes on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A TCP connection from inside to outside.
@@ -47,10 +47,10 @@ impl Tcp {
         Tcp { client, server }
     }
 
-    /// One with a server that can hold little, so that its window soon closes.
+    /// Opens one to a server with a small receive buffer, so that its window soon closes.
     pub fn open_narrow(net: &Net<'_>) -> Self {
         let listener = listen(net, OUTSIDE.into());
-        // Accepted sockets take it over.
+        // Accepted sockets inherit it.
         setsockopt(&listener, sockopt::RcvBuf, &4096).expect("receive buffer");
         let target = listener.local_addr().expect("address");
         Self::through(net, &listener, target)
@@ -69,11 +69,11 @@ impl Tcp {
         connections.into_iter().for_each(Self::exchange);
     }
 
-    /// Sends until nothing more is taken.
+    /// Sends until the window is closed.
     pub fn send_until_full(&mut self) {
         self.client.set_nonblocking(true).expect("nonblocking");
         let mut idle_rounds = 0;
-        // The window closes only when what is on the way has arrived.
+        // The window closes only when the segments in flight have arrived.
         while idle_rounds < 20 {
             match self.client.write(&[0; 8192]) {
                 Ok(_) => idle_rounds = 0,
@@ -86,7 +86,7 @@ impl Tcp {
         }
     }
 
-    /// Lets the client ask every second whether the server is still there.
+    /// Enables keepalives of the client, one each second.
     pub fn keep_alive(&self) {
         setsockopt(&self.client, sockopt::TcpKeepIdle, &1).expect("idle");
         setsockopt(&self.client, sockopt::TcpKeepInterval, &1).expect("interval");

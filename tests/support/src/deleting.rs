@@ -1,11 +1,11 @@
-//! A dump whose targets a deleter deletes, as the program does it.
+//! Deletes entries while they are dumped, as the program does.
 
 use ctnl::clock::Clock;
 use ctnl::model::Flow;
 use ctnl::netlink::{Connection, Error};
 use ctnl::table::{Action, Deleter, Dump, DumpRequest, DumpTotals, Outcome, Target};
 
-/// The results, also of what ended with an error.
+/// The results, also after an error.
 #[derive(Debug)]
 pub struct Deleted {
     pub dump: DumpTotals,
@@ -14,14 +14,14 @@ pub struct Deleted {
 }
 
 /// Walks the table over `dumper` and deletes over `actor` the target that `choose` returns for an
-/// entry. `go_on` is called after each datagram with the number of targets so far.
+/// entry. `should_continue` is called after each datagram with the number of targets so far.
 pub fn delete_while_dumping(
     dumper: &mut Connection,
     actor: Connection,
     request: DumpRequest,
     action: Action,
     mut choose: impl FnMut(&Flow) -> Option<Target>,
-    mut go_on: impl FnMut(u64) -> bool,
+    mut should_continue: impl FnMut(u64) -> bool,
 ) -> Deleted {
     let mut deleter = Deleter::start(actor, action).expect("a thread");
     let mut dump = Dump::start(dumper, request, &Clock::system()).expect("a dump");
@@ -29,7 +29,7 @@ pub fn delete_while_dumping(
         let more = dump.next_datagram(|flow, _| choose(flow).into_iter().for_each(|target| deleter.push(target)));
         let step = deleter.end_datagram();
         match more {
-            Ok(true) if step.is_continue() && go_on(deleter.pushed()) => {}
+            Ok(true) if step.is_continue() && should_continue(deleter.pushed()) => {}
             more => break more,
         }
     };

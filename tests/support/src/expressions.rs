@@ -1,7 +1,7 @@
 //! Random expressions, for the evaluator in `reference`.
 //!
-//! Every field of the registry has a strategy of its own; what it is compared with
-//! comes from [`Pools`], so that terms hit some flows of a table and miss some.
+//! Every field of the registry has a strategy. Values come from [`Pools`], so that terms match some
+//! flows of a table and not others.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use proptest::strategy::Union;
 
 use super::reference::{Ast, Term};
 
-/// From the name of a field to numbers.
+/// Numbers to compare a field with, by its name.
 pub type Limits = Box<dyn Fn(&str) -> Vec<u64>>;
 
 /// What terms term for.

@@ -1,7 +1,7 @@
 //! Random flows.
 //!
-//! Values come from small pools, so that filters hit some and miss some, and
-//! every attribute is missing now and then.
+//! Values come from small pools, so that filters match some flows and not others, and every attribute
+//! is sometimes missing.
 
 use std::net::IpAddr;
 

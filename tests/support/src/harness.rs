@@ -1,5 +1,5 @@
-//! A test on the real kernel: a network namespace of its own, the program in it, and
-//! what a table must hold.
+//! The harness of tests on the real kernel: a private network namespace, runs of the program in it,
+//! and comparisons of tables.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ pub struct Test {
     pub run: fn(&TestNetns),
 }
 
-/// Lists functions as tests, the sentence being the function's name.
+/// Lists functions as tests; the function's name is the test's name.
 #[macro_export]
 macro_rules! tests {
     ($($name:ident),* $(,)?) => {
@@ -50,13 +50,13 @@ pub fn program() -> &'static str {
     PROGRAM.get().expect("main has called set_program")
 }
 
-/// Makes the process root of a user namespace of its own. Must be called before
-/// there is a second thread.
+/// Makes the process root of a private user namespace. Must be called before a second thread is
+/// started.
 pub fn enter_user_namespace() -> Result<(), String> {
     let (uid, gid) = (geteuid(), getegid());
     if let Err(errno) = unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET) {
-        // Root can do without a user namespace.
-        return unshare(CloneFlags::CLONE_NEWNET).map_err(|_| refusal(errno));
+        // Root needs no user namespace.
+        return unshare(CloneFlags::CLONE_NEWNET).map_err(|_| namespaces_not_permitted(errno));
     }
     let maps = [("setgroups", "deny".into()), ("uid_map", format!("0 {uid} 1")), ("gid_map", format!("0 {gid} 1"))];
     for (file, line) in maps {
@@ -65,9 +65,9 @@ pub fn enter_user_namespace() -> Result<(), String> {
     Ok(())
 }
 
-fn refusal(errno: Errno) -> String {
+fn namespaces_not_permitted(errno: Errno) -> String {
     format!(
-        "the kernel tests need a private user and network namespace, and this host refuses: {errno}\n\
+        "the kernel tests need a private user and network namespace, and this host does not permit them: {errno}\n\
          Allow it for ordinary users with one of these, as root:\n\
          \u{20} sysctl -w user.max_user_namespaces=10000\n\
          \u{20} sysctl -w kernel.unprivileged_userns_clone=1\n\
@@ -77,7 +77,7 @@ fn refusal(errno: Errno) -> String {
     )
 }
 
-/// The test on a thread of its own, in a fresh network namespace.
+/// The test, run on a new thread in a new network namespace.
 pub fn trial(test: Test) -> Trial {
     let name = test.name.split_once("::").map_or(test.name, |(_binary, name)| name);
     Trial::test(name, move || run(test))
@@ -88,17 +88,17 @@ fn run(test: Test) -> Result<(), Failed> {
         let netns = TestNetns::new();
         catch_unwind(AssertUnwindSafe(|| (test.run)(&netns)))
     });
-    outcome.join().and_then(|run| run).map_err(|panic| Failed::from(words(&*panic)))
+    outcome.join().and_then(|run| run).map_err(|panic| Failed::from(panic_message(&*panic)))
 }
 
-/// Whether `nf_conntrack_events` can be 2, and is in a new namespace (Linux 5.19). Older
-/// kernels do not say either how much time a destroyed entry had left.
+/// Whether `nf_conntrack_events` supports 2 (automatic), the default of a new namespace since Linux
+/// 5.19. Destroy events of older kernels have no remaining timeout.
 pub fn has_automatic_events() -> bool {
     let default = thread::spawn(|| TestNetns::new().sysctl("netfilter/nf_conntrack_events"));
     default.join().expect("a namespace") == "2"
 }
 
-fn words(panic: &(dyn Any + Send)) -> String {
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panicked".into())
 }
@@ -125,8 +125,7 @@ impl TestNetns {
         Connection::open(&Netns::Current).expect("a netlink connection")
     }
 
-    /// Fills in a population of which nothing expires for ten minutes, and
-    /// returns it: the truth about the table.
+    /// Creates a population of which nothing expires for ten minutes, and returns it.
     pub fn fill(&self, seed: u64, count: u64) -> Vec<Flow> {
         let (ftp_helper, udp_lite) = (self.has_ftp_helper(), has_udp_lite());
         let population = Population { shortest: 600, ftp_helper, udp_lite, ..Population::new(seed, count) };
@@ -135,7 +134,7 @@ impl TestNetns {
         flows
     }
 
-    /// Whether the kernel has the FTP helper without having to load it.
+    /// Whether the kernel's FTP helper is loaded.
     pub fn has_ftp_helper(&self) -> bool {
         fs::exists("/sys/module/nf_conntrack_ftp").unwrap_or(false)
     }
@@ -169,7 +168,7 @@ impl TestNetns {
         self.dump().into_iter().find(|flow| flow.orig == *orig)
     }
 
-    /// The entry of `flow`, as the kernel gives it, as a target.
+    /// A target made of the kernel's entry of `flow`.
     pub fn target(&self, flow: &Flow) -> Target {
         let found = table::get(&mut self.connection(), &flow.orig, flow.zone_both.unwrap_or(0)).expect("get");
         Target::of(&found.expect("an entry in the table")).expect("a target")
@@ -205,7 +204,7 @@ impl TestNetns {
     }
 }
 
-/// A finished run of the program. What it checks it explains in full.
+/// A finished run of a program. A failed check shows its command line and output.
 pub struct Run {
     command: String,
     output: Output,
@@ -214,11 +213,13 @@ pub struct Run {
 impl Run {
     /// Runs `command` in the calling thread's namespace and waits for its end.
     pub fn of(command: &mut Command) -> Self {
-        let output = command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+        let output = command
+            .output()
+            .unwrap_or_else(|error| panic!("cannot run {command:?}: {error} (tests/run installs what the tests need)"));
         Run::new(command, output)
     }
 
-    /// What `command` ended with.
+    /// The result of `command`.
     pub fn new(command: &Command, output: Output) -> Self {
         Run { command: format!("{command:?}"), output }
     }
@@ -237,12 +238,12 @@ impl Run {
         self
     }
 
-    /// Its exit code; `None` where a signal ended it.
+    /// Its exit code; `None` if a signal killed it.
     pub fn code(&self) -> Option<i32> {
         self.output.status.code()
     }
 
-    /// The signal that ended it.
+    /// The signal that killed it.
     pub fn signal(&self) -> Option<i32> {
         std::os::unix::process::ExitStatusExt::signal(&self.output.status)
     }
@@ -266,7 +267,7 @@ impl Run {
     }
 }
 
-/// What names an entry: its original tuple and its zones.
+/// The identity of an entry: its original tuple and its zones.
 pub type Key = (Tuple, ctnl::model::Zone);
 
 pub fn key(flow: &Flow) -> Key {
@@ -286,7 +287,7 @@ pub fn assert_same_entries(found: &[Flow], expected: &[Flow]) {
     let first = |flows: &[&Flow]| flows.iter().take(3).map(|flow| format!("\n  {flow:?}")).collect::<String>();
     assert!(
         missing.is_empty() && extra.is_empty() && found.len() == expected.len(),
-        "{} entries instead of {}\n{} missing:{}\n{} that should not be there:{}",
+        "{} entries instead of {}\n{} missing:{}\n{} unexpected:{}",
         found.len(),
         expected.len(),
         missing.len(),
@@ -308,7 +309,7 @@ pub fn flow(protocol: Protocol, l4: L4) -> Flow {
     })
 }
 
-/// The entry of an original tuple, nothing rewritten, with ten minutes left.
+/// The entry of an original tuple, without NAT, with ten minutes left.
 pub fn entry(orig: Tuple) -> Flow {
     let mut flow = Flow::new(orig, orig.inverse());
     flow.status = Status::Confirmed;

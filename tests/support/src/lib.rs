@@ -1,15 +1,15 @@
-//! What the integration tests and the cases of `vm-tests` share.
+//! Shared code of the integration tests and of the cases of `vm-tests`.
 //!
-//! - `harness`: a test in a network namespace of its own, and runs of the program
-//! - `net`, `talk`: two hosts and a router between them; their connections
-//! - `bystanders`: entries that differ in one part of what names an entry
-//! - `deleting`: deletes of what a dump chooses, while it runs
+//! - `harness`: tests in private network namespaces, and runs of the program
+//! - `net`, `connections`: two hosts and a router between them; their connections
+//! - `bystanders`: entries that differ in one part of their identity
+//! - `deleting`: deletes chosen entries while they are dumped
 //! - `summary`: the program's JSON summaries, key by key
 //! - `flows`, `expressions`: random entries and random filters
-//! - `reference`: an evaluator of filters written apart from the library's
+//! - `reference`: the reference evaluator of filters, which shares no code with the library's
 //!
-//! The program is a binary, which a test cannot import: its modules that tests call are
-//! compiled here a second time, `population` and `host` always, the sinks with the
+//! The program is a binary, which a test cannot import. Its modules that tests call are
+//! compiled here a second time: `population` and `host` always, the sinks with the
 //! feature `sink`.
 
 #![allow(

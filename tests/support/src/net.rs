@@ -1,5 +1,5 @@
-//! Two hosts and a router that tracks what passes between them. The router is
-//! the test's own namespace, so its table is the one that is looked at.
+//! Two hosts and a router between them that tracks their connections. The router is the test's own
+//! namespace: its table is the one under test.
 //!
 //!     inside 10.1.0.2 ── 10.1.0.1 router 10.2.0.1 ── 10.2.0.2 outside
 //!            fd00:1::2   fd00:1::1       fd00:2::1   fd00:2::2
@@ -23,7 +23,7 @@ pub const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 2);
 pub const INSIDE6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 2);
 pub const OUTSIDE6: Ipv6Addr = Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 2);
 
-/// A network namespace, kept by an open file.
+/// A network namespace, kept alive by an open file.
 pub struct Namespace(File);
 
 impl Namespace {
@@ -35,7 +35,7 @@ impl Namespace {
         Namespace(made.join().expect("a thread"))
     }
 
-    /// Runs `work` inside. Sockets that it makes stay there, wherever they are used.
+    /// Runs `work` in the namespace. Its sockets stay in this namespace, in whatever thread they are used.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
             let inside = scope.spawn(|| {
@@ -57,7 +57,7 @@ pub struct Net<'a> {
     pub netns: &'a TestNetns,
     pub inside: Namespace,
     pub outside: Namespace,
-    /// There was no packet before this.
+    /// No packet was sent before this time.
     pub since: Instant,
 }
 
@@ -69,9 +69,8 @@ const FORWARDED: &str = "table inet track {
 }";
 
 impl<'a> Net<'a> {
-    /// Hosts that reach each other through the router, which counts packets. It looks for
-    /// no duplicates of its addresses: the end of that look, seconds later, takes IPv6
-    /// flows out of a flowtable.
+    /// Connects two hosts through the router, which counts packets. Duplicate address detection is
+    /// off: its end, seconds later, removes IPv6 flows from a flowtable.
     pub fn new(netns: &'a TestNetns) -> Self {
         let net = Net { netns, inside: Namespace::new(), outside: Namespace::new(), since: Instant::now() };
         for name in ["ipv6/conf/all/accept_dad", "ipv6/conf/default/accept_dad"] {
@@ -99,7 +98,7 @@ impl<'a> Net<'a> {
         net
     }
 
-    /// A new link carries nothing until the kernel has come round to it.
+    /// Packets on a new link are dropped until its carrier is up.
     fn wait_until_connected(&self) {
         const NOBODY: u16 = 9;
         for address in [IpAddr::from(OUTSIDE), OUTSIDE6.into()] {
@@ -113,14 +112,13 @@ impl<'a> Net<'a> {
         }
     }
 
-    /// From now on nothing of what matches `what` leaves `outside`; with an
-    /// empty match, nothing at all.
+    /// Drops the packets of `outside` that match `what`, or all of them if it is empty.
     pub fn drop_output(&self, what: &str) {
         let chain = "type filter hook output priority 0; policy accept;";
         self.outside.run(|| nft(&format!("table inet silence {{\nchain output {{\n{chain}\n{what} drop\n}}\n}}")));
     }
 
-    /// `outside` can be heard again.
+    /// Ends [`Net::drop_output`].
     pub fn stop_dropping(&self) {
         self.outside.run(|| nft("delete table inet silence"));
     }

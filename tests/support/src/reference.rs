@@ -1,12 +1,12 @@
-//! An evaluator written apart from the library's: no sets, no tables, straight
-//! from what each term is said to mean. `None` is undecided.
+//! The reference evaluator: shares no code with the library's, uses no sets and no tables, and follows
+//! the documentation of each term. `None` is undecided.
 
 use std::net::IpAddr;
 
 use ctnl::age::{Age, Idle, IdleEstimator};
 use ctnl::model::{Flow, L4, ProtoInfo, Protocol, Status};
 
-/// An expression by chance.
+/// A random expression.
 #[derive(Debug, Clone)]
 pub enum Ast {
     And(Vec<Ast>),
@@ -18,7 +18,7 @@ pub enum Ast {
 /// A term.
 #[derive(Debug, Clone)]
 pub enum Term {
-    /// A phrase without a value of its own.
+    /// A term without a value.
     Keyword(&'static str),
     Proto(Vec<u8>),
     Address(&'static str, Vec<(IpAddr, u8)>),
@@ -37,7 +37,7 @@ pub enum Term {
 }
 
 impl Ast {
-    /// As text, with every bracket written.
+    /// The expression as text, with all brackets.
     pub fn text(&self) -> String {
         let join = |parts: &[Ast], word: &str| {
             format!("({})", parts.iter().map(Ast::text).collect::<Vec<_>>().join(&format!(" {word} ")))
@@ -199,7 +199,7 @@ impl Term {
             Term::Compare("idle", op, limit) => return idle(estimator.idle(flow), op, *limit),
             Term::Compare(field, op, limit) => {
                 let number = number(flow, estimator, field)?;
-                // What is not there is different from every number.
+                // A missing value is not equal to any number.
                 number.map_or(*op == "!=", |number| compare(number, op, *limit))
             }
         })
@@ -217,7 +217,7 @@ fn compare(number: u64, op: &str, limit: u64) -> bool {
     }
 }
 
-/// Every second that is possible has to say the same.
+/// Decided if every possible idle time has the same result.
 fn idle(idle: Idle, op: &str, limit: u64) -> Option<bool> {
     let (low, high) = match idle {
         Idle::Exact { at_least, at_most } => (u64::from(at_least), u64::from(at_most)),
