@@ -22,7 +22,7 @@ fn flow(number: u16) -> Flow {
     Flow { id: Some(number.into()), ..Flow::new(tuple(number, 53), tuple(53, number)) }
 }
 
-/// A dump of entries 1 to `count`, ten to a datagram, that ends as `end` says.
+/// A dump of entries 1 to `count`, ten to a datagram, with the end that `end` returns.
 fn dumping(count: u16, end: impl Fn(u32) -> Vec<u8> + Send + 'static) -> impl FnMut(&[Sent]) -> Vec<Vec<u8>> + Send {
     move |requests| {
         let sequence = requests[0].sequence;
@@ -35,7 +35,7 @@ fn dumping(count: u16, end: impl Fn(u32) -> Vec<u8> + Send + 'static) -> impl Fn
 #[test]
 fn targets_that_were_never_sent_are_counted_as_unsent() {
     let (mut dumper, _) = kernel(dumping(5_000, done));
-    // The third datagram of deletes is answered with what nobody can read.
+    // The third datagram of deletes is answered with a malformed datagram.
     let mut datagrams = 0;
     let (actor, actor_sent) = kernel(move |requests| {
         datagrams += 1;

@@ -1,5 +1,4 @@
-//! What goes out to the kernel and what may come in, byte by byte: no kernel
-//! needed, a closure stands for it.
+//! The bytes sent to the kernel and received from it. No kernel is needed: a closure answers instead.
 //!
 //! - `netlink`: a second reader and writer of netlink messages, which shares no
 //!   code with the library
@@ -7,7 +6,7 @@
 //! - `sending`: a delete is never sent without a complete tuple, and the answers
 //!   are counted exactly
 //! - `receiving`: truncated, corrupt, repeated and unknown data
-//! - `events`: what a recorded event says, and what it leaves unsaid
+//! - `events`: the attributes of recorded events
 //! - `failing`: deletes that fail halfway account for every entry
 
 #![allow(

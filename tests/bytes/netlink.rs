@@ -1,6 +1,6 @@
-//! Netlink messages by the book (netlink(7), `linux/netfilter/*.h`), apart from
-//! the library's own reader and writer. The reader is strict: it fails on
-//! whatever a kernel might take for something else.
+//! A second parser and writer of netlink messages (netlink(7), `linux/netfilter/*.h`), which shares no
+//! code with the library's. The parser is strict: it fails on whatever a kernel might interpret
+//! differently.
 
 use std::sync::{Arc, Mutex};
 
@@ -151,7 +151,7 @@ pub fn kernel(mut answers: impl FnMut(&[Sent]) -> Vec<Vec<u8>> + Send + 'static)
     (connection, record)
 }
 
-/// A kernel that does whatever it is asked, silently but for ACKs.
+/// Answers every request with success, and only if an ACK is requested.
 pub fn obedient(requests: &[Sent]) -> Vec<Vec<u8>> {
     requests.iter().filter(|request| request.flags & ACK != 0).map(|request| answer(request, 0)).collect()
 }

@@ -1,5 +1,4 @@
-//! Whatever comes in: an entry, or an error that says where. Never a panic,
-//! never a loop without end.
+//! Any received bytes are decoded or are an error with an offset; never a panic or an endless loop.
 
 use std::ops::ControlFlow;
 
@@ -14,7 +13,7 @@ use crate::netlink::{attribute, done, entry, kernel, message, nest, obedient};
 use ctnl_test_support::deleting::delete_while_dumping;
 
 /// A dump of a lab table of 80 entries on Linux 6.18, with counters and start
-/// times: datagrams, each behind its length (u32, little-endian). Sequence 1.
+/// times: datagrams, each after its length (u32, little-endian). Sequence 1.
 const RECORDED: &[u8] = include_bytes!("../data/dump-6.18.bin");
 
 fn recorded() -> Vec<Vec<u8>> {
@@ -164,7 +163,8 @@ fn read_one(family: u8, attributes: &[Vec<u8>]) -> Flow {
 #[test]
 fn a_bucket_that_is_sent_twice_is_counted_and_deleted_once() {
     let flows: Vec<Flow> = (0..40).map(|number| numbered(17, number)).collect();
-    // The kernel starts a bucket again when the entry it stopped at is gone.
+    // The kernel dumps a bucket again if the entry at which it stopped was deleted
+    // (`ctnetlink_dump_table`).
     let sent_again = flows[20..30].to_vec();
     let kernel_sends = move |sequence| {
         let datagram = |part: &[Flow]| part.iter().flat_map(|flow| dumped(sequence, flow)).collect::<Vec<u8>>();

@@ -2,7 +2,7 @@
 //!
 //! To the kernel, a delete whose tuple is missing or unreadable is a flush of
 //! everything, and some attributes turn one into a filtered flush. So every byte
-//! of every request is looked at here.
+//! of every request is checked here.
 
 use std::net::IpAddr;
 
@@ -198,7 +198,7 @@ proptest! {
         let expected = |errno| answers.iter().filter(|answer| **answer == errno).count() as u64;
         let mut given = answers.clone().into_iter();
         let (mut connection, _) = kernel(move |requests| {
-            // Errors always answer, success only where an ACK is asked for.
+            // Errors always answer, success only where an ACK is requested.
             let datagrams: Vec<Vec<u8>> = requests.iter().zip(given.by_ref())
                 .filter(|(request, errno)| *errno != 0 || request.flags & ACK != 0)
                 .map(|(request, errno)| answer(request, errno)).collect();
@@ -253,7 +253,7 @@ fn one_target() -> Target {
     Target::of(&Flow { id: Some(1), ..Flow::new(tuple, tuple) }).unwrap()
 }
 
-/// What a target takes, said a second time.
+/// The conditions of a target, written a second time.
 fn names_one_entry(flow: &Flow) -> bool {
     let tuple = &flow.orig;
     let l4 = match (u8::from(tuple.protocol), tuple.l4) {
@@ -277,7 +277,7 @@ fn an_entry_is_deletable_if_and_only_if_its_tuple_is_complete() {
     for flow in &flows {
         assert_eq!(Target::of(flow).is_ok(), names_one_entry(flow), "{flow:?}");
     }
-    // The properties above are about something.
+    // So that the properties above are not vacuous.
     let share = targets(&flows).len();
     assert!((1000..4000).contains(&share), "{share} targets of 5000");
 }

@@ -1,5 +1,4 @@
-//! Whatever help and documents tell users to type is understood. Where there is no
-//! kernel to reach, that is an exit code of 1 and not of 2.
+//! Every command line in help and documents is parsed. Without a kernel it exits with 1 and not with 2.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,8 +18,8 @@ fn commands(line: &str) -> Vec<Vec<String>> {
     ours.collect()
 }
 
-/// The commands of a pipeline without redirections, and without what stands
-/// behind two spaces: in help that is an explanation.
+/// The commands of a pipeline without redirections, and without the text after two spaces, which is an
+/// explanation in help.
 fn simple_commands(line: &str) -> Vec<String> {
     let (mut commands, mut quote, mut escaped) = (vec![String::new()], None, false);
     let mut rest = line.chars().peekable();
@@ -43,7 +42,7 @@ fn simple_commands(line: &str) -> Vec<String> {
     commands
 }
 
-/// Fails unless the program understands `arguments`.
+/// Fails unless the program parses `arguments`.
 fn check(folder: &Folder, source: &str, arguments: &[String]) {
     let Some(verb) = arguments.first() else { panic!("{source}: ctnl alone") };
     match &**verb {
@@ -65,8 +64,8 @@ fn check(folder: &Folder, source: &str, arguments: &[String]) {
     }
 }
 
-/// A lab needs a kernel: its flags are looked up in its help, and what is to be run
-/// in it is checked like any example.
+/// A lab needs a kernel: its flags must be in its help, and the command in it is checked like any
+/// example.
 fn check_lab(folder: &Folder, source: &str, arguments: &[String]) {
     let help = folder.ctnl(&words(&["lab", "--help"])).stdout;
     let end = arguments.iter().position(|word| word == "--").unwrap_or(arguments.len());

@@ -1,11 +1,10 @@
-//! The program without a kernel: what it refuses, what it teaches, what it
-//! generates.
+//! The program without a kernel: refused input, help and documents, generated files.
 //!
-//! - `program`: how it is run here
-//! - `usage`: bad input ends before anything is sent, with a caret under the fault
-//! - `examples`: whatever help and documents tell users to type is understood
+//! - `program`: runs the program
+//! - `usage`: invalid input is refused before a request is sent, with a caret under the error
+//! - `examples`: every command line in help and documents is parsed
 //! - `generated`: version, completions, man pages
-//! - `service`: the systemd unit starts what the program understands
+//! - `service`: the command line of the systemd unit is parsed
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! How the program is run here: in an empty folder, with an empty environment,
-//! and with a namespace that does not exist in place of the kernel.
+//! Runs the program in an empty folder, with an empty environment, and with a namespace that does not
+//! exist.
 
 use std::fs;
 use std::path::Path;
@@ -45,8 +45,8 @@ impl Folder {
         Run { arguments: arguments.to_vec(), code: status.code(), stdout: text(stdout), stderr: text(stderr) }
     }
 
-    /// Runs the program where there is no kernel to reach: whoever gets as far as
-    /// that fails with 1.
+    /// Runs the program with a namespace that does not exist: a command that gets as far as opening it
+    /// fails with 1.
     pub fn ctnl_without_kernel(&self, arguments: &[String]) -> Run {
         let mut arguments = arguments.to_vec();
         let is_on_a_table = arguments.first().is_some_and(|verb| ON_A_TABLE.contains(&verb.as_str()));

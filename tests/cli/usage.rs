@@ -37,7 +37,7 @@ fn refused(run: &Run, fault: &str, message: &str) -> Result<(), String> {
         return Err("something on stdout".into());
     }
     if !run.stderr.contains(message) {
-        return Err(format!("the error does not say: {message}"));
+        return Err(format!("the error does not contain: {message}"));
     }
     if fault == "-" {
         return Ok(());

@@ -1,5 +1,5 @@
-//! Random expressions over random flows: the library and the slow evaluator say
-//! the same, and so does the filter that is read again from its own text.
+//! Random expressions over random flows: the library, the reference evaluator, and the filter parsed
+//! from its own text have the same results.
 
 use ctnl::field::Subject;
 use ctnl::filter::Verdict;

@@ -93,7 +93,7 @@ proptest! {
     }
 }
 
-/// Whether the sample says nothing about a filter: its terms are about the same value, and no
+/// Whether the sample proves nothing about a filter: its terms are about the same value, and no
 /// entry of the sample has one between them (`idle <= 6s or not idle <= 7s`); or the quantities
 /// depend on each other, for which `Filter::matches_everything` promises no proof.
 fn is_beyond_the_sample(filter: &Filter) -> bool {
@@ -117,7 +117,7 @@ fn is_beyond_the_sample(filter: &Filter) -> bool {
 }
 
 /// Terms of which each leaves out at least a twentieth of the population, and its negation as
-/// well: a value that no entry has by chance is no spelling of everything.
+/// well: a term whose value happens to be in no entry does not match everything.
 fn discerning_terms(population: &[Flow], count: usize) -> Vec<Ast> {
     let (mut runner, estimator) = (runner(), flows::estimator());
     let strategy = prop::strategy::Union::new(term_strategies_of_pools());

@@ -1,5 +1,5 @@
-//! Filters from outside: what is understood, what is refused and where the caret
-//! stands, and that the evaluator agrees with one that was written apart from it.
+//! Filters through the public API: valid and invalid expressions, the position of the caret, and the
+//! results compared with the reference evaluator's.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

@@ -1,4 +1,4 @@
-//! What is proven about whole filters.
+//! Proofs about whole filters: they match everything, or nothing.
 
 use super::parse;
 

@@ -143,7 +143,7 @@ impl Code {
         found
     }
 
-    /// The place behind `super::` (from a file of `folder`) or behind `crate::folder::`, where one of
+    /// The place after `super::` (from a file of `folder`) or after `crate::folder::`, where one of
     /// both begins at `place`.
     fn end_of_prefix(&self, place: usize, folder: &[&str]) -> Option<usize> {
         if place > 0 && self.0[place - 1] == "::" {

@@ -7,8 +7,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod circles;
 mod code;
+mod cycles;
 
 use std::fs;
 use std::path::Path;
@@ -157,7 +157,7 @@ fn the_table_lists_no_module_that_does_not_exist() {
 
 #[test]
 fn the_files_of_one_folder_have_no_import_cycle() {
-    assert_eq!(circles::of_tree(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")), [] as [String; 0]);
+    assert_eq!(cycles::of_tree(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")), [] as [String; 0]);
 }
 
 #[test]

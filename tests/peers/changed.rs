@@ -34,11 +34,11 @@ fn a_lowered_timeout_leaves_entries_undecided_unless_its_previous_value_is_given
     monitor_without.sample_all();
     netns.ctnl(&["count", "--older", "3s", "tcp"]).exits_with(0).stderr_contains("undecided: 1 longer-than-sysctl");
     assert_eq!(monitor.list_older(3, &[]), []);
-    let told = ["--base-timeout", "tcp.established=100m"];
-    assert_eq!(monitor.list_older(3, &told), [connection.tuple()]);
-    // The next packet sets the entry right, told or not.
+    let previous = ["--base-timeout", "tcp.established=100m"];
+    assert_eq!(monitor.list_older(3, &previous), [connection.tuple()]);
+    // The next packet sets the new timeout, and the idle time is exact again.
     connection.exchange();
-    assert_eq!(monitor.list_older(60, &told), []);
+    assert_eq!(monitor.list_older(60, &previous), []);
     monitor.watch(4 * SECOND);
     assert_eq!(monitor.list_older(3, &[]), [connection.tuple()]);
 }
@@ -55,8 +55,8 @@ fn a_slightly_lowered_timeout_never_makes_an_entry_look_more_idle(netns: &TestNe
     assert_eq!(monitor.list_older(4, &[]), [connection.tuple()]);
 }
 
-/// What `ctnl help filter` and README say of it: the entry looks idle for the
-/// difference until its next packet, or until the old value is told.
+/// As documented in `ctnl help filter` and README: the computed idle time is too large by the
+/// difference until the entry's next packet, unless the previous value is given.
 fn a_raised_timeout_overstates_idle_times_as_documented_unless_its_previous_value_is_given(netns: &TestNetns) {
     let net = distinct(netns);
     let mut connection = Tcp::open(&net);
@@ -66,7 +66,7 @@ fn a_raised_timeout_overstates_idle_times_as_documented_unless_its_previous_valu
         let arguments = [&["count", "tcp", "--older", "5000s"], more].concat();
         netns.ctnl(&arguments).exits_with(0).stdout().trim().to_owned()
     };
-    assert_eq!(count(&[]), "1", "the hole is gone: say so in the help");
+    assert_eq!(count(&[]), "1", "the idle time is exact: change the help");
     assert_eq!(count(&["--base-timeout", "tcp.established=600"]), "0");
     let mut monitor = PacketMonitor::with_previous_timeouts(&net, &["tcp.established=600"]);
     monitor.watch(2 * SECOND);
@@ -96,7 +96,7 @@ fn sample_twice_after_raising_a_timeout(netns: &TestNetns, with_counters: bool) 
     let run = thread::scope(|scope| {
         scope.spawn(|| {
             while !finished.load(Ordering::Relaxed) {
-                // Rare enough that both looks find about the same time left.
+                // Rare enough that both samples find about the same remaining timeout.
                 busy.exchange();
                 thread::sleep(SECOND);
             }

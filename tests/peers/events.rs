@@ -1,5 +1,4 @@
-//! Our lines of events are those of `conntrack -E`, which listens beside us, and jq
-//! reads every kind of line.
+//! The event lines of ctnl are those of a concurrent `conntrack -E`, and jq parses every kind of line.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -30,10 +29,10 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// All groups: new, update, destroy, and the same of expectations.
 const GROUPS: u32 = 0b11_1111;
 
-/// The mark of the entry that is made when all is over.
+/// The mark of the entry that is created last.
 const LAST_MARK: u32 = 424_242;
 
-/// A running `conntrack -E`, and its lines as they come.
+/// A running `conntrack -E`, and its lines.
 struct ConntrackMonitor {
     child: Child,
     lines: Receiver<String>,
@@ -120,7 +119,7 @@ pub fn make_events(netns: &TestNetns, net: &Net<'_>) {
     Udp::open6(net).send_one_way();
     let service = net.outside.run(|| TcpListener::bind((OUTSIDE, 21)).expect("listen"));
     let mut control = Tcp::through(net, &service, (OUTSIDE, 21).into());
-    // The helper reads what stands at the beginning of a line, so there must be one before.
+    // The helper only reads replies that follow a line end (`help` in nf_conntrack_ftp.c).
     for line in ["220 ready\r\n", "227 Entering Passive Mode (10,2,0,2,7,8).\r\n"] {
         control.server.write_all(line.as_bytes()).expect("send");
         control.client.read_exact(&mut vec![0; line.len()]).expect("receive");
@@ -251,7 +250,7 @@ pub fn jq(filter: &str, input: &str) -> String {
     output_of(command, input)
 }
 
-/// What a command says to this input.
+/// The output of a command with this input.
 fn output_of(mut command: Command, input: &str) -> String {
     command.env_clear().env("PATH", PATH).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));

@@ -1,8 +1,7 @@
-//! What `--older` matches, and what it must never match, with real traffic.
+//! The flows that `--older` matches, and those that it must never match, with real traffic.
 //!
-//! Timeouts are so different from each other that a wrong one gives an idle time
-//! that is minutes too long; and long enough that nothing expires on a machine
-//! that is busy with something else.
+//! The timeouts differ so much that a wrong one gives an idle time that is minutes too long, and are so
+//! long that nothing expires on a busy machine.
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -33,7 +32,7 @@ const UNACKNOWLEDGED: u32 = 250;
 const RETRANSMITTED: u32 = 200;
 const CLOSED: u32 = 150;
 
-/// A network whose router has timeouts that tell on each other.
+/// A network whose router has distinct timeouts, so that a wrong one is noticed.
 pub fn distinct(netns: &TestNetns) -> Net<'_> {
     let net = Net::new(netns);
     for (name, seconds) in [
@@ -66,9 +65,8 @@ fn entry(netns: &TestNetns, tuple: &Tuple) -> Flow {
     netns.dumped(tuple).unwrap_or_else(|| panic!("no entry for {tuple:?} in {:#?}", netns.dump()))
 }
 
-/// Fails unless the entry is ESTABLISHED and its last packet set a timeout that
-/// is shorter than that: whoever takes the time left from the timeout of
-/// ESTABLISHED is wrong by the difference.
+/// Fails unless the entry is ESTABLISHED with a shorter timeout than that of ESTABLISHED: an idle time
+/// computed from the timeout of ESTABLISHED is wrong by the difference.
 #[track_caller]
 fn assert_established_with_less(netns: &TestNetns, tuple: &Tuple, timeout: u32) {
     let flow = entry(netns, tuple);
@@ -149,9 +147,9 @@ fn a_connection_picked_up_in_the_middle_is_not_idle(netns: &TestNetns) {
     assert!(!entry(netns, &connection.tuple()).status.contains(Status::SeenReply));
 }
 
-/// Sent by someone who knows the ports and about where the numbers are. The
-/// receiver answers it and goes on; that answer is kept away from the router, for
-/// it would set the timeout right again.
+/// A forged reset with the right ports and a sequence number within the window. The receiver answers
+/// with a challenge ACK and keeps the connection; the answer is dropped before the router, because it
+/// would restore the timeout.
 fn a_connection_that_ignored_a_forged_reset_is_not_idle(netns: &TestNetns) {
     let net = distinct(netns);
     let mut connection = Tcp::open(&net);
@@ -196,7 +194,7 @@ fn udp_flows_are_idle_only_after_they_stopped(netns: &TestNetns) {
     once.send_one_way();
     answered.exchange();
     let mut monitor = PacketMonitor::new(&net);
-    // A flow that goes on for two seconds is a stream.
+    // A flow with replies after two seconds is a stream (`nf_conntrack_udp_packet`).
     for _ in 0..10 {
         stream.exchange();
         stream6.exchange();

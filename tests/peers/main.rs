@@ -1,23 +1,23 @@
-//! Tests beside Debian's conntrack(8), nft(8), ip(8), jq(1) and rsyslogd(8), with real traffic.
+//! Comparisons with Debian's conntrack(8), nft(8), ip(8), jq(1) and rsyslogd(8), with real traffic.
 //!
 //! Written against conntrack 1.4.7, nftables 1.0.6, iproute2 6.1, rsyslog 8.2302 and nats-server 2.9.10 (Debian 12);
 //! what differs from the installed conntrack names its version. As any user: all
 //! happens in a private user namespace, see `harness`.
 //!
 //! - `net`: a router between two hosts, each a network namespace
-//! - `talk`: connections between the hosts; `raw`: packets made by hand
-//! - `packet_monitor`: who knows when each flow had its last packet
-//! - `text`: our lines are those of conntrack(8)
-//! - `events`: our lines of events are those of `conntrack -E`, and jq reads them
-//! - `idle`: what `--older` matches, and what it must not
+//! - `connections`: connections between the hosts; `raw`: packets made by hand
+//! - `packet_monitor`: when each flow had its last packet, from the kernel's counters
+//! - `text`: the lines of ctnl are those of conntrack(8)
+//! - `events`: the event lines of ctnl are those of `conntrack -E`, and jq parses them
+//! - `idle`: the flows that `--older` matches, and those that it must not
 //! - `changed`: idle times after a sysctl has changed, and under policies
-//! - `flushing`: what a flush does to connections that are in use
-//! - `service`: what systemd says of the unit in `packaging/`
+//! - `flushing`: connections in use survive a flush
+//! - `service`: systemd-analyze on the unit in `packaging/`
 //! - `ssh`: one's own session is spared
-//! - `scope`: nothing is deleted beside what was named
-//! - `syslog`: what rsyslogd makes of a stream of events, killed in the middle of it
-//! - `pipeline`: the program between the kernel and such receivers, whoever dies
-//! - `nats`: what is published to three nats-servers (`cluster`) while they die
+//! - `scope`: only matching entries are deleted
+//! - `syslog`: rsyslogd receives a stream of events, and is killed in the middle of it
+//! - `pipeline`: the program with such receivers, when either of them is killed
+//! - `nats`: lines published to three nats-servers (`cluster`) that are killed
 
 #![allow(
     clippy::unwrap_used,
@@ -47,7 +47,7 @@ use std::process::ExitCode;
 
 use ctnl_test_support::{harness, net};
 
-/// Most tests wait for time to pass: many at once, however few processors.
+/// Most tests wait, so many run at a time, also on few processors.
 const AT_ONCE: usize = 12;
 
 fn main() -> ExitCode {

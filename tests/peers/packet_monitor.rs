@@ -1,6 +1,5 @@
-//! Who knows when each flow had its last packet: the kernel's counters, read
-//! every few milliseconds. Every accepted packet is counted; so between two looks
-//! with the same count there was none.
+//! Tracks when each flow had its last packet, from the kernel's counters, read every few milliseconds.
+//! Every accepted packet is counted, so there was none between two samples with the same count.
 
 use std::collections::HashMap;
 use std::thread;
@@ -23,7 +22,7 @@ pub struct PacketMonitor<'a> {
     previous_timeouts: Vec<PreviousTimeout>,
     observations: HashMap<Tuple, Observation>,
     last_sample: Instant,
-    /// When what is not known yet may have had its last packet.
+    /// A flow that is not known yet had its last packet after this.
     last_full_sample: Instant,
 }
 
@@ -53,7 +52,7 @@ impl<'a> PacketMonitor<'a> {
         monitor
     }
 
-    /// Watches for `time`, all the while checking what is said of idle times.
+    /// Samples for `time`. Fails if a computed idle time is too large.
     pub fn watch(&mut self, time: Duration) {
         let end = Instant::now() + time;
         while Instant::now() < end {
@@ -62,8 +61,8 @@ impl<'a> PacketMonitor<'a> {
         }
     }
 
-    /// Looks once at every flow that is known: none may be called idle for longer
-    /// than it was. (One by one: a dump walks the tables of all namespaces.)
+    /// Samples every known flow once. Fails if a computed idle time is too large. (One by one: a dump
+    /// walks the tables of all namespaces.)
     fn sample_known(&mut self) {
         let started = Instant::now();
         let tuples: Vec<Tuple> = self.observations.keys().copied().collect();
@@ -73,7 +72,7 @@ impl<'a> PacketMonitor<'a> {
         self.last_sample = started;
     }
 
-    /// Looks at the whole table, and gets to know what is new.
+    /// Samples the whole table, and adds new flows.
     pub fn sample_all(&mut self) {
         let started = Instant::now();
         let flows = self.netns.dump();
@@ -91,13 +90,13 @@ impl<'a> PacketMonitor<'a> {
             let Some(flow) = self.record(flow) else { continue };
             let (idle, actual) = (estimator.idle(&flow), self.silent_for(&flow.orig));
             let reported = Duration::from_secs(idle.at_least().unwrap_or(0).into());
-            assert!(reported <= actual, "said to be {idle:?}, but had a packet within {actual:?}: {flow:?}");
+            assert!(reported <= actual, "computed as {idle:?}, but had a packet within {actual:?}: {flow:?}");
         }
     }
 
-    /// Takes note of the flow's packets, and returns the flow. The kernel reads
-    /// the time left before the counters, and a packet may come in between (this
-    /// was seen). So where there was one, the flow is looked at once more.
+    /// Records the flow's packets, and returns the flow. The kernel reads the timeout before the
+    /// counters, and a packet may arrive in between (this was observed). So if the count has changed,
+    /// the flow is read once more.
     fn record(&mut self, flow: &Flow) -> Option<Flow> {
         let packets = flow.packets().expect("nf_conntrack_acct is on");
         let no_packet_since = match self.observations.get(&flow.orig) {

@@ -1,5 +1,4 @@
-//! Nothing is deleted beside what was named. Each of these is a trap of
-//! conntrack(8) 1.4.7.
+//! Only matching entries are deleted, in cases where conntrack(8) 1.4.7 deletes more.
 
 use std::net::Ipv4Addr;
 
@@ -46,7 +45,7 @@ fn flushing_a_zone_leaves_the_same_tuples_in_other_zones(netns: &TestNetns) {
     let zoned = |zone| plain.iter().map(move |flow| with(flow.clone(), |flow| flow.zone_both = Some(zone)));
     let one_way = with(udp(7, 53), |flow| flow.orig.zone = Some(5));
     let (fifth, sixth): (Vec<Flow>, Vec<Flow>) = (zoned(5).collect(), zoned(6).collect());
-    // The entry of a zone in one direction would clash with its twin in both.
+    // The entry of a zone in one direction would clash with the same tuple in a zone of both.
     let fifth: Vec<Flow> = fifth.into_iter().filter(|flow| flow.orig.sport() != Some(7)).collect();
     let without_clash: Vec<Flow> = plain.iter().filter(|flow| flow.orig.sport() != Some(7)).cloned().collect();
     netns.create(&[without_clash.clone(), fifth, sixth.clone(), vec![one_way]].concat());

@@ -1,4 +1,4 @@
-//! What systemd says of the unit in `packaging/`.
+//! systemd-analyze on the unit in `packaging/`.
 
 use std::fs;
 use std::path::PathBuf;

@@ -21,20 +21,20 @@ const CTNL: &str = env!("CARGO_BIN_EXE_ctnl");
 
 /// A table with a session, and others beside it: its own client once more, and
 /// the other family and protocol.
-struct Scene<'a> {
+struct Fixture<'a> {
     net: Net<'a>,
     session: Tcp,
     others: (Tcp, Tcp, Udp),
 }
 
-impl<'a> Scene<'a> {
+impl<'a> Fixture<'a> {
     fn new(netns: &'a TestNetns) -> Self {
         let net = Net::new(netns);
         let (mut session, mut other, mut other6) = (Tcp::open(&net), Tcp::open(&net), Tcp::open6(&net));
         Tcp::exchange_all([&mut session, &mut other, &mut other6]);
         let udp = Udp::open(&net);
         udp.exchange();
-        Scene { session, others: (other, other6, udp), net }
+        Fixture { session, others: (other, other6, udp), net }
     }
 
     /// Runs `program` as in the session.
@@ -53,30 +53,30 @@ impl<'a> Scene<'a> {
 }
 
 fn a_flush_of_everything_spares_the_session_of_the_environment(netns: &TestNetns) {
-    let mut scene = Scene::new(netns);
-    let run = scene.run(&[CTNL, "flush", "--all", "--yes"]).exits_with(0);
+    let mut fixture = Fixture::new(netns);
+    let run = fixture.run(&[CTNL, "flush", "--all", "--yes"]).exits_with(0);
     run.stderr_contains("4 matched, 3 deleted, 1 spared (own SSH session)");
-    scene.has_only_the_session_left();
+    fixture.has_only_the_session_left();
 }
 
-/// As behind sudo, which drops the variable.
+/// As under sudo, which removes the variable.
 fn a_flush_of_everything_spares_the_session_of_an_ancestor(netns: &TestNetns) {
-    let mut scene = Scene::new(netns);
+    let mut fixture = Fixture::new(netns);
     // The shell must not become the program: it is the ancestor.
     let script = format!("env -u SSH_CONNECTION '{CTNL}' flush --all --yes; exit $?");
-    scene.run(&["sh", "-c", &script]).exits_with(0).stderr_contains("3 deleted, 1 spared (own SSH session)");
-    scene.has_only_the_session_left();
+    fixture.run(&["sh", "-c", &script]).exits_with(0).stderr_contains("3 deleted, 1 spared (own SSH session)");
+    fixture.has_only_the_session_left();
 }
 
 fn a_flush_with_no_spare_ssh_deletes_the_session(netns: &TestNetns) {
-    let scene = Scene::new(netns);
-    let run = scene.run(&[CTNL, "flush", "--all", "--yes", "--no-spare-ssh"]).exits_with(0);
+    let fixture = Fixture::new(netns);
+    let run = fixture.run(&[CTNL, "flush", "--all", "--yes", "--no-spare-ssh"]).exits_with(0);
     let output = run.stderr();
     assert!(output.contains("4 deleted") && !output.contains("spared"), "{output}");
     assert_eq!(netns.dump(), []);
 }
 
-/// The server knows the address after NAT, the entry has both.
+/// The server's socket has the address after NAT, the entry has both.
 fn the_session_is_spared_behind_destination_nat(netns: &TestNetns) {
     let net = Net::new(netns);
     ctnl_test_support::net::nft(

@@ -1,11 +1,11 @@
-//! Our lines are those of conntrack(8), over a large made-up table and over what
-//! real traffic with NAT leaves behind.
+//! The lines of ctnl are those of conntrack(8), for a large generated table and for the entries of real
+//! traffic with NAT.
 //!
-//! Both programs look at a table that ticks. So conntrack(8) is run before and
-//! after ours: every line must be the same in all three but for two numbers, the
-//! seconds left and the age, and of these ours must lie between both of theirs.
+//! Timeouts and ages change while the programs run. So conntrack(8) is run before and after ctnl: every
+//! line must be the same in all three except for the remaining seconds and the age, for which the value
+//! of ctnl must be between both of conntrack(8).
 //!
-//! What differs on purpose, from conntrack 1.4.7: its XML names states of SCTP
+//! Differs on purpose, from conntrack 1.4.7: its XML names states of SCTP
 //! and DCCP after TCP's of the same number.
 
 use std::collections::HashMap;
@@ -145,7 +145,7 @@ fn numbers_apart(line: &str) -> (String, Numbers) {
     }
     let (line, _) = take(line, " use=", ' ');
     let (line, age) = take(&line, " delta-time=", ' ');
-    // NAME NUMBER LEFT, behind another NAME NUMBER with `extended`.
+    // NAME NUMBER LEFT, after another NAME NUMBER with `extended`.
     let place = if line.starts_with("ipv") { 4 } else { 2 };
     let word = line.split_ascii_whitespace().nth(place).expect("a third word");
     let left = word.parse().ok();
@@ -154,7 +154,7 @@ fn numbers_apart(line: &str) -> (String, Numbers) {
     (line, Numbers { left, age })
 }
 
-/// Takes what stands between `key` and `end` out of the line.
+/// Removes the value between `key` and `end` from the line.
 fn take(line: &str, key: &str, end: char) -> (String, Option<u64>) {
     let Some((before, rest)) = line.split_once(key) else { return (line.to_owned(), None) };
     let (value, rest) = rest.split_at(rest.find(end).unwrap_or(rest.len()));
@@ -278,7 +278,7 @@ fn lines_of_translated_traffic_are_those_of_conntrack(netns: &TestNetns) {
         "tcp_timeout_close",
         "sctp_timeout_closed",
     ] {
-        // Nothing is to expire between two looks.
+        // So that nothing expires between two runs.
         net.set_timeout(name, 600);
     }
     nft(TRANSLATED);
@@ -304,7 +304,7 @@ fn lines_of_translated_traffic_are_those_of_conntrack(netns: &TestNetns) {
     drop(kept);
 }
 
-/// What must stay open while the table is looked at.
+/// The sockets that stay open while the table is compared.
 type Kept = (Vec<Tcp>, Vec<Udp>, TcpStream);
 
 fn make_traffic(net: &Net<'_>) -> Kept {

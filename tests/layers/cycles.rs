@@ -1,4 +1,4 @@
-//! Circles of imports among the files of one folder. A subfolder counts as one file.
+//! Import cycles among the files of one folder. A subfolder counts as one file.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -9,17 +9,17 @@ use crate::code::Code;
 /// The imports of each file of a folder, by module.
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
-/// Every circle below `root`, one line each: the folder and the files of the circle.
+/// Every cycle below `root`, one line each: the folder and the files of the cycle.
 pub fn of_tree(root: &Path) -> Vec<String> {
-    let mut circles = Vec::new();
-    visit(root, &[], &mut circles);
-    circles
+    let mut cycles = Vec::new();
+    visit(root, &[], &mut cycles);
+    cycles
 }
 
-fn visit(folder: &Path, path: &[String], circles: &mut Vec<String>) {
+fn visit(folder: &Path, path: &[String], cycles: &mut Vec<String>) {
     let segments: Vec<&str> = path.iter().map(String::as_str).collect();
-    for circle in of(&imports(folder, &segments)) {
-        circles.push(format!("{}: {}", folder.display(), circle.join(", ")));
+    for cycle in of(&imports(folder, &segments)) {
+        cycles.push(format!("{}: {}", folder.display(), cycle.join(", ")));
     }
     for (name, inner) in subfolders(folder) {
         // A binary is a crate of its own: the paths in it begin anew.
@@ -28,7 +28,7 @@ fn visit(folder: &Path, path: &[String], circles: &mut Vec<String>) {
             _ if folder.ends_with("bin") => Vec::new(),
             _ => [path, &[name]].concat(),
         };
-        visit(&inner, &inner_path, circles);
+        visit(&inner, &inner_path, cycles);
     }
 }
 
@@ -78,19 +78,19 @@ fn read(path: &Path) -> Code {
     Code::of(&source).without_tests()
 }
 
-/// The circles of a graph: every set of files each of which reaches all others.
+/// The cycles of a graph: every set of files each of which reaches all others.
 fn of(imports: &Imports) -> Vec<Vec<String>> {
     let reaches: BTreeMap<&String, BTreeSet<&String>> =
         imports.keys().map(|name| (name, reach(imports, name))).collect();
-    let mut circles = BTreeSet::new();
+    let mut cycles = BTreeSet::new();
     for (name, reached) in &reaches {
         if reached.contains(*name) {
-            let circle: Vec<String> =
+            let cycle: Vec<String> =
                 reached.iter().filter(|other| reaches[**other].contains(*name)).map(|other| (*other).clone()).collect();
-            circles.insert(circle);
+            cycles.insert(cycle);
         }
     }
-    circles.into_iter().collect()
+    cycles.into_iter().collect()
 }
 
 /// Every file that `from` imports, directly or through others.
@@ -113,7 +113,7 @@ fn an_import_cycle_is_found_in_every_syntax() {
         ("use crate::folder::b::B;", "use super::A;"),
         ("fn f() { super::b::g() } mod inner { use super::super::c; }", "use super::{A, c};"),
     ] {
-        assert_eq!(circles_of(a, b), [vec!["a".to_owned(), "b".to_owned()]], "{a} | {b}");
+        assert_eq!(cycles_of(a, b), [vec!["a".to_owned(), "b".to_owned()]], "{a} | {b}");
     }
 }
 
@@ -125,13 +125,13 @@ fn imports_in_one_direction_and_those_of_tests_are_no_cycle() {
         ("use super::b::B;", "// use super::a::A;\nconst X: &str = \"super::a\";"),
         ("use crate::other::b::B;", "use super::a::A;"),
     ] {
-        assert_eq!(circles_of(a, b), [] as [Vec<String>; 0], "{a} | {b}");
+        assert_eq!(cycles_of(a, b), [] as [Vec<String>; 0], "{a} | {b}");
     }
 }
 
-/// The circles of a made-up folder with the files a, b and c.
+/// The cycles of a made-up folder with the files a, b and c.
 #[cfg(test)]
-fn circles_of(a: &str, b: &str) -> Vec<Vec<String>> {
+fn cycles_of(a: &str, b: &str) -> Vec<Vec<String>> {
     let modules = ["a", "b", "c"].map(str::to_owned).to_vec();
     let items = Code::of("pub use a::A; pub use b::{B, g}; mod c;").reexports(&modules);
     let imports = [("a", a), ("b", b), ("c", "")].map(|(name, source)| {
