@@ -1,4 +1,4 @@
-//! Which tests make up a case.
+//! The tests of each case.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -9,7 +9,7 @@ use crate::bare::{no_capability, no_conntrack, no_ctnetlink, no_proc};
 use crate::{emergency, events, facts, flush, full, namespaces, offload, policies};
 use ctnl_test_support::harness::{self, Test};
 
-/// The cases that are written here.
+/// The cases whose tests are in this program.
 const GUEST_CASES: &[(&str, &[Test])] = &[
     ("no-conntrack", no_conntrack::TESTS),
     ("no-ctnetlink", no_ctnetlink::TESTS),
@@ -26,8 +26,8 @@ const GUEST_CASES: &[(&str, &[Test])] = &[
     ("facts", facts::TESTS),
 ];
 
-/// The cases that are programs of their own, and their arguments: servers that know
-/// nothing of the kernel are not here.
+/// The cases that are other programs, and their arguments: tests of servers, which do not depend on the
+/// kernel, are skipped.
 const PROGRAM_CASES: [(&str, &str, &[&str]); 2] = [
     ("kernel", "/usr/bin/kernel-tests", &[]),
     (
@@ -48,7 +48,7 @@ pub fn run(name: &str) -> ExitCode {
         eprintln!("no case '{name}'");
         return ExitCode::FAILURE;
     };
-    // One after the other: they share the machine's settings and its log.
+    // One at a time: they share the machine's sysctls and its log.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::default() };
     let trials = tests.iter().copied().map(harness::trial).collect();
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -1,4 +1,4 @@
-//! README's first command on a table of half a million.
+//! README's first command on a table of half a million entries.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use ctnl_test_support::summary::Summary;
 tests![the_stale_half_of_half_a_million_entries_is_deleted_under_traffic];
 
 const ENTRIES: u32 = 500_000;
-/// Entries made at a time: they need memory too.
+/// Entries created at a time: their values need memory, too.
 const AT_ONCE: u32 = 20_000;
 const FULL: u32 = 432_000;
 const STALE: u32 = FULL - 13 * 3600;
@@ -53,6 +53,6 @@ fn the_stale_half_of_half_a_million_entries_is_deleted_under_traffic(netns: &Tes
     quiet.exchange();
     udp.exchange();
     let bytes = traffic.finish(netns, Duration::from_secs(12 * 3600));
-    assert!(bytes > 100_000, "{bytes} bytes came through: the traffic stood still");
-    println!("note: {} entries deleted in {seconds:.1} s; {bytes} bytes came through", summary.deleted);
+    assert!(bytes > 100_000, "only {bytes} bytes were echoed");
+    println!("note: {} entries deleted in {seconds:.1} s; {bytes} bytes were echoed", summary.deleted);
 }

@@ -1,6 +1,6 @@
-//! What the kernel says of entries that come and go, and when it says nothing.
+//! When the kernel sends events of created and deleted entries.
 //!
-//! conntrack(8) is the witness: an event that it does not see was not sent.
+//! An event that conntrack(8) does not print was not sent.
 
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
@@ -38,7 +38,7 @@ impl Listener {
         listener
     }
 
-    /// Until there is a reader of a group in this namespace's list of sockets.
+    /// Waits until a socket of this namespace has joined a multicast group.
     fn wait_until_listening(&self) {
         // Protocol 12 is netfilter; the groups are a bit mask. The port is any number.
         let is_listener = |line: &str| {
@@ -53,9 +53,8 @@ impl Listener {
         fs::read_to_string(&self.path).unwrap().lines().map(str::to_owned).collect()
     }
 
-    /// What it has seen by the time at which it sees an entry made and deleted now,
-    /// where that has events.
-    fn seen_by_now(&self, netns: &TestNetns) -> Vec<String> {
+    /// Its lines up to the event of an entry that is created now, with events on.
+    fn lines_until_now(&self, netns: &TestNetns) -> Vec<String> {
         static LAST: AtomicU16 = AtomicU16::new(0);
         let last = udp(9000 + LAST.fetch_add(1, Ordering::Relaxed), 9);
         netns.set_sysctl("netfilter/nf_conntrack_events", 1);
@@ -80,7 +79,7 @@ impl Drop for Listener {
 fn until(what: &str, is_so: impl Fn() -> bool) {
     let began = Instant::now();
     while !is_so() {
-        assert!(began.elapsed() < Duration::from_secs(30), "waited in vain: {what}");
+        assert!(began.elapsed() < Duration::from_secs(30), "timed out waiting until {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -98,16 +97,16 @@ fn events_are_sent_as_nf_conntrack_events_says(netns: &TestNetns) {
     assert_eq!(netns.sysctl("netfilter/nf_conntrack_events"), default);
     let listener = Listener::start();
     for (setting, expected) in [("0", 0), ("1", 3), ("2", 3)] {
-        let is_taken = fs::write("/proc/sys/net/netfilter/nf_conntrack_events", setting).is_ok();
-        println!("note: nf_conntrack_events {setting}: {}", if is_taken { "taken" } else { "refused" });
-        assert!(is_taken || (setting == "2" && host::release() < AUTOMATIC), "{setting}");
-        if !is_taken {
+        let is_accepted = fs::write("/proc/sys/net/netfilter/nf_conntrack_events", setting).is_ok();
+        println!("note: nf_conntrack_events {setting}: {}", if is_accepted { "accepted" } else { "refused" });
+        assert!(is_accepted || (setting == "2" && host::release() < AUTOMATIC), "{setting}");
+        if !is_accepted {
             continue;
         }
         let before = listener.without_last().len();
         netns.create(&[udp(1, 53), udp(2, 53), udp(3, 53)]);
         delete_all(netns);
-        let lines = listener.seen_by_now(netns);
+        let lines = listener.lines_until_now(netns);
         let new = &lines[before..];
         assert_eq!([of_kind(new, "[NEW]"), of_kind(new, "[DESTROY]")], [expected; 2], "{setting}: {new:#?}");
         delete_all(netns);
@@ -118,7 +117,7 @@ fn an_entry_created_without_a_listener_sends_no_event_in_automatic_mode(netns: &
     netns.create(&[udp(1, 53), udp(2, 53)]);
     let listener = Listener::start();
     delete_all(netns);
-    let destroyed = of_kind(&listener.seen_by_now(netns), "[DESTROY]");
+    let destroyed = of_kind(&listener.lines_until_now(netns), "[DESTROY]");
     assert_eq!(destroyed, if host::release() < AUTOMATIC { 2 } else { 0 });
 }
 
@@ -126,7 +125,7 @@ fn a_destroy_event_of_a_deleted_entry_has_its_remaining_timeout_since_5_19(netns
     let listener = Listener::start();
     netns.create(&[udp(1, 53)]);
     delete_all(netns);
-    let lines = listener.seen_by_now(netns);
+    let lines = listener.lines_until_now(netns);
     let line = lines.iter().find(|line| line.contains("[DESTROY]")).expect("an event");
     // `[DESTROY] udp      17 599 src=…`, or without the seconds.
     let word = line.split("17 ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or_default();

@@ -1,8 +1,8 @@
-//! The differences between kernels that ARCHITECTURE.md lists: each is looked for on
-//! the kernel that runs, printed, and held against what is expected of its release.
+//! The differences between kernels that ARCHITECTURE.md lists: each is tested on the running kernel,
+//! printed, and compared with the value for its release.
 //!
-//! Here, and nowhere else, requests are made that ctnl never sends: they delete
-//! more than they name. Each test has a table of its own.
+//! These are the only tests that send requests which ctnl never sends: they delete more entries than
+//! they name. Each test has a table of its own.
 
 use std::fs;
 
@@ -23,8 +23,8 @@ tests![
 
 type Fill = fn(&mut AttributeWriter<'_>);
 
-/// A filter by IPv6 addresses lets through all the others before this, or a stable
-/// update that has its correction (6.12.117 has).
+/// Before this release, a filter by IPv6 addresses returns all other entries, except in stable updates
+/// with the correction (6.12.117).
 const V6_ADDRESSES: (u32, u32) = (7, 3);
 const ASSURED: u32 = 1 << 2;
 const IPV4: u8 = 2;
@@ -84,8 +84,8 @@ fn header(command: u8, family: u8) -> Header {
     Header { subsystem: nfnl_subsys::CTNETLINK, command, flags: 0, family: family.into(), sequence: 0 }
 }
 
-/// How many entries the kernel lets through.
-fn let_through(netns: &TestNetns, family: u8, fill: Fill) -> usize {
+/// The number of entries in a filtered dump.
+fn dumped_entries(netns: &TestNetns, family: u8, fill: Fill) -> usize {
     let (mut connection, mut count) = (netns.connection(), 0);
     let mut dump = connection.dump("dump", header(ipctnl_msg_ct::GET, family), fill).unwrap();
     let mut each = |_: &Message<'_>| {
@@ -98,11 +98,11 @@ fn let_through(netns: &TestNetns, family: u8, fill: Fill) -> usize {
 
 fn dumps_are_filtered_by_the_attributes_that_the_kernel_supports(netns: &TestNetns) {
     netns.create(&entries());
-    let mark = let_through(netns, 0, by_mark);
-    let status = let_through(netns, 0, by_status);
-    let zone = let_through(netns, 0, by_zone);
-    let port = let_through(netns, IPV4, by_port);
-    let address = let_through(netns, IPV6, by_ipv6_source);
+    let mark = dumped_entries(netns, 0, by_mark);
+    let status = dumped_entries(netns, 0, by_status);
+    let zone = dumped_entries(netns, 0, by_zone);
+    let port = dumped_entries(netns, IPV4, by_port);
+    let address = dumped_entries(netns, IPV6, by_ipv6_source);
     println!(
         "note: of {} entries a dump by mark has {mark}, by status {status}, by zone {zone}, by port {port}, by one of \
          three IPv6 addresses {address}",
@@ -112,10 +112,10 @@ fn dumps_are_filtered_by_the_attributes_that_the_kernel_supports(netns: &TestNet
     assert_eq!(status, if host::release() >= (5, 15) { 1 } else { entries().len() });
     assert_eq!(zone, if host::release() >= (6, 8) { 1 } else { entries().len() });
     let may_be_wrong = host::release() < V6_ADDRESSES;
-    assert!(address == 1 || (may_be_wrong && address == 2), "{address}: the one that is named, or all the others");
+    assert!(address == 1 || (may_be_wrong && address == 2), "{address}: the matching entry, or all others");
 }
 
-/// How many entries are left by a flush, or what the kernel says.
+/// The number of entries left after a flush, or the kernel's error.
 fn left_by_flush(netns: &TestNetns, family: u8, fill: Fill) -> String {
     netns.ctnl(&["flush", "--all", "--yes"]).exits_with(0);
     netns.create(&entries());
@@ -154,9 +154,9 @@ fn a_fixed_timeout_can_be_changed_on_old_kernels_only(netns: &TestNetns) {
         writer.put(cta::TIMEOUT, &50u32.to_be_bytes());
     };
     let answer = netns.connection().request("update", header(ipctnl_msg_ct::NEW, IPV4), fill, |_| Ok(()));
-    let said = answer.as_ref().map_or_else(name, |()| "applied".to_owned());
-    println!("note: a fixed timeout's update: {said}");
-    assert_eq!(said, if host::release() < (6, 0) { "applied" } else { "EPERM" });
+    let result = answer.as_ref().map_or_else(name, |()| "applied".to_owned());
+    println!("note: a fixed timeout's update: {result}");
+    assert_eq!(result, if host::release() < (6, 0) { "applied" } else { "EPERM" });
 }
 
 fn defaults_and_statistics_are_those_of_the_release(netns: &TestNetns) {
@@ -179,10 +179,10 @@ fn counts_long_chains(netns: &TestNetns) -> bool {
     const CHAIN_TOOLONG: u16 = 15;
     let (mut connection, mut found) = (netns.connection(), false);
     let mut dump = connection.dump("statistics", header(GET_STATS_CPU, 0), |_| {}).unwrap();
-    let mut look = |message: &Message<'_>| {
+    let mut find = |message: &Message<'_>| {
         found |= message.attributes().flatten().any(|attribute| attribute.kind == CHAIN_TOOLONG);
         Ok(())
     };
-    while dump.next_datagram(&mut look).unwrap() {}
+    while dump.next_datagram(&mut find).unwrap() {}
     found
 }

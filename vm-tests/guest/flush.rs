@@ -1,5 +1,4 @@
-//! A flush deletes what was named and no bystander, also where the kernel would
-//! ignore a filter that it is asked for.
+//! A flush deletes the matching entries and no similar ones, also on kernels that ignore a filter.
 
 use std::collections::HashSet;
 
@@ -11,7 +10,7 @@ use ctnl_test_support::summary::Summary;
 
 tests![a_flush_deletes_the_matching_entries_and_no_similar_ones, the_kernel_filter_does_not_change_the_result,];
 
-/// An expression, and what it means.
+/// An expression, and the entries that it matches.
 type Named = (&'static str, fn(&Flow) -> bool);
 
 const EXPRESSIONS: [Named; 11] = [
@@ -30,7 +29,7 @@ const EXPRESSIONS: [Named; 11] = [
     }),
 ];
 
-/// Near neighbours of each other, in all that is filtered by.
+/// Entries that are similar in every filtered field.
 fn population() -> Vec<Flow> {
     let assured = Status::Confirmed | Status::SeenReply | Status::Assured;
     let more = [

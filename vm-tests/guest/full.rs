@@ -1,4 +1,4 @@
-//! A full table: what the kernel does, and what ctnl makes of it.
+//! A full table: the kernel drops new connections, and ctnl frees it.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -16,7 +16,7 @@ use ctnl_test_support::summary::Summary;
 
 tests![flushing_a_full_table_lets_new_connections_in_and_active_ones_lose_no_byte];
 
-/// The same, where memory is as scarce as room in the table.
+/// The same with little free memory.
 pub mod small {
     use super::*;
 
@@ -38,8 +38,7 @@ fn flushing_a_full_table_lets_new_connections_in_and_active_ones_lose_no_byte(ne
     emergency(netns, || None);
 }
 
-/// From the first lost connection to the first new one, under what `burden` lays
-/// upon the machine in between.
+/// From the first dropped connection to the first new one, with the `burden` on the machine in between.
 fn emergency(netns: &TestNetns, burden: impl FnOnce() -> Option<Ballast>) {
     setrlimit(Resource::RLIMIT_NOFILE, 16_384, 16_384).unwrap();
     let net = Net::new(netns);
@@ -49,7 +48,7 @@ fn emergency(netns: &TestNetns, burden: impl FnOnce() -> Option<Ballast>) {
 
     let stale = fill(&net);
     assert!(host::log().contains("table full"), "the kernel's log says so");
-    assert!(refused(&net), "no new connection comes through");
+    assert!(refused(&net), "new connections fail");
     let _burden = burden();
     let full = netns.ctnl(&["count"]).exits_with(0).stderr_contains(&format!("{ENTRIES}"));
     let held: u32 = full.stdout().trim().parse().unwrap();
@@ -61,35 +60,35 @@ fn emergency(netns: &TestNetns, burden: impl FnOnce() -> Option<Ballast>) {
         .ctnl(&["flush", "--state", "established", "--older", &format!("{}s", OLDER.as_secs()), "--json"])
         .exits_with(0);
     let summary = Summary::read(&run.stdout());
-    let may_go = stale..=stale + traffic.silent_for(OLDER);
-    assert!(may_go.contains(&summary.deleted), "all that is stale, and nothing else: {may_go:?}, {summary:?}");
+    let expected = stale..=stale + traffic.silent_for(OLDER);
+    assert!(expected.contains(&summary.deleted), "all stale entries, and no others: {expected:?}, {summary:?}");
     assert!(netns.dump().len() < IN_USE + 20, "{}", netns.dump().len());
 
     let mut new = Tcp::open(&net);
     new.exchange();
     let bytes = traffic.finish(netns, OLDER);
     assert!(bytes > 10_000, "{bytes}");
-    println!("note: {stale} stale entries; {bytes} bytes came through, the longest silence {} ms", silence.as_millis());
+    println!("note: {stale} stale entries; {bytes} bytes were echoed, the longest silence {} ms", silence.as_millis());
 }
 
-/// Waits until what is stale has been so for 8 s, and until all that is in use talks. The
-/// longest silence.
+/// Waits until the stale connections are idle for 8 s and all others have traffic. Returns the longest
+/// silence.
 fn settle(traffic: &Traffic) -> Duration {
-    const IN_TALK: Duration = Duration::from_secs(1);
+    const ACTIVE: Duration = Duration::from_secs(1);
     let (since, mut longest) = (Instant::now(), Duration::ZERO);
     loop {
         std::thread::sleep(Duration::from_millis(100));
         let silence = traffic.silence();
         longest = longest.max(silence);
-        if since.elapsed() >= Duration::from_secs(8) && silence < IN_TALK {
+        if since.elapsed() >= Duration::from_secs(8) && silence < ACTIVE {
             return longest;
         }
         assert!(since.elapsed() < Duration::from_secs(60), "connections in use are silent: {silence:?}");
     }
 }
 
-/// Opens connections that nobody uses until no more come through; their hosts
-/// have forgotten them then. How many there are.
+/// Opens idle connections until new ones fail, and drops all further packets of them. Returns their
+/// number.
 fn fill(net: &Net<'_>) -> u64 {
     let listener = net.outside.run(|| TcpListener::bind((OUTSIDE, 0)).unwrap());
     let target = listener.local_addr().unwrap();
@@ -98,7 +97,7 @@ fn fill(net: &Net<'_>) -> u64 {
         open.push(connection);
         assert!(open.len() <= ENTRIES as usize, "the table takes more than its maximum");
     }
-    forget(net, target.port());
+    drop_packets(net, target.port());
     open.len() as u64
 }
 
@@ -108,8 +107,8 @@ fn attempt(net: &Net<'_>, listener: &TcpListener, target: SocketAddr) -> Option<
     Some(Tcp { client, server })
 }
 
-/// Neither host says anything more about connections to `port`.
-fn forget(net: &Net<'_>, port: u16) {
+/// Drops all packets of connections to `port` on both hosts.
+fn drop_packets(net: &Net<'_>, port: u16) {
     let rule = |what| {
         format!(
             "table inet forget {{\nchain output {{\ntype filter hook output priority 0;\ntcp {what} {port} drop\n}}\n}}"
@@ -124,7 +123,7 @@ fn refused(net: &Net<'_>) -> bool {
     attempt(net, &listener, listener.local_addr().unwrap()).is_none()
 }
 
-/// Memory that is taken away, until dropped.
+/// Allocated memory, freed when this is dropped.
 struct Ballast;
 
 impl Ballast {

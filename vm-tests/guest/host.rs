@@ -64,15 +64,14 @@ pub fn log() -> String {
     loop {
         match log.read(&mut buffer) {
             Ok(length) => text += &String::from_utf8_lossy(&buffer[..length]),
-            // Overwritten meanwhile: the next read goes on behind it.
+            // The record was overwritten: the next read continues after it.
             Err(error) if error.raw_os_error() == Some(nix::libc::EPIPE) => {}
             Err(_) => return text,
         }
     }
 }
 
-/// Runs `work` on a thread in the machine's first network namespace, where the
-/// settings are that hold for all.
+/// Runs `work` on a thread in the initial network namespace, which has the sysctls of all namespaces.
 pub fn in_first_namespace<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let enter = || {
         let namespace = File::open("/proc/1/ns/net").expect("the first namespace");
@@ -82,7 +81,7 @@ pub fn in_first_namespace<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| scope.spawn(enter).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Sets the maximum that holds for all namespaces, until dropped.
+/// Sets `nf_conntrack_max` of all namespaces; restored when this is dropped.
 pub struct Maximum(String);
 
 impl Maximum {
@@ -113,8 +112,8 @@ pub fn release() -> (u32, u32) {
     })
 }
 
-/// The kernel's release to the last number: Debian's own, where the kernel calls itself
-/// by it, since `osrelease` is the same for many of them.
+/// The kernel's exact release: Debian's version where the kernel has it, since many versions have the
+/// same `osrelease`.
 pub fn exact_release() -> String {
     let read = |file| fs::read_to_string(file).unwrap_or_default();
     let version = read("/proc/sys/kernel/version");

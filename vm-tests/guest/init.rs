@@ -1,5 +1,5 @@
-//! Process 1: mounts, loads modules, runs the cases that the kernel's command line
-//! names, reports on the second serial port, and powers off.
+//! Process 1: mounts file systems, loads modules, runs the cases of the kernel's command line, reports
+//! on the second serial port, and powers off.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -33,8 +33,7 @@ pub fn run() -> ! {
 }
 
 fn system() -> io::Result<()> {
-    // Nothing on /tmp, which is in memory anyway: the programs stand where they were
-    // built, and that may be there.
+    // /tmp is in memory without a mount, and the programs may be below it, where they were built.
     for (kind, place) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("tmpfs", "/run")] {
         mount(Some(kind), place, Some(kind), MsFlags::empty(), None::<&str>)?;
     }
@@ -56,7 +55,7 @@ fn prepare(words: &str) -> io::Result<()> {
         Some(Machine::Small) => host::load_all_modules(),
         Some(Machine::Large) => {
             host::load_all_modules()?;
-            // As the tests need it; a machine of this size would start with less.
+            // A machine of this size would have less by default.
             host::write("/proc/sys/net/netfilter/nf_conntrack_buckets", 65_536)?;
             host::write("/proc/sys/net/netfilter/nf_conntrack_max", 1_048_576)
         }
@@ -69,21 +68,21 @@ fn report(words: &str, mut error: Option<String>) -> io::Result<()> {
     if error.is_none() {
         error = prepare(words).err().map(|error| format!("the guest could not be prepared: {error}"));
     }
-    say(&mut port, &Report::Booted { release: host::exact_release() })?;
+    write_report(&mut port, &Report::Booted { release: host::exact_release() })?;
     if error.is_none() {
         for name in word(words, "vm.cases").split(',').filter(|name| !name.is_empty()) {
             let Some(case) = named(name) else { continue };
-            say(&mut port, &Report::Began { case: name.to_owned() })?;
+            write_report(&mut port, &Report::Began { case: name.to_owned() })?;
             host::note(&format!("vm-tests: begin {name}"));
             let ended = running::run(case, PATH);
             host::note(&format!("vm-tests: end {name}"));
-            say(&mut port, &ended)?;
+            write_report(&mut port, &ended)?;
         }
     }
-    say(&mut port, &Report::Finished { error })
+    write_report(&mut port, &Report::Finished { error })
 }
 
-/// The second serial port, which passes on every byte as it is.
+/// The second serial port, in raw mode.
 fn port() -> io::Result<File> {
     let port = OpenOptions::new().read(true).write(true).open("/dev/ttyS1")?;
     let mut settings = tcgetattr(&port)?;
@@ -92,7 +91,7 @@ fn port() -> io::Result<File> {
     Ok(port)
 }
 
-fn say(port: &mut File, report: &Report) -> io::Result<()> {
+fn write_report(port: &mut File, report: &Report) -> io::Result<()> {
     port.write_all(format!("{}\n", report.to_line()).as_bytes())?;
     Ok(nix::sys::termios::tcdrain(&*port)?)
 }

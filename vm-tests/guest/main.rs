@@ -1,7 +1,7 @@
 //! The guest: the first process of the virtual machine, and the cases.
 //!
-//! As process 1 (`init`) it makes a system of what the initramfs has and starts
-//! itself anew for each case, so that a case that panics or hangs ends alone. The
+//! As process 1 (`init`) it mounts file systems and starts itself again for each case, so that a case
+//! that panics or hangs does not affect the others. The
 //! cases use the harness, the router between two hosts and the connections of the
 //! project's own tests.
 
@@ -12,7 +12,7 @@
     clippy::indexing_slicing,
     reason = "a case fails by panicking"
 )]
-#![allow(clippy::print_stderr, clippy::print_stdout, reason = "what a case says is kept where it fails")]
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "the output of a failed case is reported")]
 
 mod bare;
 mod cases;

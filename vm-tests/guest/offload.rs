@@ -1,5 +1,5 @@
 //! Flows that nftables has put into a flowtable: the kernel forwards them past the
-//! tracker, so nobody knows when they had their last packet.
+//! tracker, so the time of their last packet is unknown.
 
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,7 @@ fn an_offloaded_flow_is_never_idle_and_is_deleted_only_by_an_explicit_filter(net
     assert!(listed.contains("[OFFLOAD]"), "{listed}");
     assert_eq!(without_use(&listed), without_use(&conntrack(&["-L", "-p", "udp"])));
 
-    // However long nobody has used them as far as the tracker knows.
+    // Whatever idle time is computed from their timeouts.
     let count = |filter: &[&str]| netns.ctnl(&[&["count"], filter].concat()).exits_with(0);
     assert_eq!(count(&["status", "offload"]).stdout().trim(), "3");
     std::thread::sleep(Duration::from_secs(4));
@@ -61,7 +61,7 @@ fn an_offloaded_flow_is_never_idle_and_is_deleted_only_by_an_explicit_filter(net
         .exits_with(0)
         .stderr_contains("0 matched")
         .stderr_contains("3 offloaded");
-    // Nor is it known of the slow one, which may have been in the flowtable.
+    // The idle time of the slow one is unknown, too: it may have been in the flowtable.
     count(&["--older", "1s"]).stderr_contains("1 flowtable");
 
     let port = udp.tuple().dport().unwrap();
@@ -77,8 +77,8 @@ fn an_offloaded_flow_is_never_idle_and_is_deleted_only_by_an_explicit_filter(net
     Tcp::exchange_all([&mut tcp, &mut tcp6]);
 }
 
-/// Packets in a flowtable do not refresh the tracker's timeout: what comes back after
-/// it was busy there looks as if it had been idle all the while.
+/// Packets in a flowtable do not refresh the tracker's timeout: a flow that was busy there has a computed
+/// idle time as if it had been silent.
 fn a_flow_returned_from_a_flowtable_is_undecided_and_not_idle(netns: &TestNetns) {
     const BUSY: Duration = Duration::from_secs(20);
     let net = Net::new(netns);
@@ -110,12 +110,12 @@ fn a_flow_returned_from_a_flowtable_is_undecided_and_not_idle(netns: &TestNetns)
     let older = format!("{}s", idle + 8);
     netns.ctnl(&["count", "--older", &older]).exits_with(0).stderr_contains("0 matched").stderr_contains("1 flowtable");
     netns.ctnl(&["flush", "--older", &older]).exits_with(0).stderr_contains("0 matched");
-    // Two looks decide it.
+    // Two samples decide it.
     netns.ctnl(&["count", "--older", "2s", "--confirm-idle", "4"]).exits_with(0).stderr_contains("1 matched");
     tcp.exchange();
 }
 
-/// Lines without the reference count, which is what it is at each look.
+/// Lines without the reference count, which changes.
 fn without_use(lines: &str) -> Vec<String> {
     let words = |line: &str| line.split(' ').filter(|word| !word.starts_with("use=")).collect::<Vec<_>>().join(" ");
     lines.lines().map(words).collect()

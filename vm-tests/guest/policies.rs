@@ -1,4 +1,4 @@
-//! A timeout policy of nftables: nothing in a dump says which flows it is for.
+//! A timeout policy of nftables: a dump does not contain which flows it applies to.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use ctnl_test_support::net::{Net, nft};
 
 tests![a_timeout_policy_makes_idle_times_unknown_for_its_protocol_only];
 
-const POLICY: &str = "table ip patience {
-    ct timeout patient {
+const POLICY: &str = "table ip policies {
+    ct timeout long {
         protocol tcp
         l3proto ip
         policy = { established : 864000 }
     }
     chain prerouting {
         type filter hook prerouting priority -150
-        tcp dport 1-65535 ct timeout set \"patient\"
+        tcp dport 1-65535 ct timeout set \"long\"
     }
 }";
 

@@ -1,4 +1,4 @@
-//! One case in a process of its own, to its end or to its limit.
+//! Runs one case in a new process, until it exits or exceeds its limit.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use vm_tests::cases::Case;
 use vm_tests::report::{Outcome, Report};
 
-/// Of what a case wrote, the last bytes are passed on: a serial port is slow.
+/// The maximum of a case's output that is reported, in bytes: a serial port is slow.
 const MAX_OUTPUT: usize = 24 * 1024;
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -33,7 +33,7 @@ pub fn run(case: &Case, path: &str) -> Report {
     Report::Ended { case: case.name.to_owned(), outcome, seconds, output }
 }
 
-/// `None` where it took too long and was killed.
+/// `None` if it exceeded its limit and was killed.
 fn run_to_end(case: &Case, path: &str, log: &str) -> io::Result<Option<ExitStatus>> {
     let out = File::create(log)?;
     let mut command = Command::new("/init");
@@ -49,13 +49,13 @@ fn run_to_end(case: &Case, path: &str, log: &str) -> io::Result<Option<ExitStatu
         }
         thread::sleep(POLL_INTERVAL);
     };
-    // Also what a case that ended has left behind.
+    // Also the processes that a finished case has left.
     let _ = killpg(Pid::from_raw(i32::try_from(child.id()).unwrap_or(0)), Signal::SIGKILL);
     child.wait()?;
     Ok(ended)
 }
 
-/// What a case that passed has to say: its notes, or how many tests it was.
+/// The summary of a passed case: its notes, or the number of its tests.
 fn summary(written: &str) -> String {
     let notes: Vec<&str> = written.lines().filter_map(|line| line.split_once("note: ").map(|(_, note)| note)).collect();
     let counted = || written.lines().filter(|line| line.starts_with("test result: ")).collect::<Vec<_>>().join(" ");

@@ -1,4 +1,4 @@
-//! Connections in use: every byte that is sent must come back.
+//! Connections in use: every byte that is sent must be echoed.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,15 +14,15 @@ use ctnl_test_support::connections::Tcp;
 use ctnl_test_support::harness::TestNetns;
 use ctnl_test_support::net::{Net, OUTSIDE, OUTSIDE6};
 
-/// A dead connection is noticed by this; retransmits on a busy machine take less.
+/// Longer than retransmits on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(30);
 const BLOCK: usize = 512;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Connections through the router on which blocks go to and fro until it is stopped.
+/// Connections through the router on which blocks are echoed until they are stopped.
 pub struct Traffic {
     stop: Arc<AtomicBool>,
-    pulses: Vec<Arc<Pulse>>,
+    last_received: Vec<Arc<LastReceived>>,
     threads: Vec<JoinHandle<u64>>,
     tuples: Vec<Tuple>,
     entries: Vec<Flow>,
@@ -35,7 +35,7 @@ impl Traffic {
             .map(|address: std::net::IpAddr| net.outside.run(|| TcpListener::bind((address, 0)).expect("listen")));
         let mut traffic = Traffic {
             stop: Arc::default(),
-            pulses: Vec::new(),
+            last_received: Vec::new(),
             threads: Vec::new(),
             tuples: Vec::new(),
             entries: Vec::new(),
@@ -58,20 +58,20 @@ impl Traffic {
             socket.set_read_timeout(Some(TIMEOUT)).expect("timeout");
         }
         thread::spawn(move || echo(server));
-        let (stop, pulse) = (Arc::clone(&self.stop), Arc::new(Pulse::new()));
-        self.pulses.push(Arc::clone(&pulse));
-        self.threads.push(thread::spawn(move || talk(client, seed, &stop, || pulse.beat())));
+        let (stop, last) = (Arc::clone(&self.stop), Arc::new(LastReceived::new()));
+        self.last_received.push(Arc::clone(&last));
+        self.threads.push(thread::spawn(move || send_blocks(client, seed, &stop, || last.update())));
     }
 
-    /// For how long nothing has come back on the connection that is silent longest.
+    /// The longest current silence of a connection.
     pub fn silence(&self) -> Duration {
-        self.pulses.iter().map(|pulse| pulse.silence()).max().unwrap_or_default()
+        self.last_received.iter().map(|last| last.silence()).max().unwrap_or_default()
     }
 
-    /// How many were once silent for so long: a flush that names less means them. It takes
-    /// a machine that stands still, as a virtual one does while it is saved.
+    /// The number of connections that were once silent for `time`, so that a flush may delete them. That
+    /// only happens when the machine is suspended.
     pub fn silent_for(&self, time: Duration) -> u64 {
-        self.pulses.iter().map(|pulse| u64::from(pulse.longest_silence() >= time)).sum()
+        self.last_received.iter().map(|last| u64::from(last.longest_silence() >= time)).sum()
     }
 
     fn entries_of(&self, netns: &TestNetns) -> Vec<Flow> {
@@ -79,17 +79,21 @@ impl Traffic {
         self.tuples.iter().map(|tuple| table::get(&mut connection, tuple, 0).expect(entry).expect(entry)).collect()
     }
 
-    /// Ends all of them. Every block must have come back as it was sent, and every entry
-    /// of a connection that was never silent for `meant` must be the one that it was:
-    /// made at the same time.
-    pub fn finish(self, netns: &TestNetns, meant: Duration) -> u64 {
+    /// Stops all connections. Fails unless every block was echoed unchanged, and the entry of every
+    /// connection that was never silent for `older` is the same as at the start. Returns the number of
+    /// echoed bytes.
+    pub fn finish(self, netns: &TestNetns, older: Duration) -> u64 {
         let now = self.entries_of(netns);
         self.stop.store(true, Ordering::Relaxed);
         let bytes = self.threads.into_iter().map(|thread| thread.join().expect("a connection lost bytes")).sum();
-        let in_use = self.pulses.iter().map(|pulse| pulse.longest_silence() < meant);
+        let in_use = self.last_received.iter().map(|last| last.longest_silence() < older);
         for ((before, now), _) in self.entries.iter().zip(&now).zip(in_use).filter(|(_, in_use)| *in_use) {
             assert!(before.start.is_some(), "nf_conntrack_timestamp is on");
-            assert_eq!((before.orig, before.start, before.id), (now.orig, now.start, now.id), "made anew");
+            assert_eq!(
+                (before.orig, before.start, before.id),
+                (now.orig, now.start, now.id),
+                "the entry was deleted and created again"
+            );
         }
         bytes
     }
@@ -100,23 +104,23 @@ fn echo(mut server: TcpStream) {
     while server.read_exact(&mut block).is_ok() && server.write_all(&block).is_ok() {}
 }
 
-/// When a connection was heard. In milliseconds since its start.
-struct Pulse {
+/// When data was received on a connection, in milliseconds since its start.
+struct LastReceived {
     started: Instant,
     last: AtomicU64,
     longest: AtomicU64,
 }
 
-impl Pulse {
+impl LastReceived {
     fn new() -> Self {
-        Pulse { started: Instant::now(), last: AtomicU64::new(0), longest: AtomicU64::new(0) }
+        LastReceived { started: Instant::now(), last: AtomicU64::new(0), longest: AtomicU64::new(0) }
     }
 
     fn now(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn beat(&self) {
+    fn update(&self) {
         let now = self.now();
         let silent = now.saturating_sub(self.last.swap(now, Ordering::Relaxed));
         self.longest.fetch_max(silent, Ordering::Relaxed);
@@ -131,8 +135,8 @@ impl Pulse {
     }
 }
 
-/// How many bytes came back.
-fn talk(mut client: TcpStream, seed: u64, stop: &AtomicBool, heard: impl Fn()) -> u64 {
+/// Sends blocks and receives their echo. Returns the number of bytes.
+fn send_blocks(mut client: TcpStream, seed: u64, stop: &AtomicBool, on_received: impl Fn()) -> u64 {
     let (mut bytes, mut round) = (0, seed << 32);
     while !stop.load(Ordering::Relaxed) {
         let sent: Vec<u8> = round.to_be_bytes().into_iter().cycle().take(BLOCK).collect();
@@ -140,7 +144,7 @@ fn talk(mut client: TcpStream, seed: u64, stop: &AtomicBool, heard: impl Fn()) -
         client.write_all(&sent).expect("send");
         client.read_exact(&mut received).unwrap_or_else(|error| panic!("after {bytes} bytes: {error}"));
         assert_eq!(received[..], sent[..], "after {bytes} bytes");
-        heard();
+        on_received();
         (bytes, round) = (bytes + BLOCK as u64, round + 1);
         thread::sleep(PAUSE);
     }

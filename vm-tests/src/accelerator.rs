@@ -1,5 +1,4 @@
-//! Whether KVM really works here: `/dev/kvm` may be there and run nothing, as in a
-//! virtual machine that only pretends to have it.
+//! Tests whether KVM works: `/dev/kvm` may exist and not work, as in some virtual machines.
 
 use std::fs;
 use std::path::Path;
@@ -16,8 +15,8 @@ use crate::machine::{Accelerator, read_reports};
 /// A guest that powers off at once takes two seconds.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// KVM where a guest gets to its end with it; remembered in `folder` until this
-/// machine is started again.
+/// KVM, if a guest finishes with it. The result is stored in `folder` until the next boot of this
+/// machine.
 pub fn choose(folder: &Path, vmlinuz: &Path, initramfs: &Path) -> Result<Accelerator> {
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let memory = folder.join("kvm");
@@ -38,10 +37,10 @@ pub fn choose(folder: &Path, vmlinuz: &Path, initramfs: &Path) -> Result<Acceler
     Ok(if works { Accelerator::Kvm } else { Accelerator::Software })
 }
 
-/// Whether a guest with nothing to do comes to its end under KVM, and says so.
+/// Whether a guest without cases finishes under KVM.
 fn runs(folder: &Path, vmlinuz: &Path, initramfs: &Path) -> Result<bool> {
     let results = folder.join("kvm-results");
-    // What an earlier machine said is no answer.
+    // Reports of an earlier guest.
     let _ = fs::remove_file(&results);
     let mut command = Command::new("qemu-system-x86_64");
     command.args(["-accel", "kvm", "-cpu", "host", "-m", "512", "-smp", "2", "-nodefaults", "-no-user-config"]);

@@ -50,9 +50,9 @@ pub struct Case {
     /// Its name on the command line and in the summary.
     pub name: &'static str,
     pub machine: Machine,
-    /// It has hung when it takes longer. Emulated in software, on a busy machine.
+    /// The time limit, for an emulated processor on a busy machine.
     pub limit: Duration,
-    /// What is promised.
+    /// What the case checks.
     pub about: &'static str,
 }
 
@@ -62,21 +62,31 @@ const fn case(name: &'static str, machine: Machine, minutes: u64, about: &'stati
 
 /// All of them, in the order in which they run.
 pub const CASES: &[Case] = &[
-    case("no-conntrack", Machine::Bare, 2, "without any conntrack in the kernel, every command says what is missing"),
-    case("no-ctnetlink", Machine::Bare, 2, "without nf_conntrack_netlink, every command says what to load"),
+    case(
+        "no-conntrack",
+        Machine::Bare,
+        2,
+        "without any conntrack in the kernel, every command names the missing module",
+    ),
+    case("no-ctnetlink", Machine::Bare, 2, "without nf_conntrack_netlink, every command names the module to load"),
     case("no-proc", Machine::Bare, 2, "without /proc, everything works that does not read settings"),
-    case("no-capability", Machine::Bare, 2, "without CAP_NET_ADMIN, every command says what it takes"),
+    case("no-capability", Machine::Bare, 2, "without CAP_NET_ADMIN, every command names the capability"),
     case("table-full-small", Machine::Small, 5, "a full table is freed in 128 MiB of memory"),
-    case("table-full", Machine::Large, 5, "a full table is freed, and what is in use loses no byte"),
+    case("table-full", Machine::Large, 5, "a full table is freed, and connections in use lose no byte"),
     case("emergency", Machine::Large, 8, "half a million entries, half of them stale, under traffic"),
-    case("flush", Machine::Large, 3, "a flush deletes what was named, in every zone and family, and no bystander"),
-    case("events", Machine::Large, 3, "what the kernel says of entries that come and go"),
+    case(
+        "flush",
+        Machine::Large,
+        3,
+        "a flush deletes the matching entries, in every zone and family, and no similar ones",
+    ),
+    case("events", Machine::Large, 3, "when the kernel sends events"),
     case("offload", Machine::Large, 3, "flows in a flowtable are in use, and deleted only when named"),
     case("policies", Machine::Large, 3, "a timeout policy makes idle times unknown"),
     case("namespaces", Machine::Large, 3, "each namespace has its count, and all have one maximum"),
     case("facts", Machine::Large, 2, "the differences between kernels that ARCHITECTURE.md lists"),
-    case("kernel", Machine::Large, 15, "the tests of tests/kernel, as they are"),
-    case("peers", Machine::Large, 15, "the tests of tests/peers, beside Debian's conntrack(8), as they are"),
+    case("kernel", Machine::Large, 15, "the tests of tests/kernel"),
+    case("peers", Machine::Large, 15, "the tests of tests/peers, with Debian's conntrack(8)"),
 ];
 
 /// The case of this name.

@@ -1,4 +1,4 @@
-//! What a guest starts with: the static programs, busybox, Debian's conntrack, nft and
+//! The initramfs of a guest: the static programs, busybox, Debian's conntrack, nft and
 //! ip with their libraries, and the kernel's modules.
 
 use std::fs;
@@ -14,10 +14,10 @@ use crate::programs::Programs;
 use crate::run::lines;
 
 /// Programs of this machine and the Debian packages that have them.
-pub const BORROWED: [(&str, &str); 5] =
+pub const HOST_PROGRAMS: [(&str, &str); 5] =
     [("busybox", "busybox-static"), ("conntrack", "conntrack"), ("nft", "nftables"), ("ip", "iproute2"), ("jq", "jq")];
 
-/// Small files that the C library and the programs look into.
+/// Small files that the C library and the programs read.
 const SETTINGS: [&str; 6] = [
     "/etc/protocols",
     "/etc/services",
@@ -40,18 +40,18 @@ pub fn build(machine: Machine, programs: &Programs, modules: &[Module]) -> Resul
     for folder in ["/proc", "/sys", "/dev", "/run", "/tmp", "/root"] {
         archive.folder(folder);
     }
-    // What the first process writes before it has mounted anything.
+    // For messages of the first process before it has mounted anything.
     archive.device("/dev/console", 5, 1);
     archive.file("/init", &read(&programs.guest)?);
     archive.link("/usr/bin/guest", "/init");
     archive.file("/usr/bin/ctnl", &read(&programs.ctnl)?);
-    // Where the project's tests were told that it is.
+    // The path that is compiled into the project's tests.
     archive.link(&programs.ctnl.display().to_string(), "/usr/bin/ctnl");
     if machine == Machine::Large {
         archive.file("/usr/bin/kernel-tests", &read(&programs.kernel_tests)?);
         archive.file("/usr/bin/peer-tests", &read(&programs.peer_tests)?);
     }
-    borrow(&mut archive)?;
+    add_host_programs(&mut archive)?;
     add_modules(&mut archive, modules);
     Ok(archive.finish())
 }
@@ -60,8 +60,8 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("read {}", path.display()))
 }
 
-fn borrow(archive: &mut Archive) -> Result<()> {
-    for (name, package) in BORROWED {
+fn add_host_programs(archive: &mut Archive) -> Result<()> {
+    for (name, package) in HOST_PROGRAMS {
         let path = find(name).with_context(|| format!("no {name} (package {package})"))?;
         archive.file(&format!("/usr/bin/{name}"), &read(&path)?);
         if name == "busybox" {
@@ -76,7 +76,7 @@ fn borrow(archive: &mut Archive) -> Result<()> {
     Ok(())
 }
 
-/// Busybox's other names, but for those of programs that are there themselves.
+/// Busybox's applets, except those of programs that are in the archive.
 fn add_applets(archive: &mut Archive, busybox: &Path) -> Result<()> {
     if !lines(Command::new("ldd").env("LC_ALL", "C").arg(busybox))
         .is_err_and(|error| format!("{error:#}").contains("not a dynamic"))
@@ -84,13 +84,13 @@ fn add_applets(archive: &mut Archive, busybox: &Path) -> Result<()> {
         bail!("{} is not static: install busybox-static", busybox.display());
     }
     let applets = lines(Command::new(busybox).arg("--list"))?;
-    for applet in applets.iter().filter(|applet| !BORROWED.iter().any(|(name, _)| name == applet)) {
+    for applet in applets.iter().filter(|applet| !HOST_PROGRAMS.iter().any(|(name, _)| name == applet)) {
         archive.link(&format!("/bin/{applet}"), "/usr/bin/busybox");
     }
     Ok(())
 }
 
-/// The libraries and the loader that `program` is linked with, where it looks for them.
+/// The libraries and the loader that `program` is linked with, at the same paths.
 fn add_libraries(archive: &mut Archive, program: &Path) -> Result<()> {
     for line in lines(Command::new("ldd").arg(program))? {
         let path = line.split_whitespace().find(|word| word.starts_with('/'));
@@ -111,7 +111,7 @@ fn add_modules(archive: &mut Archive, modules: &[Module]) {
     archive.file("/lib/modules/order", list.as_bytes());
 }
 
-/// What has to be installed and is not, as Debian packages.
+/// The Debian packages that are missing.
 pub fn missing() -> Vec<&'static str> {
     const OTHERS: [(&str, &str); 5] = [
         ("qemu-system-x86_64", "qemu-system-x86"),
@@ -120,7 +120,7 @@ pub fn missing() -> Vec<&'static str> {
         ("ldd", "libc-bin"),
         ("setpriv", "util-linux"),
     ];
-    let programs = BORROWED.iter().chain(&OTHERS).filter(|(name, _)| find(name).is_none());
+    let programs = HOST_PROGRAMS.iter().chain(&OTHERS).filter(|(name, _)| find(name).is_none());
     let tzdata = SETTINGS.iter().any(|path| path.contains("/zoneinfo/") && !Path::new(path).exists());
     programs.map(|(_, package)| *package).chain(tzdata.then_some("tzdata")).collect()
 }

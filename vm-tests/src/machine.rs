@@ -1,4 +1,4 @@
-//! A virtual machine: QEMU, watched from outside.
+//! A virtual machine: runs QEMU and reads its results.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub struct Boot<'a> {
     pub folder: &'a Path,
 }
 
-/// Who runs the guest's instructions.
+/// What executes the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accelerator {
     /// The processor.
@@ -31,13 +31,13 @@ pub enum Accelerator {
     Software,
 }
 
-/// What was seen of a boot.
+/// The results of a boot.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct BootResult {
     pub reports: Vec<Report>,
     /// The kernel's log and what the programs wrote on the console.
     pub console: String,
-    /// Why it was ended from outside.
+    /// Why the runner killed it.
     pub ended: Option<String>,
     /// Processor time that QEMU took.
     pub cpu: Duration,
@@ -51,7 +51,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Boot<'_> {
     /// Boots, runs `cases` and powers off.
-    pub fn run(&self, cases: &[&Case]) -> Result<Seen> {
+    pub fn run(&self, cases: &[&Case]) -> Result<BootResult> {
         let (console, results) = (self.folder.join("console"), self.folder.join("results"));
         for path in [&console, &results] {
             fs::write(path, "")?;
@@ -109,7 +109,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn until_end(mut self) -> Result<Seen> {
+    fn until_end(mut self) -> Result<BootResult> {
         let (mut known, mut since) = (0, Instant::now());
         let ended = loop {
             let is_over = self.child.try_wait_without_reaping()?;
@@ -128,19 +128,24 @@ impl Watch {
         };
         let used = self.child.wait4()?;
         let console = String::from_utf8_lossy(&fs::read(&self.console)?).into_owned();
-        let said = fs::read_to_string(&self.log).unwrap_or_default();
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
         let ended =
-            ended.or_else(|| (!used.status.success()).then(|| format!("QEMU: {}: {}", used.status, said.trim())));
-        Ok(Seen { reports: read_reports(&self.results), console, ended, cpu: used.rusage.utime + used.rusage.stime })
+            ended.or_else(|| (!used.status.success()).then(|| format!("QEMU: {}: {}", used.status, log.trim())));
+        Ok(BootResult {
+            reports: read_reports(&self.results),
+            console,
+            ended,
+            cpu: used.rusage.utime + used.rusage.stime,
+        })
     }
 }
 
-/// Whether a process has ended, leaving its usage to be asked for.
-trait Look {
+/// Whether a process has ended, without reaping it: its resource usage is read later.
+trait TryWait {
     fn try_wait_without_reaping(&mut self) -> Result<bool>;
 }
 
-impl Look for Child {
+impl TryWait for Child {
     fn try_wait_without_reaping(&mut self) -> Result<bool> {
         use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
         let process = nix::unistd::Pid::from_raw(i32::try_from(self.id())?);
@@ -149,14 +154,14 @@ impl Look for Child {
     }
 }
 
-/// Whole lines only: the last may still be on its way.
+/// Whole lines only: the last may be incomplete.
 pub fn read_reports(path: &Path) -> Vec<Report> {
     let bytes = fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     text.split_inclusive('\n').filter(|line| line.ends_with('\n')).filter_map(Report::from_line).collect()
 }
 
-/// Why a guest whose last report is `last` should have gone on by now.
+/// Why a guest whose last report is `last` has exceeded its time limit.
 fn overdue(last: Option<&Report>, silent: Duration) -> Option<String> {
     let (limit, doing) = match last {
         None => (BOOTED_WITHIN, "booting".to_owned()),
@@ -166,7 +171,7 @@ fn overdue(last: Option<&Report>, silent: Duration) -> Option<String> {
         Some(Report::Finished { .. }) => (BETWEEN, "powering off".to_owned()),
         Some(_) => (BETWEEN, "between two cases".to_owned()),
     };
-    (silent > limit).then(|| format!("no sign of life for {} s, {doing}", silent.as_secs()))
+    (silent > limit).then(|| format!("no report for {} s, {doing}", silent.as_secs()))
 }
 
 #[cfg(test)]

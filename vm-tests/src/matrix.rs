@@ -133,13 +133,13 @@ impl Guest<'_> {
 
     /// Boots with `cases`; the results of those that ran.
     fn boot(&self, cases: &[&'static Case]) -> Result<Vec<Cell>> {
-        let seen = self.to_boot(&self.folder).run(cases)?;
-        let cells = summary::judge(&self.kernel.name, cases, &seen);
+        let boot = self.to_boot(&self.folder).run(cases)?;
+        let cells = summary::judge(&self.kernel.name, cases, &boot);
         cells.iter().for_each(print);
         let (kernel, machine) = (&self.kernel.name, self.machine.name());
-        println!("{kernel:8}{machine:18}       {:6.1} s of processor time", seen.cpu.as_secs_f64());
+        println!("{kernel:8}{machine:18}       {:6.1} s of processor time", boot.cpu.as_secs_f64());
         if cells.is_empty() {
-            bail!("the {machine} machine of {} ran no case: {}", self.image.release, summary::cut_short(&seen));
+            bail!("the {machine} machine of {} ran no case: {}", self.image.release, summary::cut_short(&boot));
         }
         Ok(cells)
     }
@@ -156,10 +156,10 @@ impl Guest<'_> {
         }
         println!("{:8}{:18}once more in a fresh guest", self.kernel.name, cell.case);
         let case = vm_tests::cases::named(cell.case).context("a case of the table")?;
-        let seen = self.to_boot(second).run(&[case])?;
-        let again = summary::judge(&self.kernel.name, &[case], &seen);
+        let boot = self.to_boot(second).run(&[case])?;
+        let again = summary::judge(&self.kernel.name, &[case], &boot);
         again.iter().for_each(print);
-        let cut_short = || summary::cut_short(&seen);
+        let cut_short = || summary::cut_short(&boot);
         cell.add_second_run(again.first().ok_or_else(cut_short), &kept);
         Ok(())
     }

@@ -47,7 +47,7 @@ const WANTED: &[&str] = &[
 pub struct Module {
     pub name: String,
     pub bytes: Vec<u8>,
-    /// What it needs, as it says itself.
+    /// The modules that it depends on.
     pub needs: Vec<String>,
 }
 

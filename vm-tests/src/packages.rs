@@ -28,7 +28,7 @@ pub struct Image {
 const PARTS: [&str; 4] = ["linux-image-", "linux-binary-", "linux-modules-", "linux-base-"];
 
 /// The kernel's files below `cache`; fetched where they are not there, or where
-/// `refresh` asks for what is newest.
+/// `refresh` is set.
 pub fn fetch(kernel: &Kernel, cache: &Path, refresh: bool) -> Result<Image> {
     let folder = cache.join(format!("{}-{}", kernel.suite, kernel.package));
     let (root, unpacked) = (folder.join("root"), folder.join("complete"));
@@ -42,7 +42,7 @@ pub fn fetch(kernel: &Kernel, cache: &Path, refresh: bool) -> Result<Image> {
         apt.unpack(&kernel.package, &new.join("root")).with_context(|| {
             format!(
                 "fetch {} of Debian's suite {} with apt, from the mirror that this machine uses: it has to be \
-                 reachable (apt-get update says more) and to have that suite",
+                 reachable (see apt-get update) and to have that suite",
                 kernel.package, kernel.suite
             )
         })?;
@@ -97,7 +97,7 @@ impl Apt {
         command
     }
 
-    /// Fetches what `package` stands for and unpacks it into `root`.
+    /// Fetches the packages of `package` and unpacks them into `root`.
     fn unpack(&self, package: &str, root: &Path) -> Result<()> {
         succeed(self.command("apt-get").args(["-q", "update"]))?;
         let packages = self.parts(package)?;

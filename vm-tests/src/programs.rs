@@ -39,7 +39,7 @@ pub fn build(project: &Path) -> Result<Programs> {
     })
 }
 
-/// What Cargo says of a file that it made.
+/// Cargo's message about a built file.
 #[derive(Debug, Deserialize)]
 struct Artifact {
     target: Target,
@@ -58,7 +58,7 @@ fn cargo(project: &Path, arguments: &[&str]) -> Result<Vec<Artifact>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(arguments).args(OPTIONS).current_dir(project).stderr(Stdio::inherit());
-    // The kernel has no C library in store for a first process.
+    // The initramfs has no C library for the first process.
     command.env("RUSTFLAGS", "-C target-feature=+crt-static");
     let output = command.output().context("run cargo")?;
     if !output.status.success() {

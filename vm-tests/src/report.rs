@@ -12,7 +12,7 @@ pub enum Report {
     Began { case: String },
     /// A case is over.
     Ended { case: String, outcome: Outcome, seconds: f64, output: String },
-    /// All cases that were asked for are over, or the guest could not go on.
+    /// All requested cases are over, or the guest failed.
     Finished { error: Option<String> },
 }
 

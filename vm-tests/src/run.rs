@@ -4,12 +4,13 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail};
 
-/// Runs `command`, which must succeed; what it says is shown only where it does not.
+/// Runs `command`, which must succeed; its output is part of the error.
 pub fn succeed(command: &mut Command) -> Result<Output> {
     let output = command.output().with_context(|| format!("run {}", command.get_program().display()))?;
     if !output.status.success() {
-        let said = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).trim().to_owned());
-        bail!("{command:?}: {}\n{}", output.status, said.join("\n"));
+        let output_text =
+            [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).trim().to_owned());
+        bail!("{command:?}: {}\n{}", output.status, output_text.join("\n"));
     }
     Ok(output)
 }

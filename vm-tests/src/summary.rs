@@ -7,8 +7,8 @@ use std::time::Duration;
 use vm_tests::cases::Case;
 use vm_tests::report::{Outcome, Report};
 
-use crate::console::{self, Splat};
-use crate::machine::Seen;
+use crate::console::{self, KernelWarning};
+use crate::machine::BootResult;
 
 /// One case on one kernel.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,7 +43,7 @@ impl Verdict {
 }
 
 impl Cell {
-    /// Takes over the result of the second run of a failed case, whose logs are in `folders` (the first
+    /// Adds the result of the second run of a failed case, whose logs are in `folders` (the first
     /// run's, the second run's). A run that did not get as far as the case is given by its reason.
     pub fn add_second_run(&mut self, second: Result<&Cell, String>, folders: &[PathBuf; 2]) {
         let (verdict, output) = match second {
@@ -58,19 +58,19 @@ impl Cell {
     }
 }
 
-/// What became of `cases` in a boot. A case that did not end has failed, and so has one
-/// that made the kernel complain; those behind it that never began are not there. What
-/// the kernel complains of before the first case is the first one's, and a machine that
-/// did not come to its end is the last one's.
-pub fn judge(kernel: &str, cases: &[&'static Case], seen: &Seen) -> Vec<Cell> {
-    let splats = console::splats(&seen.console);
-    let mut cells: Vec<Cell> = cases.iter().filter_map(|case| judge_one(kernel, case, seen, &splats)).collect();
-    if let (Some(cell), Some(splat)) = (cells.first_mut(), splat_of(&splats, None)) {
-        fail(cell, &splat);
+/// The results of `cases` in a boot. A case that did not end has failed, and so has one with a kernel
+/// warning; cases that did not begin are missing. A warning before the first case fails the first
+/// one, and a machine that did not power off fails the last one.
+pub fn judge(kernel: &str, cases: &[&'static Case], boot: &BootResult) -> Vec<Cell> {
+    let kernel_warnings = console::kernel_warnings(&boot.console);
+    let mut cells: Vec<Cell> =
+        cases.iter().filter_map(|case| judge_one(kernel, case, boot, &kernel_warnings)).collect();
+    if let (Some(cell), Some(warning)) = (cells.first_mut(), kernel_warning_of(&kernel_warnings, None)) {
+        fail(cell, &warning);
     }
-    let is_finished = seen.ended.is_none() && seen.reports.contains(&Report::Finished { error: None });
+    let is_finished = boot.ended.is_none() && boot.reports.contains(&Report::Finished { error: None });
     if let Some(cell) = cells.last_mut().filter(|cell| !is_finished && cell.verdict == Verdict::Passed) {
-        fail(cell, &format!("the machine did not power off: {}", cut_short(seen)));
+        fail(cell, &format!("the machine did not power off: {}", cut_short(boot)));
     }
     cells
 }
@@ -81,36 +81,41 @@ fn fail(cell: &mut Cell, why: &str) {
 }
 
 /// What the kernel complained of in a case, or before the first one.
-fn splat_of(splats: &[Splat<'_>], case: Option<&str>) -> Option<String> {
-    let splat = splats.iter().find(|splat| splat.case == case)?;
-    Some(format!("the kernel complained: {}\n{}", splat.line, splat.context))
+fn kernel_warning_of(kernel_warnings: &[KernelWarning<'_>], case: Option<&str>) -> Option<String> {
+    let warning = kernel_warnings.iter().find(|warning| warning.case == case)?;
+    Some(format!("kernel warning: {}\n{}", warning.line, warning.context))
 }
 
-fn judge_one(kernel: &str, case: &'static Case, seen: &Seen, splats: &[Splat<'_>]) -> Option<Cell> {
-    let ended = seen.reports.iter().find_map(|report| match report {
+fn judge_one(
+    kernel: &str,
+    case: &'static Case,
+    boot: &BootResult,
+    kernel_warnings: &[KernelWarning<'_>],
+) -> Option<Cell> {
+    let ended = boot.reports.iter().find_map(|report| match report {
         Report::Ended { case: name, outcome, seconds, output } if name == case.name => {
             Some((*outcome, *seconds, output))
         }
         _ => None,
     });
     let has_begun =
-        seen.reports.iter().any(|report| matches!(report, Report::Began { case: name } if name == case.name));
+        boot.reports.iter().any(|report| matches!(report, Report::Began { case: name } if name == case.name));
     let (verdict, seconds, output) = match ended {
         Some((Outcome::Passed, seconds, output)) => (Verdict::Passed, seconds, output.clone()),
         Some((Outcome::Failed, seconds, output)) => (Verdict::Failed, seconds, output.clone()),
-        None if has_begun => (Verdict::Failed, 0.0, cut_short(seen)),
+        None if has_begun => (Verdict::Failed, 0.0, cut_short(boot)),
         None => return None,
     };
     let mut cell =
-        Cell { kernel: kernel.to_owned(), release: release(seen), case: case.name, verdict, seconds, output };
-    if let Some(splat) = splat_of(splats, Some(case.name)) {
-        fail(&mut cell, &splat);
+        Cell { kernel: kernel.to_owned(), release: release(boot), case: case.name, verdict, seconds, output };
+    if let Some(warning) = kernel_warning_of(kernel_warnings, Some(case.name)) {
+        fail(&mut cell, &warning);
     }
     Some(cell)
 }
 
-fn release(seen: &Seen) -> String {
-    let booted = seen.reports.iter().find_map(|report| match report {
+fn release(boot: &BootResult) -> String {
+    let booted = boot.reports.iter().find_map(|report| match report {
         Report::Booted { release } => Some(release.clone()),
         _ => None,
     });
@@ -118,13 +123,13 @@ fn release(seen: &Seen) -> String {
 }
 
 /// Why a boot ended in the middle, and the last of its console.
-pub fn cut_short(seen: &Seen) -> String {
-    let finished = seen.reports.iter().find_map(|report| match report {
+pub fn cut_short(boot: &BootResult) -> String {
+    let finished = boot.reports.iter().find_map(|report| match report {
         Report::Finished { error } => error.clone(),
         _ => None,
     });
-    let why = seen.ended.clone().or(finished).unwrap_or_else(|| "the machine ended".to_owned());
-    format!("{why}\n--- the end of the console\n{}", console::tail(&seen.console, 60))
+    let why = boot.ended.clone().or(finished).unwrap_or_else(|| "the machine ended".to_owned());
+    format!("{why}\n--- the end of the console\n{}", console::tail(&boot.console, 60))
 }
 
 /// The table, a line for each case and a column for each kernel with its release.
@@ -176,14 +181,14 @@ mod tests {
     use vm_tests::cases::CASES;
 
     /// A boot that was ended from outside.
-    fn seen(reports: Vec<Report>, console: &str) -> Seen {
-        Seen { reports, console: console.to_owned(), ended: Some("killed".into()), cpu: Duration::ZERO }
+    fn boot_result(reports: Vec<Report>, console: &str) -> BootResult {
+        BootResult { reports, console: console.to_owned(), ended: Some("killed".into()), cpu: Duration::ZERO }
     }
 
     /// One that came to its end.
-    fn finished(mut reports: Vec<Report>, console: &str) -> Seen {
+    fn finished(mut reports: Vec<Report>, console: &str) -> BootResult {
         reports.push(Report::Finished { error: None });
-        Seen { ended: None, ..seen(reports, console) }
+        BootResult { ended: None, ..boot_result(reports, console) }
     }
 
     fn verdicts(cells: &[Cell]) -> Vec<Verdict> {
@@ -201,8 +206,8 @@ mod tests {
     #[test]
     fn a_case_that_began_and_did_not_end_has_failed_and_the_next_did_not_run() {
         let [first, second, third, ..] = CASES else { unreachable!() };
-        let seen = seen(vec![began(first), passed(first), began(second)], "the last line");
-        let cells = judge("6.1", &[first, second, third], &seen);
+        let boot = boot_result(vec![began(first), passed(first), began(second)], "the last line");
+        let cells = judge("6.1", &[first, second, third], &boot);
         assert_eq!(verdicts(&cells), [Verdict::Passed, Verdict::Failed]);
         assert!(cells.iter().any(|cell| cell.output.contains("killed") && cell.output.contains("the last line")));
         assert!(result_line(3, &cells, Duration::ZERO).starts_with("test result: FAILED. 1 passed; 2 failed"));
@@ -231,10 +236,10 @@ mod tests {
     fn a_machine_that_does_not_power_off_fails_the_last_case() {
         let [first, second, ..] = CASES else { unreachable!() };
         let reports = || vec![began(first), passed(first), began(second), passed(second)];
-        let hung = seen([reports(), vec![Report::Finished { error: None }]].concat(), "");
-        let gone = Seen { ended: None, ..seen(reports(), "") };
-        for seen in [hung, gone] {
-            assert_eq!(verdicts(&judge("6.1", &[first, second], &seen)), [Verdict::Passed, Verdict::Failed]);
+        let hung = boot_result([reports(), vec![Report::Finished { error: None }]].concat(), "");
+        let gone = BootResult { ended: None, ..boot_result(reports(), "") };
+        for boot in [hung, gone] {
+            assert_eq!(verdicts(&judge("6.1", &[first, second], &boot)), [Verdict::Passed, Verdict::Failed]);
         }
     }
 
@@ -242,7 +247,7 @@ mod tests {
     fn the_table_shows_the_exact_release_of_each_kernel() {
         let [first, ..] = CASES else { unreachable!() };
         let booted = Report::Booted { release: "6.1.176-1".to_owned() };
-        let cells = judge("6.1", &[first], &seen(vec![booted, began(first), passed(first)], ""));
+        let cells = judge("6.1", &[first], &boot_result(vec![booted, began(first), passed(first)], ""));
         assert!(
             table(&["6.1".to_owned()], &[first], &cells)
                 .lines()

@@ -1,4 +1,4 @@
-//! Kernels that lack a part: what ctnl says, and what still works.
+//! Kernels without a part: the errors of ctnl, and the commands that still work.
 
 pub mod no_capability;
 pub mod no_conntrack;
@@ -20,9 +20,9 @@ const COMMANDS: &[&[&str]] = &[
     &["events"],
 ];
 
-/// Each command fails with exit code 1, says `text`, and prints nothing, but for the
-/// beginning and the end of a stream of events.
-fn every_command_says(netns: &TestNetns, text: &str) {
+/// Fails unless each command exits with 1, prints `text` on stderr, and prints nothing on stdout except
+/// the first and the last record of an event stream.
+fn assert_every_command_reports(netns: &TestNetns, text: &str) {
     for command in COMMANDS {
         let run = netns.ctnl(command).exits_with(1).stderr_contains(text);
         prints_nothing(command, &run.stdout());

@@ -1,4 +1,4 @@
-//! A user who may not.
+//! A user without capabilities.
 
 use std::os::unix::process::CommandExt;
 

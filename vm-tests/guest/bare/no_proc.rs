@@ -41,8 +41,8 @@ fn idle_times_are_computed_from_timeouts_read_over_netlink(netns: &TestNetns) {
             .exits_with(0)
             .stderr_contains("0 matched")
             .stderr_contains("2 unknown-timeouts");
-        let told = ["count", "--older", "1h", "--base-timeout", "tcp.established=432000"];
-        netns.ctnl(&told).exits_with(0).stderr_contains("2 unknown-timeouts");
+        let previous = ["count", "--older", "1h", "--base-timeout", "tcp.established=432000"];
+        netns.ctnl(&previous).exits_with(0).stderr_contains("2 unknown-timeouts");
         host::load_module("nfnetlink_cttimeout").unwrap();
     }
     netns.ctnl(&["flush", "--older", "1h"]).exits_with(0).stderr_contains("1 matched, 1 deleted");
