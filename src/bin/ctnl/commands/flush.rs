@@ -87,7 +87,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let filter = args.filter.filter(host)?;
-    let previous_timeouts = args.filter.previous_timeouts()?;
+    let timeouts = args.filter.timeout_options()?;
     args.refuse_everything(&filter)?;
     let mut console = args.common.console();
     if filter.never_matches() {
@@ -97,7 +97,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let interrupt = Interrupt::listen(host)?;
     let mut connection = args.common.connect()?;
     let before = table::count(&mut connection)?;
-    let mut selection = Selection::new(filter, &mut connection, host, previous_timeouts, false)?;
+    let mut selection = Selection::new(filter, &mut connection, host, &timeouts, false)?;
     let mut watch = Watch::new(&mut console, &interrupt, host, before.entries.into());
     if let Some(seconds) = args.filter.confirm_idle
         && !sample_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
