@@ -51,7 +51,7 @@ fn namespace_name(host: &Host) -> io::Result<String> {
 ///
 /// # Errors
 /// The note cannot be written.
-pub fn record(folder: &Path, namespace: &NamespaceId, seconds: Seconds, now: Nanos) -> io::Result<()> {
+fn record(folder: &Path, namespace: &NamespaceId, seconds: Seconds, now: Nanos) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let name = format!("written-{}-{}", namespace.name, seconds.0);
     // One second for what the kernel rounds, one for the fraction of `now`.
@@ -59,6 +59,15 @@ pub fn record(folder: &Path, namespace: &NamespaceId, seconds: Seconds, now: Nan
     let unfinished = folder.join(format!(".{name}.{}", std::process::id()));
     fs::write(&unfinished, format!("{} {until}\n", namespace.boot))?;
     fs::rename(&unfinished, folder.join(name))
+}
+
+/// Records that `seconds` is written into entries of `netns` now.
+///
+/// # Errors
+/// The note cannot be written.
+pub fn record_in(netns: &Netns, host: &Host, seconds: u32) -> io::Result<()> {
+    let namespace = NamespaceId::of(netns, host)?;
+    record(&host.path(FOLDER), &namespace, Seconds(seconds.into()), host.clock.now().monotonic)
 }
 
 /// The written timeouts that may be in force in `namespace` at `now`, in ascending order. A note whose
