@@ -90,7 +90,9 @@ impl<'a> Table<'a> {
         let kernel = Sysctl::at(Sysctl::KERNEL);
         let basis = TimeoutContext::read(&mut self.world.connection(), &Sysctl::default(), &kernel, Vec::new());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
-        IdleEstimator::new(&basis.expect("timeouts"), now.try_into().unwrap())
+        // The entries are made over netlink.
+        let context = TimeoutContext { trust_netlink_timeouts: true, ..basis.expect("timeouts") };
+        IdleEstimator::new(&context, now.try_into().unwrap())
     }
 }
 
