@@ -2,7 +2,7 @@
 //!
 //! [`Dump`] and [`dump()`] read the table, [`get`] one entry, [`count`] the number of entries;
 //! [`create`], [`delete`] and [`lower_timeout`] change entries in batches, and a [`Deleter`] deletes
-//! on a thread of its own while the table is being dumped. [`timeouts`] and [`policies`] read the
+//! on a thread of its own while the table is being dumped, each entry only while its sample is recent. [`timeouts`] and [`policies`] read the
 //! timeouts in force. [`Events`] subscribes to changes.
 //!
 //! To the kernel, a delete request without a tuple is a flush of the whole table
@@ -23,6 +23,9 @@ mod kernel_filter;
 mod losses;
 mod policies;
 mod recent_entries;
+mod recheck;
+#[cfg(test)]
+mod recheck_tests;
 mod sampled_at;
 mod target;
 mod timeouts;
@@ -40,6 +43,7 @@ pub use get::get;
 pub use halves::SharedDedup;
 pub use kernel_filter::{KernelFilter, Masked, OrigFilter};
 pub use policies::policies;
+pub use recheck::{Deletions, Judgement, MAX_AGE, Recheck};
 pub use sampled_at::{DatagramTime, SampledAt};
 pub use target::{NotDeletable, Target};
 pub use timeouts::timeouts;

@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 use ctnl::filter::Filter;
 use ctnl::group::{GroupError, Groups};
 use ctnl::model::{Flow, Status};
-use ctnl::table::{DatagramTime, NotDeletable, Target};
+use ctnl::netlink::Error;
+use ctnl::table::{DatagramTime, Judgement, NotDeletable, Target};
+use ctnl::units::Nanos;
 
 use super::options::Options;
+use super::rechecker::Rechecker;
 use super::summary::{Share, Summary};
 use crate::scan::{Selection, Tally};
 
@@ -22,6 +25,8 @@ pub const MOST_SOURCES: usize = 4096;
 pub struct Chooser {
     selection: Selection,
     options: Options,
+    /// Most entries that the answer to the question allows.
+    agreed: Option<u64>,
     counts: Counts,
     breakdown: Option<Breakdown>,
 }
@@ -32,13 +37,14 @@ struct Counts {
     chosen: u64,
     spared: u64,
     beyond_max: u64,
+    beyond_agreed: u64,
     already_expiring: u64,
     skipped: BTreeMap<SkipReason, u64>,
 }
 
 /// Why an entry that matches is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum SkipReason {
+pub(super) enum SkipReason {
     NotDeletable(NotDeletable),
     /// Linux 5.10 would set the short timeout, and no packet would restore the old one: see
     /// `IPS_FIXED_TIMEOUT_BIT` in `__nf_ct_refresh_acct` in net/netfilter/nf_conntrack_core.c.
@@ -68,7 +74,7 @@ struct Breakdown {
 impl Chooser {
     /// A chooser of what `selection` matches, within the bounds of `options`.
     pub fn new(selection: Selection, options: Options) -> Self {
-        Chooser { selection, options, counts: Counts::default(), breakdown: None }
+        Chooser { selection, options, agreed: None, counts: Counts::default(), breakdown: None }
     }
 
     /// The filter.
@@ -90,16 +96,40 @@ impl Chooser {
         self.breakdown = None;
     }
 
+    /// From now on, chooses at most `entries`.
+    pub fn agree_to(&mut self, entries: u64) {
+        self.agreed = Some(entries);
+    }
+
+    /// What judges again on another thread.
+    pub fn rechecker(&self) -> Rechecker {
+        Rechecker::new(self.selection.fork(), self.options.clone())
+    }
+
+    /// Reads the settings again unless the last reading began at `after` or later.
+    pub fn refresh_settings(&mut self, after: Nanos) -> Result<(), Error> {
+        self.selection.refresh_settings(after).map(|_| ())
+    }
+
+    /// Reads the settings again where they are older than a walk may use.
+    pub fn refresh_old_settings(&mut self) -> Result<(), Error> {
+        self.selection.refresh_old_settings()
+    }
+
+    /// What an entry of a datagram of this time is judged by.
+    pub fn judgement(&self, time: &DatagramTime) -> Judgement {
+        Judgement { sampled: time.sampled, settings: self.selection.settings_version() }
+    }
+
     /// The target of `flow`, if it is chosen.
     pub fn choose(&mut self, flow: &Flow, time: &DatagramTime) -> Option<Target> {
-        let Chooser { selection, options, counts, breakdown } = self;
+        let Chooser { selection, options, agreed, counts, breakdown } = self;
         let subject = selection.judge(flow, time)?;
-        if options.sessions.iter().any(|session| session.is_carried_by(flow)) {
+        if options.spares(flow) {
             counts.spared += 1;
             return None;
         }
-        // Never raise a timeout.
-        if options.soft().is_some_and(|soft| flow.timeout.is_some_and(|left| left <= soft)) {
+        if options.already_expires(flow) {
             counts.already_expiring += 1;
             return None;
         }
@@ -112,6 +142,10 @@ impl Chooser {
         };
         if options.max.is_some_and(|max| counts.chosen >= max) {
             counts.beyond_max += 1;
+            return None;
+        }
+        if agreed.is_some_and(|agreed| counts.chosen >= agreed) {
+            counts.beyond_agreed += 1;
             return None;
         }
         counts.chosen += 1;
@@ -135,6 +169,7 @@ impl Chooser {
         summary.undecided = tally.undecided.iter().map(|(why, count)| (why.name(), *count)).collect();
         summary.spared = counts.spared;
         summary.beyond_max = counts.beyond_max;
+        summary.beyond_agreed = counts.beyond_agreed;
         summary.already_expiring = counts.already_expiring;
         summary.skipped = counts.skipped.iter().map(|(why, count)| (why.name(), *count)).collect();
         if let Some(breakdown) = &self.breakdown {
@@ -145,7 +180,8 @@ impl Chooser {
     }
 }
 
-fn target(flow: &Flow, is_soft: bool) -> Result<Target, SkipReason> {
+/// The target of `flow`, or why it is skipped.
+pub(super) fn target(flow: &Flow, is_soft: bool) -> Result<Target, SkipReason> {
     if is_soft && flow.status.contains(Status::FixedTimeout) {
         return Err(SkipReason::FixedTimeout);
     }
