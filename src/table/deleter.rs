@@ -11,6 +11,7 @@ use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
+use super::action::Action;
 use super::batch::BATCH;
 use super::recheck::{Deletions, Judgement, Recheck, RecheckedDeletes};
 use super::target::Target;
@@ -30,15 +31,6 @@ const BATCH_CAPACITY: usize = 2 * BATCH;
 
 /// The usual 2 MiB of stack may become one huge page: 2 MiB more of memory.
 const STACK: usize = 256 * 1024;
-
-/// What is done with each target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Delete it.
-    Delete,
-    /// Lower its timeout to this many seconds: the next packet of a live flow restores it.
-    LowerTimeout(u32),
-}
 
 /// A thread that deletes the targets pushed to it.
 ///

@@ -9,6 +9,7 @@
 //! (`ctnetlink_del_conntrack` in net/netfilter/nf_conntrack_netlink.c). It cannot be expressed here:
 //! what is deleted is a [`Target`], and a target is only made from a whole dumped entry.
 
+mod action;
 mod batch;
 mod count;
 mod create;
@@ -32,11 +33,12 @@ mod timeouts;
 mod update;
 
 pub use crate::model::Family;
+pub use action::Action;
 pub use batch::{BATCH, Outcome};
 pub use count::{Occupancy, count};
 pub use create::create;
 pub use delete::delete;
-pub use deleter::{Action, Deleter};
+pub use deleter::Deleter;
 pub use dump::{Dump, DumpRequest, DumpTotals, dump};
 pub use events::{Buffer, Events, Queue, Step, Subscription};
 pub use get::get;

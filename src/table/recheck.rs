@@ -7,8 +7,8 @@
 
 use std::num::NonZeroI32;
 
+use super::action::Action;
 use super::batch::{BATCH, Outcome, Requests};
-use super::deleter::Action;
 use super::get::{Found, get_each};
 use super::sampled_at::{DatagramTime, SampledAt};
 use super::target::Target;

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 
 use ctnl::filter::Filter;
 use ctnl::group::{GroupError, Groups};
-use ctnl::model::{Flow, Status};
+use ctnl::model::Flow;
 use ctnl::netlink::Error;
-use ctnl::table::{DatagramTime, Judgement, NotDeletable, Target};
+use ctnl::table::{DatagramTime, Judgement, Target};
 use ctnl::units::Nanos;
 
 use super::options::Options;
 use super::rechecker::Rechecker;
+use super::skip_reason::{SkipReason, target};
 use super::summary::{Share, Summary};
 use crate::scan::{Selection, Tally};
 
@@ -40,28 +41,6 @@ struct Counts {
     beyond_agreed: u64,
     already_expiring: u64,
     skipped: BTreeMap<SkipReason, u64>,
-}
-
-/// Why an entry that matches is skipped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum SkipReason {
-    NotDeletable(NotDeletable),
-    /// Linux 5.10 would set the short timeout, and no packet would restore the old one: see
-    /// `IPS_FIXED_TIMEOUT_BIT` in `__nf_ct_refresh_acct` in net/netfilter/nf_conntrack_core.c.
-    FixedTimeout,
-    /// The kernel sets the timeout of an offloaded flow to a day again (`nf_ct_offload_timeout`, called by
-    /// `gc_worker` in net/netfilter/nf_conntrack_core.c; in newer kernels by nf_flow_table_core.c).
-    Offloaded,
-}
-
-impl SkipReason {
-    fn name(self) -> &'static str {
-        match self {
-            SkipReason::NotDeletable(why) => why.name(),
-            SkipReason::FixedTimeout => "fixed-timeout",
-            SkipReason::Offloaded => "offloaded",
-        }
-    }
 }
 
 /// What is chosen, by state and by source.
@@ -178,17 +157,6 @@ impl Chooser {
             summary.by_source_beyond = breakdown.by_source.beyond();
         }
     }
-}
-
-/// The target of `flow`, or why it is skipped.
-pub(super) fn target(flow: &Flow, is_soft: bool) -> Result<Target, SkipReason> {
-    if is_soft && flow.status.contains(Status::FixedTimeout) {
-        return Err(SkipReason::FixedTimeout);
-    }
-    if is_soft && flow.is_offloaded() {
-        return Err(SkipReason::Offloaded);
-    }
-    Target::of(flow).map_err(SkipReason::NotDeletable)
 }
 
 fn shares(groups: &Groups, top: usize) -> Vec<Share> {

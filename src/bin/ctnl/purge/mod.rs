@@ -10,6 +10,7 @@ mod job;
 mod options;
 mod rechecker;
 mod report;
+mod skip_reason;
 mod summary;
 
 pub use job::{Purge, Purged};

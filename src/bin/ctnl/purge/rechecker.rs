@@ -5,11 +5,11 @@ use ctnl::netlink::Error;
 use ctnl::table::{DatagramTime, Recheck};
 use ctnl::units::Nanos;
 
-use super::chooser::target;
 use super::options::Options;
+use super::skip_reason::target;
 use crate::scan::Selection;
 
-/// The same decision as that of the [`Chooser`](super::chooser::Chooser), without its counts and bounds.
+/// The same decision as that of the chooser, without its counts and bounds.
 #[derive(Debug)]
 pub struct Rechecker {
     selection: Selection,
