@@ -15,6 +15,7 @@ use ctnl_test_support::summary::Summary;
 tests![
     a_flow_that_is_refreshed_while_a_flush_is_stopped_is_not_deleted,
     a_flow_that_is_refreshed_while_a_soft_flush_is_stopped_keeps_its_timeout,
+    a_flow_that_was_confirmed_to_be_idle_and_is_refreshed_while_the_flush_is_stopped_is_not_deleted,
     what_arrives_while_the_question_stands_is_not_deleted_beyond_a_margin,
     a_flush_that_needs_no_question_is_bounded_by_the_share_that_needs_one,
     the_time_of_the_question_is_not_part_of_the_seconds,
@@ -37,7 +38,7 @@ fn entries(world: &World) -> u32 {
 /// timeout that a packet would. Returns the flush and these flows.
 fn stopped_in_the_middle(world: &World, arguments: &[&str], has_begun: impl Fn() -> bool) -> (Running, HashSet<Key>) {
     world.create(&idle(1000..1400));
-    let arguments = [&["flush", "udp and timeout < 300", "--yes", "--json"], arguments].concat();
+    let arguments = [&["flush", "--yes", "--json"], arguments].concat();
     let flush = Running::start(world, &arguments);
     until(has_begun, || "the flush does not begin".to_owned());
     flush.stop();
@@ -55,7 +56,20 @@ fn refresh(world: &World, flows: &[Flow]) {
 }
 
 fn a_flow_that_is_refreshed_while_a_flush_is_stopped_is_not_deleted(world: &World) {
-    let (flush, live) = stopped_in_the_middle(world, &[], || entries(world) < 39_000);
+    let (flush, live) = stopped_in_the_middle(world, &["udp and timeout < 300"], || entries(world) < 39_000);
+    assert_spared(world, flush, &live);
+}
+
+/// Both samples of `--confirm-idle` are over for some of these; the filter alone would match all of them.
+fn a_flow_that_was_confirmed_to_be_idle_and_is_refreshed_while_the_flush_is_stopped_is_not_deleted(world: &World) {
+    let arguments = ["udp", "--confirm-idle", "1"];
+    let (flush, live) = stopped_in_the_middle(world, &arguments, || entries(world) < 39_000);
+    assert_spared(world, flush, &live);
+}
+
+/// Continues a flush: all but `live` is deleted.
+#[track_caller]
+fn assert_spared(world: &World, flush: Running, live: &HashSet<Key>) {
     flush.go_on();
     let summary = Summary::read(&flush.wait().exits_with(0).stdout());
     let left: HashSet<Key> = world.dump().iter().map(key).collect();
@@ -66,11 +80,14 @@ fn a_flow_that_is_refreshed_while_a_flush_is_stopped_is_not_deleted(world: &Worl
 }
 
 fn a_flow_that_is_refreshed_while_a_soft_flush_is_stopped_keeps_its_timeout(world: &World) {
+    // A dump would take as long as the flush.
+    let sample: Vec<Flow> = idle(1000..1400).into_iter().step_by(1_000).collect();
     let has_begun = || {
-        let idle = |flow: &Flow| flow.timeout <= Some(50);
-        world.dump().iter().filter(|flow| idle(flow)).count() > 1_000
+        let mut connection = world.connection();
+        let mut entry = |flow: &Flow| table::get(&mut connection, &flow.orig, 0).unwrap();
+        sample.iter().any(|flow| entry(flow).is_some_and(|flow| flow.timeout <= Some(50)))
     };
-    let (flush, live) = stopped_in_the_middle(world, &["--soft=50"], has_begun);
+    let (flush, live) = stopped_in_the_middle(world, &["udp and timeout < 300", "--soft=50"], has_begun);
     flush.go_on();
     let summary = Summary::read(&flush.wait().exits_with(0).stdout());
     let lowered = world.dump().iter().filter(|flow| live.contains(&key(flow)) && flow.timeout < Some(300)).count();

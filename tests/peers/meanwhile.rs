@@ -10,7 +10,7 @@ use ctnl_test_support::harness::{World, tests, udp};
 use ctnl_test_support::net::{Net, nft};
 use ctnl_test_support::running::{Running, until};
 use ctnl_test_support::summary::Summary;
-use ctnl_test_support::talk::{Tcp, Udp, listen};
+use ctnl_test_support::talk::{Tcp, Udp};
 
 tests![
     a_flow_that_has_a_packet_while_a_flush_is_stopped_is_not_deleted,
@@ -18,7 +18,6 @@ tests![
     no_connection_is_deleted_by_a_timeout_that_is_lowered_while_a_flush_runs,
     no_connection_is_deleted_by_a_timeout_that_is_lowered_while_the_question_stands,
     no_connection_is_deleted_by_a_policy_that_is_attached_while_a_flush_is_stopped,
-    a_sample_that_was_confirmed_does_not_outlive_a_stop,
 ];
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -135,35 +134,14 @@ fn no_connection_is_deleted_by_a_timeout_that_is_lowered_while_the_question_stan
 fn no_connection_is_deleted_by_a_policy_that_is_attached_while_a_flush_is_stopped(world: &World) {
     let net = filled(world);
     let flush = stopped_flush(world, "tcp and idle >= 1h");
-    nft("table ip policy {
-        ct timeout short { protocol tcp; policy = { established : 600 } }
-        chain forward { type filter hook forward priority -10; ct timeout set \"short\" }
+    nft("table ip bound {
+        ct timeout short { protocol tcp; policy = { established : 600 }; }
+        chain forward { type filter hook forward priority -10; ct timeout set \"short\"; }
     }");
     let mut connections = connections(&net, 40);
     connections.iter_mut().for_each(Tcp::exchange);
     let tuples = tuples(&connections);
     let left = world.dumped(&tuples[0]).and_then(|flow| flow.timeout);
     assert!(left <= Some(600), "the policy is in force: {left:?}");
-    leaves(world, flush, &tuples);
-}
-
-/// The flow is idle at both samples of `--confirm-idle`; then it has a packet.
-fn a_sample_that_was_confirmed_does_not_outlive_a_stop(world: &World) {
-    let net = filled(world);
-    let listener = listen(&net, ctnl_test_support::net::OUTSIDE.into());
-    let target = listener.local_addr().unwrap();
-    let mut connections: Vec<Tcp> = (0..100).map(|_| Tcp::through(&net, &listener, target)).collect();
-    connections.iter_mut().for_each(Tcp::exchange);
-    let flush = Running::start(world, &["flush", "--all", "--confirm-idle", "1", "--json"]);
-    until(|| entries(world) < FILLER - 1_000, || "the flush does not begin".to_owned());
-    flush.stop();
-    let table = world.dump();
-    let mut live: Vec<&mut Tcp> =
-        connections.iter_mut().filter(|connection| table.iter().any(|flow| flow.orig == connection.tuple())).collect();
-    assert!(live.len() > 5, "stopped too late");
-    // So that the expiry has moved by more than it is known.
-    thread::sleep(2 * SECOND);
-    live.iter_mut().for_each(|connection| connection.exchange());
-    let tuples: Vec<Tuple> = live.iter().map(|connection| connection.tuple()).collect();
     leaves(world, flush, &tuples);
 }

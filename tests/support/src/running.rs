@@ -78,7 +78,7 @@ impl Running {
         kill(self.pid(), signal).expect("kill");
     }
 
-    /// Stops it. Returns when every thread has stopped.
+    /// Stops it. Returns when every thread has stopped; fails where it has ended.
     #[track_caller]
     pub fn stop(&self) {
         self.signal(Signal::SIGSTOP);
