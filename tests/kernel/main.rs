@@ -21,6 +21,7 @@
 //! - `netns`: other network namespaces
 //! - `processors`: two jobs, one processor, the kernel's own filters
 //! - `safety`: what a flush must not do
+//! - `meanwhile`: what happens to the table while a flush is stopped, waits or runs
 
 #![allow(
     clippy::unwrap_used,
@@ -42,6 +43,7 @@ mod following;
 mod host;
 mod lab;
 mod list;
+mod meanwhile;
 mod memory;
 mod netns;
 mod processors;
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         netns::TESTS,
         processors::TESTS,
         safety::TESTS,
+        meanwhile::TESTS,
     ];
     let run = |lists: &[&[harness::Test]]| {
         let trials: Vec<_> = lists.concat().into_iter().map(harness::trial).collect();

@@ -12,6 +12,7 @@
 //! - `idle`: what `--older` matches, and what it must not
 //! - `changed`: idle times after a sysctl has changed, and under policies
 //! - `flushing`: what a flush does to connections that are in use
+//! - `meanwhile`: traffic and settings that change while a flush is stopped, waits or runs
 //! - `service`: what systemd says of the unit in `packaging/`
 //! - `ssh`: one's own session is spared
 //! - `scope`: nothing is deleted beside what was named
@@ -33,6 +34,7 @@ mod cluster;
 mod events;
 mod flushing;
 mod idle;
+mod meanwhile;
 mod nats;
 mod pipeline;
 mod raw;
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         idle::TESTS,
         changed::TESTS,
         flushing::TESTS,
+        meanwhile::TESTS,
         ssh::TESTS,
         scope::TESTS,
         service::TESTS,

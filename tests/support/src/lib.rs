@@ -28,6 +28,7 @@ pub mod flows;
 pub mod harness;
 pub mod net;
 pub mod reference;
+pub mod running;
 pub mod summary;
 pub mod talk;
 
