@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ctnl::age::{Confirm, Confirmed, IdleEstimator, PreviousTimeout, TimeoutContext};
+use ctnl::age::{Confirmed, IdleConfirmation, IdleEstimator};
 use ctnl::field::Subject;
 use ctnl::filter::{Filter, Verdict};
 use ctnl::host::Host;
@@ -11,12 +11,14 @@ use ctnl::model::{Flow, Undecided};
 use ctnl::netlink::{Connection, Error};
 use ctnl::table::{DatagramTime, SampledAt};
 
+use crate::host::timeout_options::TimeoutOptions;
+
 /// A filter with what it needs, and the tally of its verdicts.
 #[derive(Debug)]
 pub struct Selection {
     filter: Filter,
     ages: IdleEstimator,
-    confirm: Option<Confirm>,
+    confirm: Option<IdleConfirmation>,
     /// The verdicts so far.
     pub tally: Tally,
 }
@@ -67,13 +69,12 @@ impl Selection {
         filter: Filter,
         connection: &mut Connection,
         host: &Host,
-        previous_timeouts: Vec<PreviousTimeout>,
+        timeouts: &TimeoutOptions,
         with_ages: bool,
     ) -> Result<Self, Error> {
         let now = host.clock.now().realtime.0;
         let ages = if with_ages || filter.needs().idle {
-            let context = TimeoutContext::read(connection, &host.netfilter(), &host.kernel(), previous_timeouts)?;
-            IdleEstimator::new(&context, now)
+            IdleEstimator::new(&timeouts.read(connection, host)?, now)
         } else {
             IdleEstimator::without_timeouts(now)
         };
@@ -97,11 +98,11 @@ impl Selection {
 
     /// Starts the first of two samples.
     pub(super) fn first_sample(&self) -> FirstSample<'_> {
-        FirstSample { filter: &self.filter, ages: self.ages.clone(), confirm: Confirm::new() }
+        FirstSample { filter: &self.filter, ages: self.ages.clone(), confirm: IdleConfirmation::new() }
     }
 
     /// From now on, only entries match that `confirm` and a second sample show to be idle.
-    pub(super) fn confirm_by(&mut self, confirm: Confirm) {
+    pub(super) fn confirm_by(&mut self, confirm: IdleConfirmation) {
         self.confirm = Some(confirm);
     }
 
@@ -128,7 +129,7 @@ impl Selection {
 #[inline(never)]
 fn judge_second_sample<'a>(
     filter: &Filter,
-    confirm: &Confirm,
+    confirm: &IdleConfirmation,
     subject: Subject<'a>,
     sampled: SampledAt,
 ) -> Option<(Verdict, Subject<'a>)> {
@@ -137,13 +138,13 @@ fn judge_second_sample<'a>(
         return Some((verdict, subject));
     }
     match confirm.second(subject.flow, sampled) {
-        Confirmed::Quiet { at_least } => {
+        Confirmed::Idle { at_least } => {
             let subject = Subject { confirmed_idle: Some(at_least), ..subject };
             Some((filter.matches(&subject), subject))
         }
         Confirmed::Unknown(why) => Some((Verdict::Undecided(why), subject)),
-        Confirmed::Moved if verdict == Verdict::Match => None,
-        Confirmed::Moved => Some((verdict, subject)),
+        Confirmed::Active if verdict == Verdict::Match => None,
+        Confirmed::Active => Some((verdict, subject)),
     }
 }
 
@@ -152,7 +153,7 @@ fn judge_second_sample<'a>(
 pub(super) struct FirstSample<'s> {
     filter: &'s Filter,
     ages: IdleEstimator,
-    pub(super) confirm: Confirm,
+    pub(super) confirm: IdleConfirmation,
 }
 
 impl FirstSample<'_> {

@@ -162,7 +162,7 @@ impl Args {
         Ok(StreamOptions {
             follow: self.follow_options(host),
             filter,
-            previous_timeouts: self.filter.previous_timeouts()?,
+            timeouts: self.filter.timeout_options()?,
             scope: if self.all_netns { Scope::All } else { Scope::One(self.common.netns()?.pin()?) },
             buffer: self.buffer,
             keep_privileges: self.keep_privileges,

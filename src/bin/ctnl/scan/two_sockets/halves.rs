@@ -248,7 +248,14 @@ mod tests {
     fn walked(expression: &str) -> (Vec<u16>, DumpTotals, u64) {
         let (mut console, interrupt) = (Console::new(true, false), Interrupt::default());
         let (mut none, host) = (fake::table(Vec::new()), Host::system());
-        let mut selection = Selection::new(filter(expression), &mut none, &host, Vec::new(), false).unwrap();
+        let mut selection = Selection::new(
+            filter(expression),
+            &mut none,
+            &host,
+            &crate::host::timeout_options::TimeoutOptions::default(),
+            false,
+        )
+        .unwrap();
         let requests = may_split(selection.filter(), DumpRequest::default()).unwrap();
         let halves = halves(requests, kernels(), &selection, [Ports::default(), Ports::default()]);
         let mut watch = Watch::new(&mut console, &interrupt, &host, 0);
