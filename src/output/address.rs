@@ -5,7 +5,7 @@
 //! where the upper 16 bits of the IPv4 part are not zero. Every format uses this
 //! one spelling, so that an address found in one is found in all.
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Written};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Appends `address` to `out`.
@@ -22,6 +22,27 @@ pub fn append_address(out: &mut Vec<u8>, address: IpAddr) {
     let mut cursor = Cursor::new(&mut bytes);
     cursor.address(&address);
     cursor.flush(out);
+}
+
+impl<const SIZE: usize> Cursor<'_, SIZE> {
+    /// Appends an address.
+    #[inline(always)]
+    pub(super) fn address(&mut self, address: &IpAddr) {
+        match address {
+            IpAddr::V4(address) => put_v4(self, *address),
+            IpAddr::V6(address) => self.out_of_line(|line| put_v6(line, *address)),
+        }
+    }
+
+    /// Appends an address, as a copy if it equals `written`.
+    #[inline(always)]
+    pub(super) fn address_or<'a>(
+        &mut self,
+        address: &'a IpAddr,
+        written: Option<Written<&IpAddr>>,
+    ) -> Written<&'a IpAddr> {
+        self.copy_or(address, written, |line| line.address(address))
+    }
 }
 
 /// Each octet in decimal with a dot behind it, and the length of that in the
@@ -47,7 +68,7 @@ const fn octets() -> [u64; 256] {
 }
 
 #[inline(always)]
-pub(super) fn put_v4<const SIZE: usize>(cursor: &mut Cursor<'_, SIZE>, address: Ipv4Addr) {
+fn put_v4<const SIZE: usize>(cursor: &mut Cursor<'_, SIZE>, address: Ipv4Addr) {
     for octet in address.octets() {
         // The index is a byte and the table has 256 rows.
         if let Some(row) = OCTETS.get(usize::from(octet)) {
@@ -83,7 +104,7 @@ const fn runs() -> [(u8, u8); 256] {
 }
 
 #[inline(never)]
-pub(super) fn put_v6<const SIZE: usize>(cursor: &mut Cursor<'_, SIZE>, address: Ipv6Addr) {
+fn put_v6<const SIZE: usize>(cursor: &mut Cursor<'_, SIZE>, address: Ipv6Addr) {
     let words = address.segments();
     let zeroes = (0u8..).zip(words).fold(0, |set, (i, word)| set | usize::from(word == 0) << i);
     let (start, length) = RUNS.get(zeroes).copied().unwrap_or((8, 0));
@@ -117,6 +138,7 @@ fn put_embedded_v4<const SIZE: usize>(cursor: &mut Cursor<'_, SIZE>, address: Ip
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::output::cursor::Scratch;
     use proptest::prelude::*;
 
     fn text(address: impl Into<IpAddr>) -> String {
@@ -168,6 +190,23 @@ mod tests {
                 let words: Vec<u16> = (0..8).map(|i| if set >> i & 1 == 1 { 0 } else { word }).collect();
                 let address = Ipv6Addr::from(<[u16; 8]>::try_from(words).unwrap());
                 assert_eq!(text(address), expected(address));
+            }
+        }
+    }
+
+    #[test]
+    fn a_copied_value_equals_a_written_one() {
+        let addresses = ["1.2.3.4", "203.100.113.255", "2001:db8::1", "2001:db8:1111:2222:3333:4444:5555:6666"];
+        for a in addresses.map(|text| text.parse::<IpAddr>().unwrap()) {
+            for b in addresses.map(|text| text.parse::<IpAddr>().unwrap()) {
+                let mut scratch = Scratch::new();
+                let mut line = scratch.cursor();
+                let (address, port) = (line.address_or(&a, None), line.port_or(443, None));
+                line.address_or(&b, Some(address));
+                line.port_or(443, Some(port));
+                line.port_or(44, Some(port));
+                let line = String::from_utf8_lossy(line.written());
+                assert_eq!(line, format!("{a}443{b}44344"));
             }
         }
     }

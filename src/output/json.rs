@@ -268,7 +268,7 @@ fn put_numbers(line: &mut Line<'_>, flow: &Flow) {
 #[inline(always)]
 fn put_rare(line: &mut Line<'_>, out: &mut Vec<u8>, flow: &Flow, names: Option<&LabelNames>) {
     if let Some(helper) = &flow.helper {
-        line.out_of_line(|line| put_text(line, out, b",\"helper\":", &String::from_utf8_lossy(helper.as_bytes())));
+        line.out_of_line(|line| put_string(line, out, b",\"helper\":", &String::from_utf8_lossy(helper.as_bytes())));
     }
     if let Some(labels) = flow.labels {
         line.out_of_line(|line| put_labels(line, out, labels, names));
@@ -277,7 +277,7 @@ fn put_rare(line: &mut Line<'_>, out: &mut Vec<u8>, flow: &Flow, names: Option<&
         line.out_of_line(|line| put_master(line, master));
     }
     if let Some(context) = &flow.secctx {
-        line.out_of_line(|line| put_text(line, out, b",\"secctx\":", context));
+        line.out_of_line(|line| put_string(line, out, b",\"secctx\":", context));
     }
     if flow.seq_adj_orig.is_some() || flow.seq_adj_reply.is_some() {
         line.out_of_line(|line| put_adjustments(line, flow));
@@ -411,11 +411,16 @@ pub(super) fn word<const N: usize>(line: &mut Line<'_>, key: &[u8; N], value: Op
     }
 }
 
-/// A word from outside.
-#[cold]
+/// Appends a string that did not come from this program. Nearly all are short and need no escape.
 #[inline(never)]
-fn put_text(line: &mut Line<'_>, out: &mut Vec<u8>, key: &[u8], value: &str) {
-    line.text(key);
-    line.flush(out);
-    escape::json_string(out, value);
+pub(super) fn put_string<const N: usize>(line: &mut Line<'_>, out: &mut Vec<u8>, key: &[u8; N], value: &str) {
+    line.put(key);
+    if value.len() <= 256 && value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+        line.put(b"\"");
+        line.text(value.as_bytes());
+        line.put(b"\"");
+    } else {
+        line.flush(out);
+        escape::json_string(out, value);
+    }
 }

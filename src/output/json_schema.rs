@@ -1,18 +1,15 @@
 //! Tests that hold the JSON to its schema, and to a struct that knows every key.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use serde::Deserialize;
-use serde_json::Value;
 
+use super::schema::{Schema, with_unknown_keys};
 use super::*;
 use crate::field::Subject;
-use crate::model::{
-    Counters, DccpInfo, DccpState, Family, Flow, HelperName, L4, LabelNames, Labels, ProtoInfo, SctpInfo, SctpState,
-    SequenceAdjustment, Status, Synproxy, TcpInfo,
-};
+use crate::model::{Family, Flow, L4, LabelNames, Labels, Status};
 
 /// What a program that reads the JSON would declare.
 #[derive(Debug, Deserialize)]
@@ -81,50 +78,9 @@ struct Idle {
     unknown: Option<String>,
 }
 
-pub(super) fn schema() -> Value {
-    serde_json::from_str(include_str!("../../docs/flow.schema.json")).unwrap()
-}
-
-/// As much of JSON Schema as the file uses. `Err` names the place.
-pub(super) fn validate(root: &Value, schema: &Value, value: &Value, place: &str) -> Result<(), String> {
-    if let Some(reference) = schema["$ref"].as_str() {
-        return validate(root, root.pointer(&reference[1..]).unwrap(), value, place);
-    }
-    let wrong = |what: &str| Err(format!("{place}: {what}: {value}"));
-    if schema.get("const").is_some_and(|constant| constant != value) {
-        return wrong("not the constant");
-    }
-    if schema["enum"].as_array().is_some_and(|words| !words.contains(value)) {
-        return wrong("not one of the words");
-    }
-    match schema["type"].as_str() {
-        None => Ok(()),
-        Some("string") if value.is_string() => Ok(()),
-        Some("boolean") if value.is_boolean() => Ok(()),
-        Some("integer") if value.as_u64().is_some_and(|n| n <= schema["maximum"].as_u64().unwrap()) => Ok(()),
-        Some("array") if value.is_array() => {
-            let mut items = value.as_array().unwrap().iter();
-            items.try_for_each(|item| validate(root, &schema["items"], item, &format!("{place}[]")))
-        }
-        Some("object") if value.is_object() => validate_object(root, schema, value, place),
-        Some(kind) => wrong(kind),
-    }
-}
-
-fn validate_object(root: &Value, schema: &Value, value: &Value, place: &str) -> Result<(), String> {
-    assert_eq!(schema["additionalProperties"], false, "{place}");
-    for key in schema["required"].as_array().into_iter().flatten() {
-        if value.get(key.as_str().unwrap()).is_none() {
-            return Err(format!("{place}: {key} is missing"));
-        }
-    }
-    for (key, value) in value.as_object().unwrap() {
-        let place = format!("{place}.{key}");
-        let property = schema["properties"].get(key).ok_or(format!("{place} is not in the schema"))?;
-        validate(root, property, value, &place)?;
-    }
-    Ok(())
-}
+/// The schema of an entry.
+pub(super) static SCHEMA: LazyLock<Schema> =
+    LazyLock::new(|| Schema::parse(include_str!("../../docs/flow.schema.json")));
 
 fn json(flow: &Flow) -> String {
     let names = LabelNames::parse("0 zero\n77 x-y\n");
@@ -137,8 +93,7 @@ fn json(flow: &Flow) -> String {
 
 fn check(flow: &Flow) -> Object {
     let text = json(flow);
-    let schema = schema();
-    validate(&schema, &schema, &serde_json::from_str(&text).unwrap(), "flow").unwrap();
+    SCHEMA.check(&serde_json::from_str(&text).unwrap());
     let object: Object = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
     assert_eq!(object.orig.src, flow.orig.src);
     assert_eq!(object.reply.dst, flow.reply.dst);
@@ -160,15 +115,32 @@ fn recorded_flows_are_written_as_the_schema_says() {
 #[test]
 fn every_key_of_the_schema_is_written_for_some_flow() {
     let mut flow = sample::flow("10.0.0.1", "10.0.0.2", 6, L4::Ports { src: 1, dst: 2 });
-    fill(&mut flow);
+    sample::fill(&mut flow);
     let mut text: String = recorded::flows().iter().map(json).collect();
     text.push_str(&json(&flow));
     flow.family = Family::Other(7);
     text.push_str(&json(&flow));
-    for key in schema()["properties"].as_object().unwrap().keys() {
+    for key in SCHEMA.json["properties"].as_object().unwrap().keys() {
         assert!(text.contains(&format!("\"{key}\":")), "{key}");
     }
     assert!(text.contains("\"unknown_attributes\":[99,101]"));
+}
+
+#[test]
+fn an_entry_with_an_unknown_key_does_not_match_the_schema() {
+    let mut flow = sample::flow("10.0.0.1", "10.0.0.2", 6, L4::Ports { src: 1, dst: 2 });
+    sample::fill(&mut flow);
+    let value = serde_json::from_str(&json(&flow)).unwrap();
+    let changed = with_unknown_keys(&value);
+    // The entry, both directions, NAT, the master, two adjustments, synproxy and the idle time.
+    assert_eq!(changed.len(), 9);
+    assert!(SCHEMA.is_valid(&value) && changed.iter().all(|value| !SCHEMA.is_valid(value)));
+}
+
+#[test]
+fn the_entry_shown_in_the_documentation_matches_the_schema() {
+    let (_, rest) = include_str!("../../docs/json.md").split_once("```json\n").unwrap();
+    SCHEMA.check(&serde_json::from_str(rest.split("\n```").next().unwrap()).unwrap());
 }
 
 #[test]
@@ -186,59 +158,6 @@ fn a_whole_object_is_written_as_documented() {
          \"labels\":[0,5,77],\"label_names\":[\"zero\",\"x-y\"],\
          \"idle\":{\"unknown\":\"unknown-timeouts\"}}\n"
     );
-}
-
-/// Sets everything that a flow can have.
-pub(super) fn fill(flow: &mut Flow) {
-    let number = Some(u32::MAX);
-    flow.protoinfo = ProtoInfo::Tcp(TcpInfo::default());
-    flow.status = Status::from_bits_retain(u32::MAX);
-    (flow.timeout, flow.mark, flow.id, flow.use_count) = (number, number, number, number);
-    (flow.zone_both, flow.orig.zone) = (Some(u16::MAX), Some(u16::MAX));
-    (flow.start, flow.stop, flow.event_time) = (Some(1), Some(u64::MAX), Some(u64::MAX));
-    flow.counters_orig = Some(Counters { packets: u64::MAX, bytes: u64::MAX });
-    flow.counters_reply = flow.counters_orig;
-    flow.helper = Some(HelperName::new(&[b'"'; 32]));
-    flow.labels = Some(Labels::from_numbers(0..128));
-    flow.master = Some(flow.orig);
-    flow.secctx = Some("\"\\\n\u{1f}".into());
-    flow.seq_adj_orig = Some(SequenceAdjustment { position: 1, before: 2, after: u32::MAX });
-    flow.seq_adj_reply = flow.seq_adj_orig;
-    flow.synproxy = Some(Synproxy { isn: 1, its: 2, tsoff: 3 });
-}
-
-/// Sets or leaves out each thing, by the bits of `set`, with values from `n`.
-pub(super) fn fill_some(flow: &mut Flow, set: u32, n: u64, text: &str) {
-    let mut full = flow.clone();
-    fill(&mut full);
-    let has = |bit: u32| set >> bit & 1 == 1;
-    flow.protoinfo = match set >> 28 {
-        0..3 => ProtoInfo::None,
-        3..8 => ProtoInfo::Tcp(TcpInfo { state: (n as u8).into(), ..TcpInfo::default() }),
-        8..11 => ProtoInfo::Sctp(SctpInfo { state: SctpState::from(n as u8), ..SctpInfo::default() }),
-        11..14 => ProtoInfo::Dccp(DccpInfo { state: DccpState::from(n as u8), ..DccpInfo::default() }),
-        _ => ProtoInfo::Unknown(n as u16),
-    };
-    flow.status = Status::from_bits_retain(n as u32);
-    flow.timeout = has(0).then_some(n as u32);
-    flow.mark = has(1).then_some((n >> 9) as u32);
-    flow.id = has(2).then_some((n >> 13) as u32);
-    flow.use_count = has(3).then_some(n as u32 % 7);
-    flow.zone_both = has(4).then_some(n as u16);
-    flow.orig.zone = has(5).then_some(n as u16);
-    flow.reply.zone = has(6).then_some(n as u16);
-    flow.start = has(7).then_some(n);
-    flow.stop = has(8).then_some(n.wrapping_mul(3));
-    flow.counters_orig = has(9).then_some(Counters { packets: n, bytes: n >> 40 });
-    flow.counters_reply = has(10).then_some(Counters { packets: n >> 20, bytes: n >> 1 });
-    flow.helper = has(11).then(|| HelperName::new(text.as_bytes()));
-    flow.labels = has(12).then(|| Labels::from_numbers([n as u8, 77]));
-    flow.secctx = has(13).then(|| text.into());
-    flow.master = full.master.filter(|_| has(14));
-    flow.seq_adj_reply = full.seq_adj_reply.filter(|_| has(15));
-    flow.synproxy = full.synproxy.filter(|_| has(16));
-    flow.orig.has_unknown_part = has(17);
-    flow.family = if has(18) { Family::from(n as u8) } else { flow.family };
 }
 
 proptest! {
@@ -259,7 +178,7 @@ proptest! {
             _ => L4::Icmp { kind: l4.1, code: l4.2, id: l4.3 },
         };
         let mut flow = sample::flow(&a, &b, protocol, l4);
-        fill_some(&mut flow, set, n >> shift, &text);
+        sample::fill_some(&mut flow, set, n >> shift, &text);
         check(&flow);
         every_format_is_one_line(&flow);
     }

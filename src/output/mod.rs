@@ -41,6 +41,9 @@ mod local_time;
 mod recorded;
 #[cfg(test)]
 mod sample;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+mod schema;
 mod table;
 mod text;
 mod write;

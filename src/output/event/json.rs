@@ -14,8 +14,7 @@ use super::record::{
 use super::write::WriteRecords;
 use crate::model::{EventKind, Flow, L4, LabelNames, Protocol, Status, Tuple};
 use crate::output::cursor::{Line, Scratch};
-use crate::output::escape;
-use crate::output::json::{boolean, number, number64, put_flow, put_protocols, put_state, word};
+use crate::output::json::{boolean, number, number64, put_flow, put_protocols, put_state, put_string, word};
 use crate::units::Nanos;
 
 /// Writes records as JSON.
@@ -88,14 +87,14 @@ fn put_other(line: &mut Line<'_>, out: &mut Vec<u8>, record: &Record<'_>) {
 fn put_opening(line: &mut Line<'_>, out: &mut Vec<u8>, opening: &Opening<'_>) {
     line.put(b",\"event\":\"open\"");
     put_time(line, opening.time);
-    put_name(line, out, b",\"stream\":", opening.stream);
-    put_name(line, out, b",\"version\":", opening.version);
+    put_string(line, out, b",\"stream\":", opening.stream);
+    put_string(line, out, b",\"version\":", opening.version);
 }
 
 fn put_closing(line: &mut Line<'_>, out: &mut Vec<u8>, closing: &Closing<'_>) {
     line.put(b",\"event\":\"close\"");
     put_time(line, closing.time);
-    put_name(line, out, b",\"reason\":", closing.reason);
+    put_string(line, out, b",\"reason\":", closing.reason);
     number64(line, b",\"received\":", Some(closing.received));
     number64(line, b",\"lost\":", Some(closing.lost));
     number64(line, b",\"uncounted_losses\":", Some(closing.uncounted_losses));
@@ -256,7 +255,7 @@ fn put_circumstances(
 fn put_requester(line: &mut Line<'_>, out: &mut Vec<u8>, requester: Requester<'_>) {
     number(line, b",\"requester\":{\"port\":", Some(requester.port));
     if let Some(process) = requester.process {
-        put_name(line, out, b",\"process\":", process);
+        put_string(line, out, b",\"process\":", process);
         if !requester.is_certain {
             line.put(b",\"guess\":true");
         }
@@ -287,20 +286,6 @@ fn put_since(line: &mut Line<'_>, since: Since, duration: Option<DurationNanos>)
 #[inline(always)]
 fn put_netns(line: &mut Line<'_>, out: &mut Vec<u8>, netns: Option<&str>) {
     if let Some(netns) = netns {
-        line.out_of_line(|line| put_name(line, out, b",\"netns\":", netns));
-    }
-}
-
-/// A name from outside. Nearly all are short and plain.
-#[inline(never)]
-pub(super) fn put_name<const N: usize>(line: &mut Line<'_>, out: &mut Vec<u8>, key: &[u8; N], name: &str) {
-    line.put(key);
-    if name.len() <= 256 && name.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
-        line.put(b"\"");
-        line.text(name.as_bytes());
-        line.put(b"\"");
-    } else {
-        line.flush(out);
-        escape::json_string(out, name);
+        line.out_of_line(|line| put_string(line, out, b",\"netns\":", netns));
     }
 }
