@@ -64,6 +64,23 @@ pub(super) fn duration(text: &str) -> Result<u64, ValueError> {
     Ok(seconds)
 }
 
+/// A port number.
+pub(super) fn port(text: &str) -> Result<u64, ValueError> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let fault = ValueError::new(format!("not a port: '{text}'"));
+        let range = text.split_once(':').filter(|(low, high)| decimal(low).is_ok() && decimal(high).is_ok());
+        return Err(match range {
+            Some((low, high)) => fault.hint(format!("{low}-{high} for a range")),
+            None => fault.hint("a number from 0 to 65535, a range a-b, or a name from /etc/services"),
+        });
+    }
+    let port = decimal(text)?;
+    if port > u16::MAX.into() {
+        return Err(ValueError::new(format!("not a port: '{text}': expected at most 65535")));
+    }
+    Ok(port)
+}
+
 /// An address, a network or a range: its first and its last address.
 pub(super) fn addresses(text: &str) -> Result<(IpAddr, IpAddr), ValueError> {
     if let Some((address, prefix)) = text.split_once('/') {
