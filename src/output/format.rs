@@ -214,7 +214,7 @@ fn columns(options: &WriterOptions) -> Result<Option<Columns>, WriterError> {
 mod tests {
     use super::*;
     use crate::output::columns::UnknownColumn;
-    use crate::output::{Opening, Record, sample};
+    use crate::output::{OpenRecord, Record, sample};
 
     fn src() -> WriterOptions {
         WriterOptions { columns: Some(vec!["src".into()]), ..WriterOptions::default() }
@@ -252,7 +252,7 @@ mod tests {
             let events = row.event_writer(WriterOptions::default());
             assert_eq!(events.is_ok(), row.events.is_some(), "{}", row.name);
         }
-        let opening = Record::Opening(Opening { time: 1, stream: "s", version: "1" });
+        let opening = Record::Open(OpenRecord { time: 1, stream: "s", version: "1" });
         let mut out = Vec::new();
         assert!(JSON.event_writer(WriterOptions::default()).unwrap().record(&mut out, 1, &opening));
         assert!(!out.is_empty());

@@ -55,8 +55,8 @@ pub use chunks::{CHUNK, ChunkWriter};
 pub use columns::{Columns, JsonColumnsWriter, UnknownColumn};
 pub use csv::{CSV_COLUMNS, CsvWriter};
 pub use event::{
-    Clock, Closing, Ended, ExpectationRecord, FlowRecord, Gap, GapCause, Opening, Record, Requester, Resynced, Since,
-    Stamp, Synthetic,
+    ClockSource, CloseRecord, EndRecord, EventTime, ExpectationRecord, FlowRecord, GapCause, GapRecord, OpenRecord,
+    Record, Requester, ResyncRecord, StartTime, SyntheticCause,
 };
 pub use format::{CONNTRACK, CSV, EventFormat, FORMATS, Format, FormatOption, JSON, TABLE, XML};
 pub use json::{JSON_VERSION, JsonWriter};
