@@ -1,4 +1,4 @@
-//! Tests that hold the JSON to its schema, and to a struct that knows every key.
+//! Tests: every entry as JSON matches `docs/flow.schema.json`, and a struct with every key.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -11,7 +11,7 @@ use super::*;
 use crate::field::Subject;
 use crate::model::{Family, Flow, L4, LabelNames, Labels, Status};
 
-/// What a program that reads the JSON would declare.
+/// The types that a program reading the JSON would declare.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(dead_code)]
@@ -82,10 +82,15 @@ struct Idle {
 pub(super) static SCHEMA: LazyLock<Schema> =
     LazyLock::new(|| Schema::parse(include_str!("../../docs/flow.schema.json")));
 
+fn writer(format: &Format, text: TextOptions) -> Writer {
+    format.writer(WriterOptions { text, columns: None }).unwrap()
+}
+
 fn json(flow: &Flow) -> String {
     let names = LabelNames::parse("0 zero\n77 x-y\n");
     let mut out = Vec::new();
-    JsonWriter::new(Some(Arc::new(names))).flow(&mut out, &Subject::new(flow, &sample::ages(1 << 60)));
+    writer(&JSON, TextOptions { labels: Some(Arc::new(names)), ..TextOptions::default() })
+        .flow(&mut out, &Subject::new(flow, &sample::ages(1 << 60)));
     let text = String::from_utf8(out).unwrap();
     assert!(text.ends_with('\n') && text.lines().count() == 1);
     text
@@ -106,14 +111,14 @@ fn check(flow: &Flow) -> Object {
 }
 
 #[test]
-fn recorded_flows_are_written_as_the_schema_says() {
+fn recorded_entries_match_the_schema() {
     for flow in recorded::flows() {
         check(&flow);
     }
 }
 
 #[test]
-fn every_key_of_the_schema_is_written_for_some_flow() {
+fn every_key_of_the_schema_is_written_for_some_entry() {
     let mut flow = sample::flow("10.0.0.1", "10.0.0.2", 6, L4::Ports { src: 1, dst: 2 });
     sample::fill(&mut flow);
     let mut text: String = recorded::flows().iter().map(json).collect();
@@ -163,7 +168,7 @@ fn a_whole_object_is_written_as_documented() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
     #[test]
-    fn any_flow_is_written_as_the_schema_says(
+    fn any_entry_matches_the_schema(
         addresses: (u128, u128, u32), six: bool, protocol: u8, l4: (u8, u8, u8, u16, u16),
         set: u32, n: u64, shift in 0u32..64, text: String,
     ) {
@@ -184,15 +189,14 @@ proptest! {
     }
 }
 
-/// Text and XML of any flow: one line, no control characters, nothing cut.
+/// Checks that text and XML are one complete line without control characters.
 fn every_format_is_one_line(flow: &Flow) {
     let names = Some(Arc::new(LabelNames::parse("0 zero\n77 x-y\n")));
     let options = TextOptions { extended: true, id: true, ktimestamp: true, labels: names, ..TextOptions::default() };
     let ages = sample::ages(1 << 60);
     for format in [&CONNTRACK, &XML] {
-        let options = WriterOptions { text: options.clone(), columns: None };
         let mut out = Vec::new();
-        format.writer(options).unwrap().flow(&mut out, &Subject::new(flow, &ages));
+        writer(format, options.clone()).flow(&mut out, &Subject::new(flow, &ages));
         let text = String::from_utf8(out).unwrap();
         let line = text.strip_suffix('\n').unwrap();
         assert!(!line.contains(char::is_control), "{line}");

@@ -15,6 +15,7 @@ use crate::output::columns::{Columns, UnknownColumn};
 use crate::output::csv::{CSV_COLUMNS, CsvWriter};
 use crate::output::cursor::Cursor;
 use crate::output::escape;
+use crate::output::write::WriteEntries;
 use crate::units::Nanos;
 
 /// The default columns of an entry: those of a list without idle time and age, which an event does not
@@ -115,7 +116,7 @@ impl EventCsv {
 /// one line.
 fn append_entry(flows: &mut CsvWriter, out: &mut Vec<u8>, subject: &Subject<'_>) {
     let start = out.len();
-    flows.flow(out, subject);
+    flows.entry(out, subject);
     let end = out.len().saturating_sub(2);
     let line = out.get_mut(start..end).unwrap_or_default();
     line.iter_mut().filter(|byte| matches!(**byte, b'\r' | b'\n')).for_each(|byte| *byte = b' ');

@@ -10,9 +10,9 @@ use super::*;
 use crate::field::Subject;
 use crate::model::{Event, EventKind, Expectation, ExpectationEvent, Flow, L4, LabelNames};
 use crate::output::json_schema::SCHEMA as ENTRY_SCHEMA;
+use crate::output::sample;
 use crate::output::schema::{Schema, with_unknown_keys};
 use crate::output::{CONNTRACK, CSV, EventWriter, Format, JSON, TextOptions, WriterOptions};
-use crate::output::{JsonWriter, sample};
 
 /// The schema of a record.
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::parse(include_str!("../../../docs/event.schema.json")));
@@ -192,7 +192,8 @@ fn the_entry_of_an_event_equals_that_of_a_list_without_idle_and_age() {
     for Event { flow, .. } in events() {
         let subject = Subject::new(&flow, &ages);
         let mut out = Vec::new();
-        JsonWriter::new(labels()).flow(&mut out, &subject);
+        let text = TextOptions { labels: labels(), ..TextOptions::default() };
+        JSON.writer(WriterOptions { text, columns: None }).unwrap().flow(&mut out, &subject);
         let mut listed: Value = serde_json::from_slice(&out).unwrap();
         for key in ["v", "idle", "age", "event_ns"] {
             listed.as_object_mut().unwrap().remove(key);
