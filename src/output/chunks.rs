@@ -249,6 +249,7 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
     use std::sync::mpsc::channel;
+    use std::time::Duration;
 
     /// Stores the bytes written, and fails after `capacity` bytes.
     struct Sink {
@@ -344,33 +345,45 @@ mod tests {
         assert_eq!(writer.finish().map(drop).unwrap_err().raw_os_error(), Some(32));
     }
 
+    /// Signals the first write, and blocks until the sender of `resume` is dropped.
+    struct BlockedSink {
+        started: SyncSender<()>,
+        resume: Receiver<()>,
+    }
+
+    impl Write for BlockedSink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.started.try_send(());
+            let _ = self.resume.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     #[test]
     fn a_sink_that_blocks_applies_backpressure() {
-        struct Slow(std::sync::mpsc::Receiver<()>);
-        impl Write for Slow {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                let _ = self.0.recv();
-                Ok(bytes.len())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let (go, wait) = channel();
-        let passed = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let counter = Arc::clone(&passed);
+        let (started, is_started) = sync_channel(1);
+        let (resume_sender, resume) = sync_channel(1);
+        let (committed, commits) = channel();
         let producer = std::thread::spawn(move || {
-            let mut writer = ChunkWriter::new(Slow(wait));
+            let mut writer = ChunkWriter::new(BlockedSink { started, resume });
             for _ in 0..20 {
                 writer.buffer().resize(CHUNK, 0);
                 writer.commit().unwrap();
-                counter.fetch_add(1, Ordering::Relaxed);
+                committed.send(()).unwrap();
             }
             writer.finish().map(drop).unwrap();
         });
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        assert!(passed.load(Ordering::Relaxed) < CHUNKS);
-        drop(go);
+        is_started.recv().unwrap();
+        for _ in 1..CHUNKS {
+            commits.recv().unwrap();
+        }
+        assert!(commits.recv_timeout(Duration::from_millis(100)).is_err());
+        drop(resume_sender);
+        assert_eq!(commits.iter().count(), 20 - (CHUNKS - 1));
         producer.join().unwrap();
     }
 }

@@ -213,8 +213,10 @@ fn columns(options: &WriterOptions) -> Result<Option<Columns>, WriterError> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::field::Subject;
+    use crate::model::EventKind;
     use crate::output::columns::UnknownColumn;
-    use crate::output::{OpenRecord, Record, sample};
+    use crate::output::{ClockSource, EventTime, FlowRecord, Record, sample};
 
     fn src() -> WriterOptions {
         WriterOptions { columns: Some(vec!["src".into()]), ..WriterOptions::default() }
@@ -251,11 +253,27 @@ mod tests {
             assert!(!out.is_empty(), "{}", row.name);
             let events = row.event_writer(WriterOptions::default());
             assert_eq!(events.is_ok(), row.events.is_some(), "{}", row.name);
+            let Ok(mut events) = events else { continue };
+            sample::each(|subject| {
+                let mut out = Vec::new();
+                assert!(events.record(&mut out, 1, &record(subject)) && !out.is_empty(), "{}", row.name);
+            });
         }
-        let opening = Record::Open(OpenRecord { time: 1, stream: "s", version: "1" });
-        let mut out = Vec::new();
-        assert!(JSON.event_writer(WriterOptions::default()).unwrap().record(&mut out, 1, &opening));
-        assert!(!out.is_empty());
+    }
+
+    fn record<'a>(subject: &'a Subject<'a>) -> Record<'a> {
+        let time = EventTime { ns: 1, clock: ClockSource::Received };
+        Record::Flow(FlowRecord {
+            kind: EventKind::New,
+            synthetic: None,
+            time,
+            subject,
+            start: None,
+            killed: None,
+            requester: None,
+            netns: None,
+            is_mark_implied: false,
+        })
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! Tests: every entry as JSON matches `docs/flow.schema.json`, and a struct with every key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use super::schema::{Schema, with_unknown_keys};
+use super::schema::{Schema, add_keys, with_unknown_keys};
 use super::*;
+use crate::age::{IdleEstimator, TimeoutContext};
 use crate::field::Subject;
-use crate::model::{Family, Flow, L4, LabelNames, Labels, Status};
+use crate::model::{Family, Flow, L4, LabelNames, Labels, Status, Timeouts, Tuple};
 
 /// The types that a program reading the JSON would declare.
 #[derive(Debug, Deserialize)]
@@ -87,10 +88,14 @@ fn writer(format: &Format, text: TextOptions) -> Writer {
 }
 
 fn json(flow: &Flow) -> String {
+    json_with(flow, &sample::ages(1 << 60))
+}
+
+fn json_with(flow: &Flow, ages: &IdleEstimator) -> String {
     let names = LabelNames::parse("0 zero\n77 x-y\n");
     let mut out = Vec::new();
     writer(&JSON, TextOptions { labels: Some(Arc::new(names)), ..TextOptions::default() })
-        .flow(&mut out, &Subject::new(flow, &sample::ages(1 << 60)));
+        .flow(&mut out, &Subject::new(flow, ages));
     let text = String::from_utf8(out).unwrap();
     assert!(text.ends_with('\n') && text.lines().count() == 1);
     text
@@ -117,17 +122,42 @@ fn recorded_entries_match_the_schema() {
     }
 }
 
+/// Entries with every key.
+fn complete_flows() -> Vec<Flow> {
+    let mut flows = recorded::flows();
+    for (protocol, l4) in [
+        (6, L4::Ports { src: 1, dst: 2 }),
+        (47, L4::Ports { src: 1, dst: 2 }),
+        (1, L4::Icmp { kind: 8, code: 0, id: 3 }),
+    ] {
+        let mut flow = sample::flow("10.0.0.1", "10.0.0.2", protocol, l4);
+        flow.orig.has_unknown_part = true;
+        sample::fill(&mut flow);
+        flow.family = Family::Other(7);
+        flow.reply = Tuple { zone: Some(5), ..flow.orig };
+        flows.push(flow.clone());
+        // A state without a name, then an unknown tracker.
+        for tracker in [3, 15] {
+            sample::fill_some(&mut flow, tracker << 28 | 1 << 18, 250, "x");
+            flows.push(flow.clone());
+        }
+    }
+    flows
+}
+
 #[test]
 fn every_key_of_the_schema_is_written_for_some_entry() {
-    let mut flow = sample::flow("10.0.0.1", "10.0.0.2", 6, L4::Ports { src: 1, dst: 2 });
-    sample::fill(&mut flow);
-    let mut text: String = recorded::flows().iter().map(json).collect();
-    text.push_str(&json(&flow));
-    flow.family = Family::Other(7);
-    text.push_str(&json(&flow));
-    for key in SCHEMA.json["properties"].as_object().unwrap().keys() {
-        assert!(text.contains(&format!("\"{key}\":")), "{key}");
+    let context = TimeoutContext { timeouts: Timeouts::kernel_defaults(), ..TimeoutContext::default() };
+    let ages = IdleEstimator::new(&context, 1 << 62);
+    let (mut text, mut keys) = (String::new(), BTreeSet::new());
+    for flow in complete_flows() {
+        let line = json_with(&flow, &ages);
+        let value = serde_json::from_str(&line).unwrap();
+        SCHEMA.check(&value);
+        add_keys(&value, "", &mut keys);
+        text.push_str(&line);
     }
+    assert_eq!(SCHEMA.keys(), keys);
     assert!(text.contains("\"unknown_attributes\":[99,101]"));
 }
 

@@ -305,6 +305,20 @@ mod tests {
     }
 
     #[test]
+    fn optional_columns_with_a_value_are_shown() {
+        let mut flow = sample::flow("10.0.0.1", "10.0.0.2", 6, crate::model::L4::Ports { src: 1, dst: 2 });
+        flow.counters_orig = Some(crate::model::Counters { packets: 3, bytes: 180 });
+        let mut writer = TableWriter::with_default_columns().unwrap();
+        let mut out = Vec::new();
+        writer.entry(&mut out, &Subject::new(&flow, &sample::ages(0)));
+        writer.end(&mut out);
+        let text = String::from_utf8(out).unwrap();
+        let header: Vec<&str> = text.lines().next().unwrap().split_whitespace().collect();
+        assert!(header.ends_with(&["PACKETS", "BYTES"]) && !header.contains(&"NAT"), "{text}");
+        assert!(text.lines().nth(1).unwrap().ends_with("3    180"), "{text}");
+    }
+
+    #[test]
     fn an_empty_table_is_a_header() {
         let mut writer = TableWriter::new(&Columns::from(sample::columns()));
         let mut out = Vec::new();
