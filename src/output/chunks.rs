@@ -1,8 +1,8 @@
 //! Output in chunks, which a second thread writes while the dump continues.
 //!
 //! Used instead of a `BufWriter`, because a dump that waits for `write()` is slower: with the thread, a list
-//! of a million entries takes 1.05 times the raw dump into /dev/null, 1.06 into a pipe and 1.07 into a file;
-//! with one thread 1.10, 1.16 and 1.12.
+//! of a million entries takes 1.06 times the raw dump into a pipe and 1.07 times into a file, without it 1.16
+//! and 1.12.
 //!
 //! A format appends to [`ChunkWriter::buffer`]; [`ChunkWriter::commit`] sends a full chunk to the thread and
 //! receives a written one. Output that fits into one chunk is written without a thread.

@@ -28,7 +28,9 @@ impl Columns {
     /// # Errors
     /// The first name that is not in the registry of fields.
     pub(super) fn resolve<S: AsRef<str>>(names: &[S]) -> Result<Self, UnknownColumn> {
-        let find = |name: &S| field(name.as_ref()).ok_or_else(|| UnknownColumn(name.as_ref().to_owned()));
+        let find = |name: &S| {
+            field(name.as_ref()).filter(|field| field.column).ok_or_else(|| UnknownColumn(name.as_ref().to_owned()))
+        };
         Ok(Columns { fields: names.iter().map(find).collect::<Result<_, _>>()? })
     }
 

@@ -79,7 +79,7 @@ pub(super) fn put_protocols(line: &mut Line<'_>, family: Family, protocol: Proto
         Protocol::Udp => line.put(b"17,\"protocol\":\"udp\""),
         protocol => {
             line.decimal(u8::from(protocol).into());
-            word(line, b",\"protocol\":\"", protocol_name(protocol));
+            plain_string(line, b",\"protocol\":\"", protocol_name(protocol));
         }
     }
 }
@@ -94,7 +94,7 @@ pub(super) fn put_state(line: &mut Line<'_>, info: &ProtoInfo) {
         ProtoInfo::Dccp(dccp) => (dccp.state.name(), dccp.state.number()),
         ProtoInfo::Unknown(tracker) => return number(line, b",\"unknown_tracker\":", Some((*tracker).into())),
     };
-    word(line, b",\"state\":\"", name);
+    plain_string(line, b",\"state\":\"", name);
     if name.is_none() {
         number(line, b",\"state_number\":", Some(value.into()));
     }
@@ -341,9 +341,9 @@ fn put_idle(line: &mut Line<'_>, subject: &Subject<'_>) {
         }
         Idle::AtLeast(seconds, why) => {
             number(line, b",\"idle\":{\"at_least\":", Some(seconds));
-            word(line, b",\"unknown\":\"", Some(why.name()));
+            plain_string(line, b",\"unknown\":\"", Some(why.name()));
         }
-        Idle::Unknown(why) => word(line, b",\"idle\":{\"unknown\":\"", Some(why.name())),
+        Idle::Unknown(why) => plain_string(line, b",\"idle\":{\"unknown\":\"", Some(why.name())),
     }
     line.put(b"}");
     if let Age::Known(seconds) = subject.ages.age(subject.flow) {
@@ -389,7 +389,7 @@ pub(super) fn boolean(line: &mut Line<'_>, value: bool) {
 
 /// Appends a name that needs no escape; `key` ends with the opening quote.
 #[inline(always)]
-pub(super) fn word<const N: usize>(line: &mut Line<'_>, key: &[u8; N], value: Option<&str>) {
+pub(super) fn plain_string<const N: usize>(line: &mut Line<'_>, key: &[u8; N], value: Option<&str>) {
     if let Some(value) = value {
         line.put(key);
         line.text(value.as_bytes());

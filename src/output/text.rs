@@ -105,8 +105,8 @@ fn put_flow(line: &mut Line<'_>, flow: &Flow, mark: Option<u32>) {
     put_state(line, &flow.protoinfo);
     let ends = put_tuple(line, &flow.orig, b"zone-orig=", None);
     put_counters(line, flow.counters_orig);
-    // The kernel always sends a status, with at least CONFIRMED set. conntrack(8) prints [UNREPLIED] only
-    // if there is one.
+    // The kernel always sends a status, with at least CONFIRMED set. Without one conntrack(8) does not print
+    // [UNREPLIED].
     if !flow.status.is_empty() && !flow.status.contains(Status::SeenReply) {
         line.put(b"[UNREPLIED] ");
     }

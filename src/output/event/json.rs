@@ -14,7 +14,7 @@ use super::record::{
 use super::write::WriteRecords;
 use crate::model::{EventKind, Flow, L4, LabelNames, Protocol, Status, Tuple};
 use crate::output::cursor::{Line, Scratch};
-use crate::output::json::{boolean, number, number64, put_flow, put_protocols, put_state, put_string, word};
+use crate::output::json::{boolean, number, number64, plain_string, put_flow, put_protocols, put_state, put_string};
 use crate::units::Nanos;
 
 /// Writes records as JSON.
@@ -104,7 +104,7 @@ fn put_close(line: &mut Line<'_>, out: &mut Vec<u8>, closing: &CloseRecord<'_>) 
 fn put_gap(line: &mut Line<'_>, out: &mut Vec<u8>, gap: &GapRecord<'_>) {
     line.put(b",\"event\":\"gap\"");
     put_time(line, gap.to);
-    word(line, b",\"cause\":\"", Some(gap.cause.name()));
+    plain_string(line, b",\"cause\":\"", Some(gap.cause.name()));
     number64(line, b",\"lost\":", gap.lost);
     number64(line, b",\"from_ns\":", Some(gap.from));
     number64(line, b",\"to_ns\":", Some(gap.to));
@@ -114,7 +114,7 @@ fn put_gap(line: &mut Line<'_>, out: &mut Vec<u8>, gap: &GapRecord<'_>) {
 fn put_resync(line: &mut Line<'_>, out: &mut Vec<u8>, resynced: &ResyncRecord<'_>) {
     line.put(b",\"event\":\"resync\"");
     put_time(line, resynced.time);
-    word(line, b",\"reason\":\"", Some(resynced.reason.name()));
+    plain_string(line, b",\"reason\":\"", Some(resynced.reason.name()));
     number64(line, b",\"entries\":", Some(resynced.entries));
     number64(line, b",\"added\":", Some(resynced.added));
     number64(line, b",\"removed\":", Some(resynced.removed));
@@ -230,7 +230,7 @@ fn put_clock(line: &mut Line<'_>, clock: ClockSource) {
 
 #[inline(always)]
 fn put_synthetic(line: &mut Line<'_>, synthetic: Option<SyntheticCause>) {
-    word(line, b",\"synthetic\":\"", synthetic.map(SyntheticCause::name));
+    plain_string(line, b",\"synthetic\":\"", synthetic.map(SyntheticCause::name));
 }
 
 #[inline(always)]

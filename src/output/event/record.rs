@@ -201,7 +201,7 @@ pub struct OpenRecord<'a> {
 pub struct CloseRecord<'a> {
     /// When, in ns.
     pub time: u64,
-    /// Why: the name of a signal, or a word.
+    /// Why: the name of a signal, or why the stream ended without one.
     pub reason: &'a str,
     /// The number of events received.
     pub received: u64,
