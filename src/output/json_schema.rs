@@ -1,17 +1,18 @@
-//! Tests that hold the JSON to its schema, and to a struct that knows every key.
+//! Tests: every entry as JSON matches `docs/flow.schema.json`, and a struct with every key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use super::schema::{Schema, with_unknown_keys};
+use super::schema::{Schema, add_keys, with_unknown_keys};
 use super::*;
+use crate::age::{IdleEstimator, TimeoutContext};
 use crate::field::Subject;
-use crate::model::{Family, Flow, L4, LabelNames, Labels, Status};
+use crate::model::{Family, Flow, L4, LabelNames, Labels, Status, Timeouts, Tuple};
 
-/// What a program that reads the JSON would declare.
+/// The types that a program reading the JSON would declare.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(dead_code)]
@@ -82,10 +83,19 @@ struct Idle {
 pub(super) static SCHEMA: LazyLock<Schema> =
     LazyLock::new(|| Schema::parse(include_str!("../../docs/flow.schema.json")));
 
+fn writer(format: &Format, text: TextOptions) -> Writer {
+    format.writer(WriterOptions { text, columns: None }).unwrap()
+}
+
 fn json(flow: &Flow) -> String {
+    json_with(flow, &sample::ages(1 << 60))
+}
+
+fn json_with(flow: &Flow, ages: &IdleEstimator) -> String {
     let names = LabelNames::parse("0 zero\n77 x-y\n");
     let mut out = Vec::new();
-    JsonWriter::new(Some(Arc::new(names))).flow(&mut out, &Subject::new(flow, &sample::ages(1 << 60)));
+    writer(&JSON, TextOptions { labels: Some(Arc::new(names)), ..TextOptions::default() })
+        .flow(&mut out, &Subject::new(flow, ages));
     let text = String::from_utf8(out).unwrap();
     assert!(text.ends_with('\n') && text.lines().count() == 1);
     text
@@ -106,23 +116,48 @@ fn check(flow: &Flow) -> Object {
 }
 
 #[test]
-fn recorded_flows_are_written_as_the_schema_says() {
+fn recorded_entries_match_the_schema() {
     for flow in recorded::flows() {
         check(&flow);
     }
 }
 
-#[test]
-fn every_key_of_the_schema_is_written_for_some_flow() {
-    let mut flow = sample::flow("10.0.0.1", "10.0.0.2", 6, L4::Ports { src: 1, dst: 2 });
-    sample::fill(&mut flow);
-    let mut text: String = recorded::flows().iter().map(json).collect();
-    text.push_str(&json(&flow));
-    flow.family = Family::Other(7);
-    text.push_str(&json(&flow));
-    for key in SCHEMA.json["properties"].as_object().unwrap().keys() {
-        assert!(text.contains(&format!("\"{key}\":")), "{key}");
+/// Entries with every key.
+fn complete_flows() -> Vec<Flow> {
+    let mut flows = recorded::flows();
+    for (protocol, l4) in [
+        (6, L4::Ports { src: 1, dst: 2 }),
+        (47, L4::Ports { src: 1, dst: 2 }),
+        (1, L4::Icmp { kind: 8, code: 0, id: 3 }),
+    ] {
+        let mut flow = sample::flow("10.0.0.1", "10.0.0.2", protocol, l4);
+        flow.orig.has_unknown_part = true;
+        sample::fill(&mut flow);
+        flow.family = Family::Other(7);
+        flow.reply = Tuple { zone: Some(5), ..flow.orig };
+        flows.push(flow.clone());
+        // A state without a name, then an unknown tracker.
+        for tracker in [3, 15] {
+            sample::fill_some(&mut flow, tracker << 28 | 1 << 18, 250, "x");
+            flows.push(flow.clone());
+        }
     }
+    flows
+}
+
+#[test]
+fn every_key_of_the_schema_is_written_for_some_entry() {
+    let context = TimeoutContext { timeouts: Timeouts::kernel_defaults(), ..TimeoutContext::default() };
+    let ages = IdleEstimator::new(&context, 1 << 62);
+    let (mut text, mut keys) = (String::new(), BTreeSet::new());
+    for flow in complete_flows() {
+        let line = json_with(&flow, &ages);
+        let value = serde_json::from_str(&line).unwrap();
+        SCHEMA.check(&value);
+        add_keys(&value, "", &mut keys);
+        text.push_str(&line);
+    }
+    assert_eq!(SCHEMA.keys(), keys);
     assert!(text.contains("\"unknown_attributes\":[99,101]"));
 }
 
@@ -163,7 +198,7 @@ fn a_whole_object_is_written_as_documented() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
     #[test]
-    fn any_flow_is_written_as_the_schema_says(
+    fn any_entry_matches_the_schema(
         addresses: (u128, u128, u32), six: bool, protocol: u8, l4: (u8, u8, u8, u16, u16),
         set: u32, n: u64, shift in 0u32..64, text: String,
     ) {
@@ -184,15 +219,14 @@ proptest! {
     }
 }
 
-/// Text and XML of any flow: one line, no control characters, nothing cut.
+/// Checks that text and XML are one complete line without control characters.
 fn every_format_is_one_line(flow: &Flow) {
     let names = Some(Arc::new(LabelNames::parse("0 zero\n77 x-y\n")));
     let options = TextOptions { extended: true, id: true, ktimestamp: true, labels: names, ..TextOptions::default() };
     let ages = sample::ages(1 << 60);
     for format in [&CONNTRACK, &XML] {
-        let options = WriterOptions { text: options.clone(), columns: None };
         let mut out = Vec::new();
-        format.writer(options).unwrap().flow(&mut out, &Subject::new(flow, &ages));
+        writer(format, options.clone()).flow(&mut out, &Subject::new(flow, &ages));
         let text = String::from_utf8(out).unwrap();
         let line = text.strip_suffix('\n').unwrap();
         assert!(!line.contains(char::is_control), "{line}");

@@ -1,4 +1,4 @@
-//! Flows and fields that the tests of several formats use.
+//! Entries and columns for the tests of the formats.
 
 use crate::age::IdleEstimator;
 use crate::field::{Field, Subject, field};
@@ -7,7 +7,7 @@ use crate::model::{
     SequenceAdjustment, Status, Synproxy, TcpInfo, Tuple,
 };
 
-/// A tuple and its mirror.
+/// An entry whose reply tuple is the inverse of its original one.
 pub(super) fn flow(src: &str, dst: &str, protocol: u8, l4: L4) -> Flow {
     let tuple = |src: &str, dst: &str, l4| Tuple {
         src: src.parse().unwrap_or([0; 4].into()),
@@ -17,14 +17,14 @@ pub(super) fn flow(src: &str, dst: &str, protocol: u8, l4: L4) -> Flow {
         zone: None,
         has_unknown_part: false,
     };
-    let back = match l4 {
+    let reply = match l4 {
         L4::Ports { src, dst } => L4::Ports { src: dst, dst: src },
         other => other,
     };
-    Flow::new(tuple(src, dst, l4), tuple(dst, src, back))
+    Flow::new(tuple(src, dst, l4), tuple(dst, src, reply))
 }
 
-/// Runs `check` on a flow with a port and a helper, and on one without either.
+/// Calls `check` with an entry that has ports and a helper, and with one that has neither.
 pub(super) fn each(mut check: impl FnMut(&Subject<'_>)) {
     let ages = ages(0);
     let mut tcp = flow("10.0.0.1", "10.0.0.2", 6, L4::Ports { src: 1234, dst: 80 });
@@ -35,17 +35,17 @@ pub(super) fn each(mut check: impl FnMut(&Subject<'_>)) {
     }
 }
 
-/// A clock reading in nanoseconds, and no timeouts.
+/// An estimator without timeouts, at `now` nanoseconds since 1970.
 pub(super) fn ages(now: u64) -> IdleEstimator {
     IdleEstimator::without_timeouts(now)
 }
 
-/// An address, a number, a word, and a time that is not known.
+/// An address, a number, a text, and a time that is unknown.
 pub(super) fn columns() -> Vec<&'static Field> {
     ["src", "sport", "helper", "age"].into_iter().filter_map(field).collect()
 }
 
-/// Sets everything that a flow can have.
+/// Sets every value that an entry can have.
 pub(super) fn fill(flow: &mut Flow) {
     let number = Some(u32::MAX);
     flow.protoinfo = ProtoInfo::Tcp(TcpInfo::default());
@@ -64,7 +64,7 @@ pub(super) fn fill(flow: &mut Flow) {
     flow.synproxy = Some(Synproxy { isn: 1, its: 2, tsoff: 3 });
 }
 
-/// Sets or leaves out each thing, by the bits of `set`, with values from `n`.
+/// Sets the values that the bits of `set` select, with numbers from `n`.
 pub(super) fn fill_some(flow: &mut Flow, set: u32, n: u64, text: &str) {
     let mut full = flow.clone();
     fill(&mut full);

@@ -1,5 +1,7 @@
 //! A JSON Schema of `docs/`, for the tests of the formats that it describes.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 /// A schema, as JSON and compiled.
@@ -27,6 +29,25 @@ impl Schema {
         assert!(errors.is_empty(), "{value}: {errors:#?}");
     }
 
+    /// The paths of all keys, as `.orig.src`.
+    pub(super) fn keys(&self) -> BTreeSet<String> {
+        let mut keys = BTreeSet::new();
+        self.add_keys(&self.json, "", &mut keys);
+        keys
+    }
+
+    fn add_keys(&self, schema: &Value, path: &str, keys: &mut BTreeSet<String>) {
+        let schema = match schema["$ref"].as_str() {
+            Some(reference) => self.json.pointer(&reference[1..]).unwrap(),
+            None => schema,
+        };
+        for (key, child) in schema["properties"].as_object().into_iter().flatten() {
+            let path = format!("{path}.{key}");
+            self.add_keys(child, &path, keys);
+            keys.insert(path);
+        }
+    }
+
     pub(super) fn is_valid(&self, value: &Value) -> bool {
         self.validator.is_valid(value)
     }
@@ -50,6 +71,15 @@ fn assert_strict(schema: &Value, path: &str) {
     }
     if has("items") {
         assert_strict(&schema["items"], &format!("{path}/items"));
+    }
+}
+
+/// Adds the paths of all keys of `value`.
+pub(super) fn add_keys(value: &Value, path: &str, keys: &mut BTreeSet<String>) {
+    for (key, child) in value.as_object().into_iter().flatten() {
+        let path = format!("{path}.{key}");
+        add_keys(child, &path, keys);
+        keys.insert(path);
     }
 }
 

@@ -1,4 +1,4 @@
-//! An expectation as JSON.
+//! Expectations as JSON, for `event/json.rs`.
 
 use crate::model::{EXPECTATION_FLAGS, Expectation, ExpectedNat, Tuple};
 use crate::output::cursor::Line;
