@@ -13,6 +13,25 @@
 //!
 //! `tests/layers.rs` checks the imports. The library is synchronous and without global state:
 //! the kernel, the clock and paths are arguments. Start with [`table`].
+//!
+//! Dump the table and count (needs CAP_NET_ADMIN):
+//!
+//! ```no_run
+//! use std::ops::ControlFlow;
+//!
+//! use ctnl::model::Protocol;
+//! use ctnl::netlink::{Connection, Netns};
+//! use ctnl::table::{self, DumpRequest};
+//!
+//! let mut connection = Connection::open(&Netns::Current)?;
+//! let mut tcp = 0;
+//! let totals = table::dump(&mut connection, DumpRequest::default(), |flow| {
+//!     tcp += u64::from(flow.orig.protocol == Protocol::Tcp);
+//!     ControlFlow::Continue(())
+//! })?;
+//! println!("{tcp} of {} entries are TCP", totals.entries);
+//! # Ok::<(), ctnl::netlink::Error>(())
+//! ```
 
 pub mod age;
 pub mod clock;

@@ -96,12 +96,6 @@ impl Setting {
     }
 }
 
-impl Default for Sysctl {
-    fn default() -> Self {
-        Sysctl::at(Sysctl::NETFILTER)
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

@@ -1,5 +1,5 @@
-//! A datagram from the kernel: read it as entries and as events, and whatever comes of it print in every
-//! format, name for a delete, group and judge.
+//! A datagram from the kernel: decode it as entries and as events; print each entry in every format,
+//! make a delete target, group it and evaluate a filter.
 
 #![no_main]
 
@@ -8,14 +8,14 @@ use ctnl::field::{FIELDS, Subject};
 use ctnl::filter::{Context, Filter, ServiceNames};
 use ctnl::group::Groups;
 use ctnl::model::{Event, EventKind, Flow, FlowDecoder, Timeouts};
-use ctnl::output::{FORMATS, TextOptions, Writer, WriterOptions};
+use ctnl::output::{FORMATS, TextOptions, WriterOptions};
 use ctnl::table::Target;
 use ctnl::wire::{MessageClass, Messages};
 use libfuzzer_sys::fuzz_target;
 
 const NOW: u64 = 1_700_000_000_000_000_000;
-/// More would be the same again.
-const MOST: usize = 16;
+/// Entries that are printed and filtered.
+const MAX_FLOWS: usize = 16;
 
 fuzz_target!(|datagram: &[u8]| {
     let (mut flows, mut decoder) = (Vec::new(), FlowDecoder::default());
@@ -26,18 +26,18 @@ fuzz_target!(|datagram: &[u8]| {
             let readable = event.decode_from(kind, &message).is_ok();
             assert_eq!(readable, Flow::decode(&message).is_ok());
         }
-        // What is known of the messages before changes nothing.
+        // The templates of earlier messages do not change the result.
         assert_eq!(decoder.decode(&message).cloned(), Flow::decode(&message));
         if let Ok(MessageClass::Data) = message.classify()
             && let Ok(flow) = Flow::decode(&message)
-            && flows.len() < MOST
+            && flows.len() < MAX_FLOWS
         {
             flows.push(flow);
         }
     }
     if !flows.is_empty() {
         print(&flows);
-        judge(&flows);
+        evaluate(&flows);
     }
 });
 
@@ -51,12 +51,12 @@ fn print(flows: &[Flow]) {
         let text =
             TextOptions { extended: true, id: true, timestamp: true, ktimestamp: true, ..TextOptions::default() };
         let options = WriterOptions { columns: None, text };
-        let mut writer = Writer::new(row.format, options).expect("a format");
+        let mut writer = row.writer(options).expect("a format");
         let mut out = Vec::new();
         writer.begin(&mut out);
         flows.iter().for_each(|flow| writer.flow(&mut out, &Subject::new(flow, &ages)));
         writer.end(&mut out);
-        // The other formats are conntrack(8)'s bytes, or escaped for a terminal on their way out.
+        // The other formats are those of conntrack(8), or are escaped when they are written to a terminal.
         if matches!(row.name, "json" | "xml") {
             let text = std::str::from_utf8(&out).unwrap_or_else(|error| panic!("{}: {error}", row.name));
             assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{}: {text:?}", row.name);
@@ -64,7 +64,7 @@ fn print(flows: &[Flow]) {
     }
 }
 
-fn judge(flows: &[Flow]) {
+fn evaluate(flows: &[Flow]) {
     let services = ServiceNames::default();
     let context =
         Context { services: &services, label: &|_| None, read_file: &|_| Err(std::io::ErrorKind::NotFound.into()) };
@@ -75,7 +75,7 @@ fn judge(flows: &[Flow]) {
         for field in FIELDS {
             let _ = (field.value)(&subject).to_string();
         }
-        // What is named for a delete is named whole.
+        // A delete target has a complete tuple.
         assert!(Target::of(flow).is_err() || flow.orig.is_complete());
         let filter = Filter::parse("idle >= 12h and not nat any or addr 10.0.0.0/8", &context).expect("a filter");
         let _ = filter.matches(&subject);

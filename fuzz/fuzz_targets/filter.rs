@@ -1,5 +1,5 @@
-//! An expression: an error that can be shown, or a filter that is read again as the
-//! same from its own text, and that judges flows.
+//! An expression: an error with a caret, or a filter that is parsed as the same from its own text
+//! and is evaluated for flows.
 
 #![no_main]
 
@@ -8,14 +8,14 @@ use std::sync::LazyLock;
 use ctnl::age::{IdleEstimator, TimeoutContext};
 use ctnl::field::Subject;
 use ctnl::filter::{Context, Filter, FilterBuilder, ServiceNames, flags};
-use ctnl::model::{Flow, Timeouts};
+use ctnl::model::{Flow, Status, Timeouts};
 use ctnl::wire::{MessageClass, Messages};
 use libfuzzer_sys::fuzz_target;
 
 static SERVICES: LazyLock<ServiceNames> =
     LazyLock::new(|| ServiceNames::parse("domain 53/tcp\nhttp 80/tcp www\nhttp-alt 8080/tcp\n"));
 
-/// Flows that a kernel sent.
+/// Recorded flows.
 static FLOWS: LazyLock<Vec<Flow>> = LazyLock::new(|| {
     let recorded: [&[u8]; 2] =
         [include_bytes!("../../tests/data/traffic.bin"), include_bytes!("../../tests/data/crafted.bin")];
@@ -61,7 +61,9 @@ fn check(filter: &Filter, context: &Context<'_>) {
         let subject = Subject::new(flow, &AGES);
         let verdict = filter.matches(&subject);
         assert_eq!(verdict, again.matches(&subject), "{shown}");
-        assert!(!everything || verdict != ctnl::filter::Verdict::NoMatch, "{shown}");
+        // Some messages were made by hand; the proof is about entries of a kernel's table.
+        let is_live = flow.status.contains(Status::Confirmed) && flow.use_count.is_some();
+        assert!(!everything || !is_live || verdict != ctnl::filter::Verdict::NoMatch, "{shown}");
         assert!(!never || verdict != ctnl::filter::Verdict::Match, "{shown}");
     }
 }

@@ -7,7 +7,7 @@ use crate::model::Status;
 /// A class is a combination of address family, layer 4 protocol, source NAT, destination
 /// NAT, and whether a helper expected the flow: 128 of them, one bit each. An entry belongs
 /// to one class. ICMP is a class of IPv4 and ICMPv6 one of IPv6.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EntryClasses(u128);
 
 /// The bits of a class's number: one for the family, three for the protocol, one each for
@@ -52,9 +52,8 @@ impl EntryClasses {
     /// `IPS_EXPECTED` is set: the entry has a master.
     pub const EXPECTED: Self = Self::with(EXPECTED, EXPECTED);
 
-    /// Protocols with a tracker that has ports, or keys as GRE, on some kernels.
-    pub const WITH_PORTS: Self =
-        Self::TCP.union(Self::UDP).union(Self::SCTP).union(Self::DCCP).union(Self::UDP_LITE).union(Self::GRE);
+    /// Protocols with a tracker that has ports on some kernels. GRE keys are not ports.
+    pub const WITH_PORTS: Self = Self::TCP.union(Self::UDP).union(Self::SCTP).union(Self::DCCP).union(Self::UDP_LITE);
 
     /// The classes whose number is `value` under `mask`.
     const fn with(mask: u8, value: u8) -> Self {

@@ -134,6 +134,69 @@ mod tests {
     }
 
     #[test]
+    fn each_row_is_the_field_of_its_id() {
+        for field in FIELDS {
+            assert_eq!(field.id.field().name, field.name);
+        }
+    }
+
+    #[test]
+    fn every_field_that_the_kernel_compares_changes_the_request() {
+        use crate::table::{DumpRequest, Masked};
+        for field in FIELDS {
+            let mut request = DumpRequest::default();
+            match field.dump_filter {
+                Some(DumpFilter::Number(add)) => add(&mut request, 2),
+                Some(DumpFilter::Ipv4(add)) => add(&mut request, std::net::Ipv4Addr::LOCALHOST),
+                Some(DumpFilter::Masked(add) | DumpFilter::Bits(add)) => {
+                    add(&mut request, Masked { value: 1, mask: 1 })
+                }
+                None => continue,
+            }
+            assert_ne!(request, DumpRequest::default(), "{}", field.name);
+        }
+    }
+
+    #[test]
+    fn the_kernel_compares_values_of_the_kind_of_their_field() {
+        for field in FIELDS {
+            let is_address = field.kind == ValueKind::Address;
+            match field.dump_filter {
+                Some(DumpFilter::Ipv4(_)) => assert!(is_address, "{}", field.name),
+                Some(DumpFilter::Masked(_)) => assert_eq!(field.kind, ValueKind::Masked, "{}", field.name),
+                Some(DumpFilter::Bits(_)) => assert_eq!(field.kind, ValueKind::Status, "{}", field.name),
+                _ => {}
+            }
+            match field.event_filter {
+                Some(EventFilter::Address { v4, v6 }) => {
+                    assert!(is_address && !v4.is_empty() && !v6.is_empty() && v4 != v6, "{}", field.name);
+                }
+                Some(EventFilter::Number { .. }) => assert!(!is_address, "{}", field.name),
+                None => {}
+            }
+        }
+    }
+
+    #[test]
+    fn what_an_entry_class_lacks_and_has_covers_every_class() {
+        for field in FIELDS {
+            assert_eq!(field.present_in.union(field.absent_in), EntryClasses::ALL, "{}", field.name);
+            assert!(!field.present_in.is_empty(), "{}", field.name);
+        }
+    }
+
+    #[test]
+    fn a_part_is_a_field_of_the_same_kind_without_parts() {
+        for field in FIELDS {
+            for (part, classes) in field.parts {
+                let part = part.field();
+                assert!(part.kind == field.kind && part.parts.is_empty() && !part.multi, "{}", field.name);
+                assert!(!classes.is_empty(), "{}", field.name);
+            }
+        }
+    }
+
+    #[test]
     fn no_field_is_called_like_a_word_of_the_grammar() {
         for reserved in ["and", "or", "not", "older", "age-over", "all", "any", "none"] {
             assert!(field(reserved).is_none() && keyword(reserved).is_none(), "{reserved}");

@@ -12,7 +12,7 @@ use crate::netlink::Size;
 use crate::wire::uapi::{cta, cta_proto, cta_tuple};
 
 /// TCP and UDP entries have ports on every kernel. Those of the other protocols have them
-/// where the tracker is built in (`CONFIG_NF_CT_PROTO_SCTP`, `_DCCP`, `_UDPLITE`, `_GRE`).
+/// where the tracker is built in (`CONFIG_NF_CT_PROTO_SCTP`, `_DCCP`, `_UDPLITE`).
 const fn port(
     id: FieldId,
     name: &'static str,
@@ -165,7 +165,6 @@ pub(super) const ROWS: &[Field] = &[
         },
     )
     .some_in(EntryClasses::GRE, EntryClasses::NONE)
-    .parts(&[(FieldId::Sport, EntryClasses::GRE), (FieldId::Dport, EntryClasses::GRE)])
     .multi(),
 ];
 

@@ -17,7 +17,7 @@ pub struct Flag {
     /// One line of help.
     pub doc: &'static str,
     field: FieldId,
-    /// The relation, where the value may not say it.
+    /// The comparison, where the value does not have one.
     op: Option<Op>,
 }
 
@@ -59,13 +59,13 @@ pub struct FilterBuilder<'a> {
 }
 
 impl<'a> FilterBuilder<'a> {
-    /// Nothing is asked yet.
+    /// The empty filter.
     #[must_use]
     pub fn new(context: &'a Context<'a>) -> Self {
         FilterBuilder { context, parts: Vec::new() }
     }
 
-    /// Narrows the filter by an expression; a blank one asks nothing.
+    /// Narrows the filter by an expression; a blank one changes nothing.
     ///
     /// # Errors
     /// The text is no expression.

@@ -1,10 +1,15 @@
 //! The part of a filter that the kernel can apply to events before it queues them:
 //! what is rejected takes no room, wakes nobody and is not counted as lost.
 //!
-//! Only what certainly does not match, and never will: the terms that stand alone
-//! in the outermost `and` and ask for what an entry cannot change. What a message
-//! does not carry is let through, and so is whatever is no conntrack entry. The
-//! filter is asked again for every event.
+//! Only what certainly does not match and never will is rejected: by terms of the outermost
+//! `and` about fields that do not change while the entry exists ([`EventFilter`]). A message
+//! without the attribute is accepted, and so is one that is no conntrack entry. The filter is
+//! evaluated for every event that is accepted.
+//!
+//! The program is classic BPF on the socket (`SO_ATTACH_FILTER`). Attributes are found by the
+//! extensions `SKF_AD_NLATTR` and `SKF_AD_NLATTR_NEST` (`bpf_skb_get_nlattr` and
+//! `bpf_skb_get_nlattr_nest` in net/core/filter.c). It runs before a message is queued
+//! (`sk_filter` in `do_one_broadcast`, net/netlink/af_netlink.c).
 
 use super::node::Node;
 use super::predicate::Filter;
@@ -31,13 +36,13 @@ const HEADER: u32 = 4;
 /// More ranges than that take the kernel longer than they save.
 const MOST_RANGES: usize = 32;
 
-/// The kernel takes 4096 instructions, but their memory is limited, too
-/// (`net.core.optmem_max`).
+/// The kernel accepts 4096 instructions (`BPF_MAXINSNS`), but their memory is limited, too
+/// (`net.core.optmem_max`: `sk_filter_charge` in net/core/filter.c).
 const MOST_INSTRUCTIONS: usize = 1000;
 
 impl Filter {
-    /// A program that rejects events of entries which certainly do not match; None
-    /// where there is nothing that it could tell by.
+    /// A program that rejects events of entries which certainly do not match; `None` where
+    /// no term of the filter can be compared in the kernel.
     #[must_use]
     pub fn exclusion(&self) -> Option<SocketFilter> {
         let parts = match &self.root {
@@ -197,4 +202,26 @@ fn push_membership(code: &mut Vec<Instruction>, ranges: &[(u32, u32)]) {
         to_rejection = to_rejection.saturating_sub(1);
     }
     code.push(Instruction::reject());
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::field::FIELDS;
+
+    #[test]
+    fn each_field_with_an_event_filter_and_no_other_is_excluded_by() {
+        for field in FIELDS {
+            let filter: Filter = field.example.parse().unwrap();
+            assert_eq!(filter.exclusion().is_some(), field.event_filter.is_some(), "{}", field.example);
+        }
+    }
+
+    #[test]
+    fn alternatives_and_negations_exclude_nothing() {
+        for expression in ["", "tcp or udp and ipv4 or assured", "not tcp", "tcp or mark 1"] {
+            assert!(expression.parse::<Filter>().unwrap().exclusion().is_none(), "{expression}");
+        }
+    }
 }

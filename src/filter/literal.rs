@@ -16,7 +16,7 @@ pub(super) fn number(text: &str, max: u64) -> Result<u64, ValueError> {
         None => decimal(text)?,
     };
     if value > max {
-        return Err(ValueError::new(format!("{text} is too large: the largest is {max}")));
+        return Err(ValueError::new(format!("number '{text}' is too large: expected at most {max}")));
     }
     Ok(value)
 }
@@ -27,18 +27,18 @@ pub(super) fn decimal(text: &str) -> Result<u64, ValueError> {
         QuantityErrorKind::LeadingZero => {
             let plain = text.trim_start_matches('0');
             let plain = if plain.is_empty() { "0" } else { plain };
-            ValueError::new(format!("\"{text}\" begins with a zero")).hint(format!("write {plain}"))
+            ValueError::new(format!("invalid number '{text}': expected no leading zeros")).hint(plain)
         }
-        QuantityErrorKind::TooLarge => ValueError::new(format!("{text} is too large")),
-        _ => ValueError::new(format!("\"{text}\" is not a number")),
+        QuantityErrorKind::TooLarge => ValueError::new(format!("number '{text}' is too large")),
+        _ => ValueError::new(format!("invalid number '{text}'")),
     })
 }
 
 fn hexadecimal(text: &str, digits: &str) -> Result<u64, ValueError> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(ValueError::new(format!("\"{text}\" is not a number")));
+        return Err(ValueError::new(format!("invalid number '{text}'")));
     }
-    u64::from_str_radix(digits, 16).map_err(|_| ValueError::new(format!("{text} is too large")))
+    u64::from_str_radix(digits, 16).map_err(|_| ValueError::new(format!("number '{text}' is too large")))
 }
 
 /// A number with a factor behind it: `10k`, `2Gi`.
@@ -70,10 +70,10 @@ pub(super) fn addresses(text: &str) -> Result<(IpAddr, IpAddr), ValueError> {
         address(high).map_err(|fault| fault.shift(behind, high.len()))?,
     );
     if from.is_ipv4() != to.is_ipv4() {
-        return Err(ValueError::new("a range cannot go from one address family to the other"));
+        return Err(ValueError::new("invalid range: expected addresses of one family"));
     }
     if from > to {
-        return Err(ValueError::new("this range runs backwards").hint(format!("{high}-{low}")));
+        return Err(ValueError::new("invalid range: the end is less than the start").hint(format!("{high}-{low}")));
     }
     Ok((from, to))
 }
@@ -83,7 +83,7 @@ fn network(text: &str, host: &str, prefix: &str) -> Result<(IpAddr, IpAddr), Val
     let longest = if address.is_ipv4() { 32 } else { 128 };
     let part = |fault: ValueError| fault.part(host.len(), text.len());
     let length = decimal(prefix).map_err(|fault| {
-        let fault = if fault.hint.is_none() { fault.hint("the length of the prefix: 10.0.0.0/8") } else { fault };
+        let fault = if fault.hint.is_none() { fault.hint("a prefix length, e.g. 10.0.0.0/8") } else { fault };
         part(fault)
     })?;
     let length = u8::try_from(length).ok().filter(|length| *length <= longest);
@@ -91,7 +91,7 @@ fn network(text: &str, host: &str, prefix: &str) -> Result<(IpAddr, IpAddr), Val
     let Some(network) = network else {
         let family = if longest == 32 { "IPv4" } else { "IPv6" };
         return Err(part(ValueError::new(format!(
-            "/{prefix} is too long: an {family} prefix has at most {longest} bits"
+            "invalid prefix length '/{prefix}': expected at most {longest} for {family}"
         ))));
     };
     // `broadcast` is the last address, in IPv6 too.
@@ -100,15 +100,15 @@ fn network(text: &str, host: &str, prefix: &str) -> Result<(IpAddr, IpAddr), Val
 
 fn address(text: &str) -> Result<IpAddr, ValueError> {
     text.parse().map_err(|_| {
-        let fault = ValueError::new(format!("\"{text}\" is not an address"));
+        let fault = ValueError::new(format!("invalid address '{text}'"));
         if text.contains('%') {
-            fault.hint("without the interface: conntrack does not keep it")
+            fault.hint("remove the interface: conntrack entries have none")
         } else if text.contains(|c: char| c.is_ascii_alphabetic()) && !text.contains(':') {
-            fault.hint("names are not looked up: write the address")
+            fault.hint("host names are not resolved; use an address")
         } else if text.split('.').any(|part| part.len() > 1 && part.starts_with('0')) {
-            fault.hint("write its numbers without leading zeros")
+            fault.hint("remove leading zeros")
         } else {
-            fault.hint("192.0.2.1, 10.0.0.0/8, 2001:db8::/32, 10.0.0.1-10.0.0.9")
+            fault.hint("e.g. 192.0.2.1, 10.0.0.0/8, 2001:db8::/32, 10.0.0.1-10.0.0.9")
         }
     })
 }

@@ -1,19 +1,38 @@
-//! Floor 6, which flows are meant: an expression becomes a predicate.
+//! Which flows are meant: an expression becomes a predicate.
+//!
+//! ```
+//! use ctnl::age::IdleEstimator;
+//! use ctnl::field::Subject;
+//! use ctnl::filter::Filter;
+//! use ctnl::model::Flow;
+//!
+//! let filter: Filter = "tcp and dport 22,443 and not assured".parse()?;
+//! let (flow, ages) = (Flow::blank(), IdleEstimator::without_timeouts(0));
+//! assert!(!filter.matches(&Subject::new(&flow, &ages)).is_match());
+//!
+//! let error = "dprot 443".parse::<Filter>().unwrap_err();
+//! assert_eq!(error.render(), "unknown field 'dprot'\n  dprot 443\n  ^^^^^\n  hint: did you mean dport?");
+//! # Ok::<(), ctnl::filter::ParseError>(())
+//! ```
+//!
+//! The stages:
 //!
 //! ```text
 //! text ── token ── parse ──► Node (terms, and, or, not) ──► Filter
 //!                    │ value, literal        │ test: one field's values
 //! ```
 //!
-//! Every verb asks the same [`Filter::matches`], so that a preview is exact. It
-//! answers in three values: a flow that cannot be judged is [`Verdict::Undecided`],
-//! with the reason, and `not` does not change that. What a flow does not have
-//! compares false: `dport 443` is false for ICMP, `not dport 443` is true.
-//! `field != x` is exactly `not field = x`.
+//! Every command evaluates the same [`Filter::matches`], so that a preview is exact. A verdict
+//! has three values: a flow whose value cannot be known is [`Verdict::Undecided`], with the
+//! reason, and `not` does not change that. A field that a flow does not have compares false:
+//! `dport 443` is false for ICMP, `not dport 443` is true. `field != x` is exactly
+//! `not field = x`.
 //!
-//! Text that is not understood is a [`ParseError`], which points at the fault.
-//! Files and names (`@FILE`, services, labels) come in through [`Context`]:
-//! nothing here reads anything by itself.
+//! A text that is no expression is a [`ParseError`] with the place of the error. Files and
+//! names (`@FILE`, services, labels) are arguments, in a [`Context`]: nothing here reads any.
+//!
+//! `push` and `exclude` are the parts that the kernel can apply, `prove` searches for filters
+//! that match everything or nothing.
 
 mod build;
 mod display;

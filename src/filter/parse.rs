@@ -70,8 +70,8 @@ pub(super) struct Parser<'a> {
 impl<'a> Parser<'a> {
     pub(super) fn new(source: Source<'a>, context: &'a Context<'a>) -> Result<Self, ParseError> {
         if source.text.len() > MAX_LENGTH {
-            let message = format!("longer than {MAX_LENGTH} bytes");
-            return Err(source.error(TextSpan::new(0, 0), message).hint("put the values into a file: src @FILE"));
+            let message = format!("expression is longer than {MAX_LENGTH} bytes");
+            return Err(source.error(TextSpan::new(0, 0), message).hint("read the values from a file: src @FILE"));
         }
         let tokens = tokens(&source)?;
         Ok(Parser { source, context, tokens, at: 0, depth: 0 })
@@ -121,7 +121,7 @@ impl<'a> Parser<'a> {
         if self.depth > MAX_DEPTH {
             return Err(self
                 .source
-                .error(token.span, format!("more than {MAX_DEPTH} levels of brackets and negations")));
+                .error(token.span, format!("more than {MAX_DEPTH} levels of parentheses and negations")));
         }
         let node = match token.sign {
             Sign::Not => Node::not(self.part()?),
@@ -138,7 +138,7 @@ impl<'a> Parser<'a> {
         let token = self.next();
         match token.sign {
             Sign::Close => Ok(node),
-            Sign::End => Err(self.source.error(open.span, "this bracket is never closed")),
+            Sign::End => Err(self.source.error(open.span, "unclosed '('")),
             _ => Err(self.no_join(token)),
         }
     }
@@ -170,7 +170,7 @@ impl<'a> Parser<'a> {
             _ if field.kind.is_ordered() => self.ordered(field, op),
             _ => Err(self
                 .source
-                .error(token.span, format!("{} has no larger and smaller", field.name))
+                .error(token.span, format!("field '{}' does not support < and >", field.name))
                 .hint(field.example)),
         }
     }
@@ -184,10 +184,10 @@ impl<'a> Parser<'a> {
         let mut values = Values::new(field, self.context);
         values.add(word).map_err(|fault| self.source.fault(token.span, fault))?;
         if values.has_range || values.has_mask() || values.is_several() {
-            return Err(self.source.error(token.span, "one number is needed here").hint(field.example));
+            return Err(self.source.error(token.span, "expected one number").hint(field.example));
         }
         if self.peek().sign == Sign::Comma {
-            return Err(self.source.error(self.peek().span, "one number is needed here, not a list"));
+            return Err(self.source.error(self.peek().span, "expected one number, not a list"));
         }
         Ok(term(field, (values.compare(op), Vec::new())))
     }
@@ -211,8 +211,8 @@ impl<'a> Parser<'a> {
             let text = self.source.text.get(first.span.start..first.span.end).unwrap_or_default();
             return Err(self
                 .source
-                .error(name.to(first.span), "longer or shorter than that?")
-                .hint(format!("{0} >= {text} or {0} < {text}", field.name)));
+                .error(name.to(first.span), format!("'{0}' needs a comparison, e.g. {0} >= {text}", field.name))
+                .hint(format!("{0} >= {text}, or {0} < {text}", field.name)));
         }
         Ok(term(field, values.finish()))
     }
@@ -233,7 +233,10 @@ impl<'a> Parser<'a> {
 
     fn set(&mut self, open: TextSpan, values: &mut Values<'_>, field: &'static Field) -> Result<(), ParseError> {
         if self.peek().sign == Sign::CloseSet {
-            return Err(self.source.error(open.to(self.peek().span), "an empty set").hint(field.example));
+            return Err(self
+                .source
+                .error(open.to(self.peek().span), "empty set: expected a value")
+                .hint(field.example));
         }
         loop {
             self.add_value(values, field)?;
@@ -241,8 +244,8 @@ impl<'a> Parser<'a> {
             match token.sign {
                 Sign::Comma => {}
                 Sign::CloseSet => return Ok(()),
-                Sign::End => return Err(self.source.error(open, "this bracket is never closed")),
-                _ => return Err(self.source.error(token.span, "',' or '}' is needed here")),
+                Sign::End => return Err(self.source.error(open, "unclosed '{'")),
+                _ => return Err(self.source.error(token.span, "expected ',' or '}'")),
             }
         }
     }
@@ -251,8 +254,8 @@ impl<'a> Parser<'a> {
         let token = self.next();
         match token.sign {
             Sign::Word(word) if is_reserved(field, word) => {
-                let message = format!("'{word}' stands alone, not in a list");
-                Err(self.source.error(token.span, message).hint(format!("\"{word}\" in quotes is a name")))
+                let message = format!("'{word}' cannot be in a list");
+                Err(self.source.error(token.span, message).hint(format!("for the name, quote it: \"{word}\"")))
             }
             Sign::Word(word) => values.add(word).map_err(|fault| self.source.fault(token.span, fault)),
             Sign::Quoted(word) => values.add(word).map_err(|fault| self.source.fault(token.span, quoted(fault))),
@@ -263,9 +266,9 @@ impl<'a> Parser<'a> {
 
     fn add_file(&self, values: &mut Values<'_>, path: &str, span: TextSpan) -> Result<(), ParseError> {
         let read = (self.context.read_file)(path);
-        let text = read.map_err(|error| self.source.error(span, format!("{path}: {error}")))?;
+        let text = read.map_err(|error| self.source.error(span, format!("cannot read '{path}': {error}")))?;
         if text.len() > MAX_FILE {
-            return Err(self.source.error(span, format!("{path} is larger than {} MiB", MAX_FILE >> 20)));
+            return Err(self.source.error(span, format!("'{path}' is larger than {} MiB", MAX_FILE >> 20)));
         }
         let before = values.count;
         for (line, text) in (1..).zip(text.lines()) {
@@ -273,7 +276,7 @@ impl<'a> Parser<'a> {
             add_line(values, &source)?;
         }
         if values.count == before {
-            return Err(self.source.error(span, format!("{path} has no values: nothing could match")));
+            return Err(self.source.error(span, format!("'{path}' contains no values, so nothing can match")));
         }
         Ok(())
     }
@@ -302,27 +305,27 @@ impl<'a> Parser<'a> {
 
     #[cold]
     fn no_value(&self, field: &Field, token: Token<'_>) -> ParseError {
-        self.source.error(token.span, format!("{} needs a value here", field.name)).hint(field.example)
+        self.source.error(token.span, format!("expected a value of '{}'", field.name)).hint(field.example)
     }
 
     #[cold]
     fn no_term(&self, token: Token<'_>) -> ParseError {
         let message = match token.sign {
-            Sign::End => "the expression ends too early",
-            Sign::Close => "nothing stands before this bracket",
-            Sign::Quoted(_) | Sign::File(_) => "a value without a field",
-            _ => "a term is needed here",
+            Sign::End => "unexpected end: expected a term",
+            Sign::Close => "unexpected ')': expected a term",
+            Sign::Quoted(_) | Sign::File(_) => "expected a field before the value",
+            _ => "expected a term",
         };
-        self.source.error(token.span, message).hint("a term is tcp, assured, dport 443, src 10.0.0.0/8, idle >= 12h …")
+        self.source.error(token.span, message).hint("e.g. tcp, assured, dport 443, src 10.0.0.0/8, idle >= 12h")
     }
 
     #[cold]
     fn no_join(&self, token: Token<'_>) -> ParseError {
         match token.sign {
-            Sign::Close => self.source.error(token.span, "this bracket was never opened"),
-            Sign::CloseSet => self.source.error(token.span, "this bracket was never opened"),
-            Sign::Comma => self.source.error(token.span, "a list of values needs a field before it"),
-            _ => self.source.error(token.span, "not expected here").hint("terms are joined by 'and' or 'or'"),
+            Sign::Close => self.source.error(token.span, "unmatched ')'"),
+            Sign::CloseSet => self.source.error(token.span, "unmatched '}'"),
+            Sign::Comma => self.source.error(token.span, "expected a field before the list"),
+            _ => self.source.error(token.span, "expected 'and' or 'or'").hint("join terms by 'and' or 'or'"),
         }
     }
 
@@ -333,13 +336,13 @@ impl<'a> Parser<'a> {
         let hint = if name == "older" {
             Some("idle >= 12h".to_owned())
         } else if name.contains([':', '.', '/']) {
-            Some(format!("src {name}, dst {name} or addr {name}?"))
+            Some(format!("src {name}, dst {name} or addr {name}"))
         } else if !state_codes(name).is_empty() && !name.bytes().all(|byte| byte.is_ascii_digit()) {
             Some(format!("state {name}"))
         } else {
             near.map(|near| format!("did you mean {near}?"))
         };
-        let error = self.source.error(span, format!("\"{name}\" is no field and no term"));
+        let error = self.source.error(span, format!("unknown field '{name}'"));
         match hint {
             Some(hint) => error.hint(hint),
             None => error,

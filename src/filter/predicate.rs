@@ -5,7 +5,7 @@ use std::str::FromStr;
 use super::error::{Origin, ParseError, Source};
 use super::node::{Answers, Node};
 use super::parse::{Context, Parser};
-use super::prove;
+use super::prove::{self, Population};
 use super::term::{Term, Verdict};
 use crate::field::{Field, Needs, Subject};
 
@@ -53,39 +53,46 @@ impl Filter {
         filter
     }
 
-    /// Whether the flow is meant. The empty filter means every flow.
+    /// The verdict for a flow. The empty filter matches every flow.
     #[must_use]
     #[inline]
     pub fn matches(&self, subject: &Subject<'_>) -> Verdict {
         self.root.as_ref().map_or(Verdict::Match, |root| root.verdict(subject))
     }
 
-    /// Whether nothing at all is asked.
+    /// Whether there is no term, so that every flow matches.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.root.is_none()
     }
 
-    /// Whether it was proven that no flow is left out for certain: the filter is
-    /// empty, or each flow is a match or undecided (`tcp or not tcp`,
-    /// `timeout >= 0`).
+    /// Whether it was proven that no entry of a dump is certainly left out: the filter is
+    /// empty, or each entry matches or is undecided (`tcp or not tcp`, `timeout >= 0`,
+    /// `confirmed`).
     ///
-    /// True is a proof. False is none: fields are taken as independent of each
-    /// other, apart from the address family, and a filter that takes too long to
-    /// search is given up on. So `addr A or not src A` is not recognised.
+    /// What the kernel guarantees of entries in its table is assumed: they are confirmed,
+    /// neither dying nor templates, have a reference count of at least 1, no more remaining
+    /// time than a timeout can be, ports if they are TCP or UDP, and so on. The proof is for
+    /// whoever deletes what matches: an entry that is being removed already, or that only a
+    /// crafted packet can create (ICMP over IPv6), counts as none.
+    ///
+    /// True is a proof. False is none: a search that takes too long is given up, and fields
+    /// are taken as independent of each other, apart from family, protocol, NAT, and those
+    /// that are parts of others (`addr` of `src` and `dst`). So `packets >= 1 or
+    /// orig-packets = 0` is not recognised, and neither is `not id 7`.
     #[must_use]
     pub fn matches_everything(&self) -> bool {
-        self.root.as_ref().is_none_or(|root| prove::is_certain(root, Verdict::Match))
+        self.root.as_ref().is_none_or(|root| prove::is_certain(root, Verdict::Match, Population::Live))
     }
 
-    /// Whether it was proven that no flow can be a match (`tcp and udp`). False
-    /// proves nothing.
+    /// Whether it was proven that no flow can match, of a dump or of an event (`tcp and
+    /// udp`). False proves nothing.
     #[must_use]
     pub fn never_matches(&self) -> bool {
-        self.root.as_ref().is_some_and(|root| prove::is_certain(root, Verdict::NoMatch))
+        self.root.as_ref().is_some_and(|root| prove::is_certain(root, Verdict::NoMatch, Population::Any))
     }
 
-    /// The fields that are asked for, each once.
+    /// The fields that are compared, each once.
     #[must_use]
     pub fn fields(&self) -> Vec<&'static Field> {
         let mut terms = Vec::with_capacity(self.terms);

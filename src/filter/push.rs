@@ -1,8 +1,10 @@
-//! The part of a filter that the kernel can apply, as an optimisation.
+//! The part of a filter that the kernel can apply to a dump, as an optimisation
+//! (`ctnetlink_filter_match` in net/netfilter/nf_conntrack_netlink.c).
 //!
-//! Only what every match has for certain: exact values that stand alone in the
-//! outermost `and`. So the kernel may let more through, never less; the filter
-//! is asked again for every entry.
+//! Only conditions that every match fulfils: exact values that are terms of the outermost
+//! `and`. So the kernel may send more than matches, never less; the filter is evaluated for
+//! every entry that it sends. How a field is compared is an attribute of its row
+//! ([`DumpFilter`]).
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -14,8 +16,8 @@ use crate::model::Family;
 use crate::table::{DumpRequest, Masked};
 
 impl Filter {
-    /// A dump request that leaves out entries which certainly do not match, as
-    /// far as the kernel's filters can be trusted.
+    /// A dump request that leaves out entries which certainly do not match, as far as the
+    /// kernel's filters are right.
     #[must_use]
     pub fn dump_request(&self) -> DumpRequest {
         let mut request = DumpRequest::default();
@@ -173,6 +175,19 @@ mod tests {
         assert_eq!(least("idle >= 1h or udp"), 0);
         assert_eq!(least("not idle < 1h"), 0);
         assert_eq!(least("tcp"), 0);
+        let bounds = |expression: &str| parse(expression).bounds_idle_from_below();
+        assert!(bounds("tcp and idle >= 12h") && bounds("idle > 0"));
+        assert!(!bounds("") && !bounds("idle >= 0") && !bounds("idle < 12h") && !bounds("idle >= 1h or udp"));
+    }
+
+    #[test]
+    fn each_field_with_a_dump_filter_has_an_exact_value_that_is_pushed_down() {
+        for field in crate::field::FIELDS {
+            let terms = ["5", "10.0.0.1", "tcp", "ipv4", "assured"].map(|value| format!("{} {value}", field.name));
+            let requests = terms.iter().filter_map(|term| Some(term.parse::<Filter>().ok()?.dump_request()));
+            let is_pushed = requests.into_iter().any(|request| request != DumpRequest::default());
+            assert_eq!(is_pushed, field.dump_filter.is_some(), "{}", field.name);
+        }
     }
 
     #[test]

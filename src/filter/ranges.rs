@@ -1,5 +1,5 @@
 //! A set of numbers or addresses as sorted, merged ranges: thousands of networks
-//! are looked up by halving.
+//! are looked up by binary search.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

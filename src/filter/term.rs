@@ -1,22 +1,22 @@
-//! One term, a field and what is asked of it, and the three answers.
+//! One term, a field and a test of its value, and the three verdicts.
 
 use super::ranges::{AddressSet, Ranges};
 use crate::field::{Field, SecondsRange, Value, ValueKind};
 use crate::model::Undecided;
 
-/// What a filter says of a flow.
+/// The result of a filter for a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The flow is meant.
+    /// The flow matches.
     Match,
-    /// It is not.
+    /// It does not match.
     NoMatch,
-    /// It cannot be known. Such a flow is left alone.
+    /// It cannot be determined. Commands leave such a flow alone.
     Undecided(Undecided),
 }
 
 impl Verdict {
-    /// Whether the flow is meant for certain.
+    /// Whether the flow certainly matches.
     #[must_use]
     #[inline]
     pub fn is_match(self) -> bool {
@@ -40,18 +40,18 @@ impl From<bool> for Verdict {
     }
 }
 
-/// A field and the values that are meant.
+/// A field and the values that match.
 #[derive(Debug, Clone)]
 pub(super) struct Term {
     pub field: &'static Field,
     pub test: Test,
-    /// The values as they are written, where `test` does not tell.
+    /// The values as they were written, where `test` does not have them.
     pub words: Vec<Box<str>>,
     /// Its number within the filter.
     pub index: usize,
 }
 
-/// What is asked of a value.
+/// The test of a value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Test {
     /// There is one.
@@ -109,7 +109,7 @@ impl Term {
         }
     }
 
-    /// Whether `other` asks the same field for values of the same form, so that
+    /// Whether `other` tests the same field for values of the same form, so that
     /// `or` of both is one lookup in both sets. Spans are left out: a union may
     /// decide what neither part does.
     pub(super) fn unites_with(&self, other: &Term) -> bool {
@@ -137,7 +137,7 @@ fn number_verdict(ranges: &Ranges<u64>, value: Value<'_>) -> Verdict {
     }
 }
 
-/// True when every value that is possible is meant, false when none is.
+/// Match when every possible value is in the ranges, no match when none is.
 #[inline]
 fn span_verdict(ranges: &Ranges<u64>, span: SecondsRange) -> Verdict {
     ranges.covers(span.at_least.into(), span.upper()).map_or(Verdict::Undecided(span.why), Verdict::from)

@@ -112,7 +112,7 @@ fn file_name<'a>(source: &Source<'a>, rest: &'a str, at: usize) -> Result<Token<
     };
     let span = TextSpan::new(at, end);
     if path.is_empty() {
-        return Err(source.error(span, "'@' needs the name of a file").hint("src @blocked.txt"));
+        return Err(source.error(span, "expected the name of a file after '@'").hint("src @blocked.txt"));
     }
     Ok(Token { sign: Sign::File(path), span })
 }
@@ -121,14 +121,14 @@ fn quoted<'a>(source: &Source<'a>, rest: &'a str, at: usize) -> Result<(&'a str,
     let inner = rest.get(1..).unwrap_or_default();
     match inner.split_once('"') {
         Some((text, _)) => Ok((text, at + 1 + text.len() + 1)),
-        None => Err(source.error(TextSpan::new(at, at + 1), "this quotation mark is never closed")),
+        None => Err(source.error(TextSpan::new(at, at + 1), "unclosed '\"'")),
     }
 }
 
 #[cold]
 fn stray(source: &Source<'_>, rest: &str, at: usize) -> ParseError {
     let c = rest.chars().next().unwrap_or(' ');
-    let error = source.error(TextSpan::new(at, at + c.len_utf8()), format!("{c:?} means nothing here"));
+    let error = source.error(TextSpan::new(at, at + c.len_utf8()), format!("unexpected character {c:?}"));
     match c {
         '&' => error.hint("'and' or '&&'"),
         '|' => error.hint("'or' or '||'"),

@@ -112,7 +112,7 @@ impl<'a> Values<'a> {
         match literal::addresses(word)? {
             (IpAddr::V4(low), IpAddr::V4(high)) => self.v4.push((low.to_bits(), high.to_bits())),
             (IpAddr::V6(low), IpAddr::V6(high)) => self.v6.push((low.to_bits(), high.to_bits())),
-            _ => return Err(ValueError::new("a range cannot go from one address family to the other")),
+            _ => return Err(ValueError::new("invalid range: expected addresses of one family")),
         }
         Ok(())
     }
@@ -121,7 +121,7 @@ impl<'a> Values<'a> {
         let family = match &*word.to_ascii_lowercase() {
             "ipv4" | "2" => Family::V4,
             "ipv6" | "10" => Family::V6,
-            _ => return Err(ValueError::new(format!("\"{word}\" is no address family")).hint("ipv4 or ipv6")),
+            _ => return Err(ValueError::new(format!("unknown address family '{word}'")).hint("ipv4 or ipv6")),
         };
         self.add_code(family.number().into());
         Ok(())
@@ -200,7 +200,7 @@ impl<'a> Values<'a> {
         let (value_bits, mask_bits) = (number(value, 0)?, number(mask, behind)?);
         if value_bits & !mask_bits != 0 {
             let kept = value_bits & mask_bits;
-            return Err(ValueError::new("the value has bits outside of the mask: nothing could match")
+            return Err(ValueError::new("value has bits outside of the mask, so nothing can match")
                 .hint(format!("{kept:#x}/{mask_bits:#x}"))
                 .part(0, value.len()));
         }
@@ -215,8 +215,8 @@ impl<'a> Values<'a> {
         } else if word.starts_with(|c: char| c.is_ascii_digit()) {
             literal::number(word, 127)?
         } else {
-            return Err(ValueError::new(format!("\"{word}\" is no label"))
-                .hint("a number from 0 to 127, or a name of connlabel.conf"));
+            return Err(ValueError::new(format!("unknown label '{word}'"))
+                .hint("a number from 0 to 127, or a name from connlabel.conf"));
         };
         self.labels |= 1 << (number & 127);
         self.words.push(number.to_string().into());
@@ -225,7 +225,7 @@ impl<'a> Values<'a> {
 
     fn add_text(&mut self, word: &str) -> Result<(), ValueError> {
         if word.is_empty() || word.contains('"') {
-            return Err(ValueError::new("a name cannot be empty, nor contain a quotation mark"));
+            return Err(ValueError::new("invalid name: expected at least one character and no quotation mark"));
         }
         self.words.push(word.into());
         Ok(())
@@ -250,7 +250,7 @@ impl<'a> Values<'a> {
         let from = self.number(low).map_err(|fault| fault.shift(0, low.len()))?;
         let to = self.number(high).map_err(|fault| fault.shift(behind, high.len()))?;
         if from > to {
-            return Err(ValueError::new("this range runs backwards").hint(format!("{high}-{low}")));
+            return Err(ValueError::new("invalid range: the end is less than the start").hint(format!("{high}-{low}")));
         }
         self.has_range = true;
         self.numbers.push((from, to));
@@ -275,16 +275,16 @@ impl<'a> Values<'a> {
 
 fn port(text: &str) -> Result<u64, ValueError> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        let fault = ValueError::new(format!("\"{text}\" is not a port"));
+        let fault = ValueError::new(format!("not a port: '{text}'"));
         let range = text.split_once(':').filter(|(low, high)| decimal(low) && decimal(high));
         return Err(match range {
-            Some((low, high)) => fault.hint(format!("a range is written {low}-{high}")),
-            None => fault.hint("a number from 0 to 65535, a range a-b, or a name of /etc/services"),
+            Some((low, high)) => fault.hint(format!("{low}-{high} for a range")),
+            None => fault.hint("a number from 0 to 65535, a range a-b, or a name from /etc/services"),
         });
     }
     let port = literal::decimal(text)?;
     if port > u16::MAX.into() {
-        return Err(ValueError::new(format!("{text} is not a port: the largest is 65535")));
+        return Err(ValueError::new(format!("not a port: '{text}': expected at most 65535")));
     }
     Ok(port)
 }
@@ -294,7 +294,7 @@ fn decimal(text: &str) -> bool {
 }
 
 fn unknown(word: &str, what: &str, otherwise: &str, candidates: &[&str]) -> ValueError {
-    let fault = ValueError::new(format!("\"{word}\" is no {what}"));
+    let fault = ValueError::new(format!("unknown {what} '{word}'"));
     match nearest(&word.replace('-', "_"), candidates.iter().copied()).or(nearest(word, candidates.iter().copied())) {
         Some(near) => fault.hint(format!("did you mean {near}?")),
         None => fault.hint(otherwise),

@@ -37,10 +37,10 @@ impl GroupError {
 impl fmt::Display for GroupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            GroupError::Empty => f.write_str("no field to group by"),
-            GroupError::Unknown(name) => write!(f, "\"{name}\" is no field"),
-            GroupError::NotGroupable(name) => write!(f, "flows cannot be grouped by {name}"),
-            GroupError::Twice(name) => write!(f, "{name} is named twice"),
+            GroupError::Empty => f.write_str("expected a field to group by"),
+            GroupError::Unknown(name) => write!(f, "unknown field '{name}'"),
+            GroupError::NotGroupable(name) => write!(f, "field '{name}' cannot be grouped by"),
+            GroupError::Twice(name) => write!(f, "field '{name}' is repeated"),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 pub use netlink_packet_netfilter::conntrack::Protocol;
 
+use crate::units::parse_decimal;
+
 /// Names that conntrack(8) prints, with the protocol number.
 const NAMES: [(&str, u8); 8] =
     [("tcp", 6), ("udp", 17), ("icmp", 1), ("icmpv6", 58), ("sctp", 132), ("dccp", 33), ("gre", 47), ("udplite", 136)];
@@ -22,7 +24,8 @@ pub fn protocol_name(protocol: Protocol) -> Option<&'static str> {
 #[must_use]
 pub fn protocol_from_name(name: &str) -> Option<Protocol> {
     let known = NAMES.iter().chain(&ALIASES).find(|(known, _)| known.eq_ignore_ascii_case(name));
-    known.map(|(_, number)| *number).or_else(|| name.parse().ok()).map(Protocol::from)
+    let number = || parse_decimal(name).ok().and_then(|number| u8::try_from(number).ok());
+    known.map(|(_, number)| *number).or_else(number).map(Protocol::from)
 }
 
 #[cfg(test)]
@@ -38,9 +41,11 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_a_protocol_and_a_larger_one_is_not() {
+    fn a_number_up_to_255_is_a_protocol() {
         assert_eq!(protocol_from_name("253").map(u8::from), Some(253));
-        assert_eq!(protocol_from_name("256"), None);
+        for text in ["256", "+6", "006", ""] {
+            assert_eq!(protocol_from_name(text), None, "{text}");
+        }
         assert_eq!(protocol_name(Protocol::from(253)), None);
     }
 }

@@ -173,8 +173,8 @@ mod tests {
 
     #[test]
     fn every_row_has_the_index_of_its_timer() {
-        for (place, row) in TIMERS.iter().enumerate() {
-            assert_eq!(row.timer as usize, place, "{}", row.name);
+        for (index, row) in TIMERS.iter().enumerate() {
+            assert_eq!(row.timer as usize, index, "{}", row.name);
             assert_eq!(Timer::from_name(row.name), Some(row.timer));
             assert_eq!(row.timer.name(), row.name);
         }
@@ -182,8 +182,8 @@ mod tests {
 
     #[test]
     fn names_numbers_and_files_are_unique() {
-        for (place, row) in TIMERS.iter().enumerate() {
-            for other in &TIMERS[place + 1..] {
+        for (index, row) in TIMERS.iter().enumerate() {
+            for other in &TIMERS[index + 1..] {
                 assert_ne!(row.name, other.name);
                 assert_ne!((row.protocol, row.attribute), (other.protocol, other.attribute), "{}", row.name);
                 assert!(row.sysctl.is_none() || row.sysctl != other.sysctl, "{}", row.name);

@@ -54,7 +54,7 @@ pub(super) fn put_v4<const SIZE: usize>(cursor: &mut Cursor<'_, SIZE>, address: 
             cursor.write_partial(&(*row as u32).to_le_bytes(), (row >> 56) as usize);
         }
     }
-    cursor.back();
+    cursor.trim_space();
 }
 
 /// For each set of words that are zero (bit 0 for the first word): the first
@@ -90,7 +90,7 @@ pub(super) fn put_v6<const SIZE: usize>(cursor: &mut Cursor<'_, SIZE>, address: 
     if start == 0 && (length == 6 || length == 5 && words[5] == 0xffff) {
         return put_embedded_v4(cursor, address, length);
     }
-    cursor.apart(|line| {
+    cursor.out_of_line(|line| {
         for (i, word) in (0u8..).zip(words) {
             if i == start {
                 // The separator before the run is there, unless the run comes first.
@@ -101,7 +101,7 @@ pub(super) fn put_v6<const SIZE: usize>(cursor: &mut Cursor<'_, SIZE>, address: 
             }
         }
         if start + length != 8 || length == 0 {
-            line.back();
+            line.trim_space();
         }
     });
 }

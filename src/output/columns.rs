@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::address;
 use super::cursor::{Line, Scratch};
 use super::escape;
+use super::write::WriteEntries;
 use crate::field::{Field, SecondsRange, Subject, Value, field};
 
 /// A name that is no field.
@@ -68,6 +69,13 @@ pub struct JsonColumnsWriter {
     keys: Vec<Vec<u8>>,
     scratch: Scratch,
     cell: Vec<u8>,
+}
+
+impl WriteEntries for JsonColumnsWriter {
+    #[inline]
+    fn entry(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
+        self.flow(out, subject);
+    }
 }
 
 impl JsonColumnsWriter {
@@ -149,7 +157,7 @@ fn put_list<'a, T>(line: &mut Line<'a>, items: impl Iterator<Item = T>, put: imp
         any = true;
     }
     if any {
-        line.back();
+        line.trim_space();
     }
     line.put(b"]");
 }

@@ -6,6 +6,7 @@
 
 use super::columns::{Columns, append_value};
 use super::escape;
+use super::write::WriteEntries;
 use crate::field::{Subject, Value};
 
 /// What is shown when no columns are asked for.
@@ -37,6 +38,17 @@ pub const CSV_COLUMNS: &[&str] = &[
 pub struct CsvWriter {
     columns: Columns,
     cell: Vec<u8>,
+}
+
+impl WriteEntries for CsvWriter {
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        CsvWriter::begin(self, out);
+    }
+
+    #[inline]
+    fn entry(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
+        self.flow(out, subject);
+    }
 }
 
 impl CsvWriter {

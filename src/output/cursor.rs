@@ -68,11 +68,11 @@ impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
         Cursor { bytes, at: 0 }
     }
 
-    /// Runs `write` on a copy of this cursor. Whatever is not inlined goes
+    /// Runs `write` on a copy of this cursor. Every call that is not inlined goes
     /// through here: a cursor whose address has been given away is no longer
     /// kept in registers, and each store costs a load.
     #[inline(always)]
-    pub(super) fn apart(&mut self, write: impl FnOnce(&mut Cursor<'_, SIZE>)) {
+    pub(super) fn out_of_line(&mut self, write: impl FnOnce(&mut Cursor<'_, SIZE>)) {
         let mut copy = Cursor { bytes: &mut *self.bytes, at: self.at };
         write(&mut copy);
         self.at = copy.at;
@@ -103,9 +103,9 @@ impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
         }
     }
 
-    /// Takes back the last byte.
+    /// Removes the last byte: the space or the comma behind the last item.
     #[inline(always)]
-    pub(super) fn back(&mut self) {
+    pub(super) fn trim_space(&mut self) {
         self.at = self.at.wrapping_sub(1);
     }
 
@@ -127,7 +127,7 @@ impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
     pub(super) fn decimal64(&mut self, value: u64) {
         match u32::try_from(value) {
             Ok(value) => self.decimal(value),
-            Err(_) => self.apart(|line| line.large(value)),
+            Err(_) => self.out_of_line(|line| line.large(value)),
         }
     }
 
@@ -164,7 +164,7 @@ impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
     #[inline(always)]
     pub(super) fn hex(&mut self, value: u16) {
         self.hex_and_colon(value);
-        self.back();
+        self.trim_space();
     }
 
     /// Appends a word of an IPv6 address, and the colon behind it.
@@ -182,7 +182,7 @@ impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
     pub(super) fn address(&mut self, address: &IpAddr) {
         match address {
             IpAddr::V4(address) => address::put_v4(self, *address),
-            IpAddr::V6(address) => self.apart(|line| address::put_v6(line, *address)),
+            IpAddr::V6(address) => self.out_of_line(|line| address::put_v6(line, *address)),
         }
     }
 
@@ -195,7 +195,7 @@ impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
     ) -> Written<&'b IpAddr> {
         let at = self.at;
         match written {
-            Some(written) if written.value == address => self.again(written),
+            Some(written) if written.value == address => self.copy_written(written),
             _ => self.address(address),
         }
         Written { value: address, at, length: self.at.wrapping_sub(at) }
@@ -206,7 +206,7 @@ impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
     pub(super) fn port_or(&mut self, port: u16, written: Option<Written<u16>>) -> Written<u16> {
         let at = self.at;
         match written {
-            Some(written) if written.value == port => self.again(written),
+            Some(written) if written.value == port => self.copy_written(written),
             _ => self.port(port),
         }
         Written { value: port, at, length: self.at.wrapping_sub(at) }
@@ -214,7 +214,7 @@ impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
 
     /// Copies whole blocks: the longest address has 45 bytes.
     #[inline(always)]
-    fn again<T>(&mut self, written: Written<T>) {
+    fn copy_written<T>(&mut self, written: Written<T>) {
         if written.length <= 16 { self.copy::<16, T>(written) } else { self.copy::<48, T>(written) }
     }
 

@@ -1,230 +1,266 @@
-//! The registry of formats, and the one type that stands for all of them.
+//! The registry of formats: one row says what a format writes, and with which options.
 
-use thiserror::Error;
-
-use super::columns::{Columns, JsonColumnsWriter, UnknownColumn};
+use super::columns::{Columns, JsonColumnsWriter};
 use super::csv::{CSV_COLUMNS, CsvWriter};
+use super::event::{EventCsv, EventJson, EventText, WriteRecords};
 use super::json::JsonWriter;
 use super::table::TableWriter;
-use super::text::{TextOptions, TextWriter};
+use super::text::TextWriter;
+use super::write::WriteEntries;
+use super::writer::{EventWriter, Writer, WriterError, WriterOptions};
 use super::xml::XmlWriter;
-use crate::field::Subject;
 
-/// A format of output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Format {
-    /// Aligned columns, for a person.
-    Table,
-    /// conntrack(8)'s line.
-    Conntrack,
-    /// One JSON object a line.
-    Json,
-    /// RFC 4180.
-    Csv,
-    /// conntrack(8)'s XML.
-    Xml,
-}
-
-/// One row of the registry.
+/// A format: one row of the registry.
 #[derive(Debug)]
-pub struct FormatRow {
+pub struct Format {
     /// The word after `-o`.
     pub name: &'static str,
-    /// The format.
-    pub format: Format,
     /// One line of help.
     pub doc: &'static str,
-    /// Whether columns can be chosen.
+    /// The options after the name, as in `-o conntrack,id`.
+    pub options: &'static [FormatOption],
+    /// Whether columns of entries can be chosen.
     pub has_columns: bool,
+    /// Whether each line is complete in itself, so that lines of two writers can be mixed.
+    pub has_independent_lines: bool,
+    /// Whether idle time and age of an entry are written.
+    pub shows_ages: bool,
+    /// What it writes of an event stream; None where it writes entries alone.
+    pub events: Option<EventFormat>,
+    make: fn(WriterOptions) -> Result<Box<dyn WriteEntries>, WriterError>,
 }
 
-/// The registry.
-pub static FORMATS: &[FormatRow] = &[
-    FormatRow {
-        name: "table",
-        format: Format::Table,
-        doc: "aligned columns with a header, for a terminal",
-        has_columns: true,
-    },
-    FormatRow {
-        name: "conntrack",
-        format: Format::Conntrack,
-        doc: "the line that conntrack(8) prints, byte for byte",
-        has_columns: false,
-    },
-    FormatRow {
-        name: "json",
-        format: Format::Json,
-        doc: "one JSON object a line (docs/json.md); with columns, a flat object of these",
-        has_columns: true,
-    },
-    FormatRow {
-        name: "csv",
-        format: Format::Csv,
-        doc: "comma-separated values with a header (RFC 4180)",
-        has_columns: true,
-    },
-    FormatRow {
-        name: "xml",
-        format: Format::Xml,
-        doc: "the document that conntrack(8) prints with -o xml",
-        has_columns: false,
-    },
-];
+/// What a format writes of an event stream.
+#[derive(Debug)]
+pub struct EventFormat {
+    /// Whether columns of entries can be chosen.
+    pub has_columns: bool,
+    /// Whether it has a line for expectations.
+    pub has_expectations: bool,
+    make: fn(WriterOptions) -> Result<Box<dyn WriteRecords>, WriterError>,
+}
 
-impl Format {
-    /// The format of a name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        FORMATS.iter().find(|row| row.name == name).map(|row| row.format)
-    }
+/// An option after the name of a format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FormatOption {
+    /// The layer 3 protocol.
+    Extended,
+    /// The id of the entry.
+    Id,
+    /// The time of an event.
+    Timestamp,
+    /// The start and the end of an entry, as the kernel has them.
+    Ktimestamp,
+    /// The names of labels.
+    Labels,
+}
 
-    /// Its row in the registry.
-    #[must_use]
-    pub fn row(self) -> Option<&'static FormatRow> {
-        FORMATS.iter().find(|row| row.format == self)
-    }
-
-    /// Its name.
+impl FormatOption {
+    /// The word after the format.
     #[must_use]
     pub fn name(self) -> &'static str {
-        self.row().map_or("", |row| row.name)
+        match self {
+            FormatOption::Extended => "extended",
+            FormatOption::Id => "id",
+            FormatOption::Timestamp => "timestamp",
+            FormatOption::Ktimestamp => "ktimestamp",
+            FormatOption::Labels => "labels",
+        }
     }
 }
 
-/// What a format is made with.
-#[derive(Debug, Clone, Default)]
-pub struct WriterOptions {
-    /// The columns of table, csv and json; the format's own where not given.
-    pub columns: Option<Vec<String>>,
-    /// For conntrack and xml. `labels` also holds for json.
-    pub text: TextOptions,
+/// `-o table`: the default on a terminal.
+pub static TABLE: Format = Format {
+    name: "table",
+    doc: "aligned columns with a header, for a terminal",
+    options: &[],
+    has_columns: true,
+    has_independent_lines: false,
+    shows_ages: true,
+    events: None,
+    make: |options| match columns(&options)? {
+        Some(columns) => Ok(Box::new(TableWriter::new(&columns))),
+        None => Ok(Box::new(TableWriter::with_default_columns()?)),
+    },
+};
+
+/// `-o conntrack`: the default in a pipe.
+pub static CONNTRACK: Format = Format {
+    name: "conntrack",
+    doc: "the line of conntrack(8), byte for byte",
+    options: &[
+        FormatOption::Extended,
+        FormatOption::Id,
+        FormatOption::Timestamp,
+        FormatOption::Ktimestamp,
+        FormatOption::Labels,
+    ],
+    has_columns: false,
+    has_independent_lines: true,
+    shows_ages: false,
+    events: Some(EventFormat {
+        has_columns: false,
+        has_expectations: true,
+        make: |options| Ok(Box::new(EventText::new(options.text))),
+    }),
+    make: |options| Ok(Box::new(TextWriter::new(options.text))),
+};
+
+/// `-o json`: the default of an event stream.
+pub static JSON: Format = Format {
+    name: "json",
+    doc: "one JSON object per line (docs/json.md, docs/events.md); with columns, a flat object of these",
+    options: &[FormatOption::Labels],
+    has_columns: true,
+    has_independent_lines: true,
+    shows_ages: true,
+    events: Some(EventFormat {
+        has_columns: false,
+        has_expectations: true,
+        make: |options| Ok(Box::new(EventJson::new(options.text.labels))),
+    }),
+    make: |options| match columns(&options)? {
+        Some(columns) => Ok(Box::new(JsonColumnsWriter::new(columns))),
+        None => Ok(Box::new(JsonWriter::new(options.text.labels))),
+    },
+};
+
+/// `-o csv`.
+pub static CSV: Format = Format {
+    name: "csv",
+    doc: "comma-separated values with a header (RFC 4180)",
+    options: &[],
+    has_columns: true,
+    has_independent_lines: true,
+    shows_ages: true,
+    events: Some(EventFormat {
+        has_columns: true,
+        has_expectations: false,
+        make: |options| match columns(&options)? {
+            Some(columns) => Ok(Box::new(EventCsv::new(columns))),
+            None => Ok(Box::new(EventCsv::with_default_columns()?)),
+        },
+    }),
+    make: |options| match columns(&options)? {
+        Some(columns) => Ok(Box::new(CsvWriter::new(columns))),
+        None => Ok(Box::new(CsvWriter::new(Columns::resolve(CSV_COLUMNS)?))),
+    },
+};
+
+/// `-o xml`.
+pub static XML: Format = Format {
+    name: "xml",
+    doc: "the document of conntrack(8) with -o xml",
+    options: &[FormatOption::Id, FormatOption::Ktimestamp, FormatOption::Labels],
+    has_columns: false,
+    has_independent_lines: false,
+    shows_ages: false,
+    events: None,
+    make: |options| Ok(Box::new(XmlWriter::new(options.text))),
+};
+
+/// The registry.
+pub static FORMATS: &[&Format] = &[&TABLE, &CONNTRACK, &JSON, &CSV, &XML];
+
+impl PartialEq for Format {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
 }
 
-/// Why a writer cannot be made.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum WriterError {
-    /// A column that is no field.
-    #[error(transparent)]
-    UnknownColumn(#[from] UnknownColumn),
-    /// Columns were asked for, and the format has none to choose.
-    #[error("the format '{0}' has no columns to choose")]
-    NoColumns(&'static str),
-    /// Columns were asked for in events, where csv alone has them.
-    #[error("events have columns to choose in csv alone, not in '{0}'")]
-    NoEventColumns(&'static str),
-    /// A format of lists alone.
-    #[error("events have no format '{0}': take json, conntrack or csv")]
-    NotForEvents(&'static str),
-}
+impl Eq for Format {}
 
-/// Writes flows in one of the formats: call [`Writer::begin`] once, then
-/// [`Writer::flow`] for each flow, then [`Writer::end`].
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Writer {
-    /// `-o table`.
-    Table(TableWriter),
-    /// `-o conntrack`.
-    Conntrack(TextWriter),
-    /// `-o json`.
-    Json(JsonWriter),
-    /// `-o json` with columns.
-    JsonColumns(JsonColumnsWriter),
-    /// `-o csv`.
-    Csv(CsvWriter),
-    /// `-o xml`.
-    Xml(XmlWriter),
-}
+impl Format {
+    /// The format of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<&'static Format> {
+        FORMATS.iter().copied().find(|format| format.name == name)
+    }
 
-impl Writer {
-    /// A writer of `format`.
+    /// A writer of entries.
     ///
     /// # Errors
-    /// A column that does not exist, or columns for a format without them.
-    pub fn new(format: Format, options: WriterOptions) -> Result<Self, WriterError> {
-        let columns = options.columns.as_deref().map(Columns::resolve).transpose()?;
-        Ok(match (format, columns) {
-            (Format::Table, Some(columns)) => Writer::Table(TableWriter::new(&columns)),
-            (Format::Table, None) => Writer::Table(TableWriter::with_default_columns()?),
-            (Format::Csv, Some(columns)) => Writer::Csv(CsvWriter::new(columns)),
-            (Format::Csv, None) => Writer::Csv(CsvWriter::new(Columns::resolve(CSV_COLUMNS)?)),
-            (Format::Json, Some(columns)) => Writer::JsonColumns(JsonColumnsWriter::new(columns)),
-            (Format::Json, None) => Writer::Json(JsonWriter::new(options.text.labels)),
-            (Format::Conntrack, None) => Writer::Conntrack(TextWriter::new(options.text)),
-            (Format::Xml, None) => Writer::Xml(XmlWriter::new(options.text)),
-            (Format::Conntrack | Format::Xml, Some(_)) => return Err(WriterError::NoColumns(format.name())),
-        })
+    /// An unknown column, or columns for a format without them.
+    pub fn writer(&self, options: WriterOptions) -> Result<Writer, WriterError> {
+        if options.columns.is_some() && !self.has_columns {
+            return Err(WriterError::NoColumns(self.name));
+        }
+        (self.make)(options).map(Writer)
     }
 
-    /// Appends what comes before the first flow.
-    pub fn begin(&mut self, out: &mut Vec<u8>) {
-        match self {
-            Writer::Csv(writer) => writer.begin(out),
-            Writer::Xml(writer) => writer.begin(out),
-            // The header of a table waits for the widths of its columns.
-            Writer::Table(_) | Writer::Conntrack(_) | Writer::Json(_) | Writer::JsonColumns(_) => {}
+    /// A writer of the records of an event stream.
+    ///
+    /// # Errors
+    /// A format that does not support events, an unknown column, or columns for a format without them.
+    pub fn event_writer(&self, options: WriterOptions) -> Result<EventWriter, WriterError> {
+        let Some(events) = &self.events else {
+            let names: Vec<&str> = FORMATS.iter().filter(|row| row.events.is_some()).map(|row| row.name).collect();
+            return Err(WriterError::NotForEvents { name: self.name, expected: names.join(", ") });
+        };
+        if options.columns.is_some() && !events.has_columns {
+            return Err(WriterError::NoEventColumns(self.name));
         }
+        (events.make)(options).map(EventWriter)
     }
+}
 
-    /// Appends one flow.
-    #[inline]
-    pub fn flow(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
-        match self {
-            Writer::Conntrack(writer) => writer.flow(out, subject),
-            Writer::Json(writer) => writer.flow(out, subject),
-            Writer::Table(writer) => writer.flow(out, subject),
-            Writer::JsonColumns(writer) => writer.flow(out, subject),
-            Writer::Csv(writer) => writer.flow(out, subject),
-            Writer::Xml(writer) => writer.flow(out, subject),
-        }
-    }
-
-    /// Appends what comes after the last flow.
-    pub fn end(&mut self, out: &mut Vec<u8>) {
-        match self {
-            Writer::Table(writer) => writer.end(out),
-            Writer::Xml(writer) => writer.end(out),
-            Writer::Conntrack(_) | Writer::Json(_) | Writer::JsonColumns(_) | Writer::Csv(_) => {}
-        }
-    }
+fn columns(options: &WriterOptions) -> Result<Option<Columns>, WriterError> {
+    Ok(options.columns.as_deref().map(Columns::resolve).transpose()?)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::output::columns::UnknownColumn;
+    use crate::output::{Opening, Record, sample};
+
+    fn src() -> WriterOptions {
+        WriterOptions { columns: Some(vec!["src".into()]), ..WriterOptions::default() }
+    }
 
     #[test]
-    fn every_format_has_a_name_of_its_own_and_a_doc() {
+    fn every_format_has_a_unique_name_and_a_doc() {
         for (i, row) in FORMATS.iter().enumerate() {
             assert!(!row.doc.is_empty() && !row.name.is_empty());
-            assert!(FORMATS.iter().skip(i + 1).all(|other| other.name != row.name && other.format != row.format));
-            assert_eq!(Format::from_name(row.name), Some(row.format));
-            assert_eq!(row.format.name(), row.name);
+            assert!(FORMATS.iter().skip(i + 1).all(|other| other.name != row.name));
+            assert_eq!(Format::from_name(row.name), Some(*row));
+            for (i, option) in row.options.iter().enumerate() {
+                assert!(Format::from_name(option.name()).is_none(), "{} is also a format", option.name());
+                assert!(!row.options.iter().skip(i + 1).any(|other| other == option), "{}", option.name());
+            }
         }
     }
 
     #[test]
     fn columns_are_accepted_where_the_registry_says_so() {
         for row in FORMATS {
-            let options = WriterOptions { columns: Some(vec!["src".into()]), ..WriterOptions::default() };
-            assert_eq!(Writer::new(row.format, options).is_ok(), row.has_columns, "{}", row.name);
+            assert_eq!(row.writer(src()).is_ok(), row.has_columns, "{}", row.name);
+            let has_event_columns = row.events.as_ref().is_some_and(|events| events.has_columns);
+            assert_eq!(row.event_writer(src()).is_ok(), has_event_columns, "{}", row.name);
         }
     }
 
     #[test]
-    fn a_column_that_does_not_exist_is_named() {
-        let options = WriterOptions { columns: Some(vec!["sorce".into()]), ..WriterOptions::default() };
-        let error = Writer::new(Format::Csv, options).unwrap_err();
-        assert_eq!(error, WriterError::UnknownColumn(UnknownColumn("sorce".into())));
+    fn every_format_writes_entries_and_the_records_it_declares() {
+        for row in FORMATS {
+            let (mut out, mut writer) = (Vec::new(), row.writer(WriterOptions::default()).unwrap());
+            sample::each(|subject| writer.flow(&mut out, subject));
+            writer.end(&mut out);
+            assert!(!out.is_empty(), "{}", row.name);
+            let events = row.event_writer(WriterOptions::default());
+            assert_eq!(events.is_ok(), row.events.is_some(), "{}", row.name);
+        }
+        let opening = Record::Opening(Opening { time: 1, stream: "s", version: "1" });
+        let mut out = Vec::new();
+        assert!(JSON.event_writer(WriterOptions::default()).unwrap().record(&mut out, 1, &opening));
+        assert!(!out.is_empty());
     }
 
     #[test]
-    fn every_default_column_is_in_the_registry() {
-        Writer::new(Format::Table, WriterOptions::default()).unwrap();
-        Writer::new(Format::Csv, WriterOptions::default()).unwrap();
+    fn an_unknown_column_is_named() {
+        let options = WriterOptions { columns: Some(vec!["sorce".into()]), ..WriterOptions::default() };
+        assert_eq!(CSV.writer(options).unwrap_err(), WriterError::UnknownColumn(UnknownColumn("sorce".into())));
     }
 }

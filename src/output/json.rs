@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::cursor::{Ends, Line, Scratch};
 use super::escape;
+use super::write::WriteEntries;
 use crate::age::{Age, Idle};
 use crate::field::Subject;
 use crate::model::{
@@ -23,6 +24,13 @@ pub const JSON_VERSION: u32 = 1;
 pub struct JsonWriter {
     labels: Option<Arc<LabelNames>>,
     scratch: Scratch,
+}
+
+impl WriteEntries for JsonWriter {
+    #[inline]
+    fn entry(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
+        self.flow(out, subject);
+    }
 }
 
 impl JsonWriter {
@@ -64,7 +72,7 @@ pub(super) fn put_flow(line: &mut Line<'_>, out: &mut Vec<u8>, flow: &Flow, name
     put_direction(line, &flow.reply, flow.counters_reply, Some(ends));
     put_status(line, flow.status);
     if flow.status.intersects(Status::SrcNat | Status::DstNat) {
-        line.apart(|line| put_nat(line, flow));
+        line.out_of_line(|line| put_nat(line, flow));
     }
     put_numbers(line, flow);
     put_rare(line, out, flow, names);
@@ -223,12 +231,12 @@ fn put_status(line: &mut Line<'_>, status: Status) {
         rest &= rest - 1;
     }
     if rest != bits {
-        line.back();
+        line.trim_space();
     }
     line.put(b"]");
     if rest != 0 {
         line.put(b",\"unknown_status\":");
-        line.apart(|line| numbers(line, (0u8..32).filter(|bit| rest >> bit & 1 == 1).map(u16::from)));
+        line.out_of_line(|line| numbers(line, (0u8..32).filter(|bit| rest >> bit & 1 == 1).map(u16::from)));
     }
 }
 
@@ -260,27 +268,27 @@ fn put_numbers(line: &mut Line<'_>, flow: &Flow) {
 #[inline(always)]
 fn put_rare(line: &mut Line<'_>, out: &mut Vec<u8>, flow: &Flow, names: Option<&LabelNames>) {
     if let Some(helper) = &flow.helper {
-        line.apart(|line| put_text(line, out, b",\"helper\":", &String::from_utf8_lossy(helper.as_bytes())));
+        line.out_of_line(|line| put_text(line, out, b",\"helper\":", &String::from_utf8_lossy(helper.as_bytes())));
     }
     if let Some(labels) = flow.labels {
-        line.apart(|line| put_labels(line, out, labels, names));
+        line.out_of_line(|line| put_labels(line, out, labels, names));
     }
     if let Some(master) = &flow.master {
-        line.apart(|line| put_master(line, master));
+        line.out_of_line(|line| put_master(line, master));
     }
     if let Some(context) = &flow.secctx {
-        line.apart(|line| put_text(line, out, b",\"secctx\":", context));
+        line.out_of_line(|line| put_text(line, out, b",\"secctx\":", context));
     }
     if flow.seq_adj_orig.is_some() || flow.seq_adj_reply.is_some() {
-        line.apart(|line| put_adjustments(line, flow));
+        line.out_of_line(|line| put_adjustments(line, flow));
     }
     // Entries that were made over netlink have one, with nothing in it.
     if let Some(synproxy) = flow.synproxy.filter(|synproxy| *synproxy != Synproxy::default()) {
-        line.apart(|line| put_synproxy(line, synproxy));
+        line.out_of_line(|line| put_synproxy(line, synproxy));
     }
     if flow.unknown.count() > 0 {
         line.put(b",\"unknown_attributes\":");
-        line.apart(|line| numbers(line, flow.unknown.numbers().iter().copied()));
+        line.out_of_line(|line| numbers(line, flow.unknown.numbers().iter().copied()));
     }
 }
 
@@ -383,7 +391,7 @@ pub(super) fn numbers(line: &mut Line<'_>, values: impl Iterator<Item = u16>) {
         any = true;
     }
     if any {
-        line.back();
+        line.trim_space();
     }
     line.put(b"]");
 }

@@ -270,13 +270,13 @@ fn every_format_is_one_line(flow: &Flow) {
     let names = Some(Arc::new(LabelNames::parse("0 zero\n77 x-y\n")));
     let options = TextOptions { extended: true, id: true, ktimestamp: true, labels: names, ..TextOptions::default() };
     let ages = sample::ages(1 << 60);
-    for format in [Format::Conntrack, Format::Xml] {
+    for format in [&CONNTRACK, &XML] {
         let options = WriterOptions { text: options.clone(), columns: None };
         let mut out = Vec::new();
-        Writer::new(format, options).unwrap().flow(&mut out, &Subject::new(flow, &ages));
+        format.writer(options).unwrap().flow(&mut out, &Subject::new(flow, &ages));
         let text = String::from_utf8(out).unwrap();
         let line = text.strip_suffix('\n').unwrap();
         assert!(!line.contains(char::is_control), "{line}");
-        assert!(format != Format::Xml || line.ends_with("</flow>"), "{line}");
+        assert!(format != &XML || line.ends_with("</flow>"), "{line}");
     }
 }

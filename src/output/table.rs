@@ -9,6 +9,7 @@ use std::io::Write as _;
 
 use super::columns::{Columns, UnknownColumn, append_value};
 use super::escape;
+use super::write::WriteEntries;
 use crate::field::{Field, Named, Subject, Value, ValueKind, field};
 
 /// What is shown when no columns are asked for. Two names with a colon between
@@ -64,6 +65,17 @@ enum CellKind {
     Unknown,
     Number,
     Text,
+}
+
+impl WriteEntries for TableWriter {
+    #[inline]
+    fn entry(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
+        self.flow(out, subject);
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        TableWriter::end(self, out);
+    }
 }
 
 impl TableWriter {
@@ -300,7 +312,8 @@ mod tests {
         sample::each(|subject| writer.flow(&mut out, subject));
         writer.end(&mut out);
         let text = String::from_utf8(out).unwrap();
-        assert!(text.contains("[") == text.contains("]:"), "{text}");
+        let ends: Vec<&str> = text.lines().skip(1).filter_map(|row| row.split_whitespace().nth(2)).collect();
+        assert_eq!(ends, ["10.0.0.1:1234", "2001:db8::1"], "{text}");
         assert!(!["NAT", "PACKETS", "BYTES"].iter().any(|title| text.contains(title)), "{text}");
         assert!(text.lines().next().unwrap().starts_with("PROTO"), "{text}");
     }

@@ -15,6 +15,7 @@ use jiff::tz::TimeZone;
 use super::cursor::{Ends, Line, Ports, Scratch};
 use super::escape;
 use super::local_time::{self, SECOND};
+use super::write::WriteEntries;
 use crate::field::Subject;
 use crate::model::{
     Counters, Family, Flow, HelperName, L4, LabelNames, Labels, ProtoInfo, Protocol, Status, TcpInfo, TcpState, Tuple,
@@ -48,6 +49,13 @@ pub struct TextWriter {
     scratch: Scratch,
 }
 
+impl WriteEntries for TextWriter {
+    #[inline]
+    fn entry(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
+        self.flow(out, subject);
+    }
+}
+
 impl TextWriter {
     /// A writer of such lines.
     #[must_use]
@@ -60,7 +68,7 @@ impl TextWriter {
         let mut line = self.scratch.cursor();
         let flow = subject.flow;
         put_entry(&mut line, out, flow, flow.mark, subject.ages.now, &self.options);
-        line.back();
+        line.trim_space();
         line.put(b"\n");
         line.flush(out);
     }
@@ -77,7 +85,7 @@ pub(super) fn put_entry(
     options: &TextOptions,
 ) {
     if options.extended {
-        line.apart(|line| put_family(line, flow.family));
+        line.out_of_line(|line| put_family(line, flow.family));
     }
     put_flow(line, flow, mark);
     put_rest(line, out, flow, now, options);
@@ -130,7 +138,7 @@ fn put_flow(line: &mut Line<'_>, flow: &Flow, mark: Option<u32>) {
 fn put_rest(line: &mut Line<'_>, out: &mut Vec<u8>, flow: &Flow, now: u64, options: &TextOptions) {
     if let Some(context) = &flow.secctx {
         line.put(b"secctx=");
-        line.apart(|line| put_text(line, out, context));
+        line.out_of_line(|line| put_text(line, out, context));
     }
     if let Some(zone) = flow.zone_both {
         line.put(b"zone=");
@@ -138,10 +146,10 @@ fn put_rest(line: &mut Line<'_>, out: &mut Vec<u8>, flow: &Flow, now: u64, optio
         line.put(b" ");
     }
     if flow.start.is_some() || flow.stop.is_some() {
-        line.apart(|line| put_times(line, flow, now, options));
+        line.out_of_line(|line| put_times(line, flow, now, options));
     }
     if let Some(helper) = &flow.helper {
-        line.apart(|line| put_helper(line, out, helper));
+        line.out_of_line(|line| put_helper(line, out, helper));
     }
     if let Some(count) = flow.use_count {
         line.put(b"use=");
@@ -154,7 +162,7 @@ fn put_rest(line: &mut Line<'_>, out: &mut Vec<u8>, flow: &Flow, now: u64, optio
         line.put(b" ");
     }
     if let (Some(names), Some(labels)) = (&options.labels, flow.labels) {
-        line.apart(|line| put_labels(line, out, names, labels));
+        line.out_of_line(|line| put_labels(line, out, names, labels));
     }
 }
 
@@ -163,7 +171,7 @@ fn put_protocol(line: &mut Line<'_>, protocol: Protocol) {
     match protocol {
         Protocol::Tcp => line.put(b"tcp      6 "),
         Protocol::Udp => line.put(b"udp      17 "),
-        _ => line.apart(|line| put_other_protocol(line, protocol)),
+        _ => line.out_of_line(|line| put_other_protocol(line, protocol)),
     }
 }
 
@@ -230,7 +238,7 @@ pub(super) fn put_l4(line: &mut Line<'_>, tuple: &Tuple, other: Option<Ports>) -
             line.hex(dst);
             line.put(b" ");
         }
-        Protocol::Icmp | Protocol::Ipv6Icmp => line.apart(|line| put_icmp(line, tuple.l4)),
+        Protocol::Icmp | Protocol::Ipv6Icmp => line.out_of_line(|line| put_icmp(line, tuple.l4)),
         _ => {}
     }
     None

@@ -8,6 +8,7 @@ use super::cursor::{Line, Scratch};
 use super::escape;
 use super::local_time::SECOND;
 use super::text::TextOptions;
+use super::write::WriteEntries;
 use crate::field::Subject;
 use crate::model::{Counters, Family, Flow, L4, LabelNames, Labels, ProtoInfo, Protocol, Status, Tuple, protocol_name};
 
@@ -16,6 +17,21 @@ use crate::model::{Counters, Family, Flow, L4, LabelNames, Labels, ProtoInfo, Pr
 pub struct XmlWriter {
     options: TextOptions,
     scratch: Scratch,
+}
+
+impl WriteEntries for XmlWriter {
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        XmlWriter::begin(self, out);
+    }
+
+    #[inline]
+    fn entry(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
+        self.flow(out, subject);
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        XmlWriter::end(self, out);
+    }
 }
 
 impl XmlWriter {

@@ -11,8 +11,8 @@ const CONTEXT: usize = 60;
 /// with the start of `span`, behind `prefix`, and carets under the span.
 ///
 /// `span` is in bytes. One that is empty or outside of the text gets one caret. A long line
-/// is cut around the span. Control characters are replaced ([`printable`]); a tab is kept,
-/// and stands in both lines, so that the carets are at the right place for any tab width.
+/// is cut around the span. Control characters are replaced ([`printable`]); a tab is kept
+/// and repeated in the second line, so that the carets are in the right column for any tab width.
 ///
 /// ```
 /// let lines = ctnl::text::underline("--by ", "src,dprot", 4..9);
@@ -54,7 +54,7 @@ struct Excerpt<'a> {
     /// Bytes of the line before it.
     skipped: usize,
     shown: &'a str,
-    /// The line goes on behind it.
+    /// The line continues after the part.
     is_cut: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Text for people: the part of a line that is at fault, control characters that must not
-//! reach a terminal, and the name that somebody may have meant.
+//! Text for people: a line with carets under an error, control characters that must not reach a
+//! terminal, and suggestions for misspelled names.
 
 mod caret;
 mod control;

@@ -1,8 +1,8 @@
-//! The name that somebody may have meant.
+//! Suggestions for misspelled names.
 
 use strsim::osa_distance;
 
-/// Characters beyond which no name is near.
+/// Bytes of the longest word for which there are suggestions.
 const LONGEST: usize = 40;
 
 /// The candidate with the least edits (insert, delete, replace, swap of neighbours) from

@@ -1,8 +1,8 @@
 //! Durations as text: `90`, `90s`, `12h`, `1h30m`.
 //!
 //! A number without a unit is in seconds, as in `conntrack -t` and in every timeout of
-//! `/proc/sys/net/netfilter`. With units, each stands at most once and the larger before
-//! the smaller: `10s1h` is refused.
+//! `/proc/sys/net/netfilter`. Each unit may be given once, in
+//! descending order: `10s1h` is refused.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,8 +1,7 @@
 //! Quantities with a unit: durations, points in time, sizes and counts.
 //!
-//! [`Seconds`] and [`Nanos`] are two types, so that neither is taken for the other. Each
-//! text that a person writes (an expression, an option, a configuration) is read by the
-//! parsers of this module, so that `12h` and `64MiB` mean the same everywhere:
+//! [`Seconds`] and [`Nanos`] are two types, so that they cannot be mixed up. Expressions, options
+//! and configuration are parsed by this module, so that `12h` and `64MiB` mean the same everywhere:
 //!
 //! ```
 //! use ctnl::units::{Bytes, Seconds};

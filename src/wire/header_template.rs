@@ -31,8 +31,8 @@ impl HeaderTemplate {
         }
         let mut template =
             HeaderTemplate { length: payload.len(), bytes: [[0; WORD]; WORDS], mask: [[0; WORD]; WORDS] };
-        let places = template.bytes.as_flattened_mut().iter_mut();
-        places.zip(payload).for_each(|(place, byte)| *place = *byte);
+        let copies = template.bytes.as_flattened_mut().iter_mut();
+        copies.zip(payload).for_each(|(copy, byte)| *copy = *byte);
         Some(template)
     }
 
@@ -40,8 +40,8 @@ impl HeaderTemplate {
     /// has no such byte; the template must not be used then.
     #[must_use]
     pub fn fix(&mut self, offset: usize) -> Option<()> {
-        let place = self.mask.as_flattened_mut().get_mut(..self.length)?.get_mut(offset)?;
-        *place = 0xff;
+        let mask = self.mask.as_flattened_mut().get_mut(..self.length)?.get_mut(offset)?;
+        *mask = 0xff;
         Some(())
     }
 
@@ -74,7 +74,7 @@ mod tests {
                 let mut template = HeaderTemplate::new(&payload).unwrap();
                 template.fix(fixed).unwrap();
                 assert!(template.matches(&payload) && template.fix(length).is_none());
-                for changed in (0..length).filter(|place| place.abs_diff(fixed) < 20) {
+                for changed in (0..length).filter(|index| index.abs_diff(fixed) < 20) {
                     let mut other = payload.clone();
                     other[changed] ^= 1;
                     assert_eq!(template.matches(&other), changed != fixed, "{length} {fixed} {changed}");

@@ -28,11 +28,11 @@ impl<const N: usize> NestTemplate<N> {
             let (offset, kind, length) = attributes[number];
             let ([l0, l1], [k0, k1]) = (length.to_ne_bytes(), kind.to_ne_bytes());
             let header = [l0, l1, k0, k1];
-            let mut place = 0;
-            while place < header.len() {
-                headers[offset + place] = header[place];
-                mask[offset + place] = 0xff;
-                place += 1;
+            let mut byte_index = 0;
+            while byte_index < header.len() {
+                headers[offset + byte_index] = header[byte_index];
+                mask[offset + byte_index] = 0xff;
+                byte_index += 1;
             }
             number += 1;
         }
@@ -44,8 +44,8 @@ impl<const N: usize> NestTemplate<N> {
     #[must_use]
     pub fn values<'a>(&self, nest: &'a [u8]) -> Option<NestValues<'a, N>> {
         let bytes: &[u8; N] = nest.try_into().ok()?;
-        let places = bytes.iter().zip(&self.headers).zip(&self.mask);
-        let difference = places.fold(0, |difference, ((byte, header), mask)| difference | ((byte ^ header) & mask));
+        let triples = bytes.iter().zip(&self.headers).zip(&self.mask);
+        let difference = triples.fold(0, |difference, ((byte, header), mask)| difference | ((byte ^ header) & mask));
         (difference == 0).then_some(NestValues { bytes })
     }
 
@@ -54,7 +54,7 @@ impl<const N: usize> NestTemplate<N> {
     pub fn compile(&self, nest: &[u8], offset: usize, template: &mut HeaderTemplate) -> Option<usize> {
         self.values(nest)?;
         let mut headers = (offset..).zip(&self.mask).filter(|(_, mask)| **mask != 0);
-        headers.try_for_each(|(place, _)| template.fix(place))?;
+        headers.try_for_each(|(offset, _)| template.fix(offset))?;
         Some(offset)
     }
 }

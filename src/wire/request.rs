@@ -108,7 +108,7 @@ impl AttributeWriter<'_> {
 }
 
 fn overwrite(bytes: &mut BytesMut, at: usize, value: &[u8]) {
-    if let Some(place) = bytes.get_mut(at..at + value.len()) {
-        place.copy_from_slice(value);
+    if let Some(target) = bytes.get_mut(at..at + value.len()) {
+        target.copy_from_slice(value);
     }
 }

@@ -6,9 +6,6 @@ use proptest::prelude::*;
 
 const RECORDED: &[u8] = include_bytes!("../data/events-6.18.bin");
 
-/// The recording is of a little-endian machine.
-const READABLE: bool = cfg!(target_endian = "little");
-
 /// Every event in `bytes`, and how many messages could not be read as one.
 fn read(bytes: &[u8]) -> (Vec<Event>, usize) {
     // What was read before must not shine through.
@@ -27,10 +24,8 @@ fn read(bytes: &[u8]) -> (Vec<Event>, usize) {
 }
 
 #[test]
+#[cfg_attr(target_endian = "big", ignore = "the recorded datagrams are little-endian")]
 fn kinds_marks_and_times_are_as_they_were_recorded() {
-    if !READABLE {
-        return;
-    }
     let (events, failed) = read(RECORDED);
     assert_eq!(failed, 0);
     let told: Vec<(&str, Option<u32>)> = events.iter().map(|event| (event.kind.name(), event.flow.mark)).collect();

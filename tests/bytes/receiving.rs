@@ -27,9 +27,6 @@ fn recorded() -> Vec<Vec<u8>> {
     datagrams
 }
 
-/// The recording is of a little-endian machine.
-const READABLE: bool = cfg!(target_endian = "little");
-
 fn dump(datagrams: Vec<Vec<u8>>) -> (Vec<Flow>, Result<DumpTotals, Error>) {
     let mut connection = Connection::fake(move |_| datagrams.clone());
     let mut flows = Vec::new();
@@ -50,10 +47,8 @@ fn assert_places(error: &Error, length: usize) {
 }
 
 #[test]
+#[cfg_attr(target_endian = "big", ignore = "the recorded datagrams are little-endian")]
 fn a_recorded_dump_is_read_whole() {
-    if !READABLE {
-        return;
-    }
     let (flows, totals) = dump(recorded());
     assert_eq!(totals.unwrap(), DumpTotals { entries: flows.len() as u64, repeated: 0 });
     assert_eq!(flows.len(), 80);
@@ -80,10 +75,8 @@ fn a_dump_that_ends_anywhere_is_an_error_that_says_where() {
 }
 
 #[test]
+#[cfg_attr(target_endian = "big", ignore = "the recorded datagrams are little-endian")]
 fn an_entry_that_is_cut_with_its_length_made_to_fit_is_read_or_an_error() {
-    if !READABLE {
-        return;
-    }
     let first = recorded()[0].clone();
     let length = u32::from_le_bytes(first[..4].try_into().unwrap()) as usize;
     for shorter in 0..length {

@@ -72,7 +72,7 @@ fn what_is_understood_would_have_reached_the_kernel() {
     ] {
         let run = folder.ctnl_without_kernel(&words(arguments));
         assert!(run.code == Some(1) && run.stderr.contains("/nonexistent"), "{}", run.explain());
-        assert!(run.stderr.contains("hint: there is no such namespace"), "{}", run.explain());
+        assert!(run.stderr.contains("hint: no such namespace"), "{}", run.explain());
         assert!(run.stdout.is_empty(), "{}", run.explain());
     }
 }

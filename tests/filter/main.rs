@@ -5,6 +5,7 @@
 
 mod agreement;
 mod grouping;
+mod live;
 mod proofs;
 mod table;
 

@@ -112,7 +112,7 @@ fn an_error_in_a_file_names_its_line() {
     let error = parse("tcp and src @bad").unwrap_err();
     assert_eq!(
         error.render().lines().take(3).collect::<Vec<_>>(),
-        ["\"10.0.0.300\" is not an address", "  bad:2: 10.0.0.2 10.0.0.300", "                  ^^^^^^^^^^"]
+        ["invalid address '10.0.0.300'", "  bad:2: 10.0.0.2 10.0.0.300", "                  ^^^^^^^^^^"]
     );
 }
 

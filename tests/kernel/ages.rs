@@ -1,4 +1,4 @@
-//! Timeouts and policies as the kernel tells them, and what comes of them.
+//! Timeouts and policies as the kernel reports them, and the idle times computed from them.
 
 use ctnl::age::{Idle, IdleEstimator, PreviousTimeout, TimeoutContext};
 use ctnl::model::{NOT_IN_NETLINK, TIMERS, Timeouts, Timer, Undecided};
@@ -11,23 +11,30 @@ tests![
     a_new_namespace_has_the_kernels_defaults,
     every_timeout_set_by_sysctl_is_read_back_over_netlink,
     a_namespace_without_policies_has_none,
-    a_lowered_sysctl_leaves_older_entries_undecided_until_its_earlier_value_is_told,
+    a_lowered_sysctl_leaves_older_entries_undecided_until_its_earlier_value_is_given,
+    an_entry_made_over_netlink_has_no_idle_time_unless_it_is_trusted,
 ];
 
-fn basis(world: &World, bases: Vec<PreviousTimeout>) -> TimeoutContext {
+fn context(world: &World, previous_timeouts: Vec<PreviousTimeout>) -> TimeoutContext {
     let kernel = Sysctl::at(Sysctl::KERNEL);
-    TimeoutContext::read(&mut world.connection(), &Sysctl::default(), &kernel, bases).expect("timeouts")
+    TimeoutContext::read(&mut world.connection(), &Sysctl::at(Sysctl::NETFILTER), &kernel, previous_timeouts)
+        .expect("timeouts")
 }
 
-/// Timers that this kernel has a file for, and tells over netlink.
-fn told() -> impl Iterator<Item = (Timer, &'static str)> {
+/// The entries of these tests are made over netlink.
+fn trusting(world: &World, previous_timeouts: Vec<PreviousTimeout>) -> TimeoutContext {
+    TimeoutContext { trust_netlink_timeouts: true, ..context(world, previous_timeouts) }
+}
+
+/// Timers that this kernel has a file for, and reports over netlink.
+fn reported() -> impl Iterator<Item = (Timer, &'static str)> {
     let files = TIMERS.iter().filter(|row| row.protocol != NOT_IN_NETLINK);
     let files = files.filter_map(|row| row.sysctl.map(|name| (row.timer, name)));
-    files.filter(|(_, name)| Sysctl::default().read(name).is_ok())
+    files.filter(|(_, name)| Sysctl::at(Sysctl::NETFILTER).read(name).is_ok())
 }
 
 fn a_new_namespace_has_the_kernels_defaults(world: &World) {
-    let (read, defaults) = (basis(world, Vec::new()).timeouts, Timeouts::kernel_defaults());
+    let (read, defaults) = (context(world, Vec::new()).timeouts, Timeouts::kernel_defaults());
     for timer in [Timer::TcpEstablished, Timer::TcpUnacknowledged, Timer::TcpMaxRetrans, Timer::Udp, Timer::Generic] {
         assert_eq!(read.get(timer), defaults.get(timer), "{}", timer.name());
     }
@@ -35,7 +42,7 @@ fn a_new_namespace_has_the_kernels_defaults(world: &World) {
 
 fn every_timeout_set_by_sysctl_is_read_back_over_netlink(world: &World) {
     let mut expected = Vec::new();
-    for (seconds, (timer, name)) in (1001..).zip(told()) {
+    for (seconds, (timer, name)) in (1001..).zip(reported()) {
         world.set_sysctl(&format!("netfilter/{name}"), seconds);
         expected.push((timer, Some(seconds)));
     }
@@ -51,18 +58,29 @@ fn a_namespace_without_policies_has_none(world: &World) {
     assert!(policies.is_empty() && !policies.flowtables, "{policies:?}");
 }
 
-fn a_lowered_sysctl_leaves_older_entries_undecided_until_its_earlier_value_is_told(world: &World) {
+fn a_lowered_sysctl_leaves_older_entries_undecided_until_its_earlier_value_is_given(world: &World) {
     let flows = world.fill(1, 300);
     world.set_sysctl("netfilter/nf_conntrack_tcp_timeout_established", 60);
     let earlier = PreviousTimeout { timer: Timer::TcpEstablished, seconds: 432_000 };
-    let plain = IdleEstimator::new(&basis(world, Vec::new()), 0);
-    let told = IdleEstimator::new(&basis(world, vec![earlier]), 0);
+    let plain = IdleEstimator::new(&trusting(world, Vec::new()), 0);
+    let given = IdleEstimator::new(&trusting(world, vec![earlier]), 0);
     let mut decided = 0;
     for flow in &flows {
-        let (plain, told) = (plain.idle(flow), told.idle(flow));
-        if plain == Idle::Unknown(Undecided::LongerThanSysctl) && told.at_least().is_some() {
+        let (plain, given) = (plain.idle(flow), given.idle(flow));
+        if plain == Idle::Unknown(Undecided::LongerThanSysctl) && given.at_least().is_some() {
             decided += 1;
         }
     }
     assert!(decided > 50, "{decided} of {}", flows.len());
+}
+
+fn an_entry_made_over_netlink_has_no_idle_time_unless_it_is_trusted(world: &World) {
+    world.fill(1, 300);
+    let flows = world.dump();
+    let plain = IdleEstimator::new(&context(world, Vec::new()), 0);
+    let trusting = IdleEstimator::new(&trusting(world, Vec::new()), 0);
+    assert!(flows.iter().all(|flow| plain.idle(flow).at_least().is_none()));
+    let marked = flows.iter().filter(|flow| plain.idle(flow) == Idle::Unknown(Undecided::MadeOverNetlink)).count();
+    let decided = flows.iter().filter(|flow| trusting.idle(flow).at_least().is_some()).count();
+    assert!(marked >= decided && decided > 50, "{marked} marked, {decided} decided of {}", flows.len());
 }

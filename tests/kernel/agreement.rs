@@ -88,9 +88,12 @@ impl<'a> Table<'a> {
 
     pub fn ages(&self) -> IdleEstimator {
         let kernel = Sysctl::at(Sysctl::KERNEL);
-        let basis = TimeoutContext::read(&mut self.world.connection(), &Sysctl::default(), &kernel, Vec::new());
+        let basis =
+            TimeoutContext::read(&mut self.world.connection(), &Sysctl::at(Sysctl::NETFILTER), &kernel, Vec::new());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
-        IdleEstimator::new(&basis.expect("timeouts"), now.try_into().unwrap())
+        // The entries are made over netlink.
+        let context = TimeoutContext { trust_netlink_timeouts: true, ..basis.expect("timeouts") };
+        IdleEstimator::new(&context, now.try_into().unwrap())
     }
 }
 
@@ -229,26 +232,31 @@ fn list_count_dry_run_and_flush_agree_with_a_slow_evaluator(world: &World) {
 
 fn assert_verbs_agree(world: &World, text: &str, truth: &Truth) {
     let expected = truth.matched.len() as u64;
-    let listed = world.ctnl(&["list", "--json", text]).exits_with(0).stdout();
+    let listed = world.ctnl(&["list", "--trust-netlink-timeouts", "--json", text]).exits_with(0).stdout();
     let listed: BTreeSet<_> = listed.lines().map(line_identity).collect();
     let matched: BTreeSet<_> = truth.matched.iter().map(flow_identity).collect();
     assert_eq!(listed, matched, "list {text}");
 
-    let counted: Counted = read(&world.ctnl(&["count", "--json", text]).exits_with(0).stdout());
+    let counted: Counted =
+        read(&world.ctnl(&["count", "--trust-netlink-timeouts", "--json", text]).exits_with(0).stdout());
     assert_eq!((counted.v, counted.unconfirmed), (1, 0), "count {text}");
     assert!(!counted.interrupted && !counted.resized, "count {text}");
     assert_eq!(counted.seen, expected + truth.others.len() as u64, "count {text}");
     assert_eq!((counted.entries, counted.undecided.values().sum()), (expected, truth.undecided), "count {text}");
 
-    let dry: Summary =
-        Summary::read(&world.ctnl(&["flush", "--all", "--dry-run", "--json", text]).exits_with(0).stdout());
+    let dry: Summary = Summary::read(
+        &world
+            .ctnl(&["flush", "--all", "--dry-run", "--trust-netlink-timeouts", "--json", text])
+            .exits_with(0)
+            .stdout(),
+    );
     let seen = expected + truth.others.len() as u64;
     assert_eq!((dry.matched, dry.deleted, dry.seen), (expected, expected, seen), "flush --dry-run {text}");
     assert_eq!(dry.in_doubt(), truth.undecided, "flush --dry-run {text}");
     assert_eq!(dry.by_state.iter().map(|share| share.entries).sum::<u64>(), expected, "{text}");
     assert_eq!((dry.table_before, dry.table_after), (seen as u32, seen as u32), "{text}");
 
-    let run = world.ctnl(&["flush", "--all", "--yes", "--json", text]).exits_with(0);
+    let run = world.ctnl(&["flush", "--all", "--yes", "--trust-netlink-timeouts", "--json", text]).exits_with(0);
     let done = Summary::read(&run.stdout());
     assert_eq!((done.matched, done.deleted, done.seen), (expected, expected, seen), "flush {text}");
     assert_eq!((done.undecided, done.filter), (dry.undecided, dry.filter), "flush {text}");

@@ -153,7 +153,10 @@ fn without_the_capability_the_error_says_what_is_needed(world: &World) {
     for verb in [&["list"][..], &["count"], &["flush", "--all"], &["get", "udp", "10.0.0.1:1", "192.0.2.1:53"]] {
         let mut command = Command::new("unshare");
         command.args(["--user", "--", env!("CARGO_BIN_EXE_ctnl")]).args(verb);
-        let run = Run::of(&mut command).exits_with(1).says("EPERM").says("hint: this takes CAP_NET_ADMIN");
+        let run = Run::of(&mut command)
+            .exits_with(1)
+            .says("EPERM")
+            .says("hint: CAP_NET_ADMIN in the network namespace is required");
         assert_eq!(run.stdout(), "");
     }
     assert_eq!(world.dump().len(), 1);

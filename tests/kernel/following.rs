@@ -274,7 +274,7 @@ fn what_a_tiny_queue_lost_is_counted_and_made_good(world: &World) {
         follower.signal(Signal::SIGCONT);
         let resyncs = usize::from(round) + 1;
         follower.wait_for("resync", |records| {
-            records.iter().filter(|record| is(record, "resync") && record["why"] == "resync").count() == resyncs
+            records.iter().filter(|record| is(record, "resync") && record["reason"] == "resync").count() == resyncs
         });
         let table = in_table(world);
         assert_eq!(known(&follower.records()), table, "round {round}");

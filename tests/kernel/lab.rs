@@ -153,7 +153,9 @@ fn what_the_lab_sets_in_its_own_namespace_is_its_own_setting(world: &World) {
 fn a_program_in_a_folder_with_a_colon_makes_a_lab_and_says_that_it_is_not_in_path(_: &World) {
     let folder = tempfile::Builder::new().prefix("a:b").tempdir().unwrap();
     let program = folder.path().join("ctnl");
-    fs::copy(env!("CARGO_BIN_EXE_ctnl"), &program).unwrap();
+    // By another process: a thread of this one that starts a program at this moment would inherit the
+    // file open for writing, and then it cannot be executed (ETXTBSY).
+    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_ctnl")).arg(&program).status().unwrap().success());
     let mut lab = Command::new(&program);
     let run = Run::of(lab.args(["lab", "-n", "1", "--", "sh", "-c", "exit 9"])).exits_with(9);
     run.says("cannot be in PATH");

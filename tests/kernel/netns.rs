@@ -8,13 +8,15 @@ use ctnl::table;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 
-use ctnl_test_support::harness::{World, tests, udp};
+use ctnl_test_support::harness::{Run, World, tests, udp};
 
 tests![
     a_namespace_is_reached_by_process_and_by_path,
     a_connection_stays_in_its_namespace,
     a_namespace_that_does_not_exist_is_an_error_that_names_it,
     a_file_that_is_no_namespace_is_an_error_that_names_it,
+    a_fifo_as_namespace_is_an_error_and_no_wait,
+    a_number_that_is_only_a_name_is_the_name,
 ];
 
 /// A process that stays in this thread's namespace until dropped.
@@ -80,4 +82,28 @@ fn a_file_that_is_no_namespace_is_an_error_that_names_it(_: &World) {
     let error = Connection::open(&Netns::parse(path)).expect_err("not a namespace");
     assert_eq!(error.errno(), Some(Errno::EINVAL));
     assert!(error.to_string().contains(path), "{error}");
+}
+
+fn a_fifo_as_namespace_is_an_error_and_no_wait(_: &World) {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut command = Command::new("timeout");
+    command.args(["20", env!("CARGO_BIN_EXE_ctnl"), "count", "--netns"]).arg(&fifo);
+    let run = Run::of(&mut command).exits_with(1);
+    run.says("not that of a network namespace");
+}
+
+/// In a mount namespace of its own, in which names of `ip netns` are this test's.
+fn a_number_that_is_only_a_name_is_the_name(world: &World) {
+    world.create(&[udp(1, 2), udp(3, 4)]);
+    let number = "4194305"; // Larger than any process ID (`PID_MAX_LIMIT` in include/linux/threads.h).
+    let script = format!(
+        "mount -t tmpfs none /run && mkdir /run/netns && touch /run/netns/{number} && \
+         mount --bind /proc/self/ns/net /run/netns/{number} && exec '{}' count -q --netns {number}",
+        env!("CARGO_BIN_EXE_ctnl")
+    );
+    let mut command = Command::new("unshare");
+    let run = Run::of(command.args(["--mount", "sh", "-c", &script])).exits_with(0);
+    assert_eq!(run.stdout().trim(), "2");
 }

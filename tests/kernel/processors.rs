@@ -146,8 +146,8 @@ fn one_processor_is_enough_for_everything(world: &World) {
         &["list", "-q"][..],
         &["list", "-q", "--jobs", "2"],
         &["count", "-q", "--by", "src"],
-        &["flush", "--older", "1d"],
-        &["flush", "--older", "1h"],
+        &["flush", "--trust-netlink-timeouts", "--older", "1d"],
+        &["flush", "--trust-netlink-timeouts", "--older", "1h"],
         &["flush", "--all"],
     ] {
         world.ctnl(arguments).exits_with(0);

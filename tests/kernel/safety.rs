@@ -1,18 +1,22 @@
 //! What a flush must not do and no command may hide, tried with the program itself.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::symlink;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use ctnl::model::{Flow, Status};
 use ctnl::netlink::{Connection, Netns};
 use ctnl::table::{self, Outcome};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
-use ctnl_test_support::harness::{World, tests, udp};
+use ctnl_test_support::harness::{Run, World, tests, udp};
 
 tests![
     a_second_connection_is_to_the_same_namespace_whatever_the_path_stands_for_by_now,
@@ -23,6 +27,12 @@ tests![
     a_list_that_cannot_be_written_to_a_device_is_an_error,
     quiet_does_not_hide_what_failed,
     a_file_of_values_without_an_end_is_refused,
+    a_delete_whose_entry_cannot_be_printed_is_partly_done,
+    a_hangup_ends_a_flush_with_its_summary,
+    an_interrupt_that_the_parent_ignores_does_not_end_a_flush,
+    a_time_zone_without_an_end_does_not_hang,
+    without_resources_there_is_an_error_or_the_result_but_no_panic,
+    a_stderr_that_nobody_reads_does_not_stop_a_list,
 ];
 
 fn file_of_this_namespace() -> File {
@@ -144,6 +154,115 @@ fn quiet_does_not_hide_what_failed(world: &World) {
 fn a_file_of_values_without_an_end_is_refused(world: &World) {
     let run = world.ctnl(&["flush", "src @/dev/zero"]).exits_with(2);
     assert!(run.stdout().is_empty());
+}
+
+fn a_delete_whose_entry_cannot_be_printed_is_partly_done(world: &World) {
+    world.create(&[udp(1, 2)]);
+    let (code, stderr) = into_a_full_device(&["delete", "udp", "10.0.0.1:1", "192.0.2.1:2"]);
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(stderr.contains("1 deleted") && stderr.contains("standard output"), "{stderr}");
+    assert_eq!(world.dump(), []);
+}
+
+/// A flush that waits between its two samples, as a process that has set up its signals.
+fn waiting_flush(world: &World, program: &mut Command) -> Child {
+    world.create(&[udp(1, 2)]);
+    let flush = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    thread::sleep(Duration::from_secs(1));
+    flush
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+}
+
+const WAITING: [&str; 6] = ["flush", "udp and timeout < 1h", "--confirm-idle", "2", "--yes", "--json"];
+
+fn a_hangup_ends_a_flush_with_its_summary(world: &World) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ctnl"));
+    let flush = waiting_flush(world, command.args(WAITING));
+    send(&flush, Signal::SIGHUP);
+    // From the terminal, and once more from the shell.
+    send(&flush, Signal::SIGHUP);
+    let output = flush.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("interrupted"), "{output:?}");
+}
+
+fn an_interrupt_that_the_parent_ignores_does_not_end_a_flush(world: &World) {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' INT HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_ctnl")]).args(WAITING);
+    let flush = waiting_flush(world, &mut shell);
+    send(&flush, Signal::SIGINT);
+    send(&flush, Signal::SIGHUP);
+    let output = flush.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(summary(&String::from_utf8_lossy(&output.stdout))["matched"], 1);
+}
+
+fn a_time_zone_without_an_end_does_not_hang(world: &World) {
+    world.create(&[udp(1, 2)]);
+    let mut command = Command::new("timeout");
+    command.args(["20", env!("CARGO_BIN_EXE_ctnl"), "list", "-o", "ktimestamp"]);
+    let run = Run::of(command.env("TZ", "/dev/zero")).exits_with(0);
+    assert_eq!(run.stdout().lines().count(), 1);
+}
+
+/// Limits on threads and processes do not hold for the host's root, those on descriptors and memory do.
+fn without_resources_there_is_an_error_or_the_result_but_no_panic(world: &World) {
+    let limits = [["--nofile=4"], ["--nofile=5"], ["--nofile=6"], ["--nproc=1"], ["--as=40000000"], ["--as=80000000"]];
+    let commands: [&[&str]; 6] = [
+        &["count"],
+        &["count", "--netns", "/proc/self/ns/net"],
+        &["list", "-o", "json"],
+        &["list", "-o", "json", "--jobs", "2"],
+        &["flush", "udp", "--yes", "--dry-run"],
+        &["flush", "udp", "--yes"],
+    ];
+    for limit in limits {
+        for command in commands {
+            world.create(&[udp(1, 2)]);
+            let mut limited = Command::new("prlimit");
+            let run = Run::of(limited.args(limit).arg(env!("CARGO_BIN_EXE_ctnl")).args(command));
+            let (code, stderr) = (run.code(), run.stderr());
+            assert!(!stderr.contains("panicked"), "{limit:?} {command:?}: {stderr}");
+            // A program that does not fit into memory is ended by the kernel before it runs.
+            let fits = !(limit[0].starts_with("--as") && code.is_none());
+            let is_clear = code == Some(0) || code == Some(1) && stderr.starts_with("ctnl: ");
+            assert!(!fits || is_clear, "{limit:?} {command:?}: {code:?} {stderr}");
+            // What could not be deleted is still there for the next command.
+            let _ = world.ctnl(&["flush", "--all", "--yes", "-q"]).exits_with(0);
+        }
+    }
+}
+
+/// As a terminal after Ctrl-S: a note at the start must not stop the work.
+fn a_stderr_that_nobody_reads_does_not_stop_a_list(world: &World) {
+    world.create(&[udp(1, 2)]);
+    let (reader, writer) = nix::unistd::pipe().unwrap();
+    let mut full = File::from(writer.try_clone().unwrap());
+    fcntl(&full, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    while full.write(&[b'x'; 4096]).is_ok() {}
+    fcntl(&full, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+    drop(full);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ctnl"));
+    command.args(["list", "--jobs", "2", "--sort", "bytes", "-o", "conntrack"]).stdout(Stdio::piped()).stderr(writer);
+    let mut list = command.spawn().unwrap();
+    drop(command);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let mut stdout = BufReader::new(list.stdout.take().unwrap());
+    thread::spawn(move || {
+        let mut line = String::new();
+        let _ = stdout.read_line(&mut line);
+        sender.send(line)
+    });
+    let line = receiver.recv_timeout(Duration::from_secs(30)).expect("a line although stderr is full");
+    assert!(line.starts_with("udp"), "{line}");
+    // It ends when its notes can be written.
+    let mut text = String::new();
+    File::from(reader).read_to_string(&mut text).unwrap();
+    assert!(text.contains("--jobs 2 is not used") && text.contains("1 matched"), "{}", text.trim_start_matches('x'));
+    assert_eq!(list.wait().unwrap().code(), Some(0));
 }
 
 fn summary(stdout: &str) -> Value {

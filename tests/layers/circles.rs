@@ -12,23 +12,23 @@ type Imports = BTreeMap<String, BTreeSet<String>>;
 /// Every circle below `root`, one line each: the folder and the files of the circle.
 pub fn of_tree(root: &Path) -> Vec<String> {
     let mut circles = Vec::new();
-    visit(root, &mut Vec::new(), &mut circles);
+    visit(root, &[], &mut circles);
     circles
 }
 
-fn visit(folder: &Path, path: &mut Vec<String>, circles: &mut Vec<String>) {
+fn visit(folder: &Path, path: &[String], circles: &mut Vec<String>) {
     let segments: Vec<&str> = path.iter().map(String::as_str).collect();
     for circle in of(&imports(folder, &segments)) {
         circles.push(format!("{}: {}", folder.display(), circle.join(", ")));
     }
     for (name, inner) in subfolders(folder) {
         // A binary is a crate of its own: the paths in it begin anew.
-        let mut inner_path = match name.as_str() {
+        let inner_path = match name.as_str() {
             "bin" => Vec::new(),
             _ if folder.ends_with("bin") => Vec::new(),
-            _ => [&path[..], &[name]].concat(),
+            _ => [path, &[name]].concat(),
         };
-        visit(&inner, &mut inner_path, circles);
+        visit(&inner, &inner_path, circles);
     }
 }
 

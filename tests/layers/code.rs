@@ -113,6 +113,12 @@ impl Code {
         heads
     }
 
+    /// The modules of the crate `name` that are named in a path.
+    pub fn modules_of(&self, name: &str) -> Vec<&str> {
+        let paths = self.0.windows(3).filter(|words| words[0] == name && words[1] == "::");
+        paths.map(|words| words[2].as_str()).collect()
+    }
+
     /// Whether a path begins with this crate.
     pub fn names_crate(&self, name: &str) -> bool {
         self.0.iter().enumerate().any(|(place, word)| {

@@ -231,6 +231,19 @@ fn only_the_nats_sink_is_asynchronous() {
     }
 }
 
+/// Lines are bytes to a sink: of the library it uses the clock and the units alone.
+#[test]
+fn sinks_do_not_depend_on_conntrack() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin/ctnl/sink");
+    let mut others = Vec::new();
+    sources(&root, &["sink".into()], &mut |path, source| {
+        let code = Code::of(source);
+        let modules = code.modules_of("ctnl").into_iter().filter(|module| !["clock", "units"].contains(module));
+        others.extend(modules.map(|module| format!("{}: ctnl::{module}", path.join("::"))));
+    });
+    assert_eq!(others, [] as [String; 0]);
+}
+
 #[test]
 fn a_module_without_a_layer_is_a_fault() {
     assert_eq!(faults_of(0, "utils::text", ""), 1);

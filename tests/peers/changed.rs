@@ -73,7 +73,7 @@ fn a_raised_sysctl_is_the_documented_hole_and_a_base_timeout_closes_it(world: &W
     connection.exchange();
     assert_eq!(count(&[]), "0");
     let help = world.ctnl(&["help", "filter"]).exits_with(0).stdout();
-    assert!(help.contains("was raised, an entry looks idle for the difference until its next packet"), "{help}");
+    assert!(help.contains("was raised: until its next packet, an entry then seems idle for the\ndifference"), "{help}");
 }
 
 fn looking_twice_closes_the_hole_of_a_raised_sysctl(world: &World) {

@@ -12,8 +12,8 @@ use ctnl::age::IdleEstimator;
 use ctnl::field::Subject;
 use ctnl::model::{Event, EventKind, Expectation, ExpectationEvent};
 use ctnl::output::{
-    Clock, Closing, Ended, EventOptions, EventWriter, ExpectationRecord, FlowRecord, Format, Gap, GapCause, Opening,
-    Record, Requester, Resynced, Since, Stamp, Synthetic, TextOptions,
+    CONNTRACK, Clock, Closing, Ended, ExpectationRecord, FlowRecord, Gap, GapCause, JSON, Opening, Record, Requester,
+    Resynced, Since, Stamp, Synthetic, TextOptions, WriterOptions,
 };
 use ctnl::wire::Messages;
 use netlink_sys::protocols::NETLINK_NETFILTER;
@@ -165,9 +165,9 @@ fn ours(event: &Event, line: &str, text: &TextOptions) -> String {
     let ages = IdleEstimator::without_timeouts(0);
     let subject = &Subject::of_event(&event.flow, &ages, event.kind);
     let record = FlowRecord { requester, time, ..plain(event, subject) };
-    let options = EventOptions { text: text.clone(), columns: None };
+    let options = WriterOptions { text: text.clone(), columns: None };
     let mut out = Vec::new();
-    assert!(EventWriter::new(Format::Conntrack, options).expect("text").record(&mut out, 1, &Record::Flow(record)));
+    assert!(CONNTRACK.event_writer(options).expect("text").record(&mut out, 1, &Record::Flow(record)));
     String::from_utf8(out).expect("text").trim_end_matches('\n').to_owned()
 }
 
@@ -202,7 +202,7 @@ fn lines_of_real_events_are_those_of_conntrack(world: &World) {
         assert!(witness.next().contains(&format!("mark={LAST_MARK}")));
     }
     assert!(expectations.len() >= 2 || !world.has_ftp_helper(), "{expectations:?}");
-    let mut writer = EventWriter::new(Format::Conntrack, EventOptions::default()).expect("text");
+    let mut writer = CONNTRACK.event_writer(WriterOptions::default()).expect("text");
     for event in &expectations {
         let mut out = Vec::new();
         assert!(writer.record(&mut out, 1, &Record::Expectation(expected(event))));
@@ -221,7 +221,7 @@ fn every_kind(events: &[Event], expectations: &[ExpectationEvent]) -> String {
     let text = "\"\\\n\r\t\u{1}\u{7f}\u{85}é\u{2028}\u{1f600}";
     let name = Some(text);
     let (mut writer, mut out, mut seq) =
-        (EventWriter::new(Format::Json, EventOptions::default()).expect("json"), Vec::new(), 1 << 53);
+        (JSON.event_writer(WriterOptions::default()).expect("json"), Vec::new(), 1 << 53);
     let mut write = |record: Record<'_>| {
         seq += 1;
         assert!(writer.record(&mut out, seq, &record));
@@ -241,10 +241,10 @@ fn every_kind(events: &[Event], expectations: &[ExpectationEvent]) -> String {
     for event in expectations {
         write(Record::Expectation(ExpectationRecord { netns, ..expected(event) }));
     }
-    write(Record::Gap(Gap { cause: GapCause::Spool, lost: u64::MAX, from: 0, to: 1, netns }));
+    write(Record::Gap(Gap { cause: GapCause::Spool, lost: Some(u64::MAX), from: 0, to: 1, netns }));
     let why = Synthetic::Reconcile;
     write(Record::Resynced(Resynced { why, time: 1, entries: 2, added: 3, removed: 4, netns }));
-    write(Record::Closing(Closing { time: 1, reason: text, received: 2, lost: 3, records: 4 }));
+    write(Record::Closing(Closing { time: 1, reason: text, received: 2, lost: 3, uncounted_losses: 0, records: 4 }));
     String::from_utf8(out).expect("UTF-8")
 }
 

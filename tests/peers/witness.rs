@@ -82,7 +82,7 @@ impl<'a> Witness<'a> {
     }
 
     fn check(&mut self, flows: &[Flow]) {
-        let files = (Sysctl::default(), Sysctl::at(Sysctl::KERNEL));
+        let files = (Sysctl::at(Sysctl::NETFILTER), Sysctl::at(Sysctl::KERNEL));
         let basis =
             TimeoutContext::read(&mut self.connection, &files.0, &files.1, self.bases.clone()).expect("timeouts");
         let ages = IdleEstimator::new(&basis, 0);

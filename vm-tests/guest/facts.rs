@@ -81,7 +81,7 @@ fn entries() -> Vec<Flow> {
 }
 
 fn header(command: u8, family: u8) -> Header {
-    Header { subsystem: nfnl_subsys::CTNETLINK, command, flags: 0, family, sequence: 0 }
+    Header { subsystem: nfnl_subsys::CTNETLINK, command, flags: 0, family: family.into(), sequence: 0 }
 }
 
 /// How many entries the kernel lets through.

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use ctnl::model::{Flow, Status};
+use ctnl::model::{Family, Flow, Status};
 
 use ctnl_test_support::bystanders::bystanders;
 use ctnl_test_support::harness::{Key, World, key, tests, udp};
@@ -21,7 +21,7 @@ const EXPRESSIONS: [Named; 11] = [
     ("not status assured", |flow| !flow.status.contains(Status::Assured)),
     ("mark 7", |flow| flow.mark == Some(7)),
     ("mark 0x1/0x1", |flow| flow.mark.is_some_and(|mark| mark & 1 == 1)),
-    ("ipv6", |flow| flow.family == 10),
+    ("ipv6", |flow| flow.family == Family::V6),
     ("udp", |flow| u8::from(flow.orig.protocol) == 17),
     ("sctp and dport 53", |flow| u8::from(flow.orig.protocol) == 132 && flow.orig.dport() == Some(53)),
     ("dst 2001:db8::2", |flow| flow.orig.dst.to_string() == "2001:db8::2"),

@@ -58,7 +58,15 @@ fn emergency(world: &World, burden: impl FnOnce() -> Option<Ballast>) {
 
     let silence = settle(&traffic);
     let run = world
-        .ctnl(&["flush", "--state", "established", "--older", &format!("{}s", OLDER.as_secs()), "--json"])
+        .ctnl(&[
+            "flush",
+            "--state",
+            "established",
+            "--trust-netlink-timeouts",
+            "--older",
+            &format!("{}s", OLDER.as_secs()),
+            "--json",
+        ])
         .exits_with(0);
     let summary = Summary::read(&run.stdout());
     let may_go = stale..=stale + traffic.silent_for(OLDER);

@@ -21,7 +21,7 @@ pub struct Chunk {
 pub trait Outlet {
     /// Whether [`Outlet::put`] may be called. If not, the caller stops reading, and the kernel
     /// counts the events that it loses.
-    fn has_room(&self) -> bool;
+    fn has_capacity(&self) -> bool;
 
     /// Accepts a chunk. Lines that a sink cannot deliver are counted, and become a gap record in
     /// the stream of that sink.

@@ -1,4 +1,4 @@
-//! Floor 10: parse, run, exit code. `commands` has the verbs.
+//! The program: parses the arguments, runs a command, and ends with its exit code.
 
 mod chunk;
 mod commands;
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     exit.into()
 }
 
-/// Says what was tried, what the kernel answered, and what to do next.
+/// Prints what was attempted, the kernel's error, and a hint. Returns the exit code.
 fn fail(error: &anyhow::Error) -> Exit {
     let mut stderr = io::stderr().lock();
     if let Some(usage) = error.downcast_ref::<UsageError>() {
@@ -40,18 +40,18 @@ fn fail(error: &anyhow::Error) -> Exit {
     }
     let _ = writeln!(stderr, "ctnl: {}", printable_lines(&describe(error)));
     let kernel = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
-    if let Some(advice) = kernel.and_then(hint::hint) {
-        let _ = writeln!(stderr, "  hint: {advice}");
+    if let Some(hint) = kernel.and_then(hint::hint) {
+        let _ = writeln!(stderr, "  hint: {hint}");
     }
     Exit::Failed
 }
 
-/// What was tried and each cause, but for one that the words before it end with.
+/// The error and its causes, without a cause that the text before it ends with.
 fn describe(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |words, cause| match &*words {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match &*text {
         "" => cause,
-        words if words.ends_with(&*cause) => words.to_owned(),
-        words => format!("{words}: {cause}"),
+        text if text.ends_with(&*cause) => text.to_owned(),
+        text => format!("{text}: {cause}"),
     })
 }
 
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_that_was_named_already_is_not_named_again() {
+    fn a_cause_that_the_text_has_already_is_not_repeated() {
         let error = anyhow::anyhow!("no such file").context("open x: no such file").context("read");
         assert_eq!(describe(&error), "read: open x: no such file");
     }

@@ -23,15 +23,15 @@ fn recorded() -> Vec<Message<'static>> {
 }
 
 fn one_of_each_template() -> Vec<Message<'static>> {
-    let mut known: Vec<(HeaderTemplate, Message<'_>)> = Vec::new();
+    let mut templates: Vec<(HeaderTemplate, Message<'_>)> = Vec::new();
     for message in recorded() {
         if let Some((template, _)) = Offsets::compile(&message)
-            && !known.iter().any(|(template, _)| template.matches(message.payload))
+            && !templates.iter().any(|(template, _)| template.matches(message.payload))
         {
-            known.push((template, message));
+            templates.push((template, message));
         }
     }
-    known.into_iter().map(|(_, message)| message).collect()
+    templates.into_iter().map(|(_, message)| message).collect()
 }
 
 /// Decodes `message` and compares the flow, or the error, with that of [`Flow::decode`].
@@ -57,9 +57,9 @@ fn a_message_that_differs_in_any_bit_from_its_template_is_decoded_as_on_its_own(
         let mut decoder = FlowDecoder::default();
         assert_same(&mut decoder, &message);
         let mut payload = message.payload.to_vec();
-        for place in 0..payload.len() {
+        for index in 0..payload.len() {
             for bit in 0..8 {
-                payload[place] ^= 1 << bit;
+                payload[index] ^= 1 << bit;
                 assert_same(&mut decoder, &Message { payload: &payload, ..message });
                 // The template is still right for the unchanged message.
                 assert_same(&mut decoder, &message);
@@ -68,9 +68,9 @@ fn a_message_that_differs_in_any_bit_from_its_template_is_decoded_as_on_its_own(
                 assert_same(&mut other, &Message { payload: &payload, ..message });
                 assert_same(&mut other, &message);
                 let mut again = payload.clone();
-                again[(place * 7 + 13) % payload.len()] ^= 0xff;
+                again[(index * 7 + 13) % payload.len()] ^= 0xff;
                 assert_same(&mut other, &Message { payload: &again, ..message });
-                payload[place] ^= 1 << bit;
+                payload[index] ^= 1 << bit;
             }
         }
     }
@@ -79,7 +79,7 @@ fn a_message_that_differs_in_any_bit_from_its_template_is_decoded_as_on_its_own(
 #[test]
 #[cfg_attr(target_endian = "big", ignore = "the recorded datagrams are little-endian")]
 fn each_attribute_with_an_offset_is_in_some_recorded_message() {
-    let known: Vec<Offsets> = recorded().iter().filter_map(|message| Some(Offsets::compile(message)?.1)).collect();
+    let offsets: Vec<Offsets> = recorded().iter().filter_map(|message| Some(Offsets::compile(message)?.1)).collect();
     let has: [fn(&Offsets) -> bool; 15] = [
         |offsets| matches!(offsets.orig, Some(TupleOffset::V4(_))),
         |offsets| matches!(offsets.orig, Some(TupleOffset::V6(_))),
@@ -98,7 +98,7 @@ fn each_attribute_with_an_offset_is_in_some_recorded_message() {
         |offsets| offsets.synproxy.is_some(),
     ];
     for (number, has) in has.iter().enumerate() {
-        assert!(known.iter().any(has), "no recorded message has number {number}");
+        assert!(offsets.iter().any(has), "no recorded message has number {number}");
     }
 }
 

@@ -8,7 +8,7 @@ use super::super::tuple::L4;
 use super::error::Fault;
 use crate::units::parse_decimal;
 
-/// A value, and the bytes of the text that gave it.
+/// A value and its bytes in the text.
 pub(super) struct Given<T> {
     pub value: T,
     pub span: Range<usize>,
@@ -80,7 +80,7 @@ impl Direction {
         unexpected.filter_map(|(key, span, _)| Some((key, span?))).next()
     }
 
-    /// The keys of the layer 4 part apart from `id`, with their place and the kind that has them.
+    /// The keys of the layer 4 part apart from `id`, with their bytes in the text and the kind of layer 4 part.
     fn l4_keys(&self) -> [(&'static str, Option<Range<usize>>, Kind); 6] {
         fn span<T>(given: &Option<Given<T>>) -> Option<Range<usize>> {
             given.as_ref().map(|given| given.span.clone())

@@ -8,7 +8,7 @@ use crate::text::underline;
 /// A text that names no entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedEntryError {
-    /// What is wrong, without its place.
+    /// The error, without its place.
     pub message: Box<str>,
     /// The text, as it was given.
     pub text: Box<str>,

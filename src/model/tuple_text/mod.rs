@@ -2,8 +2,8 @@
 //! conntrack(8) and `ctnl list` print it (`tcp 6 431999 ESTABLISHED src=… dst=… sport=…`), so
 //! that a printed line can be pasted.
 //!
-//! The name is exact: a part that is missing, repeated, or that the protocol does not have, is
-//! an error, since the kernel would take a tuple without it for another entry's.
+//! The name is exact: a part that is missing, repeated, or that entries of the protocol do not
+//! have is an error, since a request without it can match another entry.
 
 mod direction;
 mod error;

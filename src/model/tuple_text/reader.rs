@@ -159,11 +159,11 @@ fn icmp_id(id: Given<u32>) -> Result<Given<u16>, Fault> {
 }
 
 /// Sets a part that must not be given twice.
-fn put<T>(place: &mut Option<Given<T>>, key: &str, span: &Range<usize>, value: T) -> Result<(), Fault> {
-    if place.is_some() {
+fn put<T>(part: &mut Option<Given<T>>, key: &str, span: &Range<usize>, value: T) -> Result<(), Fault> {
+    if part.is_some() {
         return Err(Fault::new(span.clone(), format!("repeated {key}")));
     }
-    *place = Some(Given { value, span: span.clone() });
+    *part = Some(Given { value, span: span.clone() });
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use proptest::prelude::*;
 
@@ -90,7 +90,7 @@ fn what_is_missing_is_listed() {
             "udp src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 src=10.0.0.2 dport=1",
             "incomplete udp reply tuple: missing 'dst', 'sport'",
         ),
-        // The first sport is that of the reply: taken for the other one, the reply lacks it.
+        // The only sport is that of the reply: it is read as the original one.
         (
             "udp src=10.0.0.1 dst=10.0.0.2 dport=2 src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1",
             "incomplete udp reply tuple: missing 'sport'",

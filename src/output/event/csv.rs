@@ -3,43 +3,29 @@
 //! A gap, a finished resync and the end of the stream are rows as well, with empty cells for
 //! the entry. Its beginning is none, and expectations have no columns.
 
+use super::duration::{DurationNanos, duration};
 use super::record::{Closing, Ended, FlowRecord, Gap, Record, Requester, Resynced, Since, Stamp, Synthetic};
-use super::span::{Span, duration};
+use super::write::WriteRecords;
 use crate::age::IdleEstimator;
 use crate::field::Subject;
-use crate::output::columns::Columns;
-use crate::output::csv::CsvWriter;
+use crate::output::columns::{Columns, UnknownColumn};
+use crate::output::csv::{CSV_COLUMNS, CsvWriter};
 use crate::output::cursor::Cursor;
 use crate::output::escape;
+use crate::units::Nanos;
 
-/// The columns of an entry in events where none are asked for.
-pub const EVENT_CSV_COLUMNS: &[&str] = &[
-    "proto",
-    "state",
-    "src",
-    "sport",
-    "dst",
-    "dport",
-    "reply-src",
-    "reply-sport",
-    "reply-dst",
-    "reply-dport",
-    "status",
-    "timeout",
-    "packets",
-    "bytes",
-    "mark",
-    "zone",
-    "helper",
-    "id",
-];
+/// The default columns of an entry in events: those of a list, without idle time and age, which an
+/// event does not have.
+fn default_columns() -> Vec<&'static str> {
+    CSV_COLUMNS.iter().copied().filter(|name| !matches!(*name, "idle" | "age")).collect()
+}
 
 const HEADER: &[u8] =
     b"event,seq,time_ns,clock,synthetic,netns,cause,lost,since_ns,since,duration_ns,duration,killed,requester_port,requester_process,requester_guess,";
 
 /// Writes records as CSV.
 #[derive(Debug, Clone)]
-pub(super) struct EventCsv {
+pub(in crate::output) struct EventCsv {
     flows: CsvWriter,
     /// As many empty cells as an entry has.
     none: Vec<u8>,
@@ -59,16 +45,32 @@ struct Cells<'a> {
     cause: &'a str,
     lost: Option<u64>,
     since: Option<(u64, &'a str)>,
-    duration: Option<Span>,
+    duration: Option<DurationNanos>,
     killed: Option<bool>,
     requester: Option<Requester<'a>>,
 }
 
+impl WriteRecords for EventCsv {
+    fn begin(&self, out: &mut Vec<u8>) {
+        EventCsv::begin(self, out);
+    }
+
+    #[inline]
+    fn record(&mut self, out: &mut Vec<u8>, seq: u64, record: &Record<'_>) -> bool {
+        EventCsv::record(self, out, seq, record)
+    }
+}
+
 impl EventCsv {
-    pub(super) fn new(columns: Columns) -> Self {
+    pub(in crate::output) fn new(columns: Columns) -> Self {
         let mut none = vec![b','; columns.fields().len().saturating_sub(1)];
         none.extend_from_slice(b"\r\n");
         EventCsv { flows: CsvWriter::new(columns), none, ages: IdleEstimator::without_timeouts(0) }
+    }
+
+    /// A writer of the default columns.
+    pub(in crate::output) fn with_default_columns() -> Result<Self, UnknownColumn> {
+        Columns::resolve(&default_columns()).map(Self::new)
     }
 
     pub(super) fn begin(&self, out: &mut Vec<u8>) {
@@ -144,7 +146,7 @@ impl<'a> Cells<'a> {
             time: gap.to,
             netns: gap.netns.unwrap_or_default(),
             cause: gap.cause.name(),
-            lost: Some(gap.lost),
+            lost: gap.lost,
             since: Some((gap.from, "")),
             ..Cells::default()
         }
@@ -160,8 +162,10 @@ impl<'a> Cells<'a> {
     }
 
     fn of_closing(closing: &Closing<'a>) -> Self {
-        let Closing { time, reason, lost, .. } = *closing;
-        Cells { time, cause: reason, lost: Some(lost), ..Cells::default() }
+        let Closing { time, reason, lost, uncounted_losses, .. } = *closing;
+        // An empty cell: a part of the number would read like the whole.
+        let lost = (uncounted_losses == 0).then_some(lost);
+        Cells { time, cause: reason, lost, ..Cells::default() }
     }
 
     fn at(time: Stamp, synthetic: Option<Synthetic>) -> Self {
@@ -181,7 +185,7 @@ impl<'a> Cells<'a> {
         number(out, self.lost);
         number(out, self.since.map(|(ns, _)| ns));
         word(out, self.since.map_or("", |(_, kind)| kind));
-        let duration = self.duration.map(span);
+        let duration = self.duration.map(duration_cells);
         number(out, duration.map(|(ns, _)| ns));
         word(out, duration.map_or("", |(_, kind)| kind));
         word(out, self.killed.map_or("", |killed| if killed { "true" } else { "false" }));
@@ -200,11 +204,11 @@ fn since(since: Since) -> (u64, &'static str) {
     }
 }
 
-fn span(span: Span) -> (u64, &'static str) {
-    match span {
-        Span::Exactly(ns) => (ns, "exactly"),
-        Span::AtLeast(ns) => (ns, "at_least"),
-        Span::AtMost(ns) => (ns, "at_most"),
+fn duration_cells(duration: DurationNanos) -> (u64, &'static str) {
+    match duration {
+        DurationNanos::Exactly(Nanos(ns)) => (ns, "exactly"),
+        DurationNanos::AtLeast(Nanos(ns)) => (ns, "at_least"),
+        DurationNanos::AtMost(Nanos(ns)) => (ns, "at_most"),
     }
 }
 

@@ -41,7 +41,7 @@ fn put_member<const N: usize>(line: &mut Line<'_>, key: &[u8; N], tuple: &Tuple)
 
 fn put_nat(line: &mut Line<'_>, nat: &ExpectedNat) {
     put_member(line, b",\"nat\":", &nat.tuple);
-    line.back();
+    line.trim_space();
     match nat.direction {
         0 => line.put(b",\"direction\":\"orig\"}"),
         1 => line.put(b",\"direction\":\"reply\"}"),

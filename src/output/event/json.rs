@@ -6,25 +6,35 @@
 
 use std::sync::Arc;
 
+use super::duration::{DurationNanos, duration};
 use super::expectation::put_expectation;
 use super::record::{
     Clock, Closing, Ended, ExpectationRecord, FlowRecord, Gap, Opening, Record, Requester, Resynced, Since, Synthetic,
 };
-use super::span::{Span, duration};
+use super::write::WriteRecords;
 use crate::model::{EventKind, Flow, L4, LabelNames, Protocol, Status, Tuple};
 use crate::output::cursor::{Line, Scratch};
 use crate::output::escape;
 use crate::output::json::{boolean, number, number64, put_flow, put_protocols, put_state, word};
+use crate::units::Nanos;
 
 /// Writes records as JSON.
 #[derive(Debug, Clone)]
-pub(super) struct EventJson {
+pub(in crate::output) struct EventJson {
     labels: Option<Arc<LabelNames>>,
     scratch: Scratch,
 }
 
+impl WriteRecords for EventJson {
+    #[inline]
+    fn record(&mut self, out: &mut Vec<u8>, seq: u64, record: &Record<'_>) -> bool {
+        EventJson::record(self, out, seq, record);
+        true
+    }
+}
+
 impl EventJson {
-    pub(super) fn new(labels: Option<Arc<LabelNames>>) -> Self {
+    pub(in crate::output) fn new(labels: Option<Arc<LabelNames>>) -> Self {
         EventJson { labels, scratch: Scratch::new() }
     }
 
@@ -36,7 +46,7 @@ impl EventJson {
         line.decimal64(seq);
         match record {
             Record::Flow(record) => put_event(&mut line, out, record, self.labels.as_deref()),
-            other => line.apart(|line| put_other(line, out, other)),
+            other => line.out_of_line(|line| put_other(line, out, other)),
         }
         line.put(b"}\n");
         line.flush(out);
@@ -88,6 +98,7 @@ fn put_closing(line: &mut Line<'_>, out: &mut Vec<u8>, closing: &Closing<'_>) {
     put_name(line, out, b",\"reason\":", closing.reason);
     number64(line, b",\"received\":", Some(closing.received));
     number64(line, b",\"lost\":", Some(closing.lost));
+    number64(line, b",\"uncounted_losses\":", Some(closing.uncounted_losses));
     number64(line, b",\"records\":", Some(closing.records));
 }
 
@@ -95,7 +106,7 @@ fn put_gap(line: &mut Line<'_>, out: &mut Vec<u8>, gap: &Gap<'_>) {
     line.put(b",\"event\":\"gap\"");
     put_time(line, gap.to);
     word(line, b",\"cause\":\"", Some(gap.cause.name()));
-    number64(line, b",\"lost\":", Some(gap.lost));
+    number64(line, b",\"lost\":", gap.lost);
     number64(line, b",\"from_ns\":", Some(gap.from));
     number64(line, b",\"to_ns\":", Some(gap.to));
     put_netns(line, out, gap.netns);
@@ -104,7 +115,7 @@ fn put_gap(line: &mut Line<'_>, out: &mut Vec<u8>, gap: &Gap<'_>) {
 fn put_resynced(line: &mut Line<'_>, out: &mut Vec<u8>, resynced: &Resynced<'_>) {
     line.put(b",\"event\":\"resync\"");
     put_time(line, resynced.time);
-    word(line, b",\"why\":\"", Some(resynced.why.name()));
+    word(line, b",\"reason\":\"", Some(resynced.why.name()));
     number64(line, b",\"entries\":", Some(resynced.entries));
     number64(line, b",\"added\":", Some(resynced.added));
     number64(line, b",\"removed\":", Some(resynced.removed));
@@ -237,7 +248,7 @@ fn put_circumstances(
         boolean(line, killed);
     }
     if let Some(requester) = requester {
-        line.apart(|line| put_requester(line, out, requester));
+        line.out_of_line(|line| put_requester(line, out, requester));
     }
 }
 
@@ -254,7 +265,7 @@ fn put_requester(line: &mut Line<'_>, out: &mut Vec<u8>, requester: Requester<'_
 }
 
 #[inline(always)]
-fn put_since(line: &mut Line<'_>, since: Since, span: Option<Span>) {
+fn put_since(line: &mut Line<'_>, since: Since, duration: Option<DurationNanos>) {
     match since {
         Since::Exactly(ns) => {
             number64(line, b",\"since_ns\":", Some(ns));
@@ -265,10 +276,10 @@ fn put_since(line: &mut Line<'_>, since: Since, span: Option<Span>) {
             line.put(b",\"since\":\"before\"");
         }
     }
-    match span {
-        Some(Span::Exactly(ns)) => number64(line, b",\"duration_ns\":", Some(ns)),
-        Some(Span::AtLeast(ns)) => number64(line, b",\"duration_at_least_ns\":", Some(ns)),
-        Some(Span::AtMost(ns)) => number64(line, b",\"duration_at_most_ns\":", Some(ns)),
+    match duration {
+        Some(DurationNanos::Exactly(Nanos(ns))) => number64(line, b",\"duration_ns\":", Some(ns)),
+        Some(DurationNanos::AtLeast(Nanos(ns))) => number64(line, b",\"duration_at_least_ns\":", Some(ns)),
+        Some(DurationNanos::AtMost(Nanos(ns))) => number64(line, b",\"duration_at_most_ns\":", Some(ns)),
         None => {}
     }
 }
@@ -276,7 +287,7 @@ fn put_since(line: &mut Line<'_>, since: Since, span: Option<Span>) {
 #[inline(always)]
 fn put_netns(line: &mut Line<'_>, out: &mut Vec<u8>, netns: Option<&str>) {
     if let Some(netns) = netns {
-        line.apart(|line| put_name(line, out, b",\"netns\":", netns));
+        line.out_of_line(|line| put_name(line, out, b",\"netns\":", netns));
     }
 }
 

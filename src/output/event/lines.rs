@@ -4,6 +4,7 @@ use super::*;
 use crate::field::Subject;
 use crate::model::{Counters, EventKind, Flow, L4, Status};
 use crate::output::sample;
+use crate::output::{CONNTRACK, CSV, Format, JSON, TABLE, TextOptions, WriterOptions, XML};
 
 const REAL: Stamp = Stamp { ns: 1_700_000_000_123_456_789, clock: Clock::Kernel };
 
@@ -46,24 +47,24 @@ fn destroyed<'a>(subject: &'a Subject<'a>) -> FlowRecord<'a> {
 
 const GAP: Gap<'static> = Gap {
     cause: GapCause::Kernel,
-    lost: 1234,
+    lost: Some(1234),
     from: 1_700_000_000_000_001_000,
     to: 1_700_000_000_250_000_000,
     netns: None,
 };
 
-fn line(format: Format, text: TextOptions, record: &Record<'_>) -> Option<String> {
-    let mut writer = EventWriter::new(format, EventOptions { text, columns: None }).unwrap();
+fn line(format: &Format, text: TextOptions, record: &Record<'_>) -> Option<String> {
+    let mut writer = format.event_writer(WriterOptions { text, columns: None }).unwrap();
     let mut out = Vec::new();
     writer.record(&mut out, 17, record).then(|| String::from_utf8(out).unwrap())
 }
 
 fn json(record: &Record<'_>) -> String {
-    line(Format::Json, TextOptions::default(), record).unwrap()
+    line(&JSON, TextOptions::default(), record).unwrap()
 }
 
 fn text(record: &Record<'_>) -> Option<String> {
-    line(Format::Conntrack, TextOptions::default(), record)
+    line(&CONNTRACK, TextOptions::default(), record)
 }
 
 #[test]
@@ -109,10 +110,10 @@ fn a_gap_is_a_line_in_every_format() {
     );
     let with_time = TextOptions { timestamp: true, ..TextOptions::default() };
     assert_eq!(
-        line(Format::Conntrack, with_time, &record).unwrap(),
+        line(&CONNTRACK, with_time, &record).unwrap(),
         "[1700000000.250000]\t    [GAP] lost=1234 cause=kernel from=1700000000.000001 to=1700000000.250000\n"
     );
-    let row = line(Format::Csv, TextOptions::default(), &record).unwrap();
+    let row = line(&CSV, TextOptions::default(), &record).unwrap();
     assert_eq!(
         row,
         format!("gap,17,1700000000250000000,,,,kernel,1234,1700000000000001000,,,,,,,{}\r\n", ",".repeat(18))
@@ -121,7 +122,7 @@ fn a_gap_is_a_line_in_every_format() {
 
 #[test]
 fn rows_of_csv_have_as_many_cells_as_its_header() {
-    let writer = EventWriter::new(Format::Csv, EventOptions::default()).unwrap();
+    let writer = CSV.event_writer(WriterOptions::default()).unwrap();
     let mut header = Vec::new();
     writer.begin(&mut header);
     let header = String::from_utf8(header).unwrap();
@@ -140,18 +141,19 @@ fn rows_of_csv_have_as_many_cells_as_its_header() {
         Record::Resynced(resynced),
         Record::Closing(CLOSING),
     ] {
-        let row = line(Format::Csv, TextOptions::default(), &record).unwrap();
+        let row = line(&CSV, TextOptions::default(), &record).unwrap();
         // The status has commas, in quotes.
         let commas = row.split('"').step_by(2).map(|part| part.matches(',').count()).sum::<usize>();
         assert_eq!(commas, header.matches(',').count(), "{row}");
     }
 }
 
-const CLOSING: Closing<'_> = Closing { time: 1, reason: "SIGTERM", received: 2, lost: 3, records: 4 };
+const CLOSING: Closing<'_> =
+    Closing { time: 1, reason: "SIGTERM", received: 2, lost: 3, uncounted_losses: 0, records: 4 };
 
 #[test]
 fn a_row_of_csv_has_the_duration_and_the_last_one_the_sum_of_what_was_lost() {
-    let row = |record: &Record<'_>| line(Format::Csv, TextOptions::default(), record).unwrap();
+    let row = |record: &Record<'_>| line(&CSV, TextOptions::default(), record).unwrap();
     let flow = translated();
     let exact = row(&Record::Ended(ended(&flow)));
     assert!(exact.contains(",1700000000123456777,exactly,12,exactly,false,"), "{exact}");
@@ -164,34 +166,47 @@ fn a_row_of_csv_has_the_duration_and_the_last_one_the_sum_of_what_was_lost() {
 }
 
 #[test]
+fn a_loss_of_unknown_size_is_not_written_as_zero() {
+    let gap = Record::Gap(Gap { lost: None, ..GAP });
+    assert!(json(&gap).contains("\"cause\":\"kernel\",\"from_ns\":"), "{}", json(&gap));
+    assert!(text(&gap).unwrap().contains("[GAP] lost=unknown cause=kernel "));
+    let csv = |record: &Record<'_>| line(&CSV, TextOptions::default(), record).unwrap();
+    assert!(csv(&gap).starts_with("gap,17,1700000000250000000,,,,kernel,,"), "{}", csv(&gap));
+    let closing = Record::Closing(Closing { uncounted_losses: 1, ..CLOSING });
+    assert!(json(&closing).contains("\"lost\":3,\"uncounted_losses\":1,"), "{}", json(&closing));
+    assert!(csv(&closing).starts_with("close,17,1,,,,SIGTERM,,"), "{}", csv(&closing));
+}
+
+#[test]
 fn what_a_format_has_no_line_for_appends_nothing() {
     let opening = Record::Opening(Opening { time: 1, stream: "s", version: "1" });
     assert_eq!(text(&Record::Closing(CLOSING)), None);
-    assert_eq!((text(&opening), line(Format::Csv, TextOptions::default(), &opening)), (None, None));
+    assert_eq!((text(&opening), line(&CSV, TextOptions::default(), &opening)), (None, None));
     assert!(json(&opening).contains("\"event\":") && json(&Record::Closing(CLOSING)).contains("\"event\":"));
 }
 
 #[test]
 fn formats_and_columns_that_events_do_not_have_are_refused() {
-    for format in [Format::Table, Format::Xml] {
-        let error = EventWriter::new(format, EventOptions::default()).unwrap_err();
-        assert!(error.to_string().contains("take json, conntrack or csv"), "{error}");
+    for format in [&TABLE, &XML] {
+        let error = format.event_writer(WriterOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("expected one of conntrack, json, csv"), "{error}");
     }
-    let columns = |format| {
-        EventWriter::new(format, EventOptions { columns: Some(vec!["src".into()]), ..EventOptions::default() }).is_ok()
+    let columns = |format: &Format| {
+        format.event_writer(WriterOptions { columns: Some(vec!["src".into()]), ..WriterOptions::default() }).is_ok()
     };
-    assert!(columns(Format::Csv) && !columns(Format::Json) && !columns(Format::Conntrack));
+    assert!(columns(&CSV) && !columns(&JSON) && !columns(&CONNTRACK));
 }
 
 #[test]
 fn durations_are_as_certain_as_both_ends_are() {
-    use super::span::{Span, duration};
+    use super::duration::{DurationNanos, duration};
+    use crate::units::Nanos;
     let end = Stamp { ns: 10, clock: Clock::Kernel };
     let of = |since, synthetic| duration(Some(since), end, synthetic);
-    assert_eq!(of(Since::Exactly(4), None), Some(Span::Exactly(6)));
-    assert_eq!(of(Since::Before(4), None), Some(Span::AtLeast(6)));
-    assert_eq!(of(Since::Exactly(4), Some(Synthetic::Resync)), Some(Span::AtMost(6)));
+    assert_eq!(of(Since::Exactly(4), None), Some(DurationNanos::Exactly(Nanos(6))));
+    assert_eq!(of(Since::Before(4), None), Some(DurationNanos::AtLeast(Nanos(6))));
+    assert_eq!(of(Since::Exactly(4), Some(Synthetic::Resync)), Some(DurationNanos::AtMost(Nanos(6))));
     assert_eq!(of(Since::Before(4), Some(Synthetic::Resync)), None);
-    assert_eq!(of(Since::Exactly(11), None), Some(Span::Exactly(0)));
+    assert_eq!(of(Since::Exactly(11), None), Some(DurationNanos::Exactly(Nanos(0))));
     assert_eq!(duration(None, end, None), None);
 }

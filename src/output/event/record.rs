@@ -154,9 +154,9 @@ pub enum GapCause {
 pub struct Gap<'a> {
     /// Why.
     pub cause: GapCause,
-    /// How many, exactly. For [`GapCause::Kernel`] these are events of all kinds that were
-    /// subscribed to, before the expression was asked.
-    pub lost: u64,
+    /// The exact number; None where it is unknown. For [`GapCause::Kernel`] it counts events of
+    /// every kind that was subscribed to, before the filter expression.
+    pub lost: Option<u64>,
     /// When the last one before the gap came, ns of `CLOCK_REALTIME`.
     pub from: u64,
     /// When the loss was noticed, ns.
@@ -202,8 +202,11 @@ pub struct Closing<'a> {
     pub reason: &'a str,
     /// Events that were received.
     pub received: u64,
-    /// Events that were lost in the kernel, as all gap records of that cause together.
+    /// Events that were lost in the kernel: the sum over all gap records of that cause whose
+    /// number is known.
     pub lost: u64,
+    /// Gap records of that cause whose number is unknown.
+    pub uncounted_losses: u64,
     /// Records that were written, this one not counted.
     pub records: u64,
 }

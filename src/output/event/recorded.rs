@@ -6,6 +6,7 @@ use super::*;
 use crate::field::Subject;
 use crate::model::{Event, EventKind, Expectation, ExpectationEvent, Flow, LabelNames};
 use crate::output::sample;
+use crate::output::{CONNTRACK, FORMATS, TextOptions, WriterOptions};
 use crate::wire::{Message, Messages};
 
 const EVENTS: &[u8] = include_bytes!("../../../tests/data/events.bin");
@@ -49,7 +50,7 @@ fn witnessed(line: &str) -> (Stamp, Option<&str>) {
 
 fn compare(expected: &str, options: TextOptions) {
     let mut lines = expected.lines();
-    let mut writer = EventWriter::new(Format::Conntrack, EventOptions { text: options, columns: None }).unwrap();
+    let mut writer = CONNTRACK.event_writer(WriterOptions { text: options, columns: None }).unwrap();
     let ages = sample::ages(0);
     for Event { kind, port, flow, is_mark_implied } in events() {
         let line = lines.next().unwrap();
@@ -84,7 +85,7 @@ fn the_text_is_what_conntrack_printed_for_the_same_events() {
 #[test]
 #[cfg(target_endian = "little")]
 fn expectations_are_what_conntrack_printed_for_the_same_events() {
-    let mut writer = EventWriter::new(Format::Conntrack, EventOptions::default()).unwrap();
+    let mut writer = CONNTRACK.event_writer(WriterOptions::default()).unwrap();
     let time = Stamp { ns: 0, clock: Clock::Received };
     let mut out = Vec::new();
     for ExpectationEvent { kind, expectation, .. } in &expectations() {
@@ -92,4 +93,21 @@ fn expectations_are_what_conntrack_printed_for_the_same_events() {
         assert!(writer.record(&mut out, 1, &Record::Expectation(record)));
     }
     assert_eq!(String::from_utf8(out).unwrap(), include_str!("../../../tests/data/expectations.conntrack"));
+}
+
+#[test]
+fn a_format_has_a_line_for_expectations_where_the_registry_says_so() {
+    let recorded = expectations();
+    let time = Stamp { ns: 0, clock: Clock::Received };
+    for format in FORMATS {
+        let Some(events) = &format.events else { continue };
+        let mut writer = format.event_writer(WriterOptions::default()).unwrap();
+        for ExpectationEvent { kind, expectation, .. } in &recorded {
+            let record = ExpectationRecord { kind: *kind, time, expectation, requester: None, netns: None };
+            let mut out = Vec::new();
+            let is_written = writer.record(&mut out, 1, &Record::Expectation(record));
+            assert_eq!(is_written, events.has_expectations, "{}", format.name);
+            assert_eq!(is_written, !out.is_empty(), "{}", format.name);
+        }
+    }
 }

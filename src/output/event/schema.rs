@@ -10,6 +10,7 @@ use super::*;
 use crate::field::Subject;
 use crate::model::{Event, EventKind, Expectation, Flow, L4, LabelNames};
 use crate::output::json_schema::{fill, fill_some, schema as flow_schema, validate};
+use crate::output::{CONNTRACK, CSV, EventWriter, Format, JSON, TextOptions, WriterOptions};
 use crate::output::{JsonWriter, sample};
 
 fn schema() -> Value {
@@ -20,10 +21,10 @@ fn labels() -> Option<Arc<LabelNames>> {
     Some(Arc::new(LabelNames::parse("0 zero\n77 x-y\n")))
 }
 
-fn writer(format: Format) -> EventWriter {
+fn writer(format: &Format) -> EventWriter {
     let text =
         TextOptions { extended: true, id: true, timestamp: true, ktimestamp: true, labels: labels(), zone: None };
-    EventWriter::new(format, EventOptions { text, columns: None }).unwrap()
+    format.event_writer(WriterOptions { text, columns: None }).unwrap()
 }
 
 /// Everything around an entry that a record can have, by the bits of `set`.
@@ -113,9 +114,22 @@ impl Circumstances {
         let why = self.synthetic().unwrap_or(Synthetic::Resync);
         [
             Record::Opening(Opening { time: n, stream: text, version: text }),
-            Record::Gap(Gap { cause: causes[n as usize % 4], lost: n, from: n / 2, to: n, netns }),
+            Record::Gap(Gap {
+                cause: causes[n as usize % causes.len()],
+                lost: self.has(11).then_some(n),
+                from: n / 2,
+                to: n,
+                netns,
+            }),
             Record::Resynced(Resynced { why, time: n, entries: n, added: n / 2, removed: 0, netns }),
-            Record::Closing(Closing { time: n, reason: text, received: n, lost: 1, records: u64::MAX }),
+            Record::Closing(Closing {
+                time: n,
+                reason: text,
+                received: n,
+                lost: 1,
+                uncounted_losses: n,
+                records: u64::MAX,
+            }),
         ]
     }
 }
@@ -123,7 +137,7 @@ impl Circumstances {
 /// The one line of a record, read back and held to the schema.
 fn check(root: &Value, record: &Record<'_>, seq: u64) -> Value {
     let mut out = Vec::new();
-    assert!(writer(Format::Json).record(&mut out, seq, record));
+    assert!(writer(&JSON).record(&mut out, seq, record));
     let text = String::from_utf8(out).unwrap();
     let line = text.strip_suffix('\n').unwrap();
     assert!(!line.contains(char::is_control), "{line}");
@@ -133,7 +147,7 @@ fn check(root: &Value, record: &Record<'_>, seq: u64) -> Value {
     let kinds = root["oneOf"].as_array().unwrap().iter();
     let matching = kinds.filter(|kind| validate(root, kind, &value, "event").is_ok()).count();
     assert_eq!(matching, 1, "{:?}: {line}", validate(root, of_event(root, &value["event"]), &value, "event"));
-    for format in [Format::Conntrack, Format::Csv] {
+    for format in [&CONNTRACK, &CSV] {
         one_line(format, record, seq);
     }
     value
@@ -148,17 +162,17 @@ fn of_event<'a>(root: &'a Value, event: &Value) -> &'a Value {
 }
 
 /// Text and CSV: one line, or nothing at all.
-fn one_line(format: Format, record: &Record<'_>, seq: u64) {
+fn one_line(format: &Format, record: &Record<'_>, seq: u64) {
     let mut out = b"before\n".to_vec();
     let written = writer(format).record(&mut out, seq, record);
-    let end = if format == Format::Csv { "\r\n" } else { "\n" };
+    let end = if format == &CSV { "\r\n" } else { "\n" };
     let text = String::from_utf8_lossy(&out).into_owned();
     let rest = text.strip_prefix("before\n").unwrap();
     assert_eq!(written, !rest.is_empty());
     if written {
         let line = rest.strip_suffix(end).unwrap();
         assert!(!line.contains(['\n', '\r']), "{line}");
-        assert!(format == Format::Csv || line.chars().all(|c| c == '\t' || !c.is_control()), "{line}");
+        assert!(format == &CSV || line.chars().all(|c| c == '\t' || !c.is_control()), "{line}");
     }
 }
 
@@ -245,6 +259,13 @@ fn every_key_of_the_schema_is_written_for_some_record() {
         lines.push(check(&root, &Record::Expectation(all.expectation(&event.expectation)), 1));
     }
     lines.extend(all.others().iter().map(|record| check(&root, record, 1)));
+    for n in 0..5 {
+        let some = Circumstances { n, ..Circumstances::all() };
+        lines.extend(some.others().iter().map(|record| check(&root, record, 1)));
+    }
+    for cause in root["$defs"]["gap"]["properties"]["cause"]["enum"].as_array().unwrap() {
+        assert!(lines.iter().any(|line| line["cause"] == *cause), "{cause}");
+    }
     for kind in root["oneOf"].as_array().unwrap() {
         let kind = root.pointer(&kind["$ref"].as_str().unwrap()[1..]).unwrap();
         let words = kind["properties"]["event"]["enum"].as_array().unwrap();
@@ -291,7 +312,7 @@ proptest! {
         check(&root, &Record::Flow(circumstances.flow(&Subject::new(&flow, &ages))), seq);
         check(&root, &Record::Ended(circumstances.ended(&flow)), seq);
         circumstances.others().iter().for_each(|record| drop(check(&root, record, seq)));
-        let mut event = expectations().swap_remove(n as usize % 4);
+        let mut event = expectations().swap_remove(n as usize % expectations().len());
         event.expectation.function = Some(circumstances.text.as_str().into());
         event.expectation.helper = Some(crate::model::HelperName::new(circumstances.text.as_bytes()));
         event.expectation.flags = set;

@@ -7,6 +7,7 @@
 //! the kernel's where it gave one, while conntrack(8) always shows its own.
 
 use super::record::{Ended, ExpectationRecord, FlowRecord, Gap, Record, Requester, Synthetic};
+use super::write::WriteRecords;
 use crate::model::{EXPECTATION_FLAGS, EventKind, Flow};
 use crate::output::cursor::{Line, Scratch};
 use crate::output::escape;
@@ -17,13 +18,20 @@ const SECOND: u64 = 1_000_000_000;
 
 /// Writes records as `conntrack -E` does.
 #[derive(Debug, Clone)]
-pub(super) struct EventText {
+pub(in crate::output) struct EventText {
     options: TextOptions,
     scratch: Scratch,
 }
 
+impl WriteRecords for EventText {
+    #[inline]
+    fn record(&mut self, out: &mut Vec<u8>, _seq: u64, record: &Record<'_>) -> bool {
+        EventText::record(self, out, record)
+    }
+}
+
 impl EventText {
-    pub(super) fn new(options: TextOptions) -> Self {
+    pub(in crate::output) fn new(options: TextOptions) -> Self {
         EventText { options, scratch: Scratch::new() }
     }
 
@@ -34,9 +42,9 @@ impl EventText {
         let options = &self.options;
         match record {
             Record::Flow(record) => put_event(&mut line, out, record, options),
-            Record::Ended(ended) => line.apart(|line| put_ended(line, out, ended, options)),
-            Record::Expectation(record) => line.apart(|line| put_expectation(line, out, record, options)),
-            Record::Gap(gap) => line.apart(|line| put_gap(line, out, gap, options)),
+            Record::Ended(ended) => line.out_of_line(|line| put_ended(line, out, ended, options)),
+            Record::Expectation(record) => line.out_of_line(|line| put_expectation(line, out, record, options)),
+            Record::Gap(gap) => line.out_of_line(|line| put_gap(line, out, gap, options)),
             Record::Opening(_) | Record::Resynced(_) | Record::Closing(_) => return false,
         }
         line.put(b"\n");
@@ -50,7 +58,7 @@ fn put_event(line: &mut Line<'_>, out: &mut Vec<u8>, record: &FlowRecord<'_>, op
     put_beginning(line, record.kind, record.time.ns, options);
     let flow = record.subject.flow;
     put_entry(line, out, flow, shown_mark(flow, record.is_mark_implied), record.time.ns, options);
-    line.back();
+    line.trim_space();
     put_circumstances(line, out, record.requester, record.netns, record.synthetic);
 }
 
@@ -60,7 +68,7 @@ fn put_ended(line: &mut Line<'_>, out: &mut Vec<u8>, ended: &Ended<'_>, options:
     let flow: &Flow = ended.flow;
     put_beginning(line, EventKind::Destroy, ended.end.ns, options);
     put_entry(line, out, flow, shown_mark(flow, ended.is_mark_implied), ended.end.ns, options);
-    line.back();
+    line.trim_space();
     put_circumstances(line, out, ended.requester, ended.netns, ended.synthetic);
 }
 
@@ -72,7 +80,7 @@ fn shown_mark(flow: &Flow, is_implied: bool) -> Option<u32> {
 #[inline(always)]
 fn put_beginning(line: &mut Line<'_>, kind: EventKind, ns: u64, options: &TextOptions) {
     if options.timestamp {
-        line.apart(|line| put_timestamp(line, ns));
+        line.out_of_line(|line| put_timestamp(line, ns));
     }
     match kind {
         EventKind::New => line.put(b"    [NEW] "),
@@ -110,10 +118,10 @@ fn put_circumstances(
     synthetic: Option<Synthetic>,
 ) {
     if let Some(requester) = requester {
-        line.apart(|line| put_requester(line, out, requester));
+        line.out_of_line(|line| put_requester(line, out, requester));
     }
     if let Some(netns) = netns {
-        line.apart(|line| put_name(line, out, b" netns=", netns));
+        line.out_of_line(|line| put_name(line, out, b" netns=", netns));
     }
     match synthetic {
         None => {}
@@ -151,7 +159,10 @@ fn put_gap(line: &mut Line<'_>, out: &mut Vec<u8>, gap: &Gap<'_>, options: &Text
         put_timestamp(line, gap.to);
     }
     line.put(b"    [GAP] lost=");
-    line.decimal64(gap.lost);
+    match gap.lost {
+        Some(lost) => line.decimal64(lost),
+        None => line.put(b"unknown"),
+    }
     line.put(b" cause=");
     line.text(gap.cause.name().as_bytes());
     line.put(b" from=");
@@ -202,7 +213,7 @@ fn put_expectation(line: &mut Line<'_>, out: &mut Vec<u8>, record: &ExpectationR
         put_name(line, out, b"helper=", helper.as_str());
         line.put(b" ");
     }
-    line.back();
+    line.trim_space();
     put_circumstances(line, out, None, record.netns, None);
 }
 
@@ -211,7 +222,7 @@ fn put_flags(line: &mut Line<'_>, flags: u32) {
     let mut any = false;
     for (_, name) in (0..).zip(EXPECTATION_FLAGS).filter(|(bit, _)| flags >> bit & 1 == 1) {
         if any {
-            line.back();
+            line.trim_space();
             line.put(b",");
         }
         line.text(name.to_ascii_uppercase().as_bytes());

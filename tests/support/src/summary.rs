@@ -22,6 +22,8 @@ pub struct Summary {
     pub rechecked: u64,
     pub no_longer_matching: u64,
     pub spared: u64,
+    #[serde(default)]
+    pub spared_all_ssh: bool,
     pub beyond_max: u64,
     pub beyond_agreed: u64,
     pub already_expiring: u64,

@@ -1,27 +1,27 @@
-//! Arguments that several commands share: the filter, the namespace, how much
-//! to say.
+//! Arguments that several commands share: the filter, the namespace, verbosity.
 
 use anyhow::Result;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
-use ctnl::age::PreviousTimeout;
 use ctnl::filter::{Context, Filter, FilterBuilder, ParseError, flags};
 use ctnl::host::Host;
 use ctnl::netlink::{Connection, Netns};
 use ctnl::table::DumpRequest;
 
 use crate::host::files;
+use crate::host::timeout_options::TimeoutOptions;
 use crate::term::console::Console;
 use crate::term::exit::{usage, usage_at};
 
 const EXPRESSION: &str = "expression";
 const BASE_TIMEOUT: &str = "base-timeout";
+const TRUST_NETLINK: &str = "trust-netlink-timeouts";
 const CONFIRM_IDLE: &str = "confirm-idle";
-const HEADING: &str = "Filter (everything given has to match; `ctnl help filter` explains the terms)";
+const HEADING: &str = "Filter (an entry has to match all that is given; see `ctnl help filter`)";
 
-/// Longest wait between two looks: beyond that, entries expire by themselves.
+/// Longest time between two samples: beyond that, entries expire by themselves.
 const LONGEST_WAIT: u64 = 86_400;
 
-/// Letters that conntrack(8) has for the same.
+/// The letters of conntrack(8) for the same options.
 const SHORT: [(&str, char); 6] =
     [("src", 's'), ("dst", 'd'), ("proto", 'p'), ("mark", 'm'), ("status", 'u'), ("zone", 'w')];
 
@@ -31,7 +31,8 @@ pub struct FilterArgs {
     expression: String,
     flags: Vec<(&'static str, String)>,
     base_timeouts: Vec<String>,
-    /// Seconds between two looks.
+    trust_netlink_timeouts: bool,
+    /// Seconds between two samples.
     pub confirm_idle: Option<u64>,
 }
 
@@ -40,7 +41,7 @@ impl clap::Args for FilterArgs {
         let expression = Arg::new(EXPRESSION)
             .num_args(0..)
             .value_name("EXPRESSION")
-            .help("Which entries, such as: tcp and dport 443 and idle \\> 10m")
+            .help("Filter expression, e.g. tcp and dport 443 and idle \\> 10m")
             .help_heading(HEADING);
         let command = flags().fold(command.arg(expression), |command, flag| {
             let short = SHORT.iter().find(|(name, _)| *name == flag.name).map(|(_, letter)| *letter);
@@ -51,7 +52,7 @@ impl clap::Args for FilterArgs {
                 None => arg,
             })
         });
-        command.arg(base_timeout_arg()).arg(confirm_idle_arg())
+        command.arg(base_timeout_arg()).arg(trust_netlink_arg()).arg(confirm_idle_arg())
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -64,7 +65,16 @@ fn base_timeout_arg() -> Arg {
         .long(BASE_TIMEOUT)
         .value_name("NAME=TIME")
         .action(ArgAction::Append)
-        .help("A timeout that was in force before its sysctl was changed, such as tcp.established=5d")
+        .help("Timeout that was in force before its sysctl was changed, e.g. tcp.established=5d")
+        .help_heading(HEADING)
+        .hide_short_help(true)
+}
+
+fn trust_netlink_arg() -> Arg {
+    Arg::new(TRUST_NETLINK)
+        .long(TRUST_NETLINK)
+        .action(ArgAction::SetTrue)
+        .help("Compute idle times also of entries made over netlink (conntrackd, conntrack -I, a restore)")
         .help_heading(HEADING)
         .hide_short_help(true)
 }
@@ -74,10 +84,10 @@ fn confirm_idle_arg() -> Arg {
         .long(CONFIRM_IDLE)
         .value_name("SECS")
         .value_parser(clap::value_parser!(u64).range(1..=LONGEST_WAIT))
-        .help("Look again after SECS (and 3 more, to be sure), and keep only what had no packet for SECS")
+        .help("Sample twice, SECS apart (+3 s margin); match only entries without a packet in between")
         .long_help(
-            "Look again after SECS (and 3 more, to be sure), and keep only what matched both times and had \
-             no packet for SECS. Some 64 bytes are kept of each entry that may match",
+            "Sample twice, SECS apart (+3 s margin); match only entries that match both times and had no \
+             packet in between. Uses 64 bytes of memory for each entry that matches the first time",
         )
         .help_heading(HEADING)
 }
@@ -99,6 +109,7 @@ impl FromArgMatches for FilterArgs {
             expression: words.join(" "),
             flags: flags.collect(),
             base_timeouts: matches.get_many::<String>(BASE_TIMEOUT).into_iter().flatten().cloned().collect(),
+            trust_netlink_timeouts: matches.get_flag(TRUST_NETLINK),
             confirm_idle: matches.get_one::<u64>(CONFIRM_IDLE).copied(),
         })
     }
@@ -110,9 +121,9 @@ impl FromArgMatches for FilterArgs {
 }
 
 impl FilterArgs {
-    /// The filter that was typed.
+    /// The filter of these arguments.
     pub fn filter(&self, host: &Host) -> Result<Filter> {
-        // Nothing to look names up for.
+        // Without terms, neither services nor labels are read.
         if self.expression.trim().is_empty() && self.flags.is_empty() {
             return Ok(Filter::default());
         }
@@ -131,46 +142,46 @@ impl FilterArgs {
         Ok(builder.build())
     }
 
-    /// The earlier timeouts that were typed.
-    pub fn previous_timeouts(&self) -> Result<Vec<PreviousTimeout>> {
+    /// The options that idle times depend on.
+    pub fn timeout_options(&self) -> Result<TimeoutOptions> {
         let parse = |text: &String| {
             text.parse().map_err(|error: ctnl::age::PreviousTimeoutError| {
                 usage_at("--base-timeout", text, error.span.clone(), &error.to_string(), "")
             })
         };
-        self.base_timeouts.iter().map(parse).collect()
+        let previous_timeouts = self.base_timeouts.iter().map(parse).collect::<Result<_>>()?;
+        Ok(TimeoutOptions { previous_timeouts, trust_netlink_timeouts: self.trust_netlink_timeouts })
     }
 }
 
-/// How the table is walked, for commands that only read.
+/// How the table is dumped, for commands that only read.
 #[derive(Debug, clap::Args)]
 pub struct ScanArgs {
-    /// Let the kernel leave out what it can; see --help for what it costs
+    /// Let the kernel filter the dump as far as it can (costs: see --help)
     ///
-    /// Exact IPv4 addresses, protocol, TCP and UDP ports, mark, status bits, zone and family are
-    /// pushed down, and every entry is checked again here. There is less to copy; but what matches
-    /// little is searched for in one go through the tables of all namespaces, during which this
-    /// processor handles no packets: some 0.2 s for a million entries.
+    /// The kernel compares exact IPv4 addresses, protocol, TCP and UDP ports, mark, status bits,
+    /// zone and family; every entry is checked again. Fewer entries are copied, but a filter that
+    /// few entries match keeps this processor from handling packets (bottom halves are off) while
+    /// the tables of all namespaces are walked: 0.2 s for a million entries.
     #[arg(long, conflicts_with = "jobs")]
     kernel_filter: bool,
 
-    /// Read the table on N processors (1 or 2)
+    /// Dump the table on N processors (1 or 2)
     ///
-    /// With 2, over two sockets: the ASSURED entries, and the others. An entry that becomes ASSURED
-    /// meanwhile may be missing; one that comes twice is shown once, for which some 10 bytes are
-    /// kept of each entry.
+    /// With 2, two sockets dump the ASSURED entries and the others. An entry that becomes ASSURED
+    /// meanwhile may be missing; one that is dumped twice is shown once, which takes 10 bytes of
+    /// memory for each entry.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     jobs: u8,
 }
 
 impl ScanArgs {
-    /// What the kernel is asked for.
+    /// The request for the dump.
     pub fn request(&self, filter: &Filter) -> DumpRequest {
         if self.kernel_filter { filter.dump_request() } else { DumpRequest::default() }
     }
 
-    /// The two halves of `split`, where two jobs were asked for; why there are
-    /// none is said.
+    /// The two halves of `split` with `--jobs 2`. Where there are none, a note says why.
     pub fn halves(
         &self,
         console: &mut Console,
@@ -183,18 +194,18 @@ impl ScanArgs {
     }
 }
 
-/// Where to work and how much to say.
+/// The network namespace, and verbosity.
 #[derive(Debug, clap::Args)]
 pub struct CommonArgs {
-    /// Work in another network namespace: a name of `ip netns`, a PID, or a path
+    /// Network namespace: a name of `ip netns`, a PID, or a path [default: the current one]
     #[arg(long, value_name = "NAME|PID|PATH")]
     netns: Option<String>,
 
-    /// Leave out the summary and progress
+    /// Quiet: no summary, no progress
     #[arg(long, short)]
     quiet: bool,
 
-    /// Say more
+    /// Verbose output
     #[arg(long, short)]
     verbose: bool,
 }
@@ -220,12 +231,12 @@ impl CommonArgs {
     }
 
     /// A connection to the kernel in that namespace. Open a second one with
-    /// [`Connection::reopen`]: the word may stand for another namespace by then.
+    /// [`Connection::reopen`]: by then the name may refer to another namespace.
     pub fn connect(&self) -> Result<Connection> {
         Ok(Connection::open(&self.netns()?)?)
     }
 
-    /// A console as talkative as was asked for.
+    /// A console with this verbosity.
     pub fn console(&self) -> Console {
         Console::new(self.quiet, self.verbose)
     }

@@ -12,7 +12,7 @@ Examples:
   ctnl completions zsh > /usr/local/share/zsh/site-functions/_ctnl
   ctnl completions fish > ~/.config/fish/completions/ctnl.fish";
 
-/// Print completions for a shell
+/// Print a completion script for a shell
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {

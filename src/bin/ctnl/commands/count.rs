@@ -16,7 +16,7 @@ use crate::scan::two_sockets::{halves, may_split, walk_halves};
 use crate::scan::{Selection, Watch, sample_and_wait, walk_matches};
 use crate::term::columns::Columns;
 use crate::term::console::{Console, percent};
-use crate::term::exit::{Exit, item, usage_at};
+use crate::term::exit::{Exit, nth_item_span, usage_at};
 use crate::term::interrupt::Interrupt;
 use crate::term::stdout::print;
 
@@ -67,7 +67,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let filter = args.filter.filter(host)?;
-    let previous_timeouts = args.filter.previous_timeouts()?;
+    let timeouts = args.filter.timeout_options()?;
     let groups = args.by.as_deref().map(groups).transpose()?;
     let mut console = args.common.console();
     let mut connection = args.common.connect()?;
@@ -77,7 +77,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let interrupt = Interrupt::listen(host)?;
     let occupancy = table::count(&mut connection).unwrap_or_default();
     let mut watch = Watch::new(&mut console, &interrupt, host, occupancy.entries.into());
-    let mut selection = Selection::new(filter, &mut connection, host, previous_timeouts, false)?;
+    let mut selection = Selection::new(filter, &mut connection, host, &timeouts, false)?;
     if let Some(seconds) = args.filter.confirm_idle
         && !sample_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
     {
@@ -115,9 +115,9 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
 fn groups(by: &str) -> Result<Groups> {
     Groups::by(by).map_err(|error| {
         let at = match &error {
-            GroupError::Unknown(name) => item(by, name, 0),
-            GroupError::NotGroupable(name) => item(by, name, 0),
-            GroupError::Twice(name) => item(by, name, 1),
+            GroupError::Unknown(name) => nth_item_span(by, name, 0),
+            GroupError::NotGroupable(name) => nth_item_span(by, name, 0),
+            GroupError::Twice(name) => nth_item_span(by, name, 1),
             _ => 0..by.len(),
         };
         usage_at("--by", by, at, &error.to_string(), &format!("\n  hint: {}", error.hint()))

@@ -53,7 +53,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
         console.warn("no such entry");
         return Ok(Exit::Failed);
     };
-    if !args.no_spare_ssh && is_own_session(&flow, host, &mut console) {
+    if !args.no_spare_ssh && is_own_session(&flow, host, &mut console)? {
         return Ok(Exit::Failed);
     }
     let target = Target::of(&flow).context("refusing to delete the entry: a delete cannot identify it")?;
@@ -84,9 +84,9 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
 }
 
 /// Whether `flow` carries an SSH session that may be the user's; the reason is printed.
-fn is_own_session(flow: &Flow, host: &Host, console: &mut Console) -> bool {
-    let own = ssh::own_sessions(host);
-    let is_own = own.sessions.iter().any(|session| session.is_carried_by(flow));
+fn is_own_session(flow: &Flow, host: &Host, console: &mut Console) -> Result<bool> {
+    let own = ssh::own_sessions(host)?;
+    let is_own = own.include(flow);
     if is_own {
         console.warn(if own.all_of_server.is_some() {
             "refusing to delete a connection of this host's SSH server: it may be your own session (override with \
@@ -95,5 +95,5 @@ fn is_own_session(flow: &Flow, host: &Host, console: &mut Console) -> bool {
             "refusing to delete your own SSH session (override with --no-spare-ssh)"
         });
     }
-    is_own
+    Ok(is_own)
 }

@@ -12,7 +12,7 @@ use crate::term::stdout::print;
 
 /// Check a filter, or explain the filter language
 ///
-/// Prints the filter as it was understood. Without one, prints the terms.
+/// Prints the filter in normal form. Without a filter, prints the language.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = help())]
 pub struct Args {
@@ -29,39 +29,40 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
 }
 
 const GRAMMAR: &str = "\
-A filter is terms joined by `and`, `or`, `not` and ( ). Terms side by side need an
-`and`. A term is a field with a value (`dport 443`), a relation (`bytes > 10M`), a
-set (`dport {80, 443, 8000-8080}`, or 80,443), or a word (`tcp`, `assured`).
-Relations: = != < <= > >=. `field != x` is `not field = x`. @FILE reads values from a
-file, one or more a line, `#` starts a comment. Quote for the shell what it
-would take for itself: < > ( ) { } *.
+A filter consists of terms joined by `and`, `or`, `not` and parentheses. A term is a
+field with a value (`dport 443`), a comparison (`bytes > 10M`), a set
+(`dport {80, 443, 8000-8080}` or `dport 80,443`), or a keyword (`tcp`, `assured`).
+Operators: = != < <= > >=. `field != x` means `not field = x`. @FILE reads values from a
+file, one or more per line; `#` starts a comment. Quote characters that are special to
+the shell: < > ( ) { } *.
 
-Times have a unit: 90s 10m 12h 5d 1h30m. Sizes may have one: 10k 4M, 10Ki.
+Durations: 90s 10m 12h 5d 1h30m; without a unit, seconds. Sizes: 500 10k 4M 10Ki.
 
-What a flow does not have compares false: `dport 443` is false for ICMP, and
-`not dport 443` true. What cannot be known is undecided, with or without `not`: an
-undecided entry is never matched; commands count them by reason.
+A field that an entry does not have compares false: `dport 443` is false for ICMP, and
+`not dport 443` is true. A value that cannot be determined is undecided, with or without
+`not`: undecided entries never match; commands count them by reason.
 
-idle is the time since the last packet that the tracker accepted, computed from
-the time left. `--older D` is `idle >= D`: nothing that had a packet within D is
-matched. Undecided are flows in a flowtable, with unacknowledged data or a closed
-window, under a timeout policy, with a fixed timeout, with more time left than
-today's sysctl gives. One thing a single look cannot show: after a timeout sysctl
-was raised, an entry looks idle for the difference until its next packet. Say the
-old value (--base-timeout tcp.established=3600) or look twice (--confirm-idle 30).
+idle is the time since the last packet that conntrack accepted. conntrack stores no
+last-packet time; ctnl derives it: timeout - remaining. `--older D` is `idle >= D`: no
+entry with a packet within D matches. Undecided are flows in a flowtable, with
+unacknowledged data or a closed window, under a timeout policy, with a fixed timeout, or
+with more remaining time than the current sysctl allows. One sample cannot show that a
+timeout sysctl was raised: until its next packet, an entry then seems idle for the
+difference. Give the old value (--base-timeout tcp.established=3600) or sample twice
+(--confirm-idle 30).
 age is the time since creation, known with net.netfilter.nf_conntrack_timestamp=1.
 ";
 
 const EXAMPLES: &str = "\
 Examples:
   ctnl filter tcp and dport 443 and idle \\> 10m
-      What is understood of it; a caret under what is not, and exit code 2.
+      Prints the filter in normal form; on an error, a caret under it and exit code 2.
   ctnl filter --proto udp --dst 203.0.113.0/24
-      The same filter in the form of flags.
+      A filter from options.
   ctnl filter
-      The language.";
+      Prints the filter language.";
 
-/// What stands behind the flags in `--help`.
+/// The end of `--help`.
 fn help() -> String {
     format!("{EXAMPLES}\n\n{}", language())
 }
@@ -82,7 +83,7 @@ pub fn language() -> String {
             field.example
         );
     }
-    text.push_str("\nWORDS\n");
+    text.push_str("\nKEYWORDS\n");
     for keyword in keywords() {
         let _ = writeln!(text, "  {:<16} {}", keyword.name, keyword.doc);
     }

@@ -3,10 +3,12 @@
 use anyhow::Result;
 use ctnl::filter::Filter;
 use ctnl::host::Host;
+use ctnl::netlink::Connection;
 use ctnl::table::{self, Action};
 
 use super::args::{CommonArgs, FilterArgs};
-use crate::host::ssh::{self, OwnSessions, SshSession};
+use crate::host::ssh::{self, OwnSessions};
+use crate::host::timeout_notes;
 use crate::purge::{Options, Purge, Purged, report};
 use crate::scan::{Selection, Watch, sample_and_wait};
 use crate::term::console::percent;
@@ -100,7 +102,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let filter = args.filter.filter(host)?;
-    let previous_timeouts = args.filter.previous_timeouts()?;
+    let timeouts = args.filter.timeout_options()?;
     args.refuse_everything(&filter)?;
     let mut console = args.common.console();
     if filter.never_matches() {
@@ -110,7 +112,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let interrupt = Interrupt::listen(host)?;
     let mut connection = args.common.connect()?;
     let before = table::count(&mut connection)?;
-    let mut selection = Selection::new(filter, &mut connection, host, previous_timeouts, false)?;
+    let mut selection = Selection::new(filter, &mut connection, host, &timeouts, false)?;
     let mut watch = Watch::new(&mut console, &interrupt, host, before.entries.into());
     if let Some(seconds) = args.filter.confirm_idle
         && !sample_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
@@ -118,14 +120,28 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
         console.warn("interrupted; nothing was deleted");
         return Ok(Exit::Partly);
     }
-    let own = if args.no_spare_ssh { OwnSessions::default() } else { ssh::own_sessions(host) };
+    let own = if args.no_spare_ssh { OwnSessions::default() } else { ssh::own_sessions(host)? };
     if let Some(note) = own.note() {
         watch.console.note(&note);
     } else if own.sessions.is_empty() && !args.no_spare_ssh && watch.console.can_ask() {
         watch.console.note("found no SSH session of yours, so none is spared");
     }
-    let options = args.options(selection.filter(), own.sessions);
-    match Purge::new(selection, options, watch, before).run(&mut connection)? {
+    let options = args.options(selection.filter(), own);
+    let written = options.soft().filter(|_| !args.dry_run);
+    let note = |connection: &Connection| {
+        written.map_or(Ok(()), |seconds| timeout_notes::record_in(connection.netns(), host, seconds))
+    };
+    if let Err(error) = note(&connection) {
+        watch.console.warn(&format!(
+            "cannot note the written timeout in {}: {error}\n  hint: until these entries have expired or had a \
+             packet, idle times do not take it into account",
+            timeout_notes::FOLDER
+        ));
+    }
+    let purged = Purge::new(selection, options, watch, before).run(&mut connection)?;
+    // From now on for the entries that were written last. An error was reported above.
+    let _ = note(&connection);
+    match purged {
         Purged::Ran(summary) => report(&summary, &mut console, args.json, args.fail_if_none),
         Purged::Declined => {
             console.warn("nothing was deleted");
@@ -163,7 +179,7 @@ impl Args {
         !self.yes && !self.all && !requires_idle
     }
 
-    fn options(&self, filter: &Filter, sessions: Vec<SshSession>) -> Options {
+    fn options(&self, filter: &Filter, sessions: OwnSessions) -> Options {
         Options {
             command: "flush",
             preview: self.dry_run,

@@ -1,100 +1,159 @@
 //! `-o`: the format of entries, for every command that prints some.
 
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 
 use anyhow::Result;
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use clap::{Arg, Command};
 use ctnl::field::{FIELDS, field};
 use ctnl::host::Host;
-use ctnl::output::{FORMATS, Format, TextOptions, Writer, WriterOptions};
+use ctnl::output::{
+    CONNTRACK, FORMATS, Format, FormatOption, JSON, TABLE, TextOptions, Writer, WriterError, WriterOptions,
+};
 use ctnl::text::nearest;
 
 use crate::host::files;
-use crate::term::exit::{item, usage_at};
+use crate::term::exit::{nth_item_span, usage_at};
 
-/// How entries are printed.
+/// The format of entries.
 #[derive(Debug, clap::Args)]
 pub struct FormatArgs {
-    /// Format: table (default on a terminal), conntrack (default in a pipe), json, csv, xml;
-    /// options of the conntrack format: extended, id, timestamp, ktimestamp, labels
-    #[arg(long, short, value_name = "FORMAT[,OPTION…]")]
+    /// Format [default: table on a terminal, conntrack in a pipe], with the options of the format:
+    /// conntrack,id or json,labels
+    #[arg(long, short, value_name = "FORMAT[,OPTION…]", value_parser = FormatNames { events: false })]
     output: Option<String>,
 
     /// The same as -o json
     #[arg(long, conflicts_with = "output")]
     json: bool,
 
-    /// Columns of table, csv and json: names of fields, with commas
+    /// Columns of table, csv and json: field names, separated by commas
     #[arg(long, value_name = "FIELD,…", value_delimiter = ',')]
     columns: Option<Vec<String>>,
 }
 
-impl FormatArgs {
-    /// The writer that was asked for.
-    pub fn writer(&self, host: &Host) -> Result<Writer> {
-        let (format, text) = self.format(host)?;
-        let text = match format {
-            Format::Json => TextOptions { labels: Some(files::labels(host)), ..text },
-            _ => text,
-        };
-        let options = WriterOptions { columns: self.columns.clone(), text };
-        Writer::new(format, options).map_err(|error| {
-            let columns = self.columns.as_deref().unwrap_or_default();
-            let unknown = columns.iter().find(|name| field(name).is_none());
-            let hint = unknown.map(|name| hint_for(name)).unwrap_or_default();
-            let list = columns.join(",");
-            let at = unknown.map_or(0..list.len(), |name| item(&list, name, 0));
-            usage_at("--columns", &list, at, &error.to_string(), &hint)
-        })
+/// Lists the formats of the registry in the help and in shell completions. The value is parsed later.
+#[derive(Debug, Clone)]
+pub(super) struct FormatNames {
+    /// Only formats of event streams.
+    pub events: bool,
+}
+
+impl TypedValueParser for FormatNames {
+    type Value = String;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, arg, value)
     }
 
-    /// Whether the format shows idle times.
-    pub fn shows_ages(&self, host: &Host) -> Result<bool> {
-        Ok(!matches!(self.format(host)?.0, Format::Conntrack | Format::Xml))
-    }
-
-    fn format(&self, host: &Host) -> Result<(Format, TextOptions)> {
-        if self.json {
-            return Ok((Format::Json, TextOptions::default()));
-        }
-        let Some(output) = self.output.as_deref() else {
-            let for_a_person = io::stdout().is_terminal() || self.columns.is_some();
-            return Ok((if for_a_person { Format::Table } else { Format::Conntrack }, TextOptions::default()));
-        };
-        parse(output, host).map_err(|word| {
-            let formats: Vec<&str> = FORMATS.iter().map(|row| row.name).collect();
-            let hint = format!(
-                "\n  hint: formats are {}; options are extended, id, timestamp, ktimestamp, labels",
-                formats.join(", ")
-            );
-            let what = format!("`{word}` is neither a format nor an option of one");
-            usage_at("-o", output, item(output, &word, 0), &what, &hint)
-        })
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(formats(self.events).map(|format| PossibleValue::new(format.name).help(help_of(format)))))
     }
 }
 
-/// Reads `FORMAT[,OPTION…]`; options alone mean conntrack(8)'s format. An error
-/// is the word that is neither.
-pub(super) fn parse(output: &str, host: &Host) -> Result<(Format, TextOptions), String> {
-    let mut words = output.split(',').peekable();
-    let format = words.peek().and_then(|word| Format::from_name(word));
-    if format.is_some() {
-        words.next();
+/// The formats of entries, or those of event streams.
+fn formats(events: bool) -> impl Iterator<Item = &'static Format> {
+    FORMATS.iter().copied().filter(move |format| !events || format.events.is_some())
+}
+
+fn help_of(format: &Format) -> String {
+    match format.options {
+        [] => format.doc.into(),
+        options => format!("{}; options: {}", format.doc, option_names(options)),
     }
-    let mut text = TextOptions::default();
-    for word in words {
-        match word {
-            "extended" => text.extended = true,
-            "id" => text.id = true,
-            "timestamp" => text.timestamp = true,
-            "ktimestamp" => {
-                text.ktimestamp = true;
-                text.zone = Some(files::time_zone(host));
-            }
-            "labels" => text.labels = Some(files::labels(host)),
-            unknown => return Err(unknown.to_owned()),
+}
+
+fn option_names(options: &[FormatOption]) -> String {
+    options.iter().map(|option| option.name()).collect::<Vec<_>>().join(", ")
+}
+
+impl FormatArgs {
+    /// The writer of the chosen format.
+    pub fn writer(&self, host: &Host) -> Result<Writer> {
+        let (format, text) = self.parse(host)?;
+        let options = WriterOptions { columns: self.columns.clone(), text };
+        format.writer(options).map_err(|error| columns_error(self.columns.as_deref(), &error))
+    }
+
+    /// The chosen format.
+    pub fn format(&self, host: &Host) -> Result<&'static Format> {
+        self.parse(host).map(|(format, _)| format)
+    }
+
+    fn parse(&self, host: &Host) -> Result<(&'static Format, TextOptions)> {
+        let has_table = io::stdout().is_terminal() || self.columns.is_some();
+        match self.output.as_deref() {
+            _ if self.json => parse("json", false, host),
+            Some(output) => parse(output, false, host),
+            None => Ok((if has_table { &TABLE } else { &CONNTRACK }, TextOptions::default())),
         }
     }
-    Ok((format.unwrap_or(Format::Conntrack), text))
+}
+
+/// The usage error for `--columns` with a name that is no field, or with a format without columns.
+pub(super) fn columns_error(columns: Option<&[String]>, error: &WriterError) -> anyhow::Error {
+    let columns = columns.unwrap_or_default();
+    let unknown = columns.iter().find(|name| field(name).is_none());
+    let hint = unknown.map(|name| hint_for(name)).unwrap_or_default();
+    let list = columns.join(",");
+    let at = unknown.map_or(0..list.len(), |name| nth_item_span(&list, name, 0));
+    usage_at("--columns", &list, at, &error.to_string(), &hint)
+}
+
+/// Parses `FORMAT[,OPTION…]`; options alone select the conntrack format, as with conntrack(8).
+pub(super) fn parse(output: &str, events: bool, host: &Host) -> Result<(&'static Format, TextOptions)> {
+    let mut words = output.split(',').peekable();
+    let named = words.peek().and_then(|word| Format::from_name(word));
+    if named.is_some() {
+        words.next();
+    }
+    let format = named.unwrap_or(&CONNTRACK);
+    let mut text = TextOptions::default();
+    if *format == JSON {
+        text.labels = Some(files::labels(host));
+    }
+    for word in words {
+        match format.options.iter().find(|option| option.name() == word) {
+            Some(option) => set(&mut text, *option, host),
+            None => return Err(unknown_option(output, word, named, events)),
+        }
+    }
+    Ok((format, text))
+}
+
+fn set(text: &mut TextOptions, option: FormatOption, host: &Host) {
+    match option {
+        FormatOption::Extended => text.extended = true,
+        FormatOption::Id => text.id = true,
+        FormatOption::Timestamp => text.timestamp = true,
+        FormatOption::Ktimestamp => {
+            text.ktimestamp = true;
+            text.zone = Some(files::time_zone(host));
+        }
+        FormatOption::Labels => text.labels = Some(files::labels(host)),
+        _ => {}
+    }
+}
+
+fn unknown_option(output: &str, word: &str, named: Option<&Format>, events: bool) -> anyhow::Error {
+    let at = nth_item_span(output, word, 0);
+    let (text, hint) = match named {
+        None => {
+            let names: Vec<&str> = formats(events).map(|format| format.name).collect();
+            let options = option_names(CONNTRACK.options);
+            let hint = format!("\n  hint: formats are {}; options of conntrack are {options}", names.join(", "));
+            (format!("unknown format or option '{word}'"), hint)
+        }
+        Some(format) if format.options.is_empty() => {
+            (format!("format '{}' has no option '{word}'", format.name), "\n  hint: it has no options".into())
+        }
+        Some(format) => {
+            let hint = format!("\n  hint: its options are {}", option_names(format.options));
+            (format!("format '{}' has no option '{word}'", format.name), hint)
+        }
+    };
+    usage_at("-o", output, at, &text, &hint)
 }
 
 /// What to write instead of a field that does not exist.
@@ -112,9 +171,29 @@ mod tests {
 
     #[test]
     fn options_alone_mean_the_conntrack_format() {
-        let (format, text) = parse("extended,id", &Host::system()).unwrap();
-        assert_eq!((format, text.extended, text.id), (Format::Conntrack, true, true));
-        assert_eq!(parse("json", &Host::system()).unwrap().0, Format::Json);
-        assert_eq!(parse("json,fnord", &Host::system()).unwrap_err(), "fnord");
+        let (format, text) = parse("extended,id", false, &Host::system()).unwrap();
+        assert_eq!((format.name, text.extended, text.id), ("conntrack", true, true));
+        assert_eq!(parse("json", false, &Host::system()).unwrap().0.name, "json");
+    }
+
+    #[test]
+    fn an_option_that_the_format_does_not_have_is_an_error_with_those_it_has() {
+        let error = |output| parse(output, false, &Host::system()).unwrap_err().to_string();
+        let text = error("json,id");
+        assert!(text.contains("format 'json' has no option 'id'") && text.contains("its options are labels"), "{text}");
+        assert!(error("table,labels").contains("it has no options"));
+        assert!(error("fnord").contains("unknown format or option 'fnord'"));
+    }
+
+    #[test]
+    fn every_option_of_the_registry_changes_something() {
+        for format in FORMATS {
+            for option in format.options {
+                let output = format!("{},{}", format.name, option.name());
+                let (_, text) = parse(&output, false, &Host::system()).unwrap();
+                let is_set = text.extended || text.id || text.timestamp || text.ktimestamp || text.labels.is_some();
+                assert!(is_set, "{output}");
+            }
+        }
     }
 }

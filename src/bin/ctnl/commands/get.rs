@@ -18,13 +18,13 @@ use crate::term::stdout;
 const EXAMPLES: &str = "\
 Examples:
   ctnl get tcp 10.0.0.1:40000 10.0.0.2:443
-      The entry of this connection; either direction finds it, also behind NAT.
+      The entry of this connection, by the tuple of either direction, also behind NAT.
   ctnl get udp '[2001:db8::1]:53' '[2001:db8::2]:4000' -o json
   ctnl get icmp 10.0.0.1 10.0.0.2 type=8 code=0 id=77
   ctnl get 'tcp src=10.0.0.1 dst=10.0.0.2 sport=40000 dport=443 zone=5'
-      As conntrack and ctnl list print it: a whole line can be pasted.";
+      The tuple as conntrack and ctnl list print it: a whole line can be pasted.";
 
-/// Show the entry of one exact tuple, of either direction
+/// Print the entry of one exact tuple, of either direction
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
@@ -45,11 +45,11 @@ pub struct EntryArgs {
     #[arg(required = true, num_args = 1.., value_name = "TUPLE")]
     tuple: Vec<String>,
 
-    /// The zone to look in
+    /// Zone of the entry; default: 0
     #[arg(long, short = 'w')]
     zone: Option<u16>,
 
-    /// The id that the entry must have
+    /// Match only an entry with this id
     #[arg(long)]
     id: Option<u32>,
 }
@@ -92,7 +92,13 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
 
 /// Prints one entry.
 pub fn print(flow: &Flow, writer: &mut Writer, connection: &mut Connection, host: &Host) -> Result<()> {
-    let selection = Selection::new(Filter::default(), connection, host, Vec::new(), true)?;
+    let selection = Selection::new(
+        Filter::default(),
+        connection,
+        host,
+        &crate::host::timeout_options::TimeoutOptions::default(),
+        true,
+    )?;
     let mut bytes = Vec::new();
     writer.begin(&mut bytes);
     writer.flow(&mut bytes, &Subject::new(flow, selection.ages()));

@@ -25,7 +25,8 @@ host name and processes; when the command ends, they are removed with every proc
 them. /proc/sys is read-only but for the lab's own net. As root, all of the host's files
 are read-only too, but for /tmp, /var/tmp and network file systems; devices in /dev are
 the host's. The exit code is the command's, 126 if it cannot be executed, 127 if it does
-not exist. CTNL_LAB=1 is set inside, and 'ctnl' is this very program.";
+not exist. Inside, CTNL_LAB is 1, CTNL_LAB_NETNS is the cookie of the network namespace
+(Linux 5.14), and 'ctnl' is this very program.";
 
 /// Run a command, or a shell, in private namespaces with a synthetic busy table
 ///

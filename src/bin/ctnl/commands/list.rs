@@ -4,7 +4,7 @@ use anyhow::Result;
 use ctnl::field::field;
 use ctnl::host::Host;
 use ctnl::netlink::Connection;
-use ctnl::output::Writer;
+use ctnl::output::{Format, Writer};
 use ctnl::table::{DumpRequest, DumpTotals};
 
 use super::args::{CommonArgs, FilterArgs, ScanArgs};
@@ -61,24 +61,25 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let filter = args.filter.filter(host)?;
-    let previous_timeouts = args.filter.previous_timeouts()?;
+    let timeouts = args.filter.timeout_options()?;
     let order = args.sort.as_deref().map(parse_order).transpose()?;
+    let format = args.format.format(host)?;
     let writer = args.format.writer(host)?;
-    let with_ages = args.format.shows_ages(host)? || order.is_some();
+    let with_ages = format.shows_ages || order.is_some();
 
     let interrupt = Interrupt::listen(host)?;
     let mut console = args.common.console();
     let mut connection = args.common.connect()?;
     let expected = report::expected(&mut connection);
     let mut watch = Watch::new(&mut console, &interrupt, host, expected);
-    let mut selection = Selection::new(filter, &mut connection, host, previous_timeouts, with_ages)?;
+    let mut selection = Selection::new(filter, &mut connection, host, &timeouts, with_ages)?;
     if let Some(seconds) = args.filter.confirm_idle
         && !sample_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
     {
         return Ok(Exit::Partly);
     }
     let request = args.scan.request(selection.filter());
-    let (totals, is_interrupted, printed) = match args.may_use_two_jobs(&selection, &writer, request, watch.console) {
+    let (totals, is_interrupted, printed) = match args.may_use_two_jobs(&selection, format, request, watch.console) {
         Some(requests) => list_halves(requests, connection, writer, &mut selection, &mut watch)?,
         None => {
             let mut printer = Printer::new(writer, args.limit, order);
@@ -123,7 +124,7 @@ impl Args {
     fn may_use_two_jobs(
         &self,
         selection: &Selection,
-        writer: &Writer,
+        format: &Format,
         request: DumpRequest,
         console: &mut Console,
     ) -> Option<[DumpRequest; 2]> {
@@ -131,7 +132,7 @@ impl Args {
             if self.sort.is_some() || self.limit.is_some() || self.filter.confirm_idle.is_some() {
                 return Err("--sort, --limit and --confirm-idle use one");
             }
-            if matches!(writer, Writer::Table(_) | Writer::Xml(_)) {
+            if !format.has_independent_lines {
                 return Err("the lines of this format depend on each other");
             }
             may_split(selection.filter(), request)

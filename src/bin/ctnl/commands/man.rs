@@ -12,19 +12,19 @@ Examples:
   ctnl man /usr/local/share/man/man1
   ctnl man . && man ./ctnl-flush.1";
 
-/// Write the man pages, one for each command, into a folder
+/// Write man pages, one for each command, to a directory
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// The folder; it is made where it does not exist
+    /// The directory; created if it does not exist
     directory: PathBuf,
 }
 
 /// Runs the command.
 pub fn run(args: &Args, program: clap::Command) -> Result<Exit> {
     let directory = &args.directory;
-    fs::create_dir_all(directory).with_context(|| format!("make the folder {}", directory.display()))?;
+    fs::create_dir_all(directory).with_context(|| format!("create the directory {}", directory.display()))?;
     clap_mangen::generate_to(program, directory)
-        .with_context(|| format!("write man pages into {}", directory.display()))?;
+        .with_context(|| format!("write man pages to {}", directory.display()))?;
     Ok(Exit::Done)
 }

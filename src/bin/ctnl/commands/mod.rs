@@ -1,5 +1,4 @@
-//! Floor 9, one verb per file: arguments → options → the library or floor 8 →
-//! exit code.
+//! One command per file: arguments → options → the modules below → exit code.
 //!
 //! Adding a command is one file and its rows here.
 
@@ -25,17 +24,17 @@ use crate::term::exit::Exit;
 
 const EXAMPLES: &str = "\
 The table is full:
-  ctnl count --by state                                 of what kind are they
-  ctnl count --by src --top 10                          who fills it
-  ctnl flush --state established --older 12h --dry-run  what would go
-  ctnl flush --state established --older 12h            let it go
+  ctnl count --by state                                 count by state
+  ctnl count --by src --top 10                          the sources with most entries
+  ctnl flush --state established --older 12h --dry-run  preview by state and source
+  ctnl flush --state established --older 12h            delete
 
-Rehearse in a private namespace, no root needed:
+Rehearse in private namespaces, no root needed:
   ctnl lab --entries 200000 -- ctnl flush --state established --older 12h
 
-`ctnl help filter` explains what list, count and flush can be told to match.
-Exit codes: 0 done, also when nothing matched; 1 failed; 2 bad usage, nothing
-was sent; 3 partly done.";
+`ctnl help filter` explains the filters of list, count, flush and events.
+Exit codes: 0 done, also when nothing matched; 1 failed; 2 usage error, nothing
+was sent to the kernel; 3 partly done.";
 
 /// The conntrack table manager for Linux: list, count and flush entries, safely
 #[derive(Debug, Parser)]
@@ -45,9 +44,9 @@ pub struct Cli {
     verb: Verb,
 }
 
-/// Only the arguments of the command that is called are made: nearly all of what a
-/// short command takes would be those of the others. What `ctnl help` lists has to
-/// stand here for that; it is the first line of each command's own words.
+/// Only the arguments of the command that is called are built (`defer`): to build those of all takes
+/// most of the time of a short command. So the lines of `ctnl help` are here; each is the first line of
+/// the command's own help.
 #[derive(Debug, clap::Subcommand)]
 #[command(defer = true)]
 enum Verb {
@@ -55,7 +54,7 @@ enum Verb {
     List(list::Args),
     /// Count entries, all or those that match, or by field
     Count(count::Args),
-    /// Show the entry of one exact tuple, of either direction
+    /// Print the entry of one exact tuple, of either direction
     Get(get::Args),
     /// Delete the entry of one exact tuple
     Delete(delete::Args),
@@ -67,13 +66,13 @@ enum Verb {
     Filter(filter::Args),
     /// Run a command, or a shell, in private namespaces with a synthetic busy table
     Lab(lab::Args),
-    /// Print completions for a shell
+    /// Print a completion script for a shell
     Completions(completions::Args),
-    /// Write the man pages, one for each command, into a folder
+    /// Write man pages, one for each command, to a directory
     Man(man::Args),
 }
 
-/// Runs what was asked for.
+/// Runs the command.
 pub fn run(cli: Cli, host: &Host) -> Result<Exit> {
     match cli.verb {
         Verb::List(args) => list::run(&args, host),
@@ -94,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_of_commands_has_the_first_line_of_what_each_says_itself() {
+    fn the_list_of_commands_has_the_first_line_of_each_command_s_help() {
         let (listed, mut built) = (Cli::command(), Cli::command());
         built.build();
         for command in listed.get_subcommands() {

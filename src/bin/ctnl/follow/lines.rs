@@ -58,7 +58,7 @@ impl<'o> Lines<'o> {
 
     /// Passes the chunk on; false if the outlet has no capacity.
     pub fn flush(&mut self) -> bool {
-        self.lines == 0 || self.outlet.has_room() && self.put()
+        self.lines == 0 || self.outlet.has_capacity() && self.put()
     }
 
     /// Passes the chunk on if it is complete or old; false if the outlet has no capacity.

@@ -25,8 +25,8 @@ impl Emitter<'_> {
     /// Writes the `close` record, with the sums.
     pub(super) fn emit_close(&mut self, reason: &str) {
         let (time, records) = (self.env.realtime(), self.lines.count());
-        let Totals { received, lost, .. } = self.totals;
-        self.lines.record(&Record::Closing(Closing { time, reason, received, lost, records }));
+        let Totals { received, lost, uncounted_losses, .. } = self.totals;
+        self.lines.record(&Record::Closing(Closing { time, reason, received, lost, uncounted_losses, records }));
         self.lines.put();
     }
 
@@ -186,7 +186,6 @@ impl Emitter<'_> {
 
     fn emit_gap(&mut self, stream: &mut NamespaceStream, cause: GapCause, lost: Option<u64>, now: u64) {
         let netns = stream.name.as_deref();
-        let lost = lost.unwrap_or(0);
         self.lines.record(&Record::Gap(Gap { cause, lost, from: stream.complete_until.min(now), to: now, netns }));
         stream.gaps += 1;
         if cause == GapCause::Kernel {

@@ -25,7 +25,8 @@ pub enum Ended {
     Signal(Signal),
 }
 
-/// Starts `command` and waits for its end. `status` is told of both (see [`Report`]).
+/// Starts `command` and waits for its end. Writes to `status`, the pipe to the parent, when signals are
+/// the command's (see [`Report`]).
 ///
 /// # Errors
 /// The command cannot be started; the error has the [`std::io::Error`] of that.

@@ -4,9 +4,8 @@
 //! A user namespace alone does not protect the host from root: user 0 is mapped to user 0, and the
 //! kernel compares owners, so that `/etc` and `/proc/sys` stay writable.
 
-use std::ffi::OsString;
 use std::fs;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -14,7 +13,9 @@ use ctnl::host::Host;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 
-/// Parts of `/proc` through which the host can be changed, whoever the lab's user is.
+use crate::host::namespaces::unescape;
+
+/// Parts of `/proc` through which the host can be changed.
 const READ_ONLY_IN_PROC: [&str; 6] = ["sys", "sysrq-trigger", "irq", "bus", "fs", "acpi"];
 
 /// Folders that stay writable where the host's files are read-only.
@@ -123,21 +124,6 @@ impl Mount {
         let flags = options.split(|byte| *byte == b',').map(flag).collect();
         Some(Mount { point: unescape(point), flags, is_remote })
     }
-}
-
-/// The kernel writes space, tab, newline and backslash as `\` and three octal digits
-/// (`mangle_path` in fs/seq_file.c).
-fn unescape(field: &[u8]) -> PathBuf {
-    let (mut path, mut rest) = (Vec::with_capacity(field.len()), field);
-    while let Some((byte, after)) = rest.split_first() {
-        let digits = after.first_chunk::<3>().filter(|digits| *byte == b'\\' && digits.iter().all(u8::is_ascii_digit));
-        let code = digits.map(|digits| digits.iter().fold(0_u32, |code, digit| code * 8 + u32::from(digit - b'0')));
-        match code.and_then(|code| u8::try_from(code).ok()) {
-            Some(code) => (path.push(code), rest = after.get(3..).unwrap_or_default()),
-            None => (path.push(*byte), rest = after),
-        };
-    }
-    OsString::from_vec(path).into()
 }
 
 fn remount(path: &Path, flags: MsFlags) -> nix::Result<()> {

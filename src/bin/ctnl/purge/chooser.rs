@@ -147,6 +147,7 @@ impl Chooser {
         summary.unconfirmed = tally.unconfirmed;
         summary.undecided = tally.undecided.iter().map(|(why, count)| (why.name(), *count)).collect();
         summary.spared = counts.spared;
+        summary.spared_all_ssh = self.options.sessions.all_of_server.is_some();
         summary.beyond_max = counts.beyond_max;
         summary.beyond_agreed = counts.beyond_agreed;
         summary.already_expiring = counts.already_expiring;

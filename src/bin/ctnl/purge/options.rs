@@ -3,7 +3,7 @@
 use ctnl::model::Flow;
 use ctnl::table::Action;
 
-use crate::host::ssh::SshSession;
+use crate::host::ssh::OwnSessions;
 
 /// What is done with the entries that match, and its bounds.
 #[derive(Debug, Clone)]
@@ -15,7 +15,7 @@ pub struct Options {
     /// What is done.
     pub action: Action,
     /// Sessions whose entries are spared.
-    pub sessions: Vec<SshSession>,
+    pub sessions: OwnSessions,
     /// Most entries to act on.
     pub max: Option<u64>,
     /// On a terminal, ask before acting on more than this share of the table, in percent. `None` to
@@ -40,7 +40,7 @@ impl Options {
 
     /// Whether `flow` carries a session that is spared.
     pub fn spares(&self, flow: &Flow) -> bool {
-        self.sessions.iter().any(|session| session.is_carried_by(flow))
+        self.sessions.include(flow)
     }
 
     /// Whether the timeout would not be lowered, but raised.

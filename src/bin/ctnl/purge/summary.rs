@@ -49,6 +49,9 @@ pub struct Summary {
     pub no_longer_matching: u64,
     /// Entries of the own SSH session.
     pub spared: u64,
+    /// `spared` are all connections of the host's SSH server, since none is certainly the own session.
+    #[serde(skip_serializing_if = "is_false")]
+    pub spared_all_ssh: bool,
     /// Entries beyond `--max`.
     pub beyond_max: u64,
     /// Entries beyond the number that was agreed to.
@@ -96,6 +99,11 @@ pub struct Summary {
     /// Of a preview: entries whose sources are not among the 4096 seen first.
     #[serde(skip_serializing_if = "is_zero")]
     pub by_source_beyond: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde requires")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
@@ -177,7 +185,8 @@ impl Summary {
         add(&mut text, self.deleted, &verb, true);
         add(&mut text, self.gone, "already gone", false);
         add(&mut text, self.no_longer_matching, "no longer matching when read again", false);
-        add(&mut text, self.spared, "spared (own SSH session)", false);
+        let spared = if self.spared_all_ssh { ALL_SSH } else { "spared (own SSH session)" };
+        add(&mut text, self.spared, spared, false);
         add(&mut text, self.beyond_max, "beyond --max", false);
         add(&mut text, self.beyond_agreed, "more than was agreed to", false);
         add(&mut text, self.already_expiring, "already expiring within the --soft timeout", false);
@@ -220,6 +229,8 @@ impl Summary {
     }
 }
 
+/// `spared` with `spared_all_ssh`, as text.
+const ALL_SSH: &str = "spared (all of this host's SSH server: none is certainly your own)";
 /// Entries that match and are not confirmed, as text.
 const UNCONFIRMED: &str = "not confirmed by --confirm-idle (active between the two samples, or no match at the first)";
 

@@ -19,8 +19,6 @@ pub use matches::walk_matches;
 pub use printer::Printer;
 pub use samples::sample_and_wait;
 pub use selection::{Selection, Tally};
-#[cfg(test)]
-pub use settings::Settings;
 pub use sorted::Order;
 pub use walk::{End, Visitor, walk};
 pub use watch::Watch;

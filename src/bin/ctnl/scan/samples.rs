@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use ctnl::age::Confirm;
+use ctnl::age::IdleConfirmation;
 use ctnl::model::Flow;
 use ctnl::netlink::{Connection, Error};
 use ctnl::table::{DatagramTime, DumpRequest, DumpTotals};
@@ -47,7 +47,7 @@ pub fn sample_and_wait(
         return Ok(false);
     }
     selection.confirm_by(confirm);
-    let wait = Duration::from_secs(seconds + u64::from(Confirm::UNCERTAINTY));
+    let wait = Duration::from_secs(seconds + u64::from(IdleConfirmation::UNCERTAINTY));
     let console = &mut *watch.console;
     let is_over = watch.interrupt.sleep(wait, |left| {
         console.progress(|| format!("second sample in {} s", left.as_secs() + 1));

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ctnl::age::{Confirm, Confirmed, IdleEstimator, PreviousTimeout, TimeoutContext};
+use ctnl::age::{Confirmed, IdleConfirmation, IdleEstimator};
 use ctnl::field::Subject;
 use ctnl::filter::{Filter, Verdict};
 use ctnl::host::Host;
@@ -15,6 +15,8 @@ use ctnl::units::Nanos;
 
 use super::settings::Settings;
 
+use crate::host::timeout_options::TimeoutOptions;
+
 /// A filter with what it needs, and the tally of its verdicts.
 #[derive(Debug)]
 pub struct Selection {
@@ -24,7 +26,7 @@ pub struct Selection {
     settings: Option<Settings>,
     /// The version of the settings in `ages`.
     version: u64,
-    confirm: Option<Arc<Confirm>>,
+    confirm: Option<Arc<IdleConfirmation>>,
     /// The verdicts so far.
     pub tally: Tally,
 }
@@ -75,16 +77,15 @@ impl Selection {
         filter: Filter,
         connection: &mut Connection,
         host: &Host,
-        previous_timeouts: Vec<PreviousTimeout>,
+        timeouts: &TimeoutOptions,
         with_ages: bool,
     ) -> Result<Self, Error> {
         let now = host.clock.now().realtime.0;
         if filter.needs().idle {
-            return Ok(Self::by(filter, Settings::read(connection, host, previous_timeouts)?, now));
+            return Ok(Self::by(filter, Settings::read(connection, host, timeouts)?, now));
         }
         let ages = if with_ages {
-            let context = TimeoutContext::read(connection, &host.netfilter(), &host.kernel(), previous_timeouts)?;
-            IdleEstimator::new(&context, now)
+            IdleEstimator::new(&timeouts.read(connection, host)?, now)
         } else {
             IdleEstimator::without_timeouts(now)
         };
@@ -149,11 +150,11 @@ impl Selection {
 
     /// Starts the first of two samples.
     pub(super) fn first_sample(&self) -> FirstSample<'_> {
-        FirstSample { filter: &self.filter, ages: self.ages.clone(), confirm: Confirm::new() }
+        FirstSample { filter: &self.filter, ages: self.ages.clone(), confirm: IdleConfirmation::new() }
     }
 
     /// From now on, only entries match that `confirm` and a second sample show to be idle.
-    pub(super) fn confirm_by(&mut self, confirm: Confirm) {
+    pub(super) fn confirm_by(&mut self, confirm: IdleConfirmation) {
         self.confirm = Some(Arc::new(confirm));
     }
 
@@ -180,7 +181,7 @@ impl Selection {
 #[inline(never)]
 fn judge_second_sample<'a>(
     filter: &Filter,
-    confirm: &Confirm,
+    confirm: &IdleConfirmation,
     subject: Subject<'a>,
     sampled: SampledAt,
 ) -> Option<(Verdict, Subject<'a>)> {
@@ -189,13 +190,13 @@ fn judge_second_sample<'a>(
         return Some((verdict, subject));
     }
     match confirm.second(subject.flow, sampled) {
-        Confirmed::Quiet { at_least } => {
+        Confirmed::Idle { at_least } => {
             let subject = Subject { confirmed_idle: Some(at_least), ..subject };
             Some((filter.matches(&subject), subject))
         }
         Confirmed::Unknown(why) => Some((Verdict::Undecided(why), subject)),
-        Confirmed::Moved if verdict == Verdict::Match => None,
-        Confirmed::Moved => Some((verdict, subject)),
+        Confirmed::Active if verdict == Verdict::Match => None,
+        Confirmed::Active => Some((verdict, subject)),
     }
 }
 
@@ -204,7 +205,7 @@ fn judge_second_sample<'a>(
 pub(super) struct FirstSample<'s> {
     filter: &'s Filter,
     ages: IdleEstimator,
-    pub(super) confirm: Confirm,
+    pub(super) confirm: IdleConfirmation,
 }
 
 impl FirstSample<'_> {

@@ -8,14 +8,16 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ctnl::age::{PreviousTimeout, TimeoutContext};
+use ctnl::age::TimeoutContext;
 use ctnl::clock::Clock;
 use ctnl::host::Host;
-use ctnl::model::{Policies, TIMERS, Timeouts};
+use ctnl::model::{TIMERS, Timeouts, TimerRow};
 use ctnl::netlink::{Connection, Error};
 use ctnl::sysctl::Sysctl;
 use ctnl::table;
 use ctnl::units::Nanos;
+
+use crate::host::timeout_options::TimeoutOptions;
 
 /// How old the settings may be by which a walk judges. Reading them takes 0.1 to 0.2 ms.
 const MAX_AGE: Nanos = Nanos(20_000_000);
@@ -39,7 +41,8 @@ struct State {
     connection: Connection,
     netfilter: Sysctl,
     last: TimeoutContext,
-    /// What was read so far, joined.
+    /// What was read so far, merged. Notes of written timeouts are read once, before a `--soft` of this
+    /// command writes its own.
     joined: TimeoutContext,
 }
 
@@ -47,19 +50,19 @@ impl Settings {
     /// Reads the settings of the namespace of `connection`, over a second connection.
     ///
     /// # Errors
-    /// As [`TimeoutContext::read`].
-    pub fn read(connection: &Connection, host: &Host, previous: Vec<PreviousTimeout>) -> Result<Self, Error> {
-        Self::read_over(connection.reopen()?, host, previous)
+    /// As [`TimeoutOptions::read`].
+    pub fn read(connection: &Connection, host: &Host, options: &TimeoutOptions) -> Result<Self, Error> {
+        Self::read_over(connection.reopen()?, host, options)
     }
 
     /// Reads the settings over `connection`.
     ///
     /// # Errors
-    /// As [`TimeoutContext::read`].
-    pub fn read_over(mut connection: Connection, host: &Host, previous: Vec<PreviousTimeout>) -> Result<Self, Error> {
+    /// As [`TimeoutOptions::read`].
+    pub fn read_over(mut connection: Connection, host: &Host, options: &TimeoutOptions) -> Result<Self, Error> {
         let (clock, netfilter) = (host.clock.clone(), host.netfilter());
         let read_at = clock.now().monotonic.0;
-        let last = TimeoutContext::read(&mut connection, &netfilter, &host.kernel(), previous)?;
+        let last = options.read(&mut connection, host)?;
         let state = State { connection, netfilter, joined: last.clone(), last };
         let (version, read_at) = (AtomicU64::new(1), AtomicU64::new(read_at));
         Ok(Settings(Arc::new(Shared { clock, version, read_at, state: Mutex::new(state) })))
@@ -112,16 +115,15 @@ impl State {
         if context == self.last {
             return Ok(false);
         }
-        self.joined = join(&self.joined, &context);
+        self.joined = context.merge(&self.joined);
         self.last = context;
         Ok(true)
     }
 
     /// Adds the timeouts that the last reading found in files and netlink does not have.
     fn add_files(&self, timeouts: &mut Timeouts) -> Result<(), Error> {
-        let is_in_file = |row: &&ctnl::model::TimerRow| {
-            timeouts.get(row.timer).is_none() && self.last.timeouts.get(row.timer).is_some()
-        };
+        let is_in_file =
+            |row: &&TimerRow| timeouts.get(row.timer).is_none() && self.last.timeouts.get(row.timer).is_some();
         let rows: Vec<_> = TIMERS.iter().filter(is_in_file).collect();
         if rows.is_empty() {
             return Ok(());
@@ -139,61 +141,97 @@ impl State {
     }
 }
 
-/// What an entry may have been refreshed by when first `earlier` and then `now` was in force.
-fn join(earlier: &TimeoutContext, now: &TimeoutContext) -> TimeoutContext {
-    let mut joined = TimeoutContext { timeouts: Timeouts::default(), ..now.clone() };
-    joined.previous_timeouts.clone_from(&earlier.previous_timeouts);
-    for row in &TIMERS {
-        // A timeout that was not known at one time is not known.
-        let (Some(before), Some(after)) = (earlier.timeouts.get(row.timer), now.timeouts.get(row.timer)) else {
-            continue;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::ops::ControlFlow;
+    use std::sync::atomic::AtomicU32;
+
+    use ctnl::clock::Time;
+    use ctnl::filter::{Context, Filter, ServiceNames};
+    use ctnl::model::Flow;
+    use ctnl::table::{DatagramTime, DumpRequest};
+
+    use super::super::{Selection, Watch, walk_matches};
+    use super::*;
+    use crate::fake;
+    use crate::term::console::Console;
+    use crate::term::interrupt::Interrupt;
+
+    /// A clock, and the settings of a kernel with one timeout, which is 432,000 s at first.
+    struct World {
+        host: Host,
+        now: Arc<AtomicU64>,
+        timeout: Arc<AtomicU32>,
+        settings: Settings,
+    }
+
+    fn world() -> World {
+        let (now, timeout) = (Arc::new(AtomicU64::new(MAX_AGE.0)), Arc::new(AtomicU32::new(432_000)));
+        let shown = Arc::clone(&now);
+        let read = move || Time { monotonic: Nanos(shown.load(Ordering::Relaxed)), ..Time::default() };
+        let host = Host::at("/nonexistent", Clock::from_fn(read));
+        let connection = fake::udp_timeouts(Arc::clone(&timeout));
+        let settings = Settings::read_over(connection, &host, &TimeoutOptions::default()).unwrap();
+        World { host, now, timeout, settings }
+    }
+
+    fn idle_for_an_hour() -> Filter {
+        let context = Context {
+            services: &ServiceNames::default(),
+            label: &|_| None,
+            read_file: &|_| Err(std::io::ErrorKind::NotFound.into()),
         };
-        joined.timeouts.set(row.timer, after);
-        let previous = PreviousTimeout { timer: row.timer, seconds: before };
-        if before != after && !joined.previous_timeouts.contains(&previous) {
-            joined.previous_timeouts.push(previous);
+        Filter::parse("idle >= 1h", &context).unwrap()
+    }
+
+    #[test]
+    fn settings_are_read_again_only_if_they_are_older_than_required() {
+        let World { now, timeout, settings, .. } = world();
+        timeout.store(600, Ordering::Relaxed);
+        assert_eq!(settings.refresh(MAX_AGE).unwrap(), 1, "the last reading began then");
+        now.fetch_add(MAX_AGE.0, Ordering::Relaxed);
+        assert_eq!(settings.refresh_if_old().unwrap(), 1);
+        now.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(settings.refresh_if_old().unwrap(), 2);
+        assert_eq!(settings.refresh(Nanos(u64::MAX)).unwrap(), 2, "nothing has changed");
+        timeout.store(700, Ordering::Relaxed);
+        assert_eq!(settings.refresh(Nanos(u64::MAX)).unwrap(), 3);
+    }
+
+    #[test]
+    fn an_entry_is_judged_by_the_smallest_timeout_that_was_in_force_since_the_command_started() {
+        let World { timeout, settings, .. } = world();
+        let mut selection = Selection::by(idle_for_an_hour(), settings, 0);
+        let mut matches = |left| {
+            let flow = Flow { timeout: Some(left), ..fake::flow(1) };
+            selection.refresh_settings(Nanos(u64::MAX)).unwrap();
+            selection.judge(&flow, &DatagramTime::default()).is_some()
+        };
+        assert!(matches(599) && matches(400_000) && !matches(431_990));
+        for seconds in [600, 432_000] {
+            timeout.store(seconds, Ordering::Relaxed);
+            assert!(!matches(599), "a packet would have set 600");
+            assert!(matches(400_000) && !matches(431_990), "its last packet was before the change");
         }
     }
-    joined.policies = both(&earlier.policies, &now.policies);
-    joined
-}
-
-fn both(earlier: &Policies, now: &Policies) -> Policies {
-    let mut joined = now.clone();
-    earlier.iter().for_each(|(family, protocol)| joined.add(family, protocol));
-    joined.flowtables |= earlier.flowtables;
-    joined
-}
-
-#[cfg(test)]
-mod tests {
-    use ctnl::model::{Family, Timer};
-
-    use super::*;
 
     #[test]
-    fn settings_that_have_changed_are_joined_with_those_before() {
-        let context = |seconds, policies: &[u8], flowtables| {
-            let timeouts = Timeouts::default().with(Timer::Udp, seconds).with(Timer::Icmp, 30);
-            let mut context = TimeoutContext { timeouts, ..TimeoutContext::default() };
-            policies.iter().for_each(|protocol| context.policies.add(Family::V4, *protocol));
-            context.policies.flowtables = flowtables;
-            context
-        };
-        let first = join(&context(60, &[6], false), &context(600, &[17], true));
-        let joined = join(&first, &context(60, &[], false));
-        assert_eq!((joined.timeouts.get(Timer::Udp), joined.timeouts.get(Timer::Icmp)), (Some(60), Some(30)));
-        let previous: Vec<_> = joined.previous_timeouts.iter().map(|previous| previous.seconds).collect();
-        assert_eq!(previous, [60, 600]);
-        assert!(joined.policies.may_bind(Family::V4, 6) && joined.policies.may_bind(Family::V4, 17));
-        assert!(joined.policies.flowtables);
-    }
-
-    #[test]
-    fn a_timeout_that_was_not_known_at_one_time_is_not_known() {
-        let [known, unknown] = [Timeouts::default().with(Timer::Udp, 60), Timeouts::default()]
-            .map(|timeouts| TimeoutContext { timeouts, ..TimeoutContext::default() });
-        assert_eq!(join(&known, &unknown).timeouts.get(Timer::Udp), None);
-        assert_eq!(join(&unknown, &known).timeouts.get(Timer::Udp), None);
+    fn a_timeout_that_is_lowered_between_two_datagrams_makes_no_entry_of_the_second_one_idle() {
+        let World { host, now, timeout, settings } = world();
+        let entry = |port| Flow { timeout: Some(599), ..fake::flow(port) };
+        let mut table = fake::table(vec![vec![entry(1), entry(2)], vec![entry(3), entry(4)]]);
+        let mut selection = Selection::by(idle_for_an_hour(), settings, 0);
+        let (mut console, interrupt) = (Console::new(true, false), Interrupt::default());
+        let mut watch = Watch::new(&mut console, &interrupt, &host, 0);
+        let mut ports = Vec::new();
+        walk_matches(&mut table, DumpRequest::default(), &mut selection, &mut watch, |subject| {
+            ports.extend(subject.flow.orig.sport());
+            timeout.store(600, Ordering::Relaxed);
+            now.fetch_add(MAX_AGE.0, Ordering::Relaxed);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!(ports, [1, 2]);
     }
 }

@@ -189,7 +189,7 @@ impl Sinks {
 }
 
 impl Outlet for Sinks {
-    fn has_room(&self) -> bool {
+    fn has_capacity(&self) -> bool {
         self.sinks.iter().all(|sink| sink.has_capacity())
     }
 

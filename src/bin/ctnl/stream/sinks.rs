@@ -36,7 +36,7 @@ pub fn gap_formatter(writer: EventWriter) -> GapFormatter {
             DropCause::Spool => GapCause::Spool,
             DropCause::Refused => GapCause::Refused,
         };
-        let record = Record::Gap(output::Gap { cause, lost, from, to, netns: None });
+        let record = Record::Gap(output::Gap { cause, lost: Some(lost), from, to, netns: None });
         writer.lock().unwrap_or_else(PoisonError::into_inner).record(&mut line, first, &record);
         line
     })
@@ -95,9 +95,7 @@ impl SharedSinks {
             sinks.statistics().into_iter().filter(|sink| sink.ended).map(|sink| sink.name).collect();
         let mut lost = 0;
         let undelivered = sinks.finish(DELIVERY_TIME);
-        for warning in sinks.take_warnings() {
-            console.warn(&warning);
-        }
+        sinks.take_warnings().iter().for_each(|warning| console.warn(warning));
         report_dropped(&sinks, console);
         for sink in undelivered {
             if ended.contains(&sink.name) {
@@ -127,8 +125,8 @@ fn report_dropped(sinks: &Sinks, console: &mut Console) {
 }
 
 impl Outlet for SharedSinks {
-    fn has_room(&self) -> bool {
-        self.0.borrow().has_room()
+    fn has_capacity(&self) -> bool {
+        self.0.borrow().has_capacity()
     }
 
     fn put(&mut self, chunk: Arc<Chunk>) {

@@ -1,8 +1,8 @@
-//! A small table in memory, aligned: numbers to the right, words to the left.
+//! Text tables: numbers aligned right, words left.
 
 use ctnl::text::printable;
 
-/// Rows of cells.
+/// A table.
 #[derive(Debug)]
 pub struct Columns {
     rows: Vec<Vec<String>>,
@@ -10,7 +10,7 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// A table of which the first `numbers` columns are numbers.
+    /// An empty table with these column headers; the first `numbers` columns are numbers.
     pub fn new(heads: Vec<String>, numbers: usize) -> Self {
         Columns { rows: vec![heads], numbers }
     }
@@ -20,7 +20,7 @@ impl Columns {
         self.rows.push(row);
     }
 
-    /// The lines. What came from the kernel or a file is not let loose on a terminal.
+    /// The lines, without control characters: cells come from the kernel and from files.
     pub fn to_text(&self) -> String {
         let count = self.rows.first().map_or(0, Vec::len);
         let width = |column: usize| {
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_stand_to_the_right_and_words_to_the_left() {
+    fn numbers_are_aligned_right_and_words_left() {
         let mut columns = Columns::new(vec!["N".into(), "WORD".into()], 1);
         columns.push(vec!["100".into(), "a".into()]);
         assert_eq!(columns.to_text(), "  N  WORD\n100  a\n");

@@ -1,4 +1,4 @@
-//! What a person sees beside the data: notes, warnings, progress and questions, all on stderr.
+//! Notes, warnings, progress and questions, all on stderr.
 
 use std::io::{self, BufRead, IsTerminal};
 use std::os::fd::AsFd;
@@ -11,7 +11,7 @@ use nix::sys::termios::{FlushArg, tcflush};
 
 use super::stderr::Stderr;
 
-/// Before this, a run is too short for a progress line.
+/// A run shorter than this has no progress line.
 const PROGRESS_AFTER: Duration = Duration::from_millis(500);
 /// Time between two progress lines.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
@@ -20,7 +20,7 @@ const QUEUE: usize = 64 * 1024;
 /// Removes the progress line.
 const CLEAR: &str = "\r\x1b[K";
 
-/// The person's side of the terminal.
+/// Prints to stderr, and asks the user.
 ///
 /// Nothing but a question waits for stderr. A line that stderr does not accept is queued and written
 /// with one of the next; a progress line is dropped. At the end the queue is flushed, however long

@@ -1,4 +1,4 @@
-//! How a run ended, for the shell.
+//! Exit codes and usage errors.
 
 use std::ops::Range;
 use std::process::ExitCode;
@@ -8,15 +8,15 @@ use ctnl::text::underline;
 /// The exit codes, the same for every command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Done, also when nothing matched.
+    /// 0: done, also when nothing matched.
     Done,
-    /// Failed; nothing was changed.
+    /// 1: failed; nothing was changed.
     Failed,
-    /// Bad usage; nothing was sent to the kernel.
+    /// 2: usage error; nothing was sent to the kernel.
     Usage,
-    /// Partly done: interrupted, or some entries failed.
+    /// 3: partly done: interrupted, or some entries failed.
     Partly,
-    /// What a command that was run for the user ended with.
+    /// The exit code of the command that ran in the lab.
     Child(u8),
 }
 
@@ -32,7 +32,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// A mistake in what was typed, already rendered for a person. Exit 2.
+/// A usage error, rendered with its caret and hint. Exit code 2.
 #[derive(Debug)]
 pub struct UsageError(pub String);
 
@@ -44,14 +44,15 @@ impl std::fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// A mistake in the value of `flag`, with a caret under its bytes `at`; `text` is what
-/// is wrong, and a hint behind it.
+/// A usage error in the value of `flag`, with a caret under its bytes `at`: `text` is the error, `hint`
+/// follows the caret.
 pub fn usage_at(flag: &str, value: &str, at: Range<usize>, text: &str, hint: &str) -> anyhow::Error {
     usage(format!("{text}\n{}{hint}", underline(&format!("{flag} "), value, at)))
 }
 
-/// The bytes of the `nth` item (from 0) called `name` in a list with commas.
-pub fn item(list: &str, name: &str, nth: usize) -> Range<usize> {
+/// The byte range of the `nth` item (from 0) called `name` in a comma-separated list; the whole list if
+/// there is none.
+pub fn nth_item_span(list: &str, name: &str, nth: usize) -> Range<usize> {
     let mut start = 0;
     let items = list.split(',').map(|item| {
         let at = start..start + item.len();
@@ -61,7 +62,7 @@ pub fn item(list: &str, name: &str, nth: usize) -> Range<usize> {
     items.filter(|(item, _)| *item == name).nth(nth).map_or(0..list.len(), |(_, at)| at)
 }
 
-/// A mistake in what was typed, as an error.
+/// A usage error without a caret.
 pub fn usage(message: impl Into<String>) -> anyhow::Error {
     UsageError(message.into()).into()
 }
@@ -71,9 +72,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_caret_stands_under_the_item_at_fault() {
+    fn the_caret_is_under_the_item_at_fault() {
         let value = "ä,src,dprot,src";
-        let render = |name, nth| usage_at("--by", value, item(value, name, nth), "wrong", "").to_string();
+        let render = |name, nth| usage_at("--by", value, nth_item_span(value, name, nth), "wrong", "").to_string();
         assert_eq!(render("dprot", 0), "wrong\n  --by ä,src,dprot,src\n             ^^^^^");
         assert_eq!(render("src", 1), "wrong\n  --by ä,src,dprot,src\n                   ^^^");
         assert_eq!(render("no such", 0), "wrong\n  --by ä,src,dprot,src\n       ^^^^^^^^^^^^^^^");

@@ -1,4 +1,4 @@
-//! Data goes to standard output; a reader who has had enough is no failure.
+//! Standard output. A closed pipe is success.
 
 use std::io::{self, Stdout, Write};
 
@@ -6,23 +6,22 @@ use anyhow::{Context, Result};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::stat::{SFlag, fstat};
 
-/// Bytes that a pipe takes without its reader: as much as everybody may ask for
-/// (`fs.pipe-max-size`). With the usual 64 KiB, writer and reader wake each other
-/// several times for each chunk.
+/// Capacity of a pipe: the most that a user without privileges may set (`fs.pipe-max-size`). With the
+/// default of 64 KiB, writer and reader wake each other several times per chunk.
 const PIPE: i32 = 1024 * 1024;
 
-/// Standard output for many lines.
+/// Standard output, with a larger capacity where it is a pipe.
 pub fn for_many_lines() -> Stdout {
     let stdout = io::stdout();
-    // A larger one is what somebody wanted. Refused where it is no pipe, or where its user
-    // has too many large ones: no loss.
+    // A larger one was set on purpose. Refused where it is no pipe, or where its user has too many
+    // large ones (fs.pipe-user-pages-soft): then it stays as it is.
     if fcntl(&stdout, FcntlArg::F_GETPIPE_SZ).is_ok_and(|size| size < PIPE) {
         let _ = fcntl(&stdout, FcntlArg::F_SETPIPE_SZ(PIPE));
     }
     stdout
 }
 
-/// Whether it is a character device: a terminal, or /dev/null and its like.
+/// Whether it is a character device: a terminal, /dev/null.
 pub fn is_device(stdout: &Stdout) -> bool {
     fstat(stdout).is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFCHR)
 }
@@ -32,7 +31,7 @@ pub fn print(bytes: impl AsRef<[u8]>) -> Result<()> {
     written(io::stdout().lock().write_all(bytes.as_ref()))
 }
 
-/// What `result` of writing to standard output means: a closed pipe is success.
+/// `result` of writing to standard output, with a closed pipe as success.
 pub fn written(result: io::Result<()>) -> Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -66,8 +66,8 @@ pub struct Args {
 
     /// Compare with the table every TIME (90s, 10m)
     ///
-    /// With nf_conntrack_events=2, entries from before the first subscription begin and end
-    /// without an event; this finds them.
+    /// With nf_conntrack_events=2, entries from before the first subscription end without an
+    /// event; this finds them.
     #[arg(long, value_name = "TIME", value_parser = time)]
     reconcile: Option<Duration>,
 
@@ -155,14 +155,14 @@ impl Args {
         if self.filter.confirm_idle.is_some() {
             return Err(usage("--confirm-idle does not apply to events: an event has one sample of its entry"));
         }
-        let writer = self.output.writer(host)?;
-        if self.expect && !writer.shows_expectations() {
+        let (format, writer) = self.output.writer(host)?;
+        if self.expect && !format.events.as_ref().is_some_and(|events| events.has_expectations) {
             return Err(usage("--expect: csv has no columns for expectations\n  hint: -o json or -o conntrack"));
         }
         Ok(StreamOptions {
             follow: self.follow_options(host),
             filter,
-            previous_timeouts: self.filter.previous_timeouts()?,
+            timeouts: self.filter.timeout_options()?,
             scope: if self.all_netns { Scope::All } else { Scope::One(self.common.netns()?.pin()?) },
             buffer: self.buffer,
             keep_privileges: self.keep_privileges,

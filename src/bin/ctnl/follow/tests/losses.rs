@@ -108,4 +108,8 @@ fn a_loss_of_an_unknown_number_is_not_counted_as_none() {
     let (outlet, mut env) = (StoredChunks::default(), env(1));
     let end = run(options(false, OnGap::Continue), vec![stream(None, &source, table(&[]))], &outlet, &mut env);
     assert_eq!((end.totals.lost, end.totals.uncounted_losses), (2, 1));
+    let records = outlet.records();
+    assert_eq!((records[2]["event"].as_str(), records[2].get("lost")), (Some("gap"), None));
+    let close = records.last().unwrap();
+    assert_eq!((&close["lost"], &close["uncounted_losses"]), (&2.into(), &1.into()), "{close}");
 }

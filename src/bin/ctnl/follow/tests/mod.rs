@@ -15,7 +15,7 @@ use ctnl::clock::{Clock, Time};
 use ctnl::filter::Filter;
 use ctnl::model::{Event, EventKind, Status};
 use ctnl::netlink::{Connection, Error};
-use ctnl::output::{EventOptions, EventWriter, Format};
+use ctnl::output::{JSON, WriterOptions};
 use ctnl::sysctl::Sysctl;
 use ctnl::table::{Buffer, Queue, Step};
 use ctnl::wire::{DecodeError, DecodeErrorKind, Message};
@@ -192,7 +192,7 @@ impl Environment for TestEnvironment {
 struct StoredChunks(Arc<Mutex<Vec<Arc<Chunk>>>>, Arc<Mutex<bool>>);
 
 impl Outlet for StoredChunks {
-    fn has_room(&self) -> bool {
+    fn has_capacity(&self) -> bool {
         !*self.1.lock().unwrap()
     }
 
@@ -226,7 +226,8 @@ impl StoredChunks {
             let mut words = vec![record["event"].as_str().unwrap().to_owned()];
             let port = &record["flow"]["orig"]["sport"];
             words.extend([port, &record["lost"]].into_iter().filter(|v| v.is_u64()).map(ToString::to_string));
-            let names = [&record["synthetic"], &record["why"], &record["netns"]];
+            let reason = if record["event"] == "resync" { &record["reason"] } else { &Value::Null };
+            let names = [&record["synthetic"], reason, &record["netns"]];
             words.extend(names.into_iter().filter_map(|v| v.as_str()).map(str::to_owned));
             words.join(" ")
         };
@@ -274,7 +275,7 @@ fn try_run(
     outlet: &StoredChunks,
     env: &mut TestEnvironment,
 ) -> Result<StreamEnd, Error> {
-    let writer = EventWriter::new(Format::Json, EventOptions::default()).unwrap();
+    let writer = JSON.event_writer(WriterOptions::default()).unwrap();
     let mut outlet = outlet.clone();
     let lines = Lines::new(Arc::clone(&options.stream), writer, &mut outlet);
     follow(options, Filter::default(), streams, lines, env)

@@ -22,6 +22,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use ctnl::netlink::Netns;
 
+pub use self::mountinfo::unescape;
 use self::scan::Scan;
 
 /// Time between two scans. A scan takes 7 µs per process, 35 ms with 5000 of them: about 2 % of
@@ -79,8 +80,8 @@ impl Namespace {
         }
         let path = self.path.display();
         let netns = Netns::Path(self.path.clone()).pin()?;
-        if let Netns::Pinned(held) = &netns {
-            let inode = held.inode().with_context(|| format!("read the inode number of {path}"))?;
+        if let Netns::Pinned(pinned) = &netns {
+            let inode = pinned.inode().with_context(|| format!("read the inode number of {path}"))?;
             if inode != self.inode {
                 bail!("{path} refers to net:[{inode}] now, expected net:[{}]", self.inode);
             }

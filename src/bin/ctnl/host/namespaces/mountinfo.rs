@@ -28,7 +28,7 @@ pub(super) fn inode(name: &[u8]) -> Option<u64> {
 }
 
 /// A path without its octal escapes.
-fn unescape(path: &[u8]) -> PathBuf {
+pub fn unescape(path: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path;
     while let [first, tail @ ..] = rest {

@@ -16,13 +16,17 @@
 //! session runs in a tunnel: the other connections of the process that holds that end are spared with
 //! it.
 //!
-//! Where the terminal is remote, or may be (another PID namespace, no `/proc`), and none of the
-//! candidates is live (dtach, mosh, a session that was resumed), all connections of the host's SSH
-//! server are spared.
+//! Where the kernel has no socket diagnostics, nothing can be verified, and every candidate of an
+//! ancestor is spared.
+//!
+//! Where the terminal is remote, or may be (a pseudo-terminal, another PID namespace, no `/proc`), and
+//! none of the candidates is live (dtach, run0, mosh, a session that was resumed), all connections of
+//! the host's SSH server are spared.
 
 mod process;
 mod session;
 mod sockets;
+mod terminal;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -32,7 +36,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ctnl::host::Host;
-use ctnl::netlink::TcpSocket;
+use ctnl::model::Flow;
+use ctnl::netlink::{Error, TcpSocket};
 use nix::unistd::geteuid;
 
 use self::process::{Environment, Process};
@@ -60,7 +65,12 @@ pub struct OwnSessions {
 }
 
 impl OwnSessions {
-    /// What the user has to know about them.
+    /// Whether `flow` carries one of them.
+    pub fn include(&self, flow: &Flow) -> bool {
+        self.sessions.iter().any(|session| session.is_carried_by(flow))
+    }
+
+    /// The message for the user, where they are not certainly the user's.
     pub fn note(&self) -> Option<String> {
         self.all_of_server.map(|count| {
             format!("found no live SSH session of yours: all {count} connections of this host's SSH server are spared")
@@ -69,9 +79,14 @@ impl OwnSessions {
 }
 
 /// The sessions that this process runs in.
-pub fn own_sessions(host: &Host) -> OwnSessions {
-    let sockets = HostSockets::open(host);
-    Search::new(host.proc(), Environment::of_this_process(), geteuid().as_raw(), sockets).run()
+///
+/// # Errors
+/// The system's resources do not allow the lookup: then nothing must be deleted.
+pub fn own_sessions(host: &Host) -> Result<OwnSessions, Error> {
+    let sockets = HostSockets::open(host)?;
+    let on_pseudo_terminal = terminal::is_pseudo(&host.proc());
+    let search = Search::new(host.proc(), Environment::of_this_process(), geteuid().as_raw(), sockets);
+    Ok(Search { on_pseudo_terminal, ..search }.run())
 }
 
 /// The processes between this one and its session's SSH server.
@@ -90,6 +105,7 @@ struct Search<S> {
     proc: PathBuf,
     environment: Environment,
     user: u32,
+    on_pseudo_terminal: bool,
     sockets: S,
     /// Inodes of the sockets that SSH servers of root hold.
     of_servers: BTreeSet<u32>,
@@ -100,7 +116,7 @@ impl<S: Sockets> Search<S> {
     fn new(proc: PathBuf, environment: Environment, user: u32, sockets: S) -> Self {
         let servers = Process::all(&proc).filter(|process| process.is_ssh_server() && process.is_of(ROOT));
         let of_servers = servers.flat_map(|server| server.sockets()).collect();
-        Search { proc, environment, user, sockets, of_servers, found: Vec::new() }
+        Search { proc, environment, user, on_pseudo_terminal: false, sockets, of_servers, found: Vec::new() }
     }
 
     fn run(mut self) -> OwnSessions {
@@ -114,7 +130,8 @@ impl<S: Sockets> Search<S> {
             if ancestry.is_of_one_user {
                 ports.insert(session.server.port());
             }
-            if ancestry.is_of_one_user || socket.is_some_and(|socket| self.is_of_server(&socket)) {
+            let is_trusted = ancestry.is_of_one_user || !self.sockets.are_available();
+            if is_trusted || socket.is_some_and(|socket| self.is_of_server(&socket)) {
                 self.add(session);
                 any_live |= socket.is_some();
             }
@@ -122,7 +139,9 @@ impl<S: Sockets> Search<S> {
         if environments.iter().any(|environment| environment.is_multiplexed) {
             any_live |= self.add_attached();
         }
-        let is_remote = ancestry.has_ssh_server || environments.iter().any(|environment| environment.is_remote);
+        let is_remote = self.on_pseudo_terminal
+            || ancestry.has_ssh_server
+            || environments.iter().any(|environment| environment.is_remote);
         let misses_carrier = self.add_carriers();
         let needs_all = misses_carrier || !any_live && (is_remote || !ancestry.is_whole);
         let all_of_server =
@@ -192,10 +211,9 @@ impl<S: Sockets> Search<S> {
     /// such connection that can be found.
     fn add_carriers(&mut self) -> bool {
         let mut misses = false;
-        let mut at = 0;
-        for _ in 0..TUNNELS {
-            let Some(session) = self.found.get(at).copied() else { break };
-            at += 1;
+        for number in 0..TUNNELS {
+            // The carriers are added behind, and may be carried themselves.
+            let Some(session) = self.found.get(number).copied() else { break };
             let Some(client) = self.sockets.find(session.client, session.server) else { continue };
             let holders = Process::all(&self.proc).map(|process| process.sockets());
             let held: BTreeSet<u32> = holders.filter(|sockets| sockets.contains(&client.inode)).flatten().collect();

@@ -4,12 +4,16 @@ use std::fs;
 use std::net::SocketAddr;
 
 use ctnl::host::Host;
-use ctnl::netlink::{Netns, SockDiag, TcpSocket};
+use ctnl::netlink::{Error, Netns, SockDiag, TcpSocket};
+use nix::errno::Errno;
 
 /// What lists the connections of a host: the kernel, or a test.
 pub trait Sockets {
     /// The connection between `local` and `remote`.
     fn find(&mut self, local: SocketAddr, remote: SocketAddr) -> Option<TcpSocket>;
+
+    /// Whether the kernel has socket diagnostics.
+    fn are_available(&self) -> bool;
 
     /// Passes each to `each`.
     fn for_each(&mut self, each: &mut dyn FnMut(&TcpSocket));
@@ -21,13 +25,21 @@ pub trait Sockets {
 pub struct HostSockets(Vec<SockDiag>);
 
 impl HostSockets {
-    /// Opens the kernel's socket diagnostics. Where it has none, no connection is found.
-    pub fn open(host: &Host) -> Self {
+    /// Opens the kernel's socket diagnostics. Where it has none, they are not available.
+    ///
+    /// # Errors
+    /// No file descriptor is left, and what else socket(2) may return.
+    pub fn open(host: &Host) -> Result<Self, Error> {
+        let current = match SockDiag::open(&Netns::Current) {
+            Err(error) if error.errno() == Some(Errno::EPROTONOSUPPORT) => return Ok(HostSockets(Vec::new())),
+            opened => opened?,
+        };
         let first = host.proc().join("1/ns/net");
         let own = fs::read_link(host.proc().join("thread-self/ns/net")).ok();
         let is_another = own.is_some() && fs::read_link(&first).is_ok_and(|first| Some(first) != own);
-        let namespaces = std::iter::once(Netns::Current).chain(is_another.then_some(Netns::Path(first)));
-        HostSockets(namespaces.filter_map(|netns| SockDiag::open(&netns).ok()).collect())
+        // To enter it takes CAP_SYS_ADMIN.
+        let other = is_another.then(|| SockDiag::open(&Netns::Path(first)).ok()).flatten();
+        Ok(HostSockets(std::iter::once(current).chain(other).collect()))
     }
 }
 
@@ -45,6 +57,10 @@ impl Sockets for HostSockets {
             return found;
         }
         self.0.iter_mut().find_map(|diag| diag.find(local, remote).ok().flatten())
+    }
+
+    fn are_available(&self) -> bool {
+        !self.0.is_empty()
     }
 
     fn for_each(&mut self, each: &mut dyn FnMut(&TcpSocket)) {

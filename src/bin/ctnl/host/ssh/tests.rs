@@ -18,6 +18,10 @@ impl Sockets for FakeSockets {
         self.0.iter().find(|socket| (socket.local, socket.remote) == (local, remote)).copied()
     }
 
+    fn are_available(&self) -> bool {
+        true
+    }
+
     fn for_each(&mut self, each: &mut dyn FnMut(&TcpSocket)) {
         self.0.iter().for_each(each);
     }
@@ -172,6 +176,19 @@ fn on_the_console_nothing_is_spared() {
     host.process(30, 20, "ctnl", ROOT, "");
     host.connection(10, ROOT, "10.0.0.1:22", "192.0.2.7:50999");
     assert_eq!(host.search("", ROOT), OwnSessions::default());
+}
+
+#[test]
+fn on_a_pseudo_terminal_without_an_ssh_server_among_the_ancestors_every_connection_of_sshd_is_spared() {
+    // As under run0, and in a multiplexer that was started on the console.
+    let mut host = FakeHost::new();
+    host.process(20, 1, "bash", ROOT, "");
+    host.process(30, 20, "ctnl", ROOT, "");
+    host.connection(10, ROOT, "10.0.0.1:22", "192.0.2.7:50999");
+    let sockets = FakeSockets(host.sockets.clone());
+    let search = Search::new(host.proc.path().to_owned(), Environment::default(), ROOT, sockets);
+    let found = Search { on_pseudo_terminal: true, ..search }.run();
+    assert_eq!(found, OwnSessions { all_of_server: Some(1), ..only(NEW) });
 }
 
 #[test]

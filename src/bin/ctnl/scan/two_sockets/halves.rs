@@ -86,7 +86,7 @@ pub fn walk_halves<W: HalfWork>(
         other.walk(&dedup, &clock, |_| !interrupt.requested())
     };
     let (here, there) = thread::scope(|scope| {
-        let there = thread::Builder::new().spawn_scoped(scope, &walk_other);
+        let there = thread::Builder::new().spawn_scoped(scope, walk_other);
         let here = mine.walk(&dedup, &clock, |entries| watch.go_on("reading", 2 * entries));
         // Where no thread can be started, one half is walked after the other.
         let there = there.map_or_else(
@@ -255,7 +255,14 @@ mod tests {
     fn walked(expression: &str) -> (Vec<u16>, DumpTotals, u64) {
         let (mut console, interrupt) = (Console::new(true, false), Interrupt::default());
         let (mut none, host) = (fake::table(Vec::new()), Host::system());
-        let mut selection = Selection::new(filter(expression), &mut none, &host, Vec::new(), false).unwrap();
+        let mut selection = Selection::new(
+            filter(expression),
+            &mut none,
+            &host,
+            &crate::host::timeout_options::TimeoutOptions::default(),
+            false,
+        )
+        .unwrap();
         let requests = may_split(selection.filter(), DumpRequest::default()).unwrap();
         let halves = halves(requests, kernels(), &selection, [Ports::default(), Ports::default()]);
         let mut watch = Watch::new(&mut console, &interrupt, &host, 0);

@@ -45,12 +45,12 @@ fn a_full_disk_applies_backpressure_and_no_line_is_torn_or_missing() {
         let mut sinks = open(&format!("file:{}", path.display()), &SinkOptions { queue_max: 10_000, ..options() });
         let mut put = 0;
         until(|| {
-            if sinks.has_room() {
+            if sinks.has_capacity() {
                 // Odd lengths: no line ends at the end of a page.
                 sinks.put(chunk(put + 1, 333));
                 put += 333;
             }
-            !sinks.has_room() && sinks.statistics()[0].down_since.is_some()
+            !sinks.has_capacity() && sinks.statistics()[0].down_since.is_some()
         });
         assert!(sinks.statistics()[0].why.as_deref().unwrap().contains("No space left"));
         let written = read(&path);

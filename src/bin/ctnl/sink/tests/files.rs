@@ -99,7 +99,7 @@ fn a_full_pipe_applies_backpressure_and_gets_every_line() {
     let mut pipe = fs::File::open(&path).unwrap();
     drop(both);
     let mut put = 0;
-    while sinks.has_room() {
+    while sinks.has_capacity() {
         sinks.put(chunk(put + 1, 100));
         put += 100;
         // The delivery thread writes what the pipe has space for.

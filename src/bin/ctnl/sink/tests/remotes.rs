@@ -127,7 +127,7 @@ fn a_receiver_that_reads_nothing_causes_no_backpressure_and_its_lines_are_spoole
     let listener = port.listen();
     let mut sinks = open(&port.spec(), &SinkOptions { queue_max: 100_000, ..spooling(folder.path(), 64 << 20) });
     for first in (1..100_000).step_by(1000) {
-        assert!(sinks.has_room());
+        assert!(sinks.has_capacity());
         sinks.put(chunk(first, 1000));
         // No faster than the disk.
         until(|| sinks.statistics()[0].queued < 90_000);
@@ -210,7 +210,7 @@ fn without_a_spool_a_full_queue_becomes_a_gap_with_exact_numbers() {
         sinks.put(chunk(1, 10));
         until_down(&sinks);
         for first in (11..1011).step_by(100) {
-            assert!(sinks.has_room());
+            assert!(sinks.has_capacity());
             sinks.put(chunk(first, 100));
         }
         let queued = sinks.statistics()[0].clone();

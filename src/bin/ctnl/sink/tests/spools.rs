@@ -62,7 +62,7 @@ fn lines_of_an_earlier_run_are_delivered_first_under_its_own_stream_name() {
     let mut sinks = scene.open(1 << 20);
     for first in (1..1001).step_by(10) {
         sinks.put(chunk_of("one", first, 10));
-        until(|| sinks.has_room() && sinks.statistics()[0].queued < 4000);
+        until(|| sinks.has_capacity() && sinks.statistics()[0].queued < 4000);
     }
     until_down(&sinks);
     let left = finish(sinks);
@@ -213,7 +213,7 @@ fn a_receiver_gets_a_gap_for_a_damaged_chunk() {
     let mut sinks = scene.open(1 << 20);
     for first in (1..=91).step_by(10) {
         sinks.put(chunk_of("one", first, 10));
-        until(|| sinks.has_room() && sinks.statistics()[0].queued < 100);
+        until(|| sinks.has_capacity() && sinks.statistics()[0].queued < 100);
     }
     until_down(&sinks);
     finish(sinks);

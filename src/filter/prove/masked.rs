@@ -1,0 +1,95 @@
+//! The outcomes of terms with masks, such as `mark 0x10/0xff`.
+
+use super::outcomes::{MAX_OUTCOMES, Outcome, affordable};
+use crate::field::EntryClasses;
+use crate::filter::term::{Pattern, Term, Test};
+
+pub(super) fn has_patterns(term: &Term) -> bool {
+    matches!(&term.test, Test::Masked { patterns, .. } if !patterns.is_empty())
+}
+
+/// The outcomes of values up to `greatest`, which has all of its low bits set. Bits that are
+/// in the same masks are set together, to what a pattern requires or to something else. Ranges
+/// are taken as independent of that, so there are also outcomes that no value has.
+pub(super) fn masked(terms: &[&Term], greatest: u32) -> Option<Vec<Outcome>> {
+    let (mut patterns, mut bounds): (Vec<Pattern>, Vec<u64>) = (Vec::new(), vec![0]);
+    for term in terms {
+        patterns.extend(own_patterns(term));
+        bounds.extend(wide_ranges(term).flat_map(|(low, high)| [low, high.saturating_add(1)]));
+    }
+    bounds.retain(|bound| *bound <= greatest.into());
+    let mut values = vec![0];
+    for atom in atoms(&patterns) {
+        let options = options(atom, &patterns, greatest);
+        values = values.iter().flat_map(|value| options.iter().map(move |option| value | option)).collect();
+        if values.len() > MAX_OUTCOMES {
+            return None;
+        }
+    }
+    affordable(values.len().saturating_mul(bounds.len()), terms.len())?;
+    let answer = |term: &Term, value: u32, bound: u64| {
+        own_patterns(term).any(|pattern| pattern.fits(value.into()))
+            || wide_ranges(term).any(|(low, high)| low <= bound && bound <= high)
+    };
+    let pairs = values.iter().flat_map(|value| bounds.iter().map(move |bound| (*value, *bound)));
+    let outcome = |(value, bound)| Outcome {
+        within: EntryClasses::ALL,
+        answers: terms.iter().map(|term| answer(term, value, bound)).collect(),
+    };
+    Some(pairs.map(outcome).collect())
+}
+
+/// The patterns of a term, and its single values as patterns.
+fn own_patterns(term: &Term) -> impl Iterator<Item = Pattern> {
+    let (ranges, patterns): (&[(u64, u64)], &[Pattern]) = match &term.test {
+        Test::Masked { ranges, patterns } => (ranges.as_slice(), patterns),
+        _ => (&[], &[]),
+    };
+    let single = ranges.iter().filter(|(low, high)| low == high);
+    let single = single.filter_map(|(value, _)| u32::try_from(*value).ok());
+    patterns.iter().copied().chain(single.map(|value| Pattern { value, mask: u32::MAX }))
+}
+
+/// The ranges of more than one value.
+fn wide_ranges(term: &Term) -> impl Iterator<Item = (u64, u64)> {
+    let ranges: &[(u64, u64)] = match &term.test {
+        Test::Masked { ranges, .. } => ranges.as_slice(),
+        _ => &[],
+    };
+    ranges.iter().copied().filter(|(low, high)| low < high)
+}
+
+/// The bits, in groups of which every mask has all or none.
+fn atoms(patterns: &[Pattern]) -> Vec<u32> {
+    let mut atoms = vec![u32::MAX];
+    for pattern in patterns {
+        let split = atoms.iter().flat_map(|atom| [atom & pattern.mask, atom & !pattern.mask]);
+        atoms = split.filter(|atom| *atom != 0).collect();
+    }
+    atoms
+}
+
+/// What the bits of `atom` are set to: what patterns require, and one thing that none does.
+/// Bits outside of `allowed` are never set.
+fn options(atom: u32, patterns: &[Pattern], allowed: u32) -> Vec<u32> {
+    let own = patterns.iter().filter(|pattern| pattern.mask & atom != 0);
+    let mut options: Vec<u32> = own.map(|pattern| pattern.value & atom).collect();
+    options.retain(|option| option & !allowed == 0);
+    options.sort_unstable();
+    options.dedup();
+    // One more than there are options cannot all be among them.
+    let others = (0..).take(options.len() + 1).map(|number| spread(number, atom & allowed));
+    let other = others.into_iter().find(|other| !options.contains(other));
+    options.extend(other);
+    options
+}
+
+/// The low bits of `number`, placed at the bits of `mask`.
+fn spread(mut number: u32, mask: u32) -> u32 {
+    let mut spread = 0;
+    for bit in (0..32).map(|place| 1 << place).filter(|bit| mask & bit != 0) {
+        spread |= if number & 1 == 1 { bit } else { 0 };
+        number >>= 1;
+    }
+    spread
+}
