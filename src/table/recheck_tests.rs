@@ -1,5 +1,5 @@
 //! What a deleter sends and what it does not, with a made-up kernel and a held clock.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -48,7 +48,7 @@ fn stopped_flush(world: &World, condition: &str) -> Running {
     let before = entries(world);
     let flush = Running::start(world, &["flush", &filter, "--yes", "--json"]);
     until(|| entries(world) < before - 1_000, || "the flush does not begin".to_owned());
-    flush.stop();
+    assert!(flush.stop(), "it has ended");
     flush
 }
 

@@ -78,11 +78,19 @@ impl Running {
         kill(self.pid(), signal).expect("kill");
     }
 
-    /// Stops it. Returns when every thread has stopped; fails where it has ended.
+    /// Stops it. Returns when every thread has stopped; false where it has ended already.
     #[track_caller]
-    pub fn stop(&self) {
+    pub fn stop(&self) -> bool {
         self.signal(Signal::SIGSTOP);
-        until(|| self.is_stopped(), || "it does not stop".to_owned());
+        let mut states = String::new();
+        until(
+            || {
+                states = self.states();
+                states.chars().all(|state| state == 'T') || states == "Z"
+            },
+            || "it does not stop".to_owned(),
+        );
+        states != "Z"
     }
 
     /// Continues it after a stop.
@@ -96,13 +104,15 @@ impl Running {
         Run::new(&self.command, child.wait_with_output().expect("its end"))
     }
 
-    fn is_stopped(&self) -> bool {
+    /// The state of each thread, as proc_pid_stat(5) has it.
+    fn states(&self) -> String {
         let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("its threads");
-        threads.flatten().all(|thread| {
-            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        let state = |thread: fs::DirEntry| {
+            let stat = fs::read_to_string(thread.path().join("stat")).ok()?;
             // The name in parentheses may have any character.
-            stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('T'))
-        })
+            stat.rsplit_once(") ").and_then(|(_, state)| state.chars().next())
+        };
+        threads.flatten().filter_map(state).collect()
     }
 
     fn pid(&self) -> Pid {

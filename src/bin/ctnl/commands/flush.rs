@@ -43,8 +43,8 @@ const STOP_ABOVE: u8 = 90;
 /// a large part of the table; without one, it stops (exit 2, nothing deleted) before it deletes more than
 /// 90 % of a table of at least 100 entries, unless the filter requires an idle time or --yes or --all is given.
 ///
-/// The kernel has no conditional delete: a packet that arrives between the last reading of an entry and its
-/// delete is not noticed. That window is 2 to 10 ms in an unhindered flush, at most 50 ms when the delete is
+/// The kernel has no conditional delete, so a packet that arrives between the last reading of an entry and its
+/// delete is not noticed: that window is 2 to 10 ms in an unhindered flush and at most 50 ms when the delete is
 /// sent, and the summary has the longest one that was measured.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -73,7 +73,7 @@ pub struct Args {
     #[arg(long)]
     no_spare_ssh: bool,
 
-    /// Do not ask
+    /// Do not ask, and do not stop before deleting most of the table
     #[arg(long, short)]
     yes: bool,
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ctnl::age::TimeoutContext;
 use ctnl::clock::Clock;
 use ctnl::host::Host;
-use ctnl::model::{TIMERS, Timeouts};
+use ctnl::model::{TIMERS, Timeouts, TimerRow};
 use ctnl::netlink::{Connection, Error};
 use ctnl::sysctl::Sysctl;
 use ctnl::table;
@@ -41,7 +41,8 @@ struct State {
     connection: Connection,
     netfilter: Sysctl,
     last: TimeoutContext,
-    /// What was read so far, joined.
+    /// What was read so far, merged. Notes of written timeouts are read once, before a `--soft` of this
+    /// command writes its own.
     joined: TimeoutContext,
 }
 
@@ -49,19 +50,19 @@ impl Settings {
     /// Reads the settings of the namespace of `connection`, over a second connection.
     ///
     /// # Errors
-    /// As [`TimeoutContext::read`].
-    pub fn read(connection: &Connection, host: &Host, timeouts: &TimeoutOptions) -> Result<Self, Error> {
-        Self::read_over(connection.reopen()?, host, timeouts)
+    /// As [`TimeoutOptions::read`].
+    pub fn read(connection: &Connection, host: &Host, options: &TimeoutOptions) -> Result<Self, Error> {
+        Self::read_over(connection.reopen()?, host, options)
     }
 
     /// Reads the settings over `connection`.
     ///
     /// # Errors
-    /// As [`TimeoutContext::read`].
-    pub fn read_over(mut connection: Connection, host: &Host, timeouts: &TimeoutOptions) -> Result<Self, Error> {
+    /// As [`TimeoutOptions::read`].
+    pub fn read_over(mut connection: Connection, host: &Host, options: &TimeoutOptions) -> Result<Self, Error> {
         let (clock, netfilter) = (host.clock.clone(), host.netfilter());
         let read_at = clock.now().monotonic.0;
-        let last = timeouts.read(&mut connection, host)?;
+        let last = options.read(&mut connection, host)?;
         let state = State { connection, netfilter, joined: last.clone(), last };
         let (version, read_at) = (AtomicU64::new(1), AtomicU64::new(read_at));
         Ok(Settings(Arc::new(Shared { clock, version, read_at, state: Mutex::new(state) })))
@@ -121,9 +122,8 @@ impl State {
 
     /// Adds the timeouts that the last reading found in files and netlink does not have.
     fn add_files(&self, timeouts: &mut Timeouts) -> Result<(), Error> {
-        let is_in_file = |row: &&ctnl::model::TimerRow| {
-            timeouts.get(row.timer).is_none() && self.last.timeouts.get(row.timer).is_some()
-        };
+        let is_in_file =
+            |row: &&TimerRow| timeouts.get(row.timer).is_none() && self.last.timeouts.get(row.timer).is_some();
         let rows: Vec<_> = TIMERS.iter().filter(is_in_file).collect();
         if rows.is_empty() {
             return Ok(());
@@ -138,5 +138,100 @@ impl State {
                 }
             }
         })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::ops::ControlFlow;
+    use std::sync::atomic::AtomicU32;
+
+    use ctnl::clock::Time;
+    use ctnl::filter::{Context, Filter, ServiceNames};
+    use ctnl::model::Flow;
+    use ctnl::table::{DatagramTime, DumpRequest};
+
+    use super::super::{Selection, Watch, walk_matches};
+    use super::*;
+    use crate::fake;
+    use crate::term::console::Console;
+    use crate::term::interrupt::Interrupt;
+
+    /// A clock, and the settings of a kernel with one timeout, which is 432,000 s at first.
+    struct World {
+        host: Host,
+        now: Arc<AtomicU64>,
+        timeout: Arc<AtomicU32>,
+        settings: Settings,
+    }
+
+    fn world() -> World {
+        let (now, timeout) = (Arc::new(AtomicU64::new(MAX_AGE.0)), Arc::new(AtomicU32::new(432_000)));
+        let shown = Arc::clone(&now);
+        let read = move || Time { monotonic: Nanos(shown.load(Ordering::Relaxed)), ..Time::default() };
+        let host = Host::at("/nonexistent", Clock::from_fn(read));
+        let connection = fake::udp_timeouts(Arc::clone(&timeout));
+        let settings = Settings::read_over(connection, &host, &TimeoutOptions::default()).unwrap();
+        World { host, now, timeout, settings }
+    }
+
+    fn idle_for_an_hour() -> Filter {
+        let context = Context {
+            services: &ServiceNames::default(),
+            label: &|_| None,
+            read_file: &|_| Err(std::io::ErrorKind::NotFound.into()),
+        };
+        Filter::parse("idle >= 1h", &context).unwrap()
+    }
+
+    #[test]
+    fn settings_are_read_again_only_if_they_are_older_than_required() {
+        let World { now, timeout, settings, .. } = world();
+        timeout.store(600, Ordering::Relaxed);
+        assert_eq!(settings.refresh(MAX_AGE).unwrap(), 1, "the last reading began then");
+        now.fetch_add(MAX_AGE.0, Ordering::Relaxed);
+        assert_eq!(settings.refresh_if_old().unwrap(), 1);
+        now.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(settings.refresh_if_old().unwrap(), 2);
+        assert_eq!(settings.refresh(Nanos(u64::MAX)).unwrap(), 2, "nothing has changed");
+        timeout.store(700, Ordering::Relaxed);
+        assert_eq!(settings.refresh(Nanos(u64::MAX)).unwrap(), 3);
+    }
+
+    #[test]
+    fn an_entry_is_judged_by_the_smallest_timeout_that_was_in_force_since_the_command_started() {
+        let World { timeout, settings, .. } = world();
+        let mut selection = Selection::by(idle_for_an_hour(), settings, 0);
+        let mut matches = |left| {
+            let flow = Flow { timeout: Some(left), ..fake::flow(1) };
+            selection.refresh_settings(Nanos(u64::MAX)).unwrap();
+            selection.judge(&flow, &DatagramTime::default()).is_some()
+        };
+        assert!(matches(599) && matches(400_000) && !matches(431_990));
+        for seconds in [600, 432_000] {
+            timeout.store(seconds, Ordering::Relaxed);
+            assert!(!matches(599), "a packet would have set 600");
+            assert!(matches(400_000) && !matches(431_990), "its last packet was before the change");
+        }
+    }
+
+    #[test]
+    fn a_timeout_that_is_lowered_between_two_datagrams_makes_no_entry_of_the_second_one_idle() {
+        let World { host, now, timeout, settings } = world();
+        let entry = |port| Flow { timeout: Some(599), ..fake::flow(port) };
+        let mut table = fake::table(vec![vec![entry(1), entry(2)], vec![entry(3), entry(4)]]);
+        let mut selection = Selection::by(idle_for_an_hour(), settings, 0);
+        let (mut console, interrupt) = (Console::new(true, false), Interrupt::default());
+        let mut watch = Watch::new(&mut console, &interrupt, &host, 0);
+        let mut ports = Vec::new();
+        walk_matches(&mut table, DumpRequest::default(), &mut selection, &mut watch, |subject| {
+            ports.extend(subject.flow.orig.sport());
+            timeout.store(600, Ordering::Relaxed);
+            now.fetch_add(MAX_AGE.0, Ordering::Relaxed);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!(ports, [1, 2]);
     }
 }
