@@ -55,7 +55,9 @@ pub fn run(ctnl: &str, minutes: u64, interrupted: &AtomicBool) -> Result<bool> {
     let mut witness = Witness::new()?;
     let traffic = Traffic::open(&net);
     let mut table = Table::open()?;
+    // This empties the table first: its events are read, and not counted.
     table.fill(Population { entries: FILLER, families: Families::V4, stale: 0 })?;
+    witness.check(OLDER)?;
     let stop = AtomicBool::new(false);
     let totals = thread::scope(|scope| -> Result<Totals> {
         let talking = scope.spawn(|| traffic.run(&stop));

@@ -209,7 +209,7 @@ fn summarize(
         line += &format!("; table {} of {max} ({})", occupancy.entries, percent(occupancy.entries.into(), max.into()));
     }
     console.note(&line);
-    report::tell_undecided(console, &selection.tally);
+    report::print_undecided(console, &selection.tally);
 }
 
 fn as_table(groups: &Groups, top: &[Group<'_>]) -> String {

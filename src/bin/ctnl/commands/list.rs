@@ -147,7 +147,7 @@ fn summarize(console: &mut Console, selection: &Selection, totals: DumpTotals, p
         (_, true) => format!("{printed} shown of {matched} matched, {seen} entries seen"),
         (false, false) => format!("{matched} matched, {seen} entries seen"),
     });
-    report::tell_undecided(console, &selection.tally);
+    report::print_undecided(console, &selection.tally);
     if totals.repeated > 0 {
         console.detail(&format!("{} entries were dumped twice by the kernel and are shown once", totals.repeated));
     }
