@@ -14,7 +14,6 @@ use ctnl::table::{DatagramTime, SampledAt};
 use ctnl::units::Nanos;
 
 use super::settings::Settings;
-
 use crate::host::timeout_options::TimeoutOptions;
 
 /// A filter with what it needs, and the tally of its verdicts.

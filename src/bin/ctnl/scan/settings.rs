@@ -19,7 +19,9 @@ use ctnl::units::Nanos;
 
 use crate::host::timeout_options::TimeoutOptions;
 
-/// How old the settings may be by which a walk judges. Reading them takes 0.1 to 0.2 ms.
+/// How old the settings may be by which a walk judges. Reading them again takes 0.05 ms (0.09 ms for the first
+/// reading, which looks for files, too), so this costs a walk 0.25 %; the deleting thread reads them before
+/// each batch.
 const MAX_AGE: Nanos = Nanos(20_000_000);
 
 /// The settings of one namespace, shared by the threads of a command.
