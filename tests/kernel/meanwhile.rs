@@ -57,7 +57,7 @@ fn refresh(world: &World, flows: &[Flow]) {
 }
 
 fn a_flow_that_is_refreshed_while_a_flush_is_stopped_is_not_deleted(world: &World) {
-    let (flush, live) = stopped_in_the_middle(world, &["udp and timeout < 300"], || entries(world) < 39_000);
+    let (flush, live) = stopped_in_the_middle(world, &["udp and timeout < 300s"], || entries(world) < 39_000);
     assert_spared(world, flush, &live);
 }
 
@@ -65,7 +65,7 @@ fn a_flow_that_is_refreshed_while_a_flush_is_stopped_is_not_deleted(world: &Worl
 fn a_flush_that_gets_a_tenth_of_a_processor_deletes_no_flow_that_was_refreshed(world: &World) {
     let flows = idle(1000..1200);
     world.create(&flows);
-    let flush = Running::start(world, &["flush", "udp and timeout < 300", "--yes", "--json"]);
+    let flush = Running::start(world, &["flush", "udp and timeout < 300s", "--yes", "--json"]);
     let (mut connection, mut live) = (world.connection(), HashSet::new());
     // Each slice is from all over the hash table.
     let mut slices = flows.chunks(100).cycle();
@@ -114,7 +114,7 @@ fn a_flow_that_is_refreshed_while_a_soft_flush_is_stopped_keeps_its_timeout(worl
         let mut entry = |flow: &Flow| table::get(&mut connection, &flow.orig, 0).unwrap();
         sample.iter().any(|flow| entry(flow).is_some_and(|flow| flow.timeout <= Some(50)))
     };
-    let (flush, live) = stopped_in_the_middle(world, &["udp and timeout < 300", "--soft=50"], has_begun);
+    let (flush, live) = stopped_in_the_middle(world, &["udp and timeout < 300s", "--soft=50"], has_begun);
     flush.go_on();
     let summary = Summary::read(&flush.wait().exits_with(0).stdout());
     let lowered = world.dump().iter().filter(|flow| live.contains(&key(flow)) && flow.timeout < Some(300)).count();

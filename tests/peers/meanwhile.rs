@@ -120,7 +120,7 @@ fn no_connection_is_deleted_by_a_timeout_that_is_lowered_while_the_question_stan
     let mut connections = connections(&net, 5);
     connections.iter_mut().for_each(Tcp::exchange);
     world.create(&[Flow { timeout: Some(100), ..udp(1, 2) }, Flow { timeout: Some(100), ..udp(1, 3) }]);
-    let filter = "timeout < 300 or (tcp and idle >= 1h)";
+    let filter = "timeout < 300s or (tcp and idle >= 1h)";
     let mut flush = Running::on_terminal(world, &["flush", filter, "--ask-above", "0", "--json"]);
     flush.wait_for("[y/N]");
     net.set_timeout("tcp_timeout_established", 600);
