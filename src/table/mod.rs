@@ -1,8 +1,8 @@
 //! One kernel verb per file, streaming.
 //!
-//! [`Dump`] and [`dump()`] read the table, [`get`] one entry, [`count`] the number of entries;
-//! [`create`], [`delete`] and [`lower_timeout`] change entries in batches, and a [`Deleter`] deletes
-//! on a thread of its own while the table is being dumped, each entry only while its sample is recent. [`timeouts`] and [`policies`] read the
+//! [`Dump`] and [`dump()`] read the table, [`get()`] one entry, [`count()`] the number of entries;
+//! [`create()`], [`delete()`] and [`lower_timeout`] change entries in batches, and a [`Deleter`] deletes
+//! on a thread of its own while the table is being dumped, each entry only while its sample is recent. [`timeouts()`] and [`policies()`] read the
 //! timeouts in force. [`Events`] subscribes to changes.
 //!
 //! To the kernel, a delete request without a tuple is a flush of the whole table

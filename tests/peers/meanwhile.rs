@@ -44,7 +44,7 @@ fn entries(world: &World) -> u32 {
 
 /// Starts a flush of the filler and of what `condition` says, and stops it in the middle.
 fn stopped_flush(world: &World, condition: &str) -> Running {
-    let filter = format!("(src 10.0.0.1 and timeout < 300) or ({condition})");
+    let filter = format!("(src 10.0.0.1 and timeout < 300s) or ({condition})");
     let before = entries(world);
     let flush = Running::start(world, &["flush", &filter, "--yes", "--json"]);
     until(|| entries(world) < before - 1_000, || "the flush does not begin".to_owned());
@@ -106,7 +106,7 @@ fn no_connection_is_deleted_by_a_timeout_that_is_lowered_while_a_flush_runs(worl
     let net = filled(world);
     let mut connections = connections(&net, 100);
     connections.iter_mut().for_each(Tcp::exchange);
-    let filter = "(src 10.0.0.1 and timeout < 300) or (tcp and idle >= 1h)";
+    let filter = "(src 10.0.0.1 and timeout < 300s) or (tcp and idle >= 1h)";
     let flush = Running::start(world, &["flush", filter, "--yes", "--json"]);
     until(|| entries(world) < FILLER - 1_000, || "the flush does not begin".to_owned());
     net.set_timeout("tcp_timeout_established", 600);

@@ -30,7 +30,7 @@ Examples:
 
 `ctnl help filter` explains idle times and undecided entries.
 Exit codes: 0 done, also when nothing matched; 1 failed; 2 bad usage, nothing was
-sent; 3 partly done.";
+changed; 3 partly done.";
 
 /// Without a terminal, a flush that requires no idle time stops before it deletes more than this part of a
 /// table, in percent.
@@ -44,8 +44,8 @@ const STOP_ABOVE: u8 = 90;
 /// 90 % of a table of at least 100 entries, unless the filter requires an idle time or --yes or --all is given.
 ///
 /// The kernel has no conditional delete, so a packet that arrives between the last reading of an entry and its
-/// delete is not noticed: that window is 2 to 10 ms in an unhindered flush and at most 50 ms when the delete is
-/// sent, and the summary has the longest one that was measured.
+/// delete is not noticed. That window is 2 to 10 ms in an unhindered flush; an entry that was read more than 50 ms
+/// ago is read again first. The summary has the longest window that was measured.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {

@@ -113,8 +113,10 @@ impl<'a> Purge<'a> {
             (false, true) if seen >= SMALL_TABLE => Ok(Consent::Refused(Purged::Stopped { chosen, seen })),
             (false, _) => Ok(Consent::Given),
             (true, false) => {
-                // What is deleted without a question stays about as small a part of the table.
-                self.chooser.agree_to(with_margin(seen.saturating_mul(share.into()) / 100));
+                // What is deleted without a question stays about as small a part of the table; where every
+                // delete is to be asked for, nothing was found and nothing may be deleted.
+                let most = if share == 0 { 0 } else { with_margin(seen.saturating_mul(share.into()) / 100) };
+                self.chooser.agree_to(most);
                 Ok(Consent::Given)
             }
             (true, true) => self.ask(chosen, seen),
