@@ -11,7 +11,7 @@
 //! wire  units  text        bytes ↔ views; durations and sizes; text for people
 //! ```
 //!
-//! `tests/layers.rs` checks the imports. The library is synchronous and without global state:
+//! `tests/layers` checks the imports. The library is synchronous and without global state:
 //! the kernel, the clock and paths are arguments. Start with [`table`].
 //!
 //! Dump the table and count (needs CAP_NET_ADMIN):

@@ -27,7 +27,7 @@ impl Targets {
 }
 
 /// The flush of the stale entries.
-pub const FLUSH: &str = "flush --state established --older 12h --yes -q";
+pub const FLUSH: &str = "flush --state established --older 12h --trust-netlink-timeouts --yes -q";
 
 /// One row.
 #[derive(Debug, Clone)]

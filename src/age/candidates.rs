@@ -1,14 +1,14 @@
-//! The timeouts that may have been set by a flow's last packet.
+//! The timeouts that the last packet of a flow may have set.
 
 use super::Idle;
 use crate::model::Undecided;
 
-/// Timeouts that the last packet may have set, or why they are not known.
+/// The timeouts that the last packet may have set, or why they are not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Candidates {
-    /// In seconds, ascending, each once.
+    /// In seconds, ascending, without duplicates.
     OneOf(Box<[u32]>),
-    /// Nothing can be said.
+    /// They are not known.
     None(Undecided),
 }
 
@@ -19,12 +19,22 @@ impl Candidates {
         Candidates::OneOf(seconds.into())
     }
 
-    /// Idle time of a flow that has `left` seconds left.
+    /// The candidates and `written`, the timeouts that a program wrote into entries. One that is
+    /// longer than every other is left out: it could explain a remaining timeout that no setting of
+    /// the kernel explains, and it makes no estimate smaller.
+    pub(super) fn and_written(self, written: &[u32]) -> Self {
+        let Candidates::OneOf(seconds) = self else { return self };
+        let longest = seconds.last().copied().unwrap_or(0);
+        let written = written.iter().copied().filter(|written| *written < longest);
+        Candidates::of(seconds.iter().copied().chain(written).collect())
+    }
+
+    /// The idle time of a flow whose remaining timeout is `left` seconds.
     ///
-    /// With timeout C and R = floor(left), the truth lies in (C-R-1, C-R].
-    /// Timeouts shorter than R cannot have been set.
+    /// With timeout C and R = floor(remaining), the idle time lies in (C-R-1, C-R]. A timeout shorter
+    /// than R cannot have been set.
     #[inline]
-    pub(super) fn judge(&self, left: u32) -> Idle {
+    pub(super) fn estimate(&self, left: u32) -> Idle {
         let seconds = match self {
             Candidates::OneOf(seconds) => seconds,
             Candidates::None(reason) => return Idle::Unknown(*reason),
@@ -41,11 +51,12 @@ impl Candidates {
         }
     }
 
-    /// The same for a flow that may have been in a flowtable: what passes there does
-    /// not refresh, and what comes back keeps what was left of its timeout.
+    /// The same for a flow that may have been in a flowtable: packets that are forwarded there do not
+    /// refresh the timeout, and after the teardown (`flow_offload_fixup_ct` in
+    /// net/netfilter/nf_flow_table_core.c) the remaining timeout is not that of a packet.
     #[inline]
-    pub(super) fn judge_beside(&self, left: u32, flowtables: bool) -> Idle {
-        match (self.judge(left), flowtables) {
+    pub(super) fn estimate_beside(&self, left: u32, flowtables: bool) -> Idle {
+        match (self.estimate(left), flowtables) {
             (idle, false) | (idle @ Idle::Unknown(_), true) => idle,
             (_, true) => Idle::Unknown(Undecided::Flowtable),
         }

@@ -1,11 +1,10 @@
-//! Look twice: a flow whose expiry did not move had no packet in between.
+//! Two samples: a flow whose expiry did not change had no packet in between.
 //!
-//! This needs no timeout to be known. Each accepted packet sets expiry = now + C.
-//! Let the last packet before the first look come at p, and one at q between the
-//! looks. With the same C, the expiry moved by q - p; so q lies at most as far
-//! behind the first look as the expiry has moved. How far that may be is known to
-//! a second or two, since the kernel rounds the time left to seconds. With
-//! another C the expiry would jump, and what C depends on is compared as well.
+//! This needs no timeout to be known. Each accepted packet sets expiry = now + C. Let the last packet
+//! before the first sample arrive at p, and one at q between the samples. With the same C, the expiry
+//! changes by q - p; so q is at most as much later than the first sample as the expiry has changed. The
+//! expiry is known to a second or two, since the kernel rounds the remaining timeout to seconds. With
+//! another C the expiry changes by more, and what C depends on is compared as well.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
@@ -19,73 +18,73 @@ const NANOSECONDS: u64 = 1_000_000_000;
 /// The longest jiffy of any kernel (HZ=100).
 const JIFFY: u64 = 10_000_000;
 
-/// What two looks at a flow say.
+/// The result of two samples of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confirmed {
-    /// No packet was accepted in the last so many seconds before the second look.
-    Quiet {
-        /// Seconds, rounded down: up to [`Confirm::UNCERTAINTY`] less than the distance of the looks.
+    /// No packet was accepted in the last `at_least` seconds before the second sample.
+    Idle {
+        /// Seconds, rounded down: up to [`IdleConfirmation::UNCERTAINTY`] less than the time between the samples.
         at_least: u32,
     },
-    /// A packet came, or the entry is another one, or someone wrote its timeout.
-    Moved,
-    /// The two looks say nothing.
+    /// A packet was accepted, or the entry is another one, or a program wrote its timeout.
+    Active,
+    /// Two samples cannot show it.
     Unknown(Undecided),
 }
 
-/// The first look at many flows, some 64 bytes for each.
+/// The first samples of many flows, some 64 bytes for each.
 #[derive(Debug, Default)]
-pub struct Confirm {
+pub struct IdleConfirmation {
     samples: HashMap<u64, Sample, RandomState>,
 }
 
-/// What is kept of a flow.
+/// A sample of a flow.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     taken: SampledAt,
     left: u32,
-    /// What C depends on, and what tells an entry from its successor.
+    /// A hash of what C depends on, and of what differs between an entry and its successor.
     state: u64,
     packets: Option<u64>,
 }
 
-impl Confirm {
-    /// How many seconds less than the distance of the looks may be confirmed.
+impl IdleConfirmation {
+    /// How many seconds less than the time between the samples may be confirmed.
     pub const UNCERTAINTY: u32 = 3;
 
-    /// Nothing looked at yet.
+    /// Without samples.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Remembers the first look at `flow`.
+    /// Adds the first sample of `flow`.
     ///
     /// # Errors
-    /// A flow of which two looks can say nothing, and why.
+    /// Why two samples of this flow cannot show that it is idle.
     pub fn first(&mut self, flow: &Flow, taken: SampledAt) -> Result<(), Undecided> {
         let sample = self.sample(flow, taken)?;
         self.samples.insert(self.key(flow), sample);
         Ok(())
     }
 
-    /// Compares a second look at `flow` with the first one.
+    /// Compares a second sample of `flow` with the first one.
     #[must_use]
     pub fn second(&self, flow: &Flow, taken: SampledAt) -> Confirmed {
         let second = match self.sample(flow, taken) {
             Ok(sample) => sample,
             Err(reason) => return Confirmed::Unknown(reason),
         };
-        self.samples.get(&self.key(flow)).map_or(Confirmed::Moved, |first| compare(first, &second))
+        self.samples.get(&self.key(flow)).map_or(Confirmed::Active, |first| compare(first, &second))
     }
 
-    /// Number of flows remembered.
+    /// The number of first samples.
     #[must_use]
     pub fn len(&self) -> usize {
         self.samples.len()
     }
 
-    /// Whether no flow is remembered.
+    /// Whether there is no first sample.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.samples.is_empty()
@@ -104,7 +103,7 @@ impl Confirm {
     }
 }
 
-/// Seconds left, if every accepted packet moves the expiry.
+/// The remaining timeout, if every accepted packet changes the expiry.
 fn expiry_shows_packets(flow: &Flow) -> Result<u32, Undecided> {
     if flow.is_offloaded() {
         return Err(Undecided::Offloaded);
@@ -132,23 +131,24 @@ fn hash_protocol_state(protocol: ProtoInfo, state: &mut impl Hasher) {
 
 fn compare(first: &Sample, second: &Sample) -> Confirmed {
     if first.state != second.state || first.packets != second.packets {
-        return Confirmed::Moved;
+        return Confirmed::Active;
     }
     let (old_low, old_high) = first.expiry();
     let (new_low, new_high) = second.expiry();
     if new_low > old_high || new_high < old_low {
-        return Confirmed::Moved;
+        return Confirmed::Active;
     }
-    let distance = second.taken.earliest.0.saturating_sub(first.taken.latest.0);
-    // Counters that stand still are proof by themselves.
-    let doubt = if first.packets.is_some() { 0 } else { new_high.saturating_sub(old_low) };
-    let seconds = distance.saturating_sub(doubt) / NANOSECONDS;
-    Confirmed::Quiet { at_least: u32::try_from(seconds).unwrap_or(u32::MAX) }
+    let between = second.taken.earliest.0.saturating_sub(first.taken.latest.0);
+    // Equal packet counters are proof by themselves.
+    let uncertainty = if first.packets.is_some() { 0 } else { new_high.saturating_sub(old_low) };
+    let seconds = between.saturating_sub(uncertainty) / NANOSECONDS;
+    Confirmed::Idle { at_least: u32::try_from(seconds).unwrap_or(u32::MAX) }
 }
 
 impl Sample {
-    /// The expiry lies between both. The time left is rounded down, and counted
-    /// in jiffies.
+    /// The earliest and the latest possible expiry. The remaining timeout is counted in jiffies and rounded
+    /// down to seconds (`ctnetlink_dump_timeout` in
+    /// net/netfilter/nf_conntrack_netlink.c).
     fn expiry(&self) -> (u64, u64) {
         let left = u64::from(self.left).saturating_mul(NANOSECONDS);
         let low = self.taken.earliest.0.saturating_add(left).saturating_sub(JIFFY);

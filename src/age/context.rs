@@ -1,4 +1,4 @@
-//! Ask the kernel for what [`IdleEstimator`](super::IdleEstimator) are computed from.
+//! Reads the settings that an [`IdleEstimator`](super::IdleEstimator) needs from the kernel.
 
 use super::{PreviousTimeout, TimeoutContext};
 use crate::model::{TIMERS, Timeouts};
@@ -6,20 +6,20 @@ use crate::netlink::{Connection, Error};
 use crate::sysctl::Sysctl;
 use crate::table;
 
-/// The first kernel in which a UDP flow becomes ASSURED as a stream only (commit
-/// b7b1d02fc439). Stable kernels have it earlier; to doubt them is safe.
+/// The first kernel in which a UDP flow becomes ASSURED only as a stream (commit b7b1d02fc439, in
+/// `nf_conntrack_udp_packet`). Stable kernels have it earlier; with the wrong answer an estimate of them
+/// is smaller, never larger.
 const ASSURED_UDP_IS_STREAM: (u32, u32) = (5, 16);
 
 impl TimeoutContext {
-    /// Reads the timeouts of the connection's namespace, over netlink where the
-    /// kernel tells them there, else from files in `netfilter`
-    /// ([`Sysctl::NETFILTER`]), its timeout policies, and from `kernel`
-    /// ([`Sysctl::KERNEL`]) which release it is. A timeout in neither place is
-    /// absent.
+    /// Reads the timeouts of the connection's namespace over netlink and, where the kernel does not
+    /// report one there, from files in `netfilter` ([`Sysctl::NETFILTER`]); the timeout policies; and the
+    /// release from `kernel` ([`Sysctl::KERNEL`]). A timeout in neither place is absent. No written
+    /// timeout is set, and entries made over netlink are not trusted.
     ///
     /// # Errors
-    /// What the kernel refuses, and a namespace that cannot be entered. A
-    /// setting that cannot be read is absent.
+    /// An error of the kernel, or a namespace that cannot be entered. A setting that cannot be read is
+    /// absent.
     pub fn read(
         connection: &mut Connection,
         netfilter: &Sysctl,
@@ -32,11 +32,11 @@ impl TimeoutContext {
         let release = kernel.read_text("osrelease").ok();
         let assured_udp_is_stream =
             release.and_then(|release| version(&release)).is_some_and(|version| version >= ASSURED_UDP_IS_STREAM);
-        Ok(TimeoutContext { timeouts, policies, previous_timeouts, assured_udp_is_stream })
+        Ok(TimeoutContext { timeouts, policies, previous_timeouts, assured_udp_is_stream, ..TimeoutContext::default() })
     }
 }
 
-/// Adds from files what netlink did not tell.
+/// Reads from files the timeouts that are not in netlink.
 fn complete(timeouts: &mut Timeouts, netfilter: &Sysctl) {
     for row in &TIMERS {
         if timeouts.get(row.timer).is_some() {
@@ -62,7 +62,7 @@ mod tests {
     use crate::model::Timer;
 
     #[test]
-    fn files_fill_in_only_what_netlink_did_not_tell() {
+    fn files_add_only_the_timeouts_that_netlink_did_not_report() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         write("nf_conntrack_udp_timeout", "31\n");
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_release_is_compared_by_number_and_an_odd_one_is_not_trusted() {
+    fn a_release_is_compared_by_number_and_one_without_numbers_is_unknown() {
         assert_eq!(version("6.18.44-fc-v595"), Some((6, 18)));
         assert_eq!(version("5.9.0+"), Some((5, 9)));
         assert!(version("5.9").unwrap() < ASSURED_UDP_IS_STREAM);

@@ -1,22 +1,25 @@
-//! From the time left to the time idle: which timeouts each flow may have had.
+//! From the remaining timeout to the idle time: which timeouts the last packet of each flow may have set.
 
 use super::Idle;
 use super::candidates::Candidates;
 use super::previous_timeout::PreviousTimeout;
 use crate::model::{
-    DccpInfo, Flow, L4, OFFLOADED, Policies, ProtoInfo, Protocol, SctpInfo, Status, TcpInfo, TcpState, Timeouts, Timer,
-    Undecided, tcp_flag,
+    DccpInfo, Flow, L4, OFFLOADED, Policies, ProtoInfo, Protocol, SctpInfo, Status, Synproxy, TcpInfo, TcpState,
+    Timeouts, Timer, Undecided, tcp_flag,
 };
 
-/// Bits of flows whose timeout says nothing about packets.
-const STANDS_STILL: Status = OFFLOADED.union(Status::Untracked).union(Status::FixedTimeout);
+/// Status bits with which packets do not refresh the timeout (`__nf_ct_refresh_acct` in
+/// net/netfilter/nf_conntrack_core.c skips `IPS_FIXED_TIMEOUT`).
+const NOT_REFRESHED: Status = OFFLOADED.union(Status::Untracked).union(Status::FixedTimeout);
 
-/// Helpers of the kernel that leave the timeouts of their own flow alone. The
-/// others may set it at every packet: `sip` sets an hour, even for TCP.
-const QUIET_HELPERS: [&[u8]; 4] = [b"ftp", b"tftp", b"irc", b"sane"];
+/// Helpers of the kernel that do not set the timeout of their own flow. Others do: `sip_help_tcp` and
+/// `sip_help_udp` in net/netfilter/nf_conntrack_sip.c refresh with `sip_timeout` (3600 s, also for TCP),
+/// `amanda_help` with `master_timeout`, `nf_conntrack_broadcast_help` (netbios-ns, snmp) with its
+/// `timeout`, the RAS part of nf_conntrack_h323_main.c with the `timeToLive` of a registration.
+const HELPERS_WITHOUT_TIMEOUT: [&[u8]; 4] = [b"ftp", b"tftp", b"irc", b"sane"];
 
 const TCP: [Timer; 10] = [
-    Timer::TcpSynSent, // NONE has no timeout: never looked at
+    Timer::TcpSynSent, // TCP_CONNTRACK_NONE has no timeout: not used
     Timer::TcpSynSent,
     Timer::TcpSynRecv,
     Timer::TcpEstablished,
@@ -52,7 +55,7 @@ const DCCP: [Option<Timer>; 8] = [
     Some(Timer::DccpTimewait),
 ];
 
-/// Everything that is looked up per flow, worked out once.
+/// The candidates of every protocol and state, computed once.
 #[derive(Debug, Clone)]
 pub(super) struct Table {
     tcp: [Candidates; 10],
@@ -67,11 +70,12 @@ pub(super) struct Table {
     dccp: [Candidates; 8],
     generic: Candidates,
     policies: Policies,
+    trust_netlink_timeouts: bool,
 }
 
 impl Table {
     pub(super) fn new(context: &super::TimeoutContext) -> Self {
-        let known = Known { timeouts: &context.timeouts, previous_timeouts: &context.previous_timeouts };
+        let known = Known::of(context);
         let udp_uncertain = known.any_of(&[Timer::Udp, Timer::UdpStream]);
         let udp_stream = known.any_of(&[Timer::UdpStream]);
         Table {
@@ -90,19 +94,23 @@ impl Table {
             dccp: std::array::from_fn(|state| known.dccp(state)),
             generic: known.any_of(&[Timer::Generic]),
             policies: context.policies.clone(),
+            trust_netlink_timeouts: context.trust_netlink_timeouts,
         }
     }
 
-    /// How long `flow` has been idle.
+    /// The idle time of `flow`.
     #[inline]
     pub(super) fn idle(&self, flow: &Flow) -> Idle {
-        if flow.status.intersects(STANDS_STILL) {
-            return Idle::Unknown(why_it_stands_still(flow));
+        if flow.status.intersects(NOT_REFRESHED) {
+            return Idle::Unknown(why_not_refreshed(flow));
         }
         let Some(left) = flow.timeout else {
             return Idle::Unknown(Undecided::NotSent);
         };
-        if flow.helper.as_ref().is_some_and(|helper| !QUIET_HELPERS.contains(&helper.as_bytes())) {
+        if !self.trust_netlink_timeouts && is_made_over_netlink(flow) {
+            return Idle::Unknown(Undecided::MadeOverNetlink);
+        }
+        if flow.helper.as_ref().is_some_and(|helper| !HELPERS_WITHOUT_TIMEOUT.contains(&helper.as_bytes())) {
             return Idle::Unknown(Undecided::TimeoutOfHelper);
         }
         if !self.policies.is_empty() && self.may_have_policy(flow) {
@@ -116,21 +124,21 @@ impl Table {
         let assured = flow.status.contains(Status::Assured);
         let [waiting, stream] = &self.gre;
         match flow.orig.protocol {
-            Protocol::Tcp => self.tcp(flow).judge_beside(left, self.policies.flowtables),
-            Protocol::Udp => self.udp(flow, assured).judge_beside(left, self.policies.flowtables),
-            _ if flow.orig.l4 == L4::None => self.generic.judge(left),
-            Protocol::Icmp => self.icmp.judge(left),
-            Protocol::Ipv6Icmp => self.icmpv6.judge(left),
-            Protocol::UdpLite if assured => self.udplite_stream.judge(left),
-            Protocol::UdpLite => self.udp.first().map_or(UNKNOWN_STATE, |waiting| waiting.judge(left)),
+            Protocol::Tcp => self.tcp(flow).estimate_beside(left, self.policies.flowtables),
+            Protocol::Udp => self.udp(flow, assured).estimate_beside(left, self.policies.flowtables),
+            _ if flow.orig.l4 == L4::None => self.generic.estimate(left),
+            Protocol::Icmp => self.icmp.estimate(left),
+            Protocol::Ipv6Icmp => self.icmpv6.estimate(left),
+            Protocol::UdpLite if assured => self.udplite_stream.estimate(left),
+            Protocol::UdpLite => self.udp.first().map_or(UNKNOWN_STATE, |waiting| waiting.estimate(left)),
             Protocol::Gre if flow.master.is_some() || flow.status.contains(Status::Expected) => {
                 Idle::Unknown(Undecided::TimeoutOfHelper)
             }
-            Protocol::Gre if assured => stream.judge(left),
-            Protocol::Gre => waiting.judge(left),
-            Protocol::Sctp => of_state(&self.sctp, sctp_state(flow)).judge(left),
-            Protocol::Dccp => of_state(&self.dccp, dccp_state(flow)).judge(left),
-            _ => self.generic.judge(left),
+            Protocol::Gre if assured => stream.estimate(left),
+            Protocol::Gre => waiting.estimate(left),
+            Protocol::Sctp => of_state(&self.sctp, sctp_state(flow)).estimate(left),
+            Protocol::Dccp => of_state(&self.dccp, dccp_state(flow)).estimate(left),
+            _ => self.generic.estimate(left),
         }
     }
 
@@ -147,8 +155,9 @@ impl Table {
         of_state(&self.tcp, Some(info.state.number()))
     }
 
-    /// ASSURED says that the timeout is that of streams, unless user space has
-    /// set it: entries that were made over netlink have SYN proxy data.
+    /// `udp_timeout_stream` sets ASSURED together with the timeout of streams
+    /// (`nf_conntrack_udp_packet` in net/netfilter/nf_conntrack_proto_udp.c). An entry that was made over
+    /// netlink may have had ASSURED before.
     #[inline]
     fn udp(&self, flow: &Flow, assured: bool) -> &Candidates {
         let [waiting, stream] = &self.udp;
@@ -189,19 +198,28 @@ fn dccp_state(flow: &Flow) -> Option<u8> {
     }
 }
 
-/// The state of a number that is an index of a table above.
+/// The state with the number of an index of a table above.
 fn state_of<S: From<u8>>(number: usize) -> S {
     S::from(u8::try_from(number).unwrap_or(u8::MAX))
 }
 
-/// Whether the kernel tracks the flow's protocol by itself. Where it does not,
-/// the tuple has no ports; GRE, ICMP and those with ports have.
+/// Whether the entry was made over netlink, by another program than the kernel. Such an entry has
+/// all-zero SYN proxy data for its whole life: `nfct_synproxy_ext_add` in `ctnetlink_create_conntrack`
+/// (net/netfilter/nf_conntrack_netlink.c), without CONFIG_NETFILTER_SYNPROXY none. A flow that a
+/// SYNPROXY rule handles has numbers there (`ipv4_synproxy_hook` in net/netfilter/nf_synproxy_core.c).
+#[inline]
+fn is_made_over_netlink(flow: &Flow) -> bool {
+    flow.synproxy == Some(Synproxy::default())
+}
+
+/// Whether the kernel has a tracker for the flow's protocol. Without one the tuple has only addresses
+/// (`nf_ct_l4proto_find` returns `nf_conntrack_l4proto_generic`).
 fn has_tracker(flow: &Flow) -> bool {
     flow.orig.l4 != L4::None
 }
 
 #[cold]
-fn why_it_stands_still(flow: &Flow) -> Undecided {
+fn why_not_refreshed(flow: &Flow) -> Undecided {
     if flow.is_offloaded() {
         Undecided::Offloaded
     } else if flow.status.contains(Status::Untracked) {
@@ -211,23 +229,45 @@ fn why_it_stands_still(flow: &Flow) -> Undecided {
     }
 }
 
-/// The timeouts that were in force, today's and earlier ones.
+/// The timeouts that were in force: the current values, earlier ones, and written ones.
 struct Known<'a> {
     timeouts: &'a Timeouts,
+    merged_timeouts: &'a [Timeouts],
     previous_timeouts: &'a [PreviousTimeout],
+    written: Vec<u32>,
 }
 
-impl Known<'_> {
-    /// Today's value and earlier ones.
+impl<'a> Known<'a> {
+    fn of(context: &'a super::TimeoutContext) -> Self {
+        Known {
+            timeouts: &context.timeouts,
+            merged_timeouts: &context.merged_timeouts,
+            previous_timeouts: &context.previous_timeouts,
+            written: context.written.iter().map(|seconds| u32::try_from(seconds.0).unwrap_or(u32::MAX)).collect(),
+        }
+    }
+
+    /// The current value, those of the merged contexts, and earlier ones.
     fn values(&self, timer: Timer) -> Result<Vec<u32>, Undecided> {
-        let today = self.timeouts.get(timer).ok_or(Undecided::UnknownTimeouts)?;
-        let earlier = self.previous_timeouts.iter().filter(|base| base.timer == timer).map(|base| base.seconds);
-        Ok(std::iter::once(today).chain(earlier).collect())
+        let current = std::iter::once(self.timeouts).chain(self.merged_timeouts).map(|timeouts| timeouts.get(timer));
+        let mut values = current.collect::<Option<Vec<u32>>>().ok_or(Undecided::UnknownTimeouts)?;
+        values.extend(self.previous(timer));
+        Ok(values)
+    }
+
+    /// The values that a `--base-timeout` gives.
+    fn previous(&self, timer: Timer) -> impl Iterator<Item = u32> {
+        self.previous_timeouts.iter().filter(move |previous| previous.timer == timer).map(|previous| previous.seconds)
+    }
+
+    /// Candidates of these values, if they are known, and the written ones.
+    fn candidates(&self, values: Result<Vec<u32>, Undecided>) -> Candidates {
+        values.map_or_else(Candidates::None, |values| Candidates::of(values).and_written(&self.written))
     }
 
     fn any_of(&self, timers: &[Timer]) -> Candidates {
         let values: Result<Vec<_>, _> = timers.iter().map(|timer| self.values(*timer)).collect();
-        values.map_or_else(Candidates::None, |values| Candidates::of(values.concat()))
+        self.candidates(values.map(|values| values.concat()))
     }
 
     fn tcp(&self, state: usize) -> Candidates {
@@ -237,13 +277,14 @@ impl Known<'_> {
                 Candidates::None(Undecided::UnknownState)
             }
             _ if info.is_handshake() => Candidates::None(Undecided::NotRefreshed),
-            _ => self.tcp_refreshed(state).map_or_else(Candidates::None, Candidates::of),
+            _ => self.candidates(self.tcp_refreshed(state)),
         }
     }
 
-    /// The state's timeout, and what the tracker takes in its place where that
-    /// is shorter: too many retransmissions, a closed window, data not
-    /// acknowledged. An RST that is not believed sets the timeout of CLOSE and
+    /// The state's timeout, and those that `nf_conntrack_tcp_packet` (net/netfilter/nf_conntrack_proto_tcp.c)
+    /// uses instead where they are shorter: `TCP_CONNTRACK_RETRANS` after `tcp_max_retrans`
+    /// retransmissions or with a closed window, `TCP_CONNTRACK_UNACK` with unacknowledged data. An RST
+    /// whose sequence number is in the window but not the expected one sets the timeout of CLOSE and
     /// leaves the flow ESTABLISHED.
     fn tcp_refreshed(&self, state: usize) -> Result<Vec<u32>, Undecided> {
         let timer = *TCP.get(state).ok_or(Undecided::UnknownState)?;
@@ -252,8 +293,8 @@ impl Known<'_> {
         self.with_shorter(values, [Timer::TcpMaxRetrans, Timer::TcpUnacknowledged].into_iter().chain(close))
     }
 
-    /// ESTABLISHED with data that is not acknowledged, or without any answer
-    /// (picked up in its middle): never longer than the timeout for that.
+    /// ESTABLISHED with unacknowledged data, or without a reply (picked up in the middle, see
+    /// `nf_conntrack_tcp_packet`): at most `TCP_CONNTRACK_UNACK`.
     fn tcp_limited(&self) -> Candidates {
         let values = || {
             let limit = self.values(Timer::TcpUnacknowledged)?.into_iter().max().unwrap_or(0);
@@ -261,20 +302,31 @@ impl Known<'_> {
             values.iter_mut().for_each(|seconds| *seconds = limit.min(*seconds));
             self.with_shorter(values, [Timer::TcpMaxRetrans, Timer::TcpUnacknowledged, Timer::TcpClose])
         };
-        values().map_or_else(Candidates::None, Candidates::of)
+        self.candidates(values())
     }
 
-    /// GRE keeps the timeouts with which it was made: today's, or those that the
-    /// namespace started with.
+    /// A GRE flow keeps the timeouts in force at its creation (`gre.stream_timeout` and `gre.timeout` of the
+    /// entry, set in `nf_conntrack_gre_packet`, net/netfilter/nf_conntrack_proto_gre.c, or by
+    /// `pptp_expectfn` in nf_conntrack_pptp.c). The kernel reports neither them nor whether the sysctls
+    /// were changed since: current values that equal the defaults prove nothing. So only a
+    /// `--base-timeout` decides, by which the operator states every value that was in force.
+    ///
+    /// No other tracker of Linux 5.10 to 6.18 copies a timeout into the entry: the others call
+    /// `nf_ct_timeout_lookup` for each packet.
     fn gre(&self, timer: Timer) -> Candidates {
-        let values = self.values(timer).and_then(|values| self.with_shorter(values, [timer]));
-        values.map_or_else(Candidates::None, Candidates::of)
+        if self.previous(timer).next().is_none() {
+            return match self.values(timer) {
+                Ok(_) => Candidates::None(Undecided::CopiedAtCreation),
+                Err(reason) => Candidates::None(reason),
+            };
+        }
+        self.candidates(self.values(timer).and_then(|values| self.with_shorter(values, [timer])))
     }
 
-    /// `values`, and what is shorter than the longest of them: today's and
-    /// earlier values of `others`, and the kernel's defaults, in case they were
-    /// in force until just now. Another shorter one makes us say less, never
-    /// more; another longer one could make an entry look idle that is not.
+    /// `values`, and the candidates that are shorter than the longest of them: current and earlier values
+    /// of `others`, and the kernel's defaults, which may have been in force until a moment ago. One more
+    /// shorter candidate makes an estimate smaller; one more longer candidate could let a flow with
+    /// traffic appear idle.
     fn with_shorter(
         &self,
         mut values: Vec<u32>,

@@ -1,8 +1,7 @@
 //! `--base-timeout NAME=SECS`: a timeout that was in force earlier.
 //!
-//! A sysctl that is lowered or raised changes nothing for an entry until its
-//! next packet. Whoever knows the earlier value can say so: it is one more
-//! timeout that the last packet may have set.
+//! A sysctl that is lowered or raised changes nothing for an entry until its next packet. With its
+//! earlier value given, that is one more timeout that the last packet may have set.
 
 use std::fmt;
 use std::ops::Range;
@@ -11,23 +10,23 @@ use std::str::FromStr;
 use crate::model::{TIMERS, Timer};
 use crate::units::{QuantityError, Seconds};
 
-/// A timeout that was in force earlier, besides today's.
+/// A timeout that was in force earlier, besides the current one.
 ///
 /// Read from `tcp.established=432000` or `tcp.established=5d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PreviousTimeout {
     /// Which timeout.
     pub timer: Timer,
-    /// What it was, in seconds.
+    /// Its value in seconds.
     pub seconds: u32,
 }
 
-/// Why a `--base-timeout` cannot be read.
+/// An invalid `--base-timeout`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PreviousTimeoutError {
     /// What is wrong.
-    pub fault: PreviousTimeoutErrorKind,
-    /// The bytes of the argument at fault, for a caret. May be empty, at its end.
+    pub kind: PreviousTimeoutErrorKind,
+    /// The bytes of the argument that are wrong, for a caret. May be empty, at its end.
     pub span: Range<usize>,
 }
 
@@ -37,7 +36,7 @@ pub struct PreviousTimeoutError {
 pub enum PreviousTimeoutErrorKind {
     /// There is no `=`.
     NoEquals,
-    /// No timeout is called so.
+    /// No timeout has this name.
     UnknownName(String),
     /// Not a duration.
     BadDuration(QuantityError),
@@ -51,14 +50,14 @@ impl FromStr for PreviousTimeout {
     fn from_str(argument: &str) -> Result<Self, PreviousTimeoutError> {
         let Some((name, duration)) = argument.split_once('=') else {
             let end = argument.len();
-            return Err(PreviousTimeoutError { fault: PreviousTimeoutErrorKind::NoEquals, span: end..end });
+            return Err(PreviousTimeoutError { kind: PreviousTimeoutErrorKind::NoEquals, span: end..end });
         };
         let timer = Timer::from_name(name).ok_or_else(|| PreviousTimeoutError {
-            fault: PreviousTimeoutErrorKind::UnknownName(name.to_owned()),
+            kind: PreviousTimeoutErrorKind::UnknownName(name.to_owned()),
             span: 0..name.len(),
         })?;
         let span = name.len() + 1..argument.len();
-        let seconds = seconds(duration).map_err(|fault| PreviousTimeoutError { fault, span })?;
+        let seconds = seconds(duration).map_err(|kind| PreviousTimeoutError { kind, span })?;
         Ok(PreviousTimeout { timer, seconds })
     }
 }
@@ -72,14 +71,16 @@ fn seconds(duration: &str) -> Result<u32, PreviousTimeoutErrorKind> {
 
 impl fmt::Display for PreviousTimeoutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.fault {
+        match &self.kind {
             PreviousTimeoutErrorKind::NoEquals => write!(f, "expected NAME=SECS, such as tcp.established=432000"),
             PreviousTimeoutErrorKind::UnknownName(name) => {
-                write!(f, "there is no timeout '{name}'; there are")?;
+                write!(f, "unknown timeout '{name}': expected one of")?;
                 TIMERS.iter().try_for_each(|row| write!(f, " {}", row.name))
             }
             PreviousTimeoutErrorKind::BadDuration(error) => error.fmt(f),
-            PreviousTimeoutErrorKind::TooLong(word) => write!(f, "'{word}' is longer than the kernel can wait"),
+            PreviousTimeoutErrorKind::TooLong(word) => {
+                write!(f, "timeout too long: '{word}', expected at most {}", i32::MAX)
+            }
         }
     }
 }
@@ -92,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_stand_alone_or_with_units() {
+    fn a_duration_is_a_number_of_seconds_or_has_units() {
         for (argument, seconds) in [
             ("tcp.established=432000", 432_000),
             ("tcp.established=5d", 432_000),
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_pointed_at() {
+    fn an_error_has_the_span_of_what_is_wrong() {
         for (argument, at) in [
             ("tcp.established", "" /* at the end */),
             ("tcp.establish=5", "tcp.establish"),
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_answered_with_those_that_are_known() {
+    fn the_error_of_an_unknown_name_lists_the_known_ones() {
         let words = "tcp.estab=5".parse::<PreviousTimeout>().unwrap_err().to_string();
         assert!(words.contains("tcp.established") && words.contains("generic"), "{words}");
     }

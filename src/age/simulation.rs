@@ -1,19 +1,19 @@
-//! Tests: simulated lives of flows. Whatever happens, the reported lower bound
-//! never exceeds the true idle time.
+//! Tests: simulated flows. The lower bound never exceeds the true idle time.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
 
 use super::decision_table::{flow, tcp};
-use super::{Confirm, Confirmed, Idle, IdleEstimator, PreviousTimeout, SampledAt, TimeoutContext};
+use super::{Confirmed, Idle, IdleConfirmation, IdleEstimator, PreviousTimeout, SampledAt, TimeoutContext};
 use crate::model::{Flow, ProtoInfo, Status, TcpState, Timeouts, Timer, tcp_flag};
+use crate::units::Seconds;
 
 const BOTH: Status = Status::SeenReply.union(Status::Assured);
 
 /// The kernel counts in jiffies, here of 4 ms: a time may be counted one longer.
 const JIFFY: u64 = 4;
 
-/// What a packet of an established flow is, as far as its timeout goes.
+/// The kinds of packets of an established flow with different timeouts.
 #[derive(Debug, Clone, Copy)]
 enum Packet {
     Plain,
@@ -32,7 +32,7 @@ struct Sysctls {
 }
 
 impl Sysctls {
-    /// The tracker's choice.
+    /// The timeout that `nf_conntrack_tcp_packet` chooses.
     fn timeout(self, packet: Packet) -> u32 {
         match packet {
             Packet::Retransmitted | Packet::NoWindow => self.established.min(self.max_retrans),
@@ -84,7 +84,7 @@ fn lowered() -> impl Strategy<Value = (Sysctls, Sysctls)> {
     )
 }
 
-/// What a dump shows `idle` milliseconds after `packet` came; None once expired.
+/// The dumped flow `idle` milliseconds after `packet`; `None` once it has expired.
 fn dumped(packet: Packet, timeout: u32, idle: u64) -> Option<Flow> {
     let left = (u64::from(timeout) * 1000).checked_sub(idle.div_ceil(JIFFY) * JIFFY)?;
     let mut flow = tcp(TcpState::Established, BOTH, u32::try_from(left / 1000).unwrap());
@@ -94,15 +94,15 @@ fn dumped(packet: Packet, timeout: u32, idle: u64) -> Option<Flow> {
     (left > 0).then_some(flow)
 }
 
-/// A look at a random moment of a timeout's life.
+/// A random moment before the timeout expires.
 fn moment(timeout: u32, part: u32) -> u64 {
     u64::from(timeout) * u64::from(part)
 }
 
 fn is_no_overestimate(context: &TimeoutContext, flow: &Flow, idle: u64) -> Result<Idle, TestCaseError> {
     let verdict = IdleEstimator::new(context, 0).idle(flow);
-    let said = u64::from(verdict.at_least().unwrap_or(0)) * 1000;
-    prop_assert!(said <= idle, "{verdict:?} of a flow idle for {idle} ms with {:?} s left", flow.timeout);
+    let bound = u64::from(verdict.at_least().unwrap_or(0)) * 1000;
+    prop_assert!(bound <= idle, "{verdict:?} of a flow idle for {idle} ms with {:?} s left", flow.timeout);
     Ok(verdict)
 }
 
@@ -117,7 +117,7 @@ proptest! {
         let idle = moment(timeout, part);
         if let Some(flow) = dumped(packet, timeout, idle) {
             let context = TimeoutContext { timeouts: sysctls.timeouts(), ..TimeoutContext::default() };
-            // A close timeout above that of ESTABLISHED is not told apart from it.
+            // A close timeout longer than that of ESTABLISHED cannot be distinguished from it.
             if let Idle::Exact { at_most, .. } = is_no_overestimate(&context, &flow, idle)?
                 && sysctls.close < sysctls.established.min(sysctls.unacknowledged)
             {
@@ -138,7 +138,7 @@ proptest! {
     }
 
     #[test]
-    fn after_any_change_the_bound_holds_when_the_earlier_values_are_told(
+    fn after_any_change_the_bound_holds_when_the_earlier_values_are_given(
         history in prop::collection::vec(sysctls(), 1..4), now in sysctls(), packet in packet(),
         part in 0..1000u32,
     ) {
@@ -147,6 +147,35 @@ proptest! {
         if let Some(flow) = dumped(packet, timeout, idle) {
             let previous_timeouts = history.iter().flat_map(|sysctls| sysctls.previous_timeouts()).collect();
             is_no_overestimate(&TimeoutContext { timeouts: now.timeouts(), previous_timeouts, ..TimeoutContext::default() }, &flow, idle)?;
+        }
+    }
+
+    #[test]
+    fn sysctls_that_change_between_two_reads_give_no_overestimate(
+        before in sysctls(), after in sysctls(), by_first in any::<bool>(), packet in packet(), part in 0..1000u32,
+    ) {
+        // The last packet came before or after the change; the entry is sampled between the reads.
+        let timeout = if by_first { before } else { after }.timeout(packet);
+        let idle = moment(timeout, part);
+        let context = |sysctls: Sysctls| TimeoutContext { timeouts: sysctls.timeouts(), ..TimeoutContext::default() };
+        if let Some(flow) = dumped(packet, timeout, idle) {
+            let (first, second) = (context(before), context(after));
+            let estimate = is_no_overestimate(&first.merge(&second), &flow, idle)?;
+            prop_assert_eq!(is_no_overestimate(&second.merge(&first), &flow, idle)?, estimate);
+        }
+    }
+
+    #[test]
+    fn a_written_timeout_gives_no_overestimate(
+        sysctls in sysctls(), written in 1..2000u32, part in 0..1000u32,
+    ) {
+        // Without a packet since the timeout was written.
+        let idle = moment(written, part);
+        if let Some(flow) = dumped(Packet::Plain, written, idle) {
+            let context = TimeoutContext {
+                timeouts: sysctls.timeouts(), written: vec![Seconds(written.into())], ..TimeoutContext::default()
+            };
+            is_no_overestimate(&context, &flow, idle)?;
         }
     }
 
@@ -168,16 +197,16 @@ proptest! {
     }
 
     #[test]
-    fn two_looks_never_confirm_more_than_the_time_since_the_last_packet(
+    fn two_samples_never_confirm_more_than_the_time_since_the_last_packet(
         timeout in 1..1000u64, packets in prop::collection::vec(0..60_000u64, 1..6), from in 0..30_000u64,
         distance in 0..30_000u64, skew in (0..2000u64, 0..2000u64, 0..2000u64, 0..2000u64), counted in any::<bool>(),
     ) {
         let first = 60_000 + from;
         let second = first + distance;
-        let mut confirm = Confirm::new();
-        // Packets may come before, between and never after the looks.
+        let mut confirmation = IdleConfirmation::new();
+        // Packets before and between the samples.
         let packets: Vec<u64> = packets.into_iter().map(|at| 30_000 + at % (second - 30_000)).collect();
-        let look = |at: u64, before: u64, after: u64| {
+        let sample = |at: u64, before: u64, after: u64| {
             let last = packets.iter().copied().filter(|packet| *packet <= at).max().unwrap_or(0);
             let left = (last + timeout * 1000).saturating_sub(at) / 1000;
             let mut flow = flow(17, BOTH, u32::try_from(left).unwrap());
@@ -187,32 +216,32 @@ proptest! {
             }
             (flow, sampled((at - before) * 1_000_000, (at + after) * 1_000_000), at - last)
         };
-        let (flow, taken, _) = look(first, skew.0, skew.1);
-        confirm.first(&flow, taken).unwrap();
-        let (flow, taken, idle) = look(second, skew.2, skew.3);
+        let (flow, taken, _) = sample(first, skew.0, skew.1);
+        confirmation.first(&flow, taken).unwrap();
+        let (flow, taken, idle) = sample(second, skew.2, skew.3);
         // An expired flow is not dumped.
-        if flow.timeout > Some(0) && let Confirmed::Quiet { at_least } = confirm.second(&flow, taken) {
-            prop_assert!(u64::from(at_least) * 1000 <= idle, "{at_least} s said, {idle} ms true");
+        if flow.timeout > Some(0) && let Confirmed::Idle { at_least } = confirmation.second(&flow, taken) {
+            prop_assert!(u64::from(at_least) * 1000 <= idle, "{at_least} s confirmed, {idle} ms true");
         }
     }
 }
 
 #[test]
-fn a_quiet_flow_is_confirmed_for_nearly_the_distance_of_the_looks() {
+fn an_idle_flow_is_confirmed_for_nearly_the_time_between_the_samples() {
     let at = |seconds: u64| sampled(seconds * 1_000_000_000, seconds * 1_000_000_000);
-    let mut confirm = Confirm::new();
-    let look = |left| tcp(TcpState::Established, BOTH, left);
-    confirm.first(&look(200), at(100)).unwrap();
-    assert_eq!(confirm.second(&look(170), at(130)), Confirmed::Quiet { at_least: 28 });
-    assert_eq!(confirm.second(&look(200), at(130)), Confirmed::Moved);
-    assert_eq!(confirm.second(&tcp(TcpState::FinWait, BOTH, 170), at(130)), Confirmed::Moved);
-    assert_eq!(confirm.second(&flow(17, BOTH, 170), at(130)), Confirmed::Moved, "not there at the first look");
+    let mut confirmation = IdleConfirmation::new();
+    let sample = |left| tcp(TcpState::Established, BOTH, left);
+    confirmation.first(&sample(200), at(100)).unwrap();
+    assert_eq!(confirmation.second(&sample(170), at(130)), Confirmed::Idle { at_least: 28 });
+    assert_eq!(confirmation.second(&sample(200), at(130)), Confirmed::Active);
+    assert_eq!(confirmation.second(&tcp(TcpState::FinWait, BOTH, 170), at(130)), Confirmed::Active);
+    assert_eq!(confirmation.second(&flow(17, BOTH, 170), at(130)), Confirmed::Active, "absent from the first sample");
 }
 
 #[test]
-fn what_is_not_refreshed_by_packets_cannot_be_confirmed() {
+fn flows_that_packets_do_not_refresh_cannot_be_confirmed() {
     let at = sampled(0, 0);
-    let mut confirm = Confirm::new();
+    let mut confirmation = IdleConfirmation::new();
     for flow in [
         tcp(TcpState::SynSent, Status::empty(), 100),
         tcp(TcpState::SynRecv, Status::SeenReply, 50),
@@ -220,10 +249,10 @@ fn what_is_not_refreshed_by_packets_cannot_be_confirmed() {
         flow(17, BOTH | Status::FixedTimeout, 50),
         Flow { timeout: None, ..flow(17, BOTH, 0) },
     ] {
-        confirm.first(&flow, at).unwrap_err();
-        assert!(matches!(confirm.second(&flow, at), Confirmed::Unknown(_)));
+        confirmation.first(&flow, at).unwrap_err();
+        assert!(matches!(confirmation.second(&flow, at), Confirmed::Unknown(_)));
     }
-    assert!(confirm.is_empty());
+    assert!(confirmation.is_empty());
 }
 
 fn sampled(earliest: u64, latest: u64) -> SampledAt {

@@ -1,7 +1,5 @@
 //! The identity of a field.
 
-use super::{FIELDS, Field};
-
 /// Which field a row of the registry is about. The variants are in the order of the
 /// registry ([`super::FIELDS`]), which the compiler checks; the rows have their docs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,24 +58,3 @@ pub enum FieldId {
     OrigBytes,
     ReplyBytes,
 }
-
-impl FieldId {
-    /// The row of this field.
-    #[must_use]
-    #[expect(clippy::indexing_slicing, reason = "the compiler checks that each variant is the place of its row")]
-    pub fn field(self) -> &'static Field {
-        &FIELDS[self as usize]
-    }
-}
-
-/// A row that is not at the place of its variant is a build error.
-const _: () = {
-    let mut rows: &[Field] = FIELDS;
-    let mut place = 0;
-    while let Some((row, rest)) = rows.split_first() {
-        assert!(row.id as usize == place, "the variants of FieldId and the rows have another order");
-        place += 1;
-        rows = rest;
-    }
-    assert!(FieldId::ReplyBytes as usize + 1 == place, "a variant of FieldId without a row");
-};

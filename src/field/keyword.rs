@@ -1,6 +1,7 @@
 //! Words that stand for a whole term: `tcp` is `proto tcp`.
 
 use super::id::FieldId;
+use super::registry::field;
 use crate::model::STATUS_BITS;
 
 /// The status word for a flow that has seen no reply.
@@ -45,7 +46,7 @@ const NO_REPLY: Keyword = row(UNREPLIED, FieldId::Status, "no packet in the repl
 /// Every word that is a term by itself. A status bit whose name is also that of a field
 /// (`helper`) is none.
 pub fn keywords() -> impl Iterator<Item = Keyword> {
-    let bits = STATUS_BITS.iter().filter(|bit| super::field(bit.name).is_none());
+    let bits = STATUS_BITS.iter().filter(|bit| field(bit.name).is_none());
     let bits = bits.map(|bit| row(bit.name, FieldId::Status, bit.doc));
     FAMILIES.into_iter().chain(PROTOCOLS).chain([NO_REPLY]).chain(bits)
 }

@@ -31,7 +31,7 @@ pub enum ValueKind {
     Count,
     /// Bytes, `10k` is 10,000 and `10Ki` 10,240.
     Size,
-    /// Time with its unit: `90s`, `1h30m`, `5d`.
+    /// A duration: `90s`, `1h30m`, `5d`. The unit is required, except for `0`.
     Duration,
 }
 

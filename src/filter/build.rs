@@ -1,8 +1,9 @@
 //! Flags and expression become one filter.
 
+use super::context::Context;
 use super::error::{Origin, ParseError, Source};
 use super::node::Node;
-use super::parse::{Context, Parser};
+use super::parse::Parser;
 use super::predicate::Filter;
 use super::token::Op;
 use crate::field::{FIELDS, FieldId};

@@ -51,9 +51,34 @@ pub(super) fn size(text: &str) -> Result<u64, ValueError> {
     Ok(text.parse::<Bytes>()?.0)
 }
 
-/// A number of seconds: `90`, `90s`, `1h30m`.
+/// A number of seconds: `90s`, `1h30m`, `0`.
+///
+/// A number without a unit is refused, unlike in options such as `--soft`: a filter decides
+/// what is deleted, and `--older 12` would match nearly every entry where hours were meant.
 pub(super) fn duration(text: &str) -> Result<u64, ValueError> {
-    Ok(text.parse::<Seconds>()?.0)
+    let Seconds(seconds) = text.parse()?;
+    if seconds != 0 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let error = ValueError::new(format!("invalid duration '{text}': a unit is missing"));
+        return Err(error.hint(format!("{text}s, {text}m, {text}h or {text}d")));
+    }
+    Ok(seconds)
+}
+
+/// A port number.
+pub(super) fn port(text: &str) -> Result<u64, ValueError> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let fault = ValueError::new(format!("not a port: '{text}'"));
+        let range = text.split_once(':').filter(|(low, high)| decimal(low).is_ok() && decimal(high).is_ok());
+        return Err(match range {
+            Some((low, high)) => fault.hint(format!("{low}-{high} for a range")),
+            None => fault.hint("a number from 0 to 65535, a range a-b, or a name from /etc/services"),
+        });
+    }
+    let port = decimal(text)?;
+    if port > u16::MAX.into() {
+        return Err(ValueError::new(format!("not a port: '{text}': expected at most 65535")));
+    }
+    Ok(port)
 }
 
 /// An address, a network or a range: its first and its last address.
@@ -124,6 +149,19 @@ mod tests {
         for text in ["", "00", "007", "+1", "-1", "1 ", "0x", "0xg", "1_000", "10", "99999999999999999999"] {
             assert!(number(text, 9).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_duration_needs_a_unit_unless_it_is_zero() {
+        for (text, seconds) in [("0", 0), ("0s", 0), ("90s", 90), ("12h", 43_200), ("1h30m", 5_400)] {
+            assert_eq!(duration(text).unwrap(), seconds, "{text}");
+        }
+        for text in ["12", "1", "5400", "99999999999999999999", "012", ""] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        let error = duration("12").unwrap_err();
+        assert_eq!(error.message, "invalid duration '12': a unit is missing");
+        assert_eq!(error.hint.as_deref(), Some("12s, 12m, 12h or 12d"));
     }
 
     #[test]

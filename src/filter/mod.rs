@@ -18,8 +18,8 @@
 //! The stages:
 //!
 //! ```text
-//! text ── token ── parse ──► Node (terms, and, or, not) ──► Filter
-//!                    │ value, literal        │ test: one field's values
+//! text ── token, cursor ── parse ──► Node (terms, and, or, not) ──► Filter
+//!                            │ comparison, value, literal: one term
 //! ```
 //!
 //! Every command evaluates the same [`Filter::matches`], so that a preview is exact. A verdict
@@ -35,6 +35,9 @@
 //! that match everything or nothing.
 
 mod build;
+mod comparison;
+mod context;
+mod cursor;
 mod display;
 mod error;
 mod exclude;
@@ -51,8 +54,9 @@ mod token;
 mod value;
 
 pub use build::{FilterBuilder, Flag, flags};
+pub use context::{Context, MAX_FILE};
 pub use error::{Origin, ParseError, TextSpan};
-pub use parse::{Context, MAX_FILE};
+
 pub use predicate::Filter;
 pub use services::ServiceNames;
 pub use term::Verdict;

@@ -2,9 +2,10 @@
 
 use std::str::FromStr;
 
+use super::context::Context;
 use super::error::{Origin, ParseError, Source};
 use super::node::{Answers, Node};
-use super::parse::{Context, Parser};
+use super::parse::Parser;
 use super::prove::{self, Population};
 use super::term::{Term, Verdict};
 use crate::field::{Field, Needs, Subject};

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
+use super::context::Context;
 use super::error::ValueError;
 use super::literal;
-use super::parse::Context;
 use super::ranges::{AddressSet, Ranges};
 use super::term::{Pattern, Test};
 use super::token::Op;
@@ -262,7 +262,7 @@ impl<'a> Values<'a> {
             ValueKind::Duration => literal::duration(text),
             ValueKind::Count => literal::count(text),
             ValueKind::Size => literal::size(text),
-            ValueKind::Port => port(text),
+            ValueKind::Port => literal::port(text),
             kind => literal::number(text, kind.max()),
         }
     }
@@ -271,26 +271,6 @@ impl<'a> Values<'a> {
         self.numbers.push((code.into(), code.into()));
         self.words.push(self.field.kind.named(code).to_string().into());
     }
-}
-
-fn port(text: &str) -> Result<u64, ValueError> {
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        let fault = ValueError::new(format!("not a port: '{text}'"));
-        let range = text.split_once(':').filter(|(low, high)| decimal(low) && decimal(high));
-        return Err(match range {
-            Some((low, high)) => fault.hint(format!("{low}-{high} for a range")),
-            None => fault.hint("a number from 0 to 65535, a range a-b, or a name from /etc/services"),
-        });
-    }
-    let port = literal::decimal(text)?;
-    if port > u16::MAX.into() {
-        return Err(ValueError::new(format!("not a port: '{text}': expected at most 65535")));
-    }
-    Ok(port)
-}
-
-fn decimal(text: &str) -> bool {
-    literal::decimal(text).is_ok()
 }
 
 fn unknown(word: &str, what: &str, otherwise: &str, candidates: &[&str]) -> ValueError {

@@ -1,7 +1,7 @@
 //! Figures of a running service, as data: name, unit, help and value.
 //!
 //! A [`Metric`] is one row of a registry. A statistics line prints the rows by their short
-//! names ([`line`]); an exporter prints the same rows by their full names, which are legal
+//! names ([`line()`]); an exporter prints the same rows by their full names, which are legal
 //! Prometheus names. [`STREAM`] has the figures of an event stream, [`SINK`] those of one of
 //! its sinks.
 //!

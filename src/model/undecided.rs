@@ -27,8 +27,18 @@ pub enum Undecided {
     TimeoutPolicy,
     /// No state, or an unknown one: created over netlink, or by a newer kernel.
     UnknownState,
-    /// The timeout was set at the creation of the flow (GRE), or by its helper.
+    /// The timeout was set by a helper.
     TimeoutOfHelper,
+    /// The entry was created over netlink (`conntrack -I`, conntrackd, a restore): its timeout was chosen by
+    /// that program, not by the kernel.
+    #[doc(alias = "ctnetlink_create_conntrack")]
+    MadeOverNetlink,
+    /// The flow keeps the timeouts that were in force at its creation (GRE), and the kernel does not
+    /// report them.
+    #[doc(alias = "nf_conntrack_gre_packet")]
+    CopiedAtCreation,
+    /// The idle time that the remaining timeout implies exceeds the age of the entry.
+    LongerThanAge,
     /// The handshake is not complete: retransmitted packets do not refresh the timeout
     /// ([`ProtoInfo::is_handshake`](super::ProtoInfo::is_handshake)).
     NotRefreshed,
@@ -48,7 +58,7 @@ pub enum Undecided {
 
 impl Undecided {
     /// Every reason.
-    pub const ALL: [Undecided; 16] = [
+    pub const ALL: [Undecided; 19] = [
         Undecided::Offloaded,
         Undecided::Flowtable,
         Undecided::FixedTimeout,
@@ -58,6 +68,9 @@ impl Undecided {
         Undecided::TimeoutPolicy,
         Undecided::UnknownState,
         Undecided::TimeoutOfHelper,
+        Undecided::MadeOverNetlink,
+        Undecided::CopiedAtCreation,
+        Undecided::LongerThanAge,
         Undecided::NotRefreshed,
         Undecided::UnknownTimeouts,
         Undecided::NoTimestamp,
@@ -80,6 +93,9 @@ impl Undecided {
             Undecided::TimeoutPolicy => "timeout-policy",
             Undecided::UnknownState => "unknown-state",
             Undecided::TimeoutOfHelper => "timeout-of-helper",
+            Undecided::MadeOverNetlink => "made-over-netlink",
+            Undecided::CopiedAtCreation => "copied-at-creation",
+            Undecided::LongerThanAge => "longer-than-age",
             Undecided::UnknownTimeouts => "unknown-timeouts",
             Undecided::NotRefreshed => "not-refreshed",
             Undecided::NoTimestamp => "no-timestamp",
@@ -108,8 +124,15 @@ impl Undecided {
             }
             Undecided::TimeoutPolicy => "a timeout policy exists for the protocol: use --confirm-idle",
             Undecided::UnknownState => "no known state: use --confirm-idle, or match on 'timeout'",
-            Undecided::TimeoutOfHelper => {
-                "the timeout was set by a helper or at the creation of the flow: use --confirm-idle"
+            Undecided::TimeoutOfHelper => "the timeout was set by a helper: use --confirm-idle",
+            Undecided::MadeOverNetlink => {
+                "created by conntrackd, conntrack -I or a restore, which chose the timeout: use --confirm-idle, or --trust-netlink-timeouts where these timeouts are those of the sysctls"
+            }
+            Undecided::CopiedAtCreation => {
+                "GRE flows keep the timeouts in force at their creation: use --confirm-idle, or give every value that was in force with --base-timeout gre.unreplied=30 and gre.stream=180"
+            }
+            Undecided::LongerThanAge => {
+                "the remaining timeout implies more idle time than the entry exists: it was written by a program, or the clock was set back; use --confirm-idle"
             }
             Undecided::NotRefreshed => {
                 "in the handshake, where retransmitted packets do not refresh the timeout: match on 'state' with 'timeout' or 'age'"

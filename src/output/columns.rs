@@ -1,4 +1,4 @@
-//! Columns: fields by name, and their values as bytes.
+//! Columns: fields selected by name, and their values as bytes.
 
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -11,14 +11,14 @@ use super::escape;
 use super::write::WriteEntries;
 use crate::field::{Field, SecondsRange, Subject, Value, field};
 
-/// A name that is no field.
+/// The name of a column that is not a field.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("unknown column '{0}'")]
 pub struct UnknownColumn(pub String);
 
-/// Which fields are shown, in which order.
+/// The fields that are written, in order.
 #[derive(Debug, Clone)]
-pub struct Columns {
+pub(super) struct Columns {
     fields: Vec<&'static Field>,
 }
 
@@ -26,15 +26,15 @@ impl Columns {
     /// The fields of these names or aliases.
     ///
     /// # Errors
-    /// The first name that the registry does not have.
-    pub fn resolve<S: AsRef<str>>(names: &[S]) -> Result<Self, UnknownColumn> {
-        let find = |name: &S| field(name.as_ref()).ok_or_else(|| UnknownColumn(name.as_ref().to_owned()));
+    /// The first name that is not in the registry of fields.
+    pub(super) fn resolve<S: AsRef<str>>(names: &[S]) -> Result<Self, UnknownColumn> {
+        let find = |name: &S| {
+            field(name.as_ref()).filter(|field| field.column).ok_or_else(|| UnknownColumn(name.as_ref().to_owned()))
+        };
         Ok(Columns { fields: names.iter().map(find).collect::<Result<_, _>>()? })
     }
 
-    /// The fields, in order.
-    #[must_use]
-    pub fn fields(&self) -> &[&'static Field] {
+    pub(super) fn fields(&self) -> &[&'static Field] {
         &self.fields
     }
 }
@@ -45,7 +45,7 @@ impl From<Vec<&'static Field>> for Columns {
     }
 }
 
-/// Appends a value as it is shown, addresses in their one spelling.
+/// Appends a value as text, with addresses as [`address::append_address`] writes them.
 pub(super) fn append_value(out: &mut Vec<u8>, value: &Value<'_>) {
     match value {
         Value::Address(address) => address::append_address(out, *address),
@@ -60,28 +60,19 @@ pub(super) fn append_value(out: &mut Vec<u8>, value: &Value<'_>) {
     }
 }
 
-/// Writes the columns as one flat JSON object a line: numbers as numbers,
-/// several values as an array, bounds as an object, the rest as strings. A value
-/// that the flow does not have has no key; one that cannot be known is null.
+/// Writes columns as one flat JSON object per line: numbers as numbers, several values as an array, bounds
+/// as an object, the rest as strings. A value that the entry does not have has no key; an unknown value is
+/// null.
 #[derive(Debug, Clone)]
-pub struct JsonColumnsWriter {
+pub(super) struct JsonColumnsWriter {
     columns: Columns,
     keys: Vec<Vec<u8>>,
     scratch: Scratch,
     cell: Vec<u8>,
 }
 
-impl WriteEntries for JsonColumnsWriter {
-    #[inline]
-    fn entry(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
-        self.flow(out, subject);
-    }
-}
-
 impl JsonColumnsWriter {
-    /// A writer of these columns.
-    #[must_use]
-    pub fn new(columns: Columns) -> Self {
+    pub(super) fn new(columns: Columns) -> Self {
         let key = |field: &&Field| {
             let mut key = vec![b','];
             escape::json_string(&mut key, field.name);
@@ -91,9 +82,10 @@ impl JsonColumnsWriter {
         let keys = columns.fields.iter().map(key).collect();
         JsonColumnsWriter { columns, keys, scratch: Scratch::new(), cell: Vec::new() }
     }
+}
 
-    /// Appends one line.
-    pub fn flow(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
+impl WriteEntries for JsonColumnsWriter {
+    fn entry(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
         let start = out.len();
         for (field, key) in self.columns.fields.iter().zip(&self.keys) {
             let value = (field.value)(subject);
@@ -102,7 +94,7 @@ impl JsonColumnsWriter {
                 append_json(out, &value, &mut self.scratch, &mut self.cell);
             }
         }
-        // The first comma opens the object.
+        // The brace replaces the comma before the first key.
         match out.get_mut(start) {
             Some(first) => *first = b'{',
             None => out.push(b'{'),
@@ -116,7 +108,7 @@ fn append_json(out: &mut Vec<u8>, value: &Value<'_>, scratch: &mut Scratch, cell
     match value {
         Value::Undecided(_) => line.put(b"null"),
         Value::Number(number) => line.decimal64(*number),
-        Value::Seconds(span) => put_span(&mut line, span),
+        Value::Seconds(bounds) => put_bounds(&mut line, bounds),
         Value::Address(address) => put_quoted(&mut line, *address),
         Value::Addresses(addresses) => put_list(&mut line, addresses.iter(), put_quoted),
         Value::Numbers(numbers) => put_list(&mut line, numbers.as_slice().iter().copied(), Line::port),
@@ -130,18 +122,18 @@ fn append_json(out: &mut Vec<u8>, value: &Value<'_>, scratch: &mut Scratch, cell
     line.flush(out);
 }
 
-/// As the whole object has it under `idle`.
-fn put_span(line: &mut Line<'_>, span: &SecondsRange) {
+/// Appends bounds, in the same form as `idle` in the object without columns.
+fn put_bounds(line: &mut Line<'_>, bounds: &SecondsRange) {
     line.put(b"{\"at_least\":");
-    line.decimal(span.at_least);
-    match span.at_most {
+    line.decimal(bounds.at_least);
+    match bounds.at_most {
         Some(at_most) => {
             line.put(b",\"at_most\":");
             line.decimal(at_most);
         }
         None => {
             line.put(b",\"unknown\":\"");
-            line.text(span.why.name().as_bytes());
+            line.text(bounds.why.name().as_bytes());
             line.put(b"\"");
         }
     }
@@ -184,7 +176,7 @@ mod tests {
     fn columns_become_a_flat_object() {
         let mut writer = JsonColumnsWriter::new(Columns::from(sample::columns()));
         let mut out = Vec::new();
-        sample::each(|subject| writer.flow(&mut out, subject));
+        sample::each(|subject| writer.entry(&mut out, subject));
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "{\"src\":\"10.0.0.1\",\"sport\":1234,\"helper\":\"f\\\"t,p\\u001b\",\"age\":null}\n\

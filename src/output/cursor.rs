@@ -1,20 +1,21 @@
-//! A byte cursor: how the fast formats write one line.
+//! A byte cursor, with which the text, JSON and XML formats write one line.
 //!
-//! A line is put together in one block of memory that is reused, then appended
-//! to the output in one copy. Constants and numbers are stored as whole machine
-//! words, and the cursor steps back to what was meant: no formatter, no
-//! allocation, no copy whose length is known only at run time.
+//! Written by hand instead of with `write!` or serde: an entry as text takes 39 ns against 377 ns with
+//! `write!` and 86 ns with `itoa` and a table of octets; as JSON 51 ns against 255 ns with
+//! `serde_json::to_writer` and 100 ns with `itoa`. A dump has about 1300 ns per entry in the kernel.
+//!
+//! A line is written to a block of memory that is reused, then appended to the output in one copy. Constants
+//! and numbers are stored as whole machine words, of which the cursor keeps only the bytes that belong to the
+//! text: there is no formatter, no allocation, and no copy whose length is known only at run time.
 
-use super::address;
 use std::net::IpAddr;
 
-/// All that a `u16` can point to, and the widest store behind that: so the
-/// compiler sees that a store is always within bounds, and checks nothing. The
-/// longest part of a line that has no text of open length is far shorter; such
-/// text goes straight to the output.
+/// Every position of a `u16`, and the widest store after the last one. So the compiler can prove that each
+/// store is within bounds and omits the check. The fixed parts of a line are far shorter; text of unlimited
+/// length is appended to the output directly.
 const CAPACITY: usize = (u16::MAX as usize) + 64;
 
-/// The memory in which lines are put together. Only what lines fill is touched.
+/// The memory for one line. Pages that no line reaches are not touched.
 #[derive(Debug, Clone)]
 pub(super) struct Scratch(Box<[u8; CAPACITY]>);
 
@@ -26,14 +27,14 @@ impl Scratch {
         Scratch(Box::new([0; CAPACITY]))
     }
 
-    /// A cursor at the beginning of the line.
+    /// A cursor at the start of the line.
     #[inline(always)]
     pub(super) fn cursor(&mut self) -> Line<'_> {
         Cursor::new(&mut self.0)
     }
 }
 
-/// A value that stands in the line already: it can be copied when it comes again.
+/// A value that the line already contains, and its position: the same value later is a copy.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Written<T> {
     value: T,
@@ -44,8 +45,8 @@ pub(super) struct Written<T> {
 /// Source and destination port.
 pub(super) type Ports = (Written<u16>, Written<u16>);
 
-/// Both ends of a direction, as they stand in the line: those of the reply are
-/// mostly the same.
+/// Addresses and ports of the original direction in the line. Those of the reply direction are mostly the
+/// same.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ends<'a> {
     pub(super) src: Written<&'a IpAddr>,
@@ -53,7 +54,7 @@ pub(super) struct Ends<'a> {
     pub(super) ports: Option<Ports>,
 }
 
-/// Where the next byte of a line goes.
+/// The position at which the next byte is written.
 #[derive(Debug)]
 pub(super) struct Cursor<'a, const SIZE: usize> {
     bytes: &'a mut [u8; SIZE],
@@ -61,16 +62,16 @@ pub(super) struct Cursor<'a, const SIZE: usize> {
 }
 
 impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
-    /// A cursor at the beginning of `bytes`, which are overwritten. It stores
-    /// up to 7 bytes more than it keeps; what does not fit is left out.
+    /// A cursor at the start of `bytes`, which are overwritten. It may store bytes after those that it keeps;
+    /// what does not fit is omitted.
     #[inline(always)]
     pub(super) fn new(bytes: &'a mut [u8; SIZE]) -> Self {
         Cursor { bytes, at: 0 }
     }
 
-    /// Runs `write` on a copy of this cursor. Every call that is not inlined goes
-    /// through here: a cursor whose address has been given away is no longer
-    /// kept in registers, and each store costs a load.
+    /// Calls `write` with a copy of this cursor. Functions that are not inlined are called through this one:
+    /// a cursor whose address is passed to a function cannot stay in registers, and each store would then
+    /// need a load.
     #[inline(always)]
     pub(super) fn out_of_line(&mut self, write: impl FnOnce(&mut Cursor<'_, SIZE>)) {
         let mut copy = Cursor { bytes: &mut *self.bytes, at: self.at };
@@ -103,7 +104,7 @@ impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
         }
     }
 
-    /// Removes the last byte: the space or the comma behind the last item.
+    /// Removes the last byte: the space or comma after the last item.
     #[inline(always)]
     pub(super) fn trim_space(&mut self) {
         self.at = self.at.wrapping_sub(1);
@@ -140,13 +141,13 @@ impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
     #[inline(always)]
     fn up_to_8_digits(&mut self, value: u32) {
         let digits = digits(value);
-        // The last digit stays, also when it is 0.
+        // The last digit is kept even if it is 0.
         let leading = (digits | 1 << 56).trailing_zeros() / 8;
         let ascii = (digits | ASCII_ZEROES) >> (8 * leading);
         self.write_partial(&ascii.to_le_bytes(), 8 - leading as usize);
     }
 
-    /// Appends a port: as [`Cursor::decimal`], with less to compute.
+    /// Appends a port, with fewer instructions than [`Cursor::decimal`].
     #[inline(always)]
     pub(super) fn port(&mut self, value: u16) {
         let value = u32::from(value);
@@ -167,52 +168,39 @@ impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
         self.trim_space();
     }
 
-    /// Appends a word of an IPv6 address, and the colon behind it.
+    /// Appends a word of an IPv6 address, followed by a colon.
     #[inline(always)]
     pub(super) fn hex_and_colon(&mut self, value: u16) {
         let [high, low] = value.to_be_bytes();
         let digits = hex_digits(high) | hex_digits(low) << 16 | u64::from(b':') << 32;
-        // The last digit stays, also when it is 0.
+        // The last digit is kept even if it is 0.
         let leading = (value | 1).leading_zeros() / 4;
         self.write_partial(&(digits >> (8 * leading)).to_le_bytes(), 5 - leading as usize);
     }
 
-    /// Appends an address.
-    #[inline(always)]
-    pub(super) fn address(&mut self, address: &IpAddr) {
-        match address {
-            IpAddr::V4(address) => address::put_v4(self, *address),
-            IpAddr::V6(address) => self.out_of_line(|line| address::put_v6(line, *address)),
-        }
-    }
-
-    /// Appends an address, as a copy where it is the one that was `written`.
-    #[inline(always)]
-    pub(super) fn address_or<'b>(
-        &mut self,
-        address: &'b IpAddr,
-        written: Option<Written<&IpAddr>>,
-    ) -> Written<&'b IpAddr> {
-        let at = self.at;
-        match written {
-            Some(written) if written.value == address => self.copy_written(written),
-            _ => self.address(address),
-        }
-        Written { value: address, at, length: self.at.wrapping_sub(at) }
-    }
-
-    /// Appends a port, as a copy where it is the one that was `written`.
+    /// Appends a port, as a copy if it equals `written`.
     #[inline(always)]
     pub(super) fn port_or(&mut self, port: u16, written: Option<Written<u16>>) -> Written<u16> {
-        let at = self.at;
-        match written {
-            Some(written) if written.value == port => self.copy_written(written),
-            _ => self.port(port),
-        }
-        Written { value: port, at, length: self.at.wrapping_sub(at) }
+        self.copy_or(port, written, |line| line.port(port))
     }
 
-    /// Copies whole blocks: the longest address has 45 bytes.
+    /// Appends `value`: as a copy of `written` if both are equal, else with `write`.
+    #[inline(always)]
+    pub(super) fn copy_or<T: PartialEq<U>, U>(
+        &mut self,
+        value: T,
+        written: Option<Written<U>>,
+        write: impl FnOnce(&mut Self),
+    ) -> Written<T> {
+        let at = self.at;
+        match written {
+            Some(written) if value == written.value => self.copy_written(written),
+            _ => write(self),
+        }
+        Written { value, at, length: self.at.wrapping_sub(at) }
+    }
+
+    /// Copies a block of fixed size: the longest address has 45 bytes.
     #[inline(always)]
     fn copy_written<T>(&mut self, written: Written<T>) {
         if written.length <= 16 { self.copy::<16, T>(written) } else { self.copy::<48, T>(written) }
@@ -226,13 +214,13 @@ impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
         }
     }
 
-    /// What has been written.
+    /// The bytes written so far.
     #[inline(always)]
     pub(super) fn written(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.at)).unwrap_or_default()
     }
 
-    /// Appends what has been written to `out`, and begins anew.
+    /// Appends the bytes written so far to `out` and moves the cursor to the start.
     #[inline(always)]
     pub(super) fn flush(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.written());
@@ -240,7 +228,7 @@ impl<'a, const SIZE: usize> Cursor<'a, SIZE> {
     }
 }
 
-/// Both hexadecimal digits of each byte, the first one in the lower half.
+/// Both hexadecimal digits of each byte, the first one in the low byte.
 static HEX: [u16; 256] = hex();
 
 #[allow(clippy::indexing_slicing)] // At compile time.
@@ -268,10 +256,9 @@ fn ascii(digits: u64) -> [u8; 8] {
     (digits | ASCII_ZEROES).to_le_bytes()
 }
 
-/// The eight decimal digits of a number below 10^8, one to a byte, the first
-/// in the lowest: halves, then quarters, then single digits, side by side in
-/// one register. The multipliers are rounded reciprocals of 100 and 10 that are
-/// exact for four and for two digits.
+/// The eight decimal digits of a number below 10^8, one per byte, the first one in the lowest byte. The
+/// number is split into halves, then quarters, then single digits, in parallel in one register. The
+/// multipliers are rounded reciprocals of 100 and 10, exact for four and for two digits.
 #[inline(always)]
 fn digits(value: u32) -> u64 {
     let value = u64::from(value);
@@ -296,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn every_port_is_written_as_std_writes_it() {
+    fn every_port_equals_the_text_of_std() {
         for value in 0..=u16::MAX {
             assert_eq!(written(|c| c.decimal(value.into())), value.to_string());
             assert_eq!(written(|c| c.port(value)), value.to_string());
@@ -305,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_around_each_power_of_ten_are_written_as_std_writes_them() {
+    fn numbers_around_each_power_of_ten_equal_the_text_of_std() {
         for power in (0..20).map(|exponent| 10u64.pow(exponent)) {
             for value in [power - 1, power, power + 1, power.wrapping_mul(7), u64::MAX] {
                 assert_eq!(written(|c| c.decimal64(value)), value.to_string());
@@ -315,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_left_out_and_nothing_breaks() {
+    fn bytes_that_do_not_fit_are_omitted() {
         let mut bytes = [0; 64];
         let mut cursor = Cursor::new(&mut bytes);
         (0..2000).for_each(|_| cursor.put(b"abc"));
@@ -323,25 +310,9 @@ mod tests {
         assert_eq!(cursor.written().len(), 63);
     }
 
-    #[test]
-    fn what_is_copied_is_what_would_be_written() {
-        let addresses = ["1.2.3.4", "203.100.113.255", "2001:db8::1", "2001:db8:1111:2222:3333:4444:5555:6666"];
-        for a in addresses.map(|text| text.parse::<IpAddr>().unwrap()) {
-            for b in addresses.map(|text| text.parse::<IpAddr>().unwrap()) {
-                let line = written(|c| {
-                    let (address, port) = (c.address_or(&a, None), c.port_or(443, None));
-                    c.address_or(&b, Some(address));
-                    c.port_or(443, Some(port));
-                    c.port_or(44, Some(port));
-                });
-                assert_eq!(line, format!("{a}443{b}44344"));
-            }
-        }
-    }
-
     proptest! {
         #[test]
-        fn any_number_is_written_as_std_writes_it(a: u32, b: u64, shift in 0u32..64) {
+        fn any_number_equals_the_text_of_std(a: u32, b: u64, shift in 0u32..64) {
             prop_assert_eq!(written(|c| c.decimal(a)), a.to_string());
             prop_assert_eq!(written(|c| c.decimal64(b >> shift)), (b >> shift).to_string());
         }

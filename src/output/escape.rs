@@ -1,8 +1,8 @@
-//! Text from outside (helpers, security contexts, label names) made safe for
+//! Escapes text that did not come from this program (names of helpers and labels, security contexts) for
 //! each format.
 
-/// Appends `text` with control characters as `\xNN`: they could move a
-/// terminal's cursor or break a line. A backslash stays as it is.
+/// Appends `text` with control characters as `\xNN`: they could control the terminal or break the line. A
+/// backslash is not escaped.
 pub(super) fn for_terminal(out: &mut Vec<u8>, text: &str) {
     append(out, text, |out, character| match character {
         c if c.is_control() => {
@@ -38,8 +38,8 @@ pub(super) fn json_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Appends `text` for the content of an XML element. XML 1.0 has no way to
-/// write most control characters, so they become `?`.
+/// Appends `text` as the content of an XML element. XML 1.0 cannot represent most control characters, so
+/// they become `?`.
 pub(super) fn xml_text(out: &mut Vec<u8>, text: &str) {
     append(out, text, |out, character| {
         match character {
@@ -54,7 +54,7 @@ pub(super) fn xml_text(out: &mut Vec<u8>, text: &str) {
     });
 }
 
-/// Appends one cell of CSV, quoted where RFC 4180 wants it.
+/// Appends one cell of CSV, quoted if RFC 4180 requires it.
 pub(super) fn csv_cell(out: &mut Vec<u8>, text: &[u8]) {
     if !text.iter().any(|byte| matches!(byte, b'"' | b',' | b'\r' | b'\n')) {
         return out.extend_from_slice(text);
@@ -66,7 +66,7 @@ pub(super) fn csv_cell(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
 }
 
-/// Copies `text`, apart from the characters that `replace` has written itself.
+/// Copies `text`, except for characters for which `replace` returns true after writing their replacement.
 fn append(out: &mut Vec<u8>, text: &str, mut replace: impl FnMut(&mut Vec<u8>, char) -> bool) {
     let mut utf8 = [0; 4];
     for character in text.chars() {
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_do_not_reach_a_terminal() {
+    fn control_characters_are_escaped() {
         assert_eq!(escaped(for_terminal, "a\x1b[2Jé\u{9b}\n"), "a\\x1b[2Jé\\xc2\\x9b\\x0a");
         assert_eq!(escaped(json_string, "\x1b\"\\\u{9b}"), r#""\u001b\"\\\u009b""#);
         assert_eq!(escaped(xml_text, "<a&\x1b>"), "&lt;a&amp;?&gt;");
@@ -108,7 +108,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_back_from_json(text: String) {
+        fn any_text_is_decoded_from_json_unchanged(text: String) {
             let read: String = serde_json::from_str(&escaped(json_string, &text)).unwrap();
             prop_assert_eq!(read, text);
         }

@@ -1,4 +1,4 @@
-//! The registry of formats: one row says what a format writes, and with which options.
+//! The registry of formats, with what each one writes and its options.
 
 use super::columns::{Columns, JsonColumnsWriter};
 use super::csv::{CSV_COLUMNS, CsvWriter};
@@ -13,31 +13,31 @@ use super::xml::XmlWriter;
 /// A format: one row of the registry.
 #[derive(Debug)]
 pub struct Format {
-    /// The word after `-o`.
+    /// The name after `-o`.
     pub name: &'static str,
     /// One line of help.
     pub doc: &'static str,
     /// The options after the name, as in `-o conntrack,id`.
     pub options: &'static [FormatOption],
-    /// Whether columns of entries can be chosen.
+    /// Whether it supports `--columns`.
     pub has_columns: bool,
-    /// Whether each line is complete in itself, so that lines of two writers can be mixed.
+    /// Whether each line is an entry on its own, so that the lines of two writers can be interleaved.
     pub has_independent_lines: bool,
-    /// Whether idle time and age of an entry are written.
+    /// Whether it writes the idle time and the age of an entry.
     pub shows_ages: bool,
-    /// What it writes of an event stream; None where it writes entries alone.
+    /// What it writes of an event stream; None if it does not support event streams.
     pub events: Option<EventFormat>,
-    make: fn(WriterOptions) -> Result<Box<dyn WriteEntries>, WriterError>,
+    create: fn(WriterOptions) -> Result<Box<dyn WriteEntries>, WriterError>,
 }
 
 /// What a format writes of an event stream.
 #[derive(Debug)]
 pub struct EventFormat {
-    /// Whether columns of entries can be chosen.
+    /// Whether it supports `--columns`.
     pub has_columns: bool,
-    /// Whether it has a line for expectations.
+    /// Whether it writes the records of expectations.
     pub has_expectations: bool,
-    make: fn(WriterOptions) -> Result<Box<dyn WriteRecords>, WriterError>,
+    create: fn(WriterOptions) -> Result<Box<dyn WriteRecords>, WriterError>,
 }
 
 /// An option after the name of a format.
@@ -50,14 +50,14 @@ pub enum FormatOption {
     Id,
     /// The time of an event.
     Timestamp,
-    /// The start and the end of an entry, as the kernel has them.
+    /// The start and stop time of the entry, read from the kernel.
     Ktimestamp,
     /// The names of labels.
     Labels,
 }
 
 impl FormatOption {
-    /// The word after the format.
+    /// The name, as in `-o conntrack,id`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -79,7 +79,7 @@ pub static TABLE: Format = Format {
     has_independent_lines: false,
     shows_ages: true,
     events: None,
-    make: |options| match columns(&options)? {
+    create: |options| match columns(&options)? {
         Some(columns) => Ok(Box::new(TableWriter::new(&columns))),
         None => Ok(Box::new(TableWriter::with_default_columns()?)),
     },
@@ -102,9 +102,9 @@ pub static CONNTRACK: Format = Format {
     events: Some(EventFormat {
         has_columns: false,
         has_expectations: true,
-        make: |options| Ok(Box::new(EventText::new(options.text))),
+        create: |options| Ok(Box::new(EventText::new(options.text))),
     }),
-    make: |options| Ok(Box::new(TextWriter::new(options.text))),
+    create: |options| Ok(Box::new(TextWriter::new(options.text))),
 };
 
 /// `-o json`: the default of an event stream.
@@ -118,9 +118,9 @@ pub static JSON: Format = Format {
     events: Some(EventFormat {
         has_columns: false,
         has_expectations: true,
-        make: |options| Ok(Box::new(EventJson::new(options.text.labels))),
+        create: |options| Ok(Box::new(EventJson::new(options.text.labels))),
     }),
-    make: |options| match columns(&options)? {
+    create: |options| match columns(&options)? {
         Some(columns) => Ok(Box::new(JsonColumnsWriter::new(columns))),
         None => Ok(Box::new(JsonWriter::new(options.text.labels))),
     },
@@ -137,12 +137,12 @@ pub static CSV: Format = Format {
     events: Some(EventFormat {
         has_columns: true,
         has_expectations: false,
-        make: |options| match columns(&options)? {
+        create: |options| match columns(&options)? {
             Some(columns) => Ok(Box::new(EventCsv::new(columns))),
             None => Ok(Box::new(EventCsv::with_default_columns()?)),
         },
     }),
-    make: |options| match columns(&options)? {
+    create: |options| match columns(&options)? {
         Some(columns) => Ok(Box::new(CsvWriter::new(columns))),
         None => Ok(Box::new(CsvWriter::new(Columns::resolve(CSV_COLUMNS)?))),
     },
@@ -157,7 +157,7 @@ pub static XML: Format = Format {
     has_independent_lines: false,
     shows_ages: false,
     events: None,
-    make: |options| Ok(Box::new(XmlWriter::new(options.text))),
+    create: |options| Ok(Box::new(XmlWriter::new(options.text))),
 };
 
 /// The registry.
@@ -186,7 +186,7 @@ impl Format {
         if options.columns.is_some() && !self.has_columns {
             return Err(WriterError::NoColumns(self.name));
         }
-        (self.make)(options).map(Writer)
+        (self.create)(options).map(Writer)
     }
 
     /// A writer of the records of an event stream.
@@ -201,7 +201,7 @@ impl Format {
         if options.columns.is_some() && !events.has_columns {
             return Err(WriterError::NoEventColumns(self.name));
         }
-        (events.make)(options).map(EventWriter)
+        (events.create)(options).map(EventWriter)
     }
 }
 
@@ -213,8 +213,10 @@ fn columns(options: &WriterOptions) -> Result<Option<Columns>, WriterError> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::field::Subject;
+    use crate::model::EventKind;
     use crate::output::columns::UnknownColumn;
-    use crate::output::{Opening, Record, sample};
+    use crate::output::{ClockSource, EventTime, FlowRecord, Record, sample};
 
     fn src() -> WriterOptions {
         WriterOptions { columns: Some(vec!["src".into()]), ..WriterOptions::default() }
@@ -251,11 +253,27 @@ mod tests {
             assert!(!out.is_empty(), "{}", row.name);
             let events = row.event_writer(WriterOptions::default());
             assert_eq!(events.is_ok(), row.events.is_some(), "{}", row.name);
+            let Ok(mut events) = events else { continue };
+            sample::each(|subject| {
+                let mut out = Vec::new();
+                assert!(events.record(&mut out, 1, &record(subject)) && !out.is_empty(), "{}", row.name);
+            });
         }
-        let opening = Record::Opening(Opening { time: 1, stream: "s", version: "1" });
-        let mut out = Vec::new();
-        assert!(JSON.event_writer(WriterOptions::default()).unwrap().record(&mut out, 1, &opening));
-        assert!(!out.is_empty());
+    }
+
+    fn record<'a>(subject: &'a Subject<'a>) -> Record<'a> {
+        let time = EventTime { ns: 1, clock: ClockSource::Received };
+        Record::Flow(FlowRecord {
+            kind: EventKind::New,
+            synthetic: None,
+            time,
+            subject,
+            start: None,
+            killed: None,
+            requester: None,
+            netns: None,
+            is_mark_implied: false,
+        })
     }
 
     #[test]

@@ -1,7 +1,11 @@
-//! `-o json`: one JSON object on each line, as `docs/flow.schema.json` has it.
+//! `-o json`: one JSON object per line, described by `docs/flow.schema.json`.
 //!
-//! Every key has one type. A key whose value the kernel did not send is absent,
-//! never null. Numbers without a name stay numbers, under a key of their own.
+//! Written by hand into a [`Line`], because it is the hot path of `list` and `events`: 51 ns per entry of
+//! 295 bytes, against 255 ns with `serde_json::to_writer` and 100 ns with `itoa`.
+//!
+//! Every key has one type. A key whose value the kernel did not send is absent, never null. A number
+//! without a name is written as a number under a key of its own. The key `v` is the version of the schema;
+//! it changes when a key is removed or changes its meaning, not when a key is added.
 
 use std::sync::Arc;
 
@@ -15,52 +19,34 @@ use crate::model::{
     Synproxy, TcpInfo, TcpState, Tuple, protocol_name,
 };
 
-/// The version of the schema, the value of the key `v`. It changes when a key
-/// changes its meaning or goes; a new key does not change it.
-pub const JSON_VERSION: u32 = 1;
-
-/// Writes flows as JSON.
+/// Writes entries as JSON.
 #[derive(Debug, Clone)]
-pub struct JsonWriter {
+pub(super) struct JsonWriter {
     labels: Option<Arc<LabelNames>>,
     scratch: Scratch,
 }
 
-impl WriteEntries for JsonWriter {
-    #[inline]
-    fn entry(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
-        self.flow(out, subject);
+impl JsonWriter {
+    /// With `labels`, the names of labels are written, too.
+    pub(super) fn new(labels: Option<Arc<LabelNames>>) -> Self {
+        JsonWriter { labels, scratch: Scratch::new() }
     }
 }
 
-impl JsonWriter {
-    /// A writer of such lines. With `labels`, labels that have a name are also
-    /// written by name.
-    #[must_use]
-    pub fn new(labels: Option<Arc<LabelNames>>) -> Self {
-        JsonWriter { labels, scratch: Scratch::new() }
-    }
-
-    /// Appends one line.
-    pub fn flow(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
-        self.object(out, subject);
-        out.push(b'\n');
-    }
-
-    /// Appends the object alone, for use within another one.
-    pub fn object(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
+impl WriteEntries for JsonWriter {
+    fn entry(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
         let flow = subject.flow;
         let mut line = self.scratch.cursor();
         line.put(b"{\"v\":1,");
         put_flow(&mut line, out, flow, self.labels.as_deref());
         number64(&mut line, b",\"event_ns\":", flow.event_time);
         put_idle(&mut line, subject);
-        line.put(b"}");
+        line.put(b"}\n");
         line.flush(out);
     }
 }
 
-/// What an entry has in a list as in an event: the members without the brackets.
+/// Appends the members that lists and events have in common, without the braces.
 #[inline(always)]
 pub(super) fn put_flow(line: &mut Line<'_>, out: &mut Vec<u8>, flow: &Flow, names: Option<&LabelNames>) {
     put_protocols(line, flow.family, flow.orig.protocol);
@@ -93,7 +79,7 @@ pub(super) fn put_protocols(line: &mut Line<'_>, family: Family, protocol: Proto
         Protocol::Udp => line.put(b"17,\"protocol\":\"udp\""),
         protocol => {
             line.decimal(u8::from(protocol).into());
-            word(line, b",\"protocol\":\"", protocol_name(protocol));
+            plain_string(line, b",\"protocol\":\"", protocol_name(protocol));
         }
     }
 }
@@ -108,7 +94,7 @@ pub(super) fn put_state(line: &mut Line<'_>, info: &ProtoInfo) {
         ProtoInfo::Dccp(dccp) => (dccp.state.name(), dccp.state.number()),
         ProtoInfo::Unknown(tracker) => return number(line, b",\"unknown_tracker\":", Some((*tracker).into())),
     };
-    word(line, b",\"state\":\"", name);
+    plain_string(line, b",\"state\":\"", name);
     if name.is_none() {
         number(line, b",\"state_number\":", Some(value.into()));
     }
@@ -132,8 +118,8 @@ fn put_direction<'a>(
     ends
 }
 
-/// The object of a tuple, without its closing bracket. `other` are the ends of
-/// the other direction.
+/// Appends the object of a tuple without its closing brace. `other` are the endpoints of the other
+/// direction.
 #[inline(always)]
 pub(super) fn put_tuple<'a>(line: &mut Line<'_>, tuple: &'a Tuple, other: Option<Ends<'_>>) -> Ends<'a> {
     line.put(b"{\"src\":\"");
@@ -169,11 +155,11 @@ pub(super) fn put_tuple<'a>(line: &mut Line<'_>, tuple: &'a Tuple, other: Option
     ends
 }
 
-/// `"name",` for each status bit that has a name, by bit number.
+/// `"name",` and its length for each status bit with a name, by bit number.
 static STATUS_WORDS: [([u8; 17], u8); STATUS_BITS.len()] = status_words();
 
-/// The same for every set of the bits below `1 << USUAL`, which nearly every flow
-/// has two or three of: one copy, and no branch that cannot be foreseen.
+/// The same for every combination of the bits below `1 << USUAL`. Nearly every entry has two or three of
+/// them, so that one copy replaces branches that would be mispredicted.
 static USUAL_STATUS: [([u8; 48], u8); 1 << USUAL] = usual_status();
 const USUAL: u32 = 4;
 
@@ -264,11 +250,11 @@ fn put_numbers(line: &mut Line<'_>, flow: &Flow) {
     number64(line, b",\"stop_ns\":", flow.stop);
 }
 
-/// What few flows have.
+/// Appends the members that few entries have.
 #[inline(always)]
 fn put_rare(line: &mut Line<'_>, out: &mut Vec<u8>, flow: &Flow, names: Option<&LabelNames>) {
     if let Some(helper) = &flow.helper {
-        line.out_of_line(|line| put_text(line, out, b",\"helper\":", &String::from_utf8_lossy(helper.as_bytes())));
+        line.out_of_line(|line| put_string(line, out, b",\"helper\":", &String::from_utf8_lossy(helper.as_bytes())));
     }
     if let Some(labels) = flow.labels {
         line.out_of_line(|line| put_labels(line, out, labels, names));
@@ -277,12 +263,12 @@ fn put_rare(line: &mut Line<'_>, out: &mut Vec<u8>, flow: &Flow, names: Option<&
         line.out_of_line(|line| put_master(line, master));
     }
     if let Some(context) = &flow.secctx {
-        line.out_of_line(|line| put_text(line, out, b",\"secctx\":", context));
+        line.out_of_line(|line| put_string(line, out, b",\"secctx\":", context));
     }
     if flow.seq_adj_orig.is_some() || flow.seq_adj_reply.is_some() {
         line.out_of_line(|line| put_adjustments(line, flow));
     }
-    // Entries that were made over netlink have one, with nothing in it.
+    // Entries created over netlink have one in which everything is 0.
     if let Some(synproxy) = flow.synproxy.filter(|synproxy| *synproxy != Synproxy::default()) {
         line.out_of_line(|line| put_synproxy(line, synproxy));
     }
@@ -355,9 +341,9 @@ fn put_idle(line: &mut Line<'_>, subject: &Subject<'_>) {
         }
         Idle::AtLeast(seconds, why) => {
             number(line, b",\"idle\":{\"at_least\":", Some(seconds));
-            word(line, b",\"unknown\":\"", Some(why.name()));
+            plain_string(line, b",\"unknown\":\"", Some(why.name()));
         }
-        Idle::Unknown(why) => word(line, b",\"idle\":{\"unknown\":\"", Some(why.name())),
+        Idle::Unknown(why) => plain_string(line, b",\"idle\":{\"unknown\":\"", Some(why.name())),
     }
     line.put(b"}");
     if let Age::Known(seconds) = subject.ages.age(subject.flow) {
@@ -401,9 +387,9 @@ pub(super) fn boolean(line: &mut Line<'_>, value: bool) {
     if value { line.put(b"true") } else { line.put(b"false") }
 }
 
-/// A word of ours; `key` ends with the opening quote.
+/// Appends a name that needs no escape; `key` ends with the opening quote.
 #[inline(always)]
-pub(super) fn word<const N: usize>(line: &mut Line<'_>, key: &[u8; N], value: Option<&str>) {
+pub(super) fn plain_string<const N: usize>(line: &mut Line<'_>, key: &[u8; N], value: Option<&str>) {
     if let Some(value) = value {
         line.put(key);
         line.text(value.as_bytes());
@@ -411,11 +397,16 @@ pub(super) fn word<const N: usize>(line: &mut Line<'_>, key: &[u8; N], value: Op
     }
 }
 
-/// A word from outside.
-#[cold]
+/// Appends a string that did not come from this program. Nearly all are short and need no escape.
 #[inline(never)]
-fn put_text(line: &mut Line<'_>, out: &mut Vec<u8>, key: &[u8], value: &str) {
-    line.text(key);
-    line.flush(out);
-    escape::json_string(out, value);
+pub(super) fn put_string<const N: usize>(line: &mut Line<'_>, out: &mut Vec<u8>, key: &[u8; N], value: &str) {
+    line.put(key);
+    if value.len() <= 256 && value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+        line.put(b"\"");
+        line.text(value.as_bytes());
+        line.put(b"\"");
+    } else {
+        line.flush(out);
+        escape::json_string(out, value);
+    }
 }

@@ -1,20 +1,18 @@
-//! Tests that hold the JSON to its schema, and to a struct that knows every key.
+//! Tests: every entry as JSON matches `docs/flow.schema.json`, and a struct with every key.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use serde::Deserialize;
-use serde_json::Value;
 
+use super::schema::{Schema, add_keys, with_unknown_keys};
 use super::*;
+use crate::age::{IdleEstimator, TimeoutContext};
 use crate::field::Subject;
-use crate::model::{
-    Counters, DccpInfo, DccpState, Family, Flow, HelperName, L4, LabelNames, Labels, ProtoInfo, SctpInfo, SctpState,
-    SequenceAdjustment, Status, Synproxy, TcpInfo,
-};
+use crate::model::{Family, Flow, L4, LabelNames, Labels, Status, Timeouts, Tuple};
 
-/// What a program that reads the JSON would declare.
+/// The types that a program reading the JSON would declare.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(dead_code)]
@@ -81,55 +79,23 @@ struct Idle {
     unknown: Option<String>,
 }
 
-pub(super) fn schema() -> Value {
-    serde_json::from_str(include_str!("../../docs/flow.schema.json")).unwrap()
-}
+/// The schema of an entry.
+pub(super) static SCHEMA: LazyLock<Schema> =
+    LazyLock::new(|| Schema::parse(include_str!("../../docs/flow.schema.json")));
 
-/// As much of JSON Schema as the file uses. `Err` names the place.
-pub(super) fn validate(root: &Value, schema: &Value, value: &Value, place: &str) -> Result<(), String> {
-    if let Some(reference) = schema["$ref"].as_str() {
-        return validate(root, root.pointer(&reference[1..]).unwrap(), value, place);
-    }
-    let wrong = |what: &str| Err(format!("{place}: {what}: {value}"));
-    if schema.get("const").is_some_and(|constant| constant != value) {
-        return wrong("not the constant");
-    }
-    if schema["enum"].as_array().is_some_and(|words| !words.contains(value)) {
-        return wrong("not one of the words");
-    }
-    match schema["type"].as_str() {
-        None => Ok(()),
-        Some("string") if value.is_string() => Ok(()),
-        Some("boolean") if value.is_boolean() => Ok(()),
-        Some("integer") if value.as_u64().is_some_and(|n| n <= schema["maximum"].as_u64().unwrap()) => Ok(()),
-        Some("array") if value.is_array() => {
-            let mut items = value.as_array().unwrap().iter();
-            items.try_for_each(|item| validate(root, &schema["items"], item, &format!("{place}[]")))
-        }
-        Some("object") if value.is_object() => validate_object(root, schema, value, place),
-        Some(kind) => wrong(kind),
-    }
-}
-
-fn validate_object(root: &Value, schema: &Value, value: &Value, place: &str) -> Result<(), String> {
-    assert_eq!(schema["additionalProperties"], false, "{place}");
-    for key in schema["required"].as_array().into_iter().flatten() {
-        if value.get(key.as_str().unwrap()).is_none() {
-            return Err(format!("{place}: {key} is missing"));
-        }
-    }
-    for (key, value) in value.as_object().unwrap() {
-        let place = format!("{place}.{key}");
-        let property = schema["properties"].get(key).ok_or(format!("{place} is not in the schema"))?;
-        validate(root, property, value, &place)?;
-    }
-    Ok(())
+fn writer(format: &Format, text: TextOptions) -> Writer {
+    format.writer(WriterOptions { text, columns: None }).unwrap()
 }
 
 fn json(flow: &Flow) -> String {
+    json_with(flow, &sample::ages(1 << 60))
+}
+
+fn json_with(flow: &Flow, ages: &IdleEstimator) -> String {
     let names = LabelNames::parse("0 zero\n77 x-y\n");
     let mut out = Vec::new();
-    JsonWriter::new(Some(Arc::new(names))).flow(&mut out, &Subject::new(flow, &sample::ages(1 << 60)));
+    writer(&JSON, TextOptions { labels: Some(Arc::new(names)), ..TextOptions::default() })
+        .flow(&mut out, &Subject::new(flow, ages));
     let text = String::from_utf8(out).unwrap();
     assert!(text.ends_with('\n') && text.lines().count() == 1);
     text
@@ -137,8 +103,7 @@ fn json(flow: &Flow) -> String {
 
 fn check(flow: &Flow) -> Object {
     let text = json(flow);
-    let schema = schema();
-    validate(&schema, &schema, &serde_json::from_str(&text).unwrap(), "flow").unwrap();
+    SCHEMA.check(&serde_json::from_str(&text).unwrap());
     let object: Object = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
     assert_eq!(object.orig.src, flow.orig.src);
     assert_eq!(object.reply.dst, flow.reply.dst);
@@ -151,24 +116,66 @@ fn check(flow: &Flow) -> Object {
 }
 
 #[test]
-fn recorded_flows_are_written_as_the_schema_says() {
+fn recorded_entries_match_the_schema() {
     for flow in recorded::flows() {
         check(&flow);
     }
 }
 
-#[test]
-fn every_key_of_the_schema_is_written_for_some_flow() {
-    let mut flow = sample::flow("10.0.0.1", "10.0.0.2", 6, L4::Ports { src: 1, dst: 2 });
-    fill(&mut flow);
-    let mut text: String = recorded::flows().iter().map(json).collect();
-    text.push_str(&json(&flow));
-    flow.family = Family::Other(7);
-    text.push_str(&json(&flow));
-    for key in schema()["properties"].as_object().unwrap().keys() {
-        assert!(text.contains(&format!("\"{key}\":")), "{key}");
+/// Entries with every key.
+fn complete_flows() -> Vec<Flow> {
+    let mut flows = recorded::flows();
+    for (protocol, l4) in [
+        (6, L4::Ports { src: 1, dst: 2 }),
+        (47, L4::Ports { src: 1, dst: 2 }),
+        (1, L4::Icmp { kind: 8, code: 0, id: 3 }),
+    ] {
+        let mut flow = sample::flow("10.0.0.1", "10.0.0.2", protocol, l4);
+        flow.orig.has_unknown_part = true;
+        sample::fill(&mut flow);
+        flow.family = Family::Other(7);
+        flow.reply = Tuple { zone: Some(5), ..flow.orig };
+        flows.push(flow.clone());
+        // A state without a name, then an unknown tracker.
+        for tracker in [3, 15] {
+            sample::fill_some(&mut flow, tracker << 28 | 1 << 18, 250, "x");
+            flows.push(flow.clone());
+        }
     }
+    flows
+}
+
+#[test]
+fn every_key_of_the_schema_is_written_for_some_entry() {
+    let context = TimeoutContext { timeouts: Timeouts::kernel_defaults(), ..TimeoutContext::default() };
+    let ages = IdleEstimator::new(&context, 1 << 62);
+    let (mut text, mut keys) = (String::new(), BTreeSet::new());
+    for flow in complete_flows() {
+        let line = json_with(&flow, &ages);
+        let value = serde_json::from_str(&line).unwrap();
+        SCHEMA.check(&value);
+        add_keys(&value, "", &mut keys);
+        text.push_str(&line);
+    }
+    assert_eq!(SCHEMA.keys(), keys);
     assert!(text.contains("\"unknown_attributes\":[99,101]"));
+}
+
+#[test]
+fn an_entry_with_an_unknown_key_does_not_match_the_schema() {
+    let mut flow = sample::flow("10.0.0.1", "10.0.0.2", 6, L4::Ports { src: 1, dst: 2 });
+    sample::fill(&mut flow);
+    let value = serde_json::from_str(&json(&flow)).unwrap();
+    let changed = with_unknown_keys(&value);
+    // The entry, both directions, NAT, the master, two adjustments, synproxy and the idle time.
+    assert_eq!(changed.len(), 9);
+    assert!(SCHEMA.is_valid(&value) && changed.iter().all(|value| !SCHEMA.is_valid(value)));
+}
+
+#[test]
+fn the_entry_shown_in_the_documentation_matches_the_schema() {
+    let (_, rest) = include_str!("../../docs/json.md").split_once("```json\n").unwrap();
+    SCHEMA.check(&serde_json::from_str(rest.split("\n```").next().unwrap()).unwrap());
 }
 
 #[test]
@@ -188,63 +195,10 @@ fn a_whole_object_is_written_as_documented() {
     );
 }
 
-/// Sets everything that a flow can have.
-pub(super) fn fill(flow: &mut Flow) {
-    let number = Some(u32::MAX);
-    flow.protoinfo = ProtoInfo::Tcp(TcpInfo::default());
-    flow.status = Status::from_bits_retain(u32::MAX);
-    (flow.timeout, flow.mark, flow.id, flow.use_count) = (number, number, number, number);
-    (flow.zone_both, flow.orig.zone) = (Some(u16::MAX), Some(u16::MAX));
-    (flow.start, flow.stop, flow.event_time) = (Some(1), Some(u64::MAX), Some(u64::MAX));
-    flow.counters_orig = Some(Counters { packets: u64::MAX, bytes: u64::MAX });
-    flow.counters_reply = flow.counters_orig;
-    flow.helper = Some(HelperName::new(&[b'"'; 32]));
-    flow.labels = Some(Labels::from_numbers(0..128));
-    flow.master = Some(flow.orig);
-    flow.secctx = Some("\"\\\n\u{1f}".into());
-    flow.seq_adj_orig = Some(SequenceAdjustment { position: 1, before: 2, after: u32::MAX });
-    flow.seq_adj_reply = flow.seq_adj_orig;
-    flow.synproxy = Some(Synproxy { isn: 1, its: 2, tsoff: 3 });
-}
-
-/// Sets or leaves out each thing, by the bits of `set`, with values from `n`.
-pub(super) fn fill_some(flow: &mut Flow, set: u32, n: u64, text: &str) {
-    let mut full = flow.clone();
-    fill(&mut full);
-    let has = |bit: u32| set >> bit & 1 == 1;
-    flow.protoinfo = match set >> 28 {
-        0..3 => ProtoInfo::None,
-        3..8 => ProtoInfo::Tcp(TcpInfo { state: (n as u8).into(), ..TcpInfo::default() }),
-        8..11 => ProtoInfo::Sctp(SctpInfo { state: SctpState::from(n as u8), ..SctpInfo::default() }),
-        11..14 => ProtoInfo::Dccp(DccpInfo { state: DccpState::from(n as u8), ..DccpInfo::default() }),
-        _ => ProtoInfo::Unknown(n as u16),
-    };
-    flow.status = Status::from_bits_retain(n as u32);
-    flow.timeout = has(0).then_some(n as u32);
-    flow.mark = has(1).then_some((n >> 9) as u32);
-    flow.id = has(2).then_some((n >> 13) as u32);
-    flow.use_count = has(3).then_some(n as u32 % 7);
-    flow.zone_both = has(4).then_some(n as u16);
-    flow.orig.zone = has(5).then_some(n as u16);
-    flow.reply.zone = has(6).then_some(n as u16);
-    flow.start = has(7).then_some(n);
-    flow.stop = has(8).then_some(n.wrapping_mul(3));
-    flow.counters_orig = has(9).then_some(Counters { packets: n, bytes: n >> 40 });
-    flow.counters_reply = has(10).then_some(Counters { packets: n >> 20, bytes: n >> 1 });
-    flow.helper = has(11).then(|| HelperName::new(text.as_bytes()));
-    flow.labels = has(12).then(|| Labels::from_numbers([n as u8, 77]));
-    flow.secctx = has(13).then(|| text.into());
-    flow.master = full.master.filter(|_| has(14));
-    flow.seq_adj_reply = full.seq_adj_reply.filter(|_| has(15));
-    flow.synproxy = full.synproxy.filter(|_| has(16));
-    flow.orig.has_unknown_part = has(17);
-    flow.family = if has(18) { Family::from(n as u8) } else { flow.family };
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
     #[test]
-    fn any_flow_is_written_as_the_schema_says(
+    fn any_entry_matches_the_schema(
         addresses: (u128, u128, u32), six: bool, protocol: u8, l4: (u8, u8, u8, u16, u16),
         set: u32, n: u64, shift in 0u32..64, text: String,
     ) {
@@ -259,21 +213,20 @@ proptest! {
             _ => L4::Icmp { kind: l4.1, code: l4.2, id: l4.3 },
         };
         let mut flow = sample::flow(&a, &b, protocol, l4);
-        fill_some(&mut flow, set, n >> shift, &text);
+        sample::fill_some(&mut flow, set, n >> shift, &text);
         check(&flow);
         every_format_is_one_line(&flow);
     }
 }
 
-/// Text and XML of any flow: one line, no control characters, nothing cut.
+/// Checks that text and XML are one complete line without control characters.
 fn every_format_is_one_line(flow: &Flow) {
     let names = Some(Arc::new(LabelNames::parse("0 zero\n77 x-y\n")));
     let options = TextOptions { extended: true, id: true, ktimestamp: true, labels: names, ..TextOptions::default() };
     let ages = sample::ages(1 << 60);
     for format in [&CONNTRACK, &XML] {
-        let options = WriterOptions { text: options.clone(), columns: None };
         let mut out = Vec::new();
-        format.writer(options).unwrap().flow(&mut out, &Subject::new(flow, &ages));
+        writer(format, options.clone()).flow(&mut out, &Subject::new(flow, &ages));
         let text = String::from_utf8(out).unwrap();
         let line = text.strip_suffix('\n').unwrap();
         assert!(!line.contains(char::is_control), "{line}");

@@ -1,4 +1,4 @@
-//! Time as C's `ctime` writes it: `Tue Nov 14 22:13:20 2023`, local.
+//! Local time as `ctime` of C writes it: `Tue Nov 14 22:13:20 2023`.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -12,6 +12,6 @@ pub(super) const SECOND: u64 = 1_000_000_000;
 pub(super) fn put(line: &mut Line<'_>, nanoseconds: u64, zone: &TimeZone) {
     let second = i64::try_from(nanoseconds / SECOND).unwrap_or(0);
     let time = Timestamp::from_second(second).unwrap_or_default().to_zoned(zone.clone());
-    // `%e` fills with a space, as ctime does.
+    // `%e` pads with a space, as ctime does.
     line.text(time.strftime("%a %b %e %H:%M:%S %Y").to_string().as_bytes());
 }

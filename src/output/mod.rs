@@ -1,8 +1,8 @@
-//! Entries and event records as bytes: one file per format.
+//! Output formats of entries and event records: one file per format.
 //!
-//! A [`Writer`] appends entries to a `Vec<u8>`, an [`EventWriter`] the [`Record`]s of an event stream;
-//! neither does input or output. A [`ChunkWriter`] writes the bytes while the dump continues. A new
-//! format is one file and one row in [`FORMATS`].
+//! A [`Writer`] appends entries to a `Vec<u8>`, an [`EventWriter`] appends the [`Record`]s of an event
+//! stream; neither does I/O. A [`ChunkWriter`] writes the bytes on a second thread while the dump
+//! continues. A new format is one file and one row in [`FORMATS`].
 //!
 //! ```
 //! use ctnl::age::IdleEstimator;
@@ -41,23 +41,21 @@ mod local_time;
 mod recorded;
 #[cfg(test)]
 mod sample;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+mod schema;
 mod table;
 mod text;
 mod write;
 mod writer;
 mod xml;
 
-pub use address::append_address;
 pub use chunks::{CHUNK, ChunkWriter};
-pub use columns::{Columns, JsonColumnsWriter, UnknownColumn};
-pub use csv::{CSV_COLUMNS, CsvWriter};
+pub use columns::UnknownColumn;
 pub use event::{
-    Clock, Closing, Ended, ExpectationRecord, FlowRecord, Gap, GapCause, Opening, Record, Requester, Resynced, Since,
-    Stamp, Synthetic,
+    ClockSource, CloseRecord, EndRecord, EventTime, ExpectationRecord, FlowRecord, GapCause, GapRecord, OpenRecord,
+    Record, Requester, ResyncRecord, StartTime, SyntheticCause,
 };
 pub use format::{CONNTRACK, CSV, EventFormat, FORMATS, Format, FormatOption, JSON, TABLE, XML};
-pub use json::{JSON_VERSION, JsonWriter};
-pub use table::{TABLE_COLUMNS, TableWriter};
-pub use text::{TextOptions, TextWriter};
+pub use text::TextOptions;
 pub use writer::{EventWriter, Writer, WriterError, WriterOptions};
-pub use xml::XmlWriter;

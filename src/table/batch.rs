@@ -41,7 +41,7 @@ impl Outcome {
         self.done + self.gone + self.failures() + self.unanswered
     }
 
-    fn add_refused(&mut self, errno: i32) {
+    pub(super) fn add_refused(&mut self, errno: i32) {
         if errno == Errno::ENOENT as i32 {
             self.gone += 1;
         } else {
@@ -52,9 +52,6 @@ impl Outcome {
 
 /// Sends one request per item, in datagrams of up to [`BATCH`], and counts the
 /// answers into `outcome`.
-///
-/// Only the last request of a datagram requests an ACK, and the kernel answers every error
-/// (`netlink_rcv_skb` in net/netlink/af_netlink.c): a request without an answer was carried out.
 pub(super) fn send_each<T>(
     connection: &mut Connection,
     operation: &'static str,
@@ -62,17 +59,13 @@ pub(super) fn send_each<T>(
     outcome: &mut Outcome,
     mut write: impl FnMut(&mut Batch, u32, u16, &T),
 ) -> Result<(), Error> {
-    let (mut batch, mut unsent) = (Batch::new(), items.len() as u64);
+    let (mut requests, mut unsent) = (Requests::new(operation), items.len() as u64);
     for part in items.chunks(BATCH) {
-        batch.clear();
-        let mut sequences = Vec::with_capacity(part.len());
-        for (place, item) in part.iter().enumerate() {
-            let sequence = connection.next_sequence();
-            let flags = if place + 1 == part.len() { NLM_F_ACK } else { 0 };
-            write(&mut batch, sequence, flags, item);
-            sequences.push(sequence);
-        }
-        let sent = send_one(connection, operation, &batch, &sequences, outcome, &mut unsent);
+        requests.fill(connection, part, &mut write);
+        let sent = requests.send(connection).and_then(|()| {
+            unsent -= part.len() as u64;
+            requests.count_answers(connection, outcome)
+        });
         if sent.is_err() {
             outcome.unsent += unsent;
             return sent;
@@ -81,25 +74,56 @@ pub(super) fn send_each<T>(
     Ok(())
 }
 
-/// Sends a datagram and counts the answers to its requests.
-fn send_one(
-    connection: &mut Connection,
+/// Up to [`BATCH`] requests in one datagram.
+///
+/// Only the last one requests an ACK, and the kernel answers every error (`netlink_rcv_skb` in
+/// net/netlink/af_netlink.c): a request without an answer was carried out.
+#[derive(Debug)]
+pub(super) struct Requests {
     operation: &'static str,
-    batch: &Batch,
-    sequences: &[u32],
-    outcome: &mut Outcome,
-    unsent: &mut u64,
-) -> Result<(), Error> {
-    connection.send(operation, batch)?;
-    *unsent -= sequences.len() as u64;
-    let refused_before = outcome.gone + outcome.failures();
-    let answered = collect_answers(connection, operation, sequences, outcome);
-    let silent = sequences.len() as u64 - (outcome.gone + outcome.failures() - refused_before);
-    match answered {
-        Ok(()) => outcome.done += silent,
-        Err(_) => outcome.unanswered += silent,
+    batch: Batch,
+    sequences: Vec<u32>,
+}
+
+impl Requests {
+    pub(super) fn new(operation: &'static str) -> Self {
+        Requests { operation, batch: Batch::new(), sequences: Vec::with_capacity(BATCH) }
     }
-    answered
+
+    /// Replaces the requests by one per item.
+    pub(super) fn fill<T>(
+        &mut self,
+        connection: &mut Connection,
+        items: &[T],
+        mut write: impl FnMut(&mut Batch, u32, u16, &T),
+    ) {
+        self.batch.clear();
+        self.sequences.clear();
+        for (place, item) in items.iter().enumerate() {
+            let sequence = connection.next_sequence();
+            let flags = if place + 1 == items.len() { NLM_F_ACK } else { 0 };
+            write(&mut self.batch, sequence, flags, item);
+            self.sequences.push(sequence);
+        }
+    }
+
+    /// Sends them. The kernel has handled them when it returns (`netlink_unicast_kernel` in
+    /// net/netlink/af_netlink.c).
+    pub(super) fn send(&self, connection: &mut Connection) -> Result<(), Error> {
+        connection.send(self.operation, &self.batch)
+    }
+
+    /// Counts the answers.
+    pub(super) fn count_answers(&self, connection: &mut Connection, outcome: &mut Outcome) -> Result<(), Error> {
+        let refused_before = outcome.gone + outcome.failures();
+        let answered = collect_answers(connection, self.operation, &self.sequences, outcome);
+        let silent = self.sequences.len() as u64 - (outcome.gone + outcome.failures() - refused_before);
+        match answered {
+            Ok(()) => outcome.done += silent,
+            Err(_) => outcome.unanswered += silent,
+        }
+        answered
+    }
 }
 
 fn collect_answers(

@@ -1,8 +1,9 @@
 //! Delete entries on a thread of their own, while the table is still being walked.
 //!
 //! The walk pushes targets; a thread with a connection of its own deletes them. So an entry is
-//! deleted within about a millisecond of being judged, the whole takes no longer than the dump, and
-//! memory does not grow with the table. Handing over after each datagram instead of four took 7 % more
+//! deleted within some milliseconds of being judged, the whole takes no longer than the dump, and
+//! memory does not grow with the table. What was judged too long ago is judged again: see
+//! [`recheck`](super::recheck). Handing over after each datagram instead of four took 7 % more
 //! time where one entry in a hundred is deleted.
 
 use std::io;
@@ -10,10 +11,11 @@ use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-use super::batch::{BATCH, Outcome};
-use super::delete::delete;
+use super::action::Action;
+use super::batch::BATCH;
+use super::recheck::{Deletions, Judgement, Recheck, RecheckedDeletes};
 use super::target::Target;
-use super::update::lower_timeout;
+use crate::clock::Clock;
 use crate::netlink::{Connection, Error};
 
 /// Batches that may wait for the deleting thread. Where that one is slower, the walk waits: with a
@@ -30,46 +32,63 @@ const BATCH_CAPACITY: usize = 2 * BATCH;
 /// The usual 2 MiB of stack may become one huge page: 2 MiB more of memory.
 const STACK: usize = 256 * 1024;
 
-/// What is done with each target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Delete it.
-    Delete,
-    /// Lower its timeout to this many seconds: the next packet of a live flow restores it.
-    LowerTimeout(u32),
-}
-
 /// A thread that deletes the targets pushed to it.
 ///
 /// A deleter that is dropped without [`Deleter::finish`] deletes what has been handed over, and
 /// drops the rest.
 #[derive(Debug)]
 pub struct Deleter {
-    sender: SyncSender<Vec<Target>>,
-    thread: JoinHandle<(Outcome, Result<(), Error>)>,
-    batch: Vec<Target>,
+    sender: SyncSender<Judged>,
+    thread: JoinHandle<(Deletions, Result<(), Error>)>,
+    batch: Judged,
     /// Since the last hand-over.
     datagrams: usize,
     pushed: u64,
 }
 
+/// Targets, and what the oldest of them was judged by.
+#[derive(Debug)]
+struct Judged {
+    targets: Vec<Target>,
+    judgement: Option<Judgement>,
+}
+
+impl Judged {
+    fn new() -> Self {
+        Judged { targets: Vec::with_capacity(BATCH_CAPACITY), judgement: None }
+    }
+
+    #[inline]
+    fn add_judgement(&mut self, judgement: Judgement) {
+        self.judgement = Some(self.judgement.map_or(judgement, |joined| joined.join(judgement)));
+    }
+}
+
 impl Deleter {
     /// Starts the thread. Its connection has to be to the namespace of the dump: see
-    /// [`Connection::another`].
+    /// [`Connection::reopen`]. `clock` has to be that of the dump; `recheck` judges the targets again that
+    /// were judged too long ago.
     ///
     /// # Errors
     /// The system has no thread left (`EAGAIN`).
-    pub fn start(mut connection: Connection, action: Action) -> io::Result<Self> {
+    pub fn start(
+        connection: Connection,
+        action: Action,
+        clock: &Clock,
+        recheck: impl Recheck + 'static,
+    ) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(QUEUE);
-        let work = move || run(&mut connection, action, &receiver);
+        let deletes = RecheckedDeletes::new(connection, action, clock.clone(), recheck);
+        let work = move || run(deletes, &receiver);
         let thread = Builder::new().name("delete".to_owned()).stack_size(STACK).spawn(work)?;
-        Ok(Deleter { sender, thread, batch: Vec::with_capacity(BATCH_CAPACITY), datagrams: 0, pushed: 0 })
+        Ok(Deleter { sender, thread, batch: Judged::new(), datagrams: 0, pushed: 0 })
     }
 
-    /// Adds a target to the batch.
+    /// Adds a target, which was judged by `judgement`, to the batch.
     #[inline]
-    pub fn push(&mut self, target: Target) {
-        self.batch.push(target);
+    pub fn push(&mut self, target: Target, judgement: Judgement) {
+        self.batch.targets.push(target);
+        self.batch.add_judgement(judgement);
         self.pushed += 1;
     }
 
@@ -78,7 +97,7 @@ impl Deleter {
     /// nothing more would be deleted; [`Deleter::finish`] returns why.
     pub fn end_datagram(&mut self) -> ControlFlow<()> {
         self.datagrams += 1;
-        if self.batch.len() < BATCH && self.datagrams < DATAGRAMS_PER_BATCH {
+        if self.batch.targets.len() < BATCH && self.datagrams < DATAGRAMS_PER_BATCH {
             return ControlFlow::Continue(());
         }
         self.hand_over()
@@ -91,46 +110,43 @@ impl Deleter {
     }
 
     /// Deletes the rest and ends the thread. Each target that was pushed is counted once in the
-    /// [`Outcome`], also after an error.
+    /// [`Deletions`], also after an error.
     ///
     /// # Errors
     /// Why the thread failed: a socket call, or an answer that cannot be decoded. What the kernel
     /// refuses to delete is counted and no error.
-    pub fn finish(mut self) -> (Outcome, Result<(), Error>) {
+    pub fn finish(mut self) -> (Deletions, Result<(), Error>) {
         let _ = self.hand_over();
         drop(self.sender);
-        let (mut outcome, ended) = self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        outcome.unsent = self.pushed.saturating_sub(outcome.sent());
-        (outcome, ended)
+        let (mut deletions, ended) = self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        deletions.outcome.unsent = self.pushed.saturating_sub(deletions.accounted());
+        (deletions, ended)
     }
 
     fn hand_over(&mut self) -> ControlFlow<()> {
         self.datagrams = 0;
-        if self.batch.is_empty() {
+        if self.batch.targets.is_empty() {
             return ControlFlow::Continue(());
         }
-        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH_CAPACITY));
+        let batch = std::mem::replace(&mut self.batch, Judged::new());
         // The channel is closed once the thread has failed.
         if self.sender.send(batch).is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 
 /// Deletes what is received, with the batches that wait joined.
-fn run(connection: &mut Connection, action: Action, receiver: &Receiver<Vec<Target>>) -> (Outcome, Result<(), Error>) {
-    let mut outcome = Outcome::default();
-    while let Ok(mut targets) = receiver.recv() {
-        while targets.len() < BATCH
+fn run<R: Recheck>(mut deletes: RecheckedDeletes<R>, receiver: &Receiver<Judged>) -> (Deletions, Result<(), Error>) {
+    while let Ok(mut batch) = receiver.recv() {
+        while batch.targets.len() < BATCH
             && let Ok(more) = receiver.try_recv()
         {
-            targets.extend(more);
+            batch.targets.extend(more.targets);
+            more.judgement.into_iter().for_each(|judgement| batch.add_judgement(judgement));
         }
-        let done = match action {
-            Action::Delete => delete(connection, &targets, &mut outcome),
-            Action::LowerTimeout(seconds) => lower_timeout(connection, &targets, seconds, &mut outcome),
-        };
-        if done.is_err() {
-            return (outcome, done);
+        let deleted = deletes.delete(&batch.targets, batch.judgement.unwrap_or_default());
+        if deleted.is_err() {
+            return (deletes.done, deleted);
         }
     }
-    (outcome, Ok(()))
+    (deletes.done, Ok(()))
 }

@@ -1,11 +1,16 @@
-//! Get one entry.
+//! Get single entries.
+
+use std::num::NonZeroI32;
 
 use nix::errno::Errno;
 
+use super::target::Target;
 use crate::model::{Flow, Tuple};
 use crate::netlink::{Connection, Error};
-use crate::wire::Header;
 use crate::wire::uapi::{cta, ipctnl_msg_ct, nfnl_subsys};
+use crate::wire::{Batch, Header, MessageClass};
+
+const OPERATION: &str = "get a conntrack entry";
 
 /// Gets the entry that has `tuple` in either direction, in zone `zone`. `None` where there is no such
 /// entry.
@@ -28,7 +33,7 @@ pub fn get(connection: &mut Connection, tuple: &Tuple, zone: u16) -> Result<Opti
         }
     };
     let mut found = None;
-    let answer = connection.request("get a conntrack entry", header, fill, |message| {
+    let answer = connection.request(OPERATION, header, fill, |message| {
         if Flow::is_in(message) {
             found = Some(Flow::decode(message)?);
         }
@@ -39,4 +44,46 @@ pub fn get(connection: &mut Connection, tuple: &Tuple, zone: u16) -> Result<Opti
         Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// What the kernel answers for one target: the entry that has its tuple now, or an errno.
+pub(super) type Found = Result<Flow, NonZeroI32>;
+
+/// Gets the entries that have the tuples of `targets` now, with one send. The answers are in the order of
+/// the targets.
+///
+/// # Errors
+/// A socket call failed or an answer could not be decoded.
+pub(super) fn get_each(connection: &mut Connection, targets: &[Target]) -> Result<Vec<Found>, Error> {
+    let mut batch = Batch::new();
+    let mut pending: Vec<(u32, Option<Found>)> = Vec::with_capacity(targets.len());
+    for target in targets {
+        let sequence = connection.next_sequence();
+        let header = target.header(ipctnl_msg_ct::GET, 0, sequence);
+        batch.push(header, |writer| target.emit_without_id(writer));
+        pending.push((sequence, None));
+    }
+    connection.send(OPERATION, &batch)?;
+    let mut missing = pending.len();
+    while missing > 0 {
+        for message in connection.receive(OPERATION)? {
+            let message = message.map_err(Error::decode(OPERATION))?;
+            let Some((_, found)) = pending.iter_mut().find(|(sequence, _)| *sequence == message.sequence) else {
+                continue;
+            };
+            let answer = match message.classify().map_err(Error::decode(OPERATION))? {
+                MessageClass::Answer(answer) => answer.errno.map(Err),
+                MessageClass::Data if Flow::is_in(&message) => {
+                    Some(Ok(Flow::decode(&message).map_err(Error::decode(OPERATION))?))
+                }
+                MessageClass::Overrun => return Err(Error::Overrun { operation: OPERATION }),
+                _ => None,
+            };
+            if let (None, Some(answer)) = (&found, answer) {
+                *found = Some(answer);
+                missing -= 1;
+            }
+        }
+    }
+    Ok(pending.into_iter().filter_map(|(_, found)| found).collect())
 }

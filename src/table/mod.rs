@@ -1,14 +1,15 @@
 //! One kernel verb per file, streaming.
 //!
-//! [`Dump`] and [`dump()`] read the table, [`get`] one entry, [`count`] the number of entries;
-//! [`create`], [`delete`] and [`lower_timeout`] change entries in batches, and a [`Deleter`] deletes
-//! on a thread of its own while the table is being dumped. [`timeouts`] and [`policies`] read the
+//! [`Dump`] and [`dump()`] read the table, [`get()`] one entry, [`count()`] the number of entries;
+//! [`create()`], [`delete()`] and [`lower_timeout`] change entries in batches, and a [`Deleter`] deletes
+//! on a thread of its own while the table is being dumped, each entry only while its sample is recent. [`timeouts()`] and [`policies()`] read the
 //! timeouts in force. [`Events`] subscribes to changes.
 //!
 //! To the kernel, a delete request without a tuple is a flush of the whole table
 //! (`ctnetlink_del_conntrack` in net/netfilter/nf_conntrack_netlink.c). It cannot be expressed here:
 //! what is deleted is a [`Target`], and a target is only made from a whole dumped entry.
 
+mod action;
 mod batch;
 mod count;
 mod create;
@@ -23,23 +24,28 @@ mod kernel_filter;
 mod losses;
 mod policies;
 mod recent_entries;
+mod recheck;
+#[cfg(test)]
+mod recheck_tests;
 mod sampled_at;
 mod target;
 mod timeouts;
 mod update;
 
 pub use crate::model::Family;
+pub use action::Action;
 pub use batch::{BATCH, Outcome};
 pub use count::{Occupancy, count};
 pub use create::create;
 pub use delete::delete;
-pub use deleter::{Action, Deleter};
+pub use deleter::Deleter;
 pub use dump::{Dump, DumpRequest, DumpTotals, dump};
 pub use events::{Buffer, Events, Queue, Step, Subscription};
 pub use get::get;
 pub use halves::SharedDedup;
 pub use kernel_filter::{KernelFilter, Masked, OrigFilter};
 pub use policies::policies;
+pub use recheck::{Deletions, Judgement, MAX_AGE, Recheck};
 pub use sampled_at::{DatagramTime, SampledAt};
 pub use target::{NotDeletable, Target};
 pub use timeouts::timeouts;

@@ -81,14 +81,24 @@ impl Target {
         Header { subsystem: nfnl_subsys::CTNETLINK, command, flags, family: self.family(), sequence }
     }
 
-    /// Writes tuple, zone and id. A dumped entry has either a zone of both directions or one in the
-    /// tuple; both at once are `EINVAL` (`ctnetlink_parse_tuple_zone` in
-    /// net/netfilter/nf_conntrack_netlink.c).
-    pub(super) fn emit(&self, writer: &mut AttributeWriter<'_>) {
+    /// Whether `flow` is this entry: the same tuple, zone and id.
+    pub(super) fn is(&self, flow: &Flow) -> bool {
+        Target::of(flow).is_ok_and(|target| target == *self)
+    }
+
+    /// Writes tuple and zone, for a request that takes no id.
+    pub(super) fn emit_without_id(&self, writer: &mut AttributeWriter<'_>) {
         self.tuple.emit(writer, cta::TUPLE_ORIG);
         if let Some(zone) = self.zone {
             writer.put(cta::ZONE, &zone.to_be_bytes());
         }
+    }
+
+    /// Writes tuple, zone and id. A dumped entry has either a zone of both directions or one in the
+    /// tuple; both at once are `EINVAL` (`ctnetlink_parse_tuple_zone` in
+    /// net/netfilter/nf_conntrack_netlink.c).
+    pub(super) fn emit(&self, writer: &mut AttributeWriter<'_>) {
+        self.emit_without_id(writer);
         writer.put(cta::ID, &self.id.to_be_bytes());
     }
 }

@@ -3,6 +3,7 @@
 use super::batch::{Outcome, send_each};
 use super::target::Target;
 use crate::netlink::{Connection, Error};
+use crate::wire::Batch;
 use crate::wire::uapi::{cta, ipctnl_msg_ct};
 
 /// Sets the remaining timeout of `targets` to `seconds`. The next packet of a live flow restores its
@@ -22,10 +23,17 @@ pub fn lower_timeout(
     seconds: u32,
     outcome: &mut Outcome,
 ) -> Result<(), Error> {
-    send_each(connection, "lower timeouts", targets, outcome, |batch, sequence, flags, target| {
-        batch.push(target.header(ipctnl_msg_ct::NEW, flags, sequence), |writer| {
-            target.emit(writer);
-            writer.put(cta::TIMEOUT, &seconds.to_be_bytes());
-        });
+    send_each(connection, OPERATION, targets, outcome, |batch, sequence, flags, target| {
+        write(batch, sequence, flags, target, seconds);
     })
+}
+
+pub(super) const OPERATION: &str = "lower timeouts";
+
+/// Writes the request for one target.
+pub(super) fn write(batch: &mut Batch, sequence: u32, flags: u16, target: &Target, seconds: u32) {
+    batch.push(target.header(ipctnl_msg_ct::NEW, flags, sequence), |writer| {
+        target.emit(writer);
+        writer.put(cta::TIMEOUT, &seconds.to_be_bytes());
+    });
 }

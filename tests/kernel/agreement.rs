@@ -91,7 +91,9 @@ impl<'a> Table<'a> {
         let timeout_context =
             TimeoutContext::read(&mut self.netns.connection(), &Sysctl::at(Sysctl::NETFILTER), &kernel, Vec::new());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
-        IdleEstimator::new(&timeout_context.expect("timeouts"), now.try_into().unwrap())
+        // The entries are made over netlink.
+        let context = TimeoutContext { trust_netlink_timeouts: true, ..timeout_context.expect("timeouts") };
+        IdleEstimator::new(&context, now.try_into().unwrap())
     }
 }
 
@@ -229,26 +231,31 @@ fn list_count_dry_run_and_flush_agree_with_the_reference_evaluator(netns: &TestN
 
 fn assert_verbs_agree(netns: &TestNetns, text: &str, reference: &ReferenceResult) {
     let expected = reference.matched.len() as u64;
-    let listed = netns.ctnl(&["list", "--json", text]).exits_with(0).stdout();
+    let listed = netns.ctnl(&["list", "--trust-netlink-timeouts", "--json", text]).exits_with(0).stdout();
     let listed: BTreeSet<_> = listed.lines().map(line_identity).collect();
     let matched: BTreeSet<_> = reference.matched.iter().map(flow_identity).collect();
     assert_eq!(listed, matched, "list {text}");
 
-    let counted: Counted = read(&netns.ctnl(&["count", "--json", text]).exits_with(0).stdout());
+    let counted: Counted =
+        read(&netns.ctnl(&["count", "--trust-netlink-timeouts", "--json", text]).exits_with(0).stdout());
     assert_eq!((counted.v, counted.unconfirmed), (1, 0), "count {text}");
     assert!(!counted.interrupted && !counted.resized, "count {text}");
     assert_eq!(counted.seen, expected + reference.others.len() as u64, "count {text}");
     assert_eq!((counted.entries, counted.undecided.values().sum()), (expected, reference.undecided), "count {text}");
 
-    let dry: Summary =
-        Summary::read(&netns.ctnl(&["flush", "--all", "--dry-run", "--json", text]).exits_with(0).stdout());
+    let dry: Summary = Summary::read(
+        &netns
+            .ctnl(&["flush", "--all", "--dry-run", "--trust-netlink-timeouts", "--json", text])
+            .exits_with(0)
+            .stdout(),
+    );
     let seen = expected + reference.others.len() as u64;
     assert_eq!((dry.matched, dry.deleted, dry.seen), (expected, expected, seen), "flush --dry-run {text}");
     assert_eq!(dry.undecided_total(), reference.undecided, "flush --dry-run {text}");
     assert_eq!(dry.by_state.iter().map(|share| share.entries).sum::<u64>(), expected, "{text}");
     assert_eq!((dry.table_before, dry.table_after), (seen as u32, seen as u32), "{text}");
 
-    let run = netns.ctnl(&["flush", "--all", "--yes", "--json", text]).exits_with(0);
+    let run = netns.ctnl(&["flush", "--all", "--yes", "--trust-netlink-timeouts", "--json", text]).exits_with(0);
     let done = Summary::read(&run.stdout());
     assert_eq!((done.matched, done.deleted, done.seen), (expected, expected, seen), "flush {text}");
     assert_eq!((done.undecided, done.filter), (dry.undecided, dry.filter), "flush {text}");

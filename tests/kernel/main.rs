@@ -20,6 +20,7 @@
 //! - `netns`: other network namespaces
 //! - `processors`: `--jobs 2`, a single processor, `--kernel-filter`
 //! - `safety`: what a flush must not do
+//! - `meanwhile`: what happens to the table while a flush is stopped, waits or runs
 
 #![allow(
     clippy::unwrap_used,
@@ -40,6 +41,7 @@ mod following;
 mod host;
 mod lab;
 mod list;
+mod meanwhile;
 mod memory;
 mod netns;
 mod processors;
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
         netns::TESTS,
         processors::TESTS,
         safety::TESTS,
+        meanwhile::TESTS,
     ];
     let run = |lists: &[&[harness::Test]]| {
         let trials: Vec<_> = lists.concat().into_iter().map(harness::trial).collect();

@@ -147,8 +147,8 @@ fn every_command_works_on_one_processor(netns: &TestNetns) {
         &["list", "-q"][..],
         &["list", "-q", "--jobs", "2"],
         &["count", "-q", "--by", "src"],
-        &["flush", "--older", "1d"],
-        &["flush", "--older", "1h"],
+        &["flush", "--trust-netlink-timeouts", "--older", "1d"],
+        &["flush", "--trust-netlink-timeouts", "--older", "1h"],
         &["flush", "--all"],
     ] {
         netns.ctnl(arguments).exits_with(0);

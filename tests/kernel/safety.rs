@@ -99,10 +99,20 @@ fn the_numbers_of_a_summary_add_up(netns: &TestNetns) {
         let summary = summary(&run.stdout());
         let number = |name: &str| summary[name].as_u64().unwrap_or_else(|| panic!("{name} in {summary}"));
         let sum_of = |name: &str| summary[name].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum::<u64>();
-        let numbers: u64 = ["deleted", "gone", "spared", "beyond_max", "already_expiring", "unanswered", "unsent"]
-            .map(number)
-            .iter()
-            .sum();
+        let numbers: u64 = [
+            "deleted",
+            "gone",
+            "no_longer_matching",
+            "spared",
+            "beyond_max",
+            "beyond_agreed",
+            "already_expiring",
+            "unanswered",
+            "unsent",
+        ]
+        .map(number)
+        .iter()
+        .sum();
         assert_eq!(number("matched"), numbers + sum_of("skipped") + sum_of("failed"), "{arguments:?} {summary}");
         assert!(number("matched") > 40, "{arguments:?} {summary}");
     }

@@ -1,4 +1,4 @@
-//! Timeouts and timeout policies read from the kernel, and the idle times computed with them.
+//! Timeouts and policies as the kernel reports them, and the idle times computed from them.
 
 use ctnl::age::{Idle, IdleEstimator, PreviousTimeout, TimeoutContext};
 use ctnl::model::{NOT_IN_NETLINK, TIMERS, Timeouts, Timer, Undecided};
@@ -12,12 +12,18 @@ tests![
     every_timeout_set_by_sysctl_is_read_back_over_netlink,
     a_namespace_without_policies_has_none,
     a_lowered_timeout_leaves_older_entries_undecided_unless_its_previous_value_is_given,
+    an_entry_created_over_netlink_has_no_idle_time_unless_its_timeout_is_trusted,
 ];
 
-fn timeout_context(netns: &TestNetns, previous_timeouts: Vec<PreviousTimeout>) -> TimeoutContext {
+fn context(netns: &TestNetns, previous_timeouts: Vec<PreviousTimeout>) -> TimeoutContext {
     let kernel = Sysctl::at(Sysctl::KERNEL);
     TimeoutContext::read(&mut netns.connection(), &Sysctl::at(Sysctl::NETFILTER), &kernel, previous_timeouts)
         .expect("timeouts")
+}
+
+/// The entries of these tests are created over netlink.
+fn trusting(netns: &TestNetns, previous_timeouts: Vec<PreviousTimeout>) -> TimeoutContext {
+    TimeoutContext { trust_netlink_timeouts: true, ..context(netns, previous_timeouts) }
 }
 
 /// Timers that this kernel has a sysctl for and sends over netlink.
@@ -28,7 +34,7 @@ fn netlink_timers() -> impl Iterator<Item = (Timer, &'static str)> {
 }
 
 fn a_new_namespace_has_the_kernels_defaults(netns: &TestNetns) {
-    let (read, defaults) = (timeout_context(netns, Vec::new()).timeouts, Timeouts::kernel_defaults());
+    let (read, defaults) = (context(netns, Vec::new()).timeouts, Timeouts::kernel_defaults());
     for timer in [Timer::TcpEstablished, Timer::TcpUnacknowledged, Timer::TcpMaxRetrans, Timer::Udp, Timer::Generic] {
         assert_eq!(read.get(timer), defaults.get(timer), "{}", timer.name());
     }
@@ -56,14 +62,25 @@ fn a_lowered_timeout_leaves_older_entries_undecided_unless_its_previous_value_is
     let flows = netns.fill(1, 300);
     netns.set_sysctl("netfilter/nf_conntrack_tcp_timeout_established", 60);
     let earlier = PreviousTimeout { timer: Timer::TcpEstablished, seconds: 432_000 };
-    let plain = IdleEstimator::new(&timeout_context(netns, Vec::new()), 0);
-    let with_previous = IdleEstimator::new(&timeout_context(netns, vec![earlier]), 0);
+    let plain = IdleEstimator::new(&trusting(netns, Vec::new()), 0);
+    let given = IdleEstimator::new(&trusting(netns, vec![earlier]), 0);
     let mut decided = 0;
     for flow in &flows {
-        let (plain, with_previous) = (plain.idle(flow), with_previous.idle(flow));
-        if plain == Idle::Unknown(Undecided::LongerThanSysctl) && with_previous.at_least().is_some() {
+        let (plain, given) = (plain.idle(flow), given.idle(flow));
+        if plain == Idle::Unknown(Undecided::LongerThanSysctl) && given.at_least().is_some() {
             decided += 1;
         }
     }
     assert!(decided > 50, "{decided} of {}", flows.len());
+}
+
+fn an_entry_created_over_netlink_has_no_idle_time_unless_its_timeout_is_trusted(netns: &TestNetns) {
+    netns.fill(1, 300);
+    let flows = netns.dump();
+    let plain = IdleEstimator::new(&context(netns, Vec::new()), 0);
+    let trusting = IdleEstimator::new(&trusting(netns, Vec::new()), 0);
+    assert!(flows.iter().all(|flow| plain.idle(flow).at_least().is_none()));
+    let marked = flows.iter().filter(|flow| plain.idle(flow) == Idle::Unknown(Undecided::MadeOverNetlink)).count();
+    let decided = flows.iter().filter(|flow| trusting.idle(flow).at_least().is_some()).count();
+    assert!(marked >= decided && decided > 50, "{marked} marked, {decided} decided of {}", flows.len());
 }

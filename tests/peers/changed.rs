@@ -73,7 +73,7 @@ fn a_raised_timeout_overstates_idle_times_as_documented_unless_its_previous_valu
     connection.exchange();
     assert_eq!(count(&[]), "0");
     let help = netns.ctnl(&["help", "filter"]).exits_with(0).stdout();
-    assert!(help.contains("was raised, an entry looks idle for the difference until its next packet"), "{help}");
+    assert!(help.contains("was raised: until its next packet, an entry then seems idle for the\ndifference"), "{help}");
 }
 
 fn sampling_twice_is_exact_after_a_timeout_was_raised(netns: &TestNetns) {

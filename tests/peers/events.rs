@@ -11,8 +11,8 @@ use ctnl::age::IdleEstimator;
 use ctnl::field::Subject;
 use ctnl::model::{Event, EventKind, Expectation, ExpectationEvent};
 use ctnl::output::{
-    CONNTRACK, Clock, Closing, Ended, ExpectationRecord, FlowRecord, Gap, GapCause, JSON, Opening, Record, Requester,
-    Resynced, Since, Stamp, Synthetic, TextOptions, WriterOptions,
+    CONNTRACK, ClockSource, CloseRecord, EndRecord, EventTime, ExpectationRecord, FlowRecord, GapCause, GapRecord,
+    JSON, OpenRecord, Record, Requester, ResyncRecord, StartTime, SyntheticCause, TextOptions, WriterOptions,
 };
 use ctnl::wire::Messages;
 use netlink_sys::protocols::NETLINK_NETFILTER;
@@ -155,7 +155,7 @@ pub const RULES: &str = "table inet rules {
 fn ours(event: &Event, line: &str, text: &TextOptions) -> String {
     let time = line.strip_prefix('[').and_then(|line| line.split_once("]\t"));
     let digits = time.map_or_else(|| "0".into(), |(time, _)| time.replace('.', "") + "000");
-    let time = Stamp { ns: digits.parse().expect("a time"), clock: Clock::Received };
+    let time = EventTime { ns: digits.parse().expect("a time"), clock: ClockSource::Received };
     let process = line.split_once(" progname=").map(|(_, name)| name);
     let requester = (event.port != 0).then_some(Requester { port: event.port, process, is_certain: true });
     let estimator = IdleEstimator::without_timeouts(0);
@@ -168,10 +168,10 @@ fn ours(event: &Event, line: &str, text: &TextOptions) -> String {
 }
 
 fn plain<'a>(event: &Event, subject: &'a Subject<'a>) -> FlowRecord<'a> {
-    let time = Stamp { ns: 1, clock: Clock::Received };
+    let time = EventTime { ns: 1, clock: ClockSource::Received };
     let (kind, is_mark_implied) = (event.kind, event.is_mark_implied);
-    let (synthetic, since, killed, requester, netns) = (None, None, None, None, None);
-    FlowRecord { kind, synthetic, time, subject, since, killed, requester, netns, is_mark_implied }
+    let (synthetic, start, killed, requester, netns) = (None, None, None, None, None);
+    FlowRecord { kind, synthetic, time, subject, start, killed, requester, netns, is_mark_implied }
 }
 
 fn event_lines_are_those_of_conntrack(netns: &TestNetns) {
@@ -207,7 +207,7 @@ fn event_lines_are_those_of_conntrack(netns: &TestNetns) {
 }
 
 fn expected(event: &ExpectationEvent) -> ExpectationRecord<'_> {
-    let time = Stamp { ns: 1, clock: Clock::Received };
+    let time = EventTime { ns: 1, clock: ClockSource::Received };
     let requester = Some(Requester { port: event.port, process: None, is_certain: false });
     ExpectationRecord { kind: event.kind, time, expectation: &event.expectation, requester, netns: None }
 }
@@ -222,25 +222,25 @@ fn every_kind(events: &[Event], expectations: &[ExpectationEvent]) -> String {
         seq += 1;
         assert!(writer.record(&mut out, seq, &record));
     };
-    write(Record::Opening(Opening { time: 1, stream: text, version: text }));
+    write(Record::Open(OpenRecord { time: 1, stream: text, version: text }));
     let estimator = IdleEstimator::without_timeouts(0);
     let (netns, requester) = (name, Some(Requester { port: u32::MAX, process: name, is_certain: false }));
     for event in events {
         let subject = &Subject::new(&event.flow, &estimator);
-        let since = Some(Since::Before(u64::MAX));
-        write(Record::Flow(FlowRecord { netns, requester, since, killed: Some(true), ..plain(event, subject) }));
-        let end = Stamp { ns: u64::MAX, clock: Clock::Kernel };
-        let (start, killed, is_mark_implied) = (Some(Since::Exactly(1)), Some(false), event.is_mark_implied);
+        let start = Some(StartTime::Before(u64::MAX));
+        write(Record::Flow(FlowRecord { netns, requester, start, killed: Some(true), ..plain(event, subject) }));
+        let end = EventTime { ns: u64::MAX, clock: ClockSource::Kernel };
+        let (start, killed, is_mark_implied) = (Some(StartTime::Exact(1)), Some(false), event.is_mark_implied);
         let (flow, synthetic) = (&event.flow, None);
-        write(Record::Ended(Ended { flow, start, end, synthetic, killed, requester, netns, is_mark_implied }));
+        write(Record::End(EndRecord { flow, start, end, synthetic, killed, requester, netns, is_mark_implied }));
     }
     for event in expectations {
         write(Record::Expectation(ExpectationRecord { netns, ..expected(event) }));
     }
-    write(Record::Gap(Gap { cause: GapCause::Spool, lost: Some(u64::MAX), from: 0, to: 1, netns }));
-    let why = Synthetic::Reconcile;
-    write(Record::Resynced(Resynced { why, time: 1, entries: 2, added: 3, removed: 4, netns }));
-    write(Record::Closing(Closing { time: 1, reason: text, received: 2, lost: 3, uncounted_losses: 0, records: 4 }));
+    write(Record::Gap(GapRecord { cause: GapCause::Spool, lost: Some(u64::MAX), from: 0, to: 1, netns }));
+    let reason = SyntheticCause::Reconcile;
+    write(Record::Resync(ResyncRecord { reason, time: 1, entries: 2, added: 3, removed: 4, netns }));
+    write(Record::Close(CloseRecord { time: 1, reason: text, received: 2, lost: 3, uncounted_losses: 0, records: 4 }));
     String::from_utf8(out).expect("UTF-8")
 }
 

@@ -12,6 +12,7 @@
 //! - `idle`: the flows that `--older` matches, and those that it must not
 //! - `changed`: idle times after a sysctl has changed, and under policies
 //! - `flushing`: connections in use survive a flush
+//! - `meanwhile`: traffic and settings that change while a flush is stopped, waits or runs
 //! - `service`: systemd-analyze on the unit in `packaging/`
 //! - `ssh`: one's own session is spared
 //! - `scope`: only matching entries are deleted
@@ -33,6 +34,7 @@ mod cluster;
 mod events;
 mod flushing;
 mod idle;
+mod meanwhile;
 mod nats;
 mod packet_monitor;
 mod pipeline;
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         idle::TESTS,
         changed::TESTS,
         flushing::TESTS,
+        meanwhile::TESTS,
         ssh::TESTS,
         scope::TESTS,
         service::TESTS,

@@ -57,7 +57,15 @@ fn emergency(netns: &TestNetns, burden: impl FnOnce() -> Option<Ballast>) {
 
     let silence = settle(&traffic);
     let run = netns
-        .ctnl(&["flush", "--state", "established", "--older", &format!("{}s", OLDER.as_secs()), "--json"])
+        .ctnl(&[
+            "flush",
+            "--state",
+            "established",
+            "--trust-netlink-timeouts",
+            "--older",
+            &format!("{}s", OLDER.as_secs()),
+            "--json",
+        ])
         .exits_with(0);
     let summary = Summary::read(&run.stdout());
     let expected = stale..=stale + traffic.silent_for(OLDER);

@@ -1,8 +1,11 @@
 //! A made-up kernel for tests: the datagrams of its dumps.
 
-use ctnl::model::{Flow, L4, Protocol, Tuple};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use ctnl::model::{Family, Flow, L4, Protocol, Tuple};
 use ctnl::netlink::Connection;
-use ctnl::wire::uapi::{cta, ipctnl_msg_ct, nfnl_subsys};
+use ctnl::wire::uapi::{cta, cttimeout, ipctnl_msg_ct, nfnl_subsys};
 use ctnl::wire::{Batch, Header, Messages};
 use netlink_packet_core::{NLM_F_MULTIPART, NLMSG_DONE, NLMSG_ERROR};
 use nix::errno::Errno;
@@ -41,6 +44,38 @@ pub fn table_without_filters(datagrams: Vec<Vec<Flow>>) -> Connection {
     })
 }
 
+/// A kernel that has only UDP timeouts, both with the number of seconds that `seconds` has at the time, and
+/// no policies.
+pub fn udp_timeouts(seconds: Arc<AtomicU32>) -> Connection {
+    const UDP: u8 = 17;
+    Connection::fake(move |request| {
+        let request = Messages::new(request).next().unwrap().unwrap();
+        let is_for_udp = request.attributes().any(|attribute| {
+            let attribute = attribute.unwrap();
+            attribute.kind == cttimeout::L4PROTO && attribute.u8() == Ok(UDP)
+        });
+        if !is_for_udp {
+            return vec![refusal(request.sequence, Errno::EOPNOTSUPP)];
+        }
+        let seconds = seconds.load(Ordering::Relaxed).to_be_bytes();
+        let header = Header {
+            subsystem: nfnl_subsys::CTNETLINK_TIMEOUT,
+            command: cttimeout::MSG_DEFAULT_GET,
+            flags: 0,
+            family: Family::UNSPEC,
+            sequence: request.sequence,
+        };
+        let mut batch = Batch::new();
+        batch.push(header, |writer| {
+            writer.put(cttimeout::L4PROTO, &[UDP]);
+            // Two attributes of eight bytes: 1 for flows that are no streams, 2 for streams.
+            let timeout = |number: u16| [&8_u16.to_ne_bytes()[..], &number.to_ne_bytes(), &seconds].concat();
+            writer.put(cttimeout::DATA, &[timeout(1), timeout(2)].concat());
+        });
+        vec![batch.as_bytes().to_vec(), message(NLMSG_ERROR, 0, request.sequence, &[0; 20])]
+    })
+}
+
 fn datagram(flows: &[Flow], sequence: u32) -> Vec<u8> {
     let mut batch = Batch::new();
     for flow in flows {
@@ -55,6 +90,7 @@ fn datagram(flows: &[Flow], sequence: u32) -> Vec<u8> {
             flow.orig.emit(writer, cta::TUPLE_ORIG);
             flow.reply.emit(writer, cta::TUPLE_REPLY);
             writer.put(cta::STATUS, &flow.status.bits().to_be_bytes());
+            flow.timeout.into_iter().for_each(|left| writer.put(cta::TIMEOUT, &left.to_be_bytes()));
         });
     }
     batch.as_bytes().to_vec()

@@ -5,7 +5,7 @@
 //! taken together, so that a term with many bits has no more outcomes than one with few.
 
 use super::Population;
-use super::outcomes::{Outcome, merged, product};
+use super::outcome::{Outcome, merged, product};
 use crate::field::EntryClasses;
 use crate::filter::term::{Term, Test};
 use crate::model::Status;

@@ -1,6 +1,6 @@
 //! The outcomes of terms with masks, such as `mark 0x10/0xff`.
 
-use super::outcomes::{MAX_OUTCOMES, Outcome, affordable};
+use super::outcome::{MAX_OUTCOMES, Outcome, affordable};
 use crate::field::EntryClasses;
 use crate::filter::term::{Pattern, Term, Test};
 

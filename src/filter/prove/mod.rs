@@ -1,7 +1,7 @@
 //! Does a filter give the same verdict for every entry? A search for a counterexample.
 //!
 //! The terms of one field divide its values into sets within which each term has one
-//! answer; one value of each set stands for it (`outcomes`). The search goes through the
+//! answer; one value of each set stands for it (`choice`, `outcome`). The search goes through the
 //! combinations of these sets, field by field, and skips what is decided already. It
 //! finds the verdict of every entry, and of impossible entries too, since unrelated fields
 //! are combined freely. So "no counterexample" is a proof, and a counterexample is none.
@@ -13,12 +13,13 @@
 //! classes of entries have a field at all and which values occur.
 
 mod bits;
+mod choice;
 mod masked;
-mod outcomes;
+mod outcome;
 
 use std::collections::HashSet;
 
-use self::outcomes::{Choice, choices};
+use self::choice::{Choice, choices};
 use super::node::{Answers, Node};
 use super::term::{Term, Verdict};
 use crate::field::EntryClasses;

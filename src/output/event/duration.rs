@@ -1,27 +1,32 @@
-//! The duration of a connection, with the bound that is certain.
+//! The duration of a connection, exact or as a bound.
 
-use super::record::{Since, Stamp, Synthetic};
+use super::record::{EventTime, StartTime, SyntheticCause};
 use crate::units::Nanos;
 
 /// The duration of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DurationNanos {
     /// Start and end are known.
-    Exactly(Nanos),
-    /// It started before it was first seen.
+    Exact(Nanos),
+    /// It started before its entry was first seen.
     AtLeast(Nanos),
-    /// It ended before a snapshot showed that it is gone.
+    /// It ended before a dump showed that its entry is missing.
     AtMost(Nanos),
 }
 
-/// From `since` to `end`; None where neither bound is known, 0 where the clock was set back in between.
+/// The duration from `start` to `end`: None if neither bound is known, 0 if the clock was set back in
+/// between.
 #[inline]
-pub(super) fn duration(since: Option<Since>, end: Stamp, synthetic: Option<Synthetic>) -> Option<DurationNanos> {
+pub(super) fn duration(
+    start: Option<StartTime>,
+    end: EventTime,
+    synthetic: Option<SyntheticCause>,
+) -> Option<DurationNanos> {
     let from = |start| Nanos(end.ns).since(Nanos(start));
-    match (since?, synthetic) {
-        (Since::Exactly(start), None) => Some(DurationNanos::Exactly(from(start))),
-        (Since::Exactly(start), Some(_)) => Some(DurationNanos::AtMost(from(start))),
-        (Since::Before(start), None) => Some(DurationNanos::AtLeast(from(start))),
-        (Since::Before(_), Some(_)) => None,
+    match (start?, synthetic) {
+        (StartTime::Exact(start), None) => Some(DurationNanos::Exact(from(start))),
+        (StartTime::Exact(start), Some(_)) => Some(DurationNanos::AtMost(from(start))),
+        (StartTime::Before(start), None) => Some(DurationNanos::AtLeast(from(start))),
+        (StartTime::Before(_), Some(_)) => None,
     }
 }

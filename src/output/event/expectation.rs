@@ -1,9 +1,8 @@
-//! An expectation as JSON.
+//! Expectations as JSON, for `event/json.rs`.
 
-use super::json::put_name;
 use crate::model::{EXPECTATION_FLAGS, Expectation, ExpectedNat, Tuple};
 use crate::output::cursor::Line;
-use crate::output::json::{number, numbers, put_protocols, put_tuple};
+use crate::output::json::{number, numbers, put_protocols, put_string, put_tuple};
 
 /// Appends the member `expectation`.
 pub(super) fn put_expectation(line: &mut Line<'_>, out: &mut Vec<u8>, expectation: &Expectation) {
@@ -18,13 +17,13 @@ pub(super) fn put_expectation(line: &mut Line<'_>, out: &mut Vec<u8>, expectatio
     number(line, b",\"zone\":", expectation.zone.map(u32::from));
     number(line, b",\"id\":", expectation.id);
     if let Some(helper) = &expectation.helper {
-        put_name(line, out, b",\"helper\":", &String::from_utf8_lossy(helper.as_bytes()));
+        put_string(line, out, b",\"helper\":", &String::from_utf8_lossy(helper.as_bytes()));
     }
     if let Some(nat) = &expectation.nat {
         put_nat(line, nat);
     }
     if let Some(function) = &expectation.function {
-        put_name(line, out, b",\"function\":", function);
+        put_string(line, out, b",\"function\":", function);
     }
     if expectation.unknown.count() > 0 {
         line.put(b",\"unknown_attributes\":");

@@ -1,21 +1,20 @@
-//! `-o json` of an event stream: one JSON object on each line, as
-//! `docs/event.schema.json` has it.
+//! `-o json` of an event stream: one JSON object per line, described by `docs/event.schema.json`.
 //!
-//! As in a list, every key has one type, and a key without a value is absent. What
-//! an entry has is under `flow`; the record of a connection that is over is flat.
+//! As in a list, every key has one type, and a key without a value is absent. The entry is the value of
+//! `flow`; the record of an ended connection is flat.
 
 use std::sync::Arc;
 
 use super::duration::{DurationNanos, duration};
 use super::expectation::put_expectation;
 use super::record::{
-    Clock, Closing, Ended, ExpectationRecord, FlowRecord, Gap, Opening, Record, Requester, Resynced, Since, Synthetic,
+    ClockSource, CloseRecord, EndRecord, ExpectationRecord, FlowRecord, GapRecord, OpenRecord, Record, Requester,
+    ResyncRecord, StartTime, SyntheticCause,
 };
 use super::write::WriteRecords;
 use crate::model::{EventKind, Flow, L4, LabelNames, Protocol, Status, Tuple};
 use crate::output::cursor::{Line, Scratch};
-use crate::output::escape;
-use crate::output::json::{boolean, number, number64, put_flow, put_protocols, put_state, word};
+use crate::output::json::{boolean, number, number64, plain_string, put_flow, put_protocols, put_state, put_string};
 use crate::units::Nanos;
 
 /// Writes records as JSON.
@@ -63,9 +62,9 @@ fn put_event(line: &mut Line<'_>, out: &mut Vec<u8>, record: &FlowRecord<'_>, na
     put_synthetic(line, record.synthetic);
     put_time(line, record.time.ns);
     put_clock(line, record.time.clock);
-    put_circumstances(line, out, record.netns, record.killed, record.requester);
-    if let Some(since) = record.since {
-        put_since(line, since, duration(Some(since), record.time, record.synthetic));
+    put_context(line, out, record.netns, record.killed, record.requester);
+    if let Some(start) = record.start {
+        put_start(line, start, duration(Some(start), record.time, record.synthetic));
     }
     line.put(b",\"flow\":{");
     put_flow(line, out, record.subject.flow, names);
@@ -75,47 +74,47 @@ fn put_event(line: &mut Line<'_>, out: &mut Vec<u8>, record: &FlowRecord<'_>, na
 #[inline(never)]
 fn put_other(line: &mut Line<'_>, out: &mut Vec<u8>, record: &Record<'_>) {
     match record {
-        Record::Opening(opening) => put_opening(line, out, opening),
-        Record::Ended(ended) => put_ended(line, out, ended),
+        Record::Open(opening) => put_open(line, out, opening),
+        Record::End(ended) => put_end(line, out, ended),
         Record::Expectation(record) => put_expectation_event(line, out, record),
         Record::Gap(gap) => put_gap(line, out, gap),
-        Record::Resynced(resynced) => put_resynced(line, out, resynced),
-        Record::Closing(closing) => put_closing(line, out, closing),
+        Record::Resync(resynced) => put_resync(line, out, resynced),
+        Record::Close(closing) => put_close(line, out, closing),
         Record::Flow(_) => {}
     }
 }
 
-fn put_opening(line: &mut Line<'_>, out: &mut Vec<u8>, opening: &Opening<'_>) {
+fn put_open(line: &mut Line<'_>, out: &mut Vec<u8>, opening: &OpenRecord<'_>) {
     line.put(b",\"event\":\"open\"");
     put_time(line, opening.time);
-    put_name(line, out, b",\"stream\":", opening.stream);
-    put_name(line, out, b",\"version\":", opening.version);
+    put_string(line, out, b",\"stream\":", opening.stream);
+    put_string(line, out, b",\"version\":", opening.version);
 }
 
-fn put_closing(line: &mut Line<'_>, out: &mut Vec<u8>, closing: &Closing<'_>) {
+fn put_close(line: &mut Line<'_>, out: &mut Vec<u8>, closing: &CloseRecord<'_>) {
     line.put(b",\"event\":\"close\"");
     put_time(line, closing.time);
-    put_name(line, out, b",\"reason\":", closing.reason);
+    put_string(line, out, b",\"reason\":", closing.reason);
     number64(line, b",\"received\":", Some(closing.received));
     number64(line, b",\"lost\":", Some(closing.lost));
     number64(line, b",\"uncounted_losses\":", Some(closing.uncounted_losses));
     number64(line, b",\"records\":", Some(closing.records));
 }
 
-fn put_gap(line: &mut Line<'_>, out: &mut Vec<u8>, gap: &Gap<'_>) {
+fn put_gap(line: &mut Line<'_>, out: &mut Vec<u8>, gap: &GapRecord<'_>) {
     line.put(b",\"event\":\"gap\"");
     put_time(line, gap.to);
-    word(line, b",\"cause\":\"", Some(gap.cause.name()));
+    plain_string(line, b",\"cause\":\"", Some(gap.cause.name()));
     number64(line, b",\"lost\":", gap.lost);
     number64(line, b",\"from_ns\":", Some(gap.from));
     number64(line, b",\"to_ns\":", Some(gap.to));
     put_netns(line, out, gap.netns);
 }
 
-fn put_resynced(line: &mut Line<'_>, out: &mut Vec<u8>, resynced: &Resynced<'_>) {
+fn put_resync(line: &mut Line<'_>, out: &mut Vec<u8>, resynced: &ResyncRecord<'_>) {
     line.put(b",\"event\":\"resync\"");
     put_time(line, resynced.time);
-    word(line, b",\"reason\":\"", Some(resynced.why.name()));
+    plain_string(line, b",\"reason\":\"", Some(resynced.reason.name()));
     number64(line, b",\"entries\":", Some(resynced.entries));
     number64(line, b",\"added\":", Some(resynced.added));
     number64(line, b",\"removed\":", Some(resynced.removed));
@@ -130,25 +129,25 @@ fn put_expectation_event(line: &mut Line<'_>, out: &mut Vec<u8>, record: &Expect
     }
     put_time(line, record.time.ns);
     put_clock(line, record.time.clock);
-    put_circumstances(line, out, record.netns, None, record.requester);
+    put_context(line, out, record.netns, None, record.requester);
     put_expectation(line, out, record.expectation);
 }
 
-/// The line of `--flows`: flat, for a log of who had which address.
-fn put_ended(line: &mut Line<'_>, out: &mut Vec<u8>, ended: &Ended<'_>) {
+/// The flat record of `--flows`.
+fn put_end(line: &mut Line<'_>, out: &mut Vec<u8>, ended: &EndRecord<'_>) {
     let flow = ended.flow;
     line.put(b",\"event\":\"end\"");
     put_synthetic(line, ended.synthetic);
     put_time(line, ended.end.ns);
     put_clock(line, ended.end.clock);
-    put_circumstances(line, out, ended.netns, ended.killed, ended.requester);
+    put_context(line, out, ended.netns, ended.killed, ended.requester);
     if let Some(start) = ended.start {
-        put_since(line, start, duration(Some(start), ended.end, ended.synthetic));
+        put_start(line, start, duration(Some(start), ended.end, ended.synthetic));
     }
     line.put(b",");
     put_protocols(line, flow.family, flow.orig.protocol);
     put_state(line, &flow.protoinfo);
-    put_ends(line, &flow.orig);
+    put_original(line, &flow.orig);
     put_translation(line, flow);
     if let Some(counters) = flow.counters_orig {
         number64(line, b",\"packets_orig\":", Some(counters.packets));
@@ -164,8 +163,8 @@ fn put_ended(line: &mut Line<'_>, out: &mut Vec<u8>, ended: &Ended<'_>) {
     number(line, b",\"zone_reply\":", flow.reply.zone.map(u32::from));
 }
 
-/// Who spoke to whom, as the one who opened it sees it.
-fn put_ends(line: &mut Line<'_>, tuple: &Tuple) {
+/// The original direction: addresses, and ports, keys or ICMP values.
+fn put_original(line: &mut Line<'_>, tuple: &Tuple) {
     put_address(line, b",\"src\":\"", &tuple.src);
     put_address(line, b",\"dst\":\"", &tuple.dst);
     match tuple.l4 {
@@ -186,8 +185,8 @@ fn put_ends(line: &mut Line<'_>, tuple: &Tuple) {
     }
 }
 
-/// What the other side saw instead: of each rewritten end the address and the port,
-/// also where only one of them was rewritten.
+/// The translated source and destination. For each that NAT rewrites, both address and port are written,
+/// even if only one of them differs.
 fn put_translation(line: &mut Line<'_>, flow: &Flow) {
     let (reply, is_gre) = (&flow.reply, flow.reply.protocol == Protocol::Gre);
     if flow.status.contains(Status::SrcNat) {
@@ -222,20 +221,20 @@ fn put_time(line: &mut Line<'_>, ns: u64) {
 }
 
 #[inline(always)]
-fn put_clock(line: &mut Line<'_>, clock: Clock) {
+fn put_clock(line: &mut Line<'_>, clock: ClockSource) {
     match clock {
-        Clock::Kernel => line.put(b",\"clock\":\"kernel\""),
-        Clock::Received => line.put(b",\"clock\":\"received\""),
+        ClockSource::Kernel => line.put(b",\"clock\":\"kernel\""),
+        ClockSource::Received => line.put(b",\"clock\":\"received\""),
     }
 }
 
 #[inline(always)]
-fn put_synthetic(line: &mut Line<'_>, synthetic: Option<Synthetic>) {
-    word(line, b",\"synthetic\":\"", synthetic.map(Synthetic::name));
+fn put_synthetic(line: &mut Line<'_>, synthetic: Option<SyntheticCause>) {
+    plain_string(line, b",\"synthetic\":\"", synthetic.map(SyntheticCause::name));
 }
 
 #[inline(always)]
-fn put_circumstances(
+fn put_context(
     line: &mut Line<'_>,
     out: &mut Vec<u8>,
     netns: Option<&str>,
@@ -256,7 +255,7 @@ fn put_circumstances(
 fn put_requester(line: &mut Line<'_>, out: &mut Vec<u8>, requester: Requester<'_>) {
     number(line, b",\"requester\":{\"port\":", Some(requester.port));
     if let Some(process) = requester.process {
-        put_name(line, out, b",\"process\":", process);
+        put_string(line, out, b",\"process\":", process);
         if !requester.is_certain {
             line.put(b",\"guess\":true");
         }
@@ -265,19 +264,19 @@ fn put_requester(line: &mut Line<'_>, out: &mut Vec<u8>, requester: Requester<'_
 }
 
 #[inline(always)]
-fn put_since(line: &mut Line<'_>, since: Since, duration: Option<DurationNanos>) {
-    match since {
-        Since::Exactly(ns) => {
+fn put_start(line: &mut Line<'_>, start: StartTime, duration: Option<DurationNanos>) {
+    match start {
+        StartTime::Exact(ns) => {
             number64(line, b",\"since_ns\":", Some(ns));
             line.put(b",\"since\":\"exactly\"");
         }
-        Since::Before(ns) => {
+        StartTime::Before(ns) => {
             number64(line, b",\"since_ns\":", Some(ns));
             line.put(b",\"since\":\"before\"");
         }
     }
     match duration {
-        Some(DurationNanos::Exactly(Nanos(ns))) => number64(line, b",\"duration_ns\":", Some(ns)),
+        Some(DurationNanos::Exact(Nanos(ns))) => number64(line, b",\"duration_ns\":", Some(ns)),
         Some(DurationNanos::AtLeast(Nanos(ns))) => number64(line, b",\"duration_at_least_ns\":", Some(ns)),
         Some(DurationNanos::AtMost(Nanos(ns))) => number64(line, b",\"duration_at_most_ns\":", Some(ns)),
         None => {}
@@ -287,20 +286,6 @@ fn put_since(line: &mut Line<'_>, since: Since, duration: Option<DurationNanos>)
 #[inline(always)]
 fn put_netns(line: &mut Line<'_>, out: &mut Vec<u8>, netns: Option<&str>) {
     if let Some(netns) = netns {
-        line.out_of_line(|line| put_name(line, out, b",\"netns\":", netns));
-    }
-}
-
-/// A name from outside. Nearly all are short and plain.
-#[inline(never)]
-pub(super) fn put_name<const N: usize>(line: &mut Line<'_>, out: &mut Vec<u8>, key: &[u8; N], name: &str) {
-    line.put(key);
-    if name.len() <= 256 && name.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
-        line.put(b"\"");
-        line.text(name.as_bytes());
-        line.put(b"\"");
-    } else {
-        line.flush(out);
-        escape::json_string(out, name);
+        line.out_of_line(|line| put_string(line, out, b",\"netns\":", netns));
     }
 }

@@ -1,4 +1,4 @@
-//! Tests: whole lines, as documented.
+//! Tests of whole lines.
 
 use super::*;
 use crate::field::Subject;
@@ -6,9 +6,9 @@ use crate::model::{Counters, EventKind, Flow, L4, Status};
 use crate::output::sample;
 use crate::output::{CONNTRACK, CSV, Format, JSON, TABLE, TextOptions, WriterOptions, XML};
 
-const REAL: Stamp = Stamp { ns: 1_700_000_000_123_456_789, clock: Clock::Kernel };
+const REAL: EventTime = EventTime { ns: 1_700_000_000_123_456_789, clock: ClockSource::Kernel };
 
-/// A TCP connection behind source NAT, of which only the address was rewritten.
+/// A TCP connection with source NAT that rewrites only the address.
 fn translated() -> Flow {
     let mut flow = sample::flow("192.0.2.2", "198.51.100.2", 6, L4::Ports { src: 32768, dst: 443 });
     flow.reply.dst = [203, 0, 113, 5].into();
@@ -18,10 +18,10 @@ fn translated() -> Flow {
     flow
 }
 
-fn ended(flow: &Flow) -> Ended<'_> {
-    Ended {
+fn ended(flow: &Flow) -> EndRecord<'_> {
+    EndRecord {
         flow,
-        start: Some(Since::Exactly(REAL.ns - 12)),
+        start: Some(StartTime::Exact(REAL.ns - 12)),
         end: REAL,
         synthetic: None,
         killed: Some(false),
@@ -34,10 +34,10 @@ fn ended(flow: &Flow) -> Ended<'_> {
 fn destroyed<'a>(subject: &'a Subject<'a>) -> FlowRecord<'a> {
     FlowRecord {
         kind: EventKind::Destroy,
-        synthetic: Some(Synthetic::Resync),
-        time: Stamp { clock: Clock::Received, ..REAL },
+        synthetic: Some(SyntheticCause::Resync),
+        time: EventTime { clock: ClockSource::Received, ..REAL },
         subject,
-        since: Some(Since::Before(5)),
+        start: Some(StartTime::Before(5)),
         killed: Some(true),
         requester: Some(Requester { port: 77, process: Some("a b\n"), is_certain: false }),
         netns: Some("blue"),
@@ -45,7 +45,7 @@ fn destroyed<'a>(subject: &'a Subject<'a>) -> FlowRecord<'a> {
     }
 }
 
-const GAP: Gap<'static> = Gap {
+const GAP: GapRecord<'static> = GapRecord {
     cause: GapCause::Kernel,
     lost: Some(1234),
     from: 1_700_000_000_000_001_000,
@@ -68,9 +68,9 @@ fn text(record: &Record<'_>) -> Option<String> {
 }
 
 #[test]
-fn the_record_of_a_connection_is_flat_and_has_the_address_and_the_port_after_translation() {
+fn an_end_record_is_flat_and_has_the_translated_address_and_port() {
     assert_eq!(
-        json(&Record::Ended(ended(&translated()))),
+        json(&Record::End(ended(&translated()))),
         "{\"v\":1,\"seq\":17,\"event\":\"end\",\"time_ns\":1700000000123456789,\"clock\":\"kernel\",\
          \"killed\":false,\"since_ns\":1700000000123456777,\"since\":\"exactly\",\"duration_ns\":12,\
          \"family\":\"ipv4\",\"proto\":6,\"protocol\":\"tcp\",\
@@ -81,7 +81,7 @@ fn the_record_of_a_connection_is_flat_and_has_the_address_and_the_port_after_tra
 }
 
 #[test]
-fn a_synthetic_destroy_says_so_and_no_duration_that_nobody_knows() {
+fn a_synthetic_destroy_is_marked_and_has_no_duration_if_both_times_are_bounds() {
     let (flow, ages) = (sample::flow("10.0.0.1", "10.0.0.2", 50, L4::None), sample::ages(0));
     let subject = Subject::new(&flow, &ages);
     let record = Record::Flow(destroyed(&subject));
@@ -101,7 +101,7 @@ fn a_synthetic_destroy_says_so_and_no_duration_that_nobody_knows() {
 }
 
 #[test]
-fn a_gap_is_a_line_in_every_format() {
+fn a_gap_is_written_in_every_format() {
     let record = Record::Gap(GAP);
     assert_eq!(
         json(&record),
@@ -121,7 +121,7 @@ fn a_gap_is_a_line_in_every_format() {
 }
 
 #[test]
-fn rows_of_csv_have_as_many_cells_as_its_header() {
+fn csv_rows_have_as_many_cells_as_the_header() {
     let writer = CSV.event_writer(WriterOptions::default()).unwrap();
     let mut header = Vec::new();
     writer.begin(&mut header);
@@ -133,60 +133,61 @@ fn rows_of_csv_have_as_many_cells_as_its_header() {
     );
     let (flow, ages) = (translated(), sample::ages(0));
     let subject = Subject::new(&flow, &ages);
-    let resynced = Resynced { why: Synthetic::Seed, time: 1, entries: 2, added: 3, removed: 4, netns: Some("a") };
+    let resynced =
+        ResyncRecord { reason: SyntheticCause::Seed, time: 1, entries: 2, added: 3, removed: 4, netns: Some("a") };
     for record in [
         Record::Flow(destroyed(&subject)),
-        Record::Ended(ended(&flow)),
+        Record::End(ended(&flow)),
         Record::Gap(GAP),
-        Record::Resynced(resynced),
-        Record::Closing(CLOSING),
+        Record::Resync(resynced),
+        Record::Close(CLOSING),
     ] {
         let row = line(&CSV, TextOptions::default(), &record).unwrap();
-        // The status has commas, in quotes.
+        // The status is a quoted cell with commas.
         let commas = row.split('"').step_by(2).map(|part| part.matches(',').count()).sum::<usize>();
         assert_eq!(commas, header.matches(',').count(), "{row}");
     }
 }
 
-const CLOSING: Closing<'_> =
-    Closing { time: 1, reason: "SIGTERM", received: 2, lost: 3, uncounted_losses: 0, records: 4 };
+const CLOSING: CloseRecord<'_> =
+    CloseRecord { time: 1, reason: "SIGTERM", received: 2, lost: 3, uncounted_losses: 0, records: 4 };
 
 #[test]
-fn a_row_of_csv_has_the_duration_and_the_last_one_the_sum_of_what_was_lost() {
+fn a_csv_row_has_the_duration_and_the_close_row_the_sum_of_losses() {
     let row = |record: &Record<'_>| line(&CSV, TextOptions::default(), record).unwrap();
     let flow = translated();
-    let exact = row(&Record::Ended(ended(&flow)));
+    let exact = row(&Record::End(ended(&flow)));
     assert!(exact.contains(",1700000000123456777,exactly,12,exactly,false,"), "{exact}");
-    let clock = Stamp { ns: 1_700_000_000_123_456_789, clock: Clock::Received };
-    let open = Ended { start: Some(Since::Before(1_700_000_000_123_456_780)), end: clock, ..ended(&flow) };
-    assert!(row(&Record::Ended(open)).contains(",before,9,at_least,"));
-    let missed = Ended { synthetic: Some(Synthetic::Resync), ..ended(&flow) };
-    assert!(row(&Record::Ended(missed)).contains(",exactly,12,at_most,"));
-    assert!(row(&Record::Closing(CLOSING)).starts_with("close,17,1,,,,SIGTERM,3,,,,,"));
+    let clock = EventTime { ns: 1_700_000_000_123_456_789, clock: ClockSource::Received };
+    let open = EndRecord { start: Some(StartTime::Before(1_700_000_000_123_456_780)), end: clock, ..ended(&flow) };
+    assert!(row(&Record::End(open)).contains(",before,9,at_least,"));
+    let missed = EndRecord { synthetic: Some(SyntheticCause::Resync), ..ended(&flow) };
+    assert!(row(&Record::End(missed)).contains(",exactly,12,at_most,"));
+    assert!(row(&Record::Close(CLOSING)).starts_with("close,17,1,,,,SIGTERM,3,,,,,"));
 }
 
 #[test]
 fn a_loss_of_unknown_size_is_not_written_as_zero() {
-    let gap = Record::Gap(Gap { lost: None, ..GAP });
+    let gap = Record::Gap(GapRecord { lost: None, ..GAP });
     assert!(json(&gap).contains("\"cause\":\"kernel\",\"from_ns\":"), "{}", json(&gap));
     assert!(text(&gap).unwrap().contains("[GAP] lost=unknown cause=kernel "));
     let csv = |record: &Record<'_>| line(&CSV, TextOptions::default(), record).unwrap();
     assert!(csv(&gap).starts_with("gap,17,1700000000250000000,,,,kernel,,"), "{}", csv(&gap));
-    let closing = Record::Closing(Closing { uncounted_losses: 1, ..CLOSING });
+    let closing = Record::Close(CloseRecord { uncounted_losses: 1, ..CLOSING });
     assert!(json(&closing).contains("\"lost\":3,\"uncounted_losses\":1,"), "{}", json(&closing));
     assert!(csv(&closing).starts_with("close,17,1,,,,SIGTERM,,"), "{}", csv(&closing));
 }
 
 #[test]
-fn what_a_format_has_no_line_for_appends_nothing() {
-    let opening = Record::Opening(Opening { time: 1, stream: "s", version: "1" });
-    assert_eq!(text(&Record::Closing(CLOSING)), None);
+fn a_record_without_a_line_in_a_format_appends_nothing() {
+    let opening = Record::Open(OpenRecord { time: 1, stream: "s", version: "1" });
+    assert_eq!(text(&Record::Close(CLOSING)), None);
     assert_eq!((text(&opening), line(&CSV, TextOptions::default(), &opening)), (None, None));
-    assert!(json(&opening).contains("\"event\":") && json(&Record::Closing(CLOSING)).contains("\"event\":"));
+    assert!(json(&opening).contains("\"event\":") && json(&Record::Close(CLOSING)).contains("\"event\":"));
 }
 
 #[test]
-fn formats_and_columns_that_events_do_not_have_are_refused() {
+fn formats_and_columns_without_event_support_are_rejected() {
     for format in [&TABLE, &XML] {
         let error = format.event_writer(WriterOptions::default()).unwrap_err();
         assert!(error.to_string().contains("expected one of conntrack, json, csv"), "{error}");
@@ -198,15 +199,15 @@ fn formats_and_columns_that_events_do_not_have_are_refused() {
 }
 
 #[test]
-fn durations_are_as_certain_as_both_ends_are() {
+fn a_duration_is_exact_only_if_start_and_end_are() {
     use super::duration::{DurationNanos, duration};
     use crate::units::Nanos;
-    let end = Stamp { ns: 10, clock: Clock::Kernel };
+    let end = EventTime { ns: 10, clock: ClockSource::Kernel };
     let of = |since, synthetic| duration(Some(since), end, synthetic);
-    assert_eq!(of(Since::Exactly(4), None), Some(DurationNanos::Exactly(Nanos(6))));
-    assert_eq!(of(Since::Before(4), None), Some(DurationNanos::AtLeast(Nanos(6))));
-    assert_eq!(of(Since::Exactly(4), Some(Synthetic::Resync)), Some(DurationNanos::AtMost(Nanos(6))));
-    assert_eq!(of(Since::Before(4), Some(Synthetic::Resync)), None);
-    assert_eq!(of(Since::Exactly(11), None), Some(DurationNanos::Exactly(Nanos(0))));
+    assert_eq!(of(StartTime::Exact(4), None), Some(DurationNanos::Exact(Nanos(6))));
+    assert_eq!(of(StartTime::Before(4), None), Some(DurationNanos::AtLeast(Nanos(6))));
+    assert_eq!(of(StartTime::Exact(4), Some(SyntheticCause::Resync)), Some(DurationNanos::AtMost(Nanos(6))));
+    assert_eq!(of(StartTime::Before(4), Some(SyntheticCause::Resync)), None);
+    assert_eq!(of(StartTime::Exact(11), None), Some(DurationNanos::Exact(Nanos(0))));
     assert_eq!(duration(None, end, None), None);
 }

@@ -1,6 +1,6 @@
-//! Records of an event stream as lines: `-o json`, `-o conntrack`, `-o csv`.
+//! Records of an event stream, and the formats that write them: `-o json`, `-o conntrack`, `-o csv`.
 //!
-//! `docs/events.md` is for who reads them.
+//! `docs/events.md` describes the lines for their readers.
 
 mod csv;
 mod duration;
@@ -20,8 +20,8 @@ mod text;
 mod write;
 
 pub use record::{
-    Clock, Closing, Ended, ExpectationRecord, FlowRecord, Gap, GapCause, Opening, Record, Requester, Resynced, Since,
-    Stamp, Synthetic,
+    ClockSource, CloseRecord, EndRecord, EventTime, ExpectationRecord, FlowRecord, GapCause, GapRecord, OpenRecord,
+    Record, Requester, ResyncRecord, StartTime, SyntheticCause,
 };
 
 pub(super) use csv::EventCsv;

@@ -1,4 +1,4 @@
-//! What an event stream is made of.
+//! The records of an event stream. `docs/events.md` describes them for readers of the stream.
 
 use crate::field::Subject;
 use crate::model::{EventKind, Expectation, Flow};
@@ -7,236 +7,239 @@ use crate::model::{EventKind, Expectation, Flow};
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Record<'a> {
-    /// The stream begins.
-    Opening(Opening<'a>),
-    /// Something happened to an entry.
+    /// The start of the stream.
+    Open(OpenRecord<'a>),
+    /// An event of a conntrack entry.
     Flow(FlowRecord<'a>),
-    /// Something happened to an expectation.
+    /// An event of an expectation.
     Expectation(ExpectationRecord<'a>),
-    /// A connection is over: the one record that `--flows` makes of it.
-    Ended(Ended<'a>),
-    /// Records are missing here.
-    Gap(Gap<'a>),
-    /// After this record the consumer's set is the table again.
-    Resynced(Resynced<'a>),
-    /// The stream ends.
-    Closing(Closing<'a>),
+    /// A connection has ended: its only record with `--flows`.
+    End(EndRecord<'a>),
+    /// Records are missing at this position.
+    Gap(GapRecord<'a>),
+    /// The reader's set of entries equals the table again.
+    Resync(ResyncRecord<'a>),
+    /// The end of the stream.
+    Close(CloseRecord<'a>),
 }
 
-/// A time, and whose it is.
+/// A time, and the clock that it was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
+pub struct EventTime {
     /// Nanoseconds of `CLOCK_REALTIME`.
     pub ns: u64,
-    /// Who looked at the clock.
-    pub clock: Clock,
+    /// Who read the clock.
+    pub clock: ClockSource,
 }
 
-/// Who looked at the clock.
+/// Who read the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Clock {
-    /// The kernel, when it happened (`nf_conntrack_timestamp=1`).
+pub enum ClockSource {
+    /// The kernel, at the time of the event (`nf_conntrack_timestamp=1`).
     Kernel,
     /// This program, when it received the event.
     Received,
 }
 
-/// Why a record stands here that is no event of the kernel.
+/// Why a record was written without an event of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Synthetic {
-    /// The entry was there when the stream began.
+pub enum SyntheticCause {
+    /// The initial snapshot: the entry existed when the stream started.
     Seed,
-    /// Found by the dump after a gap.
+    /// The dump after a gap.
     Resync,
-    /// Found by the periodic dump: the entry came or went without an event.
+    /// The periodic dump: the entry was created or removed without an event.
     Reconcile,
-    /// Its network namespace is gone.
+    /// Its network namespace was removed or renamed.
     Netns,
 }
 
-/// When a connection began.
+/// When a connection started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Since {
-    /// The kernel's own time, or that of the event of its beginning, ns.
-    Exactly(u64),
-    /// It was there already at this time, ns.
+pub enum StartTime {
+    /// The kernel's start time, or the time of the `new` event, in ns.
+    Exact(u64),
+    /// It already existed at this time, in ns.
     Before(u64),
 }
 
-/// Who asked for the change over netlink.
+/// The process that requested a change over netlink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Requester<'a> {
-    /// The netlink port.
+    /// The netlink port id.
+    #[doc(alias = "nlmsg_pid")]
     pub port: u32,
-    /// The name of the process, where it can be found.
+    /// The name of the process, if it was found.
     pub process: Option<&'a str>,
-    /// That process was seen to have the port. Otherwise only its number is the port,
-    /// as with one that has ended meanwhile.
+    /// Whether the process was found as the owner of the port. If not, only its process id equals the
+    /// port id, and the owner may be another process that has ended.
     pub is_certain: bool,
 }
 
-/// Something happened to an entry.
+/// An event of a conntrack entry.
 #[derive(Debug, Clone, Copy)]
 pub struct FlowRecord<'a> {
-    /// What.
+    /// Whether the entry was created, changed or destroyed.
     pub kind: EventKind,
-    /// Why, where the kernel has not said so.
-    pub synthetic: Option<Synthetic>,
-    /// When.
-    pub time: Stamp,
+    /// Why there is a record without an event of the kernel; None for an event of the kernel.
+    pub synthetic: Option<SyntheticCause>,
+    /// The time of the event.
+    pub time: EventTime,
     /// The entry.
     pub subject: &'a Subject<'a>,
-    /// When it began, where that is known. Of destroyed entries.
-    pub since: Option<Since>,
-    /// Whether it was destroyed before its time was over; None where the kernel does not tell.
+    /// When the connection started. Only in destroy events.
+    pub start: Option<StartTime>,
+    /// Whether the entry was destroyed before its timeout; None if the event does not show it.
     pub killed: Option<bool>,
-    /// Who asked for it. None for the packet path, expiry and the garbage collector.
+    /// The process that requested the change; None for packets, expiry and garbage collection.
     pub requester: Option<Requester<'a>>,
-    /// The name of its network namespace, where there are several.
+    /// The name of the network namespace, if the stream covers several.
     pub netns: Option<&'a str>,
-    /// Its mark is 0 because none was sent: [`crate::model::Event::is_mark_implied`].
+    /// The event has no mark, which means mark 0: [`crate::model::Event::is_mark_implied`].
     pub is_mark_implied: bool,
 }
 
-/// Something happened to an expectation.
+/// An event of an expectation.
 #[derive(Debug, Clone, Copy)]
 pub struct ExpectationRecord<'a> {
-    /// What.
+    /// Whether the expectation was created, changed or destroyed.
     pub kind: EventKind,
-    /// When. The kernel has no clock for these.
-    pub time: Stamp,
+    /// The time of the event. The kernel sends no timestamps for expectations.
+    pub time: EventTime,
     /// The expectation.
     pub expectation: &'a Expectation,
-    /// Who asked for it. None for the packet path and expiry.
+    /// The process that requested the change; None for packets and expiry.
     pub requester: Option<Requester<'a>>,
-    /// The name of the network namespace, where there are several.
+    /// The name of the network namespace, if the stream covers several.
     pub netns: Option<&'a str>,
 }
 
-/// A connection that is over.
+/// A connection that has ended.
 #[derive(Debug, Clone, Copy)]
-pub struct Ended<'a> {
-    /// Its last state. Counters are there with `nf_conntrack_acct=1`.
+pub struct EndRecord<'a> {
+    /// The last state of the entry. It has counters with `nf_conntrack_acct=1`.
     pub flow: &'a Flow,
-    /// When it began, where that is known.
-    pub start: Option<Since>,
+    /// When the connection started, if that is known.
+    pub start: Option<StartTime>,
     /// When it ended.
-    pub end: Stamp,
-    /// Why the end is known, where the kernel has not said it: it ended at some time before [`Ended::end`].
-    pub synthetic: Option<Synthetic>,
-    /// Whether it was destroyed before its time was over; None where the kernel does not tell.
+    pub end: EventTime,
+    /// Why there is a record without a destroy event of the kernel: the connection ended some time before
+    /// [`EndRecord::end`]. None for a destroy event.
+    pub synthetic: Option<SyntheticCause>,
+    /// Whether the entry was destroyed before its timeout; None if the event does not show it.
     pub killed: Option<bool>,
-    /// Who asked for its end.
+    /// The process that requested the deletion.
     pub requester: Option<Requester<'a>>,
-    /// The name of its network namespace, where there are several.
+    /// The name of the network namespace, if the stream covers several.
     pub netns: Option<&'a str>,
-    /// Its mark is 0 because none was sent: [`crate::model::Event::is_mark_implied`].
+    /// The event has no mark, which means mark 0: [`crate::model::Event::is_mark_implied`].
     pub is_mark_implied: bool,
 }
 
 /// Why records are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GapCause {
-    /// The socket's queue in the kernel was full.
+    /// Overrun: the receive buffer of the event socket was full (ENOBUFS).
+    #[doc(alias = "ENOBUFS")]
     Kernel,
-    /// The queue to where the stream goes was full.
+    /// The queue of the sink was full.
     Queue,
-    /// The spool on disk was full, or could not be written or read.
+    /// The spool on disk was full, or could not be read or written.
     Spool,
-    /// Events that could not be read.
+    /// Events could not be decoded.
     Unreadable,
-    /// The place does not take lines like these, however often they are given.
+    /// The sink rejected the lines permanently.
     Refused,
 }
 
-/// Records are missing between the one before and the one after this.
+/// Records between the previous and the next one are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gap<'a> {
+pub struct GapRecord<'a> {
     /// Why.
     pub cause: GapCause,
-    /// The exact number; None where it is unknown. For [`GapCause::Kernel`] it counts events of
-    /// every kind that was subscribed to, before the filter expression.
+    /// The exact number of lost events or lines; None if it is unknown. For [`GapCause::Kernel`] it
+    /// counts events of all subscribed kinds, before the filter expression.
     pub lost: Option<u64>,
-    /// When the last one before the gap came, ns of `CLOCK_REALTIME`.
+    /// When the last record before the gap was received, in ns of `CLOCK_REALTIME`.
     pub from: u64,
-    /// When the loss was noticed, ns.
+    /// When the loss was detected, in ns.
     pub to: u64,
-    /// The name of the network namespace, where there are several.
+    /// The name of the network namespace, if the stream covers several.
     pub netns: Option<&'a str>,
 }
 
-/// A dump was compared with what the consumer knows.
+/// A dump was compared with the reader's set of entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Resynced<'a> {
-    /// What it was for.
-    pub why: Synthetic,
-    /// When it ended, ns.
+pub struct ResyncRecord<'a> {
+    /// Why the table was dumped.
+    pub reason: SyntheticCause,
+    /// When the comparison ended, in ns.
     pub time: u64,
-    /// Entries in the consumer's set from now on.
+    /// The number of entries in the reader's set after this record.
     pub entries: u64,
-    /// Synthetic `new` records before this one.
+    /// The number of synthetic `new` records that the comparison wrote.
     pub added: u64,
-    /// Synthetic `destroy` records before this one.
+    /// The number of synthetic `destroy` records that the comparison wrote.
     pub removed: u64,
-    /// The name of the network namespace, where there are several.
+    /// The name of the network namespace, if the stream covers several.
     pub netns: Option<&'a str>,
 }
 
-/// The stream begins.
+/// The start of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Opening<'a> {
-    /// When, ns.
+pub struct OpenRecord<'a> {
+    /// When, in ns.
     pub time: u64,
-    /// The name of the stream, another one at each start.
+    /// The name of the stream, different at each start.
     pub stream: &'a str,
     /// The version of the program.
     pub version: &'a str,
 }
 
-/// The stream ends.
+/// The end of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Closing<'a> {
-    /// When, ns.
+pub struct CloseRecord<'a> {
+    /// When, in ns.
     pub time: u64,
-    /// Why: a signal's name, or a word.
+    /// Why: the name of a signal, or why the stream ended without one.
     pub reason: &'a str,
-    /// Events that were received.
+    /// The number of events received.
     pub received: u64,
-    /// Events that were lost in the kernel: the sum over all gap records of that cause whose
-    /// number is known.
+    /// The number of events lost in the kernel: the sum of all gap records with cause
+    /// [`GapCause::Kernel`] whose number is known.
     pub lost: u64,
-    /// Gap records of that cause whose number is unknown.
+    /// The number of gap records with cause [`GapCause::Kernel`] whose number is unknown.
     pub uncounted_losses: u64,
-    /// Records that were written, this one not counted.
+    /// The number of records written, without this one.
     pub records: u64,
 }
 
-impl Clock {
-    /// Its word: `kernel`, `received`.
+impl ClockSource {
+    /// The name: `kernel`, `received`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Clock::Kernel => "kernel",
-            Clock::Received => "received",
+            ClockSource::Kernel => "kernel",
+            ClockSource::Received => "received",
         }
     }
 }
 
-impl Synthetic {
-    /// Its word: `seed`, `resync`, `reconcile`, `netns`.
+impl SyntheticCause {
+    /// The name: `seed`, `resync`, `reconcile`, `netns`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Synthetic::Seed => "seed",
-            Synthetic::Resync => "resync",
-            Synthetic::Reconcile => "reconcile",
-            Synthetic::Netns => "netns",
+            SyntheticCause::Seed => "seed",
+            SyntheticCause::Resync => "resync",
+            SyntheticCause::Reconcile => "reconcile",
+            SyntheticCause::Netns => "netns",
         }
     }
 }
 
 impl GapCause {
-    /// Its word: `kernel`, `queue`, `spool`, `unreadable`.
+    /// The name: `kernel`, `queue`, `spool`, `unreadable`, `refused`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Tests over recorded events (`tests/data`), beside what `conntrack -E` printed.
+//! Tests with recorded events (`tests/data`) and what `conntrack -E` printed for them.
 
 use std::sync::Arc;
 
@@ -39,12 +39,11 @@ pub(super) fn expectations() -> Vec<ExpectationEvent> {
         .collect()
 }
 
-/// What conntrack(8) knew and the datagram does not say: when it looked, and the name
-/// of the process.
-fn witnessed(line: &str) -> (Stamp, Option<&str>) {
+/// What is not in the datagram: the time at which conntrack(8) received it, and the name of the process.
+fn time_and_process(line: &str) -> (EventTime, Option<&str>) {
     let time = line.strip_prefix('[').and_then(|line| line.split_once("]\t"));
     let digits = time.map_or_else(String::new, |(time, _)| time.replace('.', "") + "000");
-    let stamp = Stamp { ns: digits.parse().unwrap_or(0), clock: Clock::Received };
+    let stamp = EventTime { ns: digits.parse().unwrap_or(0), clock: ClockSource::Received };
     (stamp, line.split_once(" progname=").map(|(_, name)| name))
 }
 
@@ -54,11 +53,11 @@ fn compare(expected: &str, options: TextOptions) {
     let ages = sample::ages(0);
     for Event { kind, port, flow, is_mark_implied } in events() {
         let line = lines.next().unwrap();
-        let (time, process) = witnessed(line);
+        let (time, process) = time_and_process(line);
         let requester = (port != 0).then_some(Requester { port, process, is_certain: true });
         let subject = &Subject::of_event(&flow, &ages, kind);
-        let (synthetic, since, killed, netns) = (None, None, None, None);
-        let record = FlowRecord { kind, synthetic, time, subject, since, killed, requester, netns, is_mark_implied };
+        let (synthetic, start, killed, netns) = (None, None, None, None);
+        let record = FlowRecord { kind, synthetic, time, subject, start, killed, requester, netns, is_mark_implied };
         let mut out = Vec::new();
         assert!(writer.record(&mut out, 1, &Record::Flow(record)));
         assert_eq!(std::str::from_utf8(&out).unwrap(), format!("{line}\n"));
@@ -84,9 +83,9 @@ fn the_text_is_what_conntrack_printed_for_the_same_events() {
 
 #[test]
 #[cfg(target_endian = "little")]
-fn expectations_are_what_conntrack_printed_for_the_same_events() {
+fn the_text_of_expectations_is_what_conntrack_printed_for_the_same_events() {
     let mut writer = CONNTRACK.event_writer(WriterOptions::default()).unwrap();
-    let time = Stamp { ns: 0, clock: Clock::Received };
+    let time = EventTime { ns: 0, clock: ClockSource::Received };
     let mut out = Vec::new();
     for ExpectationEvent { kind, expectation, .. } in &expectations() {
         let record = ExpectationRecord { kind: *kind, time, expectation, requester: None, netns: None };
@@ -96,9 +95,9 @@ fn expectations_are_what_conntrack_printed_for_the_same_events() {
 }
 
 #[test]
-fn a_format_has_a_line_for_expectations_where_the_registry_says_so() {
+fn a_format_writes_expectations_if_its_registry_row_says_so() {
     let recorded = expectations();
-    let time = Stamp { ns: 0, clock: Clock::Received };
+    let time = EventTime { ns: 0, clock: ClockSource::Received };
     for format in FORMATS {
         let Some(events) = &format.events else { continue };
         let mut writer = format.event_writer(WriterOptions::default()).unwrap();

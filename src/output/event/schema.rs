@@ -1,6 +1,6 @@
-//! Tests that hold the lines to `docs/event.schema.json`, whatever the records contain.
+//! Tests: every record as JSON matches `docs/event.schema.json`.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -8,14 +8,14 @@ use serde_json::Value;
 use super::recorded::{events, expectations};
 use super::*;
 use crate::field::Subject;
-use crate::model::{Event, EventKind, Expectation, Flow, L4, LabelNames};
-use crate::output::json_schema::{fill, fill_some, schema as flow_schema, validate};
+use crate::model::{Event, EventKind, Expectation, ExpectationEvent, Flow, L4, LabelNames};
+use crate::output::json_schema::SCHEMA as ENTRY_SCHEMA;
+use crate::output::sample;
+use crate::output::schema::{Schema, with_unknown_keys};
 use crate::output::{CONNTRACK, CSV, EventWriter, Format, JSON, TextOptions, WriterOptions};
-use crate::output::{JsonWriter, sample};
 
-fn schema() -> Value {
-    serde_json::from_str(include_str!("../../../docs/event.schema.json")).unwrap()
-}
+/// The schema of a record.
+static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::parse(include_str!("../../../docs/event.schema.json")));
 
 fn labels() -> Option<Arc<LabelNames>> {
     Some(Arc::new(LabelNames::parse("0 zero\n77 x-y\n")))
@@ -27,17 +27,17 @@ fn writer(format: &Format) -> EventWriter {
     format.event_writer(WriterOptions { text, columns: None }).unwrap()
 }
 
-/// Everything around an entry that a record can have, by the bits of `set`.
+/// The values of a record apart from the entry: the bits of `set` choose which are present.
 #[derive(Debug, Clone)]
-struct Circumstances {
+struct RecordContext {
     set: u32,
     n: u64,
     text: String,
 }
 
-impl Circumstances {
+impl RecordContext {
     fn all() -> Self {
-        Circumstances { set: u32::MAX, n: u64::MAX, text: "a\n\"b\"\\".into() }
+        RecordContext { set: u32::MAX, n: u64::MAX, text: "a\n\"b\"\\".into() }
     }
 
     fn has(&self, bit: u32) -> bool {
@@ -48,18 +48,18 @@ impl Circumstances {
         [EventKind::New, EventKind::Update, EventKind::Destroy][self.n as usize % 3]
     }
 
-    fn time(&self) -> Stamp {
-        Stamp { ns: self.n, clock: if self.has(0) { Clock::Kernel } else { Clock::Received } }
+    fn time(&self) -> EventTime {
+        EventTime { ns: self.n, clock: if self.has(0) { ClockSource::Kernel } else { ClockSource::Received } }
     }
 
-    fn synthetic(&self) -> Option<Synthetic> {
-        let all = [Synthetic::Seed, Synthetic::Resync, Synthetic::Reconcile, Synthetic::Netns];
+    fn synthetic(&self) -> Option<SyntheticCause> {
+        let all = [SyntheticCause::Seed, SyntheticCause::Resync, SyntheticCause::Reconcile, SyntheticCause::Netns];
         self.has(1).then(|| all[self.n as usize % 4])
     }
 
-    fn since(&self) -> Option<Since> {
+    fn start(&self) -> Option<StartTime> {
         let at = self.n / 2;
-        self.has(2).then(|| if self.has(3) { Since::Exactly(at) } else { Since::Before(at) })
+        self.has(2).then(|| if self.has(3) { StartTime::Exact(at) } else { StartTime::Before(at) })
     }
 
     fn killed(&self) -> Option<bool> {
@@ -81,7 +81,7 @@ impl Circumstances {
             synthetic: self.synthetic(),
             time: self.time(),
             subject,
-            since: self.since(),
+            start: self.start(),
             killed: self.killed(),
             requester: self.requester(),
             netns: self.netns(),
@@ -89,10 +89,10 @@ impl Circumstances {
         }
     }
 
-    fn ended<'a>(&'a self, flow: &'a Flow) -> Ended<'a> {
-        Ended {
+    fn ended<'a>(&'a self, flow: &'a Flow) -> EndRecord<'a> {
+        EndRecord {
             flow,
-            start: self.since(),
+            start: self.start(),
             end: self.time(),
             synthetic: self.synthetic(),
             killed: self.killed(),
@@ -111,18 +111,18 @@ impl Circumstances {
     fn others(&self) -> [Record<'_>; 4] {
         let (netns, text, n) = (self.netns(), &*self.text, self.n);
         let causes = [GapCause::Kernel, GapCause::Queue, GapCause::Spool, GapCause::Unreadable, GapCause::Refused];
-        let why = self.synthetic().unwrap_or(Synthetic::Resync);
+        let reason = self.synthetic().unwrap_or(SyntheticCause::Resync);
         [
-            Record::Opening(Opening { time: n, stream: text, version: text }),
-            Record::Gap(Gap {
+            Record::Open(OpenRecord { time: n, stream: text, version: text }),
+            Record::Gap(GapRecord {
                 cause: causes[n as usize % causes.len()],
                 lost: self.has(11).then_some(n),
                 from: n / 2,
                 to: n,
                 netns,
             }),
-            Record::Resynced(Resynced { why, time: n, entries: n, added: n / 2, removed: 0, netns }),
-            Record::Closing(Closing {
+            Record::Resync(ResyncRecord { reason, time: n, entries: n, added: n / 2, removed: 0, netns }),
+            Record::Close(CloseRecord {
                 time: n,
                 reason: text,
                 received: n,
@@ -134,8 +134,9 @@ impl Circumstances {
     }
 }
 
-/// The one line of a record, read back and held to the schema.
-fn check(root: &Value, record: &Record<'_>, seq: u64) -> Value {
+/// Writes a record in each format, checks that each is one line and that JSON matches the schema, and
+/// returns the JSON.
+fn check(record: &Record<'_>, seq: u64) -> Value {
     let mut out = Vec::new();
     assert!(writer(&JSON).record(&mut out, seq, record));
     let text = String::from_utf8(out).unwrap();
@@ -144,24 +145,14 @@ fn check(root: &Value, record: &Record<'_>, seq: u64) -> Value {
     let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     assert_eq!(line.matches("\"event\":").count(), 1, "{line}");
     assert_eq!(value["seq"], seq);
-    let kinds = root["oneOf"].as_array().unwrap().iter();
-    let matching = kinds.filter(|kind| validate(root, kind, &value, "event").is_ok()).count();
-    assert_eq!(matching, 1, "{:?}: {line}", validate(root, of_event(root, &value["event"]), &value, "event"));
+    SCHEMA.check(&value);
     for format in [&CONNTRACK, &CSV] {
         one_line(format, record, seq);
     }
     value
 }
 
-/// What the schema says of this kind of event.
-fn of_event<'a>(root: &'a Value, event: &Value) -> &'a Value {
-    let kinds = root["$defs"].as_object().unwrap().values();
-    let mut kinds =
-        kinds.filter(|kind| kind["properties"]["event"]["enum"].as_array().is_some_and(|e| e.contains(event)));
-    kinds.next().unwrap_or(&Value::Null)
-}
-
-/// Text and CSV: one line, or nothing at all.
+/// Checks that text and CSV are one line, or nothing.
 fn one_line(format: &Format, record: &Record<'_>, seq: u64) {
     let mut out = b"before\n".to_vec();
     let written = writer(format).record(&mut out, seq, record);
@@ -177,52 +168,51 @@ fn one_line(format: &Format, record: &Record<'_>, seq: u64) {
 }
 
 #[test]
-fn recorded_events_are_written_as_the_schema_says() {
-    let (root, ages) = (schema(), sample::ages(0));
+fn recorded_events_match_the_schema() {
+    let ages = sample::ages(0);
     for Event { kind, port, flow, .. } in events() {
-        let circumstances = Circumstances { set: 0, n: 1, text: String::new() };
+        let context = RecordContext { set: 0, n: 1, text: String::new() };
         let requester = (port != 0).then_some(Requester { port, process: None, is_certain: false });
         let subject = Subject::new(&flow, &ages);
-        let record = FlowRecord { kind, requester, ..circumstances.flow(&subject) };
-        assert_eq!(check(&root, &Record::Flow(record), 1)["event"], kind.name());
-        check(&root, &Record::Ended(circumstances.ended(&flow)), 1);
+        let record = FlowRecord { kind, requester, ..context.flow(&subject) };
+        assert_eq!(check(&Record::Flow(record), 1)["event"], kind.name());
+        check(&Record::End(context.ended(&flow)), 1);
     }
     for event in &expectations() {
-        let circumstances = Circumstances { set: 0, n: 1, text: String::new() };
-        let record = ExpectationRecord { kind: event.kind, ..circumstances.expectation(&event.expectation) };
-        let value = check(&root, &Record::Expectation(record), 1);
+        let context = RecordContext { set: 0, n: 1, text: String::new() };
+        let record = ExpectationRecord { kind: event.kind, ..context.expectation(&event.expectation) };
+        let value = check(&Record::Expectation(record), 1);
         assert_eq!(value["event"], format!("expect-{}", event.kind.name()));
     }
 }
 
 #[test]
-fn the_entry_of_an_event_is_that_of_a_list_without_times() {
-    let (flow_schema, root, ages) = (flow_schema(), schema(), sample::ages(0));
+fn the_entry_of_an_event_equals_that_of_a_list_without_idle_and_age() {
+    let (root, entry_schema, ages) = (&SCHEMA.json, &ENTRY_SCHEMA.json, sample::ages(0));
     for Event { flow, .. } in events() {
         let subject = Subject::new(&flow, &ages);
         let mut out = Vec::new();
-        JsonWriter::new(labels()).flow(&mut out, &subject);
+        let text = TextOptions { labels: labels(), ..TextOptions::default() };
+        JSON.writer(WriterOptions { text, columns: None }).unwrap().flow(&mut out, &subject);
         let mut listed: Value = serde_json::from_slice(&out).unwrap();
         for key in ["v", "idle", "age", "event_ns"] {
             listed.as_object_mut().unwrap().remove(key);
         }
-        let all = Circumstances::all();
-        assert_eq!(check(&root, &Record::Flow(all.flow(&subject)), 1)["flow"], listed);
+        let all = RecordContext::all();
+        assert_eq!(check(&Record::Flow(all.flow(&subject)), 1)["flow"], listed);
     }
-    let mut listed = flow_schema["properties"].clone();
+    let mut listed = entry_schema["properties"].clone();
     for key in ["v", "idle", "age", "event_ns"] {
         listed.as_object_mut().unwrap().remove(key);
     }
     assert_eq!(root["$defs"]["entry"]["properties"], listed);
-    for name in flow_schema["$defs"].as_object().unwrap().keys() {
-        assert_eq!(root["$defs"][name], flow_schema["$defs"][name], "{name}");
+    for name in entry_schema["$defs"].as_object().unwrap().keys() {
+        assert_eq!(root["$defs"][name], entry_schema["$defs"][name], "{name}");
     }
 }
 
-#[test]
-fn every_key_of_the_schema_is_written_for_some_record() {
-    let (root, ages) = (schema(), sample::ages(0));
-    let mut lines: Vec<Value> = Vec::new();
+/// Entries with every key.
+fn complete_flows() -> Vec<Flow> {
     let mut flows: Vec<Flow> = events().into_iter().map(|event| event.flow).collect();
     for (protocol, l4) in [
         (6, L4::Ports { src: 1, dst: 2 }),
@@ -230,74 +220,122 @@ fn every_key_of_the_schema_is_written_for_some_record() {
         (1, L4::Icmp { kind: 8, code: 0, id: 3 }),
     ] {
         let mut flow = sample::flow("10.0.0.1", "10.0.0.2", protocol, l4);
-        fill(&mut flow);
+        sample::fill(&mut flow);
         flow.reply.zone = Some(5);
         flows.push(flow.clone());
-        // A state without a name, then a tracker that is not known; both of another family.
+        // A state without a name, then an unknown tracker; both of another family.
         for tracker in [3, 15] {
-            fill_some(&mut flow, tracker << 28 | 1 << 18, 250, "x");
+            sample::fill_some(&mut flow, tracker << 28 | 1 << 18, 250, "x");
             flows.push(flow.clone());
         }
     }
+    flows
+}
+
+/// Expectations with every key.
+fn complete_expectations() -> Vec<ExpectationEvent> {
+    let mut all = expectations();
+    all[0].expectation.flags = u32::MAX;
+    all[0].expectation.family = crate::model::Family::Other(7);
+    all[0].expectation.zone = Some(3);
+    if let Some(nat) = &mut all[0].expectation.nat {
+        nat.direction = 9;
+    }
+    all
+}
+
+/// Records with every key and every word, as JSON.
+fn complete_lines() -> Vec<Value> {
+    let ages = sample::ages(0);
+    let (flows, expectations, all) = (complete_flows(), complete_expectations(), RecordContext::all());
+    let mut lines = Vec::new();
     for flow in &flows {
         let subject = Subject::new(flow, &ages);
         for set in [u32::MAX, !2, !10, !8] {
-            let circumstances = Circumstances { set, ..Circumstances::all() };
-            lines.push(check(&root, &Record::Flow(circumstances.flow(&subject)), 1));
-            lines.push(check(&root, &Record::Ended(circumstances.ended(flow)), 1));
+            let context = RecordContext { set, ..RecordContext::all() };
+            lines.push(check(&Record::Flow(context.flow(&subject)), 1));
+            lines.push(check(&Record::End(context.ended(flow)), 1));
         }
     }
-    let mut odd = expectations();
-    odd[0].expectation.flags = u32::MAX;
-    odd[0].expectation.family = crate::model::Family::Other(7);
-    odd[0].expectation.zone = Some(3);
-    if let Some(nat) = &mut odd[0].expectation.nat {
-        nat.direction = 9;
+    for event in &expectations {
+        lines.push(check(&Record::Expectation(all.expectation(&event.expectation)), 1));
     }
-    let all = Circumstances::all();
-    for event in &odd {
-        lines.push(check(&root, &Record::Expectation(all.expectation(&event.expectation)), 1));
+    lines.extend(all.others().iter().map(|record| check(record, 1)));
+    let subject = Subject::new(&flows[0], &ages);
+    // 60 is a multiple of the number of kinds, of synthetic causes and of causes of a gap.
+    for (n, set) in (0..60).flat_map(|n| [(n, u32::MAX), (n, !0b1001)]) {
+        let some = RecordContext { set, n, ..RecordContext::all() };
+        lines.push(check(&Record::Flow(some.flow(&subject)), 1));
+        lines.push(check(&Record::End(some.ended(&flows[0])), 1));
+        lines.push(check(&Record::Expectation(some.expectation(&expectations[0].expectation)), 1));
+        lines.extend(some.others().iter().map(|record| check(record, 1)));
     }
-    lines.extend(all.others().iter().map(|record| check(&root, record, 1)));
-    for n in 0..5 {
-        let some = Circumstances { n, ..Circumstances::all() };
-        lines.extend(some.others().iter().map(|record| check(&root, record, 1)));
-    }
-    for cause in root["$defs"]["gap"]["properties"]["cause"]["enum"].as_array().unwrap() {
-        assert!(lines.iter().any(|line| line["cause"] == *cause), "{cause}");
-    }
-    for kind in root["oneOf"].as_array().unwrap() {
-        let kind = root.pointer(&kind["$ref"].as_str().unwrap()[1..]).unwrap();
-        let words = kind["properties"]["event"]["enum"].as_array().unwrap();
-        for key in kind["properties"].as_object().unwrap().keys() {
-            let with = |line: &&Value| words.contains(&line["event"]) && line.get(key).is_some();
-            assert!(lines.iter().any(|line| with(&line)), "{key} of {words:?}");
+    lines
+}
+
+/// The schema of each kind of record.
+fn kinds() -> impl Iterator<Item = &'static Value> {
+    let references = SCHEMA.json["oneOf"].as_array().unwrap().iter();
+    references.map(|kind| SCHEMA.json.pointer(&kind["$ref"].as_str().unwrap()[1..]).unwrap())
+}
+
+#[test]
+fn every_key_and_every_word_of_the_schema_is_written_for_some_record() {
+    let lines = complete_lines();
+    for kind in kinds() {
+        let names = kind["properties"]["event"]["enum"].as_array().unwrap();
+        let of_kind: Vec<&Value> = lines.iter().filter(|line| names.contains(&line["event"])).collect();
+        for (key, property) in kind["properties"].as_object().unwrap() {
+            assert!(of_kind.iter().any(|line| line.get(key).is_some()), "{key} of {names:?}");
+            // The protocols and families of the recorded entries are not all that have a name.
+            if key == "protocol" || key == "family" {
+                continue;
+            }
+            for word in property["enum"].as_array().into_iter().flatten() {
+                assert!(of_kind.iter().any(|line| line[key] == *word), "{key}: {word} of {names:?}");
+            }
         }
     }
-    for key in root["$defs"]["expectation"]["properties"].as_object().unwrap().keys() {
-        // No kernel sends what we do not know.
+    for key in SCHEMA.json["$defs"]["expectation"]["properties"].as_object().unwrap().keys() {
+        // No recorded kernel sends an attribute that ctnl does not know.
         let some = lines.iter().any(|line| line["expectation"].get(key).is_some());
         assert!(some || key == "unknown_attributes", "{key}");
     }
 }
 
 #[test]
-fn the_lines_shown_in_the_documentation_are_of_the_schema() {
-    let root = schema();
+fn a_record_with_an_unknown_key_does_not_match_the_schema() {
+    let all = RecordContext::all();
+    let (flow, expectation, ages) = (&complete_flows()[0], &complete_expectations()[0].expectation, sample::ages(0));
+    let subject = Subject::new(flow, &ages);
+    let mut records = all.others().to_vec();
+    records.push(Record::Flow(all.flow(&subject)));
+    records.push(Record::End(all.ended(flow)));
+    records.push(Record::Expectation(all.expectation(expectation)));
+    assert_eq!(records.len(), kinds().count());
+    for record in &records {
+        for changed in with_unknown_keys(&check(record, 1)) {
+            assert!(!SCHEMA.is_valid(&changed), "{changed}");
+        }
+    }
+}
+
+#[test]
+fn the_lines_in_the_documentation_match_the_schema() {
     let blocks = include_str!("../../../docs/events.md").split("```json\n").skip(1);
     let blocks = blocks.map(|rest| rest.split("\n```").next().unwrap());
     let lines: Vec<Value> =
         blocks.flat_map(|block| serde_json::Deserializer::from_str(block).into_iter().map(Result::unwrap)).collect();
     assert_eq!(lines.len(), 3);
     for line in lines {
-        validate(&root, of_event(&root, &line["event"]), &line, "shown").unwrap();
+        SCHEMA.check(&line);
     }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
-    fn any_record_is_one_line_of_the_schema(
+    fn any_record_is_one_line_that_matches_the_schema(
         protocol: u8, l4: (u8, u8, u16, u16), around: u32, set: u32, n: u64, shift in 0u32..64, seq: u64, text: String,
     ) {
         let l4 = match l4.0 % 3 {
@@ -306,16 +344,16 @@ proptest! {
             _ => L4::Icmp { kind: l4.0, code: l4.1, id: l4.2 },
         };
         let mut flow = sample::flow("2001:db8::1", "10.0.0.1", protocol, l4);
-        fill_some(&mut flow, set, n >> shift, &text);
-        let circumstances = Circumstances { set: around, n: n >> shift, text };
-        let (root, ages) = (schema(), sample::ages(1 << 60));
-        check(&root, &Record::Flow(circumstances.flow(&Subject::new(&flow, &ages))), seq);
-        check(&root, &Record::Ended(circumstances.ended(&flow)), seq);
-        circumstances.others().iter().for_each(|record| drop(check(&root, record, seq)));
+        sample::fill_some(&mut flow, set, n >> shift, &text);
+        let context = RecordContext { set: around, n: n >> shift, text };
+            let ages = sample::ages(1 << 60);
+        check(&Record::Flow(context.flow(&Subject::new(&flow, &ages))), seq);
+        check(&Record::End(context.ended(&flow)), seq);
+        context.others().iter().for_each(|record| drop(check(record, seq)));
         let mut event = expectations().swap_remove(n as usize % expectations().len());
-        event.expectation.function = Some(circumstances.text.as_str().into());
-        event.expectation.helper = Some(crate::model::HelperName::new(circumstances.text.as_bytes()));
+        event.expectation.function = Some(context.text.as_str().into());
+        event.expectation.helper = Some(crate::model::HelperName::new(context.text.as_bytes()));
         event.expectation.flags = set;
-        check(&root, &Record::Expectation(circumstances.expectation(&event.expectation)), seq);
+        check(&Record::Expectation(context.expectation(&event.expectation)), seq);
     }
 }

@@ -1,12 +1,10 @@
-//! `-o conntrack` of an event stream: the line that `conntrack -E` prints, byte for
-//! byte.
+//! `-o conntrack` of an event stream: the line that `conntrack -E` prints, byte for byte.
 //!
-//! What conntrack(8) has no line for stands behind its line (`netns=`, `[SEED]`), or
-//! on a line of its own (`[GAP]`). The beginning and the end of a stream and a
-//! finished resync have no line. With `timestamp` the time is that of the record:
-//! the kernel's where it gave one, while conntrack(8) always shows its own.
+//! What conntrack(8) does not print is appended to its line (`netns=`, `[SEED]`) or is a line of its own
+//! (`[GAP]`). Open, resync and close records have no line. With `timestamp` the time is that of the
+//! record: the kernel's if it sends one, while conntrack(8) always prints its own clock.
 
-use super::record::{Ended, ExpectationRecord, FlowRecord, Gap, Record, Requester, Synthetic};
+use super::record::{EndRecord, ExpectationRecord, FlowRecord, GapRecord, Record, Requester, SyntheticCause};
 use super::write::WriteRecords;
 use crate::model::{EXPECTATION_FLAGS, EventKind, Flow};
 use crate::output::cursor::{Line, Scratch};
@@ -35,17 +33,17 @@ impl EventText {
         EventText { options, scratch: Scratch::new() }
     }
 
-    /// Appends one line; false where there is none for this record.
+    /// Appends one line; false if there is none for this record.
     #[inline]
     pub(super) fn record(&mut self, out: &mut Vec<u8>, record: &Record<'_>) -> bool {
         let mut line = self.scratch.cursor();
         let options = &self.options;
         match record {
             Record::Flow(record) => put_event(&mut line, out, record, options),
-            Record::Ended(ended) => line.out_of_line(|line| put_ended(line, out, ended, options)),
+            Record::End(ended) => line.out_of_line(|line| put_end(line, out, ended, options)),
             Record::Expectation(record) => line.out_of_line(|line| put_expectation(line, out, record, options)),
             Record::Gap(gap) => line.out_of_line(|line| put_gap(line, out, gap, options)),
-            Record::Opening(_) | Record::Resynced(_) | Record::Closing(_) => return false,
+            Record::Open(_) | Record::Resync(_) | Record::Close(_) => return false,
         }
         line.put(b"\n");
         line.flush(out);
@@ -55,21 +53,21 @@ impl EventText {
 
 #[inline(always)]
 fn put_event(line: &mut Line<'_>, out: &mut Vec<u8>, record: &FlowRecord<'_>, options: &TextOptions) {
-    put_beginning(line, record.kind, record.time.ns, options);
+    put_prefix(line, record.kind, record.time.ns, options);
     let flow = record.subject.flow;
     put_entry(line, out, flow, shown_mark(flow, record.is_mark_implied), record.time.ns, options);
     line.trim_space();
-    put_circumstances(line, out, record.requester, record.netns, record.synthetic);
+    put_context(line, out, record.requester, record.netns, record.synthetic);
 }
 
-/// As the event of its end.
+/// Written as a destroy event.
 #[inline(never)]
-fn put_ended(line: &mut Line<'_>, out: &mut Vec<u8>, ended: &Ended<'_>, options: &TextOptions) {
+fn put_end(line: &mut Line<'_>, out: &mut Vec<u8>, ended: &EndRecord<'_>, options: &TextOptions) {
     let flow: &Flow = ended.flow;
-    put_beginning(line, EventKind::Destroy, ended.end.ns, options);
+    put_prefix(line, EventKind::Destroy, ended.end.ns, options);
     put_entry(line, out, flow, shown_mark(flow, ended.is_mark_implied), ended.end.ns, options);
     line.trim_space();
-    put_circumstances(line, out, ended.requester, ended.netns, ended.synthetic);
+    put_context(line, out, ended.requester, ended.netns, ended.synthetic);
 }
 
 #[inline(always)]
@@ -78,7 +76,7 @@ fn shown_mark(flow: &Flow, is_implied: bool) -> Option<u32> {
 }
 
 #[inline(always)]
-fn put_beginning(line: &mut Line<'_>, kind: EventKind, ns: u64, options: &TextOptions) {
+fn put_prefix(line: &mut Line<'_>, kind: EventKind, ns: u64, options: &TextOptions) {
     if options.timestamp {
         line.out_of_line(|line| put_timestamp(line, ns));
     }
@@ -96,7 +94,7 @@ fn put_timestamp(line: &mut Line<'_>, ns: u64) {
     line.put(b"]\t");
 }
 
-/// Seconds with at least eight digits, and six behind the point.
+/// Seconds with at least eight digits, and six after the point.
 fn put_seconds(line: &mut Line<'_>, ns: u64) {
     put_padded(line, ns / SECOND, 8);
     line.put(b".");
@@ -110,12 +108,12 @@ fn put_padded(line: &mut Line<'_>, value: u64, digits: u32) {
 }
 
 #[inline(always)]
-fn put_circumstances(
+fn put_context(
     line: &mut Line<'_>,
     out: &mut Vec<u8>,
     requester: Option<Requester<'_>>,
     netns: Option<&str>,
-    synthetic: Option<Synthetic>,
+    synthetic: Option<SyntheticCause>,
 ) {
     if let Some(requester) = requester {
         line.out_of_line(|line| put_requester(line, out, requester));
@@ -125,10 +123,10 @@ fn put_circumstances(
     }
     match synthetic {
         None => {}
-        Some(Synthetic::Seed) => line.put(b" [SEED]"),
-        Some(Synthetic::Resync) => line.put(b" [RESYNC]"),
-        Some(Synthetic::Reconcile) => line.put(b" [RECONCILE]"),
-        Some(Synthetic::Netns) => line.put(b" [NETNS]"),
+        Some(SyntheticCause::Seed) => line.put(b" [SEED]"),
+        Some(SyntheticCause::Resync) => line.put(b" [RESYNC]"),
+        Some(SyntheticCause::Reconcile) => line.put(b" [RECONCILE]"),
+        Some(SyntheticCause::Netns) => line.put(b" [NETNS]"),
     }
 }
 
@@ -141,7 +139,7 @@ fn put_requester(line: &mut Line<'_>, out: &mut Vec<u8>, requester: Requester<'_
     }
 }
 
-/// A name from outside, which must not break the line.
+/// Appends a name, with control characters escaped.
 #[inline(never)]
 fn put_name<const N: usize>(line: &mut Line<'_>, out: &mut Vec<u8>, key: &[u8; N], name: &str) {
     line.put(key);
@@ -154,7 +152,7 @@ fn put_name<const N: usize>(line: &mut Line<'_>, out: &mut Vec<u8>, key: &[u8; N
 }
 
 #[inline(never)]
-fn put_gap(line: &mut Line<'_>, out: &mut Vec<u8>, gap: &Gap<'_>, options: &TextOptions) {
+fn put_gap(line: &mut Line<'_>, out: &mut Vec<u8>, gap: &GapRecord<'_>, options: &TextOptions) {
     if options.timestamp {
         put_timestamp(line, gap.to);
     }
@@ -174,12 +172,11 @@ fn put_gap(line: &mut Line<'_>, out: &mut Vec<u8>, gap: &Gap<'_>, options: &Text
     }
 }
 
-/// conntrack(8) shows neither id nor family of these, whatever the options, nor who
-/// asked for them.
+/// conntrack(8) prints neither id, family nor requester of an expectation, whatever the options.
 #[inline(never)]
 fn put_expectation(line: &mut Line<'_>, out: &mut Vec<u8>, record: &ExpectationRecord<'_>, options: &TextOptions) {
     let expectation = record.expectation;
-    put_beginning(line, record.kind, record.time.ns, options);
+    put_prefix(line, record.kind, record.time.ns, options);
     if let Some(timeout) = expectation.timeout {
         line.decimal(timeout);
         line.put(b" ");
@@ -214,10 +211,10 @@ fn put_expectation(line: &mut Line<'_>, out: &mut Vec<u8>, record: &ExpectationR
         line.put(b" ");
     }
     line.trim_space();
-    put_circumstances(line, out, None, record.netns, None);
+    put_context(line, out, None, record.netns, None);
 }
 
-/// `PERMANENT,INACTIVE `; nothing without a flag that has a name.
+/// `PERMANENT,INACTIVE `; nothing if no set flag has a name.
 fn put_flags(line: &mut Line<'_>, flags: u32) {
     let mut any = false;
     for (_, name) in (0..).zip(EXPECTATION_FLAGS).filter(|(bit, _)| flags >> bit & 1 == 1) {

@@ -1,4 +1,4 @@
-//! What a format implements to write the records of an event stream.
+//! The trait of formats that write the records of an event stream.
 
 use std::fmt::Debug;
 
@@ -6,9 +6,9 @@ use super::record::Record;
 
 /// Writes the records of an event stream in one format.
 pub(in crate::output) trait WriteRecords: Debug + Send + CloneRecords {
-    /// Appends what comes before the first record.
+    /// Appends the header.
     fn begin(&self, _out: &mut Vec<u8>) {}
-    /// Appends the line of a record; false, and nothing appended, where the format has none for it.
+    /// Appends the line of a record; returns false and appends nothing if the format has none for it.
     fn record(&mut self, out: &mut Vec<u8>, seq: u64, record: &Record<'_>) -> bool;
 }
 

@@ -1,9 +1,10 @@
 //! Deletes entries while they are dumped, as the program does.
 
-use ctnl::clock::Clock;
+use ctnl::clock::{Clock, Time};
 use ctnl::model::Flow;
 use ctnl::netlink::{Connection, Error};
-use ctnl::table::{Action, Deleter, Dump, DumpRequest, DumpTotals, Outcome, Target};
+use ctnl::table::{Action, DatagramTime, Deleter, Dump, DumpRequest, DumpTotals, Judgement, Outcome, Recheck, Target};
+use ctnl::units::Nanos;
 
 /// The results, also after an error.
 #[derive(Debug)]
@@ -11,6 +12,20 @@ pub struct Deleted {
     pub dump: DumpTotals,
     pub outcome: Outcome,
     pub error: Option<Error>,
+}
+
+/// Settings that never change, and no second judgement.
+#[derive(Debug)]
+struct Final;
+
+impl Recheck for Final {
+    fn settings(&mut self, _: Nanos) -> Result<u64, Error> {
+        Ok(0)
+    }
+
+    fn is_still_chosen(&mut self, _: &Flow, _: &DatagramTime) -> bool {
+        true
+    }
 }
 
 /// Walks the table over `dumper` and deletes over `actor` the target that `choose` returns for an
@@ -23,16 +38,21 @@ pub fn delete_while_dumping(
     mut choose: impl FnMut(&Flow) -> Option<Target>,
     mut should_continue: impl FnMut(u64) -> bool,
 ) -> Deleted {
-    let mut deleter = Deleter::start(actor, action).expect("a thread");
-    let mut dump = Dump::start(dumper, request, &Clock::system()).expect("a dump");
+    // No time passes, so that nothing is fetched again, however slow the test.
+    let clock = Clock::from_fn(Time::default);
+    let mut deleter = Deleter::start(actor, action, &clock, Final).expect("a thread");
+    let mut dump = Dump::start(dumper, request, &clock).expect("a dump");
     let walked = loop {
-        let more = dump.next_datagram(|flow, _| choose(flow).into_iter().for_each(|target| deleter.push(target)));
+        let more = dump.next_datagram(|flow, time| {
+            let judgement = Judgement { sampled: time.sampled, settings: 0 };
+            choose(flow).into_iter().for_each(|target| deleter.push(target, judgement));
+        });
         let step = deleter.end_datagram();
         match more {
             Ok(true) if step.is_continue() && should_continue(deleter.pushed()) => {}
             more => break more,
         }
     };
-    let (outcome, deleted) = deleter.finish();
-    Deleted { dump: dump.totals(), outcome, error: deleted.err().or(walked.err()) }
+    let (deletions, deleted) = deleter.finish();
+    Deleted { dump: dump.totals(), outcome: deletions.outcome, error: deleted.err().or(walked.err()) }
 }

@@ -29,6 +29,7 @@ pub mod flows;
 pub mod harness;
 pub mod net;
 pub mod reference;
+pub mod running;
 pub mod summary;
 
 #[path = "../../../src/bin/ctnl/host/mod.rs"]

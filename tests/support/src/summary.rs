@@ -19,10 +19,13 @@ pub struct Summary {
     pub matched: u64,
     pub deleted: u64,
     pub gone: u64,
+    pub rechecked: u64,
+    pub no_longer_matching: u64,
     pub spared: u64,
     #[serde(default)]
     pub spared_all_ssh: bool,
     pub beyond_max: u64,
+    pub beyond_agreed: u64,
     pub already_expiring: u64,
     pub skipped: BTreeMap<String, u64>,
     pub undecided: BTreeMap<String, u64>,
@@ -37,6 +40,7 @@ pub struct Summary {
     pub table_after: u32,
     pub table_max: Option<u32>,
     pub seconds: f64,
+    pub window_ms: f64,
     #[serde(default)]
     pub by_state: Vec<Share>,
     #[serde(default)]
@@ -90,11 +94,16 @@ impl Summary {
         assert_eq!((summary.v, &*summary.command), (1, "flush"), "{summary:?}");
         assert_eq!(summary.soft_seconds.is_some(), summary.action == "soft", "{summary:?}");
         assert!(summary.action == "soft" || summary.action == "delete", "{summary:?}");
-        let kept =
-            summary.spared + summary.beyond_max + summary.already_expiring + summary.skipped.values().sum::<u64>();
+        let kept = summary.spared
+            + summary.beyond_max
+            + summary.beyond_agreed
+            + summary.already_expiring
+            + summary.skipped.values().sum::<u64>()
+            + summary.no_longer_matching;
         let sent = summary.deleted + summary.gone + summary.failed.values().sum::<u64>() + summary.unanswered;
         assert_eq!(summary.matched, kept + sent + summary.unsent, "what matched is not all accounted for: {summary:?}");
         assert!(summary.matched + summary.unconfirmed + summary.undecided_total() <= summary.seen, "{summary:?}");
+        assert!(summary.no_longer_matching <= summary.rechecked && summary.window_ms >= 0.0, "{summary:?}");
         assert!(!summary.resized, "{summary:?}");
         assert!(summary.seconds >= 0.0 && summary.filter.len() < 1 << 20, "{summary:?}");
         assert!(summary.dry_run || (summary.by_state.is_empty() && summary.by_source.is_empty()), "{summary:?}");

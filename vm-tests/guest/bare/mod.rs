@@ -15,8 +15,8 @@ const COMMANDS: &[&[&str]] = &[
     &["get", "tcp", "10.0.0.1:1", "10.0.0.2:2"],
     &["delete", "tcp", "10.0.0.1:1", "10.0.0.2:2"],
     &["flush", "--all", "--yes"],
-    &["flush", "--older", "1h"],
-    &["flush", "--older", "1h", "--dry-run"],
+    &["flush", "--trust-netlink-timeouts", "--older", "1h"],
+    &["flush", "--trust-netlink-timeouts", "--older", "1h", "--dry-run"],
     &["events"],
 ];
 

@@ -37,15 +37,19 @@ fn idle_times_are_computed_from_timeouts_read_over_netlink(netns: &TestNetns) {
     hide_proc();
     if !std::fs::exists("/sys/module/nfnetlink_cttimeout").unwrap() {
         netns
-            .ctnl(&["flush", "--older", "1h"])
+            .ctnl(&["flush", "--trust-netlink-timeouts", "--older", "1h"])
             .exits_with(0)
             .stderr_contains("0 matched")
             .stderr_contains("2 unknown-timeouts");
-        let previous = ["count", "--older", "1h", "--base-timeout", "tcp.established=432000"];
+        let previous =
+            ["count", "--trust-netlink-timeouts", "--older", "1h", "--base-timeout", "tcp.established=432000"];
         netns.ctnl(&previous).exits_with(0).stderr_contains("2 unknown-timeouts");
         host::load_module("nfnetlink_cttimeout").unwrap();
     }
-    netns.ctnl(&["flush", "--older", "1h"]).exits_with(0).stderr_contains("1 matched, 1 deleted");
+    netns
+        .ctnl(&["flush", "--trust-netlink-timeouts", "--older", "1h"])
+        .exits_with(0)
+        .stderr_contains("1 matched, 1 deleted");
     assert!(netns.dumped(&tcp::established(1, 0).orig).is_none());
     assert!(netns.dumped(&tcp::established(2, 0).orig).is_some());
 }

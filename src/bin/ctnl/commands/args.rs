@@ -2,18 +2,19 @@
 
 use anyhow::Result;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
-use ctnl::age::PreviousTimeout;
 use ctnl::filter::{Context, Filter, FilterBuilder, ParseError, flags};
 use ctnl::host::Host;
 use ctnl::netlink::{Connection, Netns};
 use ctnl::table::DumpRequest;
 
 use crate::host::files;
+use crate::host::timeout_options::TimeoutOptions;
 use crate::term::console::Console;
 use crate::term::exit::{usage, usage_at};
 
 const EXPRESSION: &str = "expression";
 const BASE_TIMEOUT: &str = "base-timeout";
+const TRUST_NETLINK: &str = "trust-netlink-timeouts";
 const CONFIRM_IDLE: &str = "confirm-idle";
 const HEADING: &str = "Filter (an entry has to match all that is given; see `ctnl help filter`)";
 
@@ -30,6 +31,7 @@ pub struct FilterArgs {
     expression: String,
     flags: Vec<(&'static str, String)>,
     base_timeouts: Vec<String>,
+    trust_netlink_timeouts: bool,
     /// Seconds between two samples.
     pub confirm_idle: Option<u64>,
 }
@@ -50,7 +52,7 @@ impl clap::Args for FilterArgs {
                 None => arg,
             })
         });
-        command.arg(base_timeout_arg()).arg(confirm_idle_arg())
+        command.arg(base_timeout_arg()).arg(trust_netlink_arg()).arg(confirm_idle_arg())
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -64,6 +66,15 @@ fn base_timeout_arg() -> Arg {
         .value_name("NAME=TIME")
         .action(ArgAction::Append)
         .help("Timeout that was in force before its sysctl was changed, e.g. tcp.established=5d")
+        .help_heading(HEADING)
+        .hide_short_help(true)
+}
+
+fn trust_netlink_arg() -> Arg {
+    Arg::new(TRUST_NETLINK)
+        .long(TRUST_NETLINK)
+        .action(ArgAction::SetTrue)
+        .help("Compute idle times also of entries made over netlink (conntrackd, conntrack -I, a restore)")
         .help_heading(HEADING)
         .hide_short_help(true)
 }
@@ -98,6 +109,7 @@ impl FromArgMatches for FilterArgs {
             expression: words.join(" "),
             flags: flags.collect(),
             base_timeouts: matches.get_many::<String>(BASE_TIMEOUT).into_iter().flatten().cloned().collect(),
+            trust_netlink_timeouts: matches.get_flag(TRUST_NETLINK),
             confirm_idle: matches.get_one::<u64>(CONFIRM_IDLE).copied(),
         })
     }
@@ -130,14 +142,15 @@ impl FilterArgs {
         Ok(builder.build())
     }
 
-    /// The values of `--base-timeout`.
-    pub fn previous_timeouts(&self) -> Result<Vec<PreviousTimeout>> {
+    /// The options that idle times depend on.
+    pub fn timeout_options(&self) -> Result<TimeoutOptions> {
         let parse = |text: &String| {
             text.parse().map_err(|error: ctnl::age::PreviousTimeoutError| {
                 usage_at("--base-timeout", text, error.span.clone(), &error.to_string(), "")
             })
         };
-        self.base_timeouts.iter().map(parse).collect()
+        let previous_timeouts = self.base_timeouts.iter().map(parse).collect::<Result<_>>()?;
+        Ok(TimeoutOptions { previous_timeouts, trust_netlink_timeouts: self.trust_netlink_timeouts })
     }
 }
 

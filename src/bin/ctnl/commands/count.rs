@@ -67,7 +67,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let filter = args.filter.filter(host)?;
-    let previous_timeouts = args.filter.previous_timeouts()?;
+    let timeouts = args.filter.timeout_options()?;
     let groups = args.by.as_deref().map(groups).transpose()?;
     let mut console = args.common.console();
     let mut connection = args.common.connect()?;
@@ -77,7 +77,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let interrupt = Interrupt::listen(host)?;
     let occupancy = table::count(&mut connection).unwrap_or_default();
     let mut watch = Watch::new(&mut console, &interrupt, host, occupancy.entries.into());
-    let mut selection = Selection::new(filter, &mut connection, host, previous_timeouts, false)?;
+    let mut selection = Selection::new(filter, &mut connection, host, &timeouts, false)?;
     if let Some(seconds) = args.filter.confirm_idle
         && !sample_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
     {
@@ -209,7 +209,7 @@ fn summarize(
         line += &format!("; table {} of {max} ({})", occupancy.entries, percent(occupancy.entries.into(), max.into()));
     }
     console.note(&line);
-    report::tell_undecided(console, &selection.tally);
+    report::print_undecided(console, &selection.tally);
 }
 
 fn as_table(groups: &Groups, top: &[Group<'_>]) -> String {

@@ -60,7 +60,12 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let mut is_deleted = false;
     if !args.dry_run {
         let mut outcome = Outcome::default();
-        delete(&mut connection, &[target], &mut outcome)?;
+        // The search for the own session may have taken long: another entry may have the tuple by now.
+        if find(&mut connection, &named)?.is_some_and(|now| now.id == flow.id && now.orig == flow.orig) {
+            delete(&mut connection, &[target], &mut outcome)?;
+        } else {
+            outcome.gone = 1;
+        }
         if let Some(errno) = outcome.failed.keys().next() {
             let errno = nix::errno::Errno::from_raw(*errno);
             return Err(anyhow!("delete the entry: {errno:?}: {}", errno.desc()));

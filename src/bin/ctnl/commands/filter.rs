@@ -36,7 +36,7 @@ Operators: = != < <= > >=. `field != x` means `not field = x`. @FILE reads value
 file, one or more per line; `#` starts a comment. Quote characters that are special to
 the shell: < > ( ) { } *.
 
-Durations: 90s 10m 12h 5d 1h30m; without a unit, seconds. Sizes: 500 10k 4M 10Ki.
+Durations: 90s 10m 12h 5d 1h30m; the unit is required. Sizes: 500 10k 4M 10Ki.
 
 A field that an entry does not have compares false: `dport 443` is false for ICMP, and
 `not dport 443` is true. A value that cannot be determined is undecided, with or without

@@ -3,12 +3,15 @@
 use anyhow::Result;
 use ctnl::filter::Filter;
 use ctnl::host::Host;
+use ctnl::netlink::Connection;
 use ctnl::table::{self, Action};
 
 use super::args::{CommonArgs, FilterArgs};
 use crate::host::ssh::{self, OwnSessions};
+use crate::host::timeout_notes;
 use crate::purge::{Options, Purge, Purged, report};
 use crate::scan::{Selection, Watch, sample_and_wait};
+use crate::term::console::percent;
 use crate::term::exit::{Exit, usage};
 use crate::term::interrupt::Interrupt;
 
@@ -27,13 +30,22 @@ Examples:
 
 `ctnl help filter` explains idle times and undecided entries.
 Exit codes: 0 done, also when nothing matched; 1 failed; 2 bad usage, nothing was
-sent; 3 partly done.";
+changed; 3 partly done.";
+
+/// Without a terminal, a flush that requires no idle time stops before it deletes more than this part of a
+/// table, in percent.
+const STOP_ABOVE: u8 = 90;
 
 /// Delete the entries that match
 ///
 /// ctnl evaluates the same filter as list and count, entry by entry, and deletes each entry by its
 /// whole tuple, zone and id. Your own SSH session is spared. On a terminal, it asks before it deletes
-/// a large part of the table.
+/// a large part of the table; without one, it stops (exit 2, nothing deleted) before it deletes more than
+/// 90 % of a table of at least 100 entries, unless the filter requires an idle time or --yes or --all is given.
+///
+/// The kernel has no conditional delete, so a packet that arrives between the last reading of an entry and its
+/// delete is not noticed. That window is 2 to 10 ms in an unhindered flush; an entry that was read more than 50 ms
+/// ago is read again first. The summary has the longest window that was measured.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
@@ -61,11 +73,14 @@ pub struct Args {
     #[arg(long)]
     no_spare_ssh: bool,
 
-    /// Do not ask
+    /// Do not ask, and do not stop before deleting most of the table
     #[arg(long, short)]
     yes: bool,
 
     /// On a terminal, ask before deleting more than PERCENT of the table
+    ///
+    /// The answer allows the number in the question and a tenth more, at least 10 more, for entries that arrive
+    /// while the question stands; what is beyond that is left and counted.
     ///
     /// Without a terminal on both standard input and standard error there is no question: a script bounds
     /// the deletes with --max, or checks them with --dry-run --json first.
@@ -87,7 +102,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let filter = args.filter.filter(host)?;
-    let previous_timeouts = args.filter.previous_timeouts()?;
+    let timeouts = args.filter.timeout_options()?;
     args.refuse_everything(&filter)?;
     let mut console = args.common.console();
     if filter.never_matches() {
@@ -97,7 +112,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let interrupt = Interrupt::listen(host)?;
     let mut connection = args.common.connect()?;
     let before = table::count(&mut connection)?;
-    let mut selection = Selection::new(filter, &mut connection, host, previous_timeouts, false)?;
+    let mut selection = Selection::new(filter, &mut connection, host, &timeouts, false)?;
     let mut watch = Watch::new(&mut console, &interrupt, host, before.entries.into());
     if let Some(seconds) = args.filter.confirm_idle
         && !sample_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
@@ -111,8 +126,22 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     } else if own.sessions.is_empty() && !args.no_spare_ssh && watch.console.can_ask() {
         watch.console.note("found no SSH session of yours, so none is spared");
     }
-    let options = args.options(own);
-    match Purge::new(selection, options, watch, before).run(&mut connection)? {
+    let options = args.options(selection.filter(), own);
+    let written = options.soft().filter(|_| !args.dry_run);
+    let note = |connection: &Connection| {
+        written.map_or(Ok(()), |seconds| timeout_notes::record_in(connection.netns(), host, seconds))
+    };
+    if let Err(error) = note(&connection) {
+        watch.console.warn(&format!(
+            "cannot note the written timeout in {}: {error}\n  hint: until these entries have expired or had a \
+             packet, idle times do not take it into account",
+            timeout_notes::FOLDER
+        ));
+    }
+    let purged = Purge::new(selection, options, watch, before).run(&mut connection)?;
+    // From now on for the entries that were written last. An error was reported above.
+    let _ = note(&connection);
+    match purged {
         Purged::Ran(summary) => report(&summary, &mut console, args.json, args.fail_if_none),
         Purged::Declined => {
             console.warn("nothing was deleted");
@@ -122,6 +151,12 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
             console.warn("interrupted; nothing was deleted");
             Ok(Exit::Partly)
         }
+        Purged::Stopped { chosen, seen } => Err(usage(format!(
+            "this filter matches {chosen} of {seen} entries ({}) and requires no idle time, and there is no terminal \
+             to ask on: nothing was deleted\n  hint: allow it with --yes; check it with --dry-run, bound it with --max \
+             N or --older",
+            percent(chosen, seen)
+        ))),
     }
 }
 
@@ -137,7 +172,14 @@ impl Args {
         )))
     }
 
-    fn options(&self, sessions: OwnSessions) -> Options {
+    /// Whether a script has to allow what would empty most of the table. A table of which most is stale is
+    /// the emergency that a flush by idle time is for.
+    fn stops_where_nobody_is_asked(&self, filter: &Filter) -> bool {
+        let requires_idle = filter.bounds_idle_from_below() || self.filter.confirm_idle.is_some();
+        !self.yes && !self.all && !requires_idle
+    }
+
+    fn options(&self, filter: &Filter, sessions: OwnSessions) -> Options {
         Options {
             command: "flush",
             preview: self.dry_run,
@@ -145,6 +187,7 @@ impl Args {
             sessions,
             max: self.max,
             ask_above: (!self.yes).then_some(self.ask_above),
+            stop_above: self.stops_where_nobody_is_asked(filter).then_some(STOP_ABOVE),
         }
     }
 }

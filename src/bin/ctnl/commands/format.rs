@@ -1,4 +1,4 @@
-//! `-o`: the format of entries, for every command that prints some.
+//! `-o` and `--columns`: the format of entries, for all commands that print entries.
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
@@ -91,7 +91,7 @@ impl FormatArgs {
     }
 }
 
-/// The usage error for `--columns` with a name that is no field, or with a format without columns.
+/// The usage error for `--columns` with an unknown field, or with a format without columns.
 pub(super) fn columns_error(columns: Option<&[String]>, error: &WriterError) -> anyhow::Error {
     let columns = columns.unwrap_or_default();
     let unknown = columns.iter().find(|name| field(name).is_none());
@@ -103,20 +103,20 @@ pub(super) fn columns_error(columns: Option<&[String]>, error: &WriterError) -> 
 
 /// Parses `FORMAT[,OPTION…]`; options alone select the conntrack format, as with conntrack(8).
 pub(super) fn parse(output: &str, events: bool, host: &Host) -> Result<(&'static Format, TextOptions)> {
-    let mut words = output.split(',').peekable();
-    let named = words.peek().and_then(|word| Format::from_name(word));
+    let mut names = output.split(',').peekable();
+    let named = names.peek().and_then(|name| Format::from_name(name));
     if named.is_some() {
-        words.next();
+        names.next();
     }
     let format = named.unwrap_or(&CONNTRACK);
     let mut text = TextOptions::default();
     if *format == JSON {
         text.labels = Some(files::labels(host));
     }
-    for word in words {
-        match format.options.iter().find(|option| option.name() == word) {
+    for name in names {
+        match format.options.iter().find(|option| option.name() == name) {
             Some(option) => set(&mut text, *option, host),
-            None => return Err(unknown_option(output, word, named, events)),
+            None => return Err(unknown_option(output, name, named, events)),
         }
     }
     Ok((format, text))
@@ -136,27 +136,27 @@ fn set(text: &mut TextOptions, option: FormatOption, host: &Host) {
     }
 }
 
-fn unknown_option(output: &str, word: &str, named: Option<&Format>, events: bool) -> anyhow::Error {
-    let at = nth_item_span(output, word, 0);
+fn unknown_option(output: &str, option: &str, named: Option<&Format>, events: bool) -> anyhow::Error {
+    let at = nth_item_span(output, option, 0);
     let (text, hint) = match named {
         None => {
             let names: Vec<&str> = formats(events).map(|format| format.name).collect();
             let options = option_names(CONNTRACK.options);
             let hint = format!("\n  hint: formats are {}; options of conntrack are {options}", names.join(", "));
-            (format!("unknown format or option '{word}'"), hint)
+            (format!("unknown format or option '{option}'"), hint)
         }
         Some(format) if format.options.is_empty() => {
-            (format!("format '{}' has no option '{word}'", format.name), "\n  hint: it has no options".into())
+            (format!("format '{}' has no option '{option}'", format.name), "\n  hint: it has no options".into())
         }
         Some(format) => {
             let hint = format!("\n  hint: its options are {}", option_names(format.options));
-            (format!("format '{}' has no option '{word}'", format.name), hint)
+            (format!("format '{}' has no option '{option}'", format.name), hint)
         }
     };
     usage_at("-o", output, at, &text, &hint)
 }
 
-/// What to write instead of a field that does not exist.
+/// The hint for an unknown field.
 pub fn hint_for(name: &str) -> String {
     match nearest(name, FIELDS.iter().filter(|field| field.column).map(|field| field.name)) {
         Some(near) => format!("\n  hint: did you mean {near}?"),
@@ -170,14 +170,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_alone_mean_the_conntrack_format() {
+    fn options_without_a_format_select_conntrack() {
         let (format, text) = parse("extended,id", false, &Host::system()).unwrap();
         assert_eq!((format.name, text.extended, text.id), ("conntrack", true, true));
         assert_eq!(parse("json", false, &Host::system()).unwrap().0.name, "json");
     }
 
     #[test]
-    fn an_option_that_the_format_does_not_have_is_an_error_with_those_it_has() {
+    fn the_error_of_an_unknown_option_lists_the_options_of_the_format() {
         let error = |output| parse(output, false, &Host::system()).unwrap_err().to_string();
         let text = error("json,id");
         assert!(text.contains("format 'json' has no option 'id'") && text.contains("its options are labels"), "{text}");
@@ -186,13 +186,15 @@ mod tests {
     }
 
     #[test]
-    fn every_option_of_the_registry_changes_something() {
+    fn every_option_of_the_registry_is_accepted_and_sets_something() {
+        let host = Host::system();
         for format in FORMATS {
             for option in format.options {
-                let output = format!("{},{}", format.name, option.name());
-                let (_, text) = parse(&output, false, &Host::system()).unwrap();
+                assert!(parse(&format!("{},{}", format.name, option.name()), false, &host).is_ok());
+                let mut text = TextOptions::default();
+                set(&mut text, *option, &host);
                 let is_set = text.extended || text.id || text.timestamp || text.ktimestamp || text.labels.is_some();
-                assert!(is_set, "{output}");
+                assert!(is_set, "{}", option.name());
             }
         }
     }

@@ -92,7 +92,13 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
 
 /// Prints one entry.
 pub fn print(flow: &Flow, writer: &mut Writer, connection: &mut Connection, host: &Host) -> Result<()> {
-    let selection = Selection::new(Filter::default(), connection, host, Vec::new(), true)?;
+    let selection = Selection::new(
+        Filter::default(),
+        connection,
+        host,
+        &crate::host::timeout_options::TimeoutOptions::default(),
+        true,
+    )?;
     let mut bytes = Vec::new();
     writer.begin(&mut bytes);
     writer.flow(&mut bytes, &Subject::new(flow, selection.ages()));

@@ -61,7 +61,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let filter = args.filter.filter(host)?;
-    let previous_timeouts = args.filter.previous_timeouts()?;
+    let timeouts = args.filter.timeout_options()?;
     let order = args.sort.as_deref().map(parse_order).transpose()?;
     let format = args.format.format(host)?;
     let writer = args.format.writer(host)?;
@@ -72,7 +72,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let mut connection = args.common.connect()?;
     let expected = report::expected(&mut connection);
     let mut watch = Watch::new(&mut console, &interrupt, host, expected);
-    let mut selection = Selection::new(filter, &mut connection, host, previous_timeouts, with_ages)?;
+    let mut selection = Selection::new(filter, &mut connection, host, &timeouts, with_ages)?;
     if let Some(seconds) = args.filter.confirm_idle
         && !sample_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
     {
@@ -147,7 +147,7 @@ fn summarize(console: &mut Console, selection: &Selection, totals: DumpTotals, p
         (_, true) => format!("{printed} shown of {matched} matched, {seen} entries seen"),
         (false, false) => format!("{matched} matched, {seen} entries seen"),
     });
-    report::tell_undecided(console, &selection.tally);
+    report::print_undecided(console, &selection.tally);
     if totals.repeated > 0 {
         console.detail(&format!("{} entries were dumped twice by the kernel and are shown once", totals.repeated));
     }

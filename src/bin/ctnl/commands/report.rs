@@ -1,4 +1,4 @@
-//! Notes that several commands print at their end.
+//! Notes that several commands print after their output.
 
 use ctnl::netlink::Connection;
 use ctnl::table;
@@ -6,13 +6,13 @@ use ctnl::table;
 use crate::scan::Tally;
 use crate::term::console::Console;
 
-/// Entries of the table, for progress; 0 where that is unknown.
+/// The number of entries in the table, for progress; 0 if it is unknown.
 pub fn expected(connection: &mut Connection) -> u64 {
     table::count(connection).map_or(0, |occupancy| occupancy.entries.into())
 }
 
 /// Prints how many entries are undecided, and what would decide them.
-pub fn tell_undecided(console: &mut Console, tally: &Tally) {
+pub fn print_undecided(console: &mut Console, tally: &Tally) {
     for line in tally.undecided_lines() {
         console.note(&line);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ctnl::clock::{Clock, Time};
 use ctnl::metrics::StreamSnapshot;
 use ctnl::netlink::Error;
-use ctnl::output::Resynced;
+use ctnl::output::ResyncRecord;
 use ctnl::table::Buffer;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -42,7 +42,7 @@ pub enum Notification<'a> {
     /// The kernel has lost this many events; `None` where it did not count them.
     Lost(Option<u64>),
     /// A dump has been compared with the live set.
-    Resynced(&'a Resynced<'a>),
+    Resynced(&'a ResyncRecord<'a>),
     /// A dump has failed; it will be repeated.
     PassFailed {
         /// The namespace, where there are several.

@@ -3,11 +3,11 @@
 use ctnl::field::Subject;
 use ctnl::live::{LiveEntry, NewOutcome, Start};
 use ctnl::model::{EventKind, Flow, Status};
-use ctnl::output::{Since, Synthetic};
+use ctnl::output::{StartTime, SyntheticCause};
 
 use super::emitter::Emitter;
 use super::namespace::NamespaceStream;
-use super::records::since;
+use super::records::start_time;
 
 impl Emitter<'_> {
     /// Applies the last event.
@@ -86,8 +86,8 @@ impl Emitter<'_> {
         let NamespaceStream { live, event, .. } = stream;
         let known = live.as_mut().and_then(|live| live.on_destroy(&event.flow));
         if known.is_some() || self.event_matches(stream) {
-            let since = stream.event.flow.start.map(Since::Exactly).or(known.map(since));
-            self.emit_event(stream, EventKind::Destroy, since, killed, now);
+            let start = stream.event.flow.start.map(StartTime::Exact).or(known.map(start_time));
+            self.emit_event(stream, EventKind::Destroy, start, killed, now);
         }
     }
 
@@ -99,13 +99,13 @@ impl Emitter<'_> {
         let NamespaceStream { name, event, ages, .. } = stream;
         let flow = event.flow.clone();
         let start = start(flow.event_time, &flow, now);
-        self.emit_destroyed(name.as_deref(), ages, &LiveEntry { flow, start }, Synthetic::Reconcile, now);
+        self.emit_destroyed(name.as_deref(), ages, &LiveEntry { flow, start }, SyntheticCause::Reconcile, now);
     }
 
     /// The `destroy` event of an entry was lost, which the last event has shown.
     #[cold]
     fn on_missed_destroy(&mut self, stream: &mut NamespaceStream, earlier: &LiveEntry, now: u64) {
-        let why = if stream.needs_resync() { Synthetic::Resync } else { Synthetic::Reconcile };
+        let why = if stream.needs_resync() { SyntheticCause::Resync } else { SyntheticCause::Reconcile };
         self.emit_removed(stream.name.as_deref(), &mut stream.ages, earlier, why, now);
     }
 }

@@ -8,7 +8,7 @@ use ctnl::clock::Time;
 use ctnl::live::Live;
 use ctnl::model::{Event, Flow, ProtoInfo};
 use ctnl::netlink::Connection;
-use ctnl::output::{Requester, Synthetic};
+use ctnl::output::{Requester, SyntheticCause};
 use ctnl::table::Buffer;
 
 use super::options::FollowOptions;
@@ -86,7 +86,7 @@ impl Requested {
 /// A pass that is due.
 #[derive(Debug, Clone, Copy)]
 struct DuePass {
-    why: Synthetic,
+    why: SyntheticCause,
     at: Duration,
     latest: Duration,
 }
@@ -140,7 +140,7 @@ impl NamespaceStream {
         let now = Duration::from(time.monotonic);
         self.complete_until = time.realtime.0;
         self.live = options.keeps_live_set().then(|| Live::new(options.reliable));
-        self.due = options.seed.then_some(DuePass { why: Synthetic::Seed, at: now, latest: now });
+        self.due = options.seed.then_some(DuePass { why: SyntheticCause::Seed, at: now, latest: now });
         self.reconcile = options.reconcile.map(|interval| now + interval);
     }
 
@@ -150,26 +150,26 @@ impl NamespaceStream {
             Some(due) => due.at = (now + QUIET_TIME).min(due.latest),
             None => {
                 self.due =
-                    Some(DuePass { why: Synthetic::Resync, at: now + QUIET_TIME, latest: now + MAX_RESYNC_DELAY })
+                    Some(DuePass { why: SyntheticCause::Resync, at: now + QUIET_TIME, latest: now + MAX_RESYNC_DELAY })
             }
         }
     }
 
     /// Schedules the pass again, at once.
-    pub(super) fn repeat_pass(&mut self, why: Synthetic, now: Duration) {
+    pub(super) fn repeat_pass(&mut self, why: SyntheticCause, now: Duration) {
         self.due = Some(DuePass { why, at: now, latest: now });
     }
 
     /// Schedules the pass again, unless one is scheduled already.
-    pub(super) fn retry_pass(&mut self, why: Synthetic, now: Duration) {
+    pub(super) fn retry_pass(&mut self, why: SyntheticCause, now: Duration) {
         let at = now + MAX_RESYNC_DELAY;
         self.due.get_or_insert(DuePass { why, at, latest: at });
     }
 
     /// When the next pass is due, and its reason.
-    pub(super) fn next_pass(&self) -> Option<(Duration, Synthetic)> {
+    pub(super) fn next_pass(&self) -> Option<(Duration, SyntheticCause)> {
         let due = self.due.map(|due| (due.at, due.why));
-        let reconcile = self.reconcile.map(|at| (at, Synthetic::Reconcile));
+        let reconcile = self.reconcile.map(|at| (at, SyntheticCause::Reconcile));
         match (due, reconcile) {
             (Some(due), Some(reconcile)) => Some(if reconcile.0 < due.0 { reconcile } else { due }),
             (due, reconcile) => due.or(reconcile),

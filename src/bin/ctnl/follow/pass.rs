@@ -8,7 +8,7 @@ use ctnl::field::Subject;
 use ctnl::live::{DumpOutcome, Live};
 use ctnl::model::Flow;
 use ctnl::netlink::{Connection, Error};
-use ctnl::output::{Record, Resynced, Synthetic};
+use ctnl::output::{Record, ResyncRecord, SyntheticCause};
 use ctnl::table::{DatagramTime, DumpRequest, DumpTotals};
 
 use super::emitter::{CAPACITY_POLL, Drained, Emitter, MAX_EVENTS_PER_TURN};
@@ -40,7 +40,7 @@ pub(super) fn pass(
     emitter: &mut Emitter<'_>,
     stream: &mut NamespaceStream,
     others: &mut [NamespaceStream],
-    why: Synthetic,
+    why: SyntheticCause,
 ) -> Result<(), Error> {
     let Some(mut connection) = stream.connection.take() else { return Ok(()) };
     stream.on_pass(&emitter.options, emitter.env.monotonic());
@@ -51,8 +51,12 @@ pub(super) fn pass(
     match ended? {
         PassEnd::Complete { added, removed } => {
             if stream.gaps == gaps {
-                emit_resynced(emitter, stream, Resynced { why, time: now, entries: 0, added, removed, netns: None });
-            } else if why == Synthetic::Seed {
+                emit_resynced(
+                    emitter,
+                    stream,
+                    ResyncRecord { reason: why, time: now, entries: 0, added, removed, netns: None },
+                );
+            } else if why == SyntheticCause::Seed {
                 // With `--on-gap resync` the next pass is scheduled. Without it, the reader still
                 // needs a complete seed.
                 stream.retry_pass(why, emitter.env.monotonic());
@@ -66,7 +70,7 @@ pub(super) fn pass(
         }
         // An error of the first dump is reported to the user. One of several namespaces does not end
         // the others.
-        PassEnd::Failed(error) if why == Synthetic::Seed && stream.name.is_none() => return Err(error),
+        PassEnd::Failed(error) if why == SyntheticCause::Seed && stream.name.is_none() => return Err(error),
         PassEnd::Failed(error) => {
             emitter.env.notify(Notification::PassFailed { netns: stream.name.as_deref(), error: &error });
             stream.retry_pass(why, emitter.env.monotonic());
@@ -78,10 +82,10 @@ pub(super) fn pass(
     Ok(())
 }
 
-fn emit_resynced(emitter: &mut Emitter<'_>, stream: &NamespaceStream, resynced: Resynced<'_>) {
+fn emit_resynced(emitter: &mut Emitter<'_>, stream: &NamespaceStream, resynced: ResyncRecord<'_>) {
     let entries = stream.live.as_ref().map_or(0, Live::len) as u64;
-    let resynced = Resynced { entries, netns: stream.name.as_deref(), ..resynced };
-    emitter.lines.record(&Record::Resynced(resynced));
+    let resynced = ResyncRecord { entries, netns: stream.name.as_deref(), ..resynced };
+    emitter.lines.record(&Record::Resync(resynced));
     emitter.env.notify(Notification::Resynced(&resynced));
 }
 
@@ -90,7 +94,7 @@ fn walk(
     stream: &mut NamespaceStream,
     others: &mut [NamespaceStream],
     connection: &mut Connection,
-    why: Synthetic,
+    why: SyntheticCause,
 ) -> Result<PassEnd, Error> {
     let netfilter = emitter.options.netfilter.clone();
     let buckets = Buckets::read(&netfilter);
@@ -127,7 +131,7 @@ struct Comparison<'p, 'e> {
     emitter: &'p mut Emitter<'e>,
     stream: &'p mut NamespaceStream,
     others: &'p mut [NamespaceStream],
-    why: Synthetic,
+    why: SyntheticCause,
     datagram: Vec<Flow>,
     added: u64,
     removed: u64,
@@ -184,7 +188,7 @@ fn compare(
     stream: &mut NamespaceStream,
     others: &[NamespaceStream],
     flow: &Flow,
-    why: Synthetic,
+    why: SyntheticCause,
 ) -> (u64, u64) {
     emitter.wait_for_capacity(|_| StreamSample::of(others.iter().chain([&*stream])));
     let now = emitter.env.realtime();
@@ -214,7 +218,7 @@ fn end_pass(
     emitter: &mut Emitter<'_>,
     stream: &mut NamespaceStream,
     others: &[NamespaceStream],
-    why: Synthetic,
+    why: SyntheticCause,
 ) -> u64 {
     let now = emitter.env.realtime();
     let NamespaceStream { name, live, ages, source, .. } = stream;

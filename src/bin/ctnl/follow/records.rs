@@ -5,7 +5,8 @@ use ctnl::field::Subject;
 use ctnl::live::{LiveEntry, Start};
 use ctnl::model::{EventKind, ExpectationEvent, Flow};
 use ctnl::output::{
-    Clock, Closing, Ended, ExpectationRecord, FlowRecord, Gap, GapCause, Opening, Record, Since, Stamp, Synthetic,
+    ClockSource, CloseRecord, EndRecord, EventTime, ExpectationRecord, FlowRecord, GapCause, GapRecord, OpenRecord,
+    Record, StartTime, SyntheticCause,
 };
 
 use super::emitter::Emitter;
@@ -19,14 +20,14 @@ impl Emitter<'_> {
     pub(super) fn emit_open(&mut self) {
         let time = self.env.realtime();
         let FollowOptions { stream, version, .. } = &self.options;
-        self.lines.record(&Record::Opening(Opening { time, stream, version }));
+        self.lines.record(&Record::Open(OpenRecord { time, stream, version }));
     }
 
     /// Writes the `close` record, with the sums.
     pub(super) fn emit_close(&mut self, reason: &str) {
         let (time, records) = (self.env.realtime(), self.lines.count());
         let Totals { received, lost, uncounted_losses, .. } = self.totals;
-        self.lines.record(&Record::Closing(Closing { time, reason, received, lost, uncounted_losses, records }));
+        self.lines.record(&Record::Close(CloseRecord { time, reason, received, lost, uncounted_losses, records }));
         self.lines.put();
     }
 
@@ -36,13 +37,13 @@ impl Emitter<'_> {
         &mut self,
         stream: &mut NamespaceStream,
         kind: EventKind,
-        since: Option<Since>,
+        start: Option<StartTime>,
         killed: Option<bool>,
         now: u64,
     ) {
         let NamespaceStream { name, event, ages, requested, .. } = stream;
         let (flow, netns) = (&event.flow, name.as_deref());
-        let time = stamp(flow, kind, now);
+        let time = event_time(flow, kind, now);
         let Emitter { lines, options, .. } = self;
         let is_wanted = is_wanted(options, kind);
         let is_end = options.kinds.flows && kind == EventKind::Destroy;
@@ -51,20 +52,20 @@ impl Emitter<'_> {
         }
         let (requester, is_mark_implied) = (requested.by(event.port), event.is_mark_implied);
         if is_end {
-            let (start, end, synthetic) = (since, time, None);
-            let ended = Ended { flow, start, end, synthetic, killed, requester, netns, is_mark_implied };
-            lines.record(&Record::Ended(ended));
+            let (end, synthetic) = (time, None);
+            let ended = EndRecord { flow, start, end, synthetic, killed, requester, netns, is_mark_implied };
+            lines.record(&Record::End(ended));
         }
         if is_wanted {
             let (subject, synthetic) = (&Subject::of_event(flow, ages, kind), None);
             let record =
-                FlowRecord { kind, synthetic, time, subject, since, killed, requester, netns, is_mark_implied };
+                FlowRecord { kind, synthetic, time, subject, start, killed, requester, netns, is_mark_implied };
             lines.record(&Record::Flow(record));
         }
     }
 
     /// Writes the synthetic `new` record of an entry that a dump contained.
-    pub(super) fn emit_added(&mut self, netns: Option<&str>, subject: &Subject<'_>, why: Synthetic, now: u64) {
+    pub(super) fn emit_added(&mut self, netns: Option<&str>, subject: &Subject<'_>, why: SyntheticCause, now: u64) {
         self.emit_synthetic(EventKind::New, netns, subject, None, why, now);
     }
 
@@ -74,15 +75,15 @@ impl Emitter<'_> {
         netns: Option<&str>,
         ages: &mut IdleEstimator,
         entry: &LiveEntry,
-        why: Synthetic,
+        why: SyntheticCause,
         now: u64,
     ) {
         if self.options.kinds.flows {
-            let (flow, start, synthetic) = (&entry.flow, Some(since(entry.start)), Some(why));
-            let end = Stamp { ns: now, clock: Clock::Received };
+            let (flow, start, synthetic) = (&entry.flow, Some(start_time(entry.start)), Some(why));
+            let end = EventTime { ns: now, clock: ClockSource::Received };
             let ended =
-                Ended { flow, start, end, synthetic, killed: None, requester: None, netns, is_mark_implied: false };
-            self.lines.record(&Record::Ended(ended));
+                EndRecord { flow, start, end, synthetic, killed: None, requester: None, netns, is_mark_implied: false };
+            self.lines.record(&Record::End(ended));
         }
         ages.now = now;
         self.emit_destroyed(netns, ages, entry, why, now);
@@ -94,11 +95,11 @@ impl Emitter<'_> {
         netns: Option<&str>,
         ages: &IdleEstimator,
         entry: &LiveEntry,
-        why: Synthetic,
+        why: SyntheticCause,
         now: u64,
     ) {
         let subject = &Subject::new(&entry.flow, ages);
-        self.emit_synthetic(EventKind::Destroy, netns, subject, Some(since(entry.start)), why, now);
+        self.emit_synthetic(EventKind::Destroy, netns, subject, Some(start_time(entry.start)), why, now);
     }
 
     fn emit_synthetic(
@@ -106,15 +107,15 @@ impl Emitter<'_> {
         kind: EventKind,
         netns: Option<&str>,
         subject: &Subject<'_>,
-        since: Option<Since>,
-        why: Synthetic,
+        start: Option<StartTime>,
+        why: SyntheticCause,
         now: u64,
     ) {
         if is_wanted(&self.options, kind) {
-            let (synthetic, time) = (Some(why), Stamp { ns: now, clock: Clock::Received });
+            let (synthetic, time) = (Some(why), EventTime { ns: now, clock: ClockSource::Received });
             let (killed, requester, is_mark_implied) = (None, None, false);
             let record =
-                FlowRecord { kind, synthetic, time, subject, since, killed, requester, netns, is_mark_implied };
+                FlowRecord { kind, synthetic, time, subject, start, killed, requester, netns, is_mark_implied };
             self.lines.record(&Record::Flow(record));
         }
     }
@@ -129,9 +130,9 @@ impl Emitter<'_> {
             live.for_each(|entry| {
                 self.wait_for_capacity(|last| last);
                 let subject = Subject::new(&entry.flow, ages);
-                self.emit_added(Some(&to), &subject, Synthetic::Netns, now);
+                self.emit_added(Some(&to), &subject, SyntheticCause::Netns, now);
                 // No record of `--flows`: the connection goes on.
-                self.emit_destroyed(name.as_deref(), ages, &entry, Synthetic::Netns, now);
+                self.emit_destroyed(name.as_deref(), ages, &entry, SyntheticCause::Netns, now);
             });
         }
         *name = Some(to);
@@ -144,7 +145,7 @@ impl Emitter<'_> {
         if let Some(live) = live {
             live.drain(|entry| {
                 self.wait_for_capacity(|last| last);
-                self.emit_removed(name.as_deref(), ages, &entry, Synthetic::Netns, now);
+                self.emit_removed(name.as_deref(), ages, &entry, SyntheticCause::Netns, now);
             });
         }
     }
@@ -160,7 +161,7 @@ impl Emitter<'_> {
             return;
         };
         self.totals.received += 1;
-        let time = Stamp { ns: now, clock: Clock::Received };
+        let time = EventTime { ns: now, clock: ClockSource::Received };
         let (requester, netns) = (requested.by(port), name.as_deref());
         let record = ExpectationRecord { kind, time, expectation: &expectation, requester, netns };
         self.lines.record(&Record::Expectation(record));
@@ -186,7 +187,13 @@ impl Emitter<'_> {
 
     fn emit_gap(&mut self, stream: &mut NamespaceStream, cause: GapCause, lost: Option<u64>, now: u64) {
         let netns = stream.name.as_deref();
-        self.lines.record(&Record::Gap(Gap { cause, lost, from: stream.complete_until.min(now), to: now, netns }));
+        self.lines.record(&Record::Gap(GapRecord {
+            cause,
+            lost,
+            from: stream.complete_until.min(now),
+            to: now,
+            netns,
+        }));
         stream.gaps += 1;
         if cause == GapCause::Kernel {
             // Refused events are behind all that was queued, which has been read.
@@ -209,20 +216,20 @@ fn is_wanted(options: &FollowOptions, kind: EventKind) -> bool {
     }
 }
 
-pub(super) fn since(start: Start) -> Since {
+pub(super) fn start_time(start: Start) -> StartTime {
     match start {
-        Start::Kernel(ns) | Start::Event(ns) => Since::Exactly(ns),
-        Start::Before(ns) => Since::Before(ns),
+        Start::Kernel(ns) | Start::Event(ns) => StartTime::Exact(ns),
+        Start::Before(ns) => StartTime::Before(ns),
     }
 }
 
 /// The time of an event: the kernel's, where it sends one. An expired entry stays in the table
 /// until `gc_worker` (nf_conntrack_core.c) removes it, so its end is its stop time.
 #[inline]
-fn stamp(flow: &Flow, kind: EventKind, now: u64) -> Stamp {
+fn event_time(flow: &Flow, kind: EventKind, now: u64) -> EventTime {
     let stop = if kind == EventKind::Destroy { flow.stop } else { None };
     match stop.or(flow.event_time) {
-        Some(ns) => Stamp { ns, clock: Clock::Kernel },
-        None => Stamp { ns: now, clock: Clock::Received },
+        Some(ns) => EventTime { ns, clock: ClockSource::Kernel },
+        None => EventTime { ns: now, clock: ClockSource::Received },
     }
 }

@@ -9,3 +9,5 @@ pub mod privileges;
 pub mod process_by_portid;
 pub mod sd_notify;
 pub mod ssh;
+pub mod timeout_notes;
+pub mod timeout_options;

@@ -27,6 +27,7 @@ use super::init::{self, Ended};
 use super::outside;
 use super::population::{Population, has_udp_lite};
 use super::{mounts, namespace};
+use crate::host::timeout_options::LAB_COOKIE;
 use crate::term::console::Console;
 use crate::term::exit::Exit;
 
@@ -178,7 +179,7 @@ fn command(options: &Options, console: &mut Console, own_folder: Option<PathBuf>
     let mut command = Command::new(&program);
     command.args(arguments).env("CTNL_LAB", "1");
     if let Ok(Some(cookie)) = Netns::current_cookie() {
-        command.env(COOKIE, cookie.to_string());
+        command.env(LAB_COOKIE, cookie.to_string());
     }
     match own_folder.map(|folder| path_with_first(&folder)) {
         Some(Ok(path)) => _ = command.env("PATH", path),
@@ -187,10 +188,6 @@ fn command(options: &Options, console: &mut Console, own_folder: Option<PathBuf>
     }
     (program, command)
 }
-
-/// The variable with the cookie of the lab's network namespace (`SO_NETNS_COOKIE`, Linux 5.14): its
-/// entries have timeouts that may be trusted.
-const COOKIE: &str = "CTNL_LAB_NETNS";
 
 /// `PATH` with `folder` in front, so that `ctnl` in the lab is this very program.
 fn path_with_first(folder: &Path) -> Result<OsString> {

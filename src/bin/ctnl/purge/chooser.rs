@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 
 use ctnl::filter::Filter;
 use ctnl::group::{GroupError, Groups};
-use ctnl::model::{Flow, Status};
-use ctnl::table::{DatagramTime, NotDeletable, Target};
+use ctnl::model::Flow;
+use ctnl::netlink::Error;
+use ctnl::table::{DatagramTime, Judgement, Target};
+use ctnl::units::Nanos;
 
 use super::options::Options;
+use super::rechecker::Rechecker;
+use super::skip_reason::{SkipReason, target};
 use super::summary::{Share, Summary};
 use crate::scan::{Selection, Tally};
 
@@ -22,6 +26,8 @@ pub const MOST_SOURCES: usize = 4096;
 pub struct Chooser {
     selection: Selection,
     options: Options,
+    /// Most entries that the answer to the question allows.
+    agreed: Option<u64>,
     counts: Counts,
     breakdown: Option<Breakdown>,
 }
@@ -32,30 +38,9 @@ struct Counts {
     chosen: u64,
     spared: u64,
     beyond_max: u64,
+    beyond_agreed: u64,
     already_expiring: u64,
     skipped: BTreeMap<SkipReason, u64>,
-}
-
-/// Why an entry that matches is skipped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum SkipReason {
-    NotDeletable(NotDeletable),
-    /// Linux 5.10 would set the short timeout, and no packet would restore the old one: see
-    /// `IPS_FIXED_TIMEOUT_BIT` in `__nf_ct_refresh_acct` in net/netfilter/nf_conntrack_core.c.
-    FixedTimeout,
-    /// The kernel sets the timeout of an offloaded flow to a day again (`nf_ct_offload_timeout`, called by
-    /// `gc_worker` in net/netfilter/nf_conntrack_core.c; in newer kernels by nf_flow_table_core.c).
-    Offloaded,
-}
-
-impl SkipReason {
-    fn name(self) -> &'static str {
-        match self {
-            SkipReason::NotDeletable(why) => why.name(),
-            SkipReason::FixedTimeout => "fixed-timeout",
-            SkipReason::Offloaded => "offloaded",
-        }
-    }
 }
 
 /// What is chosen, by state and by source.
@@ -68,7 +53,7 @@ struct Breakdown {
 impl Chooser {
     /// A chooser of what `selection` matches, within the bounds of `options`.
     pub fn new(selection: Selection, options: Options) -> Self {
-        Chooser { selection, options, counts: Counts::default(), breakdown: None }
+        Chooser { selection, options, agreed: None, counts: Counts::default(), breakdown: None }
     }
 
     /// The filter.
@@ -90,16 +75,40 @@ impl Chooser {
         self.breakdown = None;
     }
 
+    /// From now on, chooses at most `entries`.
+    pub fn agree_to(&mut self, entries: u64) {
+        self.agreed = Some(entries);
+    }
+
+    /// What judges again on another thread.
+    pub fn rechecker(&self) -> Rechecker {
+        Rechecker::new(self.selection.fork(), self.options.clone())
+    }
+
+    /// Reads the settings again unless the last reading began at `after` or later.
+    pub fn refresh_settings(&mut self, after: Nanos) -> Result<(), Error> {
+        self.selection.refresh_settings(after).map(|_| ())
+    }
+
+    /// Reads the settings again where they are older than a walk may use.
+    pub fn refresh_old_settings(&mut self) -> Result<(), Error> {
+        self.selection.refresh_old_settings()
+    }
+
+    /// What an entry of a datagram of this time is judged by.
+    pub fn judgement(&self, time: &DatagramTime) -> Judgement {
+        Judgement { sampled: time.sampled, settings: self.selection.settings_version() }
+    }
+
     /// The target of `flow`, if it is chosen.
     pub fn choose(&mut self, flow: &Flow, time: &DatagramTime) -> Option<Target> {
-        let Chooser { selection, options, counts, breakdown } = self;
+        let Chooser { selection, options, agreed, counts, breakdown } = self;
         let subject = selection.judge(flow, time)?;
-        if options.sessions.include(flow) {
+        if options.spares(flow) {
             counts.spared += 1;
             return None;
         }
-        // Never raise a timeout.
-        if options.soft().is_some_and(|soft| flow.timeout.is_some_and(|left| left <= soft)) {
+        if options.already_expires(flow) {
             counts.already_expiring += 1;
             return None;
         }
@@ -112,6 +121,10 @@ impl Chooser {
         };
         if options.max.is_some_and(|max| counts.chosen >= max) {
             counts.beyond_max += 1;
+            return None;
+        }
+        if agreed.is_some_and(|agreed| counts.chosen >= agreed) {
+            counts.beyond_agreed += 1;
             return None;
         }
         counts.chosen += 1;
@@ -136,6 +149,7 @@ impl Chooser {
         summary.spared = counts.spared;
         summary.spared_all_ssh = self.options.sessions.all_of_server.is_some();
         summary.beyond_max = counts.beyond_max;
+        summary.beyond_agreed = counts.beyond_agreed;
         summary.already_expiring = counts.already_expiring;
         summary.skipped = counts.skipped.iter().map(|(why, count)| (why.name(), *count)).collect();
         if let Some(breakdown) = &self.breakdown {
@@ -144,16 +158,6 @@ impl Chooser {
             summary.by_source_beyond = breakdown.by_source.beyond();
         }
     }
-}
-
-fn target(flow: &Flow, is_soft: bool) -> Result<Target, SkipReason> {
-    if is_soft && flow.status.contains(Status::FixedTimeout) {
-        return Err(SkipReason::FixedTimeout);
-    }
-    if is_soft && flow.is_offloaded() {
-        return Err(SkipReason::Offloaded);
-    }
-    Target::of(flow).map_err(SkipReason::NotDeletable)
 }
 
 fn shares(groups: &Groups, top: usize) -> Vec<Share> {

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use ctnl::model::Flow;
-use ctnl::netlink::Connection;
+use ctnl::netlink::{Connection, Error};
 use ctnl::table::{self, DatagramTime, Deleter, DumpRequest, DumpTotals, Occupancy};
 
 use super::chooser::Chooser;
-use super::options::Options;
+use super::options::{Options, SMALL_TABLE};
 use super::summary::Summary;
 use crate::scan::{End, Selection, Visitor, Watch, walk};
 use crate::term::console::percent;
@@ -26,6 +26,19 @@ pub enum Purged {
     Declined,
     /// A signal ended it before the answer. Nothing was changed.
     Interrupted,
+    /// Nobody could be asked, and it would be too large a part of the table. Nothing was changed.
+    Stopped {
+        /// Entries that would be deleted.
+        chosen: u64,
+        /// Entries of the table.
+        seen: u64,
+    },
+}
+
+/// Whether a purge may begin.
+enum Consent {
+    Given,
+    Refused(Purged),
 }
 
 /// A purge of the entries that a selection matches.
@@ -52,10 +65,10 @@ impl<'a> Purge<'a> {
         if self.options.preview {
             return Ok(Purged::Ran(Box::new(self.preview(connection)?)));
         }
-        if !self.may_go_on(connection)? {
-            return Ok(if self.watch.interrupt.requested() { Purged::Interrupted } else { Purged::Declined });
+        match self.consent(connection)? {
+            Consent::Given => Ok(Purged::Ran(Box::new(self.delete(connection)?))),
+            Consent::Refused(why) => Ok(why),
         }
-        Ok(Purged::Ran(Box::new(self.delete(connection)?)))
     }
 
     /// Counts what would be deleted.
@@ -75,58 +88,89 @@ impl<'a> Purge<'a> {
     /// Walks without deleting. The entries seen, and whether a signal ended it.
     fn count(&mut self, connection: &mut Connection) -> Result<(u64, bool)> {
         let clock = self.watch.clock.clone();
-        let mut counting = Counting { chooser: &mut self.chooser, watch: &mut self.watch };
+        let mut counting = Counting { chooser: &mut self.chooser, watch: &mut self.watch, refreshed: Ok(()) };
         let walked = walk(connection, DumpRequest::default(), &clock, &mut counting)?;
-        Ok((walked.totals.entries, walked.end == End::Stopped))
+        let is_stopped = walked.end == End::Stopped;
+        counting.refreshed?;
+        Ok((walked.totals.entries, is_stopped))
     }
 
-    /// Asks on the terminal before a large part of the table is deleted.
-    fn may_go_on(&mut self, connection: &mut Connection) -> Result<bool> {
-        let Some(ask_above) = self.options.ask_above.filter(|_| self.watch.console.can_ask()) else {
-            return Ok(true);
+    /// Counts first where a large part of the table must not be deleted without a question, and asks the
+    /// question where there is a terminal.
+    fn consent(&mut self, connection: &mut Connection) -> Result<Consent> {
+        let can_ask = self.watch.console.can_ask();
+        let Some(share) = (if can_ask { self.options.ask_above } else { self.options.stop_above }) else {
+            return Ok(Consent::Given);
         };
         let (seen, is_interrupted) = self.count(connection)?;
         let chosen = self.chooser.chosen();
         self.chooser.start_over();
         if is_interrupted {
-            return Ok(false);
+            return Ok(Consent::Refused(Purged::Interrupted));
         }
-        if u128::from(chosen) * 100 <= u128::from(seen) * u128::from(ask_above) {
-            return Ok(true);
+        let is_large = u128::from(chosen) * 100 > u128::from(seen) * u128::from(share);
+        match (can_ask, is_large) {
+            (false, true) if seen >= SMALL_TABLE => Ok(Consent::Refused(Purged::Stopped { chosen, seen })),
+            (false, _) => Ok(Consent::Given),
+            (true, false) => {
+                // What is deleted without a question stays about as small a part of the table; where every
+                // delete is to be asked for, nothing was found and nothing may be deleted.
+                let most = if share == 0 { 0 } else { with_margin(seen.saturating_mul(share.into()) / 100) };
+                self.chooser.agree_to(most);
+                Ok(Consent::Given)
+            }
+            (true, true) => self.ask(chosen, seen),
         }
+    }
+
+    /// Asks on the terminal. The settings may have changed while the question stood.
+    fn ask(&mut self, chosen: u64, seen: u64) -> Result<Consent> {
+        let most = with_margin(chosen);
         let what = if self.options.soft().is_some() { "Lower the timeout of" } else { "Delete" };
-        let question = format!("{what} {chosen} of {seen} entries ({})?", percent(chosen, seen));
+        let part = percent(chosen, seen);
+        let question = format!("{what} {chosen} of {seen} entries ({part}), and no more than {most}?");
         let interrupt = self.watch.interrupt;
-        self.watch.console.ask(&question, || interrupt.requested()).context("read the answer")
+        let is_yes = self.watch.console.ask(&question, || interrupt.requested()).context("read the answer")?;
+        if interrupt.requested() {
+            return Ok(Consent::Refused(Purged::Interrupted));
+        }
+        if !is_yes {
+            return Ok(Consent::Refused(Purged::Declined));
+        }
+        self.chooser.agree_to(most);
+        self.chooser.refresh_settings(self.watch.clock.now().monotonic)?;
+        Ok(Consent::Given)
     }
 
     /// Deletes what is chosen. Three threads: one walks and decides, one deletes, and this one shows
     /// progress, so that a terminal that blocks delays neither.
     fn delete(&mut self, connection: &mut Connection) -> Result<Summary> {
         let started = Instant::now();
-        let deleter = Deleter::start(connection.reopen()?, self.options.action).context("start a thread")?;
         let (clock, seen) = (self.watch.clock.clone(), AtomicU64::new(0));
+        let rechecker = self.chooser.rechecker();
+        let deleter = Deleter::start(connection.reopen()?, self.options.action, &clock, rechecker);
         let mut deciding = Deciding {
             chooser: &mut self.chooser,
-            deleter,
+            deleter: deleter.context("start a thread")?,
             interrupt: self.watch.interrupt,
             seen: &seen,
             totals: DumpTotals::default(),
             is_interrupted: false,
+            refreshed: Ok(()),
         };
         let work = || {
             let walked = walk(connection, DumpRequest::default(), &clock, &mut deciding);
-            let Deciding { deleter, totals, is_interrupted, .. } = deciding;
-            (walked, deleter.finish(), totals, is_interrupted)
+            let Deciding { deleter, totals, is_interrupted, refreshed, .. } = deciding;
+            (walked.and_then(|walked| refreshed.map(|()| walked)), deleter.finish(), totals, is_interrupted)
         };
-        let (walked, (outcome, deleted), totals, is_interrupted) =
+        let (walked, (deletions, deleted), totals, is_interrupted) =
             self.watch.show_during("deleting", &seen, work).context("start a thread")?;
         let mut summary = Summary::new(&self.options, self.chooser.filter());
         summary.seen = totals.entries;
         summary.interrupted = is_interrupted && walked.as_ref().is_ok_and(|walked| walked.end == End::Stopped);
         summary.resized = self.watch.warn_if_resized();
         let error = deleted.err().or(walked.err());
-        summary.add(&outcome, error.as_ref());
+        summary.add(&deletions, error.as_ref());
         self.chooser.report(&mut summary);
         summary.set_table(self.before, table::count(connection).ok());
         summary.seconds = started.elapsed().as_secs_f64();
@@ -137,10 +181,16 @@ impl<'a> Purge<'a> {
     }
 }
 
+/// The number that was agreed to, and a margin for entries that have arrived since: a tenth, and at least 10.
+fn with_margin(agreed: u64) -> u64 {
+    agreed.saturating_add((agreed / 10).max(10))
+}
+
 /// Chooses and deletes nothing.
 struct Counting<'c, 'w> {
     chooser: &'c mut Chooser,
     watch: &'c mut Watch<'w>,
+    refreshed: Result<(), Error>,
 }
 
 impl Visitor for Counting<'_, '_> {
@@ -149,7 +199,9 @@ impl Visitor for Counting<'_, '_> {
     }
 
     fn end_datagram(&mut self, totals: DumpTotals) -> ControlFlow<()> {
-        if self.watch.go_on("reading", totals.entries) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        self.refreshed = self.chooser.refresh_old_settings();
+        let goes_on = self.refreshed.is_ok() && self.watch.go_on("reading", totals.entries);
+        if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 }
 
@@ -161,13 +213,14 @@ struct Deciding<'d> {
     seen: &'d AtomicU64,
     totals: DumpTotals,
     is_interrupted: bool,
+    refreshed: Result<(), Error>,
 }
 
 impl Visitor for Deciding<'_> {
     #[inline]
     fn entry(&mut self, flow: &Flow, time: &DatagramTime) {
         if let Some(target) = self.chooser.choose(flow, time) {
-            self.deleter.push(target);
+            self.deleter.push(target, self.chooser.judgement(time));
         }
     }
 
@@ -175,7 +228,9 @@ impl Visitor for Deciding<'_> {
         self.totals = totals;
         self.seen.store(totals.entries, Ordering::Relaxed);
         self.deleter.end_datagram()?;
+        self.refreshed = self.chooser.refresh_old_settings();
         self.is_interrupted = self.interrupt.requested();
-        if self.is_interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let goes_on = self.refreshed.is_ok() && !self.is_interrupted;
+        if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 }

@@ -1,13 +1,16 @@
 //! Delete the entries that a selection matches: which of them may be deleted, the job and its summary,
 //! for every command that deletes by a filter.
 //!
-//! `options` is what a command asks for, `chooser` decides entry by entry, `job` walks the table and
+//! `options` is what a command asks for, `chooser` decides entry by entry, `rechecker` once more for
+//! entries that were judged too long ago, `job` walks the table and
 //! deletes, `summary` counts the results, `report` prints them.
 
 mod chooser;
 mod job;
 mod options;
+mod rechecker;
 mod report;
+mod skip_reason;
 mod summary;
 
 pub use job::{Purge, Purged};

@@ -1,5 +1,6 @@
 //! What a command asks for, besides the filter.
 
+use ctnl::model::Flow;
 use ctnl::table::Action;
 
 use crate::host::ssh::OwnSessions;
@@ -20,7 +21,13 @@ pub struct Options {
     /// On a terminal, ask before acting on more than this share of the table, in percent. `None` to
     /// not ask.
     pub ask_above: Option<u8>,
+    /// Without a terminal, stop before acting on more than this share of the table, in percent. `None` to
+    /// never stop.
+    pub stop_above: Option<u8>,
 }
+
+/// A table with fewer entries is never stopped for: [`Options::stop_above`].
+pub const SMALL_TABLE: u64 = 100;
 
 impl Options {
     /// The seconds to which timeouts are lowered; `None` where entries are deleted.
@@ -29,5 +36,15 @@ impl Options {
             Action::Delete => None,
             Action::LowerTimeout(seconds) => Some(seconds),
         }
+    }
+
+    /// Whether `flow` carries a session that is spared.
+    pub fn spares(&self, flow: &Flow) -> bool {
+        self.sessions.include(flow)
+    }
+
+    /// Whether the timeout would not be lowered, but raised.
+    pub fn already_expires(&self, flow: &Flow) -> bool {
+        self.soft().is_some_and(|soft| flow.timeout.is_some_and(|left| left <= soft))
     }
 }

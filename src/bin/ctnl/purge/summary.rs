@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use ctnl::filter::Filter;
 use ctnl::netlink::Error;
-use ctnl::table::{Occupancy, Outcome};
+use ctnl::table::{Deletions, Occupancy};
 use nix::errno::Errno;
 use serde::Serialize;
 
@@ -17,8 +17,8 @@ const VERSION: u32 = 1;
 
 /// The results of a purge.
 ///
-/// `matched` is the sum of `deleted`, `gone`, `spared`, `beyond_max`, `already_expiring`, `skipped`,
-/// `failed`, `unanswered` and `unsent`.
+/// `matched` is the sum of `deleted`, `gone`, `no_longer_matching`, `spared`, `beyond_max`, `beyond_agreed`,
+/// `already_expiring`, `skipped`, `failed`, `unanswered` and `unsent`.
 #[derive(Debug, Default, Serialize)]
 pub struct Summary {
     /// Version of this document.
@@ -42,6 +42,11 @@ pub struct Summary {
     pub deleted: u64,
     /// Entries that were already gone.
     pub gone: u64,
+    /// Entries that were read again before their delete, because too much time had passed or the settings
+    /// had changed. They are counted by what became of them, too.
+    pub rechecked: u64,
+    /// Those of them that no longer matched.
+    pub no_longer_matching: u64,
     /// Entries of the own SSH session.
     pub spared: u64,
     /// `spared` are all connections of the host's SSH server, since none is certainly the own session.
@@ -49,6 +54,8 @@ pub struct Summary {
     pub spared_all_ssh: bool,
     /// Entries beyond `--max`.
     pub beyond_max: u64,
+    /// Entries beyond the number that was agreed to.
+    pub beyond_agreed: u64,
     /// Entries that already expire within the `--soft` timeout.
     pub already_expiring: u64,
     /// Entries that a delete cannot identify, or whose timeout cannot be lowered, by reason.
@@ -80,6 +87,9 @@ pub struct Summary {
     pub table_max: Option<u32>,
     /// How long it took.
     pub seconds: f64,
+    /// The longest time from reading an entry to the end of its delete, in milliseconds: a packet that
+    /// arrives within this time is not noticed.
+    pub window_ms: f64,
     /// Of a preview: what would be deleted, by state.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub by_state: Vec<Share>,
@@ -125,7 +135,12 @@ impl Summary {
     }
 
     /// Adds the results of the deletes.
-    pub fn add(&mut self, outcome: &Outcome, error: Option<&Error>) {
+    pub fn add(&mut self, deletions: &Deletions, error: Option<&Error>) {
+        let outcome = &deletions.outcome;
+        self.rechecked = deletions.rechecked;
+        self.no_longer_matching = deletions.no_longer_matching;
+        // To the microsecond.
+        self.window_ms = (deletions.window.as_millis_f64() * 1000.0).round() / 1000.0;
         self.deleted = outcome.done;
         self.gone = outcome.gone;
         self.unanswered = outcome.unanswered;
@@ -169,9 +184,11 @@ impl Summary {
         };
         add(&mut text, self.deleted, &verb, true);
         add(&mut text, self.gone, "already gone", false);
+        add(&mut text, self.no_longer_matching, "no longer matching when read again", false);
         let spared = if self.spared_all_ssh { ALL_SSH } else { "spared (own SSH session)" };
         add(&mut text, self.spared, spared, false);
         add(&mut text, self.beyond_max, "beyond --max", false);
+        add(&mut text, self.beyond_agreed, "more than was agreed to", false);
         add(&mut text, self.already_expiring, "already expiring within the --soft timeout", false);
         add(&mut text, self.unconfirmed, UNCONFIRMED, false);
         for (reason, count) in &self.skipped {
@@ -183,11 +200,21 @@ impl Summary {
         add(&mut text, self.unanswered, "unanswered", false);
         add(&mut text, self.unsent, "not sent", false);
         let _ = write!(text, "; {} entries seen in {:.2} s", self.seen, self.seconds);
+        self.write_window(&mut text);
         self.write_table(&mut text);
         if self.interrupted {
             text.push_str("\ninterrupted before the end of the table");
         }
         text
+    }
+
+    fn write_window(&self, text: &mut String) {
+        if self.window_ms > 0.0 {
+            let _ = write!(text, ", each deleted within {:.1} ms of being read", self.window_ms);
+        }
+        if self.rechecked > 0 {
+            let _ = write!(text, " ({} read again)", self.rechecked);
+        }
     }
 
     fn write_table(&self, text: &mut String) {

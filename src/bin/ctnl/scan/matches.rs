@@ -17,6 +17,7 @@ struct Matches<'m, 'w, F> {
     each: F,
     step: ControlFlow<()>,
     is_interrupted: bool,
+    refreshed: Result<(), Error>,
 }
 
 impl<F: FnMut(&Subject<'_>) -> ControlFlow<()>> Visitor for Matches<'_, '_, F> {
@@ -34,7 +35,9 @@ impl<F: FnMut(&Subject<'_>) -> ControlFlow<()>> Visitor for Matches<'_, '_, F> {
             self.is_interrupted = true;
             return ControlFlow::Break(());
         }
-        self.step
+        self.step?;
+        self.refreshed = self.selection.refresh_old_settings();
+        if self.refreshed.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 
@@ -48,8 +51,10 @@ pub fn walk_matches(
     each: impl FnMut(&Subject<'_>) -> ControlFlow<()>,
 ) -> Result<(Walked, bool), Error> {
     let clock = watch.clock.clone();
-    let mut matches = Matches { selection, watch, each, step: ControlFlow::Continue(()), is_interrupted: false };
+    let step = ControlFlow::Continue(());
+    let mut matches = Matches { selection, watch, each, step, is_interrupted: false, refreshed: Ok(()) };
     let walked = walk(connection, request, &clock, &mut matches)?;
+    matches.refreshed?;
     let is_interrupted = matches.is_interrupted && walked.end == End::Stopped;
     if walked.is_filter_refused {
         watch.console.note("this kernel does not support the filter: the whole table was dumped");

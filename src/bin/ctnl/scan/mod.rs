@@ -1,7 +1,7 @@
 //! One filter, walked over the conntrack table.
 //!
 //! `walk` has the one loop over a dump, which calls a `Visitor`. `selection` judges entries and counts
-//! the undecided ones, `matches` walks for commands that read, `samples` takes the first of the two
+//! the undecided ones, `settings` are the timeouts and policies by which it does, `matches` walks for commands that read, `samples` takes the first of the two
 //! samples of `--confirm-idle`, `watch` shows progress and ends a walk at a signal, `printer` and
 //! `sorted` write entries, `two_sockets` is `--jobs 2`.
 
@@ -9,6 +9,7 @@ mod matches;
 mod printer;
 mod samples;
 mod selection;
+mod settings;
 mod sorted;
 pub mod two_sockets;
 mod walk;

@@ -23,7 +23,7 @@ pub struct Printer {
 
 impl Printer {
     /// A printer of at most `limit` entries.
-    pub fn new(mut writer: Writer, limit: Option<u64>, order: Option<Order>) -> Self {
+    pub fn new(writer: Writer, limit: Option<u64>, order: Option<Order>) -> Self {
         let mut chunks = stdout();
         writer.begin(chunks.buffer());
         let limit = limit.unwrap_or(u64::MAX);

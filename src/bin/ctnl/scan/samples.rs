@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use ctnl::age::Confirm;
+use ctnl::age::IdleConfirmation;
 use ctnl::model::Flow;
 use ctnl::netlink::{Connection, Error};
 use ctnl::table::{DatagramTime, DumpRequest, DumpTotals};
@@ -32,7 +32,7 @@ impl Visitor for Sampling<'_, '_> {
 }
 
 /// Takes the first sample and waits `seconds`, and so much longer that an idle time of `seconds` can be
-/// confirmed. False when a signal ended it.
+/// confirmed. Then the settings are read again. False when a signal ended it.
 pub fn sample_and_wait(
     connection: &mut Connection,
     selection: &mut Selection,
@@ -47,9 +47,11 @@ pub fn sample_and_wait(
         return Ok(false);
     }
     selection.confirm_by(confirm);
-    let wait = Duration::from_secs(seconds + u64::from(Confirm::UNCERTAINTY));
+    let wait = Duration::from_secs(seconds + u64::from(IdleConfirmation::UNCERTAINTY));
     let console = &mut *watch.console;
-    Ok(watch.interrupt.sleep(wait, |left| {
+    let is_over = watch.interrupt.sleep(wait, |left| {
         console.progress(|| format!("second sample in {} s", left.as_secs() + 1));
-    }))
+    });
+    selection.refresh_settings(watch.clock.now().monotonic)?;
+    Ok(is_over)
 }

@@ -2,21 +2,30 @@
 //! evaluated on dumped entries, for every verb.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use ctnl::age::{Confirm, Confirmed, IdleEstimator, PreviousTimeout, TimeoutContext};
+use ctnl::age::{Confirmed, IdleConfirmation, IdleEstimator};
 use ctnl::field::Subject;
 use ctnl::filter::{Filter, Verdict};
 use ctnl::host::Host;
 use ctnl::model::{Flow, Undecided};
 use ctnl::netlink::{Connection, Error};
 use ctnl::table::{DatagramTime, SampledAt};
+use ctnl::units::Nanos;
+
+use super::settings::Settings;
+use crate::host::timeout_options::TimeoutOptions;
 
 /// A filter with what it needs, and the tally of its verdicts.
 #[derive(Debug)]
 pub struct Selection {
     filter: Filter,
     ages: IdleEstimator,
-    confirm: Option<Confirm>,
+    /// Where the filter depends on idle times.
+    settings: Option<Settings>,
+    /// The version of the settings in `ages`.
+    version: u64,
+    confirm: Option<Arc<IdleConfirmation>>,
     /// The verdicts so far.
     pub tally: Tally,
 }
@@ -67,22 +76,65 @@ impl Selection {
         filter: Filter,
         connection: &mut Connection,
         host: &Host,
-        previous_timeouts: Vec<PreviousTimeout>,
+        timeouts: &TimeoutOptions,
         with_ages: bool,
     ) -> Result<Self, Error> {
         let now = host.clock.now().realtime.0;
-        let ages = if with_ages || filter.needs().idle {
-            let context = TimeoutContext::read(connection, &host.netfilter(), &host.kernel(), previous_timeouts)?;
-            IdleEstimator::new(&context, now)
+        if filter.needs().idle {
+            return Ok(Self::by(filter, Settings::read(connection, host, timeouts)?, now));
+        }
+        let ages = if with_ages {
+            IdleEstimator::new(&timeouts.read(connection, host)?, now)
         } else {
             IdleEstimator::without_timeouts(now)
         };
-        Ok(Selection { filter, ages, confirm: None, tally: Tally::default() })
+        Ok(Selection { filter, ages, settings: None, version: 0, confirm: None, tally: Tally::default() })
     }
 
-    /// The same selection for a second thread, with a tally of its own. Samples are not copied.
+    /// A selection by `filter` and `settings`, at `now` (nanoseconds of `CLOCK_REALTIME`).
+    pub fn by(filter: Filter, settings: Settings, now: u64) -> Self {
+        let (version, context) = settings.context();
+        let ages = IdleEstimator::new(&context, now);
+        Selection { filter, ages, settings: Some(settings), version, confirm: None, tally: Tally::default() }
+    }
+
+    /// The same selection for a second thread, with a tally of its own.
     pub fn fork(&self) -> Self {
-        Selection { filter: self.filter.clone(), ages: self.ages.clone(), confirm: None, tally: Tally::default() }
+        Selection {
+            filter: self.filter.clone(),
+            ages: self.ages.clone(),
+            settings: self.settings.clone(),
+            version: self.version,
+            confirm: self.confirm.clone(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// The version of the settings by which entries are judged.
+    pub fn settings_version(&self) -> u64 {
+        self.version
+    }
+
+    /// Reads the settings again unless the last reading began at `after` (of `CLOCK_MONOTONIC`) or later.
+    /// Their version; always 0 where the filter does not depend on them.
+    pub fn refresh_settings(&mut self, after: Nanos) -> Result<u64, Error> {
+        self.refresh_by(|settings| settings.refresh(after))
+    }
+
+    /// Reads the settings again where they are older than a walk may use. To be called between two
+    /// datagrams.
+    pub fn refresh_old_settings(&mut self) -> Result<(), Error> {
+        self.refresh_by(Settings::refresh_if_old).map(|_| ())
+    }
+
+    fn refresh_by(&mut self, refresh: impl FnOnce(&Settings) -> Result<u64, Error>) -> Result<u64, Error> {
+        let Some(settings) = &self.settings else { return Ok(0) };
+        if refresh(settings)? != self.version {
+            let (version, context) = settings.context();
+            self.ages = IdleEstimator::new(&context, self.ages.now);
+            self.version = version;
+        }
+        Ok(self.version)
     }
 
     /// The filter.
@@ -97,12 +149,12 @@ impl Selection {
 
     /// Starts the first of two samples.
     pub(super) fn first_sample(&self) -> FirstSample<'_> {
-        FirstSample { filter: &self.filter, ages: self.ages.clone(), confirm: Confirm::new() }
+        FirstSample { filter: &self.filter, ages: self.ages.clone(), confirm: IdleConfirmation::new() }
     }
 
     /// From now on, only entries match that `confirm` and a second sample show to be idle.
-    pub(super) fn confirm_by(&mut self, confirm: Confirm) {
-        self.confirm = Some(confirm);
+    pub(super) fn confirm_by(&mut self, confirm: IdleConfirmation) {
+        self.confirm = Some(Arc::new(confirm));
     }
 
     /// The entry as a subject, if it matches.
@@ -128,7 +180,7 @@ impl Selection {
 #[inline(never)]
 fn judge_second_sample<'a>(
     filter: &Filter,
-    confirm: &Confirm,
+    confirm: &IdleConfirmation,
     subject: Subject<'a>,
     sampled: SampledAt,
 ) -> Option<(Verdict, Subject<'a>)> {
@@ -137,13 +189,13 @@ fn judge_second_sample<'a>(
         return Some((verdict, subject));
     }
     match confirm.second(subject.flow, sampled) {
-        Confirmed::Quiet { at_least } => {
+        Confirmed::Idle { at_least } => {
             let subject = Subject { confirmed_idle: Some(at_least), ..subject };
             Some((filter.matches(&subject), subject))
         }
         Confirmed::Unknown(why) => Some((Verdict::Undecided(why), subject)),
-        Confirmed::Moved if verdict == Verdict::Match => None,
-        Confirmed::Moved => Some((verdict, subject)),
+        Confirmed::Active if verdict == Verdict::Match => None,
+        Confirmed::Active => Some((verdict, subject)),
     }
 }
 
@@ -152,7 +204,7 @@ fn judge_second_sample<'a>(
 pub(super) struct FirstSample<'s> {
     filter: &'s Filter,
     ages: IdleEstimator,
-    pub(super) confirm: Confirm,
+    pub(super) confirm: IdleConfirmation,
 }
 
 impl FirstSample<'_> {

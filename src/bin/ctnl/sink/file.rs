@@ -93,11 +93,13 @@ impl FileSink {
     /// Reports each different error once, and continues with whatever file is at the path.
     fn on_failed_rotation(&mut self, error: &io::Error, retry_at: Nanos) {
         let error = error.to_string();
+        self.open = self.open.take().filter(|open| open.is_at(&self.path));
         if self.failed_rotation.as_ref().is_none_or(|(reported, _)| *reported != error) {
-            self.warn(&format!("rotation failed, lines are appended to the same file: {error}"));
+            let continued =
+                if self.open.is_some() { "lines are appended to the same file" } else { "a new file is begun" };
+            self.warn(&format!("rotation failed, {continued}: {error}"));
         }
         self.failed_rotation = Some((error, retry_at));
-        self.open = self.open.take().filter(|open| open.is_at(&self.path));
     }
 
     /// Creates the file again if it was removed. Returns whether it was.

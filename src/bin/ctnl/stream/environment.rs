@@ -239,7 +239,7 @@ fn describe(notification: &Notification<'_>) -> String {
         Notification::Resynced(resynced) => format!(
             "{}{}: {} entries in the live set, {} added, {} removed",
             prefix(resynced.netns),
-            resynced.why.name(),
+            resynced.reason.name(),
             resynced.entries,
             resynced.added,
             resynced.removed

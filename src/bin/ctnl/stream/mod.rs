@@ -10,7 +10,6 @@ mod sinks;
 use std::sync::Arc;
 
 use anyhow::Result;
-use ctnl::age::PreviousTimeout;
 use ctnl::filter::Filter;
 use ctnl::host::Host;
 use ctnl::netlink::Netns;
@@ -44,7 +43,7 @@ pub struct StreamOptions {
     /// The entries to report.
     pub filter: Filter,
     /// Timeouts that were in force before a sysctl was changed.
-    pub previous_timeouts: Vec<PreviousTimeout>,
+    pub timeouts: crate::host::timeout_options::TimeoutOptions,
     /// The namespaces.
     pub scope: Scope,
     /// The requested size of each socket's queue, in bytes.
@@ -101,7 +100,7 @@ fn open(
     let opener = Opener::new(
         subscription(options.buffer, &options.follow, &options.filter),
         &options.filter,
-        options.previous_timeouts.clone(),
+        options.timeouts.clone(),
         host.clone(),
     );
     match &options.scope {

@@ -1,6 +1,6 @@
 //! Opens the stream of a network namespace.
 
-use ctnl::age::{IdleEstimator, PreviousTimeout, TimeoutContext};
+use ctnl::age::IdleEstimator;
 use ctnl::filter::Filter;
 use ctnl::host::Host;
 use ctnl::netlink::{Connection, Error, Netns};
@@ -8,6 +8,7 @@ use ctnl::table::{Events, Subscription};
 
 use crate::follow::NamespaceStream;
 use crate::host::process_by_portid::ProcessByPortid;
+use crate::host::timeout_options::TimeoutOptions;
 
 /// Opens the stream of each namespace with the same options.
 #[derive(Debug)]
@@ -16,18 +17,13 @@ pub struct Opener {
     pub host: Host,
     subscription: Subscription,
     needs_idle: bool,
-    previous_timeouts: Vec<PreviousTimeout>,
+    timeouts: TimeoutOptions,
 }
 
 impl Opener {
     /// Opens `subscription`, for events that are judged by `filter`.
-    pub fn new(
-        subscription: Subscription,
-        filter: &Filter,
-        previous_timeouts: Vec<PreviousTimeout>,
-        host: Host,
-    ) -> Self {
-        Opener { host, subscription, needs_idle: filter.needs().idle, previous_timeouts }
+    pub fn new(subscription: Subscription, filter: &Filter, timeouts: TimeoutOptions, host: Host) -> Self {
+        Opener { host, subscription, needs_idle: filter.needs().idle, timeouts }
     }
 
     /// Subscribes in `netns`. Whatever is read of the table is read after that.
@@ -38,9 +34,7 @@ impl Opener {
         let events = Events::subscribe(netns, &self.subscription)?;
         let mut connection = Connection::open(netns)?;
         let ages = if self.needs_idle {
-            let (netfilter, kernel) = (self.host.netfilter(), self.host.kernel());
-            let previous = self.previous_timeouts.clone();
-            IdleEstimator::new(&TimeoutContext::read(&mut connection, &netfilter, &kernel, previous)?, 0)
+            IdleEstimator::new(&self.timeouts.read(&mut connection, &self.host)?, 0)
         } else {
             IdleEstimator::without_timeouts(0)
         };

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Error, Result, anyhow};
-use ctnl::output::{self, EventWriter, GapCause, Record};
+use ctnl::output::{EventWriter, GapCause, GapRecord, Record};
 use nix::unistd::geteuid;
 
 use crate::chunk::{Chunk, Outlet};
@@ -36,7 +36,7 @@ pub fn gap_formatter(writer: EventWriter) -> GapFormatter {
             DropCause::Spool => GapCause::Spool,
             DropCause::Refused => GapCause::Refused,
         };
-        let record = Record::Gap(output::Gap { cause, lost: Some(lost), from, to, netns: None });
+        let record = Record::Gap(GapRecord { cause, lost: Some(lost), from, to, netns: None });
         writer.lock().unwrap_or_else(PoisonError::into_inner).record(&mut line, first, &record);
         line
     })

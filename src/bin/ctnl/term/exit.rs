@@ -12,7 +12,7 @@ pub enum Exit {
     Done,
     /// 1: failed; nothing was changed.
     Failed,
-    /// 2: usage error; nothing was sent to the kernel.
+    /// 2: usage error; nothing was changed.
     Usage,
     /// 3: partly done: interrupted, or some entries failed.
     Partly,

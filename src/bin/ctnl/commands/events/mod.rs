@@ -145,7 +145,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let interrupt = Interrupt::listen_except_hangup(host)?;
     let mut console = args.common.console();
     let StreamOutcome { end, undelivered } = stream::run(options, host, &interrupt, &mut console)?;
-    report::tell_undecided(&mut console, &Tally { undecided: end.totals.undecided, ..Tally::default() });
+    report::print_undecided(&mut console, &Tally { undecided: end.totals.undecided, ..Tally::default() });
     Ok(if end.reason == "gap" || undelivered > 0 { Exit::Partly } else { Exit::Done })
 }
 
@@ -162,7 +162,7 @@ impl Args {
         Ok(StreamOptions {
             follow: self.follow_options(host),
             filter,
-            previous_timeouts: self.filter.previous_timeouts()?,
+            timeouts: self.filter.timeout_options()?,
             scope: if self.all_netns { Scope::All } else { Scope::One(self.common.netns()?.pin()?) },
             buffer: self.buffer,
             keep_privileges: self.keep_privileges,

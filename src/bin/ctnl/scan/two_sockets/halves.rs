@@ -124,11 +124,13 @@ impl<W: HalfWork> Half<W> {
             places: Vec::new(),
             repeated: 0,
             is_interrupted: false,
+            refreshed: Ok(()),
         };
         let walked = walk(connection, *request, clock, &mut visitor);
-        let HalfVisitor { selection, repeated, is_interrupted, .. } = visitor;
+        let HalfVisitor { selection, repeated, is_interrupted, refreshed, .. } = visitor;
         selection.tally.matched -= repeated;
         let walked = walked?;
+        refreshed?;
         Ok((without(walked.totals, repeated), is_interrupted && walked.end == End::Stopped))
     }
 }
@@ -144,6 +146,7 @@ struct HalfVisitor<'h, W, F> {
     places: Vec<usize>,
     repeated: u64,
     is_interrupted: bool,
+    refreshed: Result<(), Error>,
 }
 
 impl<W: HalfWork, F: FnMut(u64) -> bool> Visitor for HalfVisitor<'_, W, F> {
@@ -162,6 +165,10 @@ impl<W: HalfWork, F: FnMut(u64) -> bool> Visitor for HalfVisitor<'_, W, F> {
         self.hashes.clear();
         self.repeated += places.len() as u64;
         self.work.end_datagram(places)?;
+        self.refreshed = self.selection.refresh_old_settings();
+        if self.refreshed.is_err() {
+            return ControlFlow::Break(());
+        }
         if (self.go_on)(without(totals, self.repeated).entries) {
             return ControlFlow::Continue(());
         }
@@ -248,7 +255,14 @@ mod tests {
     fn walked(expression: &str) -> (Vec<u16>, DumpTotals, u64) {
         let (mut console, interrupt) = (Console::new(true, false), Interrupt::default());
         let (mut none, host) = (fake::table(Vec::new()), Host::system());
-        let mut selection = Selection::new(filter(expression), &mut none, &host, Vec::new(), false).unwrap();
+        let mut selection = Selection::new(
+            filter(expression),
+            &mut none,
+            &host,
+            &crate::host::timeout_options::TimeoutOptions::default(),
+            false,
+        )
+        .unwrap();
         let requests = may_split(selection.filter(), DumpRequest::default()).unwrap();
         let halves = halves(requests, kernels(), &selection, [Ports::default(), Ports::default()]);
         let mut watch = Watch::new(&mut console, &interrupt, &host, 0);

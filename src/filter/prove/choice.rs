@@ -1,37 +1,20 @@
 //! The sets of values of one field, or of fields that have values in common, by the
 //! answers of its terms.
 
-use std::collections::HashMap;
-
 use super::Population;
 use super::bits::{label_outcomes, status_outcomes};
 use super::masked::{has_patterns, masked};
+use super::outcome::{Outcome, affordable, closed, merged, outcome, product};
 use crate::field::{EntryClasses, Field, FieldId, LiveNumbers, Tracker, Value, ValueKind};
 use crate::filter::ranges::{v4, v6};
 use crate::filter::term::{Term, Test};
 use crate::model::Protocol;
 use crate::wire::uapi::nfproto;
 
-/// Outcomes of one choice; more leave its terms unknown.
-pub(super) const MAX_OUTCOMES: usize = 1024;
-/// Outcomes of which all unions are made, for a field with several values.
-const MAX_OF_SEVERAL: usize = 128;
-/// Answers of terms that are computed to find the outcomes of a choice.
-const MAX_ANSWERS: usize = 4_000_000;
-
 /// The outcomes of one field, or of fields that have values in common.
 pub(super) struct Choice<'a> {
     pub terms: Vec<&'a Term>,
     pub outcomes: Vec<Outcome>,
-}
-
-/// Values for which each term of the choice has the same answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Outcome {
-    /// The classes of entries that have such values.
-    pub within: EntryClasses,
-    /// By the places of the terms in the choice.
-    pub answers: Vec<bool>,
 }
 
 /// The choices of a filter with these terms. A field whose outcomes are too many has no
@@ -140,58 +123,6 @@ fn of_values(field: &'static Field, terms: &[&Term], population: Population) -> 
     })
 }
 
-pub(super) fn outcome(terms: &[&Term], value: Value<'_>, within: EntryClasses) -> Outcome {
-    Outcome { within, answers: terms.iter().map(|term| term.verdict(value).is_match()).collect() }
-}
-
-/// One outcome for those with the same answers; `None` when they are too many.
-pub(super) fn merged(outcomes: impl IntoIterator<Item = Outcome>) -> Option<Vec<Outcome>> {
-    let mut places: HashMap<Vec<bool>, usize> = HashMap::new();
-    let mut merged: Vec<Outcome> = Vec::new();
-    for outcome in outcomes.into_iter().filter(|outcome| !outcome.within.is_empty()) {
-        let place = *places.entry(outcome.answers.clone()).or_insert(merged.len());
-        match merged.get_mut(place) {
-            Some(known) => known.within = known.within.union(outcome.within),
-            None => merged.push(outcome),
-        }
-        if merged.len() > MAX_OUTCOMES {
-            return None;
-        }
-    }
-    Some(merged)
-}
-
-/// The outcomes of entries with one outcome of each factor: a term matches where it matches
-/// one of them.
-pub(super) fn product(terms: usize, factors: Vec<Vec<Outcome>>) -> Option<Vec<Outcome>> {
-    let mut product = vec![Outcome { within: EntryClasses::ALL, answers: vec![false; terms] }];
-    for factor in factors {
-        affordable(product.len().saturating_mul(factor.len()), terms)?;
-        product = merged(product.iter().flat_map(|one| factor.iter().map(move |other| both(one, other))))?;
-    }
-    Some(product)
-}
-
-fn both(one: &Outcome, other: &Outcome) -> Outcome {
-    let answers = one.answers.iter().zip(&other.answers).map(|(one, other)| *one || *other).collect();
-    Outcome { within: one.within.intersection(other.within), answers }
-}
-
-/// Adds the outcomes of entries with several values.
-fn closed(mut outcomes: Vec<Outcome>) -> Option<Vec<Outcome>> {
-    loop {
-        let unions = outcomes.iter().flat_map(|one| outcomes.iter().map(move |other| both(one, other)));
-        let closed = merged(outcomes.iter().cloned().chain(unions))?;
-        if closed.len() > MAX_OF_SEVERAL {
-            return None;
-        }
-        if closed == outcomes {
-            return Some(closed);
-        }
-        outcomes = closed;
-    }
-}
-
 fn addresses(terms: &[&Term]) -> Option<Vec<Outcome>> {
     let (mut of_v4, mut of_v6) = (vec![0], vec![0]);
     for term in terms {
@@ -280,10 +211,6 @@ fn states() -> impl Iterator<Item = (u64, EntryClasses)> {
         };
         (tracker.code(number).into(), EntryClasses::of_protocol(protocol.into()))
     })
-}
-
-pub(super) fn affordable(values: usize, terms: usize) -> Option<()> {
-    (values.saturating_mul(terms) <= MAX_ANSWERS).then_some(())
 }
 
 /// Every word that a term has, and one that none has.

@@ -1,0 +1,75 @@
+//! The tokens of a text, one after the other, and the errors of an unexpected one.
+
+use super::error::{ParseError, Source, TextSpan};
+use super::token::{Sign, Token, tokens};
+use crate::field::Field;
+
+/// The position in the tokens of a text.
+pub(super) struct TokenCursor<'a> {
+    pub source: Source<'a>,
+    tokens: Vec<Token<'a>>,
+    at: usize,
+}
+
+impl<'a> TokenCursor<'a> {
+    /// At the first token of `source`.
+    pub(super) fn new(source: Source<'a>) -> Result<Self, ParseError> {
+        let tokens = tokens(&source)?;
+        Ok(TokenCursor { source, tokens, at: 0 })
+    }
+
+    /// The next token, which stays the next.
+    pub(super) fn peek(&self) -> Token<'a> {
+        let end = TextSpan::new(self.source.text.len(), self.source.text.len());
+        self.tokens.get(self.at).copied().unwrap_or(Token { sign: Sign::End, span: end })
+    }
+
+    /// Moves past the next token and returns it.
+    pub(super) fn next(&mut self) -> Token<'a> {
+        let token = self.peek();
+        self.at += 1;
+        token
+    }
+
+    /// Moves past the next token if it is `sign`; returns whether it is.
+    pub(super) fn next_is(&mut self, sign: Sign<'_>) -> bool {
+        let found = self.peek().sign == sign;
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Checks that no token is left.
+    pub(super) fn expect_end(&mut self) -> Result<(), ParseError> {
+        let token = self.next();
+        if token.sign == Sign::End { Ok(()) } else { Err(self.not_joined(token)) }
+    }
+
+    /// `token` is no value of `field`.
+    #[cold]
+    pub(super) fn not_a_value(&self, field: &Field, token: Token<'_>) -> ParseError {
+        self.source.error(token.span, format!("expected a value of '{}'", field.name)).hint(field.example)
+    }
+
+    /// `token` does not begin a term.
+    #[cold]
+    pub(super) fn not_a_term(&self, token: Token<'_>) -> ParseError {
+        let message = match token.sign {
+            Sign::End => "unexpected end: expected a term",
+            Sign::Close => "unexpected ')': expected a term",
+            Sign::Quoted(_) | Sign::File(_) => "expected a field before the value",
+            _ => "expected a term",
+        };
+        self.source.error(token.span, message).hint("e.g. tcp, assured, dport 443, src 10.0.0.0/8, idle >= 12h")
+    }
+
+    /// `token` stands where `and`, `or` or the end is expected.
+    #[cold]
+    pub(super) fn not_joined(&self, token: Token<'_>) -> ParseError {
+        match token.sign {
+            Sign::Close => self.source.error(token.span, "unmatched ')'"),
+            Sign::CloseSet => self.source.error(token.span, "unmatched '}'"),
+            Sign::Comma => self.source.error(token.span, "expected a field before the list"),
+            _ => self.source.error(token.span, "expected 'and' or 'or'").hint("join terms by 'and' or 'or'"),
+        }
+    }
+}

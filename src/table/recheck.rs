@@ -1,0 +1,183 @@
+//! Delete targets only while what they were judged by is recent.
+//!
+//! The kernel has no conditional delete: a packet that arrives after an entry was read and before it is
+//! deleted is not noticed. So a target is sent only within [`MAX_AGE`] of the time at which the kernel
+//! read its entry, and only if the settings (timeouts, policies) were read again after that and were the
+//! same. Any other target is fetched again, judged again, and sent in a small batch.
+
+use std::num::NonZeroI32;
+
+use super::action::Action;
+use super::batch::{BATCH, Outcome, Requests};
+use super::get::{Found, get_each};
+use super::sampled_at::{DatagramTime, SampledAt};
+use super::target::Target;
+use super::{delete, update};
+use crate::clock::Clock;
+use crate::model::Flow;
+use crate::netlink::{Connection, Error};
+use crate::units::Nanos;
+
+/// How old the sample that a target was judged by may be when the target is sent. An unhindered flush
+/// needs 1 to 10 ms (a datagram is filled ahead, four are handed over together, four batches may wait), so
+/// that nothing is judged twice; a process that was stopped or throttled exceeds it.
+pub const MAX_AGE: Nanos = Nanos(50_000_000);
+
+/// Targets that are fetched, judged and sent together. Few, so that a process that gets little CPU time is
+/// seldom interrupted between the sample and the send.
+const RECHECK_BATCH: usize = 16;
+
+/// How often a single target is fetched again that always is too old before it can be sent.
+const ATTEMPTS: usize = 3;
+
+/// What a target was judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Judgement {
+    /// When the kernel read the entry.
+    pub sampled: SampledAt,
+    /// The version of the settings: see [`Recheck::settings`].
+    pub settings: u64,
+}
+
+impl Judgement {
+    /// The judgement of several targets: as old as that of the oldest.
+    pub(super) fn join(self, other: Judgement) -> Judgement {
+        let (one, two) = (self.sampled, other.sampled);
+        Judgement {
+            sampled: SampledAt { earliest: one.earliest.min(two.earliest), latest: one.latest.max(two.latest) },
+            settings: self.settings.min(other.settings),
+        }
+    }
+}
+
+/// Judges targets again on the deleting thread.
+pub trait Recheck: Send {
+    /// The version of the settings by which entries are judged, which grows when they change. They are
+    /// read again unless the last reading began at `after` (of `CLOCK_MONOTONIC`) or later.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn settings(&mut self, after: Nanos) -> Result<u64, Error>;
+
+    /// Whether `flow`, as it is now, is still to be deleted.
+    fn is_still_chosen(&mut self, flow: &Flow, time: &DatagramTime) -> bool;
+}
+
+/// The results of a [`Deleter`](super::Deleter).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Deletions {
+    /// The results of the requests. Targets that were not sent because they were too old each time are
+    /// `unsent`.
+    pub outcome: Outcome,
+    /// Targets that were fetched and judged again, whatever became of them.
+    pub rechecked: u64,
+    /// Targets that were no longer to be deleted when they were judged again.
+    pub no_longer_matching: u64,
+    /// The longest time from the sample that a target was judged by to the return of its send.
+    pub window: Nanos,
+}
+
+impl Deletions {
+    /// Targets of which it is known what became of them.
+    pub(super) fn accounted(&self) -> u64 {
+        self.outcome.sent() + self.no_longer_matching
+    }
+}
+
+/// What the deleting thread works with.
+#[derive(Debug)]
+pub(super) struct RecheckedDeletes<R> {
+    connection: Connection,
+    action: Action,
+    clock: Clock,
+    recheck: R,
+    requests: Requests,
+    pub(super) done: Deletions,
+}
+
+impl<R: Recheck> RecheckedDeletes<R> {
+    pub(super) fn new(connection: Connection, action: Action, clock: Clock, recheck: R) -> Self {
+        let operation = match action {
+            Action::Delete => delete::OPERATION,
+            Action::LowerTimeout(_) => update::OPERATION,
+        };
+        let (requests, done) = (Requests::new(operation), Deletions::default());
+        RecheckedDeletes { connection, action, clock, recheck, requests, done }
+    }
+
+    /// Deletes `targets`, which were judged by `judgement` or by something more recent.
+    pub(super) fn delete(&mut self, targets: &[Target], judgement: Judgement) -> Result<(), Error> {
+        for part in targets.chunks(BATCH) {
+            let is_current = self.recheck.settings(judgement.sampled.latest)? == judgement.settings;
+            if is_current && self.send_if_recent(part, judgement.sampled.earliest)? {
+                continue;
+            }
+            self.done.rechecked += part.len() as u64;
+            for few in part.chunks(RECHECK_BATCH) {
+                self.judge_and_send(few, ATTEMPTS)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends requests for `targets` unless their sample is too old by now. The requests are written before
+    /// the clock is read.
+    fn send_if_recent(&mut self, targets: &[Target], earliest: Nanos) -> Result<bool, Error> {
+        let action = self.action;
+        self.requests.fill(&mut self.connection, targets, |batch, sequence, flags, target| match action {
+            Action::Delete => delete::write(batch, sequence, flags, target),
+            Action::LowerTimeout(seconds) => update::write(batch, sequence, flags, target, seconds),
+        });
+        if self.clock.now().monotonic.since(earliest) > MAX_AGE {
+            return Ok(false);
+        }
+        self.requests.send(&mut self.connection)?;
+        self.done.window = self.done.window.max(self.clock.now().monotonic.since(earliest));
+        self.requests.count_answers(&mut self.connection, &mut self.done.outcome)?;
+        Ok(true)
+    }
+
+    /// Fetches `targets`, judges them again and sends those that are still to be deleted. Where that took
+    /// too long it is repeated with half of them at a time; a single target is not sent after some attempts.
+    fn judge_and_send(&mut self, targets: &[Target], attempts: usize) -> Result<(), Error> {
+        let (left, earliest) = self.judge_again(targets)?;
+        if left.is_empty() || self.send_if_recent(&left, earliest)? {
+            return Ok(());
+        }
+        match left.split_at(left.len().div_ceil(2)) {
+            (one, []) if attempts > 1 => self.judge_and_send(one, attempts - 1),
+            (_, []) => Ok(()),
+            (first, second) => {
+                self.judge_and_send(first, attempts)?;
+                self.judge_and_send(second, attempts)
+            }
+        }
+    }
+
+    /// Those of `targets` that are still to be deleted, and the time before which they were not sampled.
+    fn judge_again(&mut self, targets: &[Target]) -> Result<(Vec<Target>, Nanos), Error> {
+        let before = self.clock.now();
+        let found = get_each(&mut self.connection, targets)?;
+        let sampled = SampledAt { earliest: before.monotonic, latest: self.clock.now().monotonic };
+        let time = DatagramTime { sampled, realtime: before.realtime };
+        self.recheck.settings(sampled.latest)?;
+        let mut left = Vec::with_capacity(targets.len());
+        for (target, found) in targets.iter().zip(found) {
+            if self.is_left(target, found, &time) {
+                left.push(*target);
+            }
+        }
+        Ok((left, sampled.earliest))
+    }
+
+    fn is_left(&mut self, target: &Target, found: Found, time: &DatagramTime) -> bool {
+        match found.map_err(NonZeroI32::get) {
+            Err(errno) => self.done.outcome.add_refused(errno),
+            // Another entry has its tuple.
+            Ok(flow) if !target.is(&flow) => self.done.outcome.gone += 1,
+            Ok(flow) if self.recheck.is_still_chosen(&flow, time) => return true,
+            Ok(_) => self.done.no_longer_matching += 1,
+        }
+        false
+    }
+}

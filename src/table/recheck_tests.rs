@@ -1,0 +1,208 @@
+//! What a deleter sends and what it does not, with a made-up kernel and a held clock.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use netlink_packet_core::{NLM_F_ACK, NLMSG_ERROR};
+use nix::errno::Errno;
+
+use super::{Action, DatagramTime, Deleter, Deletions, Judgement, MAX_AGE, Recheck, SampledAt, Target};
+use crate::clock::{Clock, Time};
+use crate::model::{Flow, L4, Protocol, Tuple};
+use crate::netlink::{Connection, Error};
+use crate::units::Nanos;
+use crate::wire::uapi::{cta, ipctnl_msg_ct, nfnl_subsys};
+use crate::wire::{Batch, Header, Message, Messages};
+
+const MS: u64 = 1_000_000;
+const GET: u8 = ipctnl_msg_ct::GET;
+
+/// An idle flow: 100 of 600 seconds are left. Its id is its source port.
+fn flow(port: u16) -> Flow {
+    let [src, dst] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(Into::into);
+    let orig = Tuple { src, dst, protocol: Protocol::Udp, l4: L4::Ports { src: port, dst: 53 }, ..Tuple::UNSPECIFIED };
+    Flow { id: Some(port.into()), timeout: Some(100), ..Flow::new(orig, orig.inverse()) }
+}
+
+/// A table, its clock, and what happens to both.
+#[derive(Clone, Default)]
+struct World {
+    flows: Arc<Mutex<Vec<Flow>>>,
+    now: Arc<AtomicU64>,
+    /// How much later it is after each reading of the clock, and after each datagram of deletes.
+    per_reading: u64,
+    per_delete: u64,
+    gets: Arc<AtomicU64>,
+    /// The version of the settings.
+    version: Arc<AtomicU64>,
+}
+
+/// Chooses flows of which less than 200 seconds are left.
+struct IsIdle(World);
+
+impl Recheck for IsIdle {
+    fn settings(&mut self, _: Nanos) -> Result<u64, Error> {
+        Ok(self.0.version.load(Ordering::Relaxed))
+    }
+
+    fn is_still_chosen(&mut self, flow: &Flow, time: &DatagramTime) -> bool {
+        assert_eq!(time.sampled.earliest.0 + self.0.per_reading, time.sampled.latest.0);
+        flow.timeout < Some(200)
+    }
+}
+
+impl World {
+    fn of(ports: std::ops::Range<u16>) -> Self {
+        let world = World::default();
+        world.flows().extend(ports.map(flow));
+        world
+    }
+
+    fn flows(&self) -> MutexGuard<'_, Vec<Flow>> {
+        self.flows.lock().unwrap()
+    }
+
+    fn ports(&self) -> Vec<u16> {
+        self.flows().iter().filter_map(|flow| flow.orig.sport()).collect()
+    }
+
+    fn clock(&self) -> Clock {
+        let (now, step) = (Arc::clone(&self.now), self.per_reading);
+        Clock::from_fn(move || Time { monotonic: Nanos(now.fetch_add(step, Ordering::Relaxed)), ..Time::default() })
+    }
+
+    fn connection(&self) -> Connection {
+        let world = self.clone();
+        Connection::fake(move |request| {
+            let requests: Vec<Message<'_>> = Messages::new(request).map(Result::unwrap).collect();
+            if requests.iter().all(|request| !is_get(request)) {
+                world.now.fetch_add(world.per_delete, Ordering::Relaxed);
+            }
+            requests.iter().filter_map(|request| world.answer(request)).collect()
+        })
+    }
+
+    fn answer(&self, request: &Message<'_>) -> Option<Vec<u8>> {
+        let attributes = || request.attributes().map(Result::unwrap);
+        let orig = attributes().find(|attribute| attribute.kind == cta::TUPLE_ORIG).unwrap();
+        let orig = Tuple::decode(&orig).unwrap();
+        let id = attributes().find(|attribute| attribute.kind == cta::ID).map(|id| id.be32().unwrap());
+        let mut flows = self.flows();
+        let place = flows.iter().position(|flow| flow.orig == orig);
+        if is_get(request) {
+            self.gets.fetch_add(1, Ordering::Relaxed);
+            return Some(place.map_or_else(|| error(request, Errno::ENOENT as i32), |at| entry(request, &flows[at])));
+        }
+        match place.filter(|at| flows[*at].id == id) {
+            None => Some(error(request, Errno::ENOENT as i32)),
+            Some(at) => {
+                flows.remove(at);
+                (request.flags & NLM_F_ACK != 0).then(|| error(request, 0))
+            }
+        }
+    }
+
+    /// Deletes all flows, which were judged `age` ago by the settings of version 0; `meanwhile` happens
+    /// after that.
+    fn flush(&self, age: u64, meanwhile: impl FnOnce(&World)) -> Deletions {
+        let targets: Vec<Target> = self.flows().iter().map(|flow| Target::of(flow).unwrap()).collect();
+        let earliest = Nanos(self.now.fetch_add(age, Ordering::Relaxed));
+        meanwhile(self);
+        let recheck = IsIdle(self.clone());
+        let mut deleter = Deleter::start(self.connection(), Action::Delete, &self.clock(), recheck).unwrap();
+        let judgement = Judgement { sampled: SampledAt { earliest, latest: earliest }, settings: 0 };
+        targets.into_iter().for_each(|target| deleter.push(target, judgement));
+        let (deletions, ended) = deleter.finish();
+        ended.unwrap();
+        deletions
+    }
+
+    fn gets(&self) -> u64 {
+        self.gets.load(Ordering::Relaxed)
+    }
+}
+
+fn is_get(request: &Message<'_>) -> bool {
+    request.kind == u16::from_be_bytes([nfnl_subsys::CTNETLINK, GET])
+}
+
+fn entry(request: &Message<'_>, flow: &Flow) -> Vec<u8> {
+    let (subsystem, command) = (nfnl_subsys::CTNETLINK, ipctnl_msg_ct::NEW);
+    let header = Header { subsystem, command, flags: 0, family: flow.family, sequence: request.sequence };
+    let mut batch = Batch::new();
+    batch.push(header, |writer| {
+        flow.orig.emit(writer, cta::TUPLE_ORIG);
+        flow.reply.emit(writer, cta::TUPLE_REPLY);
+        flow.id.into_iter().for_each(|id| writer.put(cta::ID, &id.to_be_bytes()));
+        flow.timeout.into_iter().for_each(|left| writer.put(cta::TIMEOUT, &left.to_be_bytes()));
+    });
+    batch.as_bytes().to_vec()
+}
+
+fn error(request: &Message<'_>, errno: i32) -> Vec<u8> {
+    let payload = [&(-errno).to_ne_bytes()[..], &[0; 16]].concat();
+    let length = u32::try_from(16 + payload.len()).unwrap();
+    let head = [&length.to_ne_bytes()[..], &NLMSG_ERROR.to_ne_bytes(), &[0; 2]].concat();
+    [&head[..], &request.sequence.to_ne_bytes(), &[0; 4], &payload].concat()
+}
+
+#[test]
+fn a_target_whose_sample_is_recent_is_deleted_without_being_fetched_again() {
+    let world = World::of(0..500);
+    let done = world.flush(MAX_AGE.0, |_| {});
+    assert_eq!((done.outcome.done, done.rechecked, world.gets()), (500, 0, 0));
+    assert_eq!((done.window, world.ports()), (MAX_AGE, vec![]));
+}
+
+#[test]
+fn a_target_whose_sample_is_too_old_is_fetched_and_judged_again() {
+    let world = World::of(0..100);
+    let done = world.flush(MAX_AGE.0 + 1, |world| {
+        let mut flows = world.flows();
+        // A packet: the timeout is whole again.
+        flows[10].timeout = Some(600);
+        flows[90].timeout = Some(600);
+        // Deleted and created again.
+        flows[20].id = Some(1_000_020);
+        flows.remove(30);
+    });
+    assert_eq!((done.rechecked, done.no_longer_matching, world.gets()), (100, 2, 100));
+    assert_eq!((done.outcome.done, done.outcome.gone, done.outcome.unsent), (96, 2, 0));
+    assert_eq!(world.ports(), [10, 20, 90]);
+    assert_eq!(done.window, Nanos(0));
+}
+
+#[test]
+fn a_target_that_was_judged_by_other_settings_is_judged_again() {
+    let world = World::of(0..10);
+    let done = world.flush(0, |world| {
+        world.version.store(1, Ordering::Relaxed);
+        world.flows()[3].timeout = Some(600);
+    });
+    assert_eq!((done.rechecked, done.no_longer_matching, done.outcome.done), (10, 1, 9));
+    assert_eq!(world.ports(), [3]);
+}
+
+#[test]
+fn the_window_is_the_longest_time_from_a_sample_to_the_return_of_its_delete() {
+    let world = World { per_delete: 7 * MS, ..World::of(0..250) };
+    let done = world.flush(5 * MS, |_| {});
+    // The second datagram of deletes begins when the first one has ended.
+    assert_eq!((done.outcome.done, done.window), (250, Nanos(19 * MS)));
+}
+
+#[test]
+fn deletes_that_take_long_do_not_make_the_samples_of_the_next_ones_too_old() {
+    let world = World { per_delete: 30 * MS, ..World::of(0..250) };
+    let done = world.flush(30 * MS, |_| {});
+    assert_eq!((done.outcome.done, done.rechecked, done.window), (250, 50, Nanos(60 * MS)));
+}
+
+#[test]
+fn a_host_that_is_always_too_slow_deletes_nothing_and_counts_it() {
+    let world = World { per_reading: MAX_AGE.0, ..World::of(0..40) };
+    let done = world.flush(MAX_AGE.0 + 1, |_| {});
+    assert_eq!((done.outcome.done, done.outcome.unsent, done.rechecked), (0, 40, 40));
+    assert_eq!(world.ports().len(), 40);
+}
