@@ -61,11 +61,11 @@ fn both(one: &Outcome, other: &Outcome) -> Outcome {
 /// Adds the outcomes of entries with several values.
 pub(super) fn closed(mut outcomes: Vec<Outcome>) -> Option<Vec<Outcome>> {
     loop {
-        let unions = outcomes.iter().flat_map(|one| outcomes.iter().map(move |other| both(one, other)));
-        let closed = merged(outcomes.iter().cloned().chain(unions))?;
-        if closed.len() > MAX_OF_SEVERAL {
+        if outcomes.len() > MAX_OF_SEVERAL {
             return None;
         }
+        let unions = outcomes.iter().flat_map(|one| outcomes.iter().map(move |other| both(one, other)));
+        let closed = merged(outcomes.iter().cloned().chain(unions))?;
         if closed == outcomes {
             return Some(closed);
         }
