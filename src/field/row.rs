@@ -22,7 +22,7 @@ pub struct Field {
     pub example: &'static str,
     /// The kind of its values.
     pub kind: ValueKind,
-    /// One flow may have several values: the addresses of both ends, say.
+    /// One flow may have several values, e.g. the addresses of both ends.
     pub multi: bool,
     /// `count --by` accepts it.
     pub groupable: bool,
@@ -62,7 +62,7 @@ pub enum LiveNumbers {
     OneOf(&'static [(EntryClasses, &'static [u64])]),
 }
 
-/// What has to be known to compute a field's value, beside the flow itself.
+/// What has to be read to compute a field's value, besides the flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Needs {
     /// Idle time: the timeouts in force have to be read.
@@ -72,14 +72,13 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// What either needs.
+    /// What `self` or `other` needs.
     #[must_use]
     pub const fn union(self, other: Needs) -> Needs {
         Needs { idle: self.idle || other.idle, age: self.age || other.age }
     }
 
-    /// Whether the value is computed from more than the flow, which takes longer than to
-    /// read an attribute: such a term is evaluated last.
+    /// Whether the value is computed from more than the flow. Such a term is evaluated last.
     #[must_use]
     pub const fn is_costly(self) -> bool {
         self.idle || self.age
@@ -95,7 +94,7 @@ impl PartialEq for Field {
 impl Eq for Field {}
 
 impl Field {
-    /// What stands for a value in help: `ADDR|CIDR|LIST`.
+    /// The placeholder of a value in help: `ADDR|CIDR|LIST`.
     #[must_use]
     pub fn value_name(&self) -> &'static str {
         self.kind.value_name()

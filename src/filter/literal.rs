@@ -1,6 +1,6 @@
-//! Numbers, sizes, durations and addresses as people write them.
+//! Parsers of single values: numbers, sizes, durations, ports, addresses.
 //!
-//! Strict: what has two readings (`010`) is refused.
+//! A text with two meanings (`010`) is refused.
 
 use std::net::IpAddr;
 
@@ -41,7 +41,7 @@ fn hexadecimal(text: &str, digits: &str) -> Result<u64, ValueError> {
     u64::from_str_radix(digits, 16).map_err(|_| ValueError::new(format!("number '{text}' is too large")))
 }
 
-/// A number with a factor behind it: `10k`, `2Gi`.
+/// A number with an optional factor: `10k`, `2Gi`.
 pub(super) fn count(text: &str) -> Result<u64, ValueError> {
     parse_count(text).map_err(ValueError::from)
 }
@@ -119,7 +119,7 @@ fn network(text: &str, host: &str, prefix: &str) -> Result<(IpAddr, IpAddr), Val
             "invalid prefix length '/{prefix}': expected at most {longest} for {family}"
         ))));
     };
-    // `broadcast` is the last address, in IPv6 too.
+    // `broadcast` returns the last address of an IPv6 network, too.
     Ok((network.network(), network.broadcast()))
 }
 
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn an_invalid_address_is_refused() {
         let bad = [
             "",
             "1.2.3",

@@ -67,8 +67,8 @@ fn outcomes(terms: &[&Term], population: Population) -> Option<Vec<Outcome>> {
     if field.field().multi { closed(outcomes) } else { Some(outcomes) }
 }
 
-/// The outcomes of one value of `field`. Terms of other fields have the answer for this
-/// value where they have it among their own.
+/// The outcomes of one value of `field`. A term of another field that has this value as a part
+/// has the answer for it.
 fn of_part(field: &'static Field, terms: &[&Term], population: Population) -> Option<Vec<Outcome>> {
     let mut outcomes = of_values(field, terms, population)?;
     let (present, absent) = match population {

@@ -28,7 +28,7 @@ pub(super) fn masked(terms: &[&Term], greatest: u32) -> Option<Vec<Outcome>> {
     }
     affordable(values.len().saturating_mul(bounds.len()), terms.len())?;
     let answer = |term: &Term, value: u32, bound: u64| {
-        own_patterns(term).any(|pattern| pattern.fits(value.into()))
+        own_patterns(term).any(|pattern| pattern.matches(value.into()))
             || wide_ranges(term).any(|(low, high)| low <= bound && bound <= high)
     };
     let pairs = values.iter().flat_map(|value| bounds.iter().map(move |bound| (*value, *bound)));
