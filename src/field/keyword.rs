@@ -12,7 +12,7 @@ pub const UNREPLIED: &str = "unreplied";
 pub struct Keyword {
     /// The word, lower case.
     pub name: &'static str,
-    /// The field whose value it is.
+    /// The field that it is a value of.
     pub field: FieldId,
     /// One line of help.
     pub doc: &'static str,

@@ -53,7 +53,7 @@ impl FieldId {
     }
 }
 
-/// A row that is not at the place of its variant is a build error.
+/// A row that is not at the position of its variant is a compile error.
 const _: () = {
     let mut rows: &[Field] = FIELDS;
     let mut place = 0;

@@ -42,11 +42,11 @@ pub struct Field {
     /// Where the value is in the messages of events, if it is never changed while the
     /// entry exists.
     pub event_filter: Option<EventFilter>,
-    /// The classes of entries of which some have a value.
+    /// The classes in which some entries have a value.
     pub present_in: EntryClasses,
-    /// The classes of entries of which some have no value.
+    /// The classes in which some entries have no value.
     pub absent_in: EntryClasses,
-    /// Other fields that this one has the values of, each in these classes of entries.
+    /// The fields whose values are values of this field, each in these classes of entries.
     pub parts: &'static [(FieldId, EntryClasses)],
     /// The numbers that an entry of a dump can have, for fields whose values are numbers.
     pub live: LiveNumbers,
@@ -58,7 +58,7 @@ pub struct Field {
 pub enum LiveNumbers {
     /// From the first to the second, both included.
     Range(u64, u64),
-    /// In each of these classes of entries, these.
+    /// These numbers, by classes of entries.
     OneOf(&'static [(EntryClasses, &'static [u64])]),
 }
 
@@ -100,7 +100,7 @@ impl Field {
         self.kind.value_name()
     }
 
-    /// A row of a field of which every flow has one value.
+    /// A row of a field with one value in every flow.
     pub(super) const fn new(
         id: FieldId,
         name: &'static str,
@@ -156,7 +156,7 @@ impl Field {
         Field { multi: true, groupable: false, sortable: false, ..self }
     }
 
-    /// One flow may have two values, though no kernel makes such flows today.
+    /// One flow may have two values, although no kernel creates such flows today.
     pub(super) const fn one_or_two(self) -> Self {
         Field { multi: true, ..self }
     }

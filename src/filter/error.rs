@@ -106,12 +106,12 @@ impl Source<'_> {
         ParseError { message, hint: None, span, text: self.text.into(), origin: self.origin.clone() }
     }
 
-    /// The error of a value that begins at byte `start`.
+    /// The error in a value at `value`.
     #[cold]
-    pub(super) fn fault(&self, value: TextSpan, fault: ValueError) -> ParseError {
-        let span = fault.part.map_or(value, |part| TextSpan::new(value.start + part.start, value.start + part.end));
-        let error = self.error(span, fault.message);
-        ParseError { hint: fault.hint.map(|hint| clean(&hint)), ..error }
+    pub(super) fn value_error(&self, value: TextSpan, error: ValueError) -> ParseError {
+        let span = error.part.map_or(value, |part| TextSpan::new(value.start + part.start, value.start + part.end));
+        let hint = error.hint.map(|hint| clean(&hint));
+        ParseError { hint, ..self.error(span, error.message) }
     }
 }
 
@@ -176,8 +176,8 @@ mod tests {
     fn control_characters_do_not_reach_the_terminal() {
         assert!(!error("tcp \x1b[2J x", "x").render().contains('\x1b'));
         let source = Source { text: "\x1b", origin: Origin::File { path: "\x1b".into(), line: 1 } };
-        let fault = ValueError::new("bad \x1b").hint("\x1b\n");
-        assert!(!source.fault(TextSpan::new(0, 1), fault).render().contains('\x1b'));
+        let error = ValueError::new("bad \x1b").hint("\x1b\n");
+        assert!(!source.value_error(TextSpan::new(0, 1), error).render().contains('\x1b'));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The part of a filter that the kernel can apply to events before it queues them: a rejected
 //! event uses no buffer space, does not wake the reader and cannot be lost.
 //!
-//! Only what certainly does not match and never will is rejected: by terms of the outermost
+//! Only events of entries that certainly never match are rejected: by terms of the outermost
 //! `and` about fields that do not change while the entry exists ([`EventFilter`]). A message
 //! without the attribute is accepted, and so is one that is no conntrack entry. The filter is
 //! evaluated for every event that is accepted.

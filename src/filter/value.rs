@@ -196,7 +196,7 @@ impl<'a> Values<'a> {
         };
         let max = self.field.kind.max();
         let behind = value.len() + 1;
-        let number = |text: &str, at| literal::number(text, max).map_err(|fault| fault.shift(at, text.len()));
+        let number = |text: &str, at| literal::number(text, max).map_err(|error| error.shift(at, text.len()));
         let (value_bits, mask_bits) = (number(value, 0)?, number(mask, behind)?);
         if value_bits & !mask_bits != 0 {
             let kept = value_bits & mask_bits;
@@ -247,8 +247,8 @@ impl<'a> Values<'a> {
             return Ok(());
         };
         let behind = low.len() + 1;
-        let from = self.number(low).map_err(|fault| fault.shift(0, low.len()))?;
-        let to = self.number(high).map_err(|fault| fault.shift(behind, high.len()))?;
+        let from = self.number(low).map_err(|error| error.shift(0, low.len()))?;
+        let to = self.number(high).map_err(|error| error.shift(behind, high.len()))?;
         if from > to {
             return Err(ValueError::new("invalid range: the end is less than the start").hint(format!("{high}-{low}")));
         }
@@ -274,9 +274,9 @@ impl<'a> Values<'a> {
 }
 
 fn unknown(word: &str, what: &str, otherwise: &str, candidates: &[&str]) -> ValueError {
-    let fault = ValueError::new(format!("unknown {what} '{word}'"));
+    let error = ValueError::new(format!("unknown {what} '{word}'"));
     match nearest(&word.replace('-', "_"), candidates.iter().copied()).or(nearest(word, candidates.iter().copied())) {
-        Some(near) => fault.hint(format!("did you mean {near}?")),
-        None => fault.hint(otherwise),
+        Some(near) => error.hint(format!("did you mean {near}?")),
+        None => error.hint(otherwise),
     }
 }

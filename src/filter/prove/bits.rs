@@ -65,7 +65,7 @@ pub(super) fn label_outcomes(terms: &[&Term]) -> Option<Vec<Outcome>> {
     Some(outcomes)
 }
 
-/// The bits of which one is set, or one is not, where a term matches.
+/// The bits of a term: it matches if a bit of `set` is set or a bit of `unset` is not.
 #[derive(Clone, Copy, Default)]
 struct Use {
     set: u128,
@@ -86,13 +86,13 @@ fn single_bits(bits: u128) -> impl Iterator<Item = u128> {
     (0..128).map(|number| 1 << number).filter(move |bit| bits & bit != 0)
 }
 
-/// What `bits`, all of them set or none, contribute to the answers.
+/// The answers if `bits` are all set or all not set.
 fn one(uses: &[Use], bits: u128, is_set: bool, within: EntryClasses) -> Outcome {
     let answers = uses.iter().map(|own| if is_set { own.set & bits != 0 } else { own.unset & bits != 0 }).collect();
     Outcome { within, answers }
 }
 
-/// The bits of `named`, in groups of which each term has all or none.
+/// The bits of `named`, in groups such that each term has all bits of a group or none.
 fn atoms(named: u128, uses: &[Use]) -> Vec<u128> {
     let mut atoms = vec![named];
     for bits in uses.iter().flat_map(|own| [own.set, own.unset]) {

@@ -100,7 +100,7 @@ fn restricted(field: &'static Field, terms: &[&Term], outcome: Outcome) -> Vec<O
     outcomes
 }
 
-/// The part of an outcome within `own`, and the rest, in which the term at `place` does not match.
+/// The outcome within `own`, and outside of it, where the term at `place` does not match.
 fn divided(outcome: Outcome, place: usize, own: EntryClasses) -> [Outcome; 2] {
     let inside = Outcome { within: outcome.within.intersection(own), ..outcome.clone() };
     let mut outside = Outcome { within: outcome.within.intersection(own.complement()), ..outcome };
@@ -162,7 +162,7 @@ fn numbers(field: &Field, terms: &[&Term], population: Population) -> Option<Vec
 enum Numbers {
     /// Both ends included.
     Range(u64, u64),
-    /// These, each in its classes of entries.
+    /// Single numbers, each with its classes of entries.
     Each(Vec<(u64, EntryClasses)>),
 }
 
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_outcomes_of_a_value_do_not_multiply_with_the_terms() {
-        let repeated = |term: &str| vec![term; 12].join(" and ");
+        let repeated = |term: &str| [term; 12].join(" and ");
         assert_eq!(outcomes_of_one_value(&repeated("not addr 10.0.0.1"), FieldId::ReplySrc), 1);
         assert_eq!(outcomes_of_one_value(&repeated("not nat-src 10.0.0.1"), FieldId::ReplyDst), 2);
         let mixed =

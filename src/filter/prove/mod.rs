@@ -35,12 +35,12 @@ use crate::model::Undecided;
 /// with each field.
 const BUDGET: usize = 8_000_000;
 
-/// What a proof is about.
+/// The flows that a proof covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Population {
     /// Any flow, from a dump, an event or elsewhere.
     Any,
-    /// Entries of a dump: what the kernel guarantees of them is assumed.
+    /// Entries of a dump, with the properties that the kernel guarantees.
     Live,
 }
 
