@@ -76,7 +76,7 @@ proptest! {
     }
 
     #[test]
-    fn no_row_of_words_makes_the_parser_panic(words in vec(select(vec![
+    fn no_sequence_of_words_makes_the_parser_panic(words in vec(select(vec![
         "tcp", "and", "or", "not", "!", "(", ")", "{", "}", ",", "=", "!=", "<", ">=", "src", "dport", "idle", "@nets",
         "10.0.0.1", "80-", "-80", "1h", "\"", "\"a b\"", "&&", "|", "\t", "é", "mark", "1/2", "label", "any", "::/0",
     ]), 0..12)) {

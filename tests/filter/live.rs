@@ -79,7 +79,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_live_entry_is_left_out_by_a_filter_that_matches_everything(
+    fn a_filter_proven_to_match_everything_matches_every_live_entry(
         ast in super::agreement::expressions(),
         flows in prop::collection::vec(flows::flow(), 1..40),
     ) {
@@ -136,7 +136,7 @@ fn discerning_terms(population: &[Flow], count: usize) -> Vec<Ast> {
 }
 
 #[test]
-fn what_every_entry_of_a_large_population_matches_is_proven_to_match_everything() {
+fn a_filter_that_every_entry_of_a_large_sample_matches_is_proven() {
     let mut runner = runner();
     let mut sample = || live(flows::flow().new_tree(&mut runner).unwrap().current());
     let population: Vec<Flow> = (0..5_000).map(|_| sample()).collect();

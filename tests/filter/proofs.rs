@@ -3,7 +3,7 @@
 use super::parse;
 
 #[test]
-fn a_filter_that_leaves_nothing_out_is_recognised() {
+fn a_filter_that_matches_everything_is_recognised() {
     for text in [
         "",
         "tcp or not tcp",
@@ -84,7 +84,7 @@ pub const OF_LIVE_ENTRIES: &[&str] = &[
 ];
 
 #[test]
-fn what_every_entry_of_a_table_has_leaves_nothing_out() {
+fn a_property_of_every_live_entry_matches_everything() {
     for text in OF_LIVE_ENTRIES {
         assert!(parse(text).unwrap().matches_everything(), "{text}");
     }
@@ -92,7 +92,7 @@ fn what_every_entry_of_a_table_has_leaves_nothing_out() {
 
 /// A field whose terms have too many answers stays unknown, and the others decide.
 #[test]
-fn many_bits_of_one_field_do_not_keep_the_others_from_a_proof() {
+fn many_bits_of_one_field_do_not_prevent_a_proof_by_the_others() {
     let bits = |field: &str, join: &str| {
         [0, 1, 2, 4, 5, 6, 7, 8, 10, 13, 14, 15].map(|bit| format!("{field} {bit}")).join(join)
     };
@@ -113,14 +113,14 @@ fn many_bits_of_one_field_do_not_keep_the_others_from_a_proof() {
 
 /// An event of an entry that is removed has `dying`, so such filters are of use there.
 #[test]
-fn what_no_entry_of_a_table_has_may_match_an_event() {
+fn a_property_of_no_live_entry_may_match_an_event() {
     for text in ["dying", "not confirmed", "use 0", "timeout > 100000d"] {
         assert!(!parse(text).unwrap().never_matches(), "{text}");
     }
 }
 
 #[test]
-fn a_filter_that_leaves_something_out_is_not_taken_for_everything() {
+fn a_filter_that_does_not_match_some_entry_is_not_taken_for_everything() {
     for text in [
         "tcp",
         "not tcp",

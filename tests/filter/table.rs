@@ -19,7 +19,7 @@ fn flag(name: &str, value: &str) -> Result<Filter, ParseError> {
 }
 
 #[test]
-fn what_is_understood_is_shown_and_read_again_as_the_same() {
+fn the_normal_form_of_an_expression_is_parsed_as_the_same_filter() {
     let mut count = 0;
     for row in rows("ok") {
         let filter = parse(row[1]).unwrap_or_else(|error| panic!("{}", error.render()));
@@ -31,7 +31,7 @@ fn what_is_understood_is_shown_and_read_again_as_the_same() {
 }
 
 #[test]
-fn what_is_not_understood_is_refused_with_a_caret_under_the_fault() {
+fn an_invalid_expression_is_refused_with_a_caret_under_the_error() {
     let mut count = 0;
     for row in rows("bad") {
         let text = row[1].replace("<TAB>", "\t");
@@ -43,7 +43,7 @@ fn what_is_not_understood_is_refused_with_a_caret_under_the_fault() {
 }
 
 #[test]
-fn a_flag_takes_what_may_stand_behind_its_field() {
+fn a_flag_has_the_syntax_of_what_follows_its_field() {
     for row in rows("flag") {
         let (name, value) = row[1].split_once(' ').unwrap();
         let filter = flag(name, value).unwrap_or_else(|error| panic!("{}", error.render()));
@@ -74,7 +74,7 @@ fn check(error: &ParseError, row: &[&str], text: &str) {
 }
 
 #[test]
-fn every_example_of_the_registry_is_understood() {
+fn every_example_of_the_registry_is_valid() {
     for field in FIELDS {
         let filter = parse(field.example).unwrap_or_else(|error| panic!("{}", error.render()));
         assert_eq!(filter.fields()[0].name, field.name);
@@ -117,7 +117,7 @@ fn an_error_in_a_file_names_its_line() {
 }
 
 #[test]
-fn brackets_without_end_do_not_overflow_the_stack() {
+fn deeply_nested_parentheses_do_not_overflow_the_stack() {
     for text in ["(".repeat(500_000), "not ".repeat(200_000), "!".repeat(500_000), "(tcp and ".repeat(50_000)] {
         assert!(parse(&text).unwrap_err().message.contains("levels"));
     }
@@ -126,7 +126,7 @@ fn brackets_without_end_do_not_overflow_the_stack() {
 }
 
 #[test]
-fn a_long_chain_is_understood_and_one_lookup() {
+fn a_long_chain_of_alternatives_becomes_one_lookup() {
     let text = (0..20_000).map(|i| format!("src 10.{}.{}.1", i / 256, i % 256)).collect::<Vec<_>>().join(" or ");
     assert_eq!(parse(&text).unwrap().to_string().matches("src").count(), 1);
     let text = (0..9_000).map(|i| format!("not dport {i}")).collect::<Vec<_>>().join(" and ");
@@ -134,7 +134,7 @@ fn a_long_chain_is_understood_and_one_lookup() {
 }
 
 #[test]
-fn a_long_set_is_cut_short_for_people() {
+fn a_long_set_is_shortened_in_the_alternate_form() {
     let filter = parse("src @many").unwrap();
     assert_eq!(filter.to_string().matches("/25").count(), 2780);
     let short = format!("{filter:#}");
@@ -142,7 +142,7 @@ fn a_long_set_is_cut_short_for_people() {
 }
 
 #[test]
-fn a_service_of_several_ports_has_no_larger_and_smaller() {
+fn a_service_with_several_ports_cannot_be_compared_with_less_or_greater() {
     let services = ctnl::filter::ServiceNames::parse("one 7/tcp\none 7/udp\nmany 10/tcp\nmany 20/udp\n");
     let context = Context { services: &services, ..Context::default() };
     let parse = |text| Filter::parse(text, &context);
