@@ -120,8 +120,8 @@ fn nat_addresses(flow: &Flow) -> Value<'_> {
     if which == 0 { Value::Absent } else { Value::Addresses(Addresses::new(flow, which)) }
 }
 
-/// The kernel sends `CTA_TUPLE_MASTER` exactly for flows with `IPS_EXPECTED`
-/// (`ctnetlink_dump_master` in net/netfilter/nf_conntrack_netlink.c).
+/// A dump has `CTA_TUPLE_MASTER` exactly for flows with `IPS_EXPECTED` (`ctnetlink_dump_master`
+/// in net/netfilter/nf_conntrack_netlink.c); UPDATE and DESTROY do not have it.
 fn of_master<'a>(flow: &'a Flow, value: impl Fn(&'a Tuple) -> Value<'a>) -> Value<'a> {
     match &flow.master {
         Some(master) => value(master),

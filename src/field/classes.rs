@@ -1,4 +1,4 @@
-//! Classes of entries, by what decides which fields an entry has.
+//! Classes of entries, by the properties that decide which fields an entry has.
 
 use crate::model::Status;
 
@@ -87,7 +87,7 @@ impl EntryClasses {
         }
     }
 
-    /// The classes that a status bit decides, where it does: those in which it is set.
+    /// The classes in which a status bit is set, if the class decides it.
     #[must_use]
     pub fn of_status_bit(bit: Status) -> Option<Self> {
         const DECIDING: [(Status, EntryClasses); 3] = [
@@ -98,25 +98,25 @@ impl EntryClasses {
         DECIDING.into_iter().find(|(known, _)| *known == bit).map(|(_, classes)| classes)
     }
 
-    /// Both sets together.
+    /// The union of both sets.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         EntryClasses(self.0 | other.0)
     }
 
-    /// What is in both sets.
+    /// The intersection of both sets.
     #[must_use]
     pub const fn intersection(self, other: Self) -> Self {
         EntryClasses(self.0 & other.0)
     }
 
-    /// What is not in the set.
+    /// The complement of the set.
     #[must_use]
     pub const fn complement(self) -> Self {
         EntryClasses(!self.0)
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0

@@ -1,4 +1,4 @@
-//! Family, protocol, and what administrators and the kernel mark an entry with.
+//! Family, protocol, zone, mark, labels and other identifying values.
 
 use super::id::FieldId;
 use super::kernel::{DumpFilter, EventFilter};
@@ -46,7 +46,7 @@ pub(super) const ROWS: &[Field] = &[
         },
     )
     .one_or_two()
-    // The kernel compares CTA_ZONE 0 with the zone of each direction; here 0 means neither.
+    // The kernel compares CTA_ZONE 0 with the zone of each direction; here 0 is an entry without a zone.
     .dump_filter(DumpFilter::Number(|request, number| {
         if number != 0 {
             request.filter.zone = u16::try_from(number).ok();
@@ -85,7 +85,7 @@ pub(super) const ROWS: &[Field] = &[
         "label 5",
         |s| {
             let labels = s.flow.labels.filter(|labels| !labels.is_empty());
-            labels.map_or_else(|| s.without_change(), Value::Labels)
+            labels.map_or_else(|| s.absent_if_new(), Value::Labels)
         },
     )
     .aliases(&["labels"])
@@ -96,7 +96,7 @@ pub(super) const ROWS: &[Field] = &[
         ValueKind::Text,
         "name of the helper (ALG) of the flow, or any, none",
         "helper ftp,sip",
-        |s| s.flow.helper.as_ref().map_or_else(|| s.without_end(), |helper| Value::Text(helper.as_str())),
+        |s| s.flow.helper.as_ref().map_or_else(|| s.absent_unless_destroy(), |helper| Value::Text(helper.as_str())),
     )
     .optional(),
     Field::new(
@@ -105,14 +105,14 @@ pub(super) const ROWS: &[Field] = &[
         ValueKind::Text,
         "security context",
         "secctx system_u:object_r:unlabeled_t:s0",
-        |s| s.flow.secctx.as_deref().map_or_else(|| s.without_change(), Value::Text),
+        |s| s.flow.secctx.as_deref().map_or_else(|| s.absent_unless_destroy(), Value::Text),
     )
     .optional(),
     Field::new(FieldId::Id, "id", ValueKind::Number(U32_MAX), "the kernel's id of the entry", "id 0x4be2a8f1", |s| {
         s.flow.id.map_or(NOT_SENT, |id| Value::Number(id.into()))
     })
     .quantity(),
-    // The table holds a reference to each entry in it (`__nf_conntrack_hash_insert` and
+    // The table holds a reference to each entry in it (`__nf_conntrack_confirm` and
     // `nf_conntrack_hash_check_insert` in net/netfilter/nf_conntrack_core.c).
     Field::new(FieldId::Use, "use", ValueKind::Number(U32_MAX), "reference count", "use > 1", |s| {
         s.flow.use_count.map_or(NOT_SENT, |count| Value::Number(count.into()))

@@ -1,4 +1,4 @@
-//! How the kernel can compare a field.
+//! How the kernel compares a field, in a dump request and in events.
 
 use std::net::Ipv4Addr;
 
@@ -14,7 +14,7 @@ pub enum DumpFilter {
     Number(fn(&mut DumpRequest, u64)),
     /// One IPv4 address.
     Ipv4(fn(&mut DumpRequest, Ipv4Addr)),
-    /// A number under a mask; of a later one the kernel compares only that.
+    /// A number under a mask. The last one in the request is compared.
     Masked(fn(&mut DumpRequest, Masked)),
     /// Single bits that are set or not set.
     Bits(fn(&mut DumpRequest, Masked)),
@@ -24,8 +24,8 @@ pub enum DumpFilter {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum EventFilter {
-    /// A number in the attribute at the end of `path`, behind the attributes that it is
-    /// nested in; without a path, `nfgen_family` of the header.
+    /// A number in the attribute at the end of `path`; without a path, `nfgen_family` of the
+    /// header.
     Number {
         /// Attribute numbers, outermost first.
         path: &'static [u16],

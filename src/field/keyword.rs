@@ -1,10 +1,10 @@
-//! Words that stand for a whole term: `tcp` is `proto tcp`.
+//! Keywords: words that are a whole term. `tcp` is `proto tcp`.
 
 use super::id::FieldId;
 use super::registry::field;
 use crate::model::STATUS_BITS;
 
-/// The status word for a flow that has seen no reply.
+/// The keyword for a flow without a packet in the reply direction.
 pub const UNREPLIED: &str = "unreplied";
 
 /// A word that is a term by itself.
@@ -12,7 +12,7 @@ pub const UNREPLIED: &str = "unreplied";
 pub struct Keyword {
     /// The word, lower case.
     pub name: &'static str,
-    /// The field whose value it is.
+    /// The field that it is a value of.
     pub field: FieldId,
     /// One line of help.
     pub doc: &'static str,
@@ -43,8 +43,7 @@ const PROTOCOLS: [Keyword; 14] = [
 
 const NO_REPLY: Keyword = row(UNREPLIED, FieldId::Status, "no packet in the reply direction yet (not seen-reply)");
 
-/// Every word that is a term by itself. A status bit whose name is also that of a field
-/// (`helper`) is none.
+/// All keywords. A status bit with the name of a field (`helper`) is not one.
 pub fn keywords() -> impl Iterator<Item = Keyword> {
     let bits = STATUS_BITS.iter().filter(|bit| field(bit.name).is_none());
     let bits = bits.map(|bit| row(bit.name, FieldId::Status, bit.doc));

@@ -1,4 +1,4 @@
-//! Ports, and what stands for them in ICMP and GRE.
+//! Ports, and the corresponding values of ICMP and GRE.
 
 use super::classes::EntryClasses;
 use super::id::FieldId;

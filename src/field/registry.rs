@@ -53,7 +53,7 @@ impl FieldId {
     }
 }
 
-/// A row that is not at the place of its variant is a build error.
+/// A row that is not at the position of its variant is a compile error.
 const _: () = {
     let mut rows: &[Field] = FIELDS;
     let mut place = 0;
@@ -78,22 +78,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_name_or_alias_stands_for_two_fields_or_for_a_word() {
+    fn names_aliases_and_keywords_are_unique() {
         let mut seen = HashSet::new();
         for name in FIELDS.iter().flat_map(|field| [field.name].into_iter().chain(field.aliases.iter().copied())) {
             assert!(seen.insert(name), "{name} twice");
         }
         for word in keywords() {
-            assert!(seen.insert(word.name), "{} is a field, or a word twice", word.name);
+            assert!(seen.insert(word.name), "{} is a field, or a keyword twice", word.name);
         }
     }
 
     #[test]
-    fn what_an_event_does_not_carry_is_undecided_and_not_absent() {
+    fn an_attribute_that_an_event_does_not_carry_is_undecided_and_not_absent() {
         use crate::age::IdleEstimator;
         use crate::model::{EventKind, Flow, Undecided};
         let (flow, ages) = (Flow::blank(), IdleEstimator::without_timeouts(0));
-        for (name, is_in_updates) in [("label", false), ("secctx", false), ("helper", true)] {
+        for (name, is_in_updates) in [("label", false), ("secctx", true), ("helper", true)] {
             let is = |subject, value: Value<'_>| field(name).is_some_and(|field| (field.value)(&subject) == value);
             let of_event = |kind| Subject::of_event(&flow, &ages, kind);
             let not_sent = Value::Undecided(Undecided::NotSent);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_entry_class_lacks_and_has_covers_every_class() {
+    fn every_class_has_entries_with_or_without_each_field() {
         for field in FIELDS {
             assert_eq!(field.present_in.union(field.absent_in), EntryClasses::ALL, "{}", field.name);
             assert!(!field.present_in.is_empty(), "{}", field.name);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn no_field_is_called_like_a_word_of_the_grammar() {
+    fn no_field_has_the_name_of_a_word_of_the_grammar() {
         for reserved in ["and", "or", "not", "older", "age-over", "all", "any", "none"] {
             assert!(field(reserved).is_none() && keyword(reserved).is_none(), "{reserved}");
         }

@@ -22,7 +22,7 @@ pub struct Field {
     pub example: &'static str,
     /// The kind of its values.
     pub kind: ValueKind,
-    /// One flow may have several values: the addresses of both ends, say.
+    /// One flow may have several values, e.g. the addresses of both ends.
     pub multi: bool,
     /// `count --by` accepts it.
     pub groupable: bool,
@@ -42,11 +42,11 @@ pub struct Field {
     /// Where the value is in the messages of events, if it is never changed while the
     /// entry exists.
     pub event_filter: Option<EventFilter>,
-    /// The classes of entries of which some have a value.
+    /// The classes in which some entries have a value.
     pub present_in: EntryClasses,
-    /// The classes of entries of which some have no value.
+    /// The classes in which some entries have no value.
     pub absent_in: EntryClasses,
-    /// Other fields that this one has the values of, each in these classes of entries.
+    /// The fields whose values are values of this field, each in these classes of entries.
     pub parts: &'static [(FieldId, EntryClasses)],
     /// The numbers that an entry of a dump can have, for fields whose values are numbers.
     pub live: LiveNumbers,
@@ -58,11 +58,11 @@ pub struct Field {
 pub enum LiveNumbers {
     /// From the first to the second, both included.
     Range(u64, u64),
-    /// In each of these classes of entries, these.
+    /// These numbers, by classes of entries.
     OneOf(&'static [(EntryClasses, &'static [u64])]),
 }
 
-/// What has to be known to compute a field's value, beside the flow itself.
+/// What has to be read to compute a field's value, besides the flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Needs {
     /// Idle time: the timeouts in force have to be read.
@@ -72,14 +72,13 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// What either needs.
+    /// What `self` or `other` needs.
     #[must_use]
     pub const fn union(self, other: Needs) -> Needs {
         Needs { idle: self.idle || other.idle, age: self.age || other.age }
     }
 
-    /// Whether the value is computed from more than the flow, which takes longer than to
-    /// read an attribute: such a term is evaluated last.
+    /// Whether the value is computed from more than the flow. Such a term is evaluated last.
     #[must_use]
     pub const fn is_costly(self) -> bool {
         self.idle || self.age
@@ -95,13 +94,13 @@ impl PartialEq for Field {
 impl Eq for Field {}
 
 impl Field {
-    /// What stands for a value in help: `ADDR|CIDR|LIST`.
+    /// The placeholder of a value in help: `ADDR|CIDR|LIST`.
     #[must_use]
     pub fn value_name(&self) -> &'static str {
         self.kind.value_name()
     }
 
-    /// A row of a field of which every flow has one value.
+    /// A row of a field with one value in every flow.
     pub(super) const fn new(
         id: FieldId,
         name: &'static str,
@@ -157,7 +156,7 @@ impl Field {
         Field { multi: true, groupable: false, sortable: false, ..self }
     }
 
-    /// One flow may have two values, though no kernel makes such flows today.
+    /// One flow may have two values, although no kernel creates such flows today.
     pub(super) const fn one_or_two(self) -> Self {
         Field { multi: true, ..self }
     }

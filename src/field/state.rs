@@ -65,7 +65,7 @@ pub(super) const ROWS: &[Field] = &[
     .live(0, 0xff),
 ];
 
-/// Bits that contradict those in the request are left to the filter.
+/// Adds bits to the request, unless they contradict those in it.
 fn add_status(request: &mut DumpRequest, bits: Masked) {
     let known = request.filter.status.unwrap_or_default();
     if (known.value ^ bits.value) & known.mask & bits.mask == 0 {
@@ -73,8 +73,8 @@ fn add_status(request: &mut DumpRequest, bits: Masked) {
     }
 }
 
-/// The trackers that have states. A state's code is the tracker's number in the
-/// high byte and the kernel's state number in the low one.
+/// The trackers with states. The code of a state has the tracker's number in the high byte and
+/// the kernel's state number in the low byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tracker {
     /// TCP.
@@ -110,9 +110,9 @@ impl Tracker {
     }
 }
 
-/// The codes of the states that `word` names, in whichever tracker: `established`
-/// is one of TCP's and one of SCTP's. Case does not matter, `-` stands for `_`.
-/// A number is that state of every tracker. Empty when there is no such state.
+/// The codes of the states with the name `word`, of every tracker that has it: `established` is
+/// a state of TCP and one of SCTP. Case is ignored, `-` equals `_`. A number is that state of
+/// every tracker. Empty if there is no such state.
 #[must_use]
 pub fn state_codes(word: &str) -> Vec<u16> {
     if word.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -123,8 +123,8 @@ pub fn state_codes(word: &str) -> Vec<u16> {
     all.filter(|state| state.name() == Some(&name)).map(|state| state.code).collect()
 }
 
-/// The bit of a name of [`STATUS_BITS`] (case does not matter, `_` stands for
-/// `-`) or of a number from 0 to 31.
+/// The bit with a name of [`STATUS_BITS`] (case is ignored, `_` equals `-`) or with a number
+/// from 0 to 31.
 #[must_use]
 pub fn status_bit(word: &str) -> Option<Status> {
     let name = word.to_ascii_lowercase().replace('_', "-");
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_stands_for_the_states_of_every_tracker_that_has_it() {
+    fn a_name_is_the_states_of_every_tracker_that_has_it() {
         assert_eq!(state_codes("established"), [Tracker::Tcp.code(3), Tracker::Sctp.code(4)]);
         assert_eq!(state_codes("Time-Wait"), [Tracker::Tcp.code(7)]);
         assert_eq!(state_codes("200"), Tracker::ALL.map(|tracker| tracker.code(200)));

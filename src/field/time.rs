@@ -7,12 +7,13 @@ use super::value_kind::ValueKind;
 use crate::age::{Age, Idle};
 use crate::model::Undecided;
 
-/// The greatest remaining time. A timeout is at most `INT_MAX` jiffies (`nf_ct_expires` in
-/// include/net/netfilter/nf_conntrack.h, `proc_dointvec_jiffies`), which are the fewest
-/// seconds with the most jiffies per second, `CONFIG_HZ=1000`.
+/// The greatest remaining time that is assumed: `INT_MAX` jiffies (`nf_ct_expires` in
+/// include/net/netfilter/nf_conntrack.h, `proc_dointvec_jiffies`) with
+/// `CONFIG_HZ=1000`, 24.8 days. With fewer jiffies per second, timeouts can be longer: 248 days
+/// with `CONFIG_HZ=100`.
 const GREATEST_TIMEOUT: u64 = i32::MAX as u64 / 1000;
 
-/// No clock shows a time behind this one in seconds since 1970, in the year 2106.
+/// The greatest time in seconds since 1970, in the year 2106: no clock is later.
 const LATEST: u64 = u32::MAX as u64;
 
 pub(super) const ROWS: &[Field] = &[

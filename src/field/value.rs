@@ -11,17 +11,17 @@ use crate::model::{Flow, Labels, STATUS_BITS, Status, Undecided};
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Value<'a> {
-    /// The flow has no such thing (a port of an ICMP flow).
+    /// The flow has no such value (a port of an ICMP flow).
     Absent,
-    /// It has one, but it cannot be known.
+    /// The value cannot be determined.
     Undecided(Undecided),
     /// A number.
     Number(u64),
     /// Several numbers, all of which belong to the flow.
     Numbers(Numbers),
-    /// A number of which some have a name.
+    /// A number that may have a name.
     Named(Named),
-    /// A number of seconds of which only bounds are known.
+    /// Bounds of a number of seconds.
     Seconds(SecondsRange),
     /// An address.
     Address(IpAddr),
@@ -31,7 +31,7 @@ pub enum Value<'a> {
     Status(Status),
     /// Labels, at least one.
     Labels(Labels),
-    /// A word.
+    /// A text.
     Text(&'a str),
 }
 
@@ -60,24 +60,24 @@ impl Numbers {
     }
 }
 
-/// A number that may have a name: a protocol, a family, a state. The name is
-/// looked up where it is shown, since filters and groups do without.
+/// A number that may have a name: a protocol, a family, a state. The name is looked up when it
+/// is printed; filters and groups need the number only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Named {
-    /// What tells it from all others. For a state, [`super::Tracker`] and number.
+    /// The unique number of the value. For a state, tracker and number ([`super::Tracker`]).
     pub code: u16,
-    /// What it is the code of.
+    /// The kind of value.
     pub kind: ValueKind,
 }
 
 /// Bounds of a number of seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SecondsRange {
-    /// No less than this, for certain.
+    /// Lower bound.
     pub at_least: u32,
-    /// No more than this, where that is known.
+    /// Upper bound, if known.
     pub at_most: Option<u32>,
-    /// Why it is not known better.
+    /// Why the exact value is not known.
     pub why: Undecided,
 }
 
@@ -119,7 +119,7 @@ impl<'a> Addresses<'a> {
 }
 
 impl Value<'_> {
-    /// Whether it is one number that is exactly known: JSON and CSV write it bare.
+    /// Whether the value is one exact number, which JSON and CSV write without quotes.
     #[must_use]
     pub fn is_number(&self) -> bool {
         match self {
@@ -129,8 +129,8 @@ impl Value<'_> {
         }
     }
 
-    /// The order of sorting: numbers by size, addresses by family and number,
-    /// words by their bytes; what is not there or not known comes last.
+    /// The sort order: numbers by size, addresses by family and number, texts by their bytes,
+    /// then undecided values, then absent ones.
     #[must_use]
     pub fn compare(&self, other: &Value<'_>) -> Ordering {
         match (self, other) {
@@ -166,7 +166,7 @@ impl Value<'_> {
 }
 
 impl SecondsRange {
-    /// The upper bound; the largest number where there is none.
+    /// The upper bound; the largest number if there is none.
     #[must_use]
     pub fn upper(&self) -> u64 {
         self.at_most.map_or(u64::MAX, u64::from)
@@ -192,7 +192,7 @@ impl fmt::Display for Value<'_> {
 }
 
 impl fmt::Display for Named {
-    /// The name, or the number: of a state, that of its tracker.
+    /// The name, or the number; for a state, the number within its tracker.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name() {
             Some(name) => name.fmt(f),
@@ -245,14 +245,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_or_unknown_sorts_behind_every_value() {
+    fn undecided_and_absent_values_are_sorted_last() {
         let mut values = [Value::Absent, Value::Number(7), Value::Undecided(Undecided::NotSent), Value::Number(5)];
         values.sort_by(Value::compare);
         assert_eq!(values.map(|value| value.to_string()), ["5", "7", "?", "-"]);
     }
 
     #[test]
-    fn only_an_exact_span_is_a_number() {
+    fn only_an_exact_range_of_seconds_is_a_number() {
         let span = |at_least, at_most| Value::Seconds(SecondsRange { at_least, at_most, why: Undecided::NotSent });
         assert!(span(5, Some(5)).is_number() && !span(5, Some(6)).is_number() && !span(5, None).is_number());
         assert_eq!([span(5, Some(5)), span(5, Some(6)), span(5, None)].map(|s| s.to_string()), ["5", "5-6", "5+"]);

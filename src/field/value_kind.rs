@@ -1,7 +1,6 @@
-//! Which values a field takes.
+//! Kinds of values.
 
-/// What kind of values a field takes, and so how they are read, compared and
-/// written.
+/// The kind of a field's values, which determines how they are parsed, compared and printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ValueKind {
@@ -19,13 +18,13 @@ pub enum ValueKind {
     Status,
     /// `src`, `dst`, `any`, `none`.
     Nat,
-    /// 32 bits, or a part of them: `VALUE/MASK`.
+    /// 32 bits, or the bits of a mask: `VALUE/MASK`.
     Masked,
     /// Name or number of a connection label.
     Label,
-    /// A word; bytes are compared as they are.
+    /// A text, compared byte by byte.
     Text,
-    /// A whole number up to the one given, decimal or `0x…`.
+    /// A whole number up to this maximum, decimal or `0x…`.
     Number(u64),
     /// A count, `10k` is 10,000.
     Count,
@@ -36,7 +35,7 @@ pub enum ValueKind {
 }
 
 impl ValueKind {
-    /// What stands for a value in help.
+    /// The placeholder of a value in help.
     #[must_use]
     pub fn value_name(self) -> &'static str {
         match self {
@@ -57,7 +56,7 @@ impl ValueKind {
         }
     }
 
-    /// The largest number of this kind, for those that are numbers.
+    /// The largest number of this kind.
     #[must_use]
     pub const fn max(self) -> u64 {
         match self {
@@ -69,7 +68,7 @@ impl ValueKind {
         }
     }
 
-    /// Whether `<` and `>` mean something.
+    /// Whether `<` and `>` are supported.
     #[must_use]
     pub fn is_ordered(self) -> bool {
         matches!(

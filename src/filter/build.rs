@@ -1,4 +1,4 @@
-//! Flags and expression become one filter.
+//! Builds one filter from an expression and flags.
 
 use super::context::Context;
 use super::error::{Origin, ParseError, Source};
@@ -13,12 +13,12 @@ use crate::field::{FIELDS, FieldId};
 pub struct Flag {
     /// Without the dashes.
     pub name: &'static str,
-    /// What stands for the value in help.
+    /// The placeholder of the value in help.
     pub value_name: &'static str,
     /// One line of help.
     pub doc: &'static str,
     field: FieldId,
-    /// The comparison, where the value does not have one.
+    /// The comparison, for a flag whose value has no operator.
     op: Option<Op>,
 }
 
@@ -40,7 +40,7 @@ const SHORTHANDS: [Flag; 2] = [
     },
 ];
 
-/// Every filter flag: one for each field, and the shorthands.
+/// All filter flags: one per field, and the shorthands.
 pub fn flags() -> impl Iterator<Item = Flag> {
     let of_fields = FIELDS.iter().filter(|field| field.flag).map(|field| Flag {
         name: field.name,
@@ -52,7 +52,7 @@ pub fn flags() -> impl Iterator<Item = Flag> {
     of_fields.chain(SHORTHANDS)
 }
 
-/// Puts an expression and flags together: a flow has to match all of them.
+/// Combines an expression and flags: a flow has to match all of them.
 #[derive(Debug)]
 pub struct FilterBuilder<'a> {
     context: &'a Context<'a>,
@@ -69,18 +69,18 @@ impl<'a> FilterBuilder<'a> {
     /// Narrows the filter by an expression; a blank one changes nothing.
     ///
     /// # Errors
-    /// The text is no expression.
+    /// The text is not an expression.
     pub fn expression(mut self, text: &str) -> Result<Self, ParseError> {
         let source = Source { text, origin: Origin::Expression };
         self.parts.extend(Parser::new(source, self.context)?.expression()?);
         Ok(self)
     }
 
-    /// Narrows the filter by a flag; the value is what may stand behind the
-    /// field in an expression (`80,443`, `>10m`, `@FILE`).
+    /// Narrows the filter by a flag. The value has the syntax of what follows the field in an
+    /// expression (`80,443`, `>10m`, `@FILE`).
     ///
     /// # Errors
-    /// There is no such flag, or the value is none of its field.
+    /// There is no such flag, or the value is not valid for its field.
     pub fn flag(mut self, name: &str, value: &str) -> Result<Self, ParseError> {
         let source = Source { text: value, origin: Origin::Flag(name.into()) };
         let Some(flag) = flags().find(|flag| flag.name == name) else {

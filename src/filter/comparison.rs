@@ -43,7 +43,7 @@ impl Comparison<'_, '_> {
             return Err(self.cursor.not_a_value(self.field, token));
         };
         let mut values = Values::new(self.field, self.context);
-        values.add(word).map_err(|fault| self.cursor.source.fault(token.span, fault))?;
+        values.add(word).map_err(|error| self.cursor.source.value_error(token.span, error))?;
         if values.has_range || values.has_mask() || values.is_several() {
             return Err(self.cursor.source.error(token.span, "expected one number").hint(self.field.example));
         }
@@ -120,8 +120,10 @@ impl Comparison<'_, '_> {
                 let message = format!("'{word}' cannot be in a list");
                 Err(self.cursor.source.error(token.span, message).hint(format!("for the name, quote it: \"{word}\"")))
             }
-            Sign::Word(word) => values.add(word).map_err(|fault| self.cursor.source.fault(token.span, fault)),
-            Sign::Quoted(word) => values.add(word).map_err(|fault| self.cursor.source.fault(token.span, quoted(fault))),
+            Sign::Word(word) => values.add(word).map_err(|error| self.cursor.source.value_error(token.span, error)),
+            Sign::Quoted(word) => {
+                values.add(word).map_err(|error| self.cursor.source.value_error(token.span, quoted(error)))
+            }
             Sign::File(path) => self.add_file(values, path, token.span),
             _ => Err(self.cursor.not_a_value(self.field, token)),
         }
@@ -167,7 +169,7 @@ fn add_line(values: &mut Values<'_>, source: &Source<'_>) -> Result<(), ParseErr
     for word in text.split(|c: char| c.is_whitespace() || c == ',') {
         let span = TextSpan::new(at, at + word.len());
         if !word.is_empty() {
-            values.add(word).map_err(|fault| source.fault(span, fault))?;
+            values.add(word).map_err(|error| source.value_error(span, error))?;
         }
         // A separator may be longer than one byte.
         at = span.end + text.get(span.end..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);

@@ -44,7 +44,7 @@ impl<'a> TokenCursor<'a> {
         if token.sign == Sign::End { Ok(()) } else { Err(self.not_joined(token)) }
     }
 
-    /// `token` is no value of `field`.
+    /// `token` is not a value of `field`.
     #[cold]
     pub(super) fn not_a_value(&self, field: &Field, token: Token<'_>) -> ParseError {
         self.source.error(token.span, format!("expected a value of '{}'", field.name)).hint(field.example)
@@ -62,7 +62,7 @@ impl<'a> TokenCursor<'a> {
         self.source.error(token.span, message).hint("e.g. tcp, assured, dport 443, src 10.0.0.0/8, idle >= 12h")
     }
 
-    /// `token` stands where `and`, `or` or the end is expected.
+    /// `token` is not the expected `and`, `or` or end.
     #[cold]
     pub(super) fn not_joined(&self, token: Token<'_>) -> ParseError {
         match token.sign {

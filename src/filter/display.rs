@@ -1,6 +1,6 @@
-//! A filter as text: what was understood. It is read again as the same filter.
+//! A filter as text, in normal form. The text is parsed as the same filter.
 //!
-//! With `{:#}` long sets are cut short; that text is for people only.
+//! `{:#}` shortens long sets; that text cannot be parsed.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ impl fmt::Display for Filter {
     }
 }
 
-/// What a node stands in, and so whether it needs brackets.
+/// The parent of a node, which decides whether the node needs parentheses.
 #[derive(Clone, Copy, PartialEq)]
 enum Within {
     Nothing,
@@ -42,13 +42,19 @@ fn write_node(f: &mut fmt::Formatter<'_>, node: &Node, within: Within) -> fmt::R
     }
 }
 
-fn write_parts(f: &mut fmt::Formatter<'_>, parts: &[Node], join: &str, within: Within, bracket: bool) -> fmt::Result {
-    f.write_str(if bracket { "(" } else { "" })?;
+fn write_parts(
+    f: &mut fmt::Formatter<'_>,
+    parts: &[Node],
+    join: &str,
+    within: Within,
+    parentheses: bool,
+) -> fmt::Result {
+    f.write_str(if parentheses { "(" } else { "" })?;
     for (i, part) in parts.iter().enumerate() {
         f.write_str(if i == 0 { "" } else { join })?;
         write_node(f, part, within)?;
     }
-    f.write_str(if bracket { ")" } else { "" })
+    f.write_str(if parentheses { ")" } else { "" })
 }
 
 fn write_term(f: &mut fmt::Formatter<'_>, term: &Term) -> fmt::Result {
@@ -110,7 +116,7 @@ fn pattern(pattern: &Pattern) -> String {
     format!("{:#x}/{:#x}", pattern.value, pattern.mask)
 }
 
-/// A network where the range is one, with nothing behind a single address.
+/// An address, a network if the range is one, or a range.
 fn addresses(low: IpAddr, high: IpAddr) -> String {
     if low == high {
         return low.to_string();
@@ -127,7 +133,7 @@ fn addresses(low: IpAddr, high: IpAddr) -> String {
     format!("{low}-{high}")
 }
 
-/// In quotes where the word would be read as something else.
+/// Quotes a text that would be parsed as something else.
 fn quote(text: &str) -> String {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':'));
     let reserved = ["and", "or", "not", "any", "none"].iter().any(|word| text.eq_ignore_ascii_case(word));

@@ -1,4 +1,4 @@
-//! What is wrong with an expression, and where.
+//! Errors in an expression, with their position.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::units::QuantityError;
 pub struct TextSpan {
     /// First byte.
     pub start: usize,
-    /// Behind the last byte.
+    /// The byte after the last one.
     pub end: usize,
 }
 
@@ -31,14 +31,14 @@ pub enum Origin {
     },
 }
 
-/// A text that is no filter.
+/// A text that is not a filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseError {
-    /// What is wrong, without the place.
+    /// What is wrong, without the position.
     pub message: Box<str>,
     /// What to write instead.
     pub hint: Option<Box<str>>,
-    /// The part of `text` that is at fault.
+    /// The part of `text` that the error is about.
     pub span: TextSpan,
     /// The text.
     pub text: Box<str>,
@@ -46,19 +46,19 @@ pub struct ParseError {
     pub origin: Origin,
 }
 
-/// A text that is being read, and where it came from.
+/// A text that is parsed, and its origin.
 #[derive(Debug, Clone)]
 pub(super) struct Source<'a> {
     pub text: &'a str,
     pub origin: Origin,
 }
 
-/// What is wrong with a value, before its place in the text is known.
+/// An error in a value, before the position of the value in the text is known.
 #[derive(Debug)]
 pub(super) struct ValueError {
     pub message: String,
     pub hint: Option<String>,
-    /// The part of the value at fault; all of it where there is none.
+    /// The part of the value that the error is about; `None`: the whole value.
     pub part: Option<TextSpan>,
 }
 
@@ -85,7 +85,7 @@ impl ValueError {
         ValueError { part: Some(TextSpan { start, end }), ..self }
     }
 
-    /// Moves the part by `by` bytes, for a value that is a part of another.
+    /// Moves the part by `by` bytes, for a value that is part of another.
     pub(super) fn shift(mut self, by: usize, length: usize) -> Self {
         let part = self.part.unwrap_or(TextSpan { start: 0, end: length });
         self.part = Some(TextSpan { start: part.start + by, end: part.end + by });
@@ -106,12 +106,12 @@ impl Source<'_> {
         ParseError { message, hint: None, span, text: self.text.into(), origin: self.origin.clone() }
     }
 
-    /// The error of a value that begins at byte `start`.
+    /// The error in a value at `value`.
     #[cold]
-    pub(super) fn fault(&self, value: TextSpan, fault: ValueError) -> ParseError {
-        let span = fault.part.map_or(value, |part| TextSpan::new(value.start + part.start, value.start + part.end));
-        let error = self.error(span, fault.message);
-        ParseError { hint: fault.hint.map(|hint| clean(&hint)), ..error }
+    pub(super) fn value_error(&self, value: TextSpan, error: ValueError) -> ParseError {
+        let span = error.part.map_or(value, |part| TextSpan::new(value.start + part.start, value.start + part.end));
+        let hint = error.hint.map(|hint| clean(&hint));
+        ParseError { hint, ..self.error(span, error.message) }
     }
 }
 
@@ -120,8 +120,8 @@ impl ParseError {
         ParseError { hint: Some(clean(&hint.into())), ..self }
     }
 
-    /// The message, the line with a caret under the fault, and the hint; without
-    /// a newline at the end. Control characters of the text are not passed on.
+    /// The message, the line with a caret under the error, and the hint, without a newline at
+    /// the end. Control characters of the text are replaced.
     #[must_use]
     pub fn render(&self) -> String {
         let prefix = match &self.origin {
@@ -134,17 +134,17 @@ impl ParseError {
         format!("{}\n{lines}{hint}", self.message)
     }
 
-    /// Byte column of the fault in its line, from 0.
+    /// Byte column of the error in its line, from 0.
     #[must_use]
     pub fn column(&self) -> usize {
         line_of(&self.text, self.span.start..self.span.end).1.start
     }
 }
 
-/// Characters of a message: it may quote what was typed.
+/// Most characters of a message, which may quote the input.
 const MESSAGE: usize = 300;
 
-/// A message without control characters, cut where it grows absurd.
+/// A message without control characters, shortened to [`MESSAGE`].
 fn clean(message: &str) -> Box<str> {
     let mut cleaned: String = printable(message).chars().take(MESSAGE).collect();
     if message.chars().nth(MESSAGE).is_some() {
@@ -176,8 +176,8 @@ mod tests {
     fn control_characters_do_not_reach_the_terminal() {
         assert!(!error("tcp \x1b[2J x", "x").render().contains('\x1b'));
         let source = Source { text: "\x1b", origin: Origin::File { path: "\x1b".into(), line: 1 } };
-        let fault = ValueError::new("bad \x1b").hint("\x1b\n");
-        assert!(!source.fault(TextSpan::new(0, 1), fault).render().contains('\x1b'));
+        let error = ValueError::new("bad \x1b").hint("\x1b\n");
+        assert!(!source.value_error(TextSpan::new(0, 1), error).render().contains('\x1b'));
     }
 
     #[test]

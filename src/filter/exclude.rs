@@ -1,7 +1,7 @@
-//! The part of a filter that the kernel can apply to events before it queues them:
-//! what is rejected takes no room, wakes nobody and is not counted as lost.
+//! The part of a filter that the kernel can apply to events before it queues them: a rejected
+//! event uses no buffer space, does not wake the reader and cannot be lost.
 //!
-//! Only what certainly does not match and never will is rejected: by terms of the outermost
+//! Only events of entries that certainly never match are rejected: by terms of the outermost
 //! `and` about fields that do not change while the entry exists ([`EventFilter`]). A message
 //! without the attribute is accepted, and so is one that is no conntrack entry. The filter is
 //! evaluated for every event that is accepted.
@@ -20,20 +20,20 @@ use crate::netlink::{Instruction, Size, SocketFilter};
 use crate::wire::Family;
 use crate::wire::uapi::nfnl_subsys;
 
-/// Where the subsystem stands in a message: the high byte of `nlmsg_type`, which
-/// is in host order.
+/// Offset of the subsystem in a message: the high byte of `nlmsg_type`, which is in host byte
+/// order.
 const SUBSYSTEM: u32 = if cfg!(target_endian = "big") { 4 } else { 5 };
 
-/// Where the family stands: behind the netlink header.
+/// Offset of `nfgen_family`, after the netlink header.
 const FAMILY: u32 = 16;
 
-/// Where the attributes begin.
+/// Offset of the first attribute.
 const ATTRIBUTES: u32 = 20;
 
 /// The bytes of an attribute before its value.
 const HEADER: u32 = 4;
 
-/// More ranges than that take the kernel longer than they save.
+/// Most ranges of a check: with more, the program takes the kernel longer than it saves.
 const MOST_RANGES: usize = 32;
 
 /// The kernel accepts 4096 instructions (`BPF_MAXINSNS`), but their memory is limited, too
@@ -51,7 +51,7 @@ impl Filter {
             None => &[],
         };
         let mut checks: Vec<Check> = parts.iter().filter_map(term).flat_map(checks).collect();
-        // The cheapest first.
+        // Checks with the fewest nested attributes first.
         checks.sort_by_key(|check| check.path.len());
         let mut program =
             vec![Instruction::load_byte(SUBSYSTEM), Instruction::if_equal(nfnl_subsys::CTNETLINK.into(), 1, 0)];
@@ -63,9 +63,9 @@ impl Filter {
                 program.extend(code);
             }
         }
-        let says_something = program.len() > empty;
+        let has_checks = program.len() > empty;
         program.push(Instruction::accept());
-        says_something.then(|| SocketFilter::new(program))
+        has_checks.then(|| SocketFilter::new(program))
     }
 }
 
@@ -73,10 +73,9 @@ fn term(part: &Node) -> Option<&Term> {
     if let Node::Term(term) = part { Some(term) } else { None }
 }
 
-/// A value of a message, and what must be true of it.
+/// A condition on one value of a message.
 struct Check {
-    /// The numbers of the attribute and of the nests around it; without any, the
-    /// family.
+    /// Attribute numbers, outermost first; empty: `nfgen_family`.
     path: &'static [u16],
     /// Only for messages of this family.
     family: Option<Family>,
@@ -84,13 +83,13 @@ struct Check {
 }
 
 enum Wanted {
-    /// A number in one of these ranges, which ascend.
+    /// A number in one of these ranges, in ascending order.
     In(Size, Vec<(u32, u32)>),
-    /// An IPv6 address that is this one under a mask.
+    /// An IPv6 address that equals the first value under the mask, the second.
     Under(u128, u128),
 }
 
-/// What must be true of every match of `term`.
+/// The conditions that every match of `term` fulfils.
 fn checks(term: &Term) -> Vec<Check> {
     match (term.field.event_filter, &term.test) {
         (Some(EventFilter::Number { path, size }), Test::Numbers(ranges)) => numbers(path, size, ranges.as_slice()),
@@ -100,7 +99,7 @@ fn checks(term: &Term) -> Vec<Check> {
 }
 
 fn numbers(path: &'static [u16], size: Size, ranges: &[(u64, u64)]) -> Vec<Check> {
-    // What is larger than the field can be is not there.
+    // No value of the field is larger than 32 bits.
     let clamp = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
     let ranges: Vec<(u32, u32)> = ranges.iter().map(|(low, high)| (clamp(*low), clamp(*high))).collect();
     if ranges.len() > MOST_RANGES {
@@ -110,8 +109,8 @@ fn numbers(path: &'static [u16], size: Size, ranges: &[(u64, u64)]) -> Vec<Check
     }
 }
 
-/// Addresses have the family of their kind. Of IPv6, one network is told from the
-/// rest of the world, not several.
+/// The family, and the address of each family: IPv4 ranges, and IPv6 if there is exactly one
+/// network.
 fn addresses([v4_path, v6_path]: [&'static [u16]; 2], set: &AddressSet) -> Vec<Check> {
     let (v4, v6) = (set.v4.as_slice(), set.v6.as_slice());
     let mut families: Vec<(u32, u32)> = Vec::new();
@@ -165,8 +164,7 @@ impl Check {
         code
     }
 
-    /// Has the index point to the attribute. Where there is none the datagram is
-    /// accepted.
+    /// Sets the index register to the attribute; accepts a message without the attribute.
     fn push_search(&self, code: &mut Vec<Instruction>) {
         let Some((outermost, nested)) = self.path.split_first() else { return };
         let outermost = (outermost, Instruction::find_attribute());
@@ -180,10 +178,10 @@ impl Check {
     }
 }
 
-/// Rejects what is not `address` under `mask`, word by word.
+/// Rejects a message whose address is not `address` under `mask`, in words of 32 bits.
 fn push_network(code: &mut Vec<Instruction>, address: u128, mask: u128) {
     for (offset, shift) in [(0, 96), (4, 64), (8, 32), (12, 0)] {
-        // Of both, the 32 bits of this word.
+        // The 32 bits of this word.
         let [address, mask] = [address, mask].map(|bits| (bits >> shift) as u32);
         if mask != 0 {
             code.extend([Instruction::load_indexed(Size::Word, HEADER + offset), Instruction::mask(mask)]);
@@ -192,7 +190,7 @@ fn push_network(code: &mut Vec<Instruction>, address: u128, mask: u128) {
     }
 }
 
-/// Rejects what lies in none of `ranges`, which ascend.
+/// Rejects a number that is in none of `ranges`, which are in ascending order.
 fn push_membership(code: &mut Vec<Instruction>, ranges: &[(u32, u32)]) {
     let mut to_rejection = u8::try_from(2 * ranges.len()).unwrap_or(u8::MAX);
     for (low, high) in ranges {
@@ -211,7 +209,7 @@ mod tests {
     use crate::field::FIELDS;
 
     #[test]
-    fn each_field_with_an_event_filter_and_no_other_is_excluded_by() {
+    fn exactly_the_fields_with_an_event_filter_exclude_events() {
         for field in FIELDS {
             let filter: Filter = field.example.parse().unwrap();
             assert_eq!(filter.exclusion().is_some(), field.event_filter.is_some(), "{}", field.example);
@@ -219,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn alternatives_and_negations_exclude_nothing() {
+    fn alternatives_and_negations_exclude_no_event() {
         for expression in ["", "tcp or udp and ipv4 or assured", "not tcp", "tcp or mark 1"] {
             assert!(expression.parse::<Filter>().unwrap().exclusion().is_none(), "{expression}");
         }

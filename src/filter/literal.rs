@@ -1,6 +1,6 @@
-//! Numbers, sizes, durations and addresses as people write them.
+//! Parsers of single values: numbers, sizes, durations, ports, addresses.
 //!
-//! Strict: what has two readings (`010`) is refused.
+//! A text with two meanings (`010`) is refused.
 
 use std::net::IpAddr;
 
@@ -41,7 +41,7 @@ fn hexadecimal(text: &str, digits: &str) -> Result<u64, ValueError> {
     u64::from_str_radix(digits, 16).map_err(|_| ValueError::new(format!("number '{text}' is too large")))
 }
 
-/// A number with a factor behind it: `10k`, `2Gi`.
+/// A number with an optional factor: `10k`, `2Gi`.
 pub(super) fn count(text: &str) -> Result<u64, ValueError> {
     parse_count(text).map_err(ValueError::from)
 }
@@ -67,11 +67,11 @@ pub(super) fn duration(text: &str) -> Result<u64, ValueError> {
 /// A port number.
 pub(super) fn port(text: &str) -> Result<u64, ValueError> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        let fault = ValueError::new(format!("not a port: '{text}'"));
+        let error = ValueError::new(format!("not a port: '{text}'"));
         let range = text.split_once(':').filter(|(low, high)| decimal(low).is_ok() && decimal(high).is_ok());
         return Err(match range {
-            Some((low, high)) => fault.hint(format!("{low}-{high} for a range")),
-            None => fault.hint("a number from 0 to 65535, a range a-b, or a name from /etc/services"),
+            Some((low, high)) => error.hint(format!("{low}-{high} for a range")),
+            None => error.hint("a number from 0 to 65535, a range a-b, or a name from /etc/services"),
         });
     }
     let port = decimal(text)?;
@@ -91,8 +91,8 @@ pub(super) fn addresses(text: &str) -> Result<(IpAddr, IpAddr), ValueError> {
     };
     let behind = low.len() + 1;
     let (from, to) = (
-        address(low).map_err(|fault| fault.shift(0, low.len()))?,
-        address(high).map_err(|fault| fault.shift(behind, high.len()))?,
+        address(low).map_err(|error| error.shift(0, low.len()))?,
+        address(high).map_err(|error| error.shift(behind, high.len()))?,
     );
     if from.is_ipv4() != to.is_ipv4() {
         return Err(ValueError::new("invalid range: expected addresses of one family"));
@@ -104,12 +104,12 @@ pub(super) fn addresses(text: &str) -> Result<(IpAddr, IpAddr), ValueError> {
 }
 
 fn network(text: &str, host: &str, prefix: &str) -> Result<(IpAddr, IpAddr), ValueError> {
-    let address = address(host).map_err(|fault| fault.shift(0, host.len()))?;
+    let address = address(host).map_err(|error| error.shift(0, host.len()))?;
     let longest = if address.is_ipv4() { 32 } else { 128 };
-    let part = |fault: ValueError| fault.part(host.len(), text.len());
-    let length = decimal(prefix).map_err(|fault| {
-        let fault = if fault.hint.is_none() { fault.hint("a prefix length, e.g. 10.0.0.0/8") } else { fault };
-        part(fault)
+    let part = |error: ValueError| error.part(host.len(), text.len());
+    let length = decimal(prefix).map_err(|error| {
+        let error = if error.hint.is_none() { error.hint("a prefix length, e.g. 10.0.0.0/8") } else { error };
+        part(error)
     })?;
     let length = u8::try_from(length).ok().filter(|length| *length <= longest);
     let network = length.and_then(|length| IpNet::new(address, length).ok());
@@ -119,21 +119,21 @@ fn network(text: &str, host: &str, prefix: &str) -> Result<(IpAddr, IpAddr), Val
             "invalid prefix length '/{prefix}': expected at most {longest} for {family}"
         ))));
     };
-    // `broadcast` is the last address, in IPv6 too.
+    // `broadcast` returns the last address of an IPv6 network, too.
     Ok((network.network(), network.broadcast()))
 }
 
 fn address(text: &str) -> Result<IpAddr, ValueError> {
     text.parse().map_err(|_| {
-        let fault = ValueError::new(format!("invalid address '{text}'"));
+        let error = ValueError::new(format!("invalid address '{text}'"));
         if text.contains('%') {
-            fault.hint("remove the interface: conntrack entries have none")
+            error.hint("remove the interface: conntrack entries have none")
         } else if text.contains(|c: char| c.is_ascii_alphabetic()) && !text.contains(':') {
-            fault.hint("host names are not resolved; use an address")
+            error.hint("host names are not resolved; use an address")
         } else if text.split('.').any(|part| part.len() > 1 && part.starts_with('0')) {
-            fault.hint("remove leading zeros")
+            error.hint("remove leading zeros")
         } else {
-            fault.hint("e.g. 192.0.2.1, 10.0.0.0/8, 2001:db8::/32, 10.0.0.1-10.0.0.9")
+            error.hint("e.g. 192.0.2.1, 10.0.0.0/8, 2001:db8::/32, 10.0.0.1-10.0.0.9")
         }
     })
 }
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn an_invalid_address_is_refused() {
         let bad = [
             "",
             "1.2.3",

@@ -1,4 +1,4 @@
-//! Which flows are meant: an expression becomes a predicate.
+//! Filter expressions: parsed to a predicate on flows.
 //!
 //! ```
 //! use ctnl::age::IdleEstimator;
@@ -23,13 +23,13 @@
 //! ```
 //!
 //! Every command evaluates the same [`Filter::matches`], so that a preview is exact. A verdict
-//! has three values: a flow whose value cannot be known is [`Verdict::Undecided`], with the
-//! reason, and `not` does not change that. A field that a flow does not have compares false:
+//! has three values: a flow whose value cannot be determined is [`Verdict::Undecided`], with
+//! the reason, and `not` does not change that. A field that a flow does not have compares false:
 //! `dport 443` is false for ICMP, `not dport 443` is true. `field != x` is exactly
 //! `not field = x`.
 //!
-//! A text that is no expression is a [`ParseError`] with the place of the error. Files and
-//! names (`@FILE`, services, labels) are arguments, in a [`Context`]: nothing here reads any.
+//! A text that is not an expression is a [`ParseError`] with the position of the error. Files
+//! and names (`@FILE`, services, labels) come from a [`Context`]; this module reads no files.
 //!
 //! `push` and `exclude` are the parts that the kernel can apply, `prove` searches for filters
 //! that match everything or nothing.

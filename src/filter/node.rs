@@ -1,4 +1,4 @@
-//! Terms joined by and, or, not; three-valued.
+//! Terms joined by and, or, not, with three-valued verdicts.
 
 use super::ranges::{AddressSet, Ranges};
 use super::term::{Term, Test, Verdict};
@@ -12,13 +12,13 @@ pub(super) enum Node {
     Term(Term),
 }
 
-/// What answers terms: a flow, or an assumption about one.
+/// The verdicts of terms: of a flow, or assumed.
 pub(super) trait Answers {
     fn verdict(&self, term: &Term) -> Verdict;
 }
 
 impl Node {
-    /// True when all are. Parts that are conjunctions themselves are taken apart.
+    /// A conjunction. Nested conjunctions are flattened.
     pub(super) fn all(parts: Vec<Node>) -> Node {
         let mut flat = Vec::with_capacity(parts.len());
         for part in parts {
@@ -27,12 +27,12 @@ impl Node {
                 part => flat.push(part),
             }
         }
-        // What costs most is evaluated last; the order does not change the verdict.
+        // Costly terms are evaluated last; the order does not change the verdict.
         flat.sort_by_key(Node::is_costly);
         single(flat, Node::All)
     }
 
-    /// True when one is. Parts that ask the same field become one lookup.
+    /// A disjunction. Nested disjunctions are flattened; terms of one field are united.
     pub(super) fn any(parts: Vec<Node>) -> Node {
         let mut flat = Vec::with_capacity(parts.len());
         for part in parts {
@@ -53,7 +53,7 @@ impl Node {
         }
     }
 
-    /// Kleene's logic: undecided stays so, unless the rest decides by itself.
+    /// The verdict in Kleene's three-valued logic.
     pub(super) fn verdict<A: Answers>(&self, answers: &A) -> Verdict {
         match self {
             Node::Term(term) => answers.verdict(term),
@@ -91,8 +91,8 @@ impl Node {
     }
 }
 
-/// `deciding` from one part is the answer; without one, the first that is
-/// undecided; without that, `otherwise`.
+/// `deciding` if a part has this verdict; else the first undecided verdict, if any; else
+/// `otherwise`.
 #[inline]
 fn fold<A: Answers>(parts: &[Node], answers: &A, deciding: Verdict, otherwise: Verdict) -> Verdict {
     let mut verdict = otherwise;
@@ -118,11 +118,10 @@ fn single(mut parts: Vec<Node>, join: impl FnOnce(Vec<Node>) -> Node) -> Node {
     }
 }
 
-/// Puts alternatives for the same field into one term each, where the first of
-/// them stood.
+/// Replaces alternatives for the same field by one term, at the position of the first.
 fn unite(parts: Vec<Node>) -> Vec<Node> {
     let mut groups: Vec<Vec<Node>> = Vec::new();
-    // Groups that take more terms: no more than there are fields, however long the expression.
+    // The first term of each group that can grow: at most one per field.
     let mut open: Vec<(Term, usize)> = Vec::new();
     for part in parts {
         let found = match &part {

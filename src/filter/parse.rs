@@ -50,7 +50,7 @@ impl<'a> Parser<'a> {
         Ok(Some(node))
     }
 
-    /// The whole text as what may follow `field`.
+    /// The whole text as an operator and values of `field`.
     pub(super) fn value(mut self, field: &'static Field) -> Result<Node, ParseError> {
         let start = self.cursor.peek().span;
         let node = self.comparison(field).parse(start)?;
@@ -124,7 +124,7 @@ impl<'a> Parser<'a> {
         };
         let field = keyword.field.field();
         let mut values = Values::new(field, self.context);
-        values.add(keyword.name).map_err(|fault| self.cursor.source.fault(span, fault))?;
+        values.add(keyword.name).map_err(|error| self.cursor.source.value_error(span, error))?;
         Ok(term(field, values.finish()))
     }
 

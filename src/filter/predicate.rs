@@ -1,4 +1,4 @@
-//! A filter: an expression that has been understood.
+//! A filter: a parsed expression.
 
 use std::str::FromStr;
 
@@ -10,7 +10,7 @@ use super::prove::{self, Population};
 use super::term::{Term, Verdict};
 use crate::field::{Field, Needs, Subject};
 
-/// Which flows are meant: an expression that was parsed.
+/// A predicate on flows, parsed from an expression.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     pub(super) root: Option<Node>,
@@ -37,7 +37,7 @@ impl Filter {
     /// Parses an expression. A blank one is the empty filter.
     ///
     /// # Errors
-    /// The text is no expression; the error says where.
+    /// The text is not an expression; the error has the position.
     pub fn parse(expression: &str, context: &Context<'_>) -> Result<Self, ParseError> {
         let source = Source { text: expression, origin: Origin::Expression };
         Parser::new(source, context)?.expression().map(Filter::new)
@@ -61,7 +61,7 @@ impl Filter {
         self.root.as_ref().map_or(Verdict::Match, |root| root.verdict(subject))
     }
 
-    /// Whether there is no term, so that every flow matches.
+    /// Whether the filter has no term, so that every flow matches.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.root.is_none()
@@ -73,12 +73,13 @@ impl Filter {
     ///
     /// What the kernel guarantees of entries in its table is assumed: they are confirmed,
     /// neither dying nor templates, have a reference count of at least 1, no more remaining
-    /// time than a timeout can be, ports if they are TCP or UDP, and so on. The proof is for
+    /// time than a timeout can be with `CONFIG_HZ=1000` (24.8 days; longer ones, which other
+    /// kernels allow, are not considered), ports if they are TCP or UDP, and so on. The proof is for
     /// whoever deletes what matches: an entry that is being removed already, or that only a
     /// crafted packet can create (ICMP over IPv6), counts as none.
     ///
-    /// True is a proof. False is none: a search that takes too long is given up, and fields
-    /// are taken as independent of each other, apart from family, protocol, NAT, and those
+    /// True is a proof. False is not: a search that takes too long is given up, and fields
+    /// are assumed to be independent of each other, apart from family, protocol, NAT, and those
     /// that are parts of others (`addr` of `src` and `dst`). So `packets >= 1 or
     /// orig-packets = 0` is not recognised, and neither is `not id 7`.
     #[must_use]
@@ -109,7 +110,7 @@ impl Filter {
         fields
     }
 
-    /// What has to be read before flows can be judged.
+    /// What has to be read before the filter can be evaluated.
     #[must_use]
     pub fn needs(&self) -> Needs {
         self.fields().into_iter().map(|field| field.needs).fold(Needs::default(), Needs::union)

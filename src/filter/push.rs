@@ -34,8 +34,8 @@ impl Filter {
 }
 
 impl Filter {
-    /// Seconds for which every match has certainly been idle; 0 where the filter does not
-    /// require any.
+    /// The lower bound of the idle time of every match, in seconds; 0 if the filter does not
+    /// require one.
     #[must_use]
     pub fn least_idle(&self) -> u64 {
         match &self.root {
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_gets_wrong_or_cannot_say_is_not_pushed_down() {
+    fn what_the_kernel_compares_wrongly_or_not_at_all_is_not_pushed_down() {
         for expression in [
             "src 2001:db8::1",
             "src 10.0.0.0/8",

@@ -1,12 +1,11 @@
-//! A set of numbers or addresses as sorted, merged ranges: thousands of networks
-//! are looked up by binary search.
+//! A set of numbers or addresses as sorted, merged ranges, with lookup by binary search.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What ranges are made of.
+/// The type of the ends of a range.
 pub(super) trait Bound: Copy + Ord {
     const MAX: Self;
-    /// The next larger one, for one that is not the largest.
+    /// The next larger value; the largest value itself.
     fn next(self) -> Self;
 }
 

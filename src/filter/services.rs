@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_is_parsed_once_however_many_ports_are_looked_up() {
+    fn each_line_is_parsed_once_for_any_number_of_lookups() {
         let text: String = (0..600).map(|number| format!("service-{number} {number}/tcp\n")).collect();
         LINES_PARSED.set(0);
         let services = ServiceNames::parse(&text);

@@ -11,7 +11,7 @@ pub enum Verdict {
     Match,
     /// It does not match.
     NoMatch,
-    /// It cannot be determined. Commands leave such a flow alone.
+    /// It cannot be determined. Commands do not list or delete such a flow.
     Undecided(Undecided),
 }
 
@@ -45,28 +45,28 @@ impl From<bool> for Verdict {
 pub(super) struct Term {
     pub field: &'static Field,
     pub test: Test,
-    /// The values as they were written, where `test` does not have them.
+    /// The values as they were written, for tests that do not keep them.
     pub words: Vec<Box<str>>,
-    /// Its number within the filter.
+    /// Position among the terms of the filter.
     pub index: usize,
 }
 
 /// The test of a value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Test {
-    /// There is one.
+    /// There is a value.
     Present,
-    /// One of its numbers, or its code, lies in these.
+    /// One of the numbers, or the code, is in these ranges.
     Numbers(Ranges<u64>),
-    /// Its number lies in these, or has one of these patterns.
+    /// The number is in these ranges, or has one of these patterns.
     Masked { ranges: Ranges<u64>, patterns: Box<[Pattern]> },
-    /// One of its addresses lies in these.
+    /// One of the addresses is in this set.
     Addresses(AddressSet),
-    /// One of these bits is set, or one of those is not.
+    /// A bit of `set` is set, or a bit of `unset` is not.
     Status { set: u32, unset: u32 },
     /// One of these labels is set.
     Labels(u128),
-    /// It is one of these.
+    /// The text is one of these.
     Texts(Box<[Box<str>]>),
 }
 
@@ -79,13 +79,13 @@ pub(super) struct Pattern {
 
 impl Pattern {
     #[inline]
-    pub(super) fn fits(self, number: u64) -> bool {
+    pub(super) fn matches(self, number: u64) -> bool {
         u32::try_from(number).is_ok_and(|number| number & self.mask == self.value)
     }
 }
 
 impl Term {
-    /// The answer for the value of this term's field.
+    /// The verdict for a value of this term's field.
     #[inline]
     pub(super) fn verdict(&self, value: Value<'_>) -> Verdict {
         match (&self.test, value) {
@@ -101,17 +101,16 @@ impl Term {
                 (status.bits() & set != 0 || !status.bits() & unset != 0).into()
             }
             (Test::Masked { ranges, patterns }, Value::Number(number)) => {
-                (ranges.contains(number) || patterns.iter().any(|pattern| pattern.fits(number))).into()
+                (ranges.contains(number) || patterns.iter().any(|pattern| pattern.matches(number))).into()
             }
             (Test::Labels(bits), Value::Labels(labels)) => (labels.bits() & bits != 0).into(),
             (Test::Texts(texts), Value::Text(text)) => texts.iter().any(|known| **known == *text).into(),
-            _ => MISFIT,
+            _ => WRONG_TYPE,
         }
     }
 
-    /// Whether `other` tests the same field for values of the same form, so that
-    /// `or` of both is one lookup in both sets. Spans are left out: a union may
-    /// decide what neither part does.
+    /// Whether `or` of both terms can be one term with the union of both sets. Durations are
+    /// excluded: a union of ranges may be decided where each range is undecided.
     pub(super) fn unites_with(&self, other: &Term) -> bool {
         let same_form = matches!(
             (&self.test, &other.test),
@@ -121,10 +120,10 @@ impl Term {
     }
 }
 
-/// A value that the test of its field cannot take. The parser chooses tests by
-/// the field's kind, so this does not happen; if it did, nothing may match,
-/// negated or not.
-const MISFIT: Verdict = Verdict::Undecided(Undecided::NotSent);
+/// The verdict for a value of a type that the test does not accept. The parser chooses the
+/// test by the field's kind, so this does not happen; undecided is safe, since neither the term
+/// nor its negation matches.
+const WRONG_TYPE: Verdict = Verdict::Undecided(Undecided::NotSent);
 
 #[inline]
 fn number_verdict(ranges: &Ranges<u64>, value: Value<'_>) -> Verdict {
@@ -133,11 +132,11 @@ fn number_verdict(ranges: &Ranges<u64>, value: Value<'_>) -> Verdict {
         Value::Named(named) => ranges.contains(named.code.into()).into(),
         Value::Numbers(numbers) => numbers.as_slice().iter().any(|number| ranges.contains((*number).into())).into(),
         Value::Seconds(span) => span_verdict(ranges, span),
-        _ => MISFIT,
+        _ => WRONG_TYPE,
     }
 }
 
-/// Match when every possible value is in the ranges, no match when none is.
+/// Match if every possible value is in the ranges, no match if none is.
 #[inline]
 fn span_verdict(ranges: &Ranges<u64>, span: SecondsRange) -> Verdict {
     ranges.covers(span.at_least.into(), span.upper()).map_or(Verdict::Undecided(span.why), Verdict::from)
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_a_test_cannot_take_matches_neither_way() {
+    fn a_value_of_the_wrong_type_matches_neither_the_term_nor_its_negation() {
         let field = &crate::field::FIELDS[0];
         let term = Term { field, test: Test::Labels(1), words: Vec::new(), index: 0 };
         let verdict = term.verdict(Value::Number(1));

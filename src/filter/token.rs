@@ -1,8 +1,8 @@
-//! The words and signs of an expression.
+//! The tokens of an expression.
 
 use super::error::{ParseError, Source, TextSpan};
 
-/// Relations between a field and a value.
+/// Comparison operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Op {
     Equal,
@@ -57,7 +57,7 @@ const SIGNS: [(&str, Sign<'_>); 15] = [
     (",", Sign::Comma),
 ];
 
-/// What ends a word.
+/// Whether `c` ends a word.
 fn ends_word(c: char) -> bool {
     c.is_whitespace() || matches!(c, '(' | ')' | '{' | '}' | ',' | '!' | '=' | '<' | '>' | '&' | '|' | '"' | '\0')
 }

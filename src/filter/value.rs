@@ -1,4 +1,4 @@
-//! The values of one term, gathered word by word into a test.
+//! Collects the values of one term into a test.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use crate::field::{Field, UNREPLIED, ValueKind, state_codes, status_bit};
 use crate::model::{Family, STATUS_BITS, Status, TcpState, protocol_from_name};
 use crate::text::nearest;
 
-/// Gathers the values of a field.
+/// The values of a field, as far as they are parsed.
 pub(super) struct Values<'a> {
     field: &'static Field,
     context: &'a Context<'a>,
@@ -24,9 +24,9 @@ pub(super) struct Values<'a> {
     unset: u32,
     labels: u128,
     words: Vec<Box<str>>,
-    /// Words that were read.
+    /// Number of values.
     pub count: usize,
-    /// A word was a range.
+    /// One of the values was a range.
     pub has_range: bool,
 }
 
@@ -48,7 +48,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Adds one word.
+    /// Parses and adds one value.
     pub(super) fn add(&mut self, word: &str) -> Result<(), ValueError> {
         self.count += 1;
         match self.field.kind {
@@ -66,7 +66,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// The test for any of the words.
+    /// The test for any of the values, and the values as they were written.
     pub(super) fn finish(self) -> (Test, Vec<Box<str>>) {
         let test = match self.field.kind {
             ValueKind::Address => Test::Addresses(AddressSet { v4: Ranges::new(self.v4), v6: Ranges::new(self.v6) }),
@@ -79,7 +79,7 @@ impl<'a> Values<'a> {
         (test, self.words)
     }
 
-    /// The test for `op` and the one word that was read.
+    /// The test for `op` and the one value.
     pub(super) fn compare(self, op: Op) -> Test {
         let (low, high) = self.numbers.first().copied().unwrap_or((1, 0));
         let max = self.field.kind.max();
@@ -97,8 +97,8 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Whether the one word that was read stands for several numbers: a service
-    /// that has another port over TCP than over UDP.
+    /// Whether the one value is several numbers: a service with different ports over TCP and
+    /// UDP.
     pub(super) fn is_several(&self) -> bool {
         self.numbers.len() > 1
     }
@@ -196,7 +196,7 @@ impl<'a> Values<'a> {
         };
         let max = self.field.kind.max();
         let behind = value.len() + 1;
-        let number = |text: &str, at| literal::number(text, max).map_err(|fault| fault.shift(at, text.len()));
+        let number = |text: &str, at| literal::number(text, max).map_err(|error| error.shift(at, text.len()));
         let (value_bits, mask_bits) = (number(value, 0)?, number(mask, behind)?);
         if value_bits & !mask_bits != 0 {
             let kept = value_bits & mask_bits;
@@ -247,8 +247,8 @@ impl<'a> Values<'a> {
             return Ok(());
         };
         let behind = low.len() + 1;
-        let from = self.number(low).map_err(|fault| fault.shift(0, low.len()))?;
-        let to = self.number(high).map_err(|fault| fault.shift(behind, high.len()))?;
+        let from = self.number(low).map_err(|error| error.shift(0, low.len()))?;
+        let to = self.number(high).map_err(|error| error.shift(behind, high.len()))?;
         if from > to {
             return Err(ValueError::new("invalid range: the end is less than the start").hint(format!("{high}-{low}")));
         }
@@ -274,9 +274,9 @@ impl<'a> Values<'a> {
 }
 
 fn unknown(word: &str, what: &str, otherwise: &str, candidates: &[&str]) -> ValueError {
-    let fault = ValueError::new(format!("unknown {what} '{word}'"));
+    let error = ValueError::new(format!("unknown {what} '{word}'"));
     match nearest(&word.replace('-', "_"), candidates.iter().copied()).or(nearest(word, candidates.iter().copied())) {
-        Some(near) => fault.hint(format!("did you mean {near}?")),
-        None => fault.hint(otherwise),
+        Some(near) => error.hint(format!("did you mean {near}?")),
+        None => error.hint(otherwise),
     }
 }

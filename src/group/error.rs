@@ -1,4 +1,4 @@
-//! Why flows cannot be grouped like that.
+//! Errors in a list of fields to group by.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub enum GroupError {
     Empty,
     /// There is no such field.
     Unknown(Box<str>),
-    /// Flows have several of it, or nearly each another.
+    /// Flows have several values of it, or nearly every flow has a different one.
     NotGroupable(&'static str),
     /// The field is named twice.
     Twice(&'static str),

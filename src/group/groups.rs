@@ -11,10 +11,10 @@ use super::key::{pack, unpack};
 use crate::field::{Field, Subject, Value, field};
 use crate::model::{Flow, Status};
 
-/// Flows folded by the values of some of their fields.
+/// Counters of flows, by the values of some of their fields.
 ///
-/// The keys lie behind each other in one buffer and the counters in one array;
-/// the hash table holds positions only. So a million groups take some 80 MB.
+/// The keys are in one buffer and the counters in one array; the hash table has only their
+/// positions. A million groups take about 80 MB.
 #[derive(Debug, Clone)]
 pub struct Groups {
     fields: Vec<&'static Field>,
@@ -28,7 +28,7 @@ pub struct Groups {
     beyond: u64,
 }
 
-/// What is counted of a group, or of all flows.
+/// The counters of a group, or of all flows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
     /// Flows.
@@ -43,10 +43,10 @@ pub struct Totals {
     pub bytes: u64,
 }
 
-/// Totals in less space. A table never has more than 2³² entries.
+/// [`Totals`] in less memory. A table never has more than 2³² entries.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counter {
-    /// Where the key begins; it ends where the next one begins.
+    /// Offset of the key, which ends at the offset of the next one.
     key: u64,
     packets: u64,
     bytes: u64,
@@ -55,7 +55,7 @@ struct Counter {
     counted: u32,
 }
 
-/// Where a counter stands. The hash is kept, so that growing the table reads no keys.
+/// The position of a counter, and its hash, so that the table can grow without reading keys.
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     hash: u32,
@@ -63,7 +63,7 @@ struct Slot {
 }
 
 impl Slot {
-    /// The hash table takes the place from the low bits and a tag from the high ones.
+    /// The hash table uses the low bits for the bucket and the high bits for the tag.
     #[inline]
     fn spread(hash: u32) -> u64 {
         u64::from(hash) << 32 | u64::from(hash)
@@ -77,15 +77,15 @@ pub struct Group<'a> {
     pub values: Vec<Value<'a>>,
     /// What was counted.
     pub totals: Totals,
-    /// Its part of all entries, from 0 to 1.
+    /// Its share of all entries, from 0 to 1.
     pub share: f64,
 }
 
 impl Groups {
-    /// Groups by fields whose names stand in a list with commas: `src,dport`.
+    /// Groups by fields: names separated by commas, `src,dport`.
     ///
     /// # Errors
-    /// A name is unknown, given twice, or of a field that is no key.
+    /// A name is unknown, repeated, or of a field that is not groupable.
     pub fn by(names: &str) -> Result<Self, GroupError> {
         let mut fields: Vec<&'static Field> = Vec::new();
         for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
@@ -104,7 +104,7 @@ impl Groups {
         Ok(Groups {
             fields,
             table: HashTable::new(),
-            // Seeded by chance: whoever fills the table chooses the keys.
+            // Seeded randomly, since the keys are chosen by whoever sends packets.
             hasher: RandomState::default(),
             counters: Vec::new(),
             keys: Vec::new(),
@@ -115,16 +115,16 @@ impl Groups {
         })
     }
 
-    /// Keeps no more than `groups` of them, those that are met first, so that memory is bounded.
-    /// Each has its exact count all the same. The kernel dumps in an order that nobody outside
-    /// can choose, so one that is missed has hardly more than a thousandth of the entries.
+    /// Limits the number of groups, so that memory is bounded: the first `groups` are kept, with
+    /// exact counts. The kernel dumps in hash order, with a random seed, so a group that is not
+    /// kept is unlikely to have more than a thousandth of the entries.
     #[must_use]
     pub fn at_most(mut self, groups: usize) -> Self {
         self.most = groups;
         self
     }
 
-    /// Flows of groups beyond [`Groups::at_most`].
+    /// Flows of groups that were not kept, see [`Groups::at_most`].
     #[must_use]
     pub fn beyond(&self) -> u64 {
         self.beyond
@@ -155,8 +155,8 @@ impl Groups {
         }
     }
 
-    /// A new group for the key in `scratch`. Positions have 32 bits, which is as
-    /// many as there can be entries.
+    /// Adds a group for the key in `scratch`. Positions have 32 bits, as many as there can be
+    /// entries.
     #[cold]
     fn insert(&mut self, hash: u32) -> u32 {
         let at = u32::try_from(self.counters.len()).unwrap_or(u32::MAX);
@@ -190,8 +190,8 @@ impl Groups {
         self.total
     }
 
-    /// The `count` groups with the most entries, largest first; equal ones in
-    /// the order of their values.
+    /// The `count` groups with the most entries, largest first; equal ones in the order of their
+    /// values.
     #[must_use]
     pub fn top(&self, count: usize) -> Vec<Group<'_>> {
         let mut order: Vec<u32> = (0..u32::try_from(self.counters.len()).unwrap_or(u32::MAX)).collect();
@@ -200,7 +200,7 @@ impl Groups {
             (Reverse(entries), key_at(&self.counters, &self.keys, *at))
         };
         if count < order.len() {
-            // Only what is shown is sorted.
+            // Only the groups that are returned are sorted.
             order.select_nth_unstable_by(count, |a, b| rank(a).cmp(&rank(b)));
             order.truncate(count);
         }
@@ -279,7 +279,7 @@ mod tests {
     use crate::field::FIELDS;
 
     #[test]
-    fn every_field_that_says_so_can_be_grouped_by_and_no_other() {
+    fn exactly_the_groupable_fields_can_be_grouped_by() {
         for field in FIELDS {
             let expected = if field.groupable { None } else { Some(GroupError::NotGroupable(field.name)) };
             assert_eq!(Groups::by(field.name).err(), expected);
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_the_most_groups_those_that_are_there_are_still_counted_exactly() {
+    fn with_more_groups_than_the_limit_the_kept_ones_are_counted_exactly() {
         let mut groups = Groups::by("mark").unwrap().at_most(2);
         let ages = IdleEstimator::without_timeouts(0);
         for mark in [7, 8, 9, 7, 10, 7, 9] {
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_list_of_fields_is_an_error_that_helps() {
+    fn a_wrong_list_of_fields_is_an_error_with_a_hint() {
         assert_eq!(Groups::by(" , ").err(), Some(GroupError::Empty));
         assert_eq!(Groups::by("src,dport,src").err(), Some(GroupError::Twice("src")));
         assert_eq!(Groups::by("dprot").err().unwrap().hint(), "did you mean dport?");

@@ -1,4 +1,4 @@
-//! The values of a flow as bytes: equal bytes are equal values.
+//! Serialisation of the values of a flow: equal bytes are equal values.
 //!
 //! ```text
 //! per value: tag, then
@@ -22,7 +22,7 @@ const LABELS: u8 = 6;
 const NUMBERS: u8 = 7;
 const SPAN: u8 = 8;
 const TEXT: u8 = 9;
-/// With 0 to 8 bytes behind it.
+/// Followed by 0 to 8 bytes: `NUMBER + 3` by 3.
 const NUMBER: u8 = 10;
 
 /// Appends `value`.
@@ -51,7 +51,7 @@ pub(super) fn pack(value: Value<'_>, key: &mut Vec<u8>) {
             key.extend_from_slice(&span.at_most.unwrap_or(0).to_be_bytes());
             key.push(code_of(span.why));
         }
-        // Fields with several values are not grouped by.
+        // Fields with these values are not groupable.
         _ => key.push(ABSENT),
     }
 }
@@ -79,7 +79,7 @@ fn undecided(code: u8) -> Undecided {
     Undecided::ALL.get(usize::from(code)).copied().unwrap_or(Undecided::NotSent)
 }
 
-/// The value of `field` at the start of `key`, and the bytes behind it.
+/// The value of `field` at the start of `key`, and the remaining bytes.
 pub(super) fn unpack<'a>(field: &Field, key: &'a [u8]) -> Option<(Value<'a>, &'a [u8])> {
     let (tag, rest) = key.split_first()?;
     Some(match *tag {
@@ -148,7 +148,7 @@ mod tests {
     use crate::field::field;
 
     #[test]
-    fn every_value_is_read_back_as_it_was() {
+    fn a_packed_value_is_unpacked_as_the_same() {
         let state = field("state").unwrap();
         let values = [
             Value::Absent,

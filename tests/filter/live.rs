@@ -79,7 +79,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_filter_that_matches_everything_excludes_no_live_entry(
+    fn a_filter_proven_to_match_everything_matches_every_live_entry(
         ast in super::agreement::expressions(),
         flows in prop::collection::vec(flows::flow(), 1..40),
     ) {
@@ -93,7 +93,7 @@ proptest! {
     }
 }
 
-/// Whether the sample proves nothing about a filter: its terms are about the same value, and no
+/// Whether the sample says nothing about a filter: its terms are about the same value, and no
 /// entry of the sample has one between them (`idle <= 6s or not idle <= 7s`); or the quantities
 /// depend on each other, for which `Filter::matches_everything` promises no proof.
 fn is_beyond_the_sample(filter: &Filter) -> bool {
@@ -117,7 +117,7 @@ fn is_beyond_the_sample(filter: &Filter) -> bool {
 }
 
 /// Terms of which each leaves out at least a twentieth of the population, and its negation as
-/// well: a term whose value happens to be in no entry does not match everything.
+/// well: a value that no entry has by chance is no spelling of everything.
 fn discerning_terms(population: &[Flow], count: usize) -> Vec<Ast> {
     let (mut runner, estimator) = (runner(), flows::estimator());
     let strategy = prop::strategy::Union::new(term_strategies_of_pools());
@@ -136,7 +136,7 @@ fn discerning_terms(population: &[Flow], count: usize) -> Vec<Ast> {
 }
 
 #[test]
-fn a_filter_that_matches_a_large_population_is_proven_to_match_everything() {
+fn a_filter_that_every_entry_of_a_large_sample_matches_is_proven() {
     let mut runner = runner();
     let mut sample = || live(flows::flow().new_tree(&mut runner).unwrap().current());
     let population: Vec<Flow> = (0..5_000).map(|_| sample()).collect();

@@ -1,9 +1,9 @@
-//! Proofs about whole filters: they match everything, or nothing.
+//! What is proven about whole filters.
 
 use super::parse;
 
 #[test]
-fn filters_that_match_everything_are_recognised() {
+fn a_filter_that_matches_everything_is_recognised() {
     for text in [
         "",
         "tcp or not tcp",
@@ -84,7 +84,7 @@ pub const OF_LIVE_ENTRIES: &[&str] = &[
 ];
 
 #[test]
-fn filters_that_match_every_table_entry_are_recognised() {
+fn a_property_of_every_live_entry_matches_everything() {
     for text in OF_LIVE_ENTRIES {
         assert!(parse(text).unwrap().matches_everything(), "{text}");
     }
@@ -92,7 +92,7 @@ fn filters_that_match_every_table_entry_are_recognised() {
 
 /// A field whose terms have too many answers stays unknown, and the others decide.
 #[test]
-fn a_field_with_too_many_values_does_not_prevent_a_proof_by_other_fields() {
+fn many_bits_of_one_field_do_not_prevent_a_proof_by_the_others() {
     let bits = |field: &str, join: &str| {
         [0, 1, 2, 4, 5, 6, 7, 8, 10, 13, 14, 15].map(|bit| format!("{field} {bit}")).join(join)
     };
@@ -113,14 +113,14 @@ fn a_field_with_too_many_values_does_not_prevent_a_proof_by_other_fields() {
 
 /// An event of an entry that is removed has `dying`, so such filters are of use there.
 #[test]
-fn filters_that_match_no_table_entry_may_match_an_event() {
+fn a_property_of_no_live_entry_may_match_an_event() {
     for text in ["dying", "not confirmed", "use 0", "timeout > 100000d"] {
         assert!(!parse(text).unwrap().never_matches(), "{text}");
     }
 }
 
 #[test]
-fn filters_that_exclude_something_are_not_recognised_as_matching_everything() {
+fn a_filter_that_does_not_match_some_entry_is_not_taken_for_everything() {
     for text in [
         "tcp",
         "not tcp",
@@ -162,7 +162,7 @@ fn filters_that_exclude_something_are_not_recognised_as_matching_everything() {
 }
 
 #[test]
-fn filters_that_match_nothing_are_recognised() {
+fn a_filter_that_nothing_can_match_is_recognised() {
     for text in [
         "tcp and udp",
         "src 10.0.0.1 and src 10.0.0.2",

@@ -19,7 +19,7 @@ fn flag(name: &str, value: &str) -> Result<Filter, ParseError> {
 }
 
 #[test]
-fn a_parsed_expression_prints_as_an_equal_expression() {
+fn the_normal_form_of_an_expression_is_parsed_as_the_same_filter() {
     let mut count = 0;
     for row in rows("ok") {
         let filter = parse(row[1]).unwrap_or_else(|error| panic!("{}", error.render()));
@@ -43,7 +43,7 @@ fn an_invalid_expression_is_refused_with_a_caret_under_the_error() {
 }
 
 #[test]
-fn a_flag_takes_the_same_values_as_its_field() {
+fn a_flag_has_the_syntax_of_what_follows_its_field() {
     assert!(rows("flag").count() >= 10);
     for row in rows("flag") {
         let (name, value) = row[1].split_once(' ').unwrap();
@@ -53,7 +53,7 @@ fn a_flag_takes_the_same_values_as_its_field() {
 }
 
 #[test]
-fn an_invalid_flag_value_is_refused_with_a_caret_and_the_flags_name() {
+fn a_wrong_flag_value_is_refused_with_a_caret_and_the_name_of_the_flag() {
     assert!(rows("badflag").count() > 5);
     for row in rows("badflag") {
         let (name, value) = row[1].split_once(' ').unwrap();
@@ -76,7 +76,7 @@ fn check(error: &ParseError, row: &[&str], text: &str) {
 }
 
 #[test]
-fn every_example_of_the_registry_is_parsed() {
+fn every_example_of_the_registry_is_valid() {
     for field in FIELDS {
         let filter = parse(field.example).unwrap_or_else(|error| panic!("{}", error.render()));
         assert_eq!(filter.fields()[0].name, field.name);
@@ -119,7 +119,7 @@ fn an_error_in_a_file_names_its_line() {
 }
 
 #[test]
-fn brackets_without_end_do_not_overflow_the_stack() {
+fn deeply_nested_parentheses_do_not_overflow_the_stack() {
     for text in ["(".repeat(500_000), "not ".repeat(200_000), "!".repeat(500_000), "(tcp and ".repeat(50_000)] {
         assert!(parse(&text).unwrap_err().message.contains("levels"));
     }
@@ -128,7 +128,7 @@ fn brackets_without_end_do_not_overflow_the_stack() {
 }
 
 #[test]
-fn a_long_chain_of_terms_is_merged_into_one_lookup() {
+fn a_long_chain_of_alternatives_becomes_one_lookup() {
     let text = (0..20_000).map(|i| format!("src 10.{}.{}.1", i / 256, i % 256)).collect::<Vec<_>>().join(" or ");
     assert_eq!(parse(&text).unwrap().to_string().matches("src").count(), 1);
     let text = (0..9_000).map(|i| format!("not dport {i}")).collect::<Vec<_>>().join(" and ");
@@ -136,7 +136,7 @@ fn a_long_chain_of_terms_is_merged_into_one_lookup() {
 }
 
 #[test]
-fn a_long_set_is_abbreviated_in_alternate_format() {
+fn a_long_set_is_shortened_in_the_alternate_form() {
     let filter = parse("src @many").unwrap();
     assert_eq!(filter.to_string().matches("/25").count(), 2780);
     let short = format!("{filter:#}");
@@ -144,7 +144,7 @@ fn a_long_set_is_abbreviated_in_alternate_format() {
 }
 
 #[test]
-fn a_service_with_several_ports_does_not_support_ordering() {
+fn a_service_with_several_ports_cannot_be_compared_with_less_or_greater() {
     let services = ctnl::filter::ServiceNames::parse("one 7/tcp\none 7/udp\nmany 10/tcp\nmany 20/udp\n");
     let context = Context { services: &services, ..Context::default() };
     let parse = |text| Filter::parse(text, &context);

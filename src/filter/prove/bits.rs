@@ -1,8 +1,8 @@
 //! The outcomes of terms about single bits: status and labels.
 //!
-//! A term matches where one of its bits is as it should be, so the outcomes are the unions
-//! of what each bit contributes. Bits that are in the same terms contribute the same and are
-//! taken together, so that a term with many bits has no more outcomes than one with few.
+//! A term matches if one of its bits has the required value, so the outcomes are the unions of
+//! what each bit contributes. Bits that are in the same terms contribute the same and are
+//! grouped, so that a term with many bits has no more outcomes than one with few.
 
 use super::Population;
 use super::outcome::{Outcome, merged, product};
@@ -10,16 +10,17 @@ use crate::field::EntryClasses;
 use crate::filter::term::{Term, Test};
 use crate::model::Status;
 
-/// Bits of live entries: `IPS_CONFIRMED` is set before an entry is put into the table
-/// (`__nf_conntrack_confirm` in net/netfilter/nf_conntrack_core.c,
-/// `ctnetlink_create_conntrack` in net/netfilter/nf_conntrack_netlink.c).
+/// Bits of live entries: `IPS_CONFIRMED` is set when an entry is inserted into the table, under
+/// the lock of its bucket, which a dump takes, too (`__nf_conntrack_confirm` in
+/// net/netfilter/nf_conntrack_core.c: before the insertion, from Linux 6.16 on after it), or
+/// before it (`ctnetlink_create_conntrack` in net/netfilter/nf_conntrack_netlink.c).
 const ALWAYS: u32 = Status::Confirmed.bits();
 
 /// Bits that live entries do not have. `IPS_DYING` is set just before an entry is removed
-/// (`nf_ct_delete` in nf_conntrack_core.c): one that still is in a dump does not have to be
-/// deleted any more. Templates are not in the table (`nf_ct_tmpl_alloc`), and a dump skips
-/// entries of a NAT clash, whose original direction is not in it
-/// (`ctnetlink_dump_table`). No kernel has bits from 16 on (`__IPS_MAX_BIT`).
+/// (`nf_ct_delete` in nf_conntrack_core.c): such an entry does not have to be deleted. Templates
+/// are not in the table (`nf_ct_tmpl_alloc`). Entries of a NAT clash are in it in the reply
+/// direction only (`nf_ct_resolve_clash_harder`), which a dump skips (`ctnetlink_dump_table`).
+/// No kernel has bits from 16 on (`__IPS_MAX_BIT`).
 const NEVER: u32 = Status::Dying.union(Status::Template).union(Status::Untracked).bits() | 0xffff_0000;
 
 /// The outcomes of status bits.
@@ -64,7 +65,7 @@ pub(super) fn label_outcomes(terms: &[&Term]) -> Option<Vec<Outcome>> {
     Some(outcomes)
 }
 
-/// The bits of which one is set, or one is not, where a term matches.
+/// The bits of a term: it matches if a bit of `set` is set or a bit of `unset` is not.
 #[derive(Clone, Copy, Default)]
 struct Use {
     set: u128,
@@ -85,13 +86,13 @@ fn single_bits(bits: u128) -> impl Iterator<Item = u128> {
     (0..128).map(|number| 1 << number).filter(move |bit| bits & bit != 0)
 }
 
-/// What `bits`, all of them set or none, contribute to the answers.
+/// The answers if `bits` are all set or all not set.
 fn one(uses: &[Use], bits: u128, is_set: bool, within: EntryClasses) -> Outcome {
     let answers = uses.iter().map(|own| if is_set { own.set & bits != 0 } else { own.unset & bits != 0 }).collect();
     Outcome { within, answers }
 }
 
-/// The bits of `named`, in groups of which each term has all or none.
+/// The bits of `named`, in groups such that each term has all bits of a group or none.
 fn atoms(named: u128, uses: &[Use]) -> Vec<u128> {
     let mut atoms = vec![named];
     for bits in uses.iter().flat_map(|own| [own.set, own.unset]) {

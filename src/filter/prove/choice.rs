@@ -67,8 +67,8 @@ fn outcomes(terms: &[&Term], population: Population) -> Option<Vec<Outcome>> {
     if field.field().multi { closed(outcomes) } else { Some(outcomes) }
 }
 
-/// The outcomes of one value of `field`. Terms of other fields have the answer for this
-/// value where they have it among their own.
+/// The outcomes of one value of `field`. A term of another field that has this value as a part
+/// has the answer for it.
 fn of_part(field: &'static Field, terms: &[&Term], population: Population) -> Option<Vec<Outcome>> {
     let mut outcomes = of_values(field, terms, population)?;
     let (present, absent) = match population {
@@ -93,12 +93,14 @@ fn restricted(field: &'static Field, terms: &[&Term], outcome: Outcome) -> Vec<O
         if own == EntryClasses::ALL {
             continue;
         }
-        outcomes = outcomes.into_iter().flat_map(|outcome| divided(outcome, place, own)).collect();
+        let divided = outcomes.into_iter().flat_map(|outcome| divided(outcome, place, own));
+        // Without this their number doubles with each term.
+        outcomes = divided.filter(|outcome| !outcome.within.is_empty()).collect();
     }
     outcomes
 }
 
-/// The part of an outcome within `own`, and the rest, in which the term at `place` does not match.
+/// The outcome within `own`, and outside of it, where the term at `place` does not match.
 fn divided(outcome: Outcome, place: usize, own: EntryClasses) -> [Outcome; 2] {
     let inside = Outcome { within: outcome.within.intersection(own), ..outcome.clone() };
     let mut outside = Outcome { within: outcome.within.intersection(own.complement()), ..outcome };
@@ -160,7 +162,7 @@ fn numbers(field: &Field, terms: &[&Term], population: Population) -> Option<Vec
 enum Numbers {
     /// Both ends included.
     Range(u64, u64),
-    /// These, each in its classes of entries.
+    /// Single numbers, each with its classes of entries.
     Each(Vec<(u64, EntryClasses)>),
 }
 
@@ -224,4 +226,30 @@ fn texts(terms: &[&Term]) -> Vec<Outcome> {
     // No word of an expression can contain a quotation mark.
     words.push("\"");
     words.into_iter().map(|word| outcome(terms, Value::Text(word), EntryClasses::ALL)).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::filter::Filter;
+
+    /// How many outcomes one value of `part` has.
+    fn outcomes_of_one_value(expression: &str, part: FieldId) -> usize {
+        let filter: Filter = expression.parse().unwrap();
+        let mut terms = Vec::new();
+        filter.root.as_ref().unwrap().terms(&mut terms);
+        let one = outcome(&terms, Value::Absent, EntryClasses::ALL);
+        restricted(part.field(), &terms, one).len()
+    }
+
+    #[test]
+    fn the_outcomes_of_a_value_do_not_multiply_with_the_terms() {
+        let repeated = |term: &str| [term; 12].join(" and ");
+        assert_eq!(outcomes_of_one_value(&repeated("not addr 10.0.0.1"), FieldId::ReplySrc), 1);
+        assert_eq!(outcomes_of_one_value(&repeated("not nat-src 10.0.0.1"), FieldId::ReplyDst), 2);
+        let mixed =
+            repeated("not nat-addr 10.0.0.1 and not nat-src 10.0.0.2 and not any-addr 10.0.0.3 and not src ::1");
+        assert_eq!(outcomes_of_one_value(&mixed, FieldId::ReplySrc), 2);
+    }
 }

@@ -28,7 +28,7 @@ pub(super) fn masked(terms: &[&Term], greatest: u32) -> Option<Vec<Outcome>> {
     }
     affordable(values.len().saturating_mul(bounds.len()), terms.len())?;
     let answer = |term: &Term, value: u32, bound: u64| {
-        own_patterns(term).any(|pattern| pattern.fits(value.into()))
+        own_patterns(term).any(|pattern| pattern.matches(value.into()))
             || wide_ranges(term).any(|(low, high)| low <= bound && bound <= high)
     };
     let pairs = values.iter().flat_map(|value| bounds.iter().map(move |bound| (*value, *bound)));
@@ -59,7 +59,7 @@ fn wide_ranges(term: &Term) -> impl Iterator<Item = (u64, u64)> {
     ranges.iter().copied().filter(|(low, high)| low < high)
 }
 
-/// The bits, in groups of which every mask has all or none.
+/// The bits, in groups such that every mask has all bits of a group or none.
 fn atoms(patterns: &[Pattern]) -> Vec<u32> {
     let mut atoms = vec![u32::MAX];
     for pattern in patterns {
@@ -69,7 +69,7 @@ fn atoms(patterns: &[Pattern]) -> Vec<u32> {
     atoms
 }
 
-/// What the bits of `atom` are set to: what patterns require, and one thing that none does.
+/// The values of the bits of `atom`: those that patterns require, and one other value.
 /// Bits outside of `allowed` are never set.
 fn options(atom: u32, patterns: &[Pattern], allowed: u32) -> Vec<u32> {
     let own = patterns.iter().filter(|pattern| pattern.mask & atom != 0);
@@ -77,7 +77,7 @@ fn options(atom: u32, patterns: &[Pattern], allowed: u32) -> Vec<u32> {
     options.retain(|option| option & !allowed == 0);
     options.sort_unstable();
     options.dedup();
-    // One more than there are options cannot all be among them.
+    // At least one of these is not an option, since there is one more.
     let others = (0..).take(options.len() + 1).map(|number| spread(number, atom & allowed));
     let other = others.into_iter().find(|other| !options.contains(other));
     options.extend(other);

@@ -1,16 +1,22 @@
-//! Does a filter give the same verdict for every entry? A search for a counterexample.
+//! Proves that a filter has the same verdict for every entry, by a search for a
+//! counterexample.
 //!
 //! The terms of one field divide its values into sets within which each term has one
 //! answer; one value of each set stands for it (`choice`, `outcome`). The search goes through the
-//! combinations of these sets, field by field, and skips what is decided already. It
-//! finds the verdict of every entry, and of impossible entries too, since unrelated fields
-//! are combined freely. So "no counterexample" is a proof, and a counterexample is none.
-//! Entries with values that cannot be known need no set of their own: a value that is not
-//! known never turns a match into its opposite.
+//! combinations of these sets, field by field, and skips what is decided already. It covers
+//! every entry, and impossible entries too, since unrelated fields are combined freely. So "no
+//! counterexample" is a proof, and a counterexample proves nothing. Undecided values need no
+//! set of their own: an undecided value never turns a match into its opposite.
 //!
-//! What is known of entries is used: fields that are parts of others (`addr` of `src` and
+//! Two facts about entries are used: fields that are parts of others (`addr` of `src` and
 //! `dst`) have their values in common, and of a [`Population`] of live entries, which
 //! classes of entries have a field at all and which values occur.
+//!
+//! Limit: the greatest timeout of a live entry is taken as that of a kernel with
+//! `CONFIG_HZ=1000`, 24.8 days, since a program cannot query the rate. On a kernel with
+//! fewer jiffies per second, a sysctl can set a longer one. There `timeout < 25d` counts as a
+//! filter that matches everything although an entry with a longer timeout does not match. The
+//! error is on the safe side: such a filter needs the confirmation of one that matches everything.
 
 mod bits;
 mod choice;
@@ -25,15 +31,16 @@ use super::term::{Term, Verdict};
 use crate::field::EntryClasses;
 use crate::model::Undecided;
 
-/// Answers of terms that are evaluated before the search is given up.
+/// Most verdicts of terms in a search. Eight million take 0.1 s; without a limit, the time doubles
+/// with each field.
 const BUDGET: usize = 8_000_000;
 
-/// What a proof is about.
+/// The flows that a proof covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Population {
     /// Any flow, from a dump, an event or elsewhere.
     Any,
-    /// Entries of a dump: what the kernel guarantees of them is assumed.
+    /// Entries of a dump, with the properties that the kernel guarantees.
     Live,
 }
 
@@ -55,7 +62,7 @@ fn prove(root: &Node, wanted: Verdict, population: Population, budget: usize) ->
     let mut terms = Vec::new();
     root.terms(&mut terms);
     let mut choices = choices(&terms, population);
-    // What is compared most often decides most.
+    // Choices with the most terms first: they decide most.
     choices.sort_by_key(|choice| std::cmp::Reverse(choice.terms.len()));
     let mut search = Search { root, wanted, known: vec![UNKNOWN; terms.len()], steps: 0, budget };
     let mut is_certain = Some(true);
@@ -68,7 +75,7 @@ fn prove(root: &Node, wanted: Verdict, population: Population, budget: usize) ->
     Proof { is_certain, steps: search.steps }
 }
 
-/// A class of entries for each set of classes that the choices do not tell apart.
+/// One class of entries for each set of classes that no outcome distinguishes.
 fn distinct_classes(choices: &[Choice<'_>]) -> Vec<u8> {
     let mut known = HashSet::new();
     let outcomes = || choices.iter().flat_map(|choice| &choice.outcomes);
@@ -164,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_of_entries_are_searched_once_where_the_terms_do_not_tell_them_apart() {
+    fn classes_of_entries_that_no_term_distinguishes_are_searched_once() {
         assert!(proof("mark 1 or not mark 1", BUDGET).steps <= 6);
         assert!(proof("sport 1 or not sport 1", BUDGET).steps <= 3 * 6);
     }

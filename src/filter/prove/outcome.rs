@@ -7,7 +7,7 @@ use crate::filter::term::Term;
 
 /// Outcomes of one choice; more leave its terms unknown.
 pub(super) const MAX_OUTCOMES: usize = 1024;
-/// Outcomes of which all unions are made, for a field with several values.
+/// Most outcomes of a field with several values, whose unions are all outcomes, too.
 const MAX_OF_SEVERAL: usize = 128;
 /// Answers of terms that are computed to find the outcomes of a choice.
 const MAX_ANSWERS: usize = 4_000_000;
@@ -17,7 +17,7 @@ const MAX_ANSWERS: usize = 4_000_000;
 pub(super) struct Outcome {
     /// The classes of entries that have such values.
     pub within: EntryClasses,
-    /// By the places of the terms in the choice.
+    /// In the order of the terms of the choice.
     pub answers: Vec<bool>,
 }
 
@@ -25,7 +25,7 @@ pub(super) fn outcome(terms: &[&Term], value: Value<'_>, within: EntryClasses) -
     Outcome { within, answers: terms.iter().map(|term| term.verdict(value).is_match()).collect() }
 }
 
-/// One outcome for those with the same answers; `None` when they are too many.
+/// Merges outcomes with the same answers; `None` if there are too many.
 pub(super) fn merged(outcomes: impl IntoIterator<Item = Outcome>) -> Option<Vec<Outcome>> {
     let mut places: HashMap<Vec<bool>, usize> = HashMap::new();
     let mut merged: Vec<Outcome> = Vec::new();
@@ -61,11 +61,11 @@ fn both(one: &Outcome, other: &Outcome) -> Outcome {
 /// Adds the outcomes of entries with several values.
 pub(super) fn closed(mut outcomes: Vec<Outcome>) -> Option<Vec<Outcome>> {
     loop {
-        let unions = outcomes.iter().flat_map(|one| outcomes.iter().map(move |other| both(one, other)));
-        let closed = merged(outcomes.iter().cloned().chain(unions))?;
-        if closed.len() > MAX_OF_SEVERAL {
+        if outcomes.len() > MAX_OF_SEVERAL {
             return None;
         }
+        let unions = outcomes.iter().flat_map(|one| outcomes.iter().map(move |other| both(one, other)));
+        let closed = merged(outcomes.iter().cloned().chain(unions))?;
         if closed == outcomes {
             return Some(closed);
         }

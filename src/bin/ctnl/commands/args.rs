@@ -18,10 +18,10 @@ const TRUST_NETLINK: &str = "trust-netlink-timeouts";
 const CONFIRM_IDLE: &str = "confirm-idle";
 const HEADING: &str = "Filter (an entry has to match all that is given; see `ctnl help filter`)";
 
-/// Longest time between two samples: beyond that, entries expire by themselves.
+/// Most seconds between two samples: after a longer time, most entries have expired.
 const LONGEST_WAIT: u64 = 86_400;
 
-/// The letters of conntrack(8) for the same options.
+/// Short options, as in conntrack(8).
 const SHORT: [(&str, char); 6] =
     [("src", 's'), ("dst", 'd'), ("proto", 'p'), ("mark", 'm'), ("status", 'u'), ("zone", 'w')];
 
@@ -181,7 +181,8 @@ impl ScanArgs {
         if self.kernel_filter { filter.dump_request() } else { DumpRequest::default() }
     }
 
-    /// The two halves of `split` with `--jobs 2`. Where there are none, a note says why.
+    /// With `--jobs 2`, the two requests of `split`; if it returns none, prints a note with the
+    /// reason.
     pub fn halves(
         &self,
         console: &mut Console,

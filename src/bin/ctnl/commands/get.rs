@@ -55,7 +55,7 @@ pub struct EntryArgs {
 }
 
 impl EntryArgs {
-    /// What was named.
+    /// The tuple, with zone and id of the tuple or of the options.
     pub fn named(&self) -> Result<NamedEntry> {
         let named: NamedEntry = self.tuple.join(" ").parse().map_err(|error: NamedEntryError| usage(error.render()))?;
         let zone = one_of("zone", named.zone, self.zone)?;
@@ -63,7 +63,7 @@ impl EntryArgs {
     }
 }
 
-/// What the tuple or the option gives, which must not be two different numbers.
+/// The number in the tuple or of the option; an error if both are given and differ.
 fn one_of<T: PartialEq>(name: &str, tuple: Option<T>, option: Option<T>) -> Result<Option<T>> {
     if tuple.is_some() && option.is_some() && tuple != option {
         return Err(usage(format!("--{name}: the tuple has another {name}")));
@@ -71,7 +71,7 @@ fn one_of<T: PartialEq>(name: &str, tuple: Option<T>, option: Option<T>) -> Resu
     Ok(tuple.or(option))
 }
 
-/// The entry that is named, if it exists.
+/// The entry with this tuple, if it exists.
 pub fn find(connection: &mut Connection, named: &NamedEntry) -> Result<Option<Flow>> {
     let found = table::get(connection, &named.tuple, named.zone.unwrap_or(0))?;
     Ok(found.filter(|flow| named.is(flow)))

@@ -44,9 +44,9 @@ pub struct Cli {
     verb: Verb,
 }
 
-/// Only the arguments of the command that is called are built (`defer`): to build those of all takes
-/// most of the time of a short command. So the lines of `ctnl help` are here; each is the first line of
-/// the command's own help.
+/// `defer`: only the arguments of the command that is called are built, since building all takes most of
+/// the time of a short command. So the lines of `ctnl help` are here; each is the first line of the
+/// command's own help.
 #[derive(Debug, clap::Subcommand)]
 #[command(defer = true)]
 enum Verb {
