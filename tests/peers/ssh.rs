@@ -28,9 +28,14 @@ struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
+    /// One whose session ends on another host.
     fn new(world: &'a World) -> Self {
+        Self::with(world, Tcp::open)
+    }
+
+    fn with(world: &'a World, open: impl FnOnce(&Net<'a>) -> Tcp) -> Self {
         let net = Net::new(world);
-        let (mut session, mut other, mut other6) = (Tcp::open(&net), Tcp::open(&net), Tcp::open6(&net));
+        let (mut session, mut other, mut other6) = (open(&net), Tcp::open(&net), Tcp::open6(&net));
         Tcp::exchange_all([&mut session, &mut other, &mut other6]);
         let udp = Udp::open(&net);
         udp.exchange();
@@ -59,9 +64,9 @@ fn a_flush_of_everything_spares_the_session_of_the_environment(world: &World) {
     scene.has_only_the_session_left();
 }
 
-/// As behind sudo, which drops the variable.
+/// As behind sudo, which drops the variable. The server's end is this process's, an ancestor, too.
 fn a_flush_of_everything_spares_the_session_of_an_ancestor(world: &World) {
-    let mut scene = Scene::new(world);
+    let mut scene = Scene::with(world, to_the_router);
     // The shell must not become the program: it is the ancestor.
     let script = format!("env -u SSH_CONNECTION '{CTNL}' flush --all --yes; exit $?");
     scene.run(&["sh", "-c", &script]).exits_with(0).says("3 deleted, 1 spared (own SSH session)");
