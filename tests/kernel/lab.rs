@@ -27,6 +27,8 @@ tests![
     what_the_lab_sets_in_its_own_namespace_is_its_own_setting,
     a_program_in_a_folder_with_a_colon_makes_a_lab_and_says_that_it_is_not_in_path,
     notes_under_run_are_the_lab_s_own,
+    a_lab_creates_no_folder_on_the_host,
+    a_lab_in_a_lab_is_refused_with_the_reason,
 ];
 
 fn the_kernel_keeps_every_entry_of_a_population_as_it_was_made(world: &World) {
@@ -164,8 +166,22 @@ fn a_program_in_a_folder_with_a_colon_makes_a_lab_and_says_that_it_is_not_in_pat
 fn notes_under_run_are_the_lab_s_own(world: &World) {
     let script = "test -d /run/ctnl || exit 0; touch /run/ctnl/of-a-lab && ls /run/ctnl";
     let said = in_a_lab(world, script);
-    // A user who may not create the folder has none.
+    // Where the host has no such folder, the lab has none.
     let expected = if Path::new("/run/ctnl").is_dir() { "of-a-lab\n" } else { "" };
     assert_eq!(said, expected);
     assert!(!Path::new("/run/ctnl/of-a-lab").exists());
+}
+
+/// On a host of which /run is empty.
+fn a_lab_creates_no_folder_on_the_host(_: &World) {
+    let ctnl = env!("CARGO_BIN_EXE_ctnl");
+    let script = format!("mount -t tmpfs none /run && '{ctnl}' lab -q -n 1 -- true && ls /run");
+    let mut command = Command::new("unshare");
+    let run = Run::of(command.args(["--mount", "sh", "-c", &script])).exits_with(0);
+    assert_eq!(run.stdout(), "");
+}
+
+fn a_lab_in_a_lab_is_refused_with_the_reason(world: &World) {
+    let run = world.ctnl(&["lab", "-n", "1", "--", "sh", "-c", "ctnl lab -n 1 -- true"]).exits_with(1);
+    run.says("this shell is in a lab already");
 }
