@@ -1,8 +1,16 @@
 //! One's own SSH session is spared.
 
+use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Child, Command};
+use std::thread;
+use std::time::Duration;
+
+use nix::pty::openpty;
+use nix::sys::stat::fstat;
 
 use ctnl_test_support::harness::{Run, World, tests};
 use ctnl_test_support::net::{INSIDE, Net, PATH, ROUTER};
@@ -15,6 +23,7 @@ tests![
     the_session_is_spared_behind_destination_nat,
     where_the_named_session_is_over_the_connections_of_the_host_s_sshd_are_spared,
     the_connection_that_carries_a_tunnelled_session_is_spared_with_it,
+    a_session_that_is_attached_while_the_question_stands_is_spared,
 ];
 
 const CTNL: &str = env!("CARGO_BIN_EXE_ctnl");
@@ -125,6 +134,20 @@ impl Drop for Holder {
     }
 }
 
+/// Waits until one process holds the socket: what another test starts at this moment holds everything that
+/// this process has open, until it executes its program.
+fn wait_for_one_holder(inode: u64) {
+    let is_it = |path: &Path| fs::read_link(path).is_ok_and(|link| link.to_str() == Some(&format!("socket:[{inode}]")));
+    let holds = |process: &Path| {
+        let mut descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+        descriptors.any(|descriptor| is_it(&descriptor.path()))
+    };
+    let holders = || fs::read_dir("/proc").unwrap().flatten().filter(|process| holds(&process.path())).count();
+    while holders() != 1 {
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// A connection from the inside to the router itself.
 fn to_the_router(net: &Net<'_>) -> Tcp {
     let listener = TcpListener::bind((ROUTER, 0)).unwrap();
@@ -156,7 +179,9 @@ fn the_connection_that_carries_a_tunnelled_session_is_spared_with_it(world: &Wor
     let (server, client) = listener.accept().unwrap();
     let mut carrier = to_the_router(&net);
     let other = to_the_router(&net);
+    let inode = fstat(&near).unwrap().st_ino;
     let ssh = Holder::new("ssh", vec![near, carrier.server.try_clone().unwrap()]);
+    wait_for_one_holder(inode);
     let own: SocketAddr = server.local_addr().unwrap();
     let variable = format!("{} {} {} {}", client.ip(), client.port(), own.ip(), own.port());
     let mut command = Command::new(CTNL);
@@ -166,4 +191,31 @@ fn the_connection_that_carries_a_tunnelled_session_is_spared_with_it(world: &Wor
     assert!(!left.iter().any(|flow| flow.orig == other.tuple()), "{left:?}");
     carrier.exchange();
     drop(ssh);
+}
+
+/// As where somebody attaches to the multiplexer, from another computer, to answer the question.
+fn a_session_that_is_attached_while_the_question_stands_is_spared(world: &World) {
+    let net = Net::new(world);
+    let other = Tcp::open(&net);
+    let pair = openpty(None, None).unwrap();
+    let (mut terminal, slave) = (File::from(pair.master), pair.slave);
+    let mut command = Command::new(CTNL);
+    command.args(["flush", "--all"]).env_clear();
+    let (stdin, stderr) = (slave.try_clone().unwrap(), slave.try_clone().unwrap());
+    let mut flush = command.stdin(stdin).stderr(stderr).spawn().unwrap();
+    let mut seen = String::new();
+    while !seen.contains("[y/N]") {
+        let mut bytes = [0; 256];
+        let length = terminal.read(&mut bytes).unwrap();
+        seen.push_str(&String::from_utf8_lossy(&bytes[..length]));
+    }
+    let listener = TcpListener::bind((ROUTER, 22)).unwrap();
+    let mut session = Tcp::through(&net, &listener, listener.local_addr().unwrap());
+    session.exchange();
+    terminal.write_all(b"y\n").unwrap();
+    assert_eq!(flush.wait().unwrap().code(), Some(0), "{seen}");
+    let left = world.dump();
+    assert!(left.iter().any(|flow| flow.orig == session.tuple()), "{left:?}");
+    assert!(!left.iter().any(|flow| flow.orig == other.tuple()), "{left:?}");
+    session.exchange();
 }
