@@ -17,6 +17,9 @@ use super::netns::Netns;
 const BY_FAMILY: u16 = 20;
 /// `TCP_ESTABLISHED` in include/net/tcp_states.h.
 const ESTABLISHED: u8 = 1;
+/// Sockets in no state: the kernel answers, and goes through no sockets (`inet_diag_dump_icsk` in
+/// net/ipv4/inet_diag.c).
+const NO_STATE: u32 = 0;
 /// `struct nlmsghdr`.
 const HEADER: usize = 16;
 /// `struct inet_diag_req_v2`.
@@ -45,10 +48,12 @@ pub struct SockDiag {
 }
 
 impl SockDiag {
-    /// Opens a socket in `netns`.
+    /// Opens a socket in `netns`, and makes sure that the kernel has diagnostics for TCP.
     ///
     /// # Errors
-    /// The namespace cannot be entered; the kernel has no socket diagnostics.
+    /// The namespace cannot be entered. `EPROTONOSUPPORT` where the kernel has no socket diagnostics,
+    /// `ENOENT` where it has none for TCP and cannot load the module (`inet_diag_lock_handler` in
+    /// net/ipv4/inet_diag.c).
     pub fn open(netns: &Netns) -> Result<Self, Error> {
         let raw = netns.run(|| {
             let mut raw = RawSocket::new(NETLINK_SOCK_DIAG)?;
@@ -56,18 +61,23 @@ impl SockDiag {
             raw.connect(&NetlinkAddr::new(0, 0))?;
             Ok(raw)
         })?;
-        Ok(SockDiag { raw: raw.map_err(Error::socket("open a socket to the socket diagnostics"))?, sequence: 0 })
+        let raw = raw.map_err(Error::socket("open a socket to the socket diagnostics"))?;
+        let mut diag = SockDiag { raw, sequence: 0 };
+        diag.request(AF_INET, NO_STATE, None, &mut |_| {})
+            .map_err(Error::socket("open the socket diagnostics of TCP"))?;
+        Ok(diag)
     }
 
     /// The established connection between `local` and `remote`. A link-local address is not found:
     /// it needs the interface.
     ///
     /// # Errors
-    /// What the kernel refuses; `ENOENT` where it has no diagnostics for TCP.
+    /// What the kernel refuses.
     pub fn find(&mut self, local: SocketAddr, remote: SocketAddr) -> Result<Option<TcpSocket>, Error> {
         let mut found = None;
-        match self.request(family(local.ip()), Some((local, remote)), &mut |socket| found = Some(*socket)) {
-            // Also where there is no module for TCP: then there is none to be found.
+        let ends = Some((local, remote));
+        match self.request(family(local.ip()), 1 << ESTABLISHED, ends, &mut |socket| found = Some(*socket)) {
+            // No such connection. That there is a module for TCP was made sure of by `open`.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             result => result.map_err(Error::socket("look up a TCP connection"))?,
         }
@@ -80,7 +90,7 @@ impl SockDiag {
     /// What the kernel refuses; `ENOENT` where it has no diagnostics for TCP.
     pub fn established(&mut self, each: &mut dyn FnMut(&TcpSocket)) -> Result<(), Error> {
         for family in [AF_INET, AF_INET6] {
-            self.request(family, None, each).map_err(Error::socket("list TCP connections"))?;
+            self.request(family, 1 << ESTABLISHED, None, each).map_err(Error::socket("list TCP connections"))?;
         }
         Ok(())
     }
@@ -88,43 +98,54 @@ impl SockDiag {
     fn request(
         &mut self,
         family: i32,
+        states: u32,
         ends: Option<(SocketAddr, SocketAddr)>,
         each: &mut dyn FnMut(&TcpSocket),
     ) -> io::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
-        self.raw.send(&request(self.sequence, family, ends), 0)?;
+        self.raw.send(&request(self.sequence, family, states, ends), 0)?;
         let mut buffer = vec![0; BUFFER];
         loop {
             let length = match self.raw.recv(&mut &mut *buffer, 0) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 length => length?,
             };
-            let mut rest = buffer.get(..length).unwrap_or_default();
-            while let Some((kind, sequence, payload, after)) = message(rest) {
-                rest = after;
-                if sequence != self.sequence {
-                    continue;
-                }
-                match kind {
-                    NLMSG_DONE => return Ok(()),
-                    NLMSG_ERROR => return refusal(payload),
-                    BY_FAMILY => _ = TcpSocket::parse(payload).map(|socket| each(&socket)),
-                    _ => {}
-                }
-                if ends.is_some() {
-                    return Ok(());
-                }
+            let datagram = buffer.get(..length).unwrap_or_default();
+            if let Some(result) = read(datagram, self.sequence, ends.is_some(), each) {
+                return result;
             }
         }
     }
+}
+
+/// Reads a datagram of the reply with the number `wanted`. The result of the request, where it ends with
+/// this datagram; a reply that `is_single` ends with its first message.
+fn read(datagram: &[u8], wanted: u32, is_single: bool, each: &mut dyn FnMut(&TcpSocket)) -> Option<io::Result<()>> {
+    let mut rest = datagram;
+    while let Some((kind, sequence, payload, after)) = message(rest) {
+        rest = after;
+        if sequence != wanted {
+            continue;
+        }
+        match kind {
+            // The end of a dump has the error number, too (`netlink_dump_done` in net/netlink/af_netlink.c).
+            NLMSG_DONE | NLMSG_ERROR => return Some(refusal(payload)),
+            BY_FAMILY => _ = TcpSocket::parse(payload).map(|socket| each(&socket)),
+            _ => {}
+        }
+        if is_single {
+            return Some(Ok(()));
+        }
+    }
+    None
 }
 
 fn family(address: IpAddr) -> i32 {
     if address.is_ipv4() { AF_INET } else { AF_INET6 }
 }
 
-/// A request for one connection, or for all that are established.
-fn request(sequence: u32, family: i32, ends: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
+/// A request for one connection, or for all that are in one of `states`.
+fn request(sequence: u32, family: i32, states: u32, ends: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.length = (HEADER + REQUEST) as u32;
     header.message_type = BY_FAMILY;
@@ -134,7 +155,7 @@ fn request(sequence: u32, family: i32, ends: Option<(SocketAddr, SocketAddr)>) -
     header.emit(&mut bytes);
     // Families and IPPROTO_TCP fit into a byte.
     bytes.extend([family as u8, IPPROTO_TCP as u8, 0, 0]);
-    bytes.extend((1_u32 << ESTABLISHED).to_ne_bytes());
+    bytes.extend(states.to_ne_bytes());
     let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     let (local, remote) = ends.unwrap_or((any, any));
     bytes.extend(local.port().to_be_bytes());
@@ -234,6 +255,20 @@ mod tests {
         let found = diag.find(client.peer_addr().unwrap(), client.local_addr().unwrap()).unwrap().unwrap();
         assert_eq!(found.local, SocketAddr::from(([127, 0, 0, 1], port)));
         drop(accepted);
+    }
+
+    #[test]
+    fn a_dump_that_ends_with_an_error_number_has_failed() {
+        let end = |code: i32| {
+            let (length, flags) = (20_u32.to_ne_bytes(), 2_u16.to_ne_bytes());
+            let kind = NLMSG_DONE.to_ne_bytes();
+            [&length[..], &kind, &flags, &7_u32.to_ne_bytes(), &[0; 4], &code.to_ne_bytes()].concat()
+        };
+        let result = |code| read(&end(code), 7, false, &mut |_| {}).unwrap();
+        // As where the kernel cannot load tcp_diag.
+        assert_eq!(result(-2).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(result(0).is_ok());
+        assert!(read(&end(-2), 8, false, &mut |_| {}).is_none(), "of another request");
     }
 
     #[test]

@@ -30,6 +30,8 @@ tests![
     a_sysctl_set_in_the_lab_applies_to_the_lab_only,
     a_lab_started_from_a_path_with_a_colon_reports_that_ctnl_is_not_in_path,
     the_lab_has_a_private_run_ctnl_directory,
+    a_lab_creates_no_folder_on_the_host,
+    a_lab_in_a_lab_is_refused_with_the_reason,
 ];
 
 fn the_kernel_stores_every_entry_of_a_population_unchanged(netns: &TestNetns) {
@@ -103,7 +105,9 @@ fn a_command_that_does_not_exist_ends_with_127_and_one_that_cannot_be_executed_w
         .ctnl(&["lab", "-n", "1", "--", "no-such-command"])
         .exits_with(127)
         .stderr_contains("cannot run no-such-command");
-    netns.ctnl(&["lab", "-n", "1", "--", "/etc/passwd"]).exits_with(126).stderr_contains("cannot run /etc/passwd");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    netns.ctnl(&["lab", "-n", "1", "--", path]).exits_with(126).stderr_contains(&format!("cannot run {path}"));
 }
 
 /// The output of a shell script in a lab.
@@ -186,4 +190,18 @@ fn the_lab_has_a_private_run_ctnl_directory(netns: &TestNetns) {
     assert_eq!(in_a_lab(netns, "touch /run/ctnl/of-the-lab; ls /run/ctnl"), "of-the-lab\n");
     let files: Vec<_> = fs::read_dir("/run/ctnl").unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(files, ["of-the-host"]);
+}
+
+/// On a host of which /run is empty.
+fn a_lab_creates_no_folder_on_the_host(_: &TestNetns) {
+    let ctnl = env!("CARGO_BIN_EXE_ctnl");
+    let script = format!("mount -t tmpfs none /run && '{ctnl}' lab -q -n 1 -- true && ls /run");
+    let mut command = Command::new("unshare");
+    let run = Run::of(command.args(["--mount", "sh", "-c", &script])).exits_with(0);
+    assert_eq!(run.stdout(), "");
+}
+
+fn a_lab_in_a_lab_is_refused_with_the_reason(netns: &TestNetns) {
+    let run = netns.ctnl(&["lab", "-n", "1", "--", "sh", "-c", "ctnl lab -n 1 -- true"]).exits_with(1);
+    run.stderr_contains("this shell is in a lab already");
 }

@@ -55,6 +55,7 @@ use ctnl_test_support::harness;
 
 fn main() -> ExitCode {
     harness::set_program(env!("CARGO_BIN_EXE_ctnl"));
+    harness::raise_open_files();
     if let Some(code) = memory::measure_if_requested() {
         return code;
     }

@@ -33,6 +33,7 @@ tests![
     a_time_zone_without_an_end_does_not_hang,
     without_resources_there_is_an_error_or_the_result_but_no_panic,
     a_stderr_that_nobody_reads_does_not_stop_a_list,
+    a_full_stderr_that_was_inherited_without_waiting_loses_no_summary_and_no_error,
 ];
 
 fn file_of_this_namespace() -> File {
@@ -265,6 +266,28 @@ fn a_stderr_that_nobody_reads_does_not_stop_a_list(netns: &TestNetns) {
     File::from(reader).read_to_string(&mut text).unwrap();
     assert!(text.contains("--jobs 2 is not used") && text.contains("1 matched"), "{}", text.trim_start_matches('x'));
     assert_eq!(list.wait().unwrap().code(), Some(0));
+}
+
+/// As of a parent that set O_NONBLOCK for itself, such as one with an event loop.
+fn a_full_stderr_that_was_inherited_without_waiting_loses_no_summary_and_no_error(netns: &TestNetns) {
+    netns.create(&[udp(1, 2)]);
+    let cases = [(vec!["flush", "--all", "--yes"], "1 deleted"), (vec!["flush"], "no filter is given")];
+    for (arguments, expected) in cases {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        let mut full = File::from(writer.try_clone().unwrap());
+        fcntl(&full, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+        while full.write(&[b'x'; 4096]).is_ok() {}
+        drop(full);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ctnl"));
+        let mut ctnl = command.args(&arguments).stderr(writer).spawn().unwrap();
+        drop(command);
+        thread::sleep(Duration::from_millis(300));
+        assert!(ctnl.try_wait().unwrap().is_none(), "{arguments:?}: nobody reads yet");
+        let mut text = String::new();
+        File::from(reader).read_to_string(&mut text).unwrap();
+        assert!(text.contains(expected), "{arguments:?}: {}", text.trim_start_matches('x'));
+        ctnl.wait().unwrap();
+    }
 }
 
 fn summary(stdout: &str) -> Value {

@@ -54,6 +54,7 @@ const AT_ONCE: usize = 12;
 
 fn main() -> ExitCode {
     harness::set_program(env!("CARGO_BIN_EXE_ctnl"));
+    harness::raise_open_files();
     let mut arguments = libtest_mimic::Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
     if !arguments.list

@@ -1,8 +1,16 @@
 //! One's own SSH session is spared.
 
+use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Child, Command};
+use std::thread;
+use std::time::Duration;
+
+use nix::pty::openpty;
+use nix::sys::stat::fstat;
 
 use ctnl_test_support::connections::{Tcp, Udp};
 use ctnl_test_support::harness::{Run, TestNetns, tests};
@@ -13,8 +21,9 @@ tests![
     a_flush_of_everything_spares_the_session_of_an_ancestor,
     a_flush_with_no_spare_ssh_deletes_the_session,
     the_session_is_spared_behind_destination_nat,
-    every_connection_of_sshd_is_spared_if_the_named_session_is_closed,
-    the_connection_that_carries_a_tunnelled_session_is_spared_too,
+    where_the_named_session_is_over_the_connections_of_the_host_s_sshd_are_spared,
+    the_connection_that_carries_a_tunnelled_session_is_spared_with_it,
+    a_session_that_is_attached_while_the_question_stands_is_spared,
 ];
 
 const CTNL: &str = env!("CARGO_BIN_EXE_ctnl");
@@ -28,9 +37,14 @@ struct Fixture<'a> {
 }
 
 impl<'a> Fixture<'a> {
+    /// One whose session ends on another host.
     fn new(netns: &'a TestNetns) -> Self {
+        Self::with(netns, Tcp::open)
+    }
+
+    fn with(netns: &'a TestNetns, open: impl FnOnce(&Net<'a>) -> Tcp) -> Self {
         let net = Net::new(netns);
-        let (mut session, mut other, mut other6) = (Tcp::open(&net), Tcp::open(&net), Tcp::open6(&net));
+        let (mut session, mut other, mut other6) = (open(&net), Tcp::open(&net), Tcp::open6(&net));
         Tcp::exchange_all([&mut session, &mut other, &mut other6]);
         let udp = Udp::open(&net);
         udp.exchange();
@@ -59,9 +73,9 @@ fn a_flush_of_everything_spares_the_session_of_the_environment(netns: &TestNetns
     fixture.has_only_the_session_left();
 }
 
-/// As under sudo, which removes the variable.
+/// As behind sudo, which drops the variable. The server's end is this process's, an ancestor, too.
 fn a_flush_of_everything_spares_the_session_of_an_ancestor(netns: &TestNetns) {
-    let mut fixture = Fixture::new(netns);
+    let mut fixture = Fixture::with(netns, to_the_router);
     // The shell must not become the program: it is the ancestor.
     let script = format!("env -u SSH_CONNECTION '{CTNL}' flush --all --yes; exit $?");
     fixture.run(&["sh", "-c", &script]).exits_with(0).stderr_contains("3 deleted, 1 spared (own SSH session)");
@@ -120,6 +134,20 @@ impl Drop for Holder {
     }
 }
 
+/// Waits until one process holds the socket: what another test starts at this moment holds everything that
+/// this process has open, until it executes its program.
+fn wait_for_one_holder(inode: u64) {
+    let is_it = |path: &Path| fs::read_link(path).is_ok_and(|link| link.to_str() == Some(&format!("socket:[{inode}]")));
+    let holds = |process: &Path| {
+        let mut descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+        descriptors.any(|descriptor| is_it(&descriptor.path()))
+    };
+    let holders = || fs::read_dir("/proc").unwrap().flatten().filter(|process| holds(&process.path())).count();
+    while holders() != 1 {
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// A connection from the inside to the router itself.
 fn to_the_router(net: &Net<'_>) -> Tcp {
     let listener = TcpListener::bind((ROUTER, 0)).unwrap();
@@ -152,7 +180,9 @@ fn the_connection_that_carries_a_tunnelled_session_is_spared_too(netns: &TestNet
     let (server, client) = listener.accept().unwrap();
     let mut carrier = to_the_router(&net);
     let other = to_the_router(&net);
+    let inode = fstat(&near).unwrap().st_ino;
     let ssh = Holder::new("ssh", vec![near, carrier.server.try_clone().unwrap()]);
+    wait_for_one_holder(inode);
     let own: SocketAddr = server.local_addr().unwrap();
     let variable = format!("{} {} {} {}", client.ip(), client.port(), own.ip(), own.port());
     let mut command = Command::new(CTNL);
@@ -162,4 +192,31 @@ fn the_connection_that_carries_a_tunnelled_session_is_spared_too(netns: &TestNet
     assert!(!left.iter().any(|flow| flow.orig == other.tuple()), "{left:?}");
     carrier.exchange();
     drop(ssh);
+}
+
+/// As where somebody attaches to the multiplexer, from another computer, to answer the question.
+fn a_session_that_is_attached_while_the_question_stands_is_spared(netns: &TestNetns) {
+    let net = Net::new(netns);
+    let other = Tcp::open(&net);
+    let pair = openpty(None, None).unwrap();
+    let (mut terminal, slave) = (File::from(pair.master), pair.slave);
+    let mut command = Command::new(CTNL);
+    command.args(["flush", "--all"]).env_clear();
+    let (stdin, stderr) = (slave.try_clone().unwrap(), slave.try_clone().unwrap());
+    let mut flush = command.stdin(stdin).stderr(stderr).spawn().unwrap();
+    let mut seen = String::new();
+    while !seen.contains("[y/N]") {
+        let mut bytes = [0; 256];
+        let length = terminal.read(&mut bytes).unwrap();
+        seen.push_str(&String::from_utf8_lossy(&bytes[..length]));
+    }
+    let listener = TcpListener::bind((ROUTER, 22)).unwrap();
+    let mut session = Tcp::through(&net, &listener, listener.local_addr().unwrap());
+    session.exchange();
+    terminal.write_all(b"y\n").unwrap();
+    assert_eq!(flush.wait().unwrap().code(), Some(0), "{seen}");
+    let left = netns.dump();
+    assert!(left.iter().any(|flow| flow.orig == session.tuple()), "{left:?}");
+    assert!(!left.iter().any(|flow| flow.orig == other.tuple()), "{left:?}");
+    session.exchange();
 }

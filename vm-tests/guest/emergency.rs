@@ -23,12 +23,13 @@ const IN_USE: usize = 12;
 
 fn the_stale_half_of_half_a_million_entries_is_deleted_under_traffic(netns: &TestNetns) {
     let net = Net::new(netns);
-    netns.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
     let left = |number: u32| if number.is_multiple_of(2) { STALE } else { FRESH };
     for start in (0..ENTRIES).step_by(AT_ONCE as usize) {
         let flows: Vec<_> = (start..start + AT_ONCE).map(|number| tcp::established(number, left(number))).collect();
         netns.create(&flows);
     }
+    // Not before: the idle time of an entry whose age is known is not longer than that.
+    netns.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
     let traffic = Traffic::start(&net, IN_USE);
     let (mut quiet, udp) = (Tcp::open(&net), Udp::open(&net));
     quiet.exchange();

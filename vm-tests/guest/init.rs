@@ -37,6 +37,9 @@ fn system() -> io::Result<()> {
     for (kind, place) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("tmpfs", "/run")] {
         mount(Some(kind), place, Some(kind), MsFlags::empty(), None::<&str>)?;
     }
+    // For pseudoterminals.
+    fs::create_dir_all("/dev/pts")?;
+    mount(Some("devpts"), "/dev/pts", Some("devpts"), MsFlags::empty(), Some("ptmxmode=0666"))?;
     fs::set_permissions("/tmp", fs::Permissions::from_mode(0o1777))?;
     // There are no other threads yet, and the children inherit it.
     Command::new("ip").args(["link", "set", "lo", "up"]).env("PATH", PATH).status()?;

@@ -14,8 +14,14 @@ use crate::programs::Programs;
 use crate::run::lines;
 
 /// Programs of this machine and the Debian packages that have them.
-pub const HOST_PROGRAMS: [(&str, &str); 5] =
-    [("busybox", "busybox-static"), ("conntrack", "conntrack"), ("nft", "nftables"), ("ip", "iproute2"), ("jq", "jq")];
+pub const HOST_PROGRAMS: [(&str, &str); 6] = [
+    ("busybox", "busybox-static"),
+    ("conntrack", "conntrack"),
+    ("nft", "nftables"),
+    ("ip", "iproute2"),
+    ("jq", "jq"),
+    ("prlimit", "util-linux"),
+];
 
 /// Small files that the C library and the programs read.
 const SETTINGS: [&str; 6] = [

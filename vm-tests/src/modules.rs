@@ -14,6 +14,8 @@ const WANTED: &[&str] = &[
     "veth",
     "dummy?",
     "nfnetlink?",
+    "inet_diag?",
+    "tcp_diag?",
     "nf_conntrack",
     "nf_conntrack_netlink",
     "nfnetlink_cttimeout",

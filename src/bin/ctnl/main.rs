@@ -14,7 +14,6 @@ mod sink;
 mod stream;
 mod term;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -24,6 +23,7 @@ use ctnl::text::printable_lines;
 
 use term::exit::{Exit, UsageError};
 use term::hint;
+use term::stderr::Stderr;
 
 fn main() -> ExitCode {
     let cli = commands::Cli::parse();
@@ -33,17 +33,19 @@ fn main() -> ExitCode {
 
 /// Prints what was attempted, the kernel's error, and a hint. Returns the exit code.
 fn fail(error: &anyhow::Error) -> Exit {
-    let mut stderr = io::stderr().lock();
     if let Some(usage) = error.downcast_ref::<UsageError>() {
-        let _ = writeln!(stderr, "ctnl: {}", printable_lines(&usage.to_string()));
+        print(&format!("ctnl: {}\n", printable_lines(&usage.to_string())));
         return Exit::Usage;
     }
-    let _ = writeln!(stderr, "ctnl: {}", printable_lines(&describe(error)));
     let kernel = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
-    if let Some(hint) = kernel.and_then(hint::hint) {
-        let _ = writeln!(stderr, "  hint: {hint}");
-    }
+    let hint = kernel.and_then(hint::hint).map_or(String::new(), |hint| format!("  hint: {hint}\n"));
+    print(&format!("ctnl: {}\n{hint}", printable_lines(&describe(error))));
     Exit::Failed
+}
+
+fn print(lines: &str) {
+    // Where stderr is closed there is nobody to read it.
+    let _ = Stderr::of_this_process().write_all(lines.as_bytes());
 }
 
 /// The error and its causes, without a cause that the text before it ends with.

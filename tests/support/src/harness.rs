@@ -16,6 +16,7 @@ use ctnl::table::{self, DumpRequest, Outcome, Target};
 use libtest_mimic::{Failed, Trial};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{getegid, geteuid};
 
 use crate::population::{Population, has_udp_lite};
@@ -48,6 +49,16 @@ pub fn set_program(path: &'static str) {
 /// The path of the program under test.
 pub fn program() -> &'static str {
     PROGRAM.get().expect("main has called set_program")
+}
+
+/// Raises the limit of open files as far as possible: many tests with many sockets run at a time.
+pub fn raise_open_files() {
+    const ENOUGH: u64 = 16_384;
+    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    if setrlimit(Resource::RLIMIT_NOFILE, hard.max(ENOUGH), hard.max(ENOUGH)).is_err() {
+        // Only a privileged process may raise the hard limit.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
 }
 
 /// Makes the process root of a private user namespace. Must be called before a second thread is

@@ -87,8 +87,11 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
 fn is_own_session(flow: &Flow, host: &Host, console: &mut Console) -> Result<bool> {
     let own = ssh::own_sessions(host)?;
     let is_own = own.include(flow);
+    if let Some(warning) = own.warning() {
+        console.warn(&warning);
+    }
     if is_own {
-        console.warn(if own.all_of_server.is_some() {
+        console.warn(if own.include_all_of_server() {
             "refusing to delete a connection of this host's SSH server: it may be your own session (override with \
              --no-spare-ssh)"
         } else {

@@ -121,6 +121,9 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
         return Ok(Exit::Partly);
     }
     let own = if args.no_spare_ssh { OwnSessions::default() } else { ssh::own_sessions(host)? };
+    if let Some(warning) = own.warning() {
+        watch.console.warn(&warning);
+    }
     if let Some(note) = own.note() {
         watch.console.note(&note);
     } else if own.sessions.is_empty() && !args.no_spare_ssh && watch.console.can_ask() {
@@ -138,7 +141,11 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
             timeout_notes::FOLDER
         ));
     }
-    let purged = Purge::new(selection, options, watch, before).run(&mut connection)?;
+    let mut purge = Purge::new(selection, options, watch, before);
+    if !args.no_spare_ssh {
+        purge = purge.looking_up_sessions(|| ssh::own_sessions(host));
+    }
+    let purged = purge.run(&mut connection)?;
     // From now on for the entries that were written last. An error was reported above.
     let _ = note(&connection);
     match purged {

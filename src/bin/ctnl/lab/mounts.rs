@@ -24,27 +24,33 @@ const WRITABLE: [&str; 2] = ["/tmp", "/var/tmp"];
 /// Mount points that are not made read-only: they are handled apart, or hold devices.
 const EXEMPT: [&str; 2] = ["/proc", "/dev"];
 
-/// Folders that are empty in the lab, and vanish with it: notes of ctnl, names of `ip netns`.
+/// Folders that are empty in the lab where the host has them, and vanish with it: notes of ctnl, names of
+/// `ip netns`. They are not created, since that would change the host.
 const OWN: [&str; 2] = ["/run/ctnl", "/run/netns"];
 
 const BIND: MsFlags = MsFlags::MS_BIND.union(MsFlags::MS_REC);
 
-/// Makes the mounts of the calling process, which has a mount namespace of its own.
-pub fn isolate(host: &Host, files_read_only: bool) -> Result<()> {
+/// Makes the mounts of the calling process, which has a mount namespace of its own. `is_in_lab` is whether it
+/// was started in another lab.
+pub fn isolate(host: &Host, files_read_only: bool, is_in_lab: bool) -> Result<()> {
     change(Path::new("/"), None, None, MsFlags::MS_REC | MsFlags::MS_PRIVATE).context("make the mounts private")?;
     own_folders(host)?;
     if files_read_only {
         make_files_read_only(host)?;
     }
-    mount_proc(host)
+    mount_proc(host, is_in_lab)
 }
 
 /// A process ID namespace needs its own `/proc`: the old one shows the host's processes.
-fn mount_proc(host: &Host) -> Result<()> {
+fn mount_proc(host: &Host, is_in_lab: bool) -> Result<()> {
     let proc = host.proc();
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     change(&proc, Some("proc"), Some("proc"), flags).map_err(|errno| match errno {
         // `mount_too_revealing` in fs/namespace.c.
+        Errno::EPERM if is_in_lab => anyhow!(
+            "cannot mount a new /proc: EPERM\n  hint: this shell is in a lab already (CTNL_LAB is set), of which /proc \
+             is partly read-only, so that there can be no lab in it: use this one, or end it first with 'exit'"
+        ),
         Errno::EPERM => anyhow!(
             "cannot mount a new /proc: EPERM\n  hint: a container that masks parts of /proc forbids it: start it with \
              '--privileged' (or '--security-opt systempaths=unconfined'), or run this on the host"
@@ -62,8 +68,6 @@ fn mount_proc(host: &Host) -> Result<()> {
 
 fn own_folders(host: &Host) -> Result<()> {
     for path in OWN.map(|folder| host.path(folder)) {
-        // Without it ctnl cannot leave notes in a lab whose files are read-only.
-        let _ = fs::create_dir(&path);
         if path.is_dir() {
             change(&path, Some("ctnl-lab"), Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV)
                 .map_err(failed(&path))?;

@@ -53,6 +53,9 @@ pub struct Options {
 /// The hidden option by which a lab starts its process 1; its value is the status pipe.
 pub const INSIDE: &str = "inside";
 
+/// The variable that is set in a lab.
+const IN_LAB: &str = "CTNL_LAB";
+
 /// Exit codes of a command that was not started, as shells have them.
 const NOT_EXECUTABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
@@ -92,7 +95,7 @@ pub fn run_inside(options: &Options, host: &Host, status: &Path) -> Result<Exit>
     let mut console = Console::new(options.quiet, false);
     let started = host.clock.now().monotonic;
     let own_folder = env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
-    mounts::isolate(host, geteuid().is_root() && outside_user_is_root(host))?;
+    mounts::isolate(host, geteuid().is_root() && outside_user_is_root(host), env::var_os(IN_LAB).is_some())?;
     namespace::drop_host_capabilities();
     if let Err(error) = namespace::raise_loopback() {
         note(&mut console, &format!("{error:#}"));
@@ -177,7 +180,7 @@ fn command(options: &Options, console: &mut Console, own_folder: Option<PathBuf>
         }
     };
     let mut command = Command::new(&program);
-    command.args(arguments).env("CTNL_LAB", "1");
+    command.args(arguments).env(IN_LAB, "1");
     if let Ok(Some(cookie)) = Netns::current_cookie() {
         command.env(LAB_COOKIE, cookie.to_string());
     }

@@ -14,6 +14,7 @@ use super::options::Options;
 use super::rechecker::Rechecker;
 use super::skip_reason::{SkipReason, target};
 use super::summary::{Share, Summary};
+use crate::host::ssh::OwnSessions;
 use crate::scan::{Selection, Tally};
 
 /// Sources that a preview shows.
@@ -78,6 +79,11 @@ impl Chooser {
     /// From now on, chooses at most `entries`.
     pub fn agree_to(&mut self, entries: u64) {
         self.agreed = Some(entries);
+    }
+
+    /// From now on, also spares `sessions`.
+    pub fn spare_also(&mut self, sessions: OwnSessions) {
+        self.options.sessions.extend(sessions);
     }
 
     /// What judges again on another thread.
@@ -147,7 +153,7 @@ impl Chooser {
         summary.unconfirmed = tally.unconfirmed;
         summary.undecided = tally.undecided.iter().map(|(why, count)| (why.name(), *count)).collect();
         summary.spared = counts.spared;
-        summary.spared_all_ssh = self.options.sessions.all_of_server.is_some();
+        summary.spared_all_ssh = self.options.sessions.include_all_of_server();
         summary.beyond_max = counts.beyond_max;
         summary.beyond_agreed = counts.beyond_agreed;
         summary.already_expiring = counts.already_expiring;

@@ -12,6 +12,7 @@ use ctnl::table::{self, DatagramTime, Deleter, DumpRequest, DumpTotals, Occupanc
 use super::chooser::Chooser;
 use super::options::{Options, SMALL_TABLE};
 use super::summary::Summary;
+use crate::host::ssh::OwnSessions;
 use crate::scan::{End, Selection, Visitor, Watch, walk};
 use crate::term::console::percent;
 use crate::term::hint;
@@ -47,13 +48,23 @@ pub struct Purge<'a> {
     chooser: Chooser,
     watch: Watch<'a>,
     before: Occupancy,
+    look_up_sessions: Option<LookUpSessions<'a>>,
 }
+
+/// Looks up the sessions that are spared.
+type LookUpSessions<'a> = Box<dyn Fn() -> Result<OwnSessions> + 'a>;
 
 impl<'a> Purge<'a> {
     /// A purge of what `selection` matches, in a table that was `before` so full.
     pub fn new(selection: Selection, options: Options, watch: Watch<'a>, before: Occupancy) -> Self {
         let chooser = Chooser::new(selection, options.clone());
-        Purge { options, chooser, watch, before }
+        Purge { options, chooser, watch, before, look_up_sessions: None }
+    }
+
+    /// Also spares the sessions that `look_up` finds once the purge may begin: one may have been attached
+    /// while the table was counted or the question stood.
+    pub fn looking_up_sessions(self, look_up: impl Fn() -> Result<OwnSessions> + 'a) -> Self {
+        Purge { look_up_sessions: Some(Box::new(look_up)), ..self }
     }
 
     /// Runs it over `connection`; the deletes have a connection of their own.
@@ -95,13 +106,29 @@ impl<'a> Purge<'a> {
         Ok((walked.totals.entries, is_stopped))
     }
 
-    /// Counts first where a large part of the table must not be deleted without a question, and asks the
-    /// question where there is a terminal.
+    /// Whether the purge may begin. What is spared may have changed until then.
     fn consent(&mut self, connection: &mut Connection) -> Result<Consent> {
         let can_ask = self.watch.console.can_ask();
         let Some(share) = (if can_ask { self.options.ask_above } else { self.options.stop_above }) else {
             return Ok(Consent::Given);
         };
+        let consent = self.count_and_ask(connection, can_ask, share)?;
+        if matches!(consent, Consent::Given)
+            && let Some(look_up) = &self.look_up_sessions
+        {
+            let sessions = look_up()?;
+            let is_new = !sessions.not_verified.is_subset(&self.options.sessions.not_verified);
+            if let Some(warning) = sessions.warning().filter(|_| is_new) {
+                self.watch.console.warn(&warning);
+            }
+            self.chooser.spare_also(sessions);
+        }
+        Ok(consent)
+    }
+
+    /// Counts first where a large part of the table must not be deleted without a question, and asks the
+    /// question where there is a terminal.
+    fn count_and_ask(&mut self, connection: &mut Connection, can_ask: bool, share: u8) -> Result<Consent> {
         let (seen, is_interrupted) = self.count(connection)?;
         let chosen = self.chooser.chosen();
         self.chooser.start_over();

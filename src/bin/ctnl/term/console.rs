@@ -188,10 +188,12 @@ pub fn percent(part: u64, whole: u64) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::fs::File;
-    use std::io::Read;
+    use std::io::{Read, Write};
+    use std::sync::mpsc;
     use std::thread;
 
-    use nix::unistd::pipe;
+    use nix::fcntl::OFlag;
+    use nix::unistd::{pipe, pipe2};
 
     use super::*;
 
@@ -225,6 +227,43 @@ mod tests {
         assert!(kept.iter().enumerate().all(|(number, line)| line.trim() == number.to_string()));
         let dropped = LINES - kept.len();
         assert!(last.starts_with(&format!("{dropped} lines")), "{last}");
+    }
+
+    #[test]
+    fn a_full_pipe_that_was_inherited_without_waiting_loses_no_line() {
+        let (reader, mut writer) =
+            pipe2(OFlag::O_NONBLOCK).map(|(reader, writer)| (reader, File::from(writer))).unwrap();
+        let mut filled = 0;
+        while let Ok(written) = writer.write(&[b'-'; 4096]) {
+            filled += written;
+        }
+        // As without /proc: the pipe cannot be opened again.
+        let mut console = Console::on(Stderr::of_shared_file(writer), false, false, false);
+        console.warn("the summary");
+        let (start, started) = mpsc::channel();
+        let reading = thread::spawn(move || {
+            started.recv().unwrap();
+            let mut text = Vec::new();
+            let mut reader = Waiting(File::from(reader));
+            reader.read_to_end(&mut text).unwrap();
+            String::from_utf8(text).unwrap()
+        });
+        let flushing = thread::spawn(move || drop(console));
+        thread::sleep(Duration::from_millis(100));
+        assert!(!flushing.is_finished(), "nobody reads yet");
+        start.send(()).unwrap();
+        flushing.join().unwrap();
+        assert_eq!(&reading.join().unwrap()[filled..], "the summary\n");
+    }
+
+    /// Reads from a pipe with `O_NONBLOCK`, and waits.
+    struct Waiting(File);
+
+    impl Read for Waiting {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE)?;
+            self.0.read(buffer)
+        }
     }
 
     #[test]

@@ -44,6 +44,12 @@ impl Stderr {
         Stderr { own: reopen(file.as_fd()), shared: Shared::File(file) }
     }
 
+    /// `file` in place of a standard error that cannot be opened again.
+    #[cfg(test)]
+    pub fn of_shared_file(file: File) -> Self {
+        Stderr { own: None, shared: Shared::File(file) }
+    }
+
     /// Writes as much of `bytes` as is accepted without waiting.
     ///
     /// # Errors
@@ -59,12 +65,30 @@ impl Stderr {
         }
     }
 
-    /// Writes all of `bytes`, and waits for as long as that takes.
+    /// Writes all of `bytes`, and waits for as long as that takes, also where the descriptor was inherited
+    /// with `O_NONBLOCK`.
     ///
     /// # Errors
-    /// What write(2) may return.
-    pub fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.shared.write_all(bytes)
+    /// What write(2) and poll(2) may return.
+    pub fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.shared.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait()?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until a write may be accepted.
+    fn wait(&self) -> io::Result<()> {
+        match poll(&mut [PollFd::new(self.shared.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
     }
 }
 
@@ -74,14 +98,6 @@ impl Shared {
             Shared::Stderr(stderr) => stderr.write(bytes),
             #[cfg(test)]
             Shared::File(file) => file.write(bytes),
-        }
-    }
-
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Shared::Stderr(stderr) => stderr.write_all(bytes),
-            #[cfg(test)]
-            Shared::File(file) => file.write_all(bytes),
         }
     }
 }

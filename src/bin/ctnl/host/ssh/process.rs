@@ -6,6 +6,8 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::{geteuid, getuid};
+
 use super::session::SshSession;
 
 /// Variables of terminal multiplexers. A shell in one keeps the `SSH_CONNECTION` of the session that
@@ -13,6 +15,8 @@ use super::session::SshSession;
 const MULTIPLEXERS: [&str; 3] = ["TMUX", "STY", "ZELLIJ"];
 /// Variables that sshd sets (`do_setup_env` in OpenSSH's session.c).
 const SSH: [&str; 3] = ["SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY"];
+/// Variables with the user who started the command, that sudo(8) and pkexec(1) set.
+const INVOKER: [&str; 2] = ["SUDO_UID", "PKEXEC_UID"];
 
 /// The relevant variables of an environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,13 +27,19 @@ pub struct Environment {
     pub is_remote: bool,
     /// Whether it is that of a terminal multiplexer.
     pub is_multiplexed: bool,
+    /// The user who had another one's program started, and whose variables these may be.
+    pub invoker: Option<u32>,
 }
 
 impl Environment {
     /// The environment of this process. Its own `/proc` entry is not readable where it has file
     /// capabilities.
     pub fn of_this_process() -> Self {
-        std::env::vars_os().collect()
+        let environment: Self = std::env::vars_os().collect();
+        // Of a program with set-user-ID, every variable is the real user's.
+        let is_set_user_id = getuid() != geteuid();
+        let invoker = if is_set_user_id { Some(getuid().as_raw()) } else { environment.invoker };
+        Environment { invoker, ..environment }
     }
 }
 
@@ -37,9 +47,14 @@ impl FromIterator<(OsString, OsString)> for Environment {
     fn from_iter<I: IntoIterator<Item = (OsString, OsString)>>(variables: I) -> Self {
         let mut environment = Environment::default();
         for (name, value) in variables {
-            let is_one_of = |names: [&str; 3]| names.iter().any(|known| name == **known);
-            environment.is_remote |= is_one_of(SSH);
-            environment.is_multiplexed |= is_one_of(MULTIPLEXERS);
+            let is_one_of = |names: &[&str]| names.iter().any(|known| name == **known);
+            environment.is_remote |= is_one_of(&SSH);
+            environment.is_multiplexed |= is_one_of(&MULTIPLEXERS);
+            if is_one_of(&INVOKER) {
+                // What is no number is nobody's.
+                let user = value.to_str().and_then(|user| user.parse().ok());
+                environment.invoker = Some(user.unwrap_or(u32::MAX));
+            }
             if name == "SSH_CONNECTION" {
                 environment.session = value.to_str().and_then(SshSession::parse);
             }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use ctnl::model::{Flow, Protocol, Tuple};
 
 /// An SSH connection: both ends as the server has them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SshSession {
     /// The end of the client.
     pub client: SocketAddr,
@@ -24,15 +24,16 @@ impl SshSession {
         Some(SshSession { client: endpoint()?, server: endpoint()? })
     }
 
-    /// Whether `flow` carries this session, before or after NAT.
-    pub fn is_carried_by(&self, flow: &Flow) -> bool {
-        flow.orig.protocol == Protocol::Tcp && [flow.orig, flow.reply].iter().any(|tuple| self.is_named_by(tuple))
+    /// The sessions that `flow` may carry, before and after NAT; none where it is not of TCP.
+    pub fn carried_by(flow: &Flow) -> impl Iterator<Item = Self> {
+        let tuples = (flow.orig.protocol == Protocol::Tcp).then_some([flow.orig, flow.reply]);
+        tuples.into_iter().flatten().filter_map(|tuple| Self::both_ways(&tuple)).flatten()
     }
 
-    fn is_named_by(&self, tuple: &Tuple) -> bool {
-        let Some((sport, dport)) = tuple.ports() else { return false };
-        let ends = (SocketAddr::new(tuple.src, sport), SocketAddr::new(tuple.dst, dport));
-        ends == (self.client, self.server) || ends == (self.server, self.client)
+    fn both_ways(tuple: &Tuple) -> Option<[Self; 2]> {
+        let (sport, dport) = tuple.ports()?;
+        let (client, server) = (SocketAddr::new(tuple.src, sport), SocketAddr::new(tuple.dst, dport));
+        Some([SshSession { client, server }, SshSession { client: server, server: client }])
     }
 }
 
@@ -55,9 +56,10 @@ mod tests {
         let plain = Flow::new(tcp("192.0.2.7:50123", "10.0.0.1:22"), tcp("10.0.0.1:22", "192.0.2.7:50123"));
         let dnat = Flow::new(tcp("192.0.2.7:50123", "198.51.100.1:2222"), tcp("10.0.0.1:22", "192.0.2.7:50123"));
         let other = Flow::new(tcp("192.0.2.7:50124", "10.0.0.1:22"), tcp("10.0.0.1:22", "192.0.2.7:50124"));
-        assert!(session.is_carried_by(&plain));
-        assert!(session.is_carried_by(&dnat));
-        assert!(!session.is_carried_by(&other));
+        let is_carried_by = |flow| SshSession::carried_by(flow).any(|carried| carried == session);
+        assert!(is_carried_by(&plain));
+        assert!(is_carried_by(&dnat));
+        assert!(!is_carried_by(&other));
     }
 
     #[test]
