@@ -21,8 +21,8 @@ tests![
     a_flush_of_everything_spares_the_session_of_an_ancestor,
     a_flush_with_no_spare_ssh_deletes_the_session,
     the_session_is_spared_behind_destination_nat,
-    where_the_named_session_is_over_the_connections_of_the_host_s_sshd_are_spared,
-    the_connection_that_carries_a_tunnelled_session_is_spared_with_it,
+    every_connection_of_sshd_is_spared_if_the_named_session_is_closed,
+    the_connection_that_carries_a_tunnelled_session_is_spared_too,
     a_session_that_is_attached_while_the_question_stands_is_spared,
 ];
 
