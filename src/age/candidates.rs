@@ -8,6 +8,8 @@ use crate::model::Undecided;
 pub(super) enum Candidates {
     /// In seconds, ascending, without duplicates.
     OneOf(Box<[u32]>),
+    /// The same, and those of them that a program wrote into entries and no packet sets.
+    OrWritten(Box<[u32]>, Box<[u32]>),
     /// They are not known.
     None(Undecided),
 }
@@ -25,8 +27,15 @@ impl Candidates {
     pub(super) fn and_written(self, written: &[u32]) -> Self {
         let Candidates::OneOf(seconds) = self else { return self };
         let longest = seconds.last().copied().unwrap_or(0);
-        let written = written.iter().copied().filter(|written| *written < longest);
-        Candidates::of(seconds.iter().copied().chain(written).collect())
+        let is_new = |written: &u32| *written < longest && !seconds.contains(written);
+        let written: Box<[u32]> = written.iter().copied().filter(is_new).collect();
+        if written.is_empty() {
+            return Candidates::OneOf(seconds);
+        }
+        let mut all: Vec<u32> = seconds.iter().chain(&written).copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        Candidates::OrWritten(all.into(), written)
     }
 
     /// The idle time of a flow whose remaining timeout is `left` seconds.
@@ -36,7 +45,7 @@ impl Candidates {
     #[inline]
     pub(super) fn estimate(&self, left: u32) -> Idle {
         let seconds = match self {
-            Candidates::OneOf(seconds) => seconds,
+            Candidates::OneOf(seconds) | Candidates::OrWritten(seconds, _) => seconds,
             Candidates::None(reason) => return Idle::Unknown(*reason),
         };
         let mut possible = seconds.iter().filter(|timeout| **timeout >= left);
@@ -47,7 +56,15 @@ impl Candidates {
         let at_least = at_most.saturating_sub(1);
         match possible.next() {
             None => Idle::Exact { at_least, at_most },
-            Some(_) => Idle::AtLeast(at_least, Undecided::AmbiguousTimeout),
+            Some(_) => Idle::AtLeast(at_least, self.why_ambiguous(*shortest)),
+        }
+    }
+
+    /// Why the idle time is that of `shortest` at least.
+    fn why_ambiguous(&self, shortest: u32) -> Undecided {
+        match self {
+            Candidates::OrWritten(_, written) if written.contains(&shortest) => Undecided::WrittenTimeout,
+            _ => Undecided::AmbiguousTimeout,
         }
     }
 

@@ -298,11 +298,13 @@ fn a_written_timeout_is_one_more_candidate_of_every_protocol() {
     let estimator = IdleEstimator::new(&TimeoutContext { written: vec![Seconds(20)], ..context() }, 0);
     // Soft-flushed with 20 s a moment ago, and active until then.
     for flow in [tcp(TcpState::Established, BOTH, 19), flow(17, BOTH, 19), flow(1, REPLIED, 19), sctp(4, 19)] {
-        assert_eq!(estimator.idle(&flow), Idle::AtLeast(0, AMBIGUOUS), "{:?}", flow.orig.protocol);
+        assert_eq!(estimator.idle(&flow), Idle::AtLeast(0, Undecided::WrittenTimeout), "{:?}", flow.orig.protocol);
     }
     assert_eq!(estimator.idle(&flow(17, BOTH, 21)), exact(98), "longer than what was written");
     let longer = IdleEstimator::new(&TimeoutContext { written: vec![Seconds(900_000)], ..context() }, 0);
     assert_eq!(longer.idle(&tcp(TcpState::Established, BOTH, 500_000)), LONGER);
+    let unknown = IdleEstimator::new(&TimeoutContext { unknown_written_timeouts: true, ..context() }, 0);
+    assert_eq!(unknown.idle(&flow(17, BOTH, 21)), Idle::Unknown(Undecided::UnknownWrittenTimeouts));
 }
 
 #[test]

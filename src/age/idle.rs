@@ -15,7 +15,7 @@ const NOT_REFRESHED: Status = OFFLOADED.union(Status::Untracked).union(Status::F
 /// Helpers of the kernel that do not set the timeout of their own flow. Others do: `sip_help_tcp` and
 /// `sip_help_udp` in net/netfilter/nf_conntrack_sip.c refresh with `sip_timeout` (3600 s, also for TCP),
 /// `amanda_help` with `master_timeout`, `nf_conntrack_broadcast_help` (netbios-ns, snmp) with its
-/// `timeout`, the RAS part of nf_conntrack_h323_main.c with the `timeToLive` of a registration.
+/// `timeout`, `process_rcf` and `process_urq` in nf_conntrack_h323_main.c with the `timeToLive` of a registration and 30 s.
 const HELPERS_WITHOUT_TIMEOUT: [&[u8]; 4] = [b"ftp", b"tftp", b"irc", b"sane"];
 
 const TCP: [Timer; 10] = [
@@ -235,6 +235,7 @@ struct Known<'a> {
     merged_timeouts: &'a [Timeouts],
     previous_timeouts: &'a [PreviousTimeout],
     written: Vec<u32>,
+    unknown_written_timeouts: bool,
 }
 
 impl<'a> Known<'a> {
@@ -244,6 +245,7 @@ impl<'a> Known<'a> {
             merged_timeouts: &context.merged_timeouts,
             previous_timeouts: &context.previous_timeouts,
             written: context.written.iter().map(|seconds| u32::try_from(seconds.0).unwrap_or(u32::MAX)).collect(),
+            unknown_written_timeouts: context.unknown_written_timeouts,
         }
     }
 
@@ -262,7 +264,11 @@ impl<'a> Known<'a> {
 
     /// Candidates of these values, if they are known, and the written ones.
     fn candidates(&self, values: Result<Vec<u32>, Undecided>) -> Candidates {
-        values.map_or_else(Candidates::None, |values| Candidates::of(values).and_written(&self.written))
+        match values {
+            Err(reason) => Candidates::None(reason),
+            Ok(_) if self.unknown_written_timeouts => Candidates::None(Undecided::UnknownWrittenTimeouts),
+            Ok(values) => Candidates::of(values).and_written(&self.written),
+        }
     }
 
     fn any_of(&self, timers: &[Timer]) -> Candidates {

@@ -112,6 +112,8 @@ pub struct TimeoutContext {
     pub previous_timeouts: Vec<PreviousTimeout>,
     /// Timeouts that a program wrote into entries of the namespace, and which may still be in force.
     pub written: Vec<Seconds>,
+    /// Whether `written` could not be read. Idle times are then [`Undecided::UnknownWrittenTimeouts`].
+    pub unknown_written_timeouts: bool,
     /// Whether entries that were made over netlink have the timeouts of the kernel's settings
     /// (`--trust-netlink-timeouts`). Otherwise their idle time is [`Undecided::MadeOverNetlink`].
     pub trust_netlink_timeouts: bool,
@@ -138,6 +140,7 @@ impl TimeoutContext {
         merged.policies.flowtables |= other.policies.flowtables;
         other.previous_timeouts.iter().for_each(|previous| add_new(&mut merged.previous_timeouts, *previous));
         other.written.iter().for_each(|written| add_new(&mut merged.written, *written));
+        merged.unknown_written_timeouts |= other.unknown_written_timeouts;
         merged.trust_netlink_timeouts &= other.trust_netlink_timeouts;
         merged.assured_udp_is_stream &= other.assured_udp_is_stream;
         merged

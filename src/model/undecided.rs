@@ -23,6 +23,10 @@ pub enum Undecided {
     /// Several timeouts are possible (unacknowledged data, a closed window, an unanswered keepalive,
     /// an RST that was not accepted).
     AmbiguousTimeout,
+    /// A program wrote timeouts into entries, perhaps into this one (`ctnl flush --soft`).
+    WrittenTimeout,
+    /// What timeouts were written into entries could not be read.
+    UnknownWrittenTimeouts,
     /// A timeout policy exists for the protocol, and a dump does not contain the policy of a flow.
     TimeoutPolicy,
     /// No state, or an unknown one: created over netlink, or by a newer kernel.
@@ -58,13 +62,15 @@ pub enum Undecided {
 
 impl Undecided {
     /// Every reason.
-    pub const ALL: [Undecided; 19] = [
+    pub const ALL: [Undecided; 21] = [
         Undecided::Offloaded,
         Undecided::Flowtable,
         Undecided::FixedTimeout,
         Undecided::NatClash,
         Undecided::LongerThanSysctl,
         Undecided::AmbiguousTimeout,
+        Undecided::WrittenTimeout,
+        Undecided::UnknownWrittenTimeouts,
         Undecided::TimeoutPolicy,
         Undecided::UnknownState,
         Undecided::TimeoutOfHelper,
@@ -90,6 +96,8 @@ impl Undecided {
             Undecided::NatClash => "nat-clash",
             Undecided::LongerThanSysctl => "longer-than-sysctl",
             Undecided::AmbiguousTimeout => "ambiguous-timeout",
+            Undecided::WrittenTimeout => "written-timeout",
+            Undecided::UnknownWrittenTimeouts => "unknown-written-timeouts",
             Undecided::TimeoutPolicy => "timeout-policy",
             Undecided::UnknownState => "unknown-state",
             Undecided::TimeoutOfHelper => "timeout-of-helper",
@@ -121,6 +129,12 @@ impl Undecided {
             }
             Undecided::AmbiguousTimeout => {
                 "unacknowledged data, a closed window or a lost RST may have shortened the timeout: use --confirm-idle"
+            }
+            Undecided::WrittenTimeout => {
+                "the timeout may be one that flush --soft wrote: use --confirm-idle, or wait for as long as that timeout"
+            }
+            Undecided::UnknownWrittenTimeouts => {
+                "the notes of timeouts that flush --soft wrote cannot be read: use --confirm-idle, or look at /run/ctnl and remove files that are named written-* and have no timeout in their name"
             }
             Undecided::TimeoutPolicy => "a timeout policy exists for the protocol: use --confirm-idle",
             Undecided::UnknownState => "no known state: use --confirm-idle, or match on 'timeout'",

@@ -1,11 +1,14 @@
 //! What happens to the table while a flush is stopped, waits for an answer, or runs.
 
 use std::collections::HashSet;
+use std::fs;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use ctnl::model::Flow;
 use ctnl::table::{self, Outcome, Target};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 
 use ctnl_test_support::harness::{Key, TestNetns, key, tests, udp};
@@ -23,7 +26,60 @@ tests![
     a_hangup_ends_a_flush_with_a_summary,
     without_a_terminal_a_flush_of_most_of_the_table_has_to_be_allowed,
     a_flush_reports_its_longest_window,
+    a_timeout_that_another_process_writes_while_the_question_stands_makes_no_entry_idle,
+    an_entry_with_a_timeout_that_an_earlier_soft_flush_wrote_is_not_deleted_as_idle,
+    a_soft_flush_that_is_declined_leaves_no_note,
 ];
+
+/// In a mount namespace of its own, so that the notes of these tests are theirs for any user.
+fn with_a_run_folder_of_its_own() {
+    unshare(CloneFlags::CLONE_NEWNS).expect("a private mount namespace");
+    for arguments in [&["--make-rprivate", "/"][..], &["-t", "tmpfs", "none", "/run"]] {
+        assert!(Command::new("mount").args(arguments).status().unwrap().success(), "{arguments:?}");
+    }
+}
+
+/// Ten entries that have been idle for days, and four that have just had a packet: those to port 7.
+fn ten_stale_and_four_live(netns: &TestNetns) {
+    netns.set_sysctl("netfilter/nf_conntrack_udp_timeout", 432_000);
+    let entry = |dst, left| move |src| Flow { timeout: Some(left), ..udp(src, dst) };
+    netns.create(&(1..=10).map(entry(53, 100_000)).collect::<Vec<_>>());
+    netns.create(&(1..=4).map(entry(7, 432_000)).collect::<Vec<_>>());
+}
+
+const OLDER: [&str; 5] = ["flush", "--older", "1h", "--trust-netlink-timeouts", "--json"];
+
+fn a_timeout_that_another_process_writes_while_the_question_stands_makes_no_entry_idle(netns: &TestNetns) {
+    with_a_run_folder_of_its_own();
+    ten_stale_and_four_live(netns);
+    let mut flush = Running::on_terminal(netns, &OLDER);
+    flush.wait_for("Delete 10 of 14 entries");
+    netns.ctnl(&["flush", "udp and dport 7", "--soft=600", "--yes"]).exits_with(0);
+    flush.type_in("y\n");
+    let run = flush.wait().exits_with(0);
+    let summary = Summary::read(&run.stdout());
+    assert_eq!((summary.deleted, netns.dump().len()), (10, 4), "{summary:?}");
+}
+
+fn an_entry_with_a_timeout_that_an_earlier_soft_flush_wrote_is_not_deleted_as_idle(netns: &TestNetns) {
+    with_a_run_folder_of_its_own();
+    ten_stale_and_four_live(netns);
+    netns.ctnl(&["flush", "udp and dport 7", "--soft=600", "--yes"]).exits_with(0);
+    netns.ctnl(&OLDER).exits_with(0).stderr_contains("undecided: 4 written-timeout");
+    assert_eq!(netns.dump().len(), 4);
+}
+
+fn a_soft_flush_that_is_declined_leaves_no_note(netns: &TestNetns) {
+    with_a_run_folder_of_its_own();
+    ten_stale_and_four_live(netns);
+    let mut flush = Running::on_terminal(netns, &["flush", "udp", "--soft=600"]);
+    flush.wait_for("[y/N]");
+    flush.type_in("n\n");
+    flush.wait().exits_with(1);
+    assert!(!fs::exists("/run/ctnl").unwrap());
+    netns.ctnl(&["flush", "udp", "--soft=600", "--yes"]).exits_with(0);
+    assert_eq!(fs::read_dir("/run/ctnl").unwrap().count(), 1);
+}
 
 /// Idle flows: 100 seconds are left.
 fn idle(sources: std::ops::Range<u16>) -> Vec<Flow> {

@@ -1,11 +1,12 @@
 //! Timeouts and policies as the kernel reports them, and the idle times computed from them.
 
 use ctnl::age::{Idle, IdleEstimator, PreviousTimeout, TimeoutContext};
-use ctnl::model::{NOT_IN_NETLINK, TIMERS, Timeouts, Timer, Undecided};
+use ctnl::model::{Flow, L4, NOT_IN_NETLINK, Protocol, TIMERS, Timeouts, Timer, Undecided};
+use ctnl::netlink::Netns;
 use ctnl::sysctl::Sysctl;
 use ctnl::table;
 
-use ctnl_test_support::harness::{TestNetns, tests};
+use ctnl_test_support::harness::{Run, TestNetns, flow, tests, udp};
 
 tests![
     a_new_namespace_has_the_kernels_defaults,
@@ -13,6 +14,9 @@ tests![
     a_namespace_without_policies_has_none,
     a_lowered_timeout_leaves_older_entries_undecided_unless_its_previous_value_is_given,
     an_entry_created_over_netlink_has_no_idle_time_unless_its_timeout_is_trusted,
+    a_gre_entry_is_undecided_also_where_its_timeouts_are_trusted,
+    no_entry_is_idle_for_longer_than_it_exists,
+    the_cookie_of_a_lab_is_trusted_in_its_own_namespace_only,
 ];
 
 fn context(netns: &TestNetns, previous_timeouts: Vec<PreviousTimeout>) -> TimeoutContext {
@@ -83,4 +87,32 @@ fn an_entry_created_over_netlink_has_no_idle_time_unless_its_timeout_is_trusted(
     let marked = flows.iter().filter(|flow| plain.idle(flow) == Idle::Unknown(Undecided::MadeOverNetlink)).count();
     let decided = flows.iter().filter(|flow| trusting.idle(flow).at_least().is_some()).count();
     assert!(marked >= decided && decided > 50, "{marked} marked, {decided} decided of {}", flows.len());
+}
+
+fn a_gre_entry_is_undecided_also_where_its_timeouts_are_trusted(netns: &TestNetns) {
+    netns.create(&[flow(Protocol::Gre, L4::Ports { src: 1, dst: 2 })]);
+    let entries = netns.dump();
+    let estimator = IdleEstimator::new(&trusting(netns, Vec::new()), 0);
+    let idle: Vec<Idle> = entries.iter().map(|entry| estimator.idle(entry)).collect();
+    assert_eq!(idle, [Idle::Unknown(Undecided::CopiedAtCreation)]);
+}
+
+fn no_entry_is_idle_for_longer_than_it_exists(netns: &TestNetns) {
+    netns.set_sysctl("netfilter/nf_conntrack_timestamp", 1);
+    netns.set_sysctl("netfilter/nf_conntrack_udp_timeout", 432_000);
+    netns.create(&[Flow { timeout: Some(600), ..udp(1, 1) }, Flow { timeout: Some(432_000), ..udp(2, 2) }]);
+    let run = netns.ctnl(&["flush", "--older", "1h", "--trust-netlink-timeouts", "--json"]).exits_with(0);
+    run.stderr_contains("undecided: 1 longer-than-age");
+    assert_eq!(netns.dump().len(), 2);
+}
+
+fn the_cookie_of_a_lab_is_trusted_in_its_own_namespace_only(netns: &TestNetns) {
+    let Some(cookie) = Netns::current_cookie().unwrap() else { return };
+    netns.set_sysctl("netfilter/nf_conntrack_udp_timeout", 432_000);
+    netns.create(&[udp(1, 1)]);
+    let counted = |cookie: u64| {
+        let mut command = netns.ctnl_command(&["count", "-q", "--older", "1h"]);
+        Run::of(command.env("CTNL_LAB_NETNS", cookie.to_string())).exits_with(0).stdout()
+    };
+    assert_eq!((counted(cookie).trim(), counted(cookie + 1).trim()), ("1", "0"));
 }

@@ -45,8 +45,10 @@ A field that an entry does not have compares false: `dport 443` is false for ICM
 idle is the time since the last packet that conntrack accepted. conntrack stores no
 last-packet time; ctnl derives it: timeout - remaining. `--older D` is `idle >= D`: no
 entry with a packet within D matches. Undecided are flows in a flowtable, with
-unacknowledged data or a closed window, under a timeout policy, with a fixed timeout, or
-with more remaining time than the current sysctl allows. One sample cannot show that a
+unacknowledged data or a closed window, under a timeout policy, with a fixed timeout, with
+a timeout that flush --soft may have written, GRE flows, entries made over netlink
+(conntrackd, a restore; --trust-netlink-timeouts decides these), or with more remaining
+time than the current sysctl allows. One sample cannot show that a
 timeout sysctl was raised: until its next packet, an entry then seems idle for the
 difference. Give the old value (--base-timeout tcp.established=3600) or sample twice
 (--confirm-idle 30).

@@ -3,12 +3,11 @@
 use anyhow::Result;
 use ctnl::filter::Filter;
 use ctnl::host::Host;
-use ctnl::netlink::Connection;
 use ctnl::table::{self, Action};
 
 use super::args::{CommonArgs, FilterArgs};
 use crate::host::ssh::{self, OwnSessions};
-use crate::host::timeout_notes;
+use crate::host::timeout_notes::{self, WrittenTimeout};
 use crate::purge::{Options, Purge, Purged, report};
 use crate::scan::{Selection, Watch, sample_and_wait};
 use crate::term::console::percent;
@@ -130,24 +129,22 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
         watch.console.note("found no SSH session of yours, so none is spared");
     }
     let options = args.options(selection.filter(), own);
-    let written = options.soft().filter(|_| !args.dry_run);
-    let note = |connection: &Connection| {
-        written.map_or(Ok(()), |seconds| timeout_notes::record_in(connection.netns(), host, seconds))
-    };
-    if let Err(error) = note(&connection) {
-        watch.console.warn(&format!(
-            "cannot note the written timeout in {}: {error}\n  hint: until these entries have expired or had a \
-             packet, idle times do not take it into account",
-            timeout_notes::FOLDER
-        ));
-    }
+    let soft = options.soft().filter(|_| !args.dry_run);
+    let written = soft.map(|seconds| WrittenTimeout::new(connection.netns(), host, seconds));
     let mut purge = Purge::new(selection, options, watch, before);
     if !args.no_spare_ssh {
         purge = purge.looking_up_sessions(|| ssh::own_sessions(host));
     }
-    let purged = purge.run(&mut connection)?;
-    // From now on for the entries that were written last. An error was reported above.
-    let _ = note(&connection);
+    let purged = purge.run(&mut connection, |console| {
+        if let Some(Err(error)) = written.as_ref().map(WrittenTimeout::begin) {
+            console.warn(&format!(
+                "cannot note the written timeout in {}: {error}\n  hint: until these entries have expired or had a \
+                 packet, idle times do not take it into account",
+                timeout_notes::FOLDER
+            ));
+        }
+    })?;
+    drop(written);
     match purged {
         Purged::Ran(summary) => report(&summary, &mut console, args.json, args.fail_if_none),
         Purged::Declined => {

@@ -5,7 +5,7 @@ use ctnl::age::{PreviousTimeout, TimeoutContext};
 use ctnl::host::Host;
 use ctnl::netlink::{Connection, Error, Netns};
 
-use super::timeout_notes::{FOLDER, NamespaceId, read};
+use super::timeout_notes::TimeoutNotes;
 
 /// The variable with the cookie of the lab's network namespace (`SO_NETNS_COOKIE`, Linux 5.14): its
 /// entries have timeouts that may be trusted.
@@ -34,10 +34,9 @@ impl TimeoutOptions {
             let cookie = environment.is_some().then(|| netns.run(Netns::current_cookie)).transpose()?;
             is_lab(environment.as_deref(), cookie.and_then(Result::ok).flatten())
         };
-        // A note that cannot be read is one that this user could not have written either.
-        if let Ok(namespace) = NamespaceId::of(netns, host) {
-            context.written = read(&host.path(FOLDER), &namespace, host.clock.now().monotonic).unwrap_or_default();
-        }
+        let notes = TimeoutNotes::of(netns, host);
+        notes.remove_expired();
+        notes.read_into(&mut context);
         Ok(context)
     }
 }

@@ -14,7 +14,7 @@ use super::options::{Options, SMALL_TABLE};
 use super::summary::Summary;
 use crate::host::ssh::OwnSessions;
 use crate::scan::{End, Selection, Visitor, Watch, walk};
-use crate::term::console::percent;
+use crate::term::console::{Console, percent};
 use crate::term::hint;
 use crate::term::interrupt::Interrupt;
 
@@ -67,17 +67,21 @@ impl<'a> Purge<'a> {
         Purge { look_up_sessions: Some(Box::new(look_up)), ..self }
     }
 
-    /// Runs it over `connection`; the deletes have a connection of their own.
+    /// Runs it over `connection`; the deletes have a connection of their own. `before_first` is called when
+    /// there is consent, before the first entry is changed.
     ///
     /// # Errors
     /// Nothing was changed: the preview failed, or the thread or the connection for the deletes could
     /// not be made. What goes wrong later is in the summary.
-    pub fn run(mut self, connection: &mut Connection) -> Result<Purged> {
+    pub fn run(mut self, connection: &mut Connection, before_first: impl FnOnce(&mut Console)) -> Result<Purged> {
         if self.options.preview {
             return Ok(Purged::Ran(Box::new(self.preview(connection)?)));
         }
         match self.consent(connection)? {
-            Consent::Given => Ok(Purged::Ran(Box::new(self.delete(connection)?))),
+            Consent::Given => {
+                before_first(self.watch.console);
+                Ok(Purged::Ran(Box::new(self.delete(connection)?)))
+            }
             Consent::Refused(why) => Ok(why),
         }
     }

@@ -1,4 +1,4 @@
-//! The settings by which idle times are computed (timeouts, policies, flowtables), read again while they
+//! The settings by which idle times are computed (timeouts, policies, flowtables, notes of written timeouts), read again while they
 //! are used.
 //!
 //! An entry has the timeout that was set when its last packet arrived. Where a setting changed since the
@@ -17,6 +17,7 @@ use ctnl::sysctl::Sysctl;
 use ctnl::table;
 use ctnl::units::Nanos;
 
+use crate::host::timeout_notes::TimeoutNotes;
 use crate::host::timeout_options::TimeoutOptions;
 
 /// How old the settings may be by which a walk judges. Reading them again takes 0.05 ms (0.09 ms for the first
@@ -43,8 +44,8 @@ struct State {
     connection: Connection,
     netfilter: Sysctl,
     last: TimeoutContext,
-    /// What was read so far, merged. Notes of written timeouts are read once, before a `--soft` of this
-    /// command writes its own.
+    notes: TimeoutNotes,
+    /// What was read so far, merged.
     joined: TimeoutContext,
 }
 
@@ -65,7 +66,8 @@ impl Settings {
         let (clock, netfilter) = (host.clock.clone(), host.netfilter());
         let read_at = clock.now().monotonic.0;
         let last = options.read(&mut connection, host)?;
-        let state = State { connection, netfilter, joined: last.clone(), last };
+        let notes = TimeoutNotes::of(connection.netns(), host);
+        let state = State { connection, netfilter, notes, joined: last.clone(), last };
         let (version, read_at) = (AtomicU64::new(1), AtomicU64::new(read_at));
         Ok(Settings(Arc::new(Shared { clock, version, read_at, state: Mutex::new(state) })))
     }
@@ -113,7 +115,8 @@ impl State {
         let policies = table::policies(&mut self.connection)?;
         let mut timeouts = table::timeouts(&mut self.connection)?;
         self.add_files(&mut timeouts)?;
-        let context = TimeoutContext { timeouts, policies, ..self.last.clone() };
+        let mut context = TimeoutContext { timeouts, policies, ..self.last.clone() };
+        self.notes.read_into(&mut context);
         if context == self.last {
             return Ok(false);
         }
@@ -185,6 +188,23 @@ mod tests {
             read_file: &|_| Err(std::io::ErrorKind::NotFound.into()),
         };
         Filter::parse("idle >= 1h", &context).unwrap()
+    }
+
+    #[test]
+    fn a_timeout_that_another_process_writes_meanwhile_is_a_change() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::at(root.path(), Clock::system());
+        let connection = fake::udp_timeouts(Arc::new(AtomicU32::new(432_000)));
+        let settings = Settings::read_over(connection, &host, &TimeoutOptions::default()).unwrap();
+        assert_eq!(settings.refresh(Nanos(u64::MAX)).unwrap(), 1);
+        // Notes that cannot be read stand for any that could not be read at first.
+        std::fs::create_dir(root.path().join("run")).unwrap();
+        std::fs::write(host.path(crate::host::timeout_notes::FOLDER), "").unwrap();
+        assert_eq!(settings.refresh(Nanos(u64::MAX)).unwrap(), 2);
+        assert!(settings.context().1.unknown_written_timeouts);
+        std::fs::remove_file(host.path(crate::host::timeout_notes::FOLDER)).unwrap();
+        assert_eq!(settings.refresh(Nanos(u64::MAX)).unwrap(), 3);
+        assert!(settings.context().1.unknown_written_timeouts, "entries may have been judged without them");
     }
 
     #[test]
