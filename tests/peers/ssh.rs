@@ -1,20 +1,18 @@
 //! One's own SSH session is spared.
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command};
-use std::thread;
-use std::time::Duration;
 
-use nix::pty::openpty;
 use nix::sys::stat::fstat;
 
 use ctnl_test_support::connections::{Tcp, Udp};
 use ctnl_test_support::harness::{Run, TestNetns, tests};
 use ctnl_test_support::net::{INSIDE, Net, PATH, ROUTER};
+use ctnl_test_support::running::{Running, until};
 
 tests![
     a_flush_of_everything_spares_the_session_of_the_environment,
@@ -119,7 +117,8 @@ impl Holder {
         assert!(Command::new("cp").arg("/bin/sleep").arg(&program).status().unwrap().success());
         let mut command = Command::new(program);
         let mut sockets = sockets.into_iter().map(OwnedFd::from);
-        command.arg("600").stdin(sockets.next().unwrap());
+        // Where sleep is busybox, that name selects the applet; the process is called by its file's name.
+        command.arg0("sleep").arg("600").stdin(sockets.next().unwrap());
         if let Some(second) = sockets.next() {
             command.stdout(second);
         }
@@ -143,9 +142,7 @@ fn wait_for_one_holder(inode: u64) {
         descriptors.any(|descriptor| is_it(&descriptor.path()))
     };
     let holders = || fs::read_dir("/proc").unwrap().flatten().filter(|process| holds(&process.path())).count();
-    while holders() != 1 {
-        thread::sleep(Duration::from_millis(10));
-    }
+    until(|| holders() == 1, || format!("{} processes hold the socket", holders()));
 }
 
 /// A connection from the inside to the router itself.
@@ -198,23 +195,13 @@ fn the_connection_that_carries_a_tunnelled_session_is_spared_too(netns: &TestNet
 fn a_session_that_is_attached_while_the_question_stands_is_spared(netns: &TestNetns) {
     let net = Net::new(netns);
     let other = Tcp::open(&net);
-    let pair = openpty(None, None).unwrap();
-    let (mut terminal, slave) = (File::from(pair.master), pair.slave);
-    let mut command = Command::new(CTNL);
-    command.args(["flush", "--all"]).env_clear();
-    let (stdin, stderr) = (slave.try_clone().unwrap(), slave.try_clone().unwrap());
-    let mut flush = command.stdin(stdin).stderr(stderr).spawn().unwrap();
-    let mut seen = String::new();
-    while !seen.contains("[y/N]") {
-        let mut bytes = [0; 256];
-        let length = terminal.read(&mut bytes).unwrap();
-        seen.push_str(&String::from_utf8_lossy(&bytes[..length]));
-    }
+    let mut flush = Running::on_terminal(netns, &["flush", "--all"]);
+    flush.wait_for("[y/N]");
     let listener = TcpListener::bind((ROUTER, 22)).unwrap();
     let mut session = Tcp::through(&net, &listener, listener.local_addr().unwrap());
     session.exchange();
-    terminal.write_all(b"y\n").unwrap();
-    assert_eq!(flush.wait().unwrap().code(), Some(0), "{seen}");
+    flush.type_in("y\n");
+    flush.wait().exits_with(0);
     let left = netns.dump();
     assert!(left.iter().any(|flow| flow.orig == session.tuple()), "{left:?}");
     assert!(!left.iter().any(|flow| flow.orig == other.tuple()), "{left:?}");
