@@ -144,7 +144,7 @@ const HIDDEN: &str = r#"
 touch "$OUT.netns"
 unshare --net="$OUT.netns" true
 mount --bind /proc/version "$OUT.netns"
-timeout --preserve-status -s TERM 7 "$CTNL" events --all-netns --to "file:$OUT"
+timeout --preserve-status -s TERM 20 "$CTNL" events --all-netns --to "file:$OUT"
 "#;
 
 fn a_namespace_that_cannot_be_followed_is_reported_once(netns: &TestNetns) {
