@@ -13,7 +13,7 @@ use std::thread::{Builder, JoinHandle};
 
 use super::action::Action;
 use super::batch::BATCH;
-use super::recheck::{Deletions, Judgement, Recheck, RecheckedDeletes};
+use super::recheck::{Deletions, Judgement, MAX_AGE, MAX_AGE_UNHURRIED, Recheck, RecheckedDeletes};
 use super::target::Target;
 use crate::clock::Clock;
 use crate::netlink::{Connection, Error};
@@ -136,14 +136,18 @@ impl Deleter {
 
 /// Deletes what is received, with the batches that wait joined.
 fn run<R: Recheck>(mut deletes: RecheckedDeletes<R>, receiver: &Receiver<Judged>) -> (Deletions, Result<(), Error>) {
-    while let Ok(mut batch) = receiver.recv() {
+    let mut waiting: Option<Judged> = None;
+    while let Some(mut batch) = waiting.take().or_else(|| receiver.recv().ok()) {
+        waiting = receiver.try_recv().ok();
+        let max_age = if waiting.is_some() { MAX_AGE } else { MAX_AGE_UNHURRIED };
         while batch.targets.len() < BATCH
-            && let Ok(more) = receiver.try_recv()
+            && let Some(more) = waiting.take()
         {
             batch.targets.extend(more.targets);
             more.judgement.into_iter().for_each(|judgement| batch.add_judgement(judgement));
+            waiting = receiver.try_recv().ok();
         }
-        let deleted = deletes.delete(&batch.targets, batch.judgement.unwrap_or_default());
+        let deleted = deletes.delete(&batch.targets, batch.judgement.unwrap_or_default(), max_age);
         if deleted.is_err() {
             return (deletes.done, deleted);
         }

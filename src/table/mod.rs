@@ -45,7 +45,7 @@ pub use get::get;
 pub use halves::SharedDedup;
 pub use kernel_filter::{KernelFilter, Masked, OrigFilter};
 pub use policies::policies;
-pub use recheck::{Deletions, Judgement, MAX_AGE, Recheck};
+pub use recheck::{Deletions, Judgement, MAX_AGE, MAX_AGE_UNHURRIED, Recheck};
 pub use sampled_at::{DatagramTime, SampledAt};
 pub use target::{NotDeletable, Target};
 pub use timeouts::timeouts;

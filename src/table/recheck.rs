@@ -2,8 +2,9 @@
 //!
 //! The kernel has no conditional delete: a packet that arrives after an entry was read and before it is
 //! deleted is not noticed. So a target is sent only within [`MAX_AGE`] of the time at which the kernel
-//! read its entry, and only if the settings (timeouts, policies) were read again after that and were the
-//! same. Any other target is fetched again, judged again, and sent in a small batch.
+//! read its entry ([`MAX_AGE_UNHURRIED`] where no others wait), and only if the settings (timeouts,
+//! policies) were read again after that and were the same. Any other target is fetched again, judged
+//! again, and sent in a small batch.
 
 use std::num::NonZeroI32;
 
@@ -18,10 +19,15 @@ use crate::model::Flow;
 use crate::netlink::{Connection, Error};
 use crate::units::Nanos;
 
-/// How old the sample that a target was judged by may be when the target is sent. An unhindered flush
-/// needs 1 to 10 ms (a datagram is filled ahead, four are handed over together, four batches may wait), so
-/// that nothing is judged twice; a process that was stopped or throttled exceeds it.
-pub const MAX_AGE: Nanos = Nanos(50_000_000);
+/// How old the sample that a target was judged by may be when the target is sent. A flush of everything
+/// needs 2 to 8 ms (a datagram is filled ahead, four are handed over together, four batches may wait); a
+/// process that was stopped or throttled exceeds it. With half of that, a flush of everything fetched so
+/// many entries again that the deletes could no longer keep up with the dump.
+pub const MAX_AGE: Nanos = Nanos(10_000_000);
+
+/// How old it may be while no targets wait: the deleting thread then has time to fetch an entry again,
+/// which makes the window shorter and takes the dump no longer.
+pub const MAX_AGE_UNHURRIED: Nanos = Nanos(1_000_000);
 
 /// Targets that are fetched, judged and sent together. Few, so that a process that gets little CPU time is
 /// seldom interrupted between the sample and the send; with 16 of them, reading the settings once more for
@@ -106,11 +112,12 @@ impl<R: Recheck> RecheckedDeletes<R> {
         RecheckedDeletes { connection, action, clock, recheck, requests, done }
     }
 
-    /// Deletes `targets`, which were judged by `judgement` or by something more recent.
-    pub(super) fn delete(&mut self, targets: &[Target], judgement: Judgement) -> Result<(), Error> {
+    /// Deletes `targets`, which were judged by `judgement` or by something more recent. Those whose sample
+    /// is older than `max_age` are judged again.
+    pub(super) fn delete(&mut self, targets: &[Target], judgement: Judgement, max_age: Nanos) -> Result<(), Error> {
         for part in targets.chunks(BATCH) {
             let is_current = self.recheck.settings(judgement.sampled.latest)? == judgement.settings;
-            if is_current && self.send_if_recent(part, judgement.sampled.earliest)? {
+            if is_current && self.send_if_recent(part, judgement.sampled.earliest, max_age)? {
                 continue;
             }
             self.done.rechecked += part.len() as u64;
@@ -121,15 +128,15 @@ impl<R: Recheck> RecheckedDeletes<R> {
         Ok(())
     }
 
-    /// Sends requests for `targets` unless their sample is too old by now. The requests are written before
+    /// Sends requests for `targets` unless their sample is older than `max_age` by now. The requests are written before
     /// the clock is read.
-    fn send_if_recent(&mut self, targets: &[Target], earliest: Nanos) -> Result<bool, Error> {
+    fn send_if_recent(&mut self, targets: &[Target], earliest: Nanos, max_age: Nanos) -> Result<bool, Error> {
         let action = self.action;
         self.requests.fill(&mut self.connection, targets, |batch, sequence, flags, target| match action {
             Action::Delete => delete::write(batch, sequence, flags, target),
             Action::LowerTimeout(seconds) => update::write(batch, sequence, flags, target, seconds),
         });
-        if self.clock.now().monotonic.since(earliest) > MAX_AGE {
+        if self.clock.now().monotonic.since(earliest) > max_age {
             return Ok(false);
         }
         self.requests.send(&mut self.connection)?;
@@ -142,7 +149,7 @@ impl<R: Recheck> RecheckedDeletes<R> {
     /// too long it is repeated with half of them at a time; a single target is not sent after some attempts.
     fn judge_and_send(&mut self, targets: &[Target], attempts: usize) -> Result<(), Error> {
         let (left, earliest) = self.judge_again(targets)?;
-        if left.is_empty() || self.send_if_recent(&left, earliest)? {
+        if left.is_empty() || self.send_if_recent(&left, earliest, MAX_AGE)? {
             return Ok(());
         }
         match left.split_at(left.len().div_ceil(2)) {

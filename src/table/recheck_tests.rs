@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use netlink_packet_core::{NLM_F_ACK, NLMSG_ERROR};
 use nix::errno::Errno;
 
-use super::{Action, DatagramTime, Deleter, Deletions, Judgement, MAX_AGE, Recheck, SampledAt, Target};
+use super::{
+    Action, DatagramTime, Deleter, Deletions, Judgement, MAX_AGE, MAX_AGE_UNHURRIED, Recheck, SampledAt, Target,
+};
 use crate::clock::{Clock, Time};
 use crate::model::{Flow, L4, Protocol, Tuple};
 use crate::netlink::{Connection, Error};
@@ -36,7 +39,11 @@ struct World {
     gets: Arc<AtomicU64>,
     /// The version of the settings.
     version: Arc<AtomicU64>,
+    /// Runs when the first deletes arrive, before they are answered.
+    on_first_delete: OnFirstDelete,
 }
+
+type OnFirstDelete = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
 
 /// Chooses flows of which less than 200 seconds are left.
 struct IsIdle(World);
@@ -78,6 +85,8 @@ impl World {
             let requests: Vec<Message<'_>> = Messages::new(request).map(Result::unwrap).collect();
             if requests.iter().all(|request| !is_get(request)) {
                 world.now.fetch_add(world.per_delete, Ordering::Relaxed);
+                let first = world.on_first_delete.lock().unwrap().take();
+                first.into_iter().for_each(|run| run());
             }
             requests.iter().filter_map(|request| world.answer(request)).collect()
         })
@@ -150,15 +159,15 @@ fn error(request: &Message<'_>, errno: i32) -> Vec<u8> {
 #[test]
 fn a_target_whose_sample_is_recent_is_deleted_without_being_fetched_again() {
     let world = World::of(0..500);
-    let done = world.flush(MAX_AGE.0, |_| {});
+    let done = world.flush(MAX_AGE_UNHURRIED.0, |_| {});
     assert_eq!((done.outcome.done, done.rechecked, world.gets()), (500, 0, 0));
-    assert_eq!((done.window, world.ports()), (MAX_AGE, vec![]));
+    assert_eq!((done.window, world.ports()), (MAX_AGE_UNHURRIED, vec![]));
 }
 
 #[test]
 fn a_target_whose_sample_is_too_old_is_fetched_and_judged_again() {
     let world = World::of(0..100);
-    let done = world.flush(MAX_AGE.0 + 1, |world| {
+    let done = world.flush(MAX_AGE_UNHURRIED.0 + 1, |world| {
         let mut flows = world.flows();
         // A packet: the timeout is whole again.
         flows[10].timeout = Some(600);
@@ -174,6 +183,33 @@ fn a_target_whose_sample_is_too_old_is_fetched_and_judged_again() {
 }
 
 #[test]
+fn a_target_that_others_wait_behind_is_sent_while_its_sample_is_younger_than_the_maximum() {
+    let world = World::of(0..750);
+    let ((begin, begun), (go_on, goes_on)) = (channel(), channel());
+    *world.on_first_delete.lock().unwrap() = Some(Box::new(move || {
+        begin.send(()).unwrap();
+        goes_on.recv().unwrap();
+    }));
+    let targets: Vec<Target> = world.flows().iter().map(|flow| Target::of(flow).unwrap()).collect();
+    let recheck = IsIdle(world.clone());
+    let mut deleter = Deleter::start(world.connection(), Action::Delete, &world.clock(), recheck).unwrap();
+    let mut batches = targets.chunks(250).map(|batch| {
+        batch.iter().for_each(|target| deleter.push(*target, Judgement::default()));
+        assert!(deleter.end_datagram().is_continue());
+    });
+    batches.next().unwrap();
+    begun.recv().unwrap();
+    // The first batch is being deleted; the second one has the third behind it.
+    world.now.store(MAX_AGE.0, Ordering::Relaxed);
+    assert_eq!(batches.count(), 2);
+    go_on.send(()).unwrap();
+    let (done, ended) = deleter.finish();
+    ended.unwrap();
+    // Of the first batch, 50 were not sent yet.
+    assert_eq!((done.outcome.done, done.rechecked, done.window), (750, 300, MAX_AGE));
+}
+
+#[test]
 fn a_target_that_was_judged_by_other_settings_is_judged_again() {
     let world = World::of(0..10);
     let done = world.flush(0, |world| {
@@ -186,17 +222,17 @@ fn a_target_that_was_judged_by_other_settings_is_judged_again() {
 
 #[test]
 fn the_window_is_the_longest_time_from_a_sample_to_the_return_of_its_delete() {
-    let world = World { per_delete: 7 * MS, ..World::of(0..250) };
-    let done = world.flush(5 * MS, |_| {});
+    let world = World { per_delete: MS / 4, ..World::of(0..250) };
+    let done = world.flush(MS / 2, |_| {});
     // The second datagram of deletes begins when the first one has ended.
-    assert_eq!((done.outcome.done, done.window), (250, Nanos(19 * MS)));
+    assert_eq!((done.outcome.done, done.rechecked, done.window), (250, 0, MAX_AGE_UNHURRIED));
 }
 
 #[test]
 fn deletes_that_take_long_do_not_make_the_samples_of_the_next_ones_too_old() {
-    let world = World { per_delete: 30 * MS, ..World::of(0..250) };
-    let done = world.flush(30 * MS, |_| {});
-    assert_eq!((done.outcome.done, done.rechecked, done.window), (250, 50, Nanos(60 * MS)));
+    let world = World { per_delete: MS, ..World::of(0..250) };
+    let done = world.flush(MS, |_| {});
+    assert_eq!((done.outcome.done, done.rechecked, done.window), (250, 50, Nanos(2 * MS)));
 }
 
 #[test]

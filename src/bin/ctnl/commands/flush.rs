@@ -43,8 +43,9 @@ const STOP_ABOVE: u8 = 90;
 /// 90 % of a table of at least 100 entries, unless the filter requires an idle time or --yes or --all is given.
 ///
 /// The kernel has no conditional delete, so a packet that arrives between the last reading of an entry and its
-/// delete is not noticed. That window is 2 to 10 ms in an unhindered flush; an entry that was read more than 50 ms
-/// ago is read again first. The summary has the longest window that was measured.
+/// delete is not noticed. That window is at most 10 ms, and mostly below 1 ms: an entry that was read earlier is
+/// read again first. A process that is stopped just before the send exceeds it. The summary has the longest
+/// window that was measured.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {

@@ -42,7 +42,7 @@ pub struct Summary {
     pub deleted: u64,
     /// Entries that were already gone.
     pub gone: u64,
-    /// Entries that were read again before their delete, because too much time had passed or the settings
+    /// Entries that were read again before their delete, because more than a millisecond had passed or the settings
     /// had changed. They are counted by what became of them, too.
     pub rechecked: u64,
     /// Those of them that no longer matched.
@@ -211,9 +211,6 @@ impl Summary {
     fn write_window(&self, text: &mut String) {
         if self.window_ms > 0.0 {
             let _ = write!(text, ", each deleted within {:.1} ms of being read", self.window_ms);
-        }
-        if self.rechecked > 0 {
-            let _ = write!(text, " ({} read again)", self.rechecked);
         }
     }
 
