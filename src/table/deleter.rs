@@ -146,7 +146,7 @@ fn run<R: Recheck>(mut deletes: RecheckedDeletes<R>, receiver: &Receiver<Judged>
             more.judgement.into_iter().for_each(|judgement| batch.add_judgement(judgement));
             waiting = receiver.try_recv().ok();
         }
-        // Few targets never are in a hurry: all that wait are in this batch.
+        // Few targets that wait are all in this batch.
         let max_age = if waiting.is_some() { MAX_AGE } else { MAX_AGE_UNHURRIED };
         let deleted = deletes.delete(&batch.targets, batch.judgement.unwrap_or_default(), max_age);
         if deleted.is_err() {
