@@ -36,8 +36,9 @@ const RECHECK_BATCH: usize = 16;
 /// 2.8 times as long as the dump instead of 2.0.
 const LARGE_RECHECK_BATCH: usize = 64;
 
-/// How often a single target is fetched again that always is too old before it can be sent.
-const ATTEMPTS: usize = 3;
+/// How often a single target is fetched again that always is too old before it can be sent. The first time,
+/// it is too old after [`MAX_AGE_UNHURRIED`]: a thread that is preempted once is not the next time.
+const ATTEMPTS: usize = 4;
 
 /// What a target was judged by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -149,13 +150,17 @@ impl<R: Recheck> RecheckedDeletes<R> {
     }
 
     /// Fetches `targets`, judges them again and sends those that are still to be deleted. Where that took
-    /// too long it is repeated with half of them at a time; a single target is not sent after some attempts.
+    /// too long it is repeated, at last with half of them at a time; a single target is not sent after some
+    /// attempts.
     fn judge_and_send(&mut self, targets: &[Target], attempts: usize) -> Result<(), Error> {
         let (left, earliest) = self.judge_again(targets)?;
-        if left.is_empty() || self.send_if_recent(&left, earliest, MAX_AGE)? {
+        let is_first = attempts == ATTEMPTS;
+        let max_age = if is_first { MAX_AGE_UNHURRIED } else { MAX_AGE };
+        if left.is_empty() || self.send_if_recent(&left, earliest, max_age)? {
             return Ok(());
         }
         match left.split_at(left.len().div_ceil(2)) {
+            _ if is_first => self.judge_and_send(&left, attempts - 1),
             (one, []) if attempts > 1 => self.judge_and_send(one, attempts - 1),
             (_, []) => Ok(()),
             (first, second) => {
