@@ -17,7 +17,7 @@
 //! # Ok::<(), ctnl::netlink::Error>(())
 //! ```
 //!
-//! [`Dump`] and [`dump()`] read the table, [`get()`] one entry, [`count()`] the number of entries;
+//! [`Dump`] and [`dump()`] read the table, [`get()`] one entry, [`count()`] the number of entries, [`stats()`] the counters;
 //! [`create()`], [`delete()`] and [`lower_timeout`] change entries in batches, and a [`Deleter`] deletes
 //! on a thread of its own while the table is being dumped, each entry only while its sample is recent.
 //! [`timeouts()`] and [`policies()`] read the timeouts in force. [`Events`] subscribes to changes.
@@ -45,6 +45,7 @@ mod recheck;
 #[cfg(test)]
 mod recheck_tests;
 mod sampled_at;
+mod stats;
 mod target;
 mod timeouts;
 mod update;
@@ -64,6 +65,7 @@ pub use kernel_filter::{KernelFilter, Masked, OrigFilter};
 pub use policies::policies;
 pub use recheck::{Deletions, Judgement, MAX_AGE, MAX_AGE_UNHURRIED, Recheck};
 pub use sampled_at::{DatagramTime, SampledAt};
+pub use stats::{COUNTERS, Counter, Counters, CpuStats, stats};
 pub use target::{NotDeletable, Target};
 pub use timeouts::timeouts;
 pub use update::lower_timeout;

@@ -21,6 +21,7 @@
 //! - `processors`: `--jobs 2`, a single processor, `--kernel-filter`
 //! - `safety`: what a flush must not do
 //! - `signals`: signals that come twice
+//! - `stats`: the counters of connection tracking
 //! - `meanwhile`: what happens to the table while a flush is stopped, waits or runs
 
 #![allow(
@@ -48,6 +49,7 @@ mod netns;
 mod processors;
 mod safety;
 mod signals;
+mod stats;
 mod timeouts;
 mod verbs;
 
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
         processors::TESTS,
         safety::TESTS,
         signals::TESTS,
+        stats::TESTS,
         meanwhile::TESTS,
     ];
     let run = |lists: &[&[harness::Test]]| {
