@@ -95,6 +95,10 @@ fn invalid(text: &str) -> ValueError {
     if let Ok(socket) = text.parse::<SocketAddr>() {
         let port = socket.port();
         error.hint(format!("{}, and the port as another term: sport {port}, dport {port} or port {port}", socket.ip()))
+    } else if matches!(text, "host" | "net") {
+        error.hint("the address follows the field: src 192.0.2.1")
+    } else if text == "port" {
+        error.hint("ports have fields of their own: sport 443, dport 443")
     } else if text.contains('%') {
         error.hint("remove the interface: conntrack entries have none")
     } else if text.contains(|c: char| c.is_ascii_alphabetic()) && !text.contains(':') {

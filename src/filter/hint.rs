@@ -6,8 +6,7 @@ use crate::text::nearest;
 use crate::units::Seconds;
 
 /// Words of tcpdump(8), nft(8), iptables(8) and ss(8), with the field or keyword that corresponds to them.
-const FOREIGN: [(&str, &str); 17] = [
-    ("replied", "seen-reply"),
+const FOREIGN: [(&str, &str); 16] = [
     ("host", "addr"),
     ("net", "addr"),
     ("ip", "addr"),
@@ -29,9 +28,23 @@ const FOREIGN: [(&str, &str); 17] = [
 /// Words for the network interface of a packet.
 const INTERFACE: [&str; 9] = ["interface", "iface", "dev", "device", "iif", "oif", "iifname", "oifname", "intf"];
 
+/// What to write instead of the opposite of a word, in tools that have one: a suggestion of the word itself
+/// would turn the meaning around.
+pub(super) fn for_opposite<'a>(word: &str, mut known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let lower = word.to_ascii_lowercase().replace('_', "-");
+    if lower == "replied" {
+        return Some("did you mean seen-reply?".to_owned());
+    }
+    let positive = ["un", "non-", "non", "no-", "not-"].into_iter().find_map(|prefix| lower.strip_prefix(prefix))?;
+    known.any(|known| known == positive).then(|| format!("did you mean not {positive}?"))
+}
+
 /// What to write instead of a word that is neither a field nor a keyword.
 pub(super) fn for_unknown(word: &str) -> Option<String> {
     let lower = word.to_ascii_lowercase();
+    if let Some(hint) = for_opposite(word, keywords().map(|keyword| keyword.name)) {
+        return Some(hint);
+    }
     if lower == "older" {
         return Some("idle >= 12h".to_owned());
     }
@@ -40,6 +53,9 @@ pub(super) fn for_unknown(word: &str) -> Option<String> {
     }
     if let Some((_, known)) = FOREIGN.iter().find(|(foreign, _)| *foreign == lower) {
         return Some(format!("did you mean {known}?"));
+    }
+    if matches!(&*lower, "ct" | "meta") {
+        return Some(format!("a field without '{lower}': state established, mark 1, zone 5"));
     }
     if word.contains([':', '.', '/']) {
         return Some(format!("src {word}, dst {word} or addr {word}"));

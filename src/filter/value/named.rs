@@ -5,6 +5,7 @@ use crate::field::{
     ICMP_TYPE_NAMES, Tracker, UNREPLIED, ValueKind, icmp_types, is_untracked_icmp_type, state_codes, status_bit,
 };
 use crate::filter::error::ValueError;
+use crate::filter::hint;
 use crate::filter::literal;
 use crate::filter::term::Pattern;
 use crate::model::{Family, STATUS_BITS, Status, TcpState, protocol_from_name};
@@ -59,8 +60,7 @@ impl Values<'_> {
             return Ok(());
         }
         let Some(bit) = status_bit(word) else {
-            let names: Vec<&str> = STATUS_BITS.iter().map(|row| row.name).chain([UNREPLIED]).collect();
-            return Err(unknown(word, "status bit", &names.join(", "), &names));
+            return Err(unknown_status(word));
         };
         let row = STATUS_BITS.iter().find(|row| row.bit == bit);
         self.set |= u128::from(bit.bits());
@@ -181,6 +181,15 @@ fn foreign_state(word: &str) -> Option<&'static str> {
         "listen" | "listening" => "sockets that listen have no entry",
         _ => return None,
     })
+}
+
+#[cold]
+fn unknown_status(word: &str) -> ValueError {
+    let names: Vec<&str> = STATUS_BITS.iter().map(|row| row.name).chain([UNREPLIED]).collect();
+    match hint::for_opposite(word, names.iter().copied()) {
+        Some(hint) => ValueError::new(format!("unknown status bit '{word}'")).hint(hint),
+        None => unknown(word, "status bit", &names.join(", "), &names),
+    }
 }
 
 #[cold]
