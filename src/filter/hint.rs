@@ -41,21 +41,9 @@ pub(super) fn for_opposite<'a>(word: &str, mut known: impl Iterator<Item = &'a s
 
 /// What to write instead of a word that is neither a field nor a keyword.
 pub(super) fn for_unknown(word: &str) -> Option<String> {
-    let lower = word.to_ascii_lowercase();
-    if let Some(hint) = for_opposite(word, keywords().map(|keyword| keyword.name)) {
+    let opposite = for_opposite(word, keywords().map(|keyword| keyword.name));
+    if let Some(hint) = opposite.or_else(|| for_foreign(&word.to_ascii_lowercase())) {
         return Some(hint);
-    }
-    if lower == "older" {
-        return Some("idle >= 12h".to_owned());
-    }
-    if INTERFACE.contains(&&*lower) {
-        return Some("conntrack entries have no interface; use addresses, zone or mark".to_owned());
-    }
-    if let Some((_, known)) = FOREIGN.iter().find(|(foreign, _)| *foreign == lower) {
-        return Some(format!("did you mean {known}?"));
-    }
-    if matches!(&*lower, "ct" | "meta") {
-        return Some(format!("a field without '{lower}': state established, mark 1, zone 5"));
     }
     if word.contains([':', '.', '/']) {
         return Some(format!("src {word}, dst {word} or addr {word}"));
@@ -69,6 +57,21 @@ pub(super) fn for_unknown(word: &str) -> Option<String> {
     let names = FIELDS.iter().flat_map(|field| [field.name].into_iter().chain(field.aliases.iter().copied()));
     let near = nearest(word, names.chain(keywords().map(|keyword| keyword.name)));
     near.map(|near| format!("did you mean {near}?"))
+}
+
+/// What to write instead of a word, in lower case, of another tool or of an option.
+fn for_foreign(word: &str) -> Option<String> {
+    if word == "older" {
+        return Some("idle >= 12h".to_owned());
+    }
+    if INTERFACE.contains(&word) {
+        return Some("conntrack entries have no interface; use addresses, zone or mark".to_owned());
+    }
+    if matches!(word, "ct" | "meta") {
+        return Some(format!("a field without '{word}': state established, mark 1, zone 5"));
+    }
+    let known = FOREIGN.iter().find(|(foreign, _)| *foreign == word);
+    known.map(|(_, known)| format!("did you mean {known}?"))
 }
 
 /// What to write instead of a word where `and` or `or` is expected.

@@ -8,7 +8,7 @@ use crate::filter::error::ValueError;
 use crate::filter::hint;
 use crate::filter::literal;
 use crate::filter::term::Pattern;
-use crate::model::{Family, STATUS_BITS, Status, TcpState, protocol_from_name};
+use crate::model::{Family, STATUS_BITS, Status, TcpState, protocol_from_name, protocol_name};
 use crate::text::nearest;
 
 impl Values<'_> {
@@ -140,11 +140,11 @@ fn requirement(codes: &[u16], word: &str, name: &str) -> Option<(Vec<Tracker>, V
     if trackers.contains(&Tracker::Tcp) {
         return None;
     }
-    let protocols: Vec<String> = trackers.iter().map(|tracker| format!("{tracker:?}").to_ascii_uppercase()).collect();
-    let keyword = protocols.first()?.to_ascii_lowercase();
+    let protocols: Vec<&str> = trackers.iter().filter_map(|tracker| protocol_name(tracker.protocol())).collect();
+    let keyword = protocols.first()?;
     let error = ValueError::new(format!(
         "'{word}' is a state of {} alone, and the filter is not restricted to that protocol",
-        protocols.join(" and ")
+        protocols.join(", ").to_ascii_uppercase()
     ));
     let explanation = foreign_state(word).map(|hint| format!("{hint}; ")).unwrap_or_default();
     let hint = format!("{explanation}{keyword} and state {name}; states of TCP: {}", tcp_states().join(", "));
