@@ -31,6 +31,7 @@ mod sampled_at;
 mod target;
 mod timeouts;
 mod update;
+mod zones;
 
 pub use crate::model::Family;
 pub use action::Action;
@@ -50,3 +51,4 @@ pub use sampled_at::{DatagramTime, SampledAt};
 pub use target::{NotDeletable, Target};
 pub use timeouts::timeouts;
 pub use update::lower_timeout;
+pub use zones::zones_of;
