@@ -18,6 +18,7 @@
 //! - `host`: what the event stream term_strategies of the host: namespaces, settings, privileges
 //! - `lab`: `ctnl lab`, and the population that it creates
 //! - `netns`: other network namespaces
+//! - `no_proc`: the commands where /proc is not mounted
 //! - `processors`: `--jobs 2`, a single processor, `--kernel-filter`
 //! - `safety`: what a flush must not do
 //! - `meanwhile`: what happens to the table while a flush is stopped, waits or runs
@@ -44,6 +45,7 @@ mod list;
 mod meanwhile;
 mod memory;
 mod netns;
+mod no_proc;
 mod processors;
 mod safety;
 mod timeouts;
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         host::TESTS,
         lab::TESTS,
         netns::TESTS,
+        no_proc::TESTS,
         processors::TESTS,
         safety::TESTS,
         meanwhile::TESTS,
