@@ -236,6 +236,7 @@ fn a_line_of_an_event_names_its_entry_in_its_namespace(netns: &TestNetns) {
     get(&format!("[NEW] {line} netns=no-such-name")).exits_with(1).stderr_contains("/run/netns/no-such-name");
     get(&format!("[NEW] {line} netns=pid:77(tmux: server)")).exits_with(2).stderr_contains("add --netns");
     get(&format!("[NEW] {line} netns=/proc/self/ns/net [SEED]")).exits_with(0);
+    assert_ne!(get(&format!("[NEW] {line} netns=host")).code(), Some(0), "the host has no such entry");
     assert_eq!(netns.dump().len(), 1);
 }
 

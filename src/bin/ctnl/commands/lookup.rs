@@ -71,6 +71,12 @@ fn netns_of(common: &CommonArgs, host: &Host, line: Option<&str>) -> Result<Netn
     let Some(name) = line else { return Ok(given) };
     match (given, path_of(name, host)) {
         (Netns::Current, Some(path)) if is_same(&path, &host.proc().join("thread-self/ns/net")) => Ok(Netns::Current),
+        // A stream names its own namespace so where it cannot read that of the first process.
+        (Netns::Current, Some(path)) if name == "host" && fs::metadata(&path).is_err() => Err(usage(format!(
+            "the line is of the network namespace 'host', and {} cannot be read\n  hint: if it is the current one, leave \
+             netns=host out",
+            path.display()
+        ))),
         (Netns::Current, Some(path)) => Ok(Netns::Path(path)),
         (Netns::Current, None) => Err(usage(format!(
             "the line is of the network namespace '{name}', which has no name: the process may be another one by now\n  \
