@@ -84,7 +84,7 @@ fn every_line_of_an_event_stream_names_its_entry_and_its_namespace() {
             (EventKind::New, None, None, None),
             (EventKind::Update, Some(SyntheticCause::Seed), Some("blue"), None),
             (EventKind::Destroy, None, Some("pid:77(tmux: server)"), Some("tmux: server")),
-            (EventKind::Destroy, Some(SyntheticCause::Resync), None, Some("id=7 src=::1")),
+            (EventKind::Destroy, Some(SyntheticCause::Resync), None, Some("kworker/0:1 [x]")),
         ] {
             let requester = process.map(|name| Requester { port: 7, process: Some(name), is_certain: false });
             let subject = &Subject::of_event(&flow, &ages, kind);

@@ -215,7 +215,7 @@ fn a_row_whose_tuple_is_in_several_zones_deletes_nothing(netns: &TestNetns) {
     assert!(netns.ctnl(&["get", row]).exits_with(0).stdout().contains("zone=7"), "the only zone that has it");
     let all = [zoned(7), udp(1001, 53), udp(1000, 53)];
     netns.create(&all[2..]);
-    netns.ctnl(&["delete", row]).exits_with(2).stderr_contains("zones 0 and 7, and the line shows no zone");
+    netns.ctnl(&["delete", row]).exits_with(2).stderr_contains("zones 0 and 7, and the line does not show its zone");
     assert_same_entries(&netns.dump(), &all);
     netns.ctnl(&["delete", row, "--zone", "7"]).exits_with(0).stderr_contains("1 deleted");
     assert_same_entries(&netns.dump(), &all[1..]);

@@ -10,7 +10,7 @@ use crate::wire::Family;
 /// Reads the object that `text` is.
 pub(super) fn read(text: &str) -> Result<Reader, Fault> {
     let mut reader = Reader::of_columns();
-    reader.ids_are_of_entry = true;
+    reader.is_json = true;
     Scanner::new(text).read(&mut |path, value| read_member(&mut reader, path, value))?;
     Ok(reader)
 }

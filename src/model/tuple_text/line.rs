@@ -24,14 +24,17 @@ fn read(text: &str) -> Result<Reader, Fault> {
         return json::read(text);
     }
     let words = words(text);
-    if let Some(first) = words.first() {
-        refuse_other_formats(first)?;
-    }
+    refuse_other_lines(&words)?;
     row::read(&words).unwrap_or_else(|| read_line(&words))
 }
 
-/// The formats whose lines are no names.
-fn refuse_other_formats(first: &Word<'_>) -> Result<(), Fault> {
+/// Refuses the lines of other formats, and of what is no entry.
+fn refuse_other_lines(words: &[Word<'_>]) -> Result<(), Fault> {
+    // conntrack(8) prints `300 proto=6 src=…` for an expectation, and no key `proto` for an entry.
+    if let Some(word) = words.iter().find(|word| word.text.starts_with("proto=")) {
+        return Err(Fault::new(word.span.clone(), "an expectation is not an entry"));
+    }
+    let Some(first) = words.first() else { return Ok(()) };
     let format = match first.text {
         text if text.starts_with('<') => "XML",
         text if text.contains(',') => "CSV",
@@ -89,7 +92,7 @@ fn read_pair<'w, 'a>(
 ) -> Result<&'w [Word<'a>], Fault> {
     let more = match key {
         // Behind it are only `netns=` and flags.
-        "progname" => rest.iter().take_while(|word| !word.text.starts_with("netns=") && !is_origin(word.text)).count(),
+        "progname" => length_of_process_name(rest)?,
         // `pid:77(tmux: server)`
         "netns" if value.starts_with("pid:") && !value.ends_with(')') => {
             rest.iter().position(|word| word.text.ends_with(')')).map_or(0, |place| place + 1)
@@ -104,6 +107,20 @@ fn read_pair<'w, 'a>(
     let end = of_value.last().map_or(word.span.end, |last| last.span.end);
     reader.read_pair(key, &value, word.span.start..end)?;
     Ok(after)
+}
+
+/// How many words belong to the name of a process. What looks like a part of the tuple may be one of the name.
+fn length_of_process_name(rest: &[Word<'_>]) -> Result<usize, Fault> {
+    let is_end = |word: &&Word<'_>| word.text.starts_with("netns=") || is_origin(word.text);
+    let name = rest.iter().take_while(|word| !is_end(word));
+    match name.clone().find(|word| word.text.contains('=')) {
+        Some(word) => {
+            let message = format!("ambiguous '{}': it may belong to the name of the process in front of it", word.text);
+            Err(Fault::new(word.span.clone(), message)
+                .with_hint("put it in front of '[USERSPACE]', or leave the process out"))
+        }
+        None => Ok(name.count()),
+    }
 }
 
 /// The flags of events that no packet caused.

@@ -32,8 +32,8 @@ pub(super) struct Reader {
     zone: Option<Given<u16>>,
     zone_orig: Option<Given<u16>>,
     netns: Option<Given<Box<str>>>,
-    /// Each of `ids` is that of the entry: those of an ICMP query have keys of their own.
-    pub ids_are_of_entry: bool,
+    /// The text is JSON: `ids` has that of the entry alone, since those of an ICMP query have keys of their own.
+    pub is_json: bool,
     /// The text is a row of a table, or what else shows only some columns.
     pub is_row: bool,
 }
@@ -65,9 +65,6 @@ impl Reader {
             // Printed of an entry or of an event, and no part of the identity.
             "zone-reply" | "packets" | "bytes" | "mark" | "use" | "secctx" | "helper" | "labels" | "delta-time"
             | "portid" | "progname" => Ok(()),
-            "proto" | "mask-src" | "mask-dst" | "master-src" | "master-dst" => {
-                Err(Fault::new(span, format!("unexpected '{key}': an expectation is not an entry")))
-            }
             _ => self.read_part(None, key, value, span),
         }
     }
@@ -135,7 +132,9 @@ impl Reader {
         {
             return Err(Fault::new(orig.span.clone(), "'zone-orig' and 'zone' are different"));
         }
-        let zone = self.zone_orig.or(self.zone).map(|zone| zone.value);
+        // The column 'zone' may be that of the reply direction.
+        let is_certain = |zone: &Given<u16>| !(self.is_json && self.is_row) || zone.value == 0;
+        let zone = self.zone_orig.or(self.zone.filter(is_certain)).map(|zone| zone.value);
         let netns = self.netns.map(|netns| netns.value);
         Ok(NamedEntry { tuple, reply, zone, lacks_zone: self.is_row && zone.is_none(), id, netns })
     }
@@ -172,7 +171,7 @@ impl Reader {
     /// Which `id=` is which: for ICMP, each direction has one before that of the entry.
     fn place_ids(&mut self, protocol: Protocol) -> Result<Option<u32>, Fault> {
         let mut ids = std::mem::take(&mut self.ids).into_iter();
-        if matches!(protocol, Protocol::Icmp | Protocol::Ipv6Icmp) && !self.ids_are_of_entry {
+        if matches!(protocol, Protocol::Icmp | Protocol::Ipv6Icmp) && !self.is_json {
             self.orig.icmp_id = ids.next().map(icmp_id).transpose()?;
             if !self.reply.is_empty() {
                 self.reply.icmp_id = ids.next().map(icmp_id).transpose()?;

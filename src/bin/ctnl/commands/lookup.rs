@@ -117,7 +117,7 @@ fn in_its_zone(connection: &mut Connection, named: NamedEntry) -> Result<NamedEn
         [] => Ok(named),
         [zone] => Ok(NamedEntry { zone: Some(zone), ..named }),
         ref zones => Err(usage(format!(
-            "missing zone: the tuple is in {}, and the line shows no zone\n  hint: add --zone",
+            "missing zone: the tuple is in {}, and the line does not show its zone\n  hint: add --zone",
             list_zones(zones)
         ))),
     }
