@@ -13,6 +13,7 @@ mod format;
 mod get;
 mod lab;
 mod list;
+mod lookup;
 mod man;
 mod report;
 mod stats;
