@@ -1,16 +1,21 @@
 //! Two samples: a flow whose expiry did not change had no packet in between.
 //!
-//! This needs no timeout to be known. Each accepted packet sets expiry = now + C. Let the last packet
-//! before the first sample arrive at p, and one at q between the samples. With the same C, the expiry
-//! changes by q - p; so q is at most as much later than the first sample as the expiry has changed. The
-//! expiry is known to a second or two, since the kernel rounds the remaining timeout to seconds. With
-//! another C the expiry changes by more, and what C depends on is compared as well.
+//! Each accepted packet sets expiry = now + C. Let the last packet before the first sample arrive at p, and
+//! one at q between the samples. With the same C, the expiry changes by q - p; so q is at most as much later
+//! than the first sample as the expiry has changed. The expiry is known to a second or two, since the kernel
+//! rounds the remaining timeout to seconds.
+//!
+//! With a shorter C at q than at p (a lowered sysctl, or a program wrote the timeout before p) the expiry
+//! stays the same if q - p is the difference: that is when the remaining timeout is just C. So a flow is
+//! not confirmed whose remaining timeout passed a timeout that its protocol has, unless its packets are
+//! counted.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 
+use super::IdleEstimator;
 use crate::model::{Flow, ProtoInfo, Status, Undecided};
 use crate::table::SampledAt;
 
@@ -26,7 +31,7 @@ pub enum Confirmed {
         /// Seconds, rounded down: up to [`IdleConfirmation::UNCERTAINTY`] less than the time between the samples.
         at_least: u32,
     },
-    /// A packet was accepted, or the entry is another one, or a program wrote its timeout.
+    /// A packet was accepted or may have been, or the entry is another one, or a program wrote its timeout.
     Active,
     /// Two samples cannot show it.
     Unknown(Undecided),
@@ -68,14 +73,20 @@ impl IdleConfirmation {
         Ok(())
     }
 
-    /// Compares a second sample of `flow` with the first one.
+    /// Compares a second sample of `flow` with the first one. `estimator` has the timeouts that were in force
+    /// at any time since the first one.
     #[must_use]
-    pub fn second(&self, flow: &Flow, taken: SampledAt) -> Confirmed {
+    pub fn second(&self, flow: &Flow, taken: SampledAt, estimator: &IdleEstimator) -> Confirmed {
         let second = match self.sample(flow, taken) {
             Ok(sample) => sample,
             Err(reason) => return Confirmed::Unknown(reason),
         };
-        self.samples.get(&self.key(flow)).map_or(Confirmed::Active, |first| compare(first, &second))
+        let Some(first) = self.samples.get(&self.key(flow)) else { return Confirmed::Active };
+        let is_counted = first.packets.is_some() && second.packets.is_some();
+        if !is_counted && estimator.may_set_timeout(flow, second.earliest_left()..first.left) {
+            return Confirmed::Active;
+        }
+        compare(first, &second)
     }
 
     /// The number of first samples.
@@ -146,6 +157,12 @@ fn compare(first: &Sample, second: &Sample) -> Confirmed {
 }
 
 impl Sample {
+    /// The shortest remaining timeout that the flow may have had when it was sampled.
+    fn earliest_left(&self) -> u32 {
+        let skew = self.taken.latest.since(self.taken.earliest).0 + JIFFY;
+        self.left.saturating_sub(u32::try_from(skew.div_ceil(NANOSECONDS)).unwrap_or(u32::MAX))
+    }
+
     /// The earliest and the latest possible expiry. The remaining timeout is counted in jiffies and rounded
     /// down to seconds (`ctnetlink_dump_timeout` in
     /// net/netfilter/nf_conntrack_netlink.c).

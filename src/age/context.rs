@@ -7,7 +7,7 @@ use crate::sysctl::Sysctl;
 use crate::table;
 
 /// The first kernel in which a UDP flow becomes ASSURED only as a stream (commit b7b1d02fc439, in
-/// `nf_conntrack_udp_packet`). Stable kernels have it earlier; with the wrong answer an estimate of them
+/// `nf_conntrack_udp_packet` in net/netfilter/nf_conntrack_proto_udp.c). Stable kernels have it earlier; with the wrong answer an estimate of them
 /// is smaller, never larger.
 const ASSURED_UDP_IS_STREAM: (u32, u32) = (5, 16);
 

@@ -1,11 +1,13 @@
 //! From the remaining timeout to the idle time: which timeouts the last packet of each flow may have set.
 
+use std::ops::Range;
+
 use super::Idle;
 use super::candidates::Candidates;
 use super::previous_timeout::PreviousTimeout;
 use crate::model::{
-    DccpInfo, Flow, L4, OFFLOADED, Policies, ProtoInfo, Protocol, SctpInfo, Status, Synproxy, TcpInfo, TcpState,
-    Timeouts, Timer, Undecided, tcp_flag,
+    DccpInfo, Flow, L4, OFFLOADED, Policies, ProtoInfo, Protocol, SctpInfo, Status, Synproxy, TIMERS, TcpInfo,
+    TcpState, Timeouts, Timer, Undecided, tcp_flag,
 };
 
 /// Status bits with which packets do not refresh the timeout (`__nf_ct_refresh_acct` in
@@ -14,8 +16,8 @@ const NOT_REFRESHED: Status = OFFLOADED.union(Status::Untracked).union(Status::F
 
 /// Helpers of the kernel that do not set the timeout of their own flow. Others do: `sip_help_tcp` and
 /// `sip_help_udp` in net/netfilter/nf_conntrack_sip.c refresh with `sip_timeout` (3600 s, also for TCP),
-/// `amanda_help` with `master_timeout`, `nf_conntrack_broadcast_help` (netbios-ns, snmp) with its
-/// `timeout`, `process_rcf` and `process_urq` in nf_conntrack_h323_main.c with the `timeToLive` of a registration and 30 s.
+/// `amanda_help` in nf_conntrack_amanda.c with `master_timeout`, `nf_conntrack_broadcast_help` in
+/// nf_conntrack_broadcast.c (netbios-ns, snmp) with its `timeout`, `process_rcf` and `process_urq` in nf_conntrack_h323_main.c with the `timeToLive` of a registration and 30 s.
 const HELPERS_WITHOUT_TIMEOUT: [&[u8]; 4] = [b"ftp", b"tftp", b"irc", b"sane"];
 
 const TCP: [Timer; 10] = [
@@ -71,6 +73,8 @@ pub(super) struct Table {
     generic: Candidates,
     policies: Policies,
     trust_netlink_timeouts: bool,
+    /// The current settings, and those of merged contexts.
+    in_force: Vec<Timeouts>,
 }
 
 impl Table {
@@ -95,7 +99,16 @@ impl Table {
             generic: known.any_of(&[Timer::Generic]),
             policies: context.policies.clone(),
             trust_netlink_timeouts: context.trust_netlink_timeouts,
+            in_force: std::iter::once(&context.timeouts).chain(&context.merged_timeouts).cloned().collect(),
         }
+    }
+
+    /// See [`IdleEstimator::may_set_timeout`](super::IdleEstimator::may_set_timeout).
+    pub(super) fn may_set_timeout(&self, flow: &Flow, seconds: &Range<u32>) -> bool {
+        let rows = TIMERS.iter().filter(|row| row.name.split('.').next() == Some(tracker(flow)));
+        let in_force = |timer| self.in_force.iter().filter_map(move |timeouts| timeouts.get(timer));
+        let mut known = rows.flat_map(|row| in_force(row.timer)).peekable();
+        known.peek().is_none() || known.any(|timeout| seconds.contains(&timeout))
     }
 
     /// The idle time of `flow`.
@@ -212,8 +225,23 @@ fn is_made_over_netlink(flow: &Flow) -> bool {
     flow.synproxy == Some(Synproxy::default())
 }
 
+/// The first part of the names of the timers of the flow's protocol.
+fn tracker(flow: &Flow) -> &'static str {
+    match flow.orig.protocol {
+        _ if !has_tracker(flow) => "generic",
+        Protocol::Tcp => "tcp",
+        Protocol::Udp | Protocol::UdpLite => "udp",
+        Protocol::Icmp => "icmp",
+        Protocol::Ipv6Icmp => "icmpv6",
+        Protocol::Gre => "gre",
+        Protocol::Sctp => "sctp",
+        Protocol::Dccp => "dccp",
+        _ => "generic",
+    }
+}
+
 /// Whether the kernel has a tracker for the flow's protocol. Without one the tuple has only addresses
-/// (`nf_ct_l4proto_find` returns `nf_conntrack_l4proto_generic`).
+/// (`nf_ct_l4proto_find` in net/netfilter/nf_conntrack_proto.c returns `nf_conntrack_l4proto_generic`).
 fn has_tracker(flow: &Flow) -> bool {
     flow.orig.l4 != L4::None
 }
@@ -318,7 +346,7 @@ impl<'a> Known<'a> {
     /// `--base-timeout` decides, by which the operator states every value that was in force.
     ///
     /// No other tracker of Linux 5.10 to 6.18 copies a timeout into the entry: the others call
-    /// `nf_ct_timeout_lookup` for each packet.
+    /// `nf_ct_timeout_lookup` (include/net/netfilter/nf_conntrack_timeout.h) for each packet.
     fn gre(&self, timer: Timer) -> Candidates {
         if self.previous(timer).next().is_none() {
             return match self.values(timer) {

@@ -1,7 +1,7 @@
 //! The idle time and the age of a flow, each with its certainty.
 //!
 //! conntrack stores no last-packet time. It stores when an entry expires: each packet that the tracker
-//! accepts sets that to now + C (`nf_ct_refresh_acct` in net/netfilter/nf_conntrack_core.c), where C
+//! accepts sets that to now + C (`__nf_ct_refresh_acct` in net/netfilter/nf_conntrack_core.c), where C
 //! depends on protocol and state. A flow whose remaining timeout is R has been idle for C - R. The result
 //! is a lower bound that is certain, or undecided: where several C are possible the shortest counts, and
 //! where R does not depend on packets (offloaded, fixed, bound to a policy, set by a helper or by a
@@ -58,6 +58,8 @@ mod simulation;
 pub use crate::table::SampledAt;
 pub use confirm::{Confirmed, IdleConfirmation};
 pub use previous_timeout::{PreviousTimeout, PreviousTimeoutError, PreviousTimeoutErrorKind};
+
+use std::ops::Range;
 
 use crate::model::{Flow, Policies, Timeouts, Undecided};
 use crate::units::Seconds;
@@ -219,6 +221,12 @@ impl IdleEstimator {
             Idle::AtLeast(at_least, reason) => Idle::AtLeast(at_least.min(age), reason),
             Idle::Unknown(_) => idle,
         }
+    }
+
+    /// Whether a packet of `flow` may set a timeout of so many seconds, by the current settings and by those
+    /// of merged contexts; true where none is known.
+    pub(crate) fn may_set_timeout(&self, flow: &Flow, seconds: Range<u32>) -> bool {
+        self.table.may_set_timeout(flow, &seconds)
     }
 
     /// The age of `flow`. A clock that was set since then distorts it; only one that was set back

@@ -198,9 +198,14 @@ proptest! {
 
     #[test]
     fn two_samples_never_confirm_more_than_the_time_since_the_last_packet(
-        timeout in 1..1000u64, packets in prop::collection::vec(0..60_000u64, 1..6), from in 0..30_000u64,
+        timeouts in prop_oneof![(1..1000u64).prop_map(|same| (same, same)), (1..200u64, 1..200u64)],
+        packets in prop::collection::vec(0..60_000u64, 1..6), from in 0..30_000u64, changed in 0..90_000u64,
         distance in 0..30_000u64, skew in (0..2000u64, 0..2000u64, 0..2000u64, 0..2000u64), counted in any::<bool>(),
     ) {
+        // Packets before and after `changed` set different timeouts; the first may be another program's.
+        let set = |at: u64| if at < 30_000 + changed { timeouts.0 } else { timeouts.1 };
+        let current = Timeouts::default().with(Timer::UdpStream, u32::try_from(timeouts.1).unwrap());
+        let estimator = IdleEstimator::new(&TimeoutContext { timeouts: current, ..TimeoutContext::default() }, 0);
         let first = 60_000 + from;
         let second = first + distance;
         let mut confirmation = IdleConfirmation::new();
@@ -208,7 +213,7 @@ proptest! {
         let packets: Vec<u64> = packets.into_iter().map(|at| 30_000 + at % (second - 30_000)).collect();
         let sample = |at: u64, before: u64, after: u64| {
             let last = packets.iter().copied().filter(|packet| *packet <= at).max().unwrap_or(0);
-            let left = (last + timeout * 1000).saturating_sub(at) / 1000;
+            let left = (last + set(last) * 1000).saturating_sub(at) / 1000;
             let mut flow = flow(17, BOTH, u32::try_from(left).unwrap());
             if counted {
                 let packets = packets.iter().filter(|packet| **packet <= at).count();
@@ -220,7 +225,7 @@ proptest! {
         confirmation.first(&flow, taken).unwrap();
         let (flow, taken, idle) = sample(second, skew.2, skew.3);
         // An expired flow is not dumped.
-        if flow.timeout > Some(0) && let Confirmed::Idle { at_least } = confirmation.second(&flow, taken) {
+        if flow.timeout > Some(0) && let Confirmed::Idle { at_least } = confirmation.second(&flow, taken, &estimator) {
             prop_assert!(u64::from(at_least) * 1000 <= idle, "{at_least} s confirmed, {idle} ms true");
         }
     }
@@ -232,10 +237,37 @@ fn an_idle_flow_is_confirmed_for_nearly_the_time_between_the_samples() {
     let mut confirmation = IdleConfirmation::new();
     let sample = |left| tcp(TcpState::Established, BOTH, left);
     confirmation.first(&sample(200), at(100)).unwrap();
-    assert_eq!(confirmation.second(&sample(170), at(130)), Confirmed::Idle { at_least: 28 });
-    assert_eq!(confirmation.second(&sample(200), at(130)), Confirmed::Active);
-    assert_eq!(confirmation.second(&tcp(TcpState::FinWait, BOTH, 170), at(130)), Confirmed::Active);
-    assert_eq!(confirmation.second(&flow(17, BOTH, 170), at(130)), Confirmed::Active, "absent from the first sample");
+    let estimator = defaults();
+    let second = |flow: &Flow| confirmation.second(flow, at(130), &estimator);
+    assert_eq!(second(&sample(170)), Confirmed::Idle { at_least: 28 });
+    assert_eq!(second(&sample(200)), Confirmed::Active);
+    assert_eq!(second(&tcp(TcpState::FinWait, BOTH, 170)), Confirmed::Active);
+    assert_eq!(second(&flow(17, BOTH, 170)), Confirmed::Active, "absent from the first sample");
+}
+
+/// By the kernel's default timeouts.
+fn defaults() -> IdleEstimator {
+    IdleEstimator::new(&TimeoutContext { timeouts: Timeouts::kernel_defaults(), ..TimeoutContext::default() }, 0)
+}
+
+#[test]
+fn a_packet_that_sets_just_the_remaining_timeout_is_possible_and_nothing_is_confirmed() {
+    let at = |seconds: u64| sampled(seconds * 1_000_000_000, seconds * 1_000_000_000);
+    let confirmed = |first: u32, second: u32, estimator: &IdleEstimator| {
+        let mut confirmation = IdleConfirmation::new();
+        confirmation.first(&flow(17, BOTH, first), at(0)).unwrap();
+        confirmation.second(&flow(17, BOTH, second), at(u64::from(first - second)), estimator)
+    };
+    // Of a stream: 120 s; a program had written 180 s.
+    assert_eq!(confirmed(130, 115, &defaults()), Confirmed::Active);
+    assert_eq!(confirmed(135, 122, &defaults()), Confirmed::Idle { at_least: 11 });
+    assert_eq!(confirmed(110, 95, &defaults()), Confirmed::Idle { at_least: 13 });
+    // Lowered from 120 to 100 s between the samples.
+    let stream = |seconds| Timeouts::kernel_defaults().with(Timer::UdpStream, seconds);
+    let [before, after] =
+        [120, 100].map(|seconds| TimeoutContext { timeouts: stream(seconds), ..TimeoutContext::default() });
+    assert_eq!(confirmed(110, 95, &IdleEstimator::new(&after.merge(&before), 0)), Confirmed::Active);
+    assert_eq!(confirmed(110, 95, &IdleEstimator::without_timeouts(0)), Confirmed::Active, "none is known");
 }
 
 #[test]
@@ -250,7 +282,7 @@ fn flows_that_packets_do_not_refresh_cannot_be_confirmed() {
         Flow { timeout: None, ..flow(17, BOTH, 0) },
     ] {
         confirmation.first(&flow, at).unwrap_err();
-        assert!(matches!(confirmation.second(&flow, at), Confirmed::Unknown(_)));
+        assert!(matches!(confirmation.second(&flow, at, &defaults()), Confirmed::Unknown(_)));
     }
     assert!(confirmation.is_empty());
 }

@@ -36,8 +36,7 @@ impl Filter {
 impl Filter {
     /// The lower bound of the idle time of every match, in seconds; 0 if the filter does not
     /// require one.
-    #[must_use]
-    pub fn least_idle(&self) -> u64 {
+    fn least_idle(&self) -> u64 {
         match &self.root {
             Some(Node::All(parts)) => parts.iter().map(least_idle).max().unwrap_or(0),
             Some(part) => least_idle(part),

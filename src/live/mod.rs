@@ -14,8 +14,8 @@
 //!   has ended.
 //! - An entry of the set whose start time in the dump is later than the recorded one was
 //!   destroyed and created again. The id does not show that: `nf_ct_get_id`
-//!   (nf_conntrack_core.c) hashes the address and the tuples of the entry, and the slab
-//!   allocator reuses addresses.
+//!   (nf_conntrack_core.c) hashes the address, the master, the namespace and the original
+//!   tuple of the entry, and the slab allocator reuses addresses.
 //! - A `new` event of an entry that this pass inserted is a duplicate:
 //!   `__nf_conntrack_confirm` (nf_conntrack_core.c) inserts the entry into the hash table
 //!   before `nf_ct_deliver_cached_events` (nf_conntrack_ecache.c) sends the event.

@@ -13,10 +13,6 @@ pub struct LabelNames {
 const NUMBERS: u64 = 1024;
 
 impl LabelNames {
-    /// The files of `libnetfilter_conntrack` and iptables, and that of nftables.
-    pub const PATHS: [&'static str; 3] =
-        ["/etc/xtables/connlabel.conf", "/etc/connlabel.conf", "/etc/nftables/connlabel.conf"];
-
     /// Parses the text of a `connlabel.conf`: a number (decimal, `0x` or octal) and a name on
     /// each line.
     ///

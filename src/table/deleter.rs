@@ -13,7 +13,7 @@ use std::thread::{Builder, JoinHandle};
 
 use super::action::Action;
 use super::batch::BATCH;
-use super::recheck::{Deletions, Judgement, MAX_AGE, MAX_AGE_UNHURRIED, Recheck, RecheckedDeletes};
+use super::recheck::{Deletions, Judgement, MAX_AGE, MAX_AGE_WITHOUT_QUEUE, Recheck, RecheckedDeletes};
 use super::target::Target;
 use crate::clock::Clock;
 use crate::netlink::{Connection, Error};
@@ -147,7 +147,7 @@ fn run<R: Recheck>(mut deletes: RecheckedDeletes<R>, receiver: &Receiver<Judged>
             waiting = receiver.try_recv().ok();
         }
         // Few targets that wait are all in this batch.
-        let max_age = if waiting.is_some() { MAX_AGE } else { MAX_AGE_UNHURRIED };
+        let max_age = if waiting.is_some() { MAX_AGE } else { MAX_AGE_WITHOUT_QUEUE };
         let deleted = deletes.delete(&batch.targets, batch.judgement.unwrap_or_default(), max_age);
         if deleted.is_err() {
             return (deletes.done, deleted);

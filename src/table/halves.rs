@@ -48,7 +48,7 @@ const LISTS: usize = 2048;
 impl SharedDedup {
     /// An empty set with capacity for `expected` entries. More may be inserted; they take longer.
     #[must_use]
-    pub fn with_room_for(expected: u64) -> Self {
+    pub fn with_capacity(expected: u64) -> Self {
         let entries = DedupSet::new(expected.min(1 << 40) * BITS, LISTS);
         SharedDedup { hasher: RandomState::default(), entries: Mutex::new(entries) }
     }
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn an_entry_of_one_half_is_repeated_in_the_other_also_beyond_the_capacity() {
         for (expected, at_once) in [(0, 1), (100, 135), (20_000, 7)] {
-            let seen = SharedDedup::with_room_for(expected);
+            let seen = SharedDedup::with_capacity(expected);
             assert_eq!(new(&seen, 0..10_000, at_once).len(), 10_000);
             assert_eq!(new(&seen, 5_000..20_000, at_once), (10_000..20_000).collect::<Vec<_>>());
             assert!(new(&seen, 0..20_000, at_once).is_empty());
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn two_threads_at_once_insert_each_entry_once() {
         for expected in [0, 100, 20_000] {
-            let seen = SharedDedup::with_room_for(expected);
+            let seen = SharedDedup::with_capacity(expected);
             let mut all = thread::scope(|scope| {
                 let other = scope.spawn(|| new(&seen, 5_000..20_000, 135));
                 [new(&seen, 0..15_000, 135), other.join().unwrap_or_default()].concat()
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_same_tuple_in_another_zone_is_another_entry() {
-        let seen = SharedDedup::with_room_for(8);
+        let seen = SharedDedup::with_capacity(8);
         let zoned = Flow { zone_both: Some(5), ..flow(1) };
         let mut repeated = Vec::new();
         let hashes = [&flow(1), &zoned, &flow(1), &zoned].map(|flow| seen.hash(flow));

@@ -152,7 +152,8 @@ impl Losses {
 
     /// The number of events that are missing here; `None` where it was reported before. The
     /// inner `None`: the kernel did not count them, because it had no memory to make an event
-    /// (`ctnetlink_conntrack_event` calls `nfnetlink_set_err`, which sets `ENOBUFS` alone).
+    /// (`ctnetlink_conntrack_event` in net/netfilter/nf_conntrack_netlink.c calls `nfnetlink_set_err` in nfnetlink.c,
+    /// which sets `ENOBUFS` alone).
     #[cold]
     fn report(
         &mut self,

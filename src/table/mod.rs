@@ -64,7 +64,7 @@ pub use get::get;
 pub use halves::SharedDedup;
 pub use kernel_filter::{KernelFilter, Masked, OrigFilter};
 pub use policies::policies;
-pub use recheck::{Deletions, Judgement, MAX_AGE, MAX_AGE_UNHURRIED, Recheck};
+pub use recheck::{Deletions, Judgement, MAX_AGE, MAX_AGE_WITHOUT_QUEUE, Recheck};
 pub use sampled_at::{DatagramTime, SampledAt};
 pub use stats::{COUNTERS, Counter, Counters, CpuStats, stats};
 pub use target::{NotDeletable, Target};

@@ -2,7 +2,7 @@
 //!
 //! The kernel has no conditional delete: a packet that arrives after an entry was read and before it is
 //! deleted is not noticed. So a target is sent only within [`MAX_AGE`] of the time at which the kernel
-//! read its entry ([`MAX_AGE_UNHURRIED`] where no others wait), and only if the settings (timeouts,
+//! read its entry ([`MAX_AGE_WITHOUT_QUEUE`] where no others wait), and only if the settings (timeouts,
 //! policies) were read again after that and were the same. Any other target is fetched again, judged
 //! again, and sent in a small batch.
 
@@ -27,7 +27,7 @@ pub const MAX_AGE: Nanos = Nanos(10_000_000);
 
 /// How old it may be while no targets wait: the deleting thread then has time to fetch an entry again,
 /// which makes the window shorter and takes the dump no longer. A dump's datagram is seldom as young.
-pub const MAX_AGE_UNHURRIED: Nanos = Nanos(300_000);
+pub const MAX_AGE_WITHOUT_QUEUE: Nanos = Nanos(300_000);
 
 /// How old it may be the first time that a target was fetched again. A thread that is preempted once is not
 /// the next time.

@@ -9,7 +9,7 @@ use netlink_packet_core::{NLM_F_ACK, NLMSG_ERROR};
 use nix::errno::Errno;
 
 use super::{
-    Action, DatagramTime, Deleter, Deletions, Judgement, MAX_AGE, MAX_AGE_UNHURRIED, Recheck, SampledAt, Target,
+    Action, DatagramTime, Deleter, Deletions, Judgement, MAX_AGE, MAX_AGE_WITHOUT_QUEUE, Recheck, SampledAt, Target,
 };
 use crate::clock::{Clock, Time};
 use crate::model::{Flow, L4, Protocol, Tuple};
@@ -158,15 +158,15 @@ fn error(request: &Message<'_>, errno: i32) -> Vec<u8> {
 #[test]
 fn a_target_whose_sample_is_recent_is_deleted_without_being_fetched_again() {
     let table = FakeTable::of(0..500);
-    let done = table.flush(MAX_AGE_UNHURRIED.0, |_| {});
+    let done = table.flush(MAX_AGE_WITHOUT_QUEUE.0, |_| {});
     assert_eq!((done.outcome.done, done.rechecked, table.gets()), (500, 0, 0));
-    assert_eq!((done.window, table.ports()), (MAX_AGE_UNHURRIED, vec![]));
+    assert_eq!((done.window, table.ports()), (MAX_AGE_WITHOUT_QUEUE, vec![]));
 }
 
 #[test]
 fn a_target_whose_sample_is_too_old_is_fetched_and_judged_again() {
     let table = FakeTable::of(0..100);
-    let done = table.flush(MAX_AGE_UNHURRIED.0 + 1, |table| {
+    let done = table.flush(MAX_AGE_WITHOUT_QUEUE.0 + 1, |table| {
         let mut flows = table.flows();
         // A packet: the timeout is whole again.
         flows[10].timeout = Some(600);
@@ -221,15 +221,15 @@ fn a_target_that_was_judged_by_other_settings_is_judged_again() {
 
 #[test]
 fn the_window_is_the_longest_time_from_a_sample_to_the_return_of_its_delete() {
-    let table = FakeTable { per_delete: MAX_AGE_UNHURRIED.0 / 4, ..FakeTable::of(0..250) };
-    let done = table.flush(MAX_AGE_UNHURRIED.0 / 2, |_| {});
+    let table = FakeTable { per_delete: MAX_AGE_WITHOUT_QUEUE.0 / 4, ..FakeTable::of(0..250) };
+    let done = table.flush(MAX_AGE_WITHOUT_QUEUE.0 / 2, |_| {});
     // The second datagram of deletes begins when the first one has ended.
-    assert_eq!((done.outcome.done, done.rechecked, done.window), (250, 0, MAX_AGE_UNHURRIED));
+    assert_eq!((done.outcome.done, done.rechecked, done.window), (250, 0, MAX_AGE_WITHOUT_QUEUE));
 }
 
 #[test]
 fn deletes_that_take_long_do_not_make_the_samples_of_the_next_ones_too_old() {
-    let per_delete = MAX_AGE_UNHURRIED.0;
+    let per_delete = MAX_AGE_WITHOUT_QUEUE.0;
     let table = FakeTable { per_delete, ..FakeTable::of(0..250) };
     let done = table.flush(per_delete, |_| {});
     assert_eq!((done.outcome.done, done.rechecked, done.window), (250, 50, Nanos(2 * per_delete)));

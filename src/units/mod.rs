@@ -1,7 +1,10 @@
 //! Quantities with a unit: durations, points in time, sizes and counts.
 //!
 //! [`Seconds`] and [`Nanos`] are two types, so that they cannot be mixed up. Expressions, options
-//! and configuration are parsed by this module, so that `12h` and `64MiB` mean the same everywhere:
+//! and configuration are parsed by this module, so that `12h` and `64MiB` mean the same everywhere.
+//! A number without a unit is in seconds; the filter language refuses one, since it is ambiguous in
+//! `--older 12`.
+//!
 //!
 //! ```
 //! use ctnl::units::{Bytes, Seconds};

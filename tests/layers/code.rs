@@ -128,13 +128,19 @@ impl Code {
         })
     }
 
-    /// The files of folder `path` that the file at `path` imports from: through `super::`, `self::` or
-    /// the folder's own path, by module or by an item that the folder's `mod.rs` re-exports. `items` has
-    /// the module of each of these items.
-    pub fn siblings(&self, folder: &[&str], items: &HashMap<String, String>, modules: &[String]) -> Vec<String> {
+    /// The files of `folder` that this file imports from, which is in it or in a folder `depth` levels below:
+    /// through `super::` or the folder's own path, by module or by an item that the folder's `mod.rs`
+    /// re-exports. `items` has the module of each of these items.
+    pub fn siblings(
+        &self,
+        folder: &[&str],
+        depth: usize,
+        items: &HashMap<String, String>,
+        modules: &[String],
+    ) -> Vec<String> {
         let mut found = Vec::new();
         for place in 0..self.0.len() {
-            let Some(at) = self.end_of_prefix(place, folder) else { continue };
+            let Some(at) = self.end_of_prefix(place, folder, depth) else { continue };
             for head in self.heads(at) {
                 let module = if modules.contains(&head) { Some(&head) } else { items.get(&head) };
                 found.extend(module.cloned());
@@ -143,17 +149,17 @@ impl Code {
         found
     }
 
-    /// The place after `super::` (from a file of `folder`) or after `crate::folder::`, where one of
-    /// both begins at `place`.
-    fn end_of_prefix(&self, place: usize, folder: &[&str]) -> Option<usize> {
+    /// The place after `super::` (from a file `depth` levels below `folder`) or after `crate::folder::`, where
+    /// one of both begins at `place`.
+    fn end_of_prefix(&self, place: usize, folder: &[&str], depth: usize) -> Option<usize> {
         if place > 0 && self.0[place - 1] == "::" {
             return None;
         }
         let path: Vec<&str> = ["crate"].iter().chain(folder).copied().collect();
         if self.0[place] == "super" && self.0.get(place + 1).is_some_and(|next| next == "::") {
-            let inline = self.depth_of_inline_modules(place);
-            let supers = (0..=inline).all(|level| self.0.get(place + 2 * level).is_some_and(|word| word == "super"));
-            return supers.then_some(place + 2 * (inline + 1));
+            let above = self.depth_of_inline_modules(place) + depth;
+            let supers = (0..=above).all(|level| self.0.get(place + 2 * level).is_some_and(|word| word == "super"));
+            return supers.then_some(place + 2 * (above + 1));
         }
         let matches = path.iter().enumerate().all(|(nth, segment)| {
             self.0.get(place + 2 * nth).is_some_and(|word| word == segment)

@@ -43,29 +43,50 @@ fn stem(path: &Path) -> String {
     path.file_stem().unwrap().to_str().unwrap().to_owned()
 }
 
-/// The imports among the files of `folder`, whose module path is `path`.
+/// A file of a folder, or of a folder below it, as many levels down as `depth`.
+struct Source {
+    code: Code,
+    depth: usize,
+}
+
+/// The imports among the files and the subfolders of `folder`, whose module path is `path`.
 fn imports(folder: &Path, path: &[&str]) -> Imports {
-    let mut files: HashMap<String, Vec<Code>> = HashMap::new();
+    let mut sources: HashMap<String, Vec<Source>> = HashMap::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let entry = entry.unwrap().path();
+        // The binaries are crates of their own.
+        if entry.is_dir() && !entry.ends_with("bin") && !folder.ends_with("bin") {
+            add_folder(&entry, 0, sources.entry(stem(&entry)).or_default());
+        } else if is_rust(&entry) {
+            sources.entry(stem(&entry)).or_default().push(Source { code: read(&entry), depth: 0 });
+        }
+    }
+    let modules: Vec<String> = sources.keys().filter(|name| !is_root(name)).cloned().collect();
+    let root = sources.iter().find(|(name, _)| is_root(name)).and_then(|(_, found)| found.first());
+    let items = root.map(|root| root.code.reexports(&modules)).unwrap_or_default();
+    let imported = |name: &String| {
+        let found = sources.get(name).expect("a file of the folder").iter();
+        let found = found.flat_map(|source| source.code.siblings(path, source.depth, &items, &modules));
+        (name.clone(), found.filter(|other| other != name).collect())
+    };
+    modules.iter().map(imported).collect()
+}
+
+/// Adds the files of `folder`. Those beside its `mod.rs` are one level further down than that.
+fn add_folder(folder: &Path, depth: usize, sources: &mut Vec<Source>) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let entry = entry.unwrap().path();
         if entry.is_dir() {
-            continue;
-        }
-        if entry.extension().is_some_and(|extension| extension == "rs") {
-            files.entry(stem(&entry)).or_default().push(read(&entry));
+            add_folder(&entry, depth + 1, sources);
+        } else if is_rust(&entry) {
+            let depth = if is_root(&stem(&entry)) { depth } else { depth + 1 };
+            sources.push(Source { code: read(&entry), depth });
         }
     }
-    let modules: Vec<String> = files.keys().filter(|name| !is_root(name)).cloned().collect();
-    let root = files.iter().find(|(name, _)| is_root(name)).and_then(|(_, codes)| codes.first());
-    let items = root.map(|code| code.reexports(&modules)).unwrap_or_default();
-    modules
-        .iter()
-        .map(|name| {
-            let codes = files.get(name).expect("a file of the folder");
-            let found = codes.iter().flat_map(|code| code.siblings(path, &items, &modules));
-            (name.clone(), found.filter(|other| other != name).collect())
-        })
-        .collect()
+}
+
+fn is_rust(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "rs")
 }
 
 /// The file whose module is the folder itself: it declares and re-exports the others.
@@ -129,6 +150,22 @@ fn imports_in_one_direction_and_those_of_tests_are_no_cycle() {
     }
 }
 
+#[test]
+fn a_cycle_through_a_file_of_a_subfolder_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("b")).unwrap();
+    let write = |name: &str, source: &str| fs::write(folder.path().join(name), source).unwrap();
+    write("a.rs", "use super::b::B;");
+    write("b/mod.rs", "mod inner;");
+    write("b/inner.rs", "use super::a::NotTheFile;");
+    assert_eq!(of_tree(folder.path()), [] as [String; 0]);
+    write("b/inner.rs", "use super::super::a::A;");
+    assert_eq!(of_tree(folder.path()), [format!("{}: a, b", folder.path().display())]);
+    write("b/inner.rs", "");
+    write("b/mod.rs", "use super::a::A;");
+    assert_eq!(of_tree(folder.path()).len(), 1);
+}
+
 /// The cycles of a made-up folder with the files a, b and c.
 #[cfg(test)]
 fn cycles_of(a: &str, b: &str) -> Vec<Vec<String>> {
@@ -136,7 +173,7 @@ fn cycles_of(a: &str, b: &str) -> Vec<Vec<String>> {
     let items = Code::of("pub use a::A; pub use b::{B, g}; mod c;").reexports(&modules);
     let imports = [("a", a), ("b", b), ("c", "")].map(|(name, source)| {
         let code = Code::of(source).without_tests();
-        (name.to_owned(), code.siblings(&["folder"], &items, &modules).into_iter().filter(|m| m != name).collect())
+        (name.to_owned(), code.siblings(&["folder"], 0, &items, &modules).into_iter().filter(|m| m != name).collect())
     });
     of(&imports.into_iter().collect())
 }

@@ -47,12 +47,12 @@ impl Cluster {
         ip("link set lo up");
         let directory = tempfile::tempdir().expect("a directory");
         let mut cluster = Cluster { directory, nodes: (0..count).map(|_| None).collect(), extra };
-        (0..count).for_each(|node| cluster.revive(node));
+        (0..count).for_each(|node| cluster.restart(node));
         cluster
     }
 
     /// Starts a server with its earlier store.
-    pub fn revive(&mut self, node: usize) {
+    pub fn restart(&mut self, node: usize) {
         let (file, log) = (self.path(&format!("n{node}.conf")), self.path(&format!("n{node}.log")));
         fs::write(&file, self.configuration(node)).expect("write the configuration");
         let log = File::options().create(true).append(true).open(log).expect("a log");

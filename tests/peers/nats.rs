@@ -129,13 +129,13 @@ fn every_line_is_stored_once_when_the_leader_is_killed_and_when_the_others_are(_
         let leader = client.leader();
         cluster.kill(leader);
         wait_for(progress, 1000);
-        cluster.revive(leader);
+        cluster.restart(leader);
         let leader = client.leader();
         // Without a majority of servers nothing is acknowledged.
         let others = [(leader + 1) % 3, (leader + 2) % 3];
         others.iter().for_each(|node| cluster.kill(*node));
         thread::sleep(Duration::from_secs(1));
-        others.iter().for_each(|node| cluster.revive(*node));
+        others.iter().for_each(|node| cluster.restart(*node));
         wait_for(progress, 1000);
     });
     assert!(!errors.is_empty(), "one of the three was the connected one");
@@ -150,7 +150,7 @@ fn every_line_is_stored_once_and_nearly_in_order_after_all_servers_were_killed(_
         wait_for(progress, 1000);
         (0..3).for_each(|node| cluster.kill(node));
         thread::sleep(Duration::from_secs(2));
-        (0..3).for_each(|node| cluster.revive(node));
+        (0..3).for_each(|node| cluster.restart(node));
         wait_for(progress, 2000);
     });
     assert!(errors.iter().any(|error| error.reason.contains("cannot connect")), "{errors:?}");
@@ -188,12 +188,12 @@ fn a_server_that_stops_and_starts_while_nothing_is_sent_is_detected(_: &TestNetn
         assert!(start.elapsed() < TIMEOUT, "the end of the server is not detected");
     }
     nats.idle().expect_err("the server is stopped");
-    cluster.revive(0);
+    cluster.restart(0);
     cluster.wait_until_it_listens();
     nats.idle().expect("the server runs again");
     // Once more, without a check in between.
     cluster.kill(0);
-    cluster.revive(0);
+    cluster.restart(0);
     cluster.wait_until_it_listens();
     client.count();
     assert_eq!(deliver(&mut nats, &chunk(4, 3)), []);

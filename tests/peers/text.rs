@@ -85,9 +85,9 @@ impl Listing<'_> {
     /// Fails unless both print the same; the number of lines.
     fn compare(&self) -> usize {
         let (before, ours, after) = (self.theirs(), self.ours(), self.theirs());
-        let (before, after) = (apart(&before), apart(&after));
+        let (before, after) = (numbers_by_line(&before), numbers_by_line(&after));
         for line in &ours {
-            let (rest, numbers) = numbers_apart(line);
+            let (rest, numbers) = split_numbers(line);
             let (Some(before), Some(after)) = (before.get(&rest), after.get(&rest)) else {
                 let near = nearest(&rest, before.keys());
                 panic!("{} has no such line ({}):\n{line}\nthe nearest is\n{near}", version(), self.options);
@@ -124,14 +124,14 @@ struct Numbers {
     age: Option<u64>,
 }
 
-fn apart(lines: &[String]) -> HashMap<String, Numbers> {
-    let parts: HashMap<_, _> = lines.iter().map(|line| numbers_apart(line)).collect();
+fn numbers_by_line(lines: &[String]) -> HashMap<String, Numbers> {
+    let parts: HashMap<_, _> = lines.iter().map(|line| split_numbers(line)).collect();
     assert_eq!(parts.len(), lines.len(), "no line comes twice");
     parts
 }
 
 /// The line without what ticks, and that.
-fn numbers_apart(line: &str) -> (String, Numbers) {
+fn split_numbers(line: &str) -> (String, Numbers) {
     // The use count is of the moment: on older kernels (5.10) a dump itself uses the
     // entry at which a datagram ends.
     if line.starts_with('<') {

@@ -55,7 +55,7 @@ fn emergency(netns: &TestNetns, burden: impl FnOnce() -> Option<Ballast>) {
     assert!(held >= ENTRIES - 2, "{held} of {ENTRIES}");
     netns.ctnl(&["count", "--by", "state"]).exits_with(0);
 
-    let silence = settle(&traffic);
+    let silence = wait_until_idle(&traffic);
     let run = netns
         .ctnl(&[
             "flush",
@@ -81,7 +81,7 @@ fn emergency(netns: &TestNetns, burden: impl FnOnce() -> Option<Ballast>) {
 
 /// Waits until the stale connections are idle for 8 s and all others have traffic. Returns the longest
 /// silence.
-fn settle(traffic: &Traffic) -> Duration {
+fn wait_until_idle(traffic: &Traffic) -> Duration {
     const ACTIVE: Duration = Duration::from_secs(1);
     let (since, mut longest) = (Instant::now(), Duration::ZERO);
     loop {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::super::protocol::Protocol;
 use super::super::tuple::L4;
-use super::error::Fault;
+use super::error::PartError;
 use crate::units::parse_decimal;
 
 /// A value and its bytes in the text.
@@ -114,17 +114,18 @@ fn names_of(keys: &[(&'static str, bool)]) -> Vec<&'static str> {
 }
 
 /// A decimal number without leading zeros.
-pub(super) fn parse_number<T: TryFrom<u64>>(key: &str, value: &str, span: &Range<usize>) -> Result<T, Fault> {
+pub(super) fn parse_number<T: TryFrom<u64>>(key: &str, value: &str, span: &Range<usize>) -> Result<T, PartError> {
     let number = parse_decimal(value).ok().and_then(|number| T::try_from(number).ok());
     let max = u64::MAX >> (64 - 8 * size_of::<T>());
-    number
-        .ok_or_else(|| Fault::new(span.clone(), format!("invalid {key} '{value}': expected a number from 0 to {max}")))
+    number.ok_or_else(|| {
+        PartError::new(span.clone(), format!("invalid {key} '{value}': expected a number from 0 to {max}"))
+    })
 }
 
 /// A key of GRE, decimal or `0x…`.
-pub(super) fn parse_key(key: &str, value: &str, span: &Range<usize>) -> Result<u16, Fault> {
+pub(super) fn parse_key(key: &str, value: &str, span: &Range<usize>) -> Result<u16, PartError> {
     let Some(digits) = value.strip_prefix("0x") else { return parse_number(key, value, span) };
     let is_hexadecimal = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     let number = u16::from_str_radix(digits, 16).ok().filter(|_| is_hexadecimal);
-    number.ok_or_else(|| Fault::new(span.clone(), format!("invalid {key} '{value}': expected 0x0 to 0xffff")))
+    number.ok_or_else(|| PartError::new(span.clone(), format!("invalid {key} '{value}': expected 0x0 to 0xffff")))
 }

@@ -28,27 +28,27 @@ pub struct NamedEntryError {
 
 /// What is wrong with a part of the text.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(super) struct PartError {
     pub message: String,
     pub span: Range<usize>,
     pub hint: &'static str,
 }
 
-impl Fault {
+impl PartError {
     pub(super) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
-        Fault { message: message.into(), span, hint: HINT }
+        PartError { message: message.into(), span, hint: HINT }
     }
 
     /// The same fault with another hint.
     pub(super) fn with_hint(self, hint: &'static str) -> Self {
-        Fault { hint, ..self }
+        PartError { hint, ..self }
     }
 }
 
 impl NamedEntryError {
     /// The error of `text`.
-    pub(super) fn new(text: &str, fault: Fault) -> Self {
-        let Fault { message, span, hint } = fault;
+    pub(super) fn new(text: &str, fault: PartError) -> Self {
+        let PartError { message, span, hint } = fault;
         NamedEntryError { message: message.into(), text: text.into(), span, hint }
     }
 

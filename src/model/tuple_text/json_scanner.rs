@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::error::Fault;
+use super::error::PartError;
 
 /// Objects and arrays in each other. ctnl prints three.
 const MAX_DEPTH: usize = 8;
@@ -31,7 +31,7 @@ pub(super) struct Scanner<'a> {
 }
 
 /// Called with the keys of a value, from the outermost, and the value.
-type Visit<'v, 'a> = dyn FnMut(&[&'a str], Value<'a>) -> Result<(), Fault> + 'v;
+type Visit<'v, 'a> = dyn FnMut(&[&'a str], Value<'a>) -> Result<(), PartError> + 'v;
 
 impl<'a> Scanner<'a> {
     pub(super) fn new(text: &'a str) -> Self {
@@ -39,7 +39,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads the object that is all of the text.
-    pub(super) fn read(mut self, visit: &mut Visit<'_, 'a>) -> Result<(), Fault> {
+    pub(super) fn read(mut self, visit: &mut Visit<'_, 'a>) -> Result<(), PartError> {
         self.object(&mut Vec::new(), visit)?;
         match self.peek() {
             None => Ok(()),
@@ -47,7 +47,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn object(&mut self, path: &mut Vec<&'a str>, visit: &mut Visit<'_, 'a>) -> Result<(), Fault> {
+    fn object(&mut self, path: &mut Vec<&'a str>, visit: &mut Visit<'_, 'a>) -> Result<(), PartError> {
         self.expect('{')?;
         if self.skip('}') {
             return Ok(());
@@ -64,7 +64,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn value(&mut self, path: &mut Vec<&'a str>, visit: &mut Visit<'_, 'a>) -> Result<(), Fault> {
+    fn value(&mut self, path: &mut Vec<&'a str>, visit: &mut Visit<'_, 'a>) -> Result<(), PartError> {
         let next = self.peek();
         if next == Some('{') && path.len() < MAX_DEPTH {
             return self.object(path, visit);
@@ -82,7 +82,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Skips an array.
-    fn array(&mut self, depth: usize) -> Result<(), Fault> {
+    fn array(&mut self, depth: usize) -> Result<(), PartError> {
         self.expect('[')?;
         if self.skip(']') {
             return Ok(());
@@ -100,7 +100,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn string(&mut self) -> Result<&'a str, Fault> {
+    fn string(&mut self) -> Result<&'a str, PartError> {
         let opening = self.at;
         self.expect('"')?;
         let text = self.rest();
@@ -111,13 +111,13 @@ impl<'a> Scanner<'a> {
             is_end
         };
         let string = text.find(is_end).and_then(|length| text.get(..length));
-        let unclosed = || Fault::new(opening..self.text.len(), "unclosed '\"'");
+        let unclosed = || PartError::new(opening..self.text.len(), "unclosed '\"'");
         let string = string.ok_or_else(unclosed)?;
         self.at += string.len() + 1;
         Ok(string)
     }
 
-    fn word(&mut self) -> Result<&'a str, Fault> {
+    fn word(&mut self) -> Result<&'a str, PartError> {
         let text = self.rest();
         let is_part = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '+' | '.');
         let length = text.find(|character| !is_part(character)).unwrap_or(text.len());
@@ -130,7 +130,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn expect(&mut self, wanted: char) -> Result<(), Fault> {
+    fn expect(&mut self, wanted: char) -> Result<(), PartError> {
         if self.skip(wanted) { Ok(()) } else { Err(self.fault(&format!("invalid JSON: expected '{wanted}'"))) }
     }
 
@@ -154,8 +154,8 @@ impl<'a> Scanner<'a> {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    fn fault(&self, message: &str) -> Fault {
+    fn fault(&self, message: &str) -> PartError {
         let length = self.rest().chars().next().map_or(0, char::len_utf8);
-        Fault::new(self.at..self.at + length, message)
+        PartError::new(self.at..self.at + length, message)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::error::{FORMAT_HINT, Fault, NamedEntryError};
+use super::error::{FORMAT_HINT, NamedEntryError, PartError};
 use super::named_entry::NamedEntry;
 use super::reader::{Reader, endpoint, read_protocol};
 use super::words::{Word, is_state, words};
@@ -19,7 +19,7 @@ impl FromStr for NamedEntry {
     }
 }
 
-fn read(text: &str) -> Result<Reader, Fault> {
+fn read(text: &str) -> Result<Reader, PartError> {
     if text.trim_start().starts_with('{') {
         return json::read(text);
     }
@@ -29,10 +29,10 @@ fn read(text: &str) -> Result<Reader, Fault> {
 }
 
 /// Refuses the lines of other formats, and of what is no entry.
-fn refuse_other_lines(words: &[Word<'_>]) -> Result<(), Fault> {
+fn refuse_other_lines(words: &[Word<'_>]) -> Result<(), PartError> {
     // conntrack(8) prints `300 proto=6 src=…` for an expectation, and no key `proto` for an entry.
     if let Some(word) = words.iter().find(|word| word.text.starts_with("proto=")) {
-        return Err(Fault::new(word.span.clone(), "an expectation is not an entry"));
+        return Err(PartError::new(word.span.clone(), "an expectation is not an entry"));
     }
     let Some(first) = words.first() else { return Ok(()) };
     let format = match first.text {
@@ -40,12 +40,12 @@ fn refuse_other_lines(words: &[Word<'_>]) -> Result<(), Fault> {
         text if text.contains(',') => "CSV",
         _ => return Ok(()),
     };
-    let fault = Fault::new(first.span.clone(), format!("a line of {format} is not supported here"));
+    let fault = PartError::new(first.span.clone(), format!("a line of {format} is not supported here"));
     Err(fault.with_hint(FORMAT_HINT))
 }
 
 /// Reads all words of a line.
-fn read_line(words: &[Word<'_>]) -> Result<Reader, Fault> {
+fn read_line(words: &[Word<'_>]) -> Result<Reader, PartError> {
     let mut reader = Reader::default();
     let mut line = Line::default();
     let mut rest = words;
@@ -69,14 +69,14 @@ fn read_line(words: &[Word<'_>]) -> Result<Reader, Fault> {
 }
 
 /// The words after a flag such as `[UNREPLIED]`, `[NEW]` or `[start=Sun Nov 22 02:53:28 2026]`.
-fn after_flag<'w, 'a>(flag: &Word<'a>, mut rest: &'w [Word<'a>]) -> Result<&'w [Word<'a>], Fault> {
+fn after_flag<'w, 'a>(flag: &Word<'a>, mut rest: &'w [Word<'a>]) -> Result<&'w [Word<'a>], PartError> {
     if flag.text == "[GAP]" {
-        return Err(Fault::new(flag.span.clone(), "a gap in a stream is not an entry"));
+        return Err(PartError::new(flag.span.clone(), "a gap in a stream is not an entry"));
     }
     let mut is_closed = flag.text.ends_with(']');
     while !is_closed {
         let Some((word, following)) = rest.split_first() else {
-            return Err(Fault::new(flag.span.clone(), format!("unclosed '[' in '{}'", flag.text)));
+            return Err(PartError::new(flag.span.clone(), format!("unclosed '[' in '{}'", flag.text)));
         };
         (is_closed, rest) = (word.text.ends_with(']'), following);
     }
@@ -89,7 +89,7 @@ fn read_pair<'w, 'a>(
     (key, value): (&str, &str),
     word: &Word<'a>,
     rest: &'w [Word<'a>],
-) -> Result<&'w [Word<'a>], Fault> {
+) -> Result<&'w [Word<'a>], PartError> {
     let more = match key {
         // Behind it are only `netns=` and flags.
         "progname" => length_of_process_name(rest)?,
@@ -110,13 +110,13 @@ fn read_pair<'w, 'a>(
 }
 
 /// How many words belong to the name of a process. What looks like a part of the tuple may be one of the name.
-fn length_of_process_name(rest: &[Word<'_>]) -> Result<usize, Fault> {
+fn length_of_process_name(rest: &[Word<'_>]) -> Result<usize, PartError> {
     let is_end = |word: &&Word<'_>| word.text.starts_with("netns=") || is_origin(word.text);
     let name = rest.iter().take_while(|word| !is_end(word));
     match name.clone().find(|word| word.text.contains('=')) {
         Some(word) => {
             let message = format!("ambiguous '{}': it may belong to the name of the process in front of it", word.text);
-            Err(Fault::new(word.span.clone(), message)
+            Err(PartError::new(word.span.clone(), message)
                 .with_hint("put it in front of '[USERSPACE]', or leave the process out"))
         }
         None => Ok(name.count()),
@@ -141,8 +141,8 @@ struct Line {
 }
 
 impl Line {
-    fn read(&mut self, word: &Word<'_>, next: Option<&Word<'_>>, reader: &mut Reader) -> Result<(), Fault> {
-        let fault = |message: String| Err(Fault::new(word.span.clone(), message));
+    fn read(&mut self, word: &Word<'_>, next: Option<&Word<'_>>, reader: &mut Reader) -> Result<(), PartError> {
+        let fault = |message: String| Err(PartError::new(word.span.clone(), message));
         let number = parse_decimal(word.text).ok();
         match (reader.protocol, number) {
             (None, Some(number)) if self.may_be_family_number(next, reader) => {
@@ -182,7 +182,7 @@ impl Line {
         reader.family.is_some() && !self.has_family_number && !self.is_unnamed && !is_before_address
     }
 
-    fn read_protocol(&mut self, word: &Word<'_>, reader: &mut Reader) -> Result<(), Fault> {
+    fn read_protocol(&mut self, word: &Word<'_>, reader: &mut Reader) -> Result<(), PartError> {
         match word.text {
             "ipv4" if reader.family.is_none() => reader.family = Some(Family::V4),
             "ipv6" if reader.family.is_none() => reader.family = Some(Family::V6),

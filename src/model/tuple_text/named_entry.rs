@@ -38,7 +38,8 @@ impl NamedEntry {
     /// Whether `flow`, which a lookup has found, is the entry that was named.
     ///
     /// A kernel that does not track a protocol ignores the ports of a request
-    /// (`generic_pkt_to_tuple` in net/netfilter/nf_conntrack_core.c sets none), so that a
+    /// (`ctnetlink_parse_tuple_proto` in net/netfilter/nf_conntrack_netlink.c: its tracker is the generic one,
+    /// which has no `nlattr_to_tuple`), so that a
     /// lookup with ports may find the entry without ports.
     #[must_use]
     pub fn is(&self, flow: &Flow) -> bool {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::super::protocol::{Protocol, protocol_from_name, protocol_name};
 use super::super::tuple::Tuple;
 use super::direction::{Direction, Given, parse_key, parse_number};
-use super::error::{Fault, ROW_HINT};
+use super::error::{PartError, ROW_HINT};
 use super::named_entry::NamedEntry;
 use super::words::Word;
 use crate::wire::Family;
@@ -53,7 +53,7 @@ impl Reader {
     }
 
     /// Reads `key=value`. The first of a key that each direction has is of the original one.
-    pub(super) fn read_pair(&mut self, key: &str, value: &str, span: Range<usize>) -> Result<(), Fault> {
+    pub(super) fn read_pair(&mut self, key: &str, value: &str, span: Range<usize>) -> Result<(), PartError> {
         match key {
             "id" => {
                 self.ids.push(Given { value: parse_number(key, value, &span)?, span });
@@ -76,7 +76,7 @@ impl Reader {
         key: &str,
         value: &str,
         span: Range<usize>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), PartError> {
         let at = &span;
         match key {
             "src" => self.set(side, |direction| &mut direction.src, key, at, parse_address(key, value, at)?),
@@ -88,7 +88,7 @@ impl Reader {
             "type" => self.set(side, |direction| &mut direction.icmp_type, key, at, parse_number(key, value, at)?),
             "code" => self.set(side, |direction| &mut direction.icmp_code, key, at, parse_number(key, value, at)?),
             "id" => self.set(side, |direction| &mut direction.icmp_id, key, at, parse_number(key, value, at)?),
-            _ => Err(Fault::new(span, format!("unknown key '{key}': not a part of a tuple"))),
+            _ => Err(PartError::new(span, format!("unknown key '{key}': not a part of a tuple"))),
         }
     }
 
@@ -99,7 +99,7 @@ impl Reader {
         key: &str,
         span: &Range<usize>,
         value: T,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), PartError> {
         let first_free = if field(&mut self.orig).is_none() { Side::Orig } else { Side::Reply };
         let direction = match side.unwrap_or(first_free) {
             Side::Orig => &mut self.orig,
@@ -109,14 +109,14 @@ impl Reader {
     }
 
     /// The name that the parts make. `end` is the length of the text.
-    pub(super) fn finish(self, end: usize) -> Result<NamedEntry, Fault> {
+    pub(super) fn finish(self, end: usize) -> Result<NamedEntry, PartError> {
         let is_row = self.is_row;
         let entry = self.entry(end);
         entry.map_err(|fault| if is_row && fault.span.is_empty() { fault.with_hint(ROW_HINT) } else { fault })
     }
 
-    fn entry(mut self, end: usize) -> Result<NamedEntry, Fault> {
-        let missing = |message: String| Fault::new(end..end, message);
+    fn entry(mut self, end: usize) -> Result<NamedEntry, PartError> {
+        let missing = |message: String| PartError::new(end..end, message);
         let protocol = self.protocol.ok_or_else(|| missing("missing protocol: expected e.g. tcp".to_owned()))?;
         self.place_endpoints()?;
         let id = self.place_ids(protocol)?;
@@ -131,7 +131,7 @@ impl Reader {
             && both.value != orig.value
             && both.value != 0
         {
-            return Err(Fault::new(orig.span.clone(), "'zone-orig' and 'zone' are different"));
+            return Err(PartError::new(orig.span.clone(), "'zone-orig' and 'zone' are different"));
         }
         // The column 'zone' may be that of the reply direction.
         let is_certain = |zone: &Given<u16>| !(self.is_json && self.is_row) || zone.value == 0;
@@ -141,12 +141,12 @@ impl Reader {
     }
 
     /// Addresses without a key are source and destination, in this order.
-    fn place_endpoints(&mut self) -> Result<(), Fault> {
+    fn place_endpoints(&mut self) -> Result<(), PartError> {
         if self.endpoints.is_empty() {
             return Ok(());
         }
         if let Some(key) = self.orig.src.as_ref().or(self.orig.dst.as_ref()) {
-            return Err(Fault::new(key.span.clone(), "addresses are given with and without 'src=' and 'dst='"));
+            return Err(PartError::new(key.span.clone(), "addresses are given with and without 'src=' and 'dst='"));
         }
         let is_gre = self.protocol == Some(Protocol::Gre);
         let orig = &mut self.orig;
@@ -163,21 +163,21 @@ impl Reader {
         }
         match endpoints.next() {
             Some(Given { value: (address, _), span }) => {
-                Err(Fault::new(span, format!("unexpected third address '{address}'")))
+                Err(PartError::new(span, format!("unexpected third address '{address}'")))
             }
             None => Ok(()),
         }
     }
 
     /// Which `id=` is which: for ICMP, each direction has one before that of the entry.
-    fn place_ids(&mut self, protocol: Protocol) -> Result<Option<u32>, Fault> {
+    fn place_ids(&mut self, protocol: Protocol) -> Result<Option<u32>, PartError> {
         let mut ids = std::mem::take(&mut self.ids).into_iter();
         if matches!(protocol, Protocol::Icmp | Protocol::Ipv6Icmp) && !self.is_json {
             self.orig.icmp_id = ids.next().map(icmp_id).transpose()?;
             if !self.reply.is_empty() {
                 self.reply.icmp_id = ids.next().map(icmp_id).transpose()?;
             } else if let Some(second) = ids.next() {
-                return Err(Fault::new(
+                return Err(PartError::new(
                     second.span,
                     "repeated 'id=': without a reply tuple, only the query's id can be given here (--id is the entry's)",
                 ));
@@ -185,49 +185,49 @@ impl Reader {
         }
         let id = ids.next().map(|id| id.value);
         match ids.next() {
-            Some(extra) => Err(Fault::new(extra.span, "repeated 'id='")),
+            Some(extra) => Err(PartError::new(extra.span, "repeated 'id='")),
             None => Ok(id),
         }
     }
 
-    fn check_family(&self, tuples: &[Option<Tuple>]) -> Result<(), Fault> {
+    fn check_family(&self, tuples: &[Option<Tuple>]) -> Result<(), PartError> {
         let Some(family) = self.family else { return Ok(()) };
         let is_other = |tuple: &Tuple| tuple.src.is_ipv4() != (family == Family::V4);
         match self.orig.src.as_ref().filter(|_| tuples.iter().flatten().any(is_other)) {
-            Some(src) => Err(Fault::new(src.span.clone(), "the addresses are not of the family that is given")),
+            Some(src) => Err(PartError::new(src.span.clone(), "the addresses are not of the family that is given")),
             None => Ok(()),
         }
     }
 }
 
-fn icmp_id(id: Given<u32>) -> Result<Given<u16>, Fault> {
+fn icmp_id(id: Given<u32>) -> Result<Given<u16>, PartError> {
     match u16::try_from(id.value) {
         Ok(value) => Ok(Given { value, span: id.span }),
         Err(_) => {
-            Err(Fault::new(id.span, format!("invalid id '{}': the id of an ICMP query is at most 65535", id.value)))
+            Err(PartError::new(id.span, format!("invalid id '{}': the id of an ICMP query is at most 65535", id.value)))
         }
     }
 }
 
 /// Sets a part that must not be given twice.
-fn put<T>(part: &mut Option<Given<T>>, key: &str, span: &Range<usize>, value: T) -> Result<(), Fault> {
+fn put<T>(part: &mut Option<Given<T>>, key: &str, span: &Range<usize>, value: T) -> Result<(), PartError> {
     if part.is_some() {
-        return Err(Fault::new(span.clone(), format!("repeated {key}")));
+        return Err(PartError::new(span.clone(), format!("repeated {key}")));
     }
     *part = Some(Given { value, span: span.clone() });
     Ok(())
 }
 
 /// Reads the name or the number of the protocol.
-pub(super) fn read_protocol(reader: &mut Reader, word: &Word<'_>) -> Result<(), Fault> {
+pub(super) fn read_protocol(reader: &mut Reader, word: &Word<'_>) -> Result<(), PartError> {
     let protocol = protocol_from_name(word.text);
-    let unknown = || Fault::new(word.span.clone(), format!("unknown protocol '{}'", word.text));
+    let unknown = || PartError::new(word.span.clone(), format!("unknown protocol '{}'", word.text));
     reader.protocol = Some(protocol.ok_or_else(unknown)?);
     Ok(())
 }
 
-fn parse_address(key: &str, value: &str, span: &Range<usize>) -> Result<IpAddr, Fault> {
-    value.parse().map_err(|_| Fault::new(span.clone(), format!("invalid {key} '{value}': expected an address")))
+fn parse_address(key: &str, value: &str, span: &Range<usize>) -> Result<IpAddr, PartError> {
+    value.parse().map_err(|_| PartError::new(span.clone(), format!("invalid {key} '{value}': expected an address")))
 }
 
 /// `10.0.0.1`, `10.0.0.1:80`, `::1`, `[::1]` or `[::1]:80`.
@@ -246,7 +246,7 @@ impl Direction {
     /// The tuple of this direction, if nothing is missing and nothing is too much.
     ///
     /// Two IPv4-mapped addresses are the IPv4 addresses, unless the family is given as IPv6.
-    fn tuple(&self, protocol: Protocol, is_ipv6: bool, what: &str, end: usize) -> Result<Tuple, Fault> {
+    fn tuple(&self, protocol: Protocol, is_ipv6: bool, what: &str, end: usize) -> Result<Tuple, PartError> {
         let l4 = self.l4(protocol);
         let mut missing = self.missing_addresses();
         let l4 = match l4 {
@@ -258,18 +258,18 @@ impl Direction {
         };
         let label = protocol_label(protocol);
         if let Some((key, span)) = self.unexpected(protocol) {
-            return Err(Fault::new(span, format!("unexpected '{key}': {label} entries have no {key}")));
+            return Err(PartError::new(span, format!("unexpected '{key}': {label} entries have no {key}")));
         }
         let (Some(src), Some(dst), Some(l4)) = (&self.src, &self.dst, l4) else {
             let names: Vec<String> = missing.iter().map(|name| format!("'{name}'")).collect();
-            return Err(Fault::new(end..end, format!("incomplete {label} {what}: missing {}", names.join(", "))));
+            return Err(PartError::new(end..end, format!("incomplete {label} {what}: missing {}", names.join(", "))));
         };
         let (from, to) = match (src.value.to_canonical(), dst.value.to_canonical()) {
             (from @ IpAddr::V4(_), to @ IpAddr::V4(_)) if !is_ipv6 => (from, to),
             _ => (src.value, dst.value),
         };
         if from.is_ipv4() != to.is_ipv4() {
-            return Err(Fault::new(dst.span.clone(), "source and destination are of different address families"));
+            return Err(PartError::new(dst.span.clone(), "source and destination are of different address families"));
         }
         Ok(Tuple { src: from, dst: to, protocol, l4, ..Tuple::UNSPECIFIED })
     }

@@ -2,13 +2,13 @@
 //!
 //! A row shows no zone, and the parts of ICMP and GRE entries apart from the addresses are missing.
 
-use super::error::Fault;
+use super::error::PartError;
 use super::reader::{Reader, endpoint, read_protocol};
 use super::words::{Word, is_state};
 
 /// Reads a row: protocol, state, source, destination, NAT (optional), idle time, timeout, packets and bytes
 /// (optional). `None` if the words are something else.
-pub(super) fn read(words: &[Word<'_>]) -> Option<Result<Reader, Fault>> {
+pub(super) fn read(words: &[Word<'_>]) -> Option<Result<Reader, PartError>> {
     let [protocol, state, src, dst, cells @ ..] = words else { return None };
     let has_state = is_state(state.text) || is_unknown(state.text) || is_number(state.text);
     let (src_end, dst_end) = (endpoint(src.text)?, endpoint(dst.text)?);

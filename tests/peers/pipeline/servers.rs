@@ -40,7 +40,7 @@ fn every_event_is_in_jetstream_once_although_servers_and_the_program_stop_in_mid
     let leader = client.leader();
     cluster.kill(leader);
     traffic.make(20);
-    cluster.revive(leader);
+    cluster.restart(leader);
     traffic.make(10);
     wait_for_all(&client, &folder);
     (0..3).for_each(|node| cluster.kill(node));
@@ -51,7 +51,7 @@ fn every_event_is_in_jetstream_once_although_servers_and_the_program_stop_in_mid
     let first = finished(&folder.path("log")).len();
     let running = Running::start(netns, &arguments);
     traffic.make(10);
-    (0..3).for_each(|node| cluster.revive(node));
+    (0..3).for_each(|node| cluster.restart(node));
     wait_for_all(&client, &folder);
     running.stop();
     wait_for_all(&client, &folder);

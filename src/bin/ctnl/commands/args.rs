@@ -163,7 +163,11 @@ impl FilterArgs {
             })
         };
         let previous_timeouts = self.base_timeouts.iter().map(parse).collect::<Result<_>>()?;
-        Ok(TimeoutOptions { previous_timeouts, trust_netlink_timeouts: self.trust_netlink_timeouts })
+        Ok(TimeoutOptions {
+            previous_timeouts,
+            trust_netlink_timeouts: self.trust_netlink_timeouts,
+            confirms_idle: self.confirm_idle.is_some(),
+        })
     }
 }
 

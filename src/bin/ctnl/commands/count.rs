@@ -74,7 +74,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     if filter.is_empty() && groups.is_none() && args.filter.confirm_idle.is_none() {
         return count_all(args, &mut connection, &mut console);
     }
-    let interrupt = Interrupt::listen(host)?;
+    let interrupt = Interrupt::listen()?;
     let occupancy = table::count(&mut connection).unwrap_or_default();
     let mut watch = Watch::new(&mut console, &interrupt, host, occupancy.entries.into());
     let mut selection = Selection::new(filter, &mut connection, host, &timeouts, false)?;

@@ -114,7 +114,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
         console.warn("this filter can match nothing");
     }
 
-    let interrupt = Interrupt::listen(host)?;
+    let interrupt = Interrupt::listen()?;
     let mut connection = args.common.connect()?;
     let before = table::count(&mut connection)?;
     let mut selection = Selection::new(filter, &mut connection, host, &timeouts, false)?;

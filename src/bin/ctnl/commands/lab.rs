@@ -23,8 +23,8 @@ Examples:
 No root is needed. The namespaces have their own conntrack table, addresses, timeouts,
 host name and processes; when the command ends, they are removed with every process in
 them. /proc/sys is read-only but for the lab's own net. As root, all of the host's files
-are read-only too, but for /tmp, /var/tmp and network file systems; devices in /dev are
-the host's. The exit code is the command's, 126 if it cannot be executed, 127 if it does
+are read-only too, but for /tmp, /var/tmp and network file systems; /dev/shm is the lab's
+own, devices in /dev are the host's. The exit code is the command's, 126 if it cannot be executed, 127 if it does
 not exist. Inside, CTNL_LAB is 1, CTNL_LAB_NETNS is the cookie of the network namespace
 (Linux 5.14), and 'ctnl' is this very program.";
 

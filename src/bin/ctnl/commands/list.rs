@@ -67,7 +67,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let writer = args.format.writer(host)?;
     let with_ages = format.shows_ages || order.is_some();
 
-    let interrupt = Interrupt::listen(host)?;
+    let interrupt = Interrupt::listen()?;
     let mut console = args.common.console();
     let mut connection = args.common.connect()?;
     let expected = report::expected(&mut connection);

@@ -36,7 +36,7 @@ Rehearse in private namespaces, no root needed:
 
 `ctnl help filter` explains the filters of list, count, flush and events.
 Exit codes: 0 done, also when nothing matched; 1 failed; 2 usage error, nothing
-was sent to the kernel; 3 partly done.";
+was changed; 3 partly done.";
 
 /// The conntrack table manager for Linux: list, count and flush entries, safely
 #[derive(Debug, Parser)]

@@ -18,6 +18,8 @@ pub struct TimeoutOptions {
     pub previous_timeouts: Vec<PreviousTimeout>,
     /// `--trust-netlink-timeouts`.
     pub trust_netlink_timeouts: bool,
+    /// `--confirm-idle`: two samples are compared.
+    pub confirms_idle: bool,
 }
 
 impl TimeoutOptions {

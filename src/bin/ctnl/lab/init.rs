@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use ctnl::host::Host;
+
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
@@ -30,12 +30,12 @@ pub enum Ended {
 ///
 /// # Errors
 /// The command cannot be started; the error has the [`std::io::Error`] of that.
-pub fn run(host: &Host, command: &mut Command, status: &mut impl Write) -> Result<Ended> {
-    let caught = Caught::register(host)?;
+pub fn run(command: &mut Command, status: &mut impl Write) -> Result<Ended> {
+    let caught = Caught::register()?;
     let _ = status.write_all(&[STARTED]);
     let child = command.spawn()?;
     let child = Pid::from_raw(i32::try_from(child.id()).context("the process ID of the command")?);
-    let signals = Signals::block(host)?;
+    let signals = Signals::block()?;
     for signal in caught.signals() {
         let _ = kill(child, signal);
     }

@@ -21,12 +21,12 @@ const READ_ONLY_IN_PROC: [&str; 6] = ["sys", "sysrq-trigger", "irq", "bus", "fs"
 /// Folders that stay writable where the host's files are read-only.
 const WRITABLE: [&str; 2] = ["/tmp", "/var/tmp"];
 
-/// Mount points that are not made read-only: they are handled apart, or hold devices.
-const EXEMPT: [&str; 2] = ["/proc", "/dev"];
+/// Mount points that are not made read-only: they are handled apart. Devices can be written all the same.
+const EXEMPT: [&str; 1] = ["/proc"];
 
 /// Folders that are empty in the lab where the host has them, and vanish with it: notes of ctnl, names of
-/// `ip netns`. They are not created, since that would change the host.
-const OWN: [&str; 2] = ["/run/ctnl", "/run/netns"];
+/// `ip netns`, POSIX shared memory. They are not created, since that would change the host.
+const OWN: [&str; 3] = ["/run/ctnl", "/run/netns", "/dev/shm"];
 
 const BIND: MsFlags = MsFlags::MS_BIND.union(MsFlags::MS_REC);
 
@@ -122,9 +122,11 @@ impl Mount {
             b"relatime" => MsFlags::MS_RELATIME,
             _ => MsFlags::empty(),
         };
-        let is_remote = [&b"nfs"[..], b"cifs", b"smb3", b"fuse", b"autofs", b"ceph", b"afs"]
-            .iter()
-            .any(|remote| kind.starts_with(remote));
+        // `fuseblk` is a disk of this host.
+        let is_remote = kind != b"fuseblk"
+            && [&b"nfs"[..], b"cifs", b"smb3", b"fuse", b"autofs", b"ceph", b"afs"]
+                .iter()
+                .any(|remote| kind.starts_with(remote));
         let flags = options.split(|byte| *byte == b',').map(flag).collect();
         Some(Mount { point: unescape(point), flags, is_remote })
     }
@@ -154,6 +156,8 @@ mod tests {
         assert_eq!(Mount::parse(line), Some(Mount { point: "/a b".into(), flags, is_remote: false }));
         let remote = Mount::parse(b"44 43 0:25 / /home rw - nfs4 server:/home rw");
         assert!(remote.is_some_and(|mount| mount.is_remote));
+        let disk = Mount::parse(b"45 43 8:1 / /mnt rw - fuseblk /dev/sda1 rw");
+        assert!(disk.is_some_and(|mount| !mount.is_remote));
         assert_eq!(Mount::parse(b""), None);
     }
 }

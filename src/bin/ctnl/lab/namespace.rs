@@ -40,7 +40,7 @@ const OF_THE_HOST: [Capability; 11] = [
 /// Moves the calling process into namespaces of its own, as root of them. The PID namespace is
 /// that of its next child, which must be its only one: a second is refused once the first has ended.
 ///
-/// The process must have a single thread (`unshare_userns` in kernel/user_namespace.c).
+/// The process must have a single thread (`check_unshare_flags` in kernel/fork.c).
 pub fn enter(host: &Host) -> Result<()> {
     let (uid, gid) = (geteuid(), getegid());
     // A program with file capabilities is not dumpable, and /proc/self then belongs to the host's root.

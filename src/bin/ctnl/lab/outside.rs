@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::Child;
 
 use anyhow::{Context, Result};
-use ctnl::host::Host;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, setrlimit};
@@ -21,9 +20,9 @@ use crate::term::exit::Exit;
 
 /// Waits for `init`, which reports over `status`. `writer` is the other end of that pipe, kept open so
 /// that `init` can open it.
-pub fn wait(host: &Host, init: Child, mut status: File, writer: OwnedFd) -> Result<Exit> {
+pub fn wait(init: Child, mut status: File, writer: OwnedFd) -> Result<Exit> {
     let terminal = Terminal::remember();
-    let signals = Signals::block(host)?;
+    let signals = Signals::block()?;
     let init = Pid::from_raw(i32::try_from(init.id()).context("the process ID of the lab")?);
     let mut report = Report::default();
     let code = loop {

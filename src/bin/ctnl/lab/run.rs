@@ -74,7 +74,7 @@ pub fn run(options: &Options, host: &Host) -> Result<Exit> {
     let mut command = Command::new(proc.join("self/exe"));
     command.arg0("ctnl").args(arguments(options, &status));
     let init = command.spawn().context("start the lab's first process")?;
-    outside::wait(host, init, File::from(reader), writer)
+    outside::wait(init, File::from(reader), writer)
 }
 
 fn arguments(options: &Options, status: &Path) -> Vec<OsString> {
@@ -111,7 +111,7 @@ pub fn run_inside(options: &Options, host: &Host, status: &Path) -> Result<Exit>
     let (program, mut command) = command(options, &mut console, own_folder);
     // Nothing of this process is written while the command has the terminal.
     drop(console);
-    let ended = init::run(host, &mut command, &mut status).or_else(|error| not_started(&program, error))?;
+    let ended = init::run(&mut command, &mut status).or_else(|error| not_started(&program, error))?;
     init::report(&mut status, ended);
     Ok(match ended {
         Ended::Exit(code) => Exit::Child(code),

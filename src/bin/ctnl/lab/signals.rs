@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use ctnl::host::Host;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::term::interrupt::ignored_signals;
+use crate::term::signal_actions::is_ignored;
 
 /// The signals that are passed on to the command.
 const PASSED_ON: [Signal; 6] =
@@ -41,13 +40,13 @@ pub struct Caught(Vec<(Signal, Arc<AtomicBool>)>);
 
 impl Caught {
     /// Records what is to be passed on, from now on.
-    pub fn register(host: &Host) -> Result<Self> {
+    pub fn register() -> Result<Self> {
         let record = |signal: Signal| {
             let caught = Arc::new(AtomicBool::new(false));
             signal_hook::flag::register(signal as i32, Arc::clone(&caught))?;
             Ok::<_, std::io::Error>((signal, caught))
         };
-        passed_on(host).map(record).collect::<Result<_, _>>().map(Caught).context("handle signals")
+        passed_on().map(record).collect::<Result<_, _>>().map(Caught).context("handle signals")
     }
 
     /// Those that came.
@@ -59,8 +58,8 @@ impl Caught {
 impl Signals {
     /// Blocks and queues SIGCHLD and what is to be passed on, but for what the parent had set to
     /// ignored. A child inherits the block: it is to be started before.
-    pub fn block(host: &Host) -> Result<Self> {
-        let blocked: SigSet = passed_on(host).chain([Signal::SIGCHLD]).collect();
+    pub fn block() -> Result<Self> {
+        let blocked: SigSet = passed_on().chain([Signal::SIGCHLD]).collect();
         // Where the parent had SIGCHLD set to ignored, the kernel would reap the children itself.
         signal_hook::flag::register(signal_hook::consts::SIGCHLD, Arc::default()).context("handle SIGCHLD")?;
         blocked.thread_block().context("block signals")?;
@@ -93,7 +92,6 @@ impl AsFd for Signals {
 }
 
 /// The signals to pass on, but for what the parent had set to ignored: that stays ignored.
-fn passed_on(host: &Host) -> impl Iterator<Item = Signal> {
-    let ignored = ignored_signals(host);
-    PASSED_ON.into_iter().filter(move |signal| !ignored.contains(*signal as i32))
+fn passed_on() -> impl Iterator<Item = Signal> {
+    PASSED_ON.into_iter().filter(|signal| !is_ignored(*signal as i32))
 }

@@ -147,8 +147,11 @@ impl<'a> Purge<'a> {
         let is_large = u128::from(chosen) * 100 > u128::from(seen) * u128::from(share);
         match (can_ask, is_large) {
             (false, true) if seen >= SMALL_TABLE => Ok(Consent::Refused(Purged::Stopped { chosen, seen })),
-            (false, _) => Ok(Consent::Given),
-            (true, false) => {
+            (false, true) => {
+                self.chooser.agree_to(with_margin(seen));
+                Ok(Consent::Given)
+            }
+            (_, false) => {
                 // What is deleted without a question stays about as small a part of the table; where every
                 // delete is to be asked for, nothing was found and nothing may be deleted.
                 let most = if share == 0 { 0 } else { with_margin(seen.saturating_mul(share.into()) / 100) };

@@ -70,8 +70,8 @@ impl Tally {
 }
 
 impl Selection {
-    /// A selection by `filter`. The namespace's timeouts are read where the filter needs them or
-    /// `with_ages` is set; otherwise idle times are undecided.
+    /// A selection by `filter`. The namespace's timeouts are read where the filter or a second sample needs
+    /// them or `with_ages` is set; otherwise idle times are undecided.
     pub fn new(
         filter: Filter,
         connection: &mut Connection,
@@ -80,7 +80,7 @@ impl Selection {
         with_ages: bool,
     ) -> Result<Self, Error> {
         let now = host.clock.now().realtime.0;
-        if filter.needs().idle {
+        if filter.needs().idle || timeouts.confirms_idle {
             return Ok(Self::by(filter, Settings::read(connection, host, timeouts)?, now));
         }
         let ages = if with_ages {
@@ -188,7 +188,7 @@ fn judge_second_sample<'a>(
     if verdict == Verdict::NoMatch {
         return Some((verdict, subject));
     }
-    match confirm.second(subject.flow, sampled) {
+    match confirm.second(subject.flow, sampled, subject.ages) {
         Confirmed::Idle { at_least } => {
             let subject = Subject { confirmed_idle: Some(at_least), ..subject };
             Some((filter.matches(&subject), subject))

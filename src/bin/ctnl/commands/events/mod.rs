@@ -142,7 +142,7 @@ fn receive_buffer(text: &str) -> Result<usize, String> {
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let options = args.options(host)?;
-    let interrupt = Interrupt::listen_except_hangup(host)?;
+    let interrupt = Interrupt::listen_except_hangup()?;
     let mut console = args.common.console();
     let StreamOutcome { end, undelivered } = stream::run(options, host, &interrupt, &mut console)?;
     report::print_undecided(&mut console, &Tally { undecided: end.totals.undecided, ..Tally::default() });

@@ -97,7 +97,7 @@ fn watch(
     interval: Seconds,
     console: &mut Console,
 ) -> Result<Exit> {
-    let interrupt = Interrupt::listen(host)?;
+    let interrupt = Interrupt::listen()?;
     let now = || host.clock.now().monotonic;
     let (mut read_at, (mut earlier, mut is_complete)) = (now(), sampler.read(console)?);
     let mut left = args.times;

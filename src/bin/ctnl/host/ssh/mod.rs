@@ -22,7 +22,8 @@
 //!
 //! All connections of the host's SSH server are spared where it is not certain which is the user's:
 //! - the terminal is remote, or may be (a pseudo-terminal, another PID namespace, no `/proc`), and none
-//!   of the candidates is live (dtach, run0, mosh, a session that was resumed);
+//!   of the candidates is live, or none is known to be this terminal's: no SSH server is an ancestor
+//!   (dtach, run0, mosh, a session that was resumed);
 //! - root is in a multiplexer: the attached session may be one that no environment names;
 //! - a session runs in a tunnel, and what carries it was not found. Then those to other SSH servers are
 //!   spared, too.
@@ -205,7 +206,8 @@ impl<S: Sockets> Search<S> {
             }
             if is_trusted || is_of_server || is_of_ancestor || !is_available {
                 self.found.insert(session);
-                any_live |= socket.is_some();
+                // Without a server above it the terminal may have been left, and be attached by another session.
+                any_live |= socket.is_some() && (is_of_ancestor || ancestry.has_ssh_server);
             } else if socket.is_some() {
                 not_verified.insert(session);
             }

@@ -17,7 +17,7 @@ use sampler::Sampler;
 const MARKS: [(u32, u32); 5] = [(60, 0x1), (40, 0x2), (30, 0x10), (15, 0x1_0000), (5, 0xdead_beef)];
 
 /// Of 1000 entries, this many have the tuple of the previous entry in another zone.
-const TWINS: u32 = 20;
+const SAME_TUPLE_PER_MILLE: u32 = 20;
 
 /// Of 1000 entries, this many have a zone for one direction only.
 const ONE_WAY_ZONES: u32 = 10;
@@ -66,10 +66,10 @@ impl Population {
     /// Entry number `index`.
     pub fn flow(&self, index: u64) -> Flow {
         let mut sampler = Sampler::new(self.seed, index);
-        let twin = index > 0 && sampler.per_mille(TWINS);
-        let mut flow = self.template(if twin { index - 1 } else { index });
+        let repeats_tuple = index > 0 && sampler.per_mille(SAME_TUPLE_PER_MILLE);
+        let mut flow = self.template(if repeats_tuple { index - 1 } else { index });
         let zone = u16::try_from(sampler.below(ZONES) + 1).unwrap_or(1);
-        if twin {
+        if repeats_tuple {
             flow.zone_both = Some(zone);
         } else if sampler.per_mille(ONE_WAY_ZONES) {
             let side = if sampler.per_mille(500) { &mut flow.orig } else { &mut flow.reply };
@@ -81,7 +81,7 @@ impl Population {
     }
 
     fn template(&self, index: u64) -> Flow {
-        // Seeded by the index alone: a twin has to repeat the previous entry exactly.
+        // Seeded by the index alone: an entry with the tuple of the previous one has to repeat it exactly.
         let mut sampler = Sampler::new(!self.seed, index);
         let addresses = EntryAddresses::new(self.seed, index, self.count);
         let mut flow = FlowTemplate { sampler: &mut sampler, addresses, timeouts: &self.timeouts }.flow();

@@ -77,7 +77,7 @@ pub fn walk_halves<W: HalfWork>(
     selection: &mut Selection,
     watch: &mut Watch<'_>,
 ) -> (Result<(DumpTotals, bool), Error>, [W; 2]) {
-    let dedup = SharedDedup::with_room_for(watch.expected);
+    let dedup = SharedDedup::with_capacity(watch.expected);
     let (interrupt, clock): (&Interrupt, Clock) = (watch.interrupt, watch.clock.clone());
     let [mut mine, yours] = halves;
     let yours = Mutex::new(yours);

@@ -1,13 +1,16 @@
-//! A second signal ends the process at once, unless it comes in the same moment as the first one:
-//! `timeout(1)` signals its child and then its group, and a shell and its terminal both may.
+//! Signals that the parent ignores, and a second signal, which ends the process at once unless it comes in
+//! the same moment as the first one: `timeout(1)` signals its child and then its group, and a shell and
+//! its terminal both may.
 
-#![allow(unsafe_code, reason = "a signal handler that reads the clock")]
+#![allow(unsafe_code, reason = "a signal handler that reads the clock, and a query of sigaction(2)")]
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ctnl::units::Nanos;
+use nix::libc;
 use nix::time::{ClockId, clock_gettime};
 use signal_hook::low_level::{emulate_default_handler, register};
 
@@ -50,9 +53,27 @@ impl FirstSignal {
     }
 }
 
+/// Whether the parent had set `signal` to ignored, as nohup(1) and `trap '' INT` do: it stays ignored.
+pub fn is_ignored(signal: i32) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: with a null pointer for the new action sigaction(2) changes nothing, and it fills in all of
+    // the old one where it returns 0.
+    unsafe {
+        libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) == 0
+            && action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_signal_is_ignored_where_its_action_is_to_ignore_it() {
+        // The Rust runtime ignores SIGPIPE.
+        assert!(is_ignored(libc::SIGPIPE) && !is_ignored(libc::SIGINT));
+        assert!(!is_ignored(-1));
+    }
 
     #[test]
     fn two_signals_in_one_second_are_one_request_and_a_later_one_is_another() {
