@@ -6,6 +6,7 @@ mod args;
 mod completions;
 mod count;
 mod delete;
+mod direction;
 mod events;
 mod filter;
 mod flush;
@@ -14,6 +15,7 @@ mod get;
 mod lab;
 mod list;
 mod man;
+mod read;
 mod report;
 
 use anyhow::Result;
