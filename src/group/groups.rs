@@ -62,6 +62,13 @@ pub struct Group<'a> {
     pub share: f64,
 }
 
+/// Groups in an order.
+#[derive(Debug)]
+pub struct SortedGroups<'g> {
+    groups: &'g Groups,
+    places: Vec<u32>,
+}
+
 impl Groups {
     /// Groups by fields: names separated by commas, `src,dport`. An address field may be followed by the
     /// length of its networks: `src/24` groups IPv4 addresses by /24 and IPv6 addresses by /64, `src/48` IPv6
@@ -201,21 +208,35 @@ impl Groups {
     /// values.
     #[must_use]
     pub fn top(&self, count: usize) -> Vec<Group<'_>> {
-        self.first(count, GroupOrder::default())
+        let places = (0..self.count()).collect();
+        let sorted = self.sort(places, count, GroupOrder::default());
+        sorted.places.iter().filter_map(|at| self.group(*at)).collect()
     }
 
     /// The first `count` groups of an order; equal ones with the largest first, then in the order of their
     /// values.
-    #[must_use]
-    pub fn first(&self, count: usize, order: GroupOrder) -> Vec<Group<'_>> {
-        let mut places: Vec<u32> = (0..u32::try_from(self.counters.len()).unwrap_or(u32::MAX)).collect();
+    ///
+    /// # Errors
+    /// There is no memory for their places: 4 bytes for each group.
+    pub fn first(&self, count: usize, order: GroupOrder) -> Result<SortedGroups<'_>, TryReserveError> {
+        let mut places = Vec::new();
+        places.try_reserve_exact(self.counters.len())?;
+        places.extend(0..self.count());
+        Ok(self.sort(places, count, order))
+    }
+
+    fn count(&self) -> u32 {
+        u32::try_from(self.counters.len()).unwrap_or(u32::MAX)
+    }
+
+    fn sort(&self, mut places: Vec<u32>, count: usize, order: GroupOrder) -> SortedGroups<'_> {
         if count < places.len() {
             // Only the groups that are returned are sorted.
             places.select_nth_unstable_by(count, |a, b| self.compare(order, *a, *b));
             places.truncate(count);
         }
         places.sort_unstable_by(|a, b| self.compare(order, *a, *b));
-        places.into_iter().filter_map(|at| self.group(at)).collect()
+        SortedGroups { groups: self, places }
     }
 
     fn compare(&self, order: GroupOrder, a: u32, b: u32) -> Ordering {
@@ -249,6 +270,13 @@ impl Groups {
         let totals = self.counters.get(at as usize)?.totals();
         let values = self.values(at).collect();
         Some(Group { values, totals, share: totals.entries as f64 / self.total.entries.max(1) as f64 })
+    }
+}
+
+impl SortedGroups<'_> {
+    /// The groups, made one at a time.
+    pub fn iter(&self) -> impl Iterator<Item = Group<'_>> {
+        self.places.iter().filter_map(|at| self.groups.group(*at))
     }
 }
 

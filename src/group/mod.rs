@@ -32,6 +32,6 @@ mod totals;
 
 pub use by::{GroupBy, Prefixes};
 pub use error::{GroupError, GroupErrorKind};
-pub use groups::{Group, Groups};
+pub use groups::{Group, Groups, SortedGroups};
 pub use order::{GroupOrder, OrderKey};
 pub use totals::Totals;

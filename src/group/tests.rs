@@ -43,6 +43,7 @@ fn a_sum_of_flows_that_were_never_counted_is_unknown_and_one_of_some_has_their_n
     let groups = by_mark(&[(1, None), (2, Some(0)), (3, Some(5)), (3, None)]);
     let sums: Vec<_> = groups
         .first(9, GroupOrder { key: OrderKey::Field(0), descending: false })
+        .unwrap()
         .iter()
         .map(|group| (group.totals.packets, group.totals.bytes, group.totals.counted, group.totals.is_all_counted()))
         .collect();
@@ -56,14 +57,14 @@ fn groups_are_sorted_by_sums_and_fields_and_unknown_ones_come_last_in_both_direc
     let groups = by_mark(&[(1, None), (2, Some(3)), (2, Some(4)), (3, Some(5)), (4, Some(9))]);
     let marks = |name: &str, descending| {
         let key = groups.order_key(name).unwrap();
-        let first = groups.first(4, GroupOrder { key, descending });
+        let first = groups.first(4, GroupOrder { key, descending }).unwrap();
         first.iter().map(|group| group.values[0].to_string()).collect::<Vec<_>>().concat()
     };
     assert_eq!((marks("packets", true), marks("bytes", false)), ("4231".into(), "3241".into()));
     assert_eq!((marks("mark", true), marks("mark", false)), ("4321".into(), "1234".into()));
     assert_eq!((marks("entries", true), marks("entries", false)), ("2134".into(), "1342".into()));
-    let first: Vec<_> = groups.first(1, GroupOrder { key: OrderKey::Bytes, descending: true });
-    assert_eq!(first[0].values, [Value::Number(4)]);
+    let first = groups.first(1, GroupOrder { key: OrderKey::Bytes, descending: true }).unwrap();
+    assert_eq!(first.iter().map(|group| group.values).collect::<Vec<_>>(), [[Value::Number(4)]]);
     assert!(groups.order_key("src").is_none());
     assert_eq!(groups.order_names().collect::<Vec<_>>(), ["entries", "evictable", "packets", "bytes", "mark"]);
 }

@@ -14,7 +14,7 @@ tests![
     a_sort_by_values_that_are_unknown_says_so_and_why,
     a_sum_of_entries_that_were_not_counted_is_not_zero,
     groups_are_networks_and_are_sorted,
-    a_sorted_list_that_does_not_fit_into_memory_is_an_error,
+    a_sorted_list_or_groups_that_do_not_fit_into_memory_are_an_error,
     order_limit_and_columns_work_in_every_format_that_has_them,
     count_is_the_number_of_lines_of_a_list,
     groups_add_up_to_the_count_and_evictable_entries_to_those_not_assured,
@@ -105,19 +105,32 @@ fn groups_are_networks_and_are_sorted(netns: &TestNetns) {
     assert!(json.contains("\"src\":\"10.1.2.0/24\""), "{json}");
 }
 
-/// Listing fits, keeping every entry does not: these need some 50 MiB.
-fn a_sorted_list_that_does_not_fit_into_memory_is_an_error(netns: &TestNetns) {
+/// Listing fits, keeping every entry does not: these need some 50 MiB. Groups need some 10 MiB.
+fn a_sorted_list_or_groups_that_do_not_fit_into_memory_are_an_error(netns: &TestNetns) {
     netns.fill(77, 120_000);
     let program = env!("CARGO_BIN_EXE_ctnl");
-    let limit = format!("--as={}", std::fs::metadata(program).unwrap().len() + (32 << 20));
-    let limited = |arguments: &[&str]| Run::of(Command::new("prlimit").args([&*limit, program]).args(arguments));
-    limited(&["list", "-o", "json"]).exits_with(0).stderr_contains("120000 matched");
-    let sorted = limited(&["list", "-o", "json", "--sort", "src"]).exits_with(1);
-    let sorted = sorted.stderr_contains("ctnl: --sort: out of memory after ").stderr_contains("hint: --limit N");
-    assert_eq!(sorted.stdout(), "");
-    limited(&["list", "-o", "json", "--sort", "src", "--limit", "10"])
-        .exits_with(0)
-        .stderr_contains("10 shown of 120000");
+    let size = std::fs::metadata(program).unwrap().len();
+    let many = ["count", "--by", "src,sport,dst,dport,reply-src,reply-dst,proto,state,status,mark"];
+    let mut out_of_memory = 0;
+    for mebibytes in [4, 12] {
+        let limit = format!("--as={}", size + (mebibytes << 20));
+        let limited = |arguments: &[&str]| Run::of(Command::new("prlimit").args([&*limit, program]).args(arguments));
+        limited(&["list", "-o", "json"]).exits_with(0).stderr_contains("120000 matched");
+        let sorted = limited(&["list", "-o", "json", "--sort", "src"]).exits_with(1);
+        let sorted = sorted.stderr_contains("ctnl: --sort: out of memory after ").stderr_contains("hint: --limit N");
+        assert_eq!(sorted.stdout(), "");
+        let groups = limited(&many);
+        if groups.code() != Some(0) {
+            let groups = groups.exits_with(1).stderr_contains("ctnl: --by: out of memory at ");
+            assert_eq!(groups.stdout(), "");
+            out_of_memory += 1;
+        }
+    }
+    assert!(out_of_memory > 0);
+    let limit = format!("--as={}", size + (12 << 20));
+    let first = ["list", "-o", "json", "--sort", "src", "--limit", "10"];
+    let first = Run::of(Command::new("prlimit").args([&*limit, program]).args(first)).exits_with(0);
+    assert_eq!(first.stderr_contains("10 shown of 120000").stdout().lines().count(), 10);
 }
 
 fn order_limit_and_columns_work_in_every_format_that_has_them(netns: &TestNetns) {

@@ -1,18 +1,23 @@
 //! `count --by`: the groups as a table or as JSON, and what of them is not known.
 
+use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 
 use anyhow::{Result, anyhow};
 use ctnl::field::{Subject, Value};
-use ctnl::group::{Group, GroupOrder, Groups, Totals};
+use ctnl::group::{Group, GroupOrder, Groups, SortedGroups, Totals};
 use ctnl::model::Undecided;
 use ctnl::text::nearest;
 use serde_json::{Map, Value as Json, json};
 
 use crate::commands::direction::split_direction;
-use crate::term::columns::Columns;
+use crate::term::columns::Widths;
 use crate::term::console::percent;
 use crate::term::exit::usage_at;
+use crate::term::stdout::written;
+
+/// Bytes that are written at once.
+const BUFFER: usize = 64 * 1024;
 
 /// Groups, and which of them are shown.
 #[derive(Debug)]
@@ -41,20 +46,32 @@ impl Grouping {
         if self.groups.is_out_of_memory() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// The groups, as a table or as JSON.
+    /// Prints the groups, as a table or as JSON.
     ///
     /// # Errors
-    /// Memory ran out, so that the counts are incomplete.
-    pub fn lines(&self, as_json: bool) -> Result<String> {
-        if self.groups.is_out_of_memory() {
+    /// Memory ran out, so that the counts are incomplete: then nothing is printed. Or standard output failed.
+    pub fn print(&self, as_json: bool) -> Result<()> {
+        let sorted = self.groups.first(self.top, self.order).ok().filter(|_| !self.groups.is_out_of_memory());
+        let Some(sorted) = sorted else {
             return Err(anyhow!(
                 "--by: out of memory at {} groups; nothing was printed\n  hint: fewer fields, networks (src/24) or a \
                  filter make fewer groups",
                 self.groups.len()
             ));
+        };
+        let mut out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
+        written(self.write(&mut out, &sorted, as_json).and_then(|()| out.flush())).map(drop)
+    }
+
+    fn write(&self, out: &mut impl Write, sorted: &SortedGroups<'_>, as_json: bool) -> io::Result<()> {
+        if as_json {
+            return sorted.iter().try_for_each(|group| writeln!(out, "{}", as_json_object(&self.groups, &group)));
         }
-        let first = self.groups.first(self.top, self.order);
-        Ok(if as_json { as_json_lines(&self.groups, &first) } else { self.as_table(&first) })
+        let (heads, numbers) = self.heads();
+        let mut widths = Widths::of(&heads, numbers);
+        sorted.iter().for_each(|group| widths.fit(&self.row(&group)));
+        out.write_all(widths.line(&heads).as_bytes())?;
+        sorted.iter().try_for_each(|group| out.write_all(widths.line(&self.row(&group)).as_bytes()))
     }
 
     /// The end of the summary.
@@ -69,7 +86,7 @@ impl Grouping {
             format!("--by {by}: {entries} of {} are unknown and are counted as ?: {why}: {}", total.entries, why.hint())
         });
         let mut notes: Vec<String> = unknown.collect();
-        if (total.counted > 0 || self.is_sorted_by_traffic()) && !total.is_all_counted() {
+        if self.has_traffic() && !total.is_all_counted() {
             let (missing, why) = (total.entries - total.counted, Undecided::NoAccounting);
             notes.push(format!("packets and bytes: {missing} of {} are unknown: {why}: {}", total.entries, why.hint()));
         }
@@ -80,27 +97,30 @@ impl Grouping {
         self.sort.is_some() && self.order.key.needs_accounting()
     }
 
-    fn as_table(&self, shown: &[Group<'_>]) -> String {
-        let total = self.groups.total();
-        let with_traffic = total.counted > 0 || self.is_sorted_by_traffic();
+    fn has_traffic(&self) -> bool {
+        self.groups.total().counted > 0 || self.is_sorted_by_traffic()
+    }
+
+    /// The column headers, and how many of them are numbers.
+    fn heads(&self) -> (Vec<String>, usize) {
         let mut heads: Vec<String> = ["ENTRIES", "SHARE", "EVICTABLE"].map(String::from).to_vec();
-        if with_traffic {
+        if self.has_traffic() {
             heads.extend(["PACKETS".into(), "BYTES".into()]);
         }
         let numbers = heads.len();
         heads.extend(self.groups.fields().iter().map(|by| by.to_string().to_ascii_uppercase()));
-        let mut columns = Columns::new(heads, numbers);
-        for group in shown {
-            let totals = &group.totals;
-            let share = percent(totals.entries, total.entries);
-            let mut row = vec![totals.entries.to_string(), share, totals.evictable.to_string()];
-            if with_traffic {
-                row.extend([totals.packets, totals.bytes].map(|sum| sum_text(sum, totals)));
-            }
-            row.extend(group.values.iter().map(ToString::to_string));
-            columns.push(row);
+        (heads, numbers)
+    }
+
+    fn row(&self, group: &Group<'_>) -> Vec<String> {
+        let totals = &group.totals;
+        let share = percent(totals.entries, self.groups.total().entries);
+        let mut row = vec![totals.entries.to_string(), share, totals.evictable.to_string()];
+        if self.has_traffic() {
+            row.extend([totals.packets, totals.bytes].map(|sum| sum_text(sum, totals)));
         }
-        columns.to_text()
+        row.extend(group.values.iter().map(ToString::to_string));
+        row
     }
 }
 
@@ -126,11 +146,7 @@ fn sum_text(sum: Option<u64>, totals: &Totals) -> String {
     }
 }
 
-fn as_json_lines(groups: &Groups, shown: &[Group<'_>]) -> String {
-    shown.iter().map(|group| format!("{}\n", as_json(groups, group))).collect()
-}
-
-fn as_json(groups: &Groups, group: &Group<'_>) -> Json {
+fn as_json_object(groups: &Groups, group: &Group<'_>) -> Json {
     let Totals { entries, evictable, counted, packets, bytes, .. } = group.totals;
     let mut object = Map::new();
     object.insert("v".into(), 1.into());
@@ -178,17 +194,24 @@ mod tests {
         grouping
     }
 
+    fn lines(grouping: &Grouping, as_json: bool) -> String {
+        let mut out = Vec::new();
+        let sorted = grouping.groups.first(grouping.top, grouping.order).unwrap();
+        grouping.write(&mut out, &sorted, as_json).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
     #[test]
     fn sums_of_entries_that_were_never_counted_are_unknown_and_those_of_some_are_lower_bounds() {
         let grouping = by_mark(None, &[(1, None), (1, None), (1, None), (2, Some(3)), (2, None), (3, Some(0))]);
         assert_eq!(
-            grouping.lines(false).unwrap(),
+            lines(&grouping, false),
             "ENTRIES   SHARE  EVICTABLE  PACKETS  BYTES  MARK\n\
              \x20     3  50.0 %          3        ?      ?  1\n\
              \x20     2  33.3 %          2       3+   300+  2\n\
              \x20     1  16.7 %          1        0      0  3\n"
         );
-        let lines = grouping.lines(true).unwrap();
+        let lines = lines(&grouping, true);
         let objects: Vec<Json> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let of =
             |place: usize| ["counted", "packets", "bytes"].map(|key| objects[place].get(key).and_then(Json::as_u64));
@@ -202,9 +225,9 @@ mod tests {
     fn a_sort_by_bytes_that_are_unknown_shows_them_as_unknown_and_says_why() {
         let uncounted = [(1, None), (2, None), (2, None)];
         let plain = by_mark(None, &uncounted);
-        assert!(!plain.lines(false).unwrap().contains("BYTES") && plain.notes().is_empty());
+        assert!(!lines(&plain, false).contains("BYTES") && plain.notes().is_empty());
         let sorted = by_mark(Some("bytes"), &uncounted);
-        let lines = sorted.lines(false).unwrap();
+        let lines = lines(&sorted, false);
         assert!(lines.lines().next().unwrap().contains("BYTES"), "{lines}");
         assert!(lines.lines().nth(1).unwrap().ends_with("?      ?  2"), "{lines}");
         assert!(sorted.notes()[0].contains("3 of 3 are unknown: no-accounting"), "{:?}", sorted.notes());

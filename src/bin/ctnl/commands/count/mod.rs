@@ -155,7 +155,7 @@ impl Counting {
         match (&self.grouping, as_json) {
             (None, false) => print(format!("{}\n", self.counted)),
             (None, true) => print(format!("{}\n", self.document(selection, walked))),
-            (Some(grouping), _) => print(grouping.lines(as_json)?),
+            (Some(grouping), _) => grouping.print(as_json),
         }
     }
 
