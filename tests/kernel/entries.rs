@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use ctnl::model::{Flow, L4, Protocol};
-use ctnl_test_support::bystanders::bystanders;
 use ctnl_test_support::harness::{TestNetns, assert_same_entries, flow, key, tests, udp};
 use ctnl_test_support::population::has_udp_lite;
+use ctnl_test_support::similar_entries::similar_entries;
 
 tests![
     every_line_of_a_list_can_be_pasted_into_get,
@@ -23,7 +23,7 @@ const OPTIONS: [&str; 4] = ["conntrack", "id", "extended", "extended,id,labels"]
 
 fn every_line_of_a_list_can_be_pasted_into_get(netns: &TestNetns) {
     netns.fill(61, 150);
-    netns.create(&bystanders());
+    netns.create(&similar_entries());
     for options in OPTIONS {
         let lines = netns.ctnl(&["list", "-o", options]).exits_with(0).stdout();
         assert_eq!(lines.lines().count(), 167);
@@ -62,11 +62,11 @@ fn get_finds_an_entry_by_either_direction_and_in_its_zone(netns: &TestNetns) {
 }
 
 fn delete_removes_the_entry_of_a_pasted_line_and_no_other(netns: &TestNetns) {
-    let mut all = bystanders();
+    let mut all = similar_entries();
     netns.create(&all);
-    while let Some(victim) = all.pop() {
+    while let Some(chosen) = all.pop() {
         let dumped = netns.dump();
-        let found = dumped.iter().find(|flow| key(flow) == key(&victim)).expect("an entry");
+        let found = dumped.iter().find(|flow| key(flow) == key(&chosen)).expect("an entry");
         let id = format!("id={}", found.id.unwrap());
         let lines = netns.ctnl(&["list", "-o", "id"]).exits_with(0).stdout();
         let line = lines.lines().find(|line| line.ends_with(&id)).expect("a line");
@@ -78,7 +78,7 @@ fn delete_removes_the_entry_of_a_pasted_line_and_no_other(netns: &TestNetns) {
 }
 
 fn delete_with_another_id_deletes_nothing(netns: &TestNetns) {
-    let all = bystanders();
+    let all = similar_entries();
     netns.create(&all);
     for flow in netns.dump().iter().filter(|flow| flow.orig.sport().is_some()) {
         let other = flow.id.unwrap().wrapping_add(1).to_string();

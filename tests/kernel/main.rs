@@ -15,11 +15,13 @@
 //! - `events`: each event once and in order, and losses counted; `exclusion`: the part of a filter
 //!   that the kernel applies to events
 //! - `memory`: peak memory does not grow with the table
-//! - `host`: what the event stream term_strategies of the host: namespaces, settings, privileges
+//! - `host`: what the event stream reads of the host: namespaces, settings, privileges
 //! - `lab`: `ctnl lab`, and the population that it creates
 //! - `netns`: other network namespaces
 //! - `processors`: `--jobs 2`, a single processor, `--kernel-filter`
 //! - `safety`: what a flush must not do
+//! - `signals`: signals that come twice
+//! - `stats`: the counters of connection tracking
 //! - `meanwhile`: what happens to the table while a flush is stopped, waits or runs
 
 #![allow(
@@ -46,6 +48,8 @@ mod memory;
 mod netns;
 mod processors;
 mod safety;
+mod signals;
+mod stats;
 mod timeouts;
 mod verbs;
 
@@ -82,6 +86,8 @@ fn main() -> ExitCode {
         netns::TESTS,
         processors::TESTS,
         safety::TESTS,
+        signals::TESTS,
+        stats::TESTS,
         meanwhile::TESTS,
     ];
     let run = |lists: &[&[harness::Test]]| {

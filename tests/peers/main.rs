@@ -15,6 +15,7 @@
 //! - `meanwhile`: traffic and settings that change while a flush is stopped, waits or runs
 //! - `service`: systemd-analyze on the unit in `packaging/`
 //! - `ssh`: one's own session is spared
+//! - `stats`: the counters are those of `conntrack -S`
 //! - `scope`: only matching entries are deleted
 //! - `syslog`: rsyslogd receives a stream of events, and is killed in the middle of it
 //! - `pipeline`: the program with such receivers, when either of them is killed
@@ -42,6 +43,7 @@ mod raw;
 mod scope;
 mod service;
 mod ssh;
+mod stats;
 mod syslog;
 mod text;
 
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         flushing::TESTS,
         meanwhile::TESTS,
         ssh::TESTS,
+        stats::TESTS,
         scope::TESTS,
         service::TESTS,
         syslog::TESTS,
