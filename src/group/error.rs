@@ -33,6 +33,9 @@ pub enum GroupErrorKind {
     Prefix(Box<str>),
 }
 
+/// Words for an address in the languages of tcpdump and nft.
+const ADDRESS_WORDS: [&str; 4] = ["host", "ip", "net", "address"];
+
 impl GroupErrorKind {
     pub(super) fn at(self, span: Range<usize>) -> GroupError {
         GroupError { kind: self, span }
@@ -52,6 +55,9 @@ impl GroupError {
             GroupErrorKind::NoNetworks(_) => {
                 let addresses = groupable().filter(|field| field.kind == ValueKind::Address);
                 format!("fields with networks are {}", list(addresses.map(|field| field.name).collect()))
+            }
+            GroupErrorKind::Unknown(name) if ADDRESS_WORDS.contains(&&*name.to_ascii_lowercase()) => {
+                "src or dst".to_owned()
             }
             kind => {
                 let names: Vec<&str> = groupable().map(|field| field.name).collect();

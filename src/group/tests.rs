@@ -105,6 +105,7 @@ fn a_wrong_list_of_fields_is_an_error_with_its_place_and_a_hint() {
     assert_eq!(error(" , ").kind, GroupErrorKind::Empty);
     assert_eq!(error("src,dport, src/8"), GroupError { kind: GroupErrorKind::Twice("src"), span: 11..16 });
     assert_eq!((error("src,dprot").hint().as_str(), error("src,dprot").span), ("did you mean dport?", 4..9));
+    assert_eq!((error("host").hint().as_str(), error("net/24").hint().as_str()), ("src or dst", "src or dst"));
     assert!(error("addr").hint().contains("nat-src"));
     assert!(error("dport/8").hint().contains("reply-dst, nat-src"));
 }

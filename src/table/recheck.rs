@@ -26,8 +26,12 @@ use crate::units::Nanos;
 pub const MAX_AGE: Nanos = Nanos(10_000_000);
 
 /// How old it may be while no targets wait: the deleting thread then has time to fetch an entry again,
-/// which makes the window shorter and takes the dump no longer.
-pub const MAX_AGE_UNHURRIED: Nanos = Nanos(1_000_000);
+/// which makes the window shorter and takes the dump no longer. A dump's datagram is seldom as young.
+pub const MAX_AGE_UNHURRIED: Nanos = Nanos(300_000);
+
+/// How old it may be the first time that a target was fetched again. A thread that is preempted once is not
+/// the next time.
+const MAX_AGE_FETCHED: Nanos = Nanos(1_000_000);
 
 /// Targets that are fetched, judged and sent together. Few, so that little time passes between an entry's
 /// sample and its delete: 0.1 ms, of which reading the settings takes half.
@@ -36,8 +40,7 @@ const RECHECK_BATCH: usize = 16;
 /// 2.8 times as long as the dump instead of 2.0.
 const LARGE_RECHECK_BATCH: usize = 64;
 
-/// How often a single target is fetched again that always is too old before it can be sent. The first time,
-/// it is too old after [`MAX_AGE_UNHURRIED`]: a thread that is preempted once is not the next time.
+/// How often a single target is fetched again that always is too old before it can be sent.
 const ATTEMPTS: usize = 4;
 
 /// What a target was judged by.
@@ -155,7 +158,7 @@ impl<R: Recheck> RecheckedDeletes<R> {
     fn judge_and_send(&mut self, targets: &[Target], attempts: usize) -> Result<(), Error> {
         let (left, earliest) = self.judge_again(targets)?;
         let is_first = attempts == ATTEMPTS;
-        let max_age = if is_first { MAX_AGE_UNHURRIED } else { MAX_AGE };
+        let max_age = if is_first { MAX_AGE_FETCHED } else { MAX_AGE };
         if left.is_empty() || self.send_if_recent(&left, earliest, max_age)? {
             return Ok(());
         }

@@ -18,7 +18,6 @@ use crate::units::Nanos;
 use crate::wire::uapi::{cta, ipctnl_msg_ct, nfnl_subsys};
 use crate::wire::{Batch, Header, Message, Messages};
 
-const MS: u64 = 1_000_000;
 const GET: u8 = ipctnl_msg_ct::GET;
 
 /// An idle flow: 100 of 600 seconds are left. Its id is its source port.
@@ -222,17 +221,18 @@ fn a_target_that_was_judged_by_other_settings_is_judged_again() {
 
 #[test]
 fn the_window_is_the_longest_time_from_a_sample_to_the_return_of_its_delete() {
-    let table = FakeTable { per_delete: MS / 4, ..FakeTable::of(0..250) };
-    let done = table.flush(MS / 2, |_| {});
+    let table = FakeTable { per_delete: MAX_AGE_UNHURRIED.0 / 4, ..FakeTable::of(0..250) };
+    let done = table.flush(MAX_AGE_UNHURRIED.0 / 2, |_| {});
     // The second datagram of deletes begins when the first one has ended.
     assert_eq!((done.outcome.done, done.rechecked, done.window), (250, 0, MAX_AGE_UNHURRIED));
 }
 
 #[test]
 fn deletes_that_take_long_do_not_make_the_samples_of_the_next_ones_too_old() {
-    let table = FakeTable { per_delete: MS, ..FakeTable::of(0..250) };
-    let done = table.flush(MS, |_| {});
-    assert_eq!((done.outcome.done, done.rechecked, done.window), (250, 50, Nanos(2 * MS)));
+    let per_delete = MAX_AGE_UNHURRIED.0;
+    let table = FakeTable { per_delete, ..FakeTable::of(0..250) };
+    let done = table.flush(per_delete, |_| {});
+    assert_eq!((done.outcome.done, done.rechecked, done.window), (250, 50, Nanos(2 * per_delete)));
 }
 
 #[test]

@@ -11,7 +11,7 @@
 //! - `flushing`: the flush pipeline while the table changes under it
 //! - `agreement`: list, count, dry run and flush match the same entries
 //! - `following`: `ctnl events`, and the entries that its reader can derive
-//! - `flush`, `list`, `entries`: the commands
+//! - `flush`, `list`, `entries`: the commands; `filtering`: notations of the filter language
 //! - `events`: each event once and in order, and losses counted; `exclusion`: the part of a filter
 //!   that the kernel applies to events
 //! - `memory`: peak memory does not grow with the table
@@ -37,6 +37,7 @@ mod agreement;
 mod entries;
 mod events;
 mod exclusion;
+mod filtering;
 mod flush;
 mod flushing;
 mod following;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
         entries::TESTS,
         events::TESTS,
         exclusion::TESTS,
+        filtering::TESTS,
         list::TESTS,
         host::TESTS,
         lab::TESTS,

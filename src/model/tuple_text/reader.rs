@@ -73,10 +73,11 @@ impl Reader {
         let protocol = self.protocol.ok_or_else(|| missing("missing protocol: expected e.g. tcp".to_owned()))?;
         self.place_endpoints()?;
         let id = self.place_ids(protocol)?;
-        let tuple = self.orig.tuple(protocol, "tuple", end)?;
+        let is_ipv6 = self.family == Some(Family::V6);
+        let tuple = self.orig.tuple(protocol, is_ipv6, "tuple", end)?;
         let reply = match self.reply.is_empty() {
             true => None,
-            false => Some(self.reply.tuple(protocol, "reply tuple", end)?),
+            false => Some(self.reply.tuple(protocol, is_ipv6, "reply tuple", end)?),
         };
         self.check_family(&[Some(tuple), reply])?;
         if let (Some(both), Some(orig)) = (&self.zone, &self.zone_orig)
@@ -185,7 +186,9 @@ pub(super) fn endpoint(word: &str) -> Option<(IpAddr, Option<u16>)> {
 
 impl Direction {
     /// The tuple of this direction, if nothing is missing and nothing is too much.
-    fn tuple(&self, protocol: Protocol, what: &str, end: usize) -> Result<Tuple, Fault> {
+    ///
+    /// Two IPv4-mapped addresses are the IPv4 addresses, unless the family is given as IPv6.
+    fn tuple(&self, protocol: Protocol, is_ipv6: bool, what: &str, end: usize) -> Result<Tuple, Fault> {
         let l4 = self.l4(protocol);
         let mut missing = self.missing_addresses();
         let l4 = match l4 {
@@ -203,10 +206,14 @@ impl Direction {
             let names: Vec<String> = missing.iter().map(|name| format!("'{name}'")).collect();
             return Err(Fault::new(end..end, format!("incomplete {label} {what}: missing {}", names.join(", "))));
         };
-        if src.value.is_ipv4() != dst.value.is_ipv4() {
+        let (from, to) = match (src.value.to_canonical(), dst.value.to_canonical()) {
+            (from @ IpAddr::V4(_), to @ IpAddr::V4(_)) if !is_ipv6 => (from, to),
+            _ => (src.value, dst.value),
+        };
+        if from.is_ipv4() != to.is_ipv4() {
             return Err(Fault::new(dst.span.clone(), "source and destination are of different address families"));
         }
-        Ok(Tuple { src: src.value, dst: dst.value, protocol, l4, ..Tuple::UNSPECIFIED })
+        Ok(Tuple { src: from, dst: to, protocol, l4, ..Tuple::UNSPECIFIED })
     }
 }
 

@@ -171,6 +171,34 @@ fn ipv6_ports_are_behind_brackets() {
 }
 
 #[test]
+fn ipv4_mapped_addresses_name_the_entry_of_the_ipv4_addresses() {
+    let entry = read("tcp 192.0.2.3:1 10.0.0.2:2").unwrap();
+    for text in [
+        "tcp [::ffff:192.0.2.3]:1 [::ffff:10.0.0.2]:2",
+        "tcp [::ffff:192.0.2.3]:1 10.0.0.2:2",
+        "tcp src=::ffff:192.0.2.3 dst=::ffff:a00:2 sport=1 dport=2",
+        "ipv4 tcp src=::ffff:192.0.2.3 dst=::ffff:10.0.0.2 sport=1 dport=2",
+    ] {
+        assert_eq!(read(text).unwrap(), entry, "{text}");
+    }
+    let line = format!(
+        "tcp src=::ffff:192.0.2.3 dst=::ffff:10.0.0.2 sport=1 dport=2 {}",
+        "src=10.0.0.2 dst=::ffff:192.0.2.3 sport=2 dport=1"
+    );
+    assert_eq!(read(&line).unwrap().reply, Some(entry.tuple.inverse()));
+}
+
+#[test]
+fn a_mapped_address_of_an_ipv6_packet_stays_ipv6_where_the_family_shows_it() {
+    for text in [
+        "ipv6 10 tcp src=::ffff:192.0.2.3 dst=::ffff:10.0.0.2 sport=1 dport=2",
+        "tcp [::ffff:192.0.2.3]:1 [2001:db8::1]:2",
+    ] {
+        assert!(read(text).unwrap().tuple.src.is_ipv6(), "{text}");
+    }
+}
+
+#[test]
 fn keys_of_gre_are_decimal_or_hexadecimal() {
     let entry = read("gre 10.0.0.1 10.0.0.2 srckey=0x0 dstkey=0xabcd").unwrap();
     assert_eq!(entry.tuple.l4, L4::Ports { src: 0, dst: 0xabcd });

@@ -275,5 +275,6 @@ mod tests {
         assert!(note("labels").is_some());
         std::fs::remove_file(folder.path().join("etc/xtables/connlabel.conf")).unwrap();
         assert!(note("labels").is_some() && note("xml,labels").is_some() && note("json").is_none());
+        assert!(parse("labels", true, &host).is_ok_and(|parsed| parsed.note.is_some()));
     }
 }

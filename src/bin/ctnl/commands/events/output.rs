@@ -32,4 +32,9 @@ impl OutputArgs {
         })?;
         Ok((format, writer))
     }
+
+    /// What was requested and will be missing.
+    pub fn note(&self, host: &Host) -> Option<&'static str> {
+        parse(&self.output, true, host).ok().and_then(|parsed| parsed.note)
+    }
 }
