@@ -49,6 +49,7 @@ mod stats;
 mod target;
 mod timeouts;
 mod update;
+mod zones;
 
 pub use crate::model::Family;
 pub use action::Action;
@@ -69,3 +70,4 @@ pub use stats::{COUNTERS, Counter, Counters, CpuStats, stats};
 pub use target::{NotDeletable, Target};
 pub use timeouts::timeouts;
 pub use update::lower_timeout;
+pub use zones::zones_of;

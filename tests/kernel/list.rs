@@ -239,4 +239,8 @@ fn an_empty_table_is_an_empty_list_in_every_format(netns: &TestNetns) {
         let shown = netns.ctnl(&["list", "-o", format]).exits_with(0).stdout();
         assert_eq!(shown.lines().count(), lines, "{format}: {shown}");
     }
+    for command in [&["list"][..], &["count"], &["count", "tcp"], &["count", "--by", "src"]] {
+        let stderr = netns.ctnl(command).exits_with(0).stderr();
+        assert_eq!(stderr.matches("the table is empty").count(), 1, "{command:?}: {stderr}");
+    }
 }

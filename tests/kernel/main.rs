@@ -18,6 +18,7 @@
 //! - `host`: what the event stream reads of the host: namespaces, settings, privileges
 //! - `lab`: `ctnl lab`, and the population that it creates
 //! - `netns`: other network namespaces
+//! - `no_proc`: the commands where /proc is not mounted
 //! - `processors`: `--jobs 2`, a single processor, `--kernel-filter`
 //! - `safety`: what a flush must not do
 //! - `signals`: signals that come twice
@@ -47,6 +48,7 @@ mod list;
 mod meanwhile;
 mod memory;
 mod netns;
+mod no_proc;
 mod processors;
 mod safety;
 mod signals;
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
         host::TESTS,
         lab::TESTS,
         netns::TESTS,
+        no_proc::TESTS,
         processors::TESTS,
         safety::TESTS,
         signals::TESTS,

@@ -12,6 +12,7 @@ use ctnl_test_support::harness::{TestNetns, assert_same_entries, entry, tests, u
 tests![
     an_entry_is_found_by_either_direction,
     an_entry_is_found_in_its_zone_and_in_no_other,
+    the_zones_of_a_tuple_are_found_in_a_small_table_and_in_a_large_one,
     an_entry_with_nat_is_found_by_its_reply_tuple,
     an_entry_that_does_not_exist_is_none_and_an_incomplete_tuple_an_error,
     count_is_the_length_of_a_dump_of_a_fresh_table,
@@ -54,6 +55,23 @@ fn an_entry_is_found_in_its_zone_and_in_no_other(netns: &TestNetns) {
     assert_eq!(table::get(connection, &tuple, 7).unwrap().expect("an entry").mark, Some(70));
     assert_eq!(table::get(connection, &tuple, 0).unwrap(), None);
     assert_eq!(table::get(connection, &tuple, 8).unwrap(), None);
+}
+
+fn the_zones_of_a_tuple_are_found_in_a_small_table_and_in_a_large_one(netns: &TestNetns) {
+    let tuple = udp(1000, 53).orig;
+    let zoned = |zone| Flow { zone_both: Some(zone), ..udp(1000, 53) };
+    // The reply tuple of this one is in the default zone.
+    let orig_side = entry(Tuple { zone: Some(9), ..udp(1000, 53).orig });
+    netns.create(&[zoned(7), zoned(65_535), orig_side, udp(1001, 53)]);
+    let connection = &mut netns.connection();
+    let mut check = || {
+        assert_eq!(table::zones_of(connection, &tuple).unwrap(), [7, 9, 65_535]);
+        assert_eq!(table::zones_of(connection, &tuple.inverse()).unwrap(), [0, 7, 65_535]);
+        assert_eq!(table::zones_of(connection, &udp(1002, 53).orig).unwrap(), [0; 0]);
+    };
+    check();
+    netns.fill(8, 33_000);
+    check();
 }
 
 fn an_entry_with_nat_is_found_by_its_reply_tuple(netns: &TestNetns) {

@@ -7,7 +7,7 @@
 //! - `net`: a router between two hosts, each a network namespace
 //! - `connections`: connections between the hosts; `raw`: packets made by hand
 //! - `packet_monitor`: when each flow had its last packet, from the kernel's counters
-//! - `text`: the lines of ctnl are those of conntrack(8)
+//! - `text`: the lines of ctnl are those of conntrack(8); `lines`: those of conntrack(8) name their entries
 //! - `events`: the event lines of ctnl are those of `conntrack -E`, and jq parses them
 //! - `idle`: the flows that `--older` matches, and those that it must not
 //! - `changed`: idle times after a sysctl has changed, and under policies
@@ -35,6 +35,7 @@ mod cluster;
 mod events;
 mod flushing;
 mod idle;
+mod lines;
 mod meanwhile;
 mod nats;
 mod packet_monitor;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
     }
     let lists = [
         text::TESTS,
+        lines::TESTS,
         events::TESTS,
         idle::TESTS,
         changed::TESTS,

@@ -250,6 +250,11 @@ impl CommonArgs {
         Ok(Connection::open(&self.netns()?)?)
     }
 
+    /// Whether notes and hints are left out.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// A console with this verbosity.
     pub fn console(&self) -> Console {
         Console::new(self.quiet, self.verbose)

@@ -14,6 +14,7 @@ mod format;
 mod get;
 mod lab;
 mod list;
+mod lookup;
 mod man;
 mod read;
 mod report;

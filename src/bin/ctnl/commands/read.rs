@@ -8,6 +8,7 @@ use ctnl::netlink::Connection;
 use ctnl::table::{self, DumpTotals, Occupancy};
 
 use super::args::{CommonArgs, FilterArgs, ScanArgs};
+use super::report;
 use crate::host::timeout_options::TimeoutOptions;
 use crate::scan::{Selection, Watch, sample_and_wait};
 use crate::term::exit::Exit;
@@ -86,8 +87,11 @@ impl ReadArgs {
         walk(Reading { connection, selection, watch, occupancy })
     }
 
-    /// The exit code after a walk that found `entries`. Reports an interruption.
+    /// The exit code after a walk that found `entries`. Reports an interruption, and why a table may be empty.
     pub fn exit(&self, watch: &mut Watch<'_>, walked: Walked, entries: u64) -> Exit {
+        if watch.expected == 0 && walked.totals.entries == 0 {
+            report::note_empty(watch.console);
+        }
         if walked.is_interrupted {
             watch.console.warn("interrupted before the end of the table");
         }

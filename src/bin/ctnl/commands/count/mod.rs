@@ -92,9 +92,12 @@ fn count_all(args: &Args) -> Result<Exit> {
     } else {
         print(format!("{entries}\n"))?;
     }
+    let mut console = args.read.common.console();
     if let Some(max) = max.filter(|max| *max > 0) {
-        let line = format!("{entries} of {max} entries ({})", percent(entries.into(), max.into()));
-        args.read.common.console().note(&line);
+        console.note(&format!("{entries} of {max} entries ({})", percent(entries.into(), max.into())));
+    }
+    if entries == 0 {
+        report::note_empty(&mut console);
     }
     Ok(if entries == 0 && args.read.fail_if_none { Exit::Failed } else { Exit::Done })
 }
