@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::value_kind::ValueKind;
 use crate::model::{Flow, Labels, STATUS_BITS, Status, Undecided};
 
@@ -25,6 +27,8 @@ pub enum Value<'a> {
     Seconds(SecondsRange),
     /// An address.
     Address(IpAddr),
+    /// A network; no field has it, only groups by network do.
+    Network(IpNet),
     /// Several addresses, all of which belong to the flow.
     Addresses(Addresses<'a>),
     /// Status bits.
@@ -119,6 +123,12 @@ impl<'a> Addresses<'a> {
 }
 
 impl Value<'_> {
+    /// Whether there is a value, and not merely a reason why it is unknown.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        !matches!(self, Value::Absent | Value::Undecided(_))
+    }
+
     /// Whether the value is one exact number, which JSON and CSV write without quotes.
     #[must_use]
     pub fn is_number(&self) -> bool {
@@ -138,6 +148,7 @@ impl Value<'_> {
             (Value::Named(a), Value::Named(b)) => a.code.cmp(&b.code),
             (Value::Seconds(a), Value::Seconds(b)) => (a.at_least, a.upper()).cmp(&(b.at_least, b.upper())),
             (Value::Address(a), Value::Address(b)) => a.cmp(b),
+            (Value::Network(a), Value::Network(b)) => a.cmp(b),
             (Value::Status(a), Value::Status(b)) => a.bits().cmp(&b.bits()),
             (Value::Labels(a), Value::Labels(b)) => a.bits().cmp(&b.bits()),
             (Value::Text(a), Value::Text(b)) => a.cmp(b),
@@ -156,11 +167,12 @@ impl Value<'_> {
             Value::Seconds(_) => 3,
             Value::Address(_) => 4,
             Value::Addresses(_) => 5,
-            Value::Status(_) => 6,
-            Value::Labels(_) => 7,
-            Value::Text(_) => 8,
-            Value::Undecided(_) => 9,
-            Value::Absent => 10,
+            Value::Network(_) => 6,
+            Value::Status(_) => 7,
+            Value::Labels(_) => 8,
+            Value::Text(_) => 9,
+            Value::Undecided(_) => 10,
+            Value::Absent => 11,
         }
     }
 }
@@ -183,6 +195,7 @@ impl fmt::Display for Value<'_> {
             Value::Named(named) => named.fmt(f),
             Value::Seconds(span) => span.fmt(f),
             Value::Address(address) => address.fmt(f),
+            Value::Network(network) => network.fmt(f),
             Value::Addresses(addresses) => list(f, addresses.iter()),
             Value::Status(status) => write_status(f, *status),
             Value::Labels(labels) => list(f, labels.numbers()),

@@ -1,15 +1,20 @@
 //! One counter per combination of values.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::collections::TryReserveError;
+use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use std::hash::BuildHasher;
 
+use super::by::{self, GroupBy};
 use super::error::GroupError;
 use super::key::{pack, unpack};
-use crate::field::{Field, Subject, Value, field};
-use crate::model::{Flow, Status};
+use super::order::{GroupOrder, OrderKey};
+use super::totals::{Counter, Totals};
+use crate::field::{Subject, Value};
+use crate::model::Undecided;
 
 /// Counters of flows, by the values of some of their fields.
 ///
@@ -17,7 +22,7 @@ use crate::model::{Flow, Status};
 /// positions. A million groups take about 80 MB.
 #[derive(Debug, Clone)]
 pub struct Groups {
-    fields: Vec<&'static Field>,
+    by: Vec<GroupBy>,
     table: HashTable<Slot>,
     hasher: RandomState,
     counters: Vec<Counter>,
@@ -26,33 +31,9 @@ pub struct Groups {
     total: Totals,
     most: usize,
     beyond: u64,
-}
-
-/// The counters of a group, or of all flows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Totals {
-    /// Flows.
-    pub entries: u64,
-    /// Flows that are not ASSURED: the kernel evicts these when the table is full.
-    pub evictable: u64,
-    /// Flows whose packets and bytes were counted (`nf_conntrack_acct`).
-    pub counted: u64,
-    /// Packets of these, both directions.
-    pub packets: u64,
-    /// Bytes of these, both directions.
-    pub bytes: u64,
-}
-
-/// [`Totals`] in less memory. A table never has more than 2³² entries.
-#[derive(Debug, Clone, Copy, Default)]
-struct Counter {
-    /// Offset of the key, which ends at the offset of the next one.
-    key: u64,
-    packets: u64,
-    bytes: u64,
-    entries: u32,
-    evictable: u32,
-    counted: u32,
+    is_out_of_memory: bool,
+    /// Flows, by the place of the field and the reason.
+    undecided: BTreeMap<(usize, Undecided), u64>,
 }
 
 /// The position of a counter, and its hash, so that the table can grow without reading keys.
@@ -81,28 +62,23 @@ pub struct Group<'a> {
     pub share: f64,
 }
 
+/// Groups in an order.
+#[derive(Debug)]
+pub struct SortedGroups<'g> {
+    groups: &'g Groups,
+    places: Vec<u32>,
+}
+
 impl Groups {
-    /// Groups by fields: names separated by commas, `src,dport`.
+    /// Groups by fields: names separated by commas, `src,dport`. An address field may be followed by the
+    /// length of its networks: `src/24` groups IPv4 addresses by /24 and IPv6 addresses by /64, `src/48` IPv6
+    /// addresses by /48, `src/16/48` both.
     ///
     /// # Errors
-    /// A name is unknown, repeated, or of a field that is not groupable.
+    /// A name is unknown, repeated, or of a field that is not groupable; a length is wrong.
     pub fn by(names: &str) -> Result<Self, GroupError> {
-        let mut fields: Vec<&'static Field> = Vec::new();
-        for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-            let found = field(&name.to_ascii_lowercase()).ok_or_else(|| GroupError::Unknown(name.into()))?;
-            if !found.groupable {
-                return Err(GroupError::NotGroupable(found.name));
-            }
-            if fields.iter().any(|known| known.name == found.name) {
-                return Err(GroupError::Twice(found.name));
-            }
-            fields.push(found);
-        }
-        if fields.is_empty() {
-            return Err(GroupError::Empty);
-        }
         Ok(Groups {
-            fields,
+            by: by::parse(names)?,
             table: HashTable::new(),
             // Seeded randomly, since the keys are chosen by whoever sends packets.
             hasher: RandomState::default(),
@@ -112,6 +88,8 @@ impl Groups {
             total: Totals::default(),
             most: usize::MAX,
             beyond: 0,
+            is_out_of_memory: false,
+            undecided: BTreeMap::new(),
         })
     }
 
@@ -124,17 +102,27 @@ impl Groups {
         self
     }
 
-    /// Flows of groups that were not kept, see [`Groups::at_most`].
+    /// Flows of groups that were not kept, see [`Groups::at_most`] and [`Groups::is_out_of_memory`].
     #[must_use]
     pub fn beyond(&self) -> u64 {
         self.beyond
     }
 
+    /// Whether memory ran out. From then on there are no new groups, as with [`Groups::at_most`].
+    #[must_use]
+    pub fn is_out_of_memory(&self) -> bool {
+        self.is_out_of_memory
+    }
+
     /// Counts a flow.
     pub fn add(&mut self, subject: &Subject<'_>) {
         self.scratch.clear();
-        for field in &self.fields {
-            pack((field.value)(subject), &mut self.scratch);
+        for (place, by) in self.by.iter().enumerate() {
+            let value = by.value(subject);
+            if let Value::Undecided(why) = value {
+                *self.undecided.entry((place, why)).or_default() += 1;
+            }
+            pack(value, &mut self.scratch);
         }
         self.total.add(subject.flow);
         let hash = (self.hasher.hash_one(self.scratch.as_slice()) >> 32) as u32;
@@ -143,33 +131,59 @@ impl Groups {
             slot.hash == hash && key_at(counters, keys, slot.at) == scratch.as_slice()
         });
         let at = match found {
-            Some(slot) => slot.at,
-            None if self.counters.len() >= self.most => {
-                self.beyond += 1;
-                return;
-            }
+            Some(slot) => Some(slot.at),
+            None if self.counters.len() >= self.most => None,
             None => self.insert(hash),
         };
-        if let Some(counter) = self.counters.get_mut(at as usize) {
-            counter.add(subject.flow);
+        match at.and_then(|at| self.counters.get_mut(at as usize)) {
+            Some(counter) => counter.add(subject.flow),
+            None => self.beyond += 1,
         }
     }
 
-    /// Adds a group for the key in `scratch`. Positions have 32 bits, as many as there can be
-    /// entries.
+    /// Adds a group for the key in `scratch`; `None` if there is no memory for it. Positions have 32 bits,
+    /// as many as there can be entries.
     #[cold]
-    fn insert(&mut self, hash: u32) -> u32 {
+    fn insert(&mut self, hash: u32) -> Option<u32> {
+        if self.reserve().is_err() {
+            self.is_out_of_memory = true;
+            self.most = self.counters.len();
+            return None;
+        }
         let at = u32::try_from(self.counters.len()).unwrap_or(u32::MAX);
-        self.counters.push(Counter { key: self.keys.len() as u64, ..Counter::default() });
+        self.counters.push(Counter::of_key_at(self.keys.len() as u64));
         self.keys.extend_from_slice(&self.scratch);
         self.table.insert_unique(Slot::spread(hash), Slot { hash, at }, |slot| Slot::spread(slot.hash));
-        at
+        Some(at)
     }
 
-    /// The fields that are grouped by.
+    fn reserve(&mut self) -> Result<(), NoMemory> {
+        self.counters.try_reserve(1)?;
+        self.keys.try_reserve(self.scratch.len())?;
+        self.table.try_reserve(1, |slot| Slot::spread(slot.hash)).map_err(|_| NoMemory)
+    }
+
+    /// What is grouped by.
     #[must_use]
-    pub fn fields(&self) -> &[&'static Field] {
-        &self.fields
+    pub fn fields(&self) -> &[GroupBy] {
+        &self.by
+    }
+
+    /// The flows of which the value of a field cannot be determined, by field and reason.
+    pub fn undecided(&self) -> impl Iterator<Item = (&GroupBy, Undecided, u64)> {
+        self.undecided.iter().filter_map(|((place, why), flows)| Some((self.by.get(*place)?, *why, *flows)))
+    }
+
+    /// The key of an order by its name: `entries`, `evictable`, `packets`, `bytes`, or a field that is grouped
+    /// by.
+    #[must_use]
+    pub fn order_key(&self, name: &str) -> Option<OrderKey> {
+        OrderKey::of_name(name, &self.by)
+    }
+
+    /// The names of the keys that groups can be sorted by.
+    pub fn order_names(&self) -> impl Iterator<Item = &'static str> {
+        OrderKey::names(&self.by)
     }
 
     /// Number of groups.
@@ -194,31 +208,84 @@ impl Groups {
     /// values.
     #[must_use]
     pub fn top(&self, count: usize) -> Vec<Group<'_>> {
-        let mut order: Vec<u32> = (0..u32::try_from(self.counters.len()).unwrap_or(u32::MAX)).collect();
-        let rank = |at: &u32| {
-            let entries = self.counters.get(*at as usize).map_or(0, |counter| counter.entries);
-            (Reverse(entries), key_at(&self.counters, &self.keys, *at))
-        };
-        if count < order.len() {
+        let places = (0..self.count()).collect();
+        let sorted = self.sort(places, count, GroupOrder::default());
+        sorted.places.iter().filter_map(|at| self.group(*at)).collect()
+    }
+
+    /// The first `count` groups of an order; equal ones with the largest first, then in the order of their
+    /// values.
+    ///
+    /// # Errors
+    /// There is no memory for their places: 4 bytes for each group.
+    pub fn first(&self, count: usize, order: GroupOrder) -> Result<SortedGroups<'_>, TryReserveError> {
+        let mut places = Vec::new();
+        places.try_reserve_exact(self.counters.len())?;
+        places.extend(0..self.count());
+        Ok(self.sort(places, count, order))
+    }
+
+    fn count(&self) -> u32 {
+        u32::try_from(self.counters.len()).unwrap_or(u32::MAX)
+    }
+
+    fn sort(&self, mut places: Vec<u32>, count: usize, order: GroupOrder) -> SortedGroups<'_> {
+        if count < places.len() {
             // Only the groups that are returned are sorted.
-            order.select_nth_unstable_by(count, |a, b| rank(a).cmp(&rank(b)));
-            order.truncate(count);
+            places.select_nth_unstable_by(count, |a, b| self.compare(order, *a, *b));
+            places.truncate(count);
         }
-        order.sort_unstable_by(|a, b| rank(a).cmp(&rank(b)));
-        order.into_iter().filter_map(|at| self.group(at)).collect()
+        places.sort_unstable_by(|a, b| self.compare(order, *a, *b));
+        SortedGroups { groups: self, places }
+    }
+
+    fn compare(&self, order: GroupOrder, a: u32, b: u32) -> Ordering {
+        let totals = |at: u32| self.counters.get(at as usize).map(Counter::totals).unwrap_or_default();
+        let by_key = match order.key {
+            OrderKey::Field(place) => match (self.value(a, place), self.value(b, place)) {
+                (Some(a), Some(b)) => order.compare_values(&a, &b),
+                _ => Ordering::Equal,
+            },
+            _ => order.compare_sums(&totals(a), &totals(b)),
+        };
+        let largest_first = || GroupOrder::default().compare_sums(&totals(a), &totals(b));
+        let by_values = || key_at(&self.counters, &self.keys, a).cmp(key_at(&self.counters, &self.keys, b));
+        by_key.then_with(largest_first).then_with(by_values)
+    }
+
+    fn value(&self, at: u32, place: usize) -> Option<Value<'_>> {
+        self.values(at).nth(place)
+    }
+
+    fn values(&self, at: u32) -> impl Iterator<Item = Value<'_>> {
+        let mut rest = key_at(&self.counters, &self.keys, at);
+        self.by.iter().map_while(move |by| {
+            let (value, behind) = unpack(by.field, rest)?;
+            rest = behind;
+            Some(value)
+        })
     }
 
     fn group(&self, at: u32) -> Option<Group<'_>> {
-        let counter = self.counters.get(at as usize)?;
-        let mut rest = key_at(&self.counters, &self.keys, at);
-        let mut values = Vec::with_capacity(self.fields.len());
-        for field in &self.fields {
-            let (value, behind) = unpack(field, rest)?;
-            values.push(value);
-            rest = behind;
-        }
-        let totals = counter.totals();
+        let totals = self.counters.get(at as usize)?.totals();
+        let values = self.values(at).collect();
         Some(Group { values, totals, share: totals.entries as f64 / self.total.entries.max(1) as f64 })
+    }
+}
+
+impl SortedGroups<'_> {
+    /// The groups, made one at a time.
+    pub fn iter(&self) -> impl Iterator<Item = Group<'_>> {
+        self.places.iter().filter_map(|at| self.groups.group(*at))
+    }
+}
+
+/// The system has no memory left.
+struct NoMemory;
+
+impl From<TryReserveError> for NoMemory {
+    fn from(_: TryReserveError) -> Self {
+        NoMemory
     }
 }
 
@@ -228,83 +295,4 @@ fn key_at<'a>(counters: &[Counter], keys: &'a [u8], at: u32) -> &'a [u8] {
     let start = counters.get(at).map_or(0, |counter| counter.key as usize);
     let end = counters.get(at + 1).map_or(keys.len(), |next| next.key as usize);
     keys.get(start..end).unwrap_or_default()
-}
-
-impl Totals {
-    #[inline]
-    fn add(&mut self, flow: &Flow) {
-        self.entries += 1;
-        self.evictable += u64::from(is_evictable(flow));
-        if let (Some(packets), Some(bytes)) = (flow.packets(), flow.bytes()) {
-            self.counted += 1;
-            self.packets = self.packets.saturating_add(packets);
-            self.bytes = self.bytes.saturating_add(bytes);
-        }
-    }
-}
-
-impl Counter {
-    #[inline]
-    fn add(&mut self, flow: &Flow) {
-        self.entries = self.entries.saturating_add(1);
-        self.evictable = self.evictable.saturating_add(u32::from(is_evictable(flow)));
-        if let (Some(packets), Some(bytes)) = (flow.packets(), flow.bytes()) {
-            self.counted = self.counted.saturating_add(1);
-            self.packets = self.packets.saturating_add(packets);
-            self.bytes = self.bytes.saturating_add(bytes);
-        }
-    }
-
-    fn totals(&self) -> Totals {
-        Totals {
-            entries: self.entries.into(),
-            evictable: self.evictable.into(),
-            counted: self.counted.into(),
-            packets: self.packets,
-            bytes: self.bytes,
-        }
-    }
-}
-
-#[inline]
-fn is_evictable(flow: &Flow) -> bool {
-    !flow.status.contains(Status::Assured)
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use crate::age::IdleEstimator;
-    use crate::field::FIELDS;
-
-    #[test]
-    fn exactly_the_groupable_fields_can_be_grouped_by() {
-        for field in FIELDS {
-            let expected = if field.groupable { None } else { Some(GroupError::NotGroupable(field.name)) };
-            assert_eq!(Groups::by(field.name).err(), expected);
-        }
-    }
-
-    #[test]
-    fn with_more_groups_than_the_limit_the_kept_ones_are_counted_exactly() {
-        let mut groups = Groups::by("mark").unwrap().at_most(2);
-        let ages = IdleEstimator::without_timeouts(0);
-        for mark in [7, 8, 9, 7, 10, 7, 9] {
-            let flow = Flow { mark: Some(mark), ..Flow::blank() };
-            groups.add(&Subject::new(&flow, &ages));
-        }
-        let entries: Vec<_> = groups.top(9).iter().map(|group| group.totals.entries).collect();
-        assert_eq!(entries, [3, 1]);
-        assert_eq!((groups.beyond(), groups.total().entries), (3, 7));
-    }
-
-    #[test]
-    fn a_wrong_list_of_fields_is_an_error_with_a_hint() {
-        assert_eq!(Groups::by(" , ").err(), Some(GroupError::Empty));
-        assert_eq!(Groups::by("src,dport,src").err(), Some(GroupError::Twice("src")));
-        assert_eq!(Groups::by("dprot").err().unwrap().hint(), "did you mean dport?");
-        assert_eq!(Groups::by("host").err().unwrap().hint(), "src or dst");
-        assert!(Groups::by("addr").err().unwrap().hint().contains("nat-src"));
-    }
 }

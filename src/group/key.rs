@@ -3,11 +3,14 @@
 //! ```text
 //! per value: tag, then
 //!   absent -   undecided u8   number u64 without its leading zero bytes (the tag says how many)
-//!   named u16   v4 4   v6 16   status u32   labels u128   numbers u8 + u16 each
+//!   named u16   v4 4   v6 16   network u8 + v4 or v6   status u32   labels u128
+//!   numbers u8 + u16 each
 //!   span u32 + u8 + u32 + u8   text u32 + bytes
 //! ```
 
 use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 use crate::field::{Field, Numbers, SecondsRange, Value};
 use crate::model::{Labels, Status, Undecided};
@@ -24,13 +27,17 @@ const SPAN: u8 = 8;
 const TEXT: u8 = 9;
 /// Followed by 0 to 8 bytes: `NUMBER + 3` by 3.
 const NUMBER: u8 = 10;
+const NETWORK: u8 = 19;
 
 /// Appends `value`.
 #[inline]
 pub(super) fn pack(value: Value<'_>, key: &mut Vec<u8>) {
     match value {
-        Value::Address(IpAddr::V4(address)) => put(key, V4, &address.octets()),
-        Value::Address(IpAddr::V6(address)) => put(key, V6, &address.octets()),
+        Value::Address(address) => pack_address(address, key),
+        Value::Network(network) => {
+            put(key, NETWORK, &[network.prefix_len()]);
+            pack_address(network.addr(), key);
+        }
         Value::Number(number) => pack_number(number, key),
         Value::Named(named) => put(key, NAMED, &named.code.to_be_bytes()),
         Value::Absent => key.push(ABSENT),
@@ -60,6 +67,14 @@ pub(super) fn pack(value: Value<'_>, key: &mut Vec<u8>) {
 fn put(key: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     key.push(tag);
     key.extend_from_slice(bytes);
+}
+
+#[inline]
+fn pack_address(address: IpAddr, key: &mut Vec<u8>) {
+    match address {
+        IpAddr::V4(address) => put(key, V4, &address.octets()),
+        IpAddr::V6(address) => put(key, V6, &address.octets()),
+    }
 }
 
 #[inline]
@@ -108,6 +123,7 @@ pub(super) fn unpack<'a>(field: &Field, key: &'a [u8]) -> Option<(Value<'a>, &'a
             let (bytes, rest) = rest.split_first_chunk::<16>()?;
             (Value::Labels(Labels::from_bytes(bytes)), rest)
         }
+        NETWORK => unpack_network(field, rest)?,
         NUMBERS => unpack_numbers(rest)?,
         SPAN => unpack_span(rest)?,
         TEXT => {
@@ -120,6 +136,14 @@ pub(super) fn unpack<'a>(field: &Field, key: &'a [u8]) -> Option<(Value<'a>, &'a
             (Value::Number(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))), rest)
         }
     })
+}
+
+fn unpack_network<'a>(field: &Field, bytes: &'a [u8]) -> Option<(Value<'a>, &'a [u8])> {
+    let ([length], rest) = bytes.split_first_chunk()?;
+    match unpack(field, rest)? {
+        (Value::Address(address), rest) => Some((Value::Network(IpNet::new(address, *length).ok()?), rest)),
+        _ => None,
+    }
 }
 
 fn unpack_numbers(bytes: &[u8]) -> Option<(Value<'_>, &[u8])> {
@@ -160,6 +184,8 @@ mod tests {
             Value::Named(state.kind.named(3)),
             Value::Address("10.0.0.1".parse().unwrap()),
             Value::Address("2001:db8::1".parse().unwrap()),
+            Value::Network("10.0.0.0/8".parse().unwrap()),
+            Value::Network("2001:db8::/64".parse().unwrap()),
             Value::Status(Status::Assured),
             Value::Labels(Labels::from_numbers([0, 127])),
             Value::Text("ftp"),

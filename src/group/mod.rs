@@ -17,11 +17,21 @@
 //! ```
 //!
 //! [`Groups`] has one counter for each combination of values, so memory grows with the groups,
-//! not with the flows. `key` packs the values of a flow into bytes and back.
+//! not with the flows. `by` parses what is grouped by, `key` packs the values of a flow into bytes and
+//! back, `order` sorts the groups, `totals` has the sums.
 
+mod by;
 mod error;
 mod groups;
 mod key;
+mod order;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests;
+mod totals;
 
-pub use error::GroupError;
-pub use groups::{Group, Groups, Totals};
+pub use by::{GroupBy, Prefixes};
+pub use error::{GroupError, GroupErrorKind};
+pub use groups::{Group, Groups, SortedGroups};
+pub use order::{GroupOrder, OrderKey};
+pub use totals::Totals;

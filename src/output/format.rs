@@ -17,8 +17,10 @@ pub struct Format {
     pub name: &'static str,
     /// One line of help.
     pub doc: &'static str,
-    /// The options after the name, as in `-o conntrack,id`.
+    /// The options after the name for entries, as in `-o conntrack,id`. Each changes what is written.
     pub options: &'static [FormatOption],
+    /// What it writes without an option, where other formats have one for it.
+    pub always: &'static [FormatOption],
     /// Whether it supports `--columns`.
     pub has_columns: bool,
     /// Whether each line is an entry on its own, so that the lines of two writers can be interleaved.
@@ -33,6 +35,8 @@ pub struct Format {
 /// What a format writes of an event stream.
 #[derive(Debug)]
 pub struct EventFormat {
+    /// The options after the name for events.
+    pub options: &'static [FormatOption],
     /// Whether it supports `--columns`.
     pub has_columns: bool,
     /// Whether it writes the records of expectations.
@@ -48,7 +52,7 @@ pub enum FormatOption {
     Extended,
     /// The id of the entry.
     Id,
-    /// The time of an event.
+    /// The time of an event; entries of a list have none.
     Timestamp,
     /// The start and stop time of the entry, read from the kernel.
     Ktimestamp,
@@ -75,6 +79,7 @@ pub static TABLE: Format = Format {
     name: "table",
     doc: "aligned columns with a header, for a terminal",
     options: &[],
+    always: &[],
     has_columns: true,
     has_independent_lines: false,
     shows_ages: true,
@@ -89,17 +94,19 @@ pub static TABLE: Format = Format {
 pub static CONNTRACK: Format = Format {
     name: "conntrack",
     doc: "the line of conntrack(8), byte for byte",
-    options: &[
-        FormatOption::Extended,
-        FormatOption::Id,
-        FormatOption::Timestamp,
-        FormatOption::Ktimestamp,
-        FormatOption::Labels,
-    ],
+    options: &[FormatOption::Extended, FormatOption::Id, FormatOption::Ktimestamp, FormatOption::Labels],
+    always: &[],
     has_columns: false,
     has_independent_lines: true,
     shows_ages: false,
     events: Some(EventFormat {
+        options: &[
+            FormatOption::Extended,
+            FormatOption::Id,
+            FormatOption::Timestamp,
+            FormatOption::Ktimestamp,
+            FormatOption::Labels,
+        ],
         has_columns: false,
         has_expectations: true,
         create: |options| Ok(Box::new(EventText::new(options.text))),
@@ -111,11 +118,19 @@ pub static CONNTRACK: Format = Format {
 pub static JSON: Format = Format {
     name: "json",
     doc: "one JSON object per line (docs/json.md, docs/events.md); with columns, a flat object of these",
-    options: &[FormatOption::Labels],
+    options: &[],
+    always: &[
+        FormatOption::Extended,
+        FormatOption::Id,
+        FormatOption::Timestamp,
+        FormatOption::Ktimestamp,
+        FormatOption::Labels,
+    ],
     has_columns: true,
     has_independent_lines: true,
     shows_ages: true,
     events: Some(EventFormat {
+        options: &[],
         has_columns: false,
         has_expectations: true,
         create: |options| Ok(Box::new(EventJson::new(options.text.labels))),
@@ -131,10 +146,12 @@ pub static CSV: Format = Format {
     name: "csv",
     doc: "comma-separated values with a header (RFC 4180)",
     options: &[],
+    always: &[],
     has_columns: true,
     has_independent_lines: true,
     shows_ages: true,
     events: Some(EventFormat {
+        options: &[],
         has_columns: true,
         has_expectations: false,
         create: |options| match columns(&options)? {
@@ -152,7 +169,8 @@ pub static CSV: Format = Format {
 pub static XML: Format = Format {
     name: "xml",
     doc: "the document of conntrack(8) with -o xml",
-    options: &[FormatOption::Id, FormatOption::Ktimestamp, FormatOption::Labels],
+    options: &[FormatOption::Ktimestamp, FormatOption::Labels],
+    always: &[FormatOption::Extended, FormatOption::Id],
     has_columns: false,
     has_independent_lines: false,
     shows_ages: false,
@@ -176,6 +194,15 @@ impl Format {
     #[must_use]
     pub fn from_name(name: &str) -> Option<&'static Format> {
         FORMATS.iter().copied().find(|format| format.name == name)
+    }
+
+    /// The options for entries or for events.
+    #[must_use]
+    pub fn options_for(&self, events: bool) -> &'static [FormatOption] {
+        match &self.events {
+            Some(format) if events => format.options,
+            _ => self.options,
+        }
     }
 
     /// A writer of entries.
@@ -212,9 +239,12 @@ fn columns(options: &WriterOptions) -> Result<Option<Columns>, WriterError> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::field::Subject;
-    use crate::model::EventKind;
+    use crate::model::{EventKind, L4, LabelNames};
+    use crate::output::TextOptions;
     use crate::output::columns::UnknownColumn;
     use crate::output::{ClockSource, EventTime, FlowRecord, Record, sample};
 
@@ -228,9 +258,12 @@ mod tests {
             assert!(!row.doc.is_empty() && !row.name.is_empty());
             assert!(FORMATS.iter().skip(i + 1).all(|other| other.name != row.name));
             assert_eq!(Format::from_name(row.name), Some(*row));
-            for (i, option) in row.options.iter().enumerate() {
-                assert!(Format::from_name(option.name()).is_none(), "{} is also a format", option.name());
-                assert!(!row.options.iter().skip(i + 1).any(|other| other == option), "{}", option.name());
+            for options in [row.options_for(false), row.options_for(true)] {
+                for (i, option) in options.iter().enumerate() {
+                    assert!(Format::from_name(option.name()).is_none(), "{} is also a format", option.name());
+                    assert!(!options.iter().skip(i + 1).any(|other| other == option), "{}", option.name());
+                    assert!(!row.always.contains(option), "{} of {}", option.name(), row.name);
+                }
             }
         }
     }
@@ -258,6 +291,46 @@ mod tests {
                 let mut out = Vec::new();
                 assert!(events.record(&mut out, 1, &record(subject)) && !out.is_empty(), "{}", row.name);
             });
+        }
+    }
+
+    /// The options of a writer with one option after the name of the format.
+    fn with(option: Option<FormatOption>) -> WriterOptions {
+        let mut text = TextOptions::default();
+        match option {
+            None => {}
+            Some(FormatOption::Extended) => text.extended = true,
+            Some(FormatOption::Id) => text.id = true,
+            Some(FormatOption::Timestamp) => text.timestamp = true,
+            Some(FormatOption::Ktimestamp) => text.ktimestamp = true,
+            Some(FormatOption::Labels) => text.labels = Some(Arc::new(LabelNames::parse("0 zero"))),
+        }
+        WriterOptions { columns: None, text }
+    }
+
+    #[test]
+    fn every_option_of_the_registry_changes_what_is_written() {
+        let mut flow = sample::flow("10.0.0.1", "10.0.0.2", 6, L4::Ports { src: 1, dst: 2 });
+        sample::fill(&mut flow);
+        let ages = sample::ages(0);
+        let subject = Subject::new(&flow, &ages);
+        for row in FORMATS {
+            let entry = |option| {
+                let mut out = Vec::new();
+                row.writer(with(option)).unwrap().flow(&mut out, &subject);
+                out
+            };
+            let event = |option| {
+                let mut out = Vec::new();
+                row.event_writer(with(option)).unwrap().record(&mut out, 1, &record(&subject));
+                out
+            };
+            for option in row.options {
+                assert_ne!(entry(Some(*option)), entry(None), "{} of {}", option.name(), row.name);
+            }
+            for option in row.events.iter().flat_map(|events| events.options) {
+                assert_ne!(event(Some(*option)), event(None), "{} of events of {}", option.name(), row.name);
+            }
         }
     }
 

@@ -69,3 +69,19 @@ fn the_text_is_what_conntrack_printed_for_the_same_bytes() {
         compare(&recording, recording.all, all);
     }
 }
+
+#[test]
+fn without_any_name_labels_are_not_written_in_text_and_xml() {
+    let names = Some(Arc::new(LabelNames::parse("# none\n")));
+    let with = |format: &Format, labels| {
+        let text = TextOptions { extended: true, labels, ..TextOptions::default() };
+        let mut writer = format.writer(WriterOptions { text, columns: None }).unwrap();
+        let (mut out, ages) = (Vec::new(), sample::ages(0));
+        flows().iter().for_each(|flow| writer.flow(&mut out, &Subject::new(flow, &ages)));
+        String::from_utf8(out).unwrap()
+    };
+    assert!(flows().iter().any(|flow| flow.labels.is_some()));
+    for format in [&CONNTRACK, &XML] {
+        assert_eq!(with(format, names.clone()), with(format, None), "{}", format.name);
+    }
+}

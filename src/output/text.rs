@@ -36,10 +36,19 @@ pub struct TextOptions {
     /// `ktimestamp`: append the kernel's start and stop time, in local time. (`delta-time=`, the age of the
     /// entry, needs no option.)
     pub ktimestamp: bool,
-    /// `labels`: append the names of labels. A label without a name is not written.
+    /// `labels`: append the names of labels. A label without a name is not written, and nothing at all if no
+    /// label has a name, as with conntrack(8) without a `connlabel.conf`.
     pub labels: Option<Arc<LabelNames>>,
     /// The time zone for `ktimestamp`; UTC if None.
     pub zone: Option<TimeZone>,
+}
+
+impl TextOptions {
+    /// The same options, without names of labels if there are none.
+    pub(super) fn without_empty_names(mut self) -> Self {
+        self.labels = self.labels.filter(|names| !names.is_empty());
+        self
+    }
 }
 
 /// Writes entries as conntrack(8) does.
@@ -51,7 +60,7 @@ pub(super) struct TextWriter {
 
 impl TextWriter {
     pub(super) fn new(options: TextOptions) -> Self {
-        TextWriter { options, scratch: Scratch::new() }
+        TextWriter { options: options.without_empty_names(), scratch: Scratch::new() }
     }
 }
 
@@ -293,7 +302,7 @@ pub(super) fn put_text(line: &mut Line<'_>, out: &mut Vec<u8>, text: &str) {
     line.put(b" ");
 }
 
-/// If no label has a name, conntrack(8) removes the `=` instead of the last comma.
+/// If none of these labels has a name, conntrack(8) removes the `=` instead of the last comma.
 #[cold]
 fn put_labels(line: &mut Line<'_>, out: &mut Vec<u8>, names: &LabelNames, labels: Labels) {
     line.put(b"labels=");

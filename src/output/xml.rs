@@ -22,7 +22,7 @@ pub(super) struct XmlWriter {
 impl XmlWriter {
     /// Of `options`, `ktimestamp` and `labels` have an effect; the id is always written.
     pub(super) fn new(options: TextOptions) -> Self {
-        XmlWriter { options, scratch: Scratch::new() }
+        XmlWriter { options: options.without_empty_names(), scratch: Scratch::new() }
     }
 }
 

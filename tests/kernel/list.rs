@@ -1,15 +1,20 @@
 //! `ctnl list` and `ctnl count`: formats, sorting, limits, closed pipes.
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use ctnl::model::{Flow, L4, Protocol};
 
-use ctnl_test_support::harness::{TestNetns, flow, tests, udp};
+use ctnl_test_support::harness::{Run, TestNetns, flow, tests, udp};
 
 tests![
     a_closed_pipe_is_success_in_every_format,
+    a_reader_that_stopped_gets_no_summary,
+    a_sort_by_values_that_are_unknown_says_so_and_why,
+    a_sum_of_entries_that_were_not_counted_is_not_zero,
+    groups_are_networks_and_are_sorted,
+    a_sorted_list_or_groups_that_do_not_fit_into_memory_are_an_error,
     order_limit_and_columns_work_in_every_format_that_has_them,
     count_is_the_number_of_lines_of_a_list,
     groups_add_up_to_the_count_and_evictable_entries_to_those_not_assured,
@@ -31,6 +36,101 @@ fn a_closed_pipe_is_success_in_every_format(netns: &TestNetns) {
         assert!(output.status.success() && !stderr.contains("ipe"), "{format}: {} {stderr}", output.status);
         assert!(!line.is_empty(), "{format}");
     }
+}
+
+/// More than a pipe holds, so that the list ends before the table.
+fn a_reader_that_stopped_gets_no_summary(netns: &TestNetns) {
+    netns.fill(75, 20_000);
+    for options in [&["-o", "json"][..], &["-o", "json", "--sort", "src"], &["-o", "json", "--jobs", "2"]] {
+        let mut command = netns.ctnl_command(&[&["list"], options].concat());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let mut line = String::new();
+        BufReader::with_capacity(512, child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{options:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{options:?}");
+    }
+}
+
+fn a_sort_by_values_that_are_unknown_says_so_and_why(netns: &TestNetns) {
+    netns.fill(76, 50);
+    let why = "created while net.netfilter.nf_conntrack_acct was 0";
+    let unknown = format!("--sort bytes: 50 of 50 are unknown and come last: no-accounting: {why}");
+    netns.ctnl(&["list", "--sort", "bytes:desc"]).exits_with(0).stderr_contains(&unknown);
+    let quiet = netns.ctnl(&["list", "--sort", "bytes:desc", "-q"]).exits_with(0);
+    assert_eq!(quiet.stderr(), "");
+    let known = netns.ctnl(&["list", "--sort", "src"]).exits_with(0).stderr();
+    assert!(!known.contains("--sort"), "{known}");
+    let grouped = netns.ctnl(&["count", "--by", "proto", "--sort", "bytes"]).exits_with(0);
+    let grouped = grouped.stderr_contains(&format!("packets and bytes: 50 of 50 are unknown: no-accounting: {why}"));
+    assert!(grouped.stdout().lines().skip(1).all(|line| line.contains("?      ?")), "{}", grouped.stdout());
+}
+
+fn a_sum_of_entries_that_were_not_counted_is_not_zero(netns: &TestNetns) {
+    netns.create(&[udp(1, 53), udp(2, 53), udp(3, 80)]);
+    netns.set_sysctl("netfilter/nf_conntrack_acct", 1);
+    netns.create(&[udp(4, 53), udp(5, 123)]);
+    let run = netns.ctnl(&["count", "--by", "dport", "--sort", "dport"]).exits_with(0);
+    let rows: Vec<Vec<String>> =
+        run.stdout().lines().skip(1).map(|line| line.split_whitespace().map(str::to_owned).collect()).collect();
+    let sums: Vec<_> = rows.iter().map(|row| row[row.len() - 3..].join(" ")).collect();
+    assert_eq!(sums, ["0+ 0+ 53", "? ? 80", "0 0 123"]);
+    let run = run.stderr_contains("packets and bytes: 3 of 5 are unknown: no-accounting");
+    assert!(!run.stderr().contains("--by"), "{}", run.stderr());
+    let json = netns.ctnl(&["count", "--by", "dport", "--sort", "dport", "--json"]).exits_with(0).stdout();
+    let groups: Vec<serde_json::Value> = json.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let counted = |group: &serde_json::Value| (group.get("counted").cloned(), group.get("bytes").cloned());
+    let found: Vec<_> = groups.iter().map(counted).collect();
+    assert_eq!(found, [(Some(1.into()), Some(0.into())), (None, None), (Some(1.into()), Some(0.into()))]);
+}
+
+fn groups_are_networks_and_are_sorted(netns: &TestNetns) {
+    let from = |address: &str, port| {
+        let mut flow = udp(port, 53);
+        (flow.orig.src, flow.reply.dst) = (address.parse().unwrap(), address.parse().unwrap());
+        flow
+    };
+    netns.create(&[from("10.1.2.3", 1), from("10.1.2.200", 1), from("10.1.3.1", 1), from("10.1.2.3", 2)]);
+    let rows = |options: &[&str]| {
+        let run = netns.ctnl(&[&["count", "--by"], options].concat()).exits_with(0);
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        run.stdout().lines().map(|line| (words(line)[0].clone(), words(line).pop().unwrap())).collect::<Vec<_>>()
+    };
+    let row = |count: &str, key: &str| (count.to_owned(), key.to_owned());
+    assert_eq!(rows(&["src/24"]), [row("ENTRIES", "SRC/24"), row("3", "10.1.2.0/24"), row("1", "10.1.3.0/24")]);
+    assert_eq!(rows(&["src/8", "--top", "1"]), [row("ENTRIES", "SRC/8"), row("4", "10.0.0.0/8")]);
+    assert_eq!(rows(&["src/24", "--sort", "src:desc", "--top", "1"])[1], row("1", "10.1.3.0/24"));
+    assert_eq!(rows(&["src/24", "--sort", "entries:asc"])[1], row("1", "10.1.3.0/24"));
+    let json = netns.ctnl(&["count", "--by", "src/24", "--top", "1", "--json"]).exits_with(0).stdout();
+    assert!(json.contains("\"src\":\"10.1.2.0/24\""), "{json}");
+}
+
+/// Listing fits, keeping every entry does not: these need some 50 MiB. Groups need some 10 MiB.
+fn a_sorted_list_or_groups_that_do_not_fit_into_memory_are_an_error(netns: &TestNetns) {
+    netns.fill(77, 120_000);
+    let program = env!("CARGO_BIN_EXE_ctnl");
+    let size = std::fs::metadata(program).unwrap().len();
+    let many = ["count", "--by", "src,sport,dst,dport,reply-src,reply-dst,proto,state,status,mark"];
+    let mut out_of_memory = 0;
+    for mebibytes in [4, 12] {
+        let limit = format!("--as={}", size + (mebibytes << 20));
+        let limited = |arguments: &[&str]| Run::of(Command::new("prlimit").args([&*limit, program]).args(arguments));
+        limited(&["list", "-o", "json"]).exits_with(0).stderr_contains("120000 matched");
+        let sorted = limited(&["list", "-o", "json", "--sort", "src"]).exits_with(1);
+        let sorted = sorted.stderr_contains("ctnl: --sort: out of memory after ").stderr_contains("hint: --limit N");
+        assert_eq!(sorted.stdout(), "");
+        let groups = limited(&many);
+        if groups.code() != Some(0) {
+            let groups = groups.exits_with(1).stderr_contains("ctnl: --by: out of memory at ");
+            assert_eq!(groups.stdout(), "");
+            out_of_memory += 1;
+        }
+    }
+    assert!(out_of_memory > 0);
+    let limit = format!("--as={}", size + (12 << 20));
+    let first = ["list", "-o", "json", "--sort", "src", "--limit", "10"];
+    let first = Run::of(Command::new("prlimit").args([&*limit, program]).args(first)).exits_with(0);
+    assert_eq!(first.stderr_contains("10 shown of 120000").stdout().lines().count(), 10);
 }
 
 fn order_limit_and_columns_work_in_every_format_that_has_them(netns: &TestNetns) {
@@ -138,5 +238,9 @@ fn an_empty_table_is_an_empty_list_in_every_format(netns: &TestNetns) {
     for (format, lines) in [("table", 1), ("conntrack", 0), ("json", 0), ("csv", 1), ("xml", 3)] {
         let shown = netns.ctnl(&["list", "-o", format]).exits_with(0).stdout();
         assert_eq!(shown.lines().count(), lines, "{format}: {shown}");
+    }
+    for command in [&["list"][..], &["count"], &["count", "tcp"], &["count", "--by", "src"]] {
+        let stderr = netns.ctnl(command).exits_with(0).stderr();
+        assert_eq!(stderr.matches("the table is empty").count(), 1, "{command:?}: {stderr}");
     }
 }

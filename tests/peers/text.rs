@@ -24,16 +24,17 @@ use ctnl_test_support::net::{INSIDE, INSIDE6, Net, OUTSIDE, OUTSIDE6, PATH, ROUT
 
 tests![
     lines_of_a_large_table_are_those_of_conntrack,
+    without_any_name_labels_are_shown_as_by_conntrack,
     xml_of_a_large_table_is_that_of_conntrack,
     times_are_those_of_conntrack_in_every_time_zone,
     lines_of_every_protocol_number_are_those_of_conntrack,
     lines_of_translated_traffic_are_those_of_conntrack,
 ];
 
-/// Every option of the format, alone and with others. (`timestamp` changes nothing
-/// in a list.)
-const OPTIONS: [&str; 7] =
-    ["", "extended", "id", "labels", "ktimestamp", "extended,id", "extended,id,timestamp,ktimestamp,labels"];
+/// Every option of the format, alone and with others. (conntrack(8) accepts `timestamp` and ignores it
+/// in a list, ctnl refuses it.)
+const OPTIONS: [&str; 7] = ["", "extended", "id", "labels", "ktimestamp", "extended,id", ALL];
+const ALL: &str = "extended,id,ktimestamp,labels";
 
 const CONNLABEL: &str = "3 important\n5 other-site\n127 last\n";
 
@@ -45,9 +46,13 @@ const WITH_OWN_ETC: &str = "mount -t tmpfs etc /etc && mkdir /etc/xtables &&
     printf %s \"$CONNLABEL\" > /etc/xtables/connlabel.conf && exec \"$@\"";
 
 fn run(program: &[&str], zone: Option<&str>) -> Vec<String> {
+    run_with(program, zone, CONNLABEL)
+}
+
+fn run_with(program: &[&str], zone: Option<&str>, names: &str) -> Vec<String> {
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", WITH_OWN_ETC, "sh"]).args(program);
-    command.env_clear().env("PATH", PATH).env("CONNLABEL", CONNLABEL).envs(zone.map(|zone| ("TZ", zone)));
+    command.env_clear().env("PATH", PATH).env("CONNLABEL", names).envs(zone.map(|zone| ("TZ", zone)));
     Run::of(&mut command).exits_with(0).stdout().lines().map(str::to_owned).collect()
 }
 
@@ -60,6 +65,8 @@ struct Listing<'a> {
     options: &'a str,
     /// `TZ`.
     zone: Option<&'a str>,
+    /// Labels have no names.
+    unnamed: bool,
 }
 
 impl Listing<'_> {
@@ -68,7 +75,11 @@ impl Listing<'_> {
         let format = [format, self.options].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(",");
         let mut program = vec![env!("CARGO_BIN_EXE_ctnl"), "list", "-o", &format];
         program.extend(self.family);
-        run(&program, self.zone)
+        self.run(&program)
+    }
+
+    fn run(&self, program: &[&str]) -> Vec<String> {
+        run_with(program, self.zone, if self.unnamed { "" } else { CONNLABEL })
     }
 
     fn theirs(&self) -> Vec<String> {
@@ -79,7 +90,7 @@ impl Listing<'_> {
         if !format.is_empty() {
             program.extend(["-o", &format]);
         }
-        run(&program, self.zone)
+        self.run(&program)
     }
 
     /// Fails unless both print the same; the number of lines.
@@ -197,9 +208,15 @@ fn fill(netns: &TestNetns) {
 
 fn lines_of_a_large_table_are_those_of_conntrack(netns: &TestNetns) {
     fill(netns);
-    for options in ["", "extended,id,timestamp,ktimestamp,labels"] {
+    for options in ["", ALL] {
         assert_eq!(compare(with(options)), 6_000);
     }
+}
+
+fn without_any_name_labels_are_shown_as_by_conntrack(netns: &TestNetns) {
+    fill(netns);
+    assert_eq!(compare(Listing { unnamed: true, ..with("labels") }), 6_000);
+    assert_eq!(compare(Listing { unnamed: true, xml: true, ..with("labels") }), 6_000 + 2 * 3);
 }
 
 fn xml_of_a_large_table_is_that_of_conntrack(netns: &TestNetns) {

@@ -30,7 +30,7 @@ impl WriteRecords for EventText {
 
 impl EventText {
     pub(in crate::output) fn new(options: TextOptions) -> Self {
-        EventText { options, scratch: Scratch::new() }
+        EventText { options: options.without_empty_names(), scratch: Scratch::new() }
     }
 
     /// Appends one line; false if there is none for this record.

@@ -20,7 +20,7 @@ use crate::term::exit::{nth_item_span, usage_at};
 #[derive(Debug, clap::Args)]
 pub struct FormatArgs {
     /// Format [default: table on a terminal, conntrack in a pipe], with the options of the format:
-    /// conntrack,id or json,labels
+    /// conntrack,id
     #[arg(long, short, value_name = "FORMAT[,OPTION…]", value_parser = FormatNames { events: false })]
     output: Option<String>,
 
@@ -48,7 +48,8 @@ impl TypedValueParser for FormatNames {
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(formats(self.events).map(|format| PossibleValue::new(format.name).help(help_of(format)))))
+        let row = |format: &Format| PossibleValue::new(format.name).help(help_of(format, self.events));
+        Some(Box::new(formats(self.events).map(row)))
     }
 }
 
@@ -57,8 +58,8 @@ fn formats(events: bool) -> impl Iterator<Item = &'static Format> {
     FORMATS.iter().copied().filter(move |format| !events || format.events.is_some())
 }
 
-fn help_of(format: &Format) -> String {
-    match format.options {
+fn help_of(format: &Format, events: bool) -> String {
+    match format.options_for(events) {
         [] => format.doc.into(),
         options => format!("{}; options: {}", format.doc, option_names(options)),
     }
@@ -68,25 +69,40 @@ fn option_names(options: &[FormatOption]) -> String {
     options.iter().map(|option| option.name()).collect::<Vec<_>>().join(", ")
 }
 
+/// What a command that prints entries prints them with.
+#[derive(Debug)]
+pub struct Chosen {
+    /// The format.
+    pub format: &'static Format,
+    /// Its writer.
+    pub writer: Writer,
+    /// What was requested and will be missing.
+    pub note: Option<&'static str>,
+}
+
 impl FormatArgs {
+    /// The chosen format with its writer.
+    pub fn choose(&self, host: &Host) -> Result<Chosen> {
+        let Parsed { format, text, note } = self.parse(host)?;
+        let options = WriterOptions { columns: self.columns.clone(), text };
+        let writer = format.writer(options).map_err(|error| columns_error(self.columns.as_deref(), &error))?;
+        Ok(Chosen { format, writer, note })
+    }
+
     /// The writer of the chosen format.
     pub fn writer(&self, host: &Host) -> Result<Writer> {
-        let (format, text) = self.parse(host)?;
-        let options = WriterOptions { columns: self.columns.clone(), text };
-        format.writer(options).map_err(|error| columns_error(self.columns.as_deref(), &error))
+        self.choose(host).map(|chosen| chosen.writer)
     }
 
-    /// The chosen format.
-    pub fn format(&self, host: &Host) -> Result<&'static Format> {
-        self.parse(host).map(|(format, _)| format)
-    }
-
-    fn parse(&self, host: &Host) -> Result<(&'static Format, TextOptions)> {
+    fn parse(&self, host: &Host) -> Result<Parsed> {
         let has_table = io::stdout().is_terminal() || self.columns.is_some();
         match self.output.as_deref() {
             _ if self.json => parse("json", false, host),
             Some(output) => parse(output, false, host),
-            None => Ok((if has_table { &TABLE } else { &CONNTRACK }, TextOptions::default())),
+            None => {
+                let format = if has_table { &TABLE } else { &CONNTRACK };
+                Ok(Parsed { format, text: TextOptions::default(), note: None })
+            }
         }
     }
 }
@@ -101,25 +117,39 @@ pub(super) fn columns_error(columns: Option<&[String]>, error: &WriterError) -> 
     usage_at("--columns", &list, at, &error.to_string(), &hint)
 }
 
-/// Parses `FORMAT[,OPTION…]`; options alone select the conntrack format, as with conntrack(8).
-pub(super) fn parse(output: &str, events: bool, host: &Host) -> Result<(&'static Format, TextOptions)> {
+/// A format with its options.
+pub(super) struct Parsed {
+    pub format: &'static Format,
+    pub text: TextOptions,
+    pub note: Option<&'static str>,
+}
+
+const NO_NAMES: &str = "-o labels: no label is shown, since /etc/xtables/connlabel.conf has no names\n  \
+                        hint: -o json and --columns label show numbers";
+
+/// Parses `FORMAT[,OPTION…]`; options alone select the conntrack format, as with conntrack(8). An option that
+/// would change nothing is an error.
+pub(super) fn parse(output: &str, events: bool, host: &Host) -> Result<Parsed> {
     let mut names = output.split(',').peekable();
     let named = names.peek().and_then(|name| Format::from_name(name));
     if named.is_some() {
         names.next();
     }
     let format = named.unwrap_or(&CONNTRACK);
-    let mut text = TextOptions::default();
+    let mut parsed = Parsed { format, text: TextOptions::default(), note: None };
     if *format == JSON {
-        text.labels = Some(files::labels(host));
+        parsed.text.labels = Some(files::labels(host));
     }
     for name in names {
-        match format.options.iter().find(|option| option.name() == name) {
-            Some(option) => set(&mut text, *option, host),
+        match format.options_for(events).iter().find(|option| option.name() == name) {
+            Some(option) => set(&mut parsed.text, *option, host),
             None => return Err(unknown_option(output, name, named, events)),
         }
+        if name == FormatOption::Labels.name() && parsed.text.labels.as_ref().is_some_and(|names| names.is_empty()) {
+            parsed.note = Some(NO_NAMES);
+        }
     }
-    Ok((format, text))
+    Ok(parsed)
 }
 
 fn set(text: &mut TextOptions, option: FormatOption, host: &Host) {
@@ -138,22 +168,31 @@ fn set(text: &mut TextOptions, option: FormatOption, host: &Host) {
 
 fn unknown_option(output: &str, option: &str, named: Option<&Format>, events: bool) -> anyhow::Error {
     let at = nth_item_span(output, option, 0);
-    let (text, hint) = match named {
+    let is_of_events = option == FormatOption::Timestamp.name() && !events;
+    let text = match named {
+        None if !is_of_events => format!("unknown format or option '{option}'"),
+        named => format!("format '{}' has no option '{option}'", named.unwrap_or(&CONNTRACK).name),
+    };
+    let hint = match named {
+        _ if is_of_events => {
+            "it is the time of an event; ktimestamp and the field start show when an entry was created".into()
+        }
         None => {
             let names: Vec<&str> = formats(events).map(|format| format.name).collect();
-            let options = option_names(CONNTRACK.options);
-            let hint = format!("\n  hint: formats are {}; options of conntrack are {options}", names.join(", "));
-            (format!("unknown format or option '{option}'"), hint)
+            let options = option_names(CONNTRACK.options_for(events));
+            format!("formats are {}; options of conntrack are {options}", names.join(", "))
         }
-        Some(format) if format.options.is_empty() => {
-            (format!("format '{}' has no option '{option}'", format.name), "\n  hint: it has no options".into())
+        Some(format) if format.always.iter().any(|known| known.name() == option) => {
+            let columns = if format.has_columns { ", with --columns as a column" } else { "" };
+            format!("{} shows it without an option{columns}", format.name)
         }
-        Some(format) => {
-            let hint = format!("\n  hint: its options are {}", option_names(format.options));
-            (format!("format '{}' has no option '{option}'", format.name), hint)
+        Some(format) if format.options_for(events).is_empty() && format.has_columns => {
+            "it has no options; --columns selects the fields".into()
         }
+        Some(format) if format.options_for(events).is_empty() => "it has no options".into(),
+        Some(format) => format!("its options are {}", option_names(format.options_for(events))),
     };
-    usage_at("-o", output, at, &text, &hint)
+    usage_at("-o", output, at, &text, &format!("\n  hint: {hint}"))
 }
 
 /// The hint for an unknown field.
@@ -171,31 +210,71 @@ mod tests {
 
     #[test]
     fn options_without_a_format_select_conntrack() {
-        let (format, text) = parse("extended,id", false, &Host::system()).unwrap();
+        let Parsed { format, text, .. } = parse("extended,id", false, &Host::system()).unwrap();
         assert_eq!((format.name, text.extended, text.id), ("conntrack", true, true));
-        assert_eq!(parse("json", false, &Host::system()).unwrap().0.name, "json");
+        assert_eq!(parse("json", false, &Host::system()).unwrap().format.name, "json");
+    }
+
+    fn error(output: &str, events: bool) -> String {
+        parse(output, events, &Host::system()).err().map(|error| error.to_string()).unwrap_or_default()
     }
 
     #[test]
-    fn the_error_of_an_unknown_option_lists_the_options_of_the_format() {
-        let error = |output| parse(output, false, &Host::system()).unwrap_err().to_string();
-        let text = error("json,id");
-        assert!(text.contains("format 'json' has no option 'id'") && text.contains("its options are labels"), "{text}");
-        assert!(error("table,labels").contains("it has no options"));
-        assert!(error("fnord").contains("unknown format or option 'fnord'"));
+    fn the_error_of_an_option_that_would_change_nothing_says_why() {
+        for (output, hint) in [
+            ("json,fnord", "it has no options"),
+            ("json,id", "json shows it without an option"),
+            ("json,labels", "json shows it without an option"),
+            ("xml,id", "xml shows it without an option"),
+            ("xml,fnord", "its options are ktimestamp, labels"),
+            ("conntrack,fnord", "its options are extended, id, ktimestamp, labels"),
+            ("conntrack,timestamp", "it is the time of an event"),
+            ("timestamp", "it is the time of an event"),
+            ("json,timestamp", "it is the time of an event"),
+            ("table,labels", "--columns selects the fields"),
+            ("csv,id", "--columns selects the fields"),
+            ("fnord", "formats are table, conntrack, json, csv, xml"),
+        ] {
+            assert!(error(output, false).contains(hint), "{output}: {}", error(output, false));
+        }
+        assert_eq!(error("conntrack,timestamp", true), "");
+        assert!(error("json,timestamp", true).contains("json shows it without an option"));
+        assert!(error("fnord", false).contains("unknown format or option 'fnord'"));
+    }
+
+    /// A host with these label names.
+    fn host_with(names: &str) -> (tempfile::TempDir, Host) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("etc/xtables")).unwrap();
+        std::fs::write(folder.path().join("etc/xtables/connlabel.conf"), names).unwrap();
+        let host = Host::at(folder.path(), ctnl::clock::Clock::system());
+        (folder, host)
     }
 
     #[test]
     fn every_option_of_the_registry_is_accepted_and_sets_something() {
-        let host = Host::system();
+        let (_folder, host) = host_with("1 one\n");
         for format in FORMATS {
-            for option in format.options {
-                assert!(parse(&format!("{},{}", format.name, option.name()), false, &host).is_ok());
-                let mut text = TextOptions::default();
-                set(&mut text, *option, &host);
-                let is_set = text.extended || text.id || text.timestamp || text.ktimestamp || text.labels.is_some();
-                assert!(is_set, "{}", option.name());
+            for events in [false, format.events.is_some()] {
+                for option in format.options_for(events) {
+                    let output = format!("{},{}", format.name, option.name());
+                    assert!(parse(&output, events, &host).is_ok_and(|parsed| parsed.note.is_none()), "{output}");
+                    let mut text = TextOptions::default();
+                    set(&mut text, *option, &host);
+                    let is_set = text.extended || text.id || text.timestamp || text.ktimestamp || text.labels.is_some();
+                    assert!(is_set, "{}", option.name());
+                }
             }
         }
+    }
+
+    #[test]
+    fn a_note_says_that_labels_without_names_are_not_shown() {
+        let (folder, host) = host_with("# no name\n");
+        let note = |output: &str| parse(output, false, &host).map(|parsed| parsed.note).unwrap();
+        assert!(note("labels").is_some());
+        std::fs::remove_file(folder.path().join("etc/xtables/connlabel.conf")).unwrap();
+        assert!(note("labels").is_some() && note("xml,labels").is_some() && note("json").is_none());
+        assert!(parse("labels", true, &host).is_ok_and(|parsed| parsed.note.is_some()));
     }
 }

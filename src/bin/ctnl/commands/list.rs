@@ -7,14 +7,15 @@ use ctnl::netlink::Connection;
 use ctnl::output::{Format, Writer};
 use ctnl::table::{DumpRequest, DumpTotals};
 
-use super::args::{CommonArgs, FilterArgs, ScanArgs};
-use super::format::{FormatArgs, hint_for};
+use super::direction::split_direction;
+use super::format::{Chosen, FormatArgs, hint_for};
+use super::read::{ReadArgs, Reading, Walked};
 use super::report;
 use crate::scan::two_sockets::{Part, SharedPrinter, halves, may_split, walk_halves};
-use crate::scan::{Order, Printer, Selection, Watch, sample_and_wait, walk_matches};
+use crate::scan::{Order, Printed, Printer, Selection, Unsorted, Watch, walk_matches};
 use crate::term::console::Console;
 use crate::term::exit::{Exit, usage_at};
-use crate::term::interrupt::Interrupt;
+use crate::term::stdout::Delivered;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,12 +35,12 @@ Examples:
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    filter: FilterArgs,
-
-    #[command(flatten)]
     format: FormatArgs,
 
-    /// Sort by a field; `FIELD:desc` puts the largest first. All matching entries are kept in memory
+    /// Sort by a field; `FIELD:desc` puts the largest first, and unknown values come last
+    ///
+    /// All matching entries are kept in memory, with --limit N some 2 N of them. Values that are unknown, or
+    /// known as a lower bound only, are counted on stderr with the reason.
     #[arg(long, value_name = "FIELD[:desc]")]
     sort: Option<String>,
 
@@ -47,38 +48,26 @@ pub struct Args {
     #[arg(long, short = 'n', value_name = "N")]
     limit: Option<u64>,
 
-    /// Exit with 1 when nothing matched
-    #[arg(long)]
-    fail_if_none: bool,
-
     #[command(flatten)]
-    scan: ScanArgs,
-
-    #[command(flatten)]
-    common: CommonArgs,
+    read: ReadArgs,
 }
 
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
-    let filter = args.filter.filter(host)?;
-    let timeouts = args.filter.timeout_options()?;
+    let criteria = args.read.criteria(host)?;
     let order = args.sort.as_deref().map(parse_order).transpose()?;
-    let format = args.format.format(host)?;
-    let writer = args.format.writer(host)?;
-    let with_ages = format.shows_ages || order.is_some();
+    let chosen = args.format.choose(host)?;
+    let with_ages = chosen.format.shows_ages || order.is_some();
+    args.read.read(criteria, with_ages, host, |reading| list(args, order, chosen, reading))
+}
 
-    let interrupt = Interrupt::listen()?;
-    let mut console = args.common.console();
-    let mut connection = args.common.connect()?;
-    let expected = report::expected(&mut connection);
-    let mut watch = Watch::new(&mut console, &interrupt, host, expected);
-    let mut selection = Selection::new(filter, &mut connection, host, &timeouts, with_ages)?;
-    if let Some(seconds) = args.filter.confirm_idle
-        && !sample_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
-    {
-        return Ok(Exit::Partly);
+fn list(args: &Args, order: Option<Order>, chosen: Chosen, reading: Reading<'_>) -> Result<Exit> {
+    let Reading { mut connection, mut selection, mut watch, .. } = reading;
+    let Chosen { format, writer, note } = chosen;
+    if let Some(note) = note {
+        watch.console.note(note);
     }
-    let request = args.scan.request(selection.filter());
+    let request = args.read.scan.request(selection.filter());
     let (totals, is_interrupted, printed) = match args.may_use_two_jobs(&selection, format, request, watch.console) {
         Some(requests) => list_halves(requests, connection, writer, &mut selection, &mut watch)?,
         None => {
@@ -90,19 +79,9 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
             (walked.totals, is_interrupted, printed)
         }
     };
-    let is_resized = watch.warn_if_resized();
-    summarize(&mut console, &selection, totals, printed, args.limit.is_some_and(|limit| printed >= limit));
-    if expected == 0 && totals.entries == 0 {
-        report::note_empty(&mut console);
-    }
-    if is_interrupted {
-        console.warn("interrupted before the end of the table");
-    }
-    Ok(match (is_interrupted || is_resized, printed) {
-        (true, _) => Exit::Partly,
-        (_, 0) if args.fail_if_none => Exit::Failed,
-        _ => Exit::Done,
-    })
+    let walked = Walked { totals, is_interrupted, is_resized: watch.warn_if_resized() };
+    args.summarize(watch.console, &selection, walked, &printed, order);
+    Ok(args.read.exit(&mut watch, walked, printed.entries))
 }
 
 fn list_halves(
@@ -111,15 +90,15 @@ fn list_halves(
     mut writer: Writer,
     selection: &mut Selection,
     watch: &mut Watch<'_>,
-) -> Result<(DumpTotals, bool, u64)> {
+) -> Result<(DumpTotals, bool, Printed)> {
     let other = connection.reopen()?;
     let printer = SharedPrinter::new(&mut writer);
     let halves = halves(requests, [connection, other], selection, printer.parts(writer));
     let (walked, parts) = walk_halves(halves, selection, watch);
-    let printed = parts.map(Part::finish).iter().sum();
-    printer.finish()?;
+    let entries = parts.map(Part::finish).iter().sum();
+    let is_reader_gone = printer.finish()? == Delivered::ReaderGone;
     let (totals, is_interrupted) = walked?;
-    Ok((totals, is_interrupted, printed))
+    Ok((totals, is_interrupted, Printed { entries, is_reader_gone, unsorted: Unsorted::default() }))
 }
 
 impl Args {
@@ -131,8 +110,8 @@ impl Args {
         request: DumpRequest,
         console: &mut Console,
     ) -> Option<[DumpRequest; 2]> {
-        self.scan.halves(console, || {
-            if self.sort.is_some() || self.limit.is_some() || self.filter.confirm_idle.is_some() {
+        self.read.scan.halves(console, || {
+            if self.sort.is_some() || self.limit.is_some() || self.read.filter.confirm_idle.is_some() {
                 return Err("--sort, --limit and --confirm-idle use one");
             }
             if !format.has_independent_lines {
@@ -141,31 +120,38 @@ impl Args {
             may_split(selection.filter(), request)
         })
     }
-}
 
-fn summarize(console: &mut Console, selection: &Selection, totals: DumpTotals, printed: u64, at_limit: bool) {
-    let (matched, seen) = (selection.tally.matched, totals.entries);
-    console.note(&match (at_limit, printed < matched) {
-        (true, false) => format!("{printed} shown (--limit)"),
-        (_, true) => format!("{printed} shown of {matched} matched, {seen} entries seen"),
-        (false, false) => format!("{matched} matched, {seen} entries seen"),
-    });
-    report::print_undecided(console, &selection.tally);
-    if totals.repeated > 0 {
-        console.detail(&format!("{} entries were dumped twice by the kernel and are shown once", totals.repeated));
+    /// Prints the numbers of the walk; none where the reader of the list is gone, since it ended the walk.
+    fn summarize(
+        &self,
+        console: &mut Console,
+        selection: &Selection,
+        walked: Walked,
+        printed: &Printed,
+        order: Option<Order>,
+    ) {
+        if printed.is_reader_gone {
+            return;
+        }
+        let (matched, totals, shown) = (selection.tally.matched, walked.totals, printed.entries);
+        let (seen, at_limit) = (totals.entries, self.limit.is_some_and(|limit| shown >= limit));
+        console.note(&match (at_limit, shown < matched) {
+            (true, false) => format!("{shown} shown (--limit)"),
+            (_, true) => format!("{shown} shown of {matched} matched, {seen} entries seen"),
+            (false, false) => format!("{matched} matched, {seen} entries seen"),
+        });
+        report::print_undecided(console, &selection.tally);
+        for line in order.iter().flat_map(|order| printed.unsorted.lines(order.field)) {
+            console.note(&line);
+        }
+        if totals.repeated > 0 {
+            console.detail(&format!("{} entries were dumped twice by the kernel and are shown once", totals.repeated));
+        }
     }
 }
 
 fn parse_order(text: &str) -> Result<Order> {
-    let (name, descending) = match text.split_once(':') {
-        None => (text, false),
-        Some((name, "asc")) => (name, false),
-        Some((name, "desc")) => (name, true),
-        Some((name, direction)) => {
-            let wrong = format!("invalid direction '{direction}': expected asc or desc");
-            return Err(usage_at("--sort", text, name.len() + 1..text.len(), &wrong, ""));
-        }
-    };
+    let (name, descending) = split_direction(text)?;
     let fault = |what: String, hint: &str| usage_at("--sort", text, 0..name.len(), &what, hint);
     let found = field(name).ok_or_else(|| fault(format!("unknown field '{name}'"), &hint_for(name)))?;
     if !found.sortable {
@@ -174,7 +160,7 @@ fn parse_order(text: &str) -> Result<Order> {
             "",
         ));
     }
-    Ok(Order { field: found, descending })
+    Ok(Order { field: found, descending: descending.unwrap_or(false) })
 }
 
 #[cfg(test)]

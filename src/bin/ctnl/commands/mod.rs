@@ -6,6 +6,7 @@ mod args;
 mod completions;
 mod count;
 mod delete;
+mod direction;
 mod events;
 mod filter;
 mod flush;
@@ -15,6 +16,7 @@ mod lab;
 mod list;
 mod lookup;
 mod man;
+mod read;
 mod report;
 mod stats;
 

@@ -1,15 +1,7 @@
 //! Notes that several commands print after their output.
 
-use ctnl::netlink::Connection;
-use ctnl::table;
-
 use crate::scan::Tally;
 use crate::term::console::Console;
-
-/// The number of entries in the table, for progress; 0 if it is unknown.
-pub fn expected(connection: &mut Connection) -> u64 {
-    table::count(connection).map_or(0, |occupancy| occupancy.entries.into())
-}
 
 /// Why a table may be empty: a rule that needs conntrack registers its hooks, in the namespace of the rule
 /// (`nf_ct_netns_get` in net/netfilter/nf_conntrack_proto.c).

@@ -3,8 +3,9 @@
 //! `walk` has the one loop over a dump, which calls a `Visitor`. `selection` judges entries and counts
 //! the undecided ones, `settings` are the timeouts and policies by which it does, `matches` walks for commands that read, `samples` takes the first of the two
 //! samples of `--confirm-idle`, `watch` shows progress and ends a walk at a signal, `printer` and
-//! `sorted` write entries, `two_sockets` is `--jobs 2`.
+//! `sorted` (with the memory of `kept`) write entries, `two_sockets` is `--jobs 2`.
 
+mod kept;
 mod matches;
 mod printer;
 mod samples;
@@ -16,9 +17,9 @@ mod walk;
 mod watch;
 
 pub use matches::walk_matches;
-pub use printer::Printer;
+pub use printer::{Printed, Printer};
 pub use samples::sample_and_wait;
 pub use selection::{Selection, Tally};
-pub use sorted::Order;
+pub use sorted::{Order, Unsorted};
 pub use walk::{End, Visitor, walk};
 pub use watch::Watch;

@@ -90,7 +90,27 @@ impl<'a> Watch<'a> {
     }
 
     fn show(&mut self, what: &str, seen: u64) {
-        let expected = self.expected.max(seen);
-        self.console.progress(|| format!("{what}: {seen} entries, {}", percent(seen, expected)));
+        let expected = self.expected;
+        self.console.progress(|| progress(what, seen, expected));
+    }
+}
+
+/// A table may have grown since it was counted; 0 is one that could not be counted.
+fn progress(what: &str, seen: u64, expected: u64) -> String {
+    match expected {
+        0 => format!("{what}: {seen} entries"),
+        expected => format!("{what}: {seen} entries, {}", percent(seen, expected.max(seen))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_an_unknown_number_of_entries_is_not_shown() {
+        assert_eq!(progress("reading", 500, 0), "reading: 500 entries");
+        assert_eq!(progress("reading", 500, 1000), "reading: 500 entries, 50.0 %");
+        assert_eq!(progress("reading", 1200, 1000), "reading: 1200 entries, 100.0 %");
     }
 }

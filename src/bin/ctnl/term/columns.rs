@@ -2,41 +2,61 @@
 
 use ctnl::text::printable;
 
-/// A table.
+/// The widths of the columns of a table: for tables that are too large to be kept, which are gone through twice.
 #[derive(Debug)]
-pub struct Columns {
-    rows: Vec<Vec<String>>,
+pub struct Widths {
+    widths: Vec<usize>,
     numbers: usize,
 }
 
-impl Columns {
-    /// An empty table with these column headers; the first `numbers` columns are numbers.
-    pub fn new(heads: Vec<String>, numbers: usize) -> Self {
-        Columns { rows: vec![heads], numbers }
+impl Widths {
+    /// The widths of these column headers; the first `numbers` columns are numbers.
+    pub fn of(heads: &[String], numbers: usize) -> Self {
+        let mut widths = Widths { widths: vec![0; heads.len()], numbers };
+        widths.fit(heads);
+        widths
     }
 
-    /// Adds a row.
-    pub fn push(&mut self, row: Vec<String>) {
-        self.rows.push(row);
+    /// Widens the columns so that the row fits.
+    pub fn fit(&mut self, row: &[String]) {
+        for (width, cell) in self.widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
     }
 
-    /// The lines, without control characters: cells come from the kernel and from files.
-    pub fn to_text(&self) -> String {
-        let count = self.rows.first().map_or(0, Vec::len);
-        let width = |column: usize| {
-            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..count).map(width).collect();
-        self.rows.iter().map(|row| self.line(row, &widths)).collect()
-    }
-
-    fn line(&self, row: &[String], widths: &[usize]) -> String {
-        let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
+    /// The line of a row, without control characters: cells come from the kernel and from files.
+    pub fn line(&self, row: &[String]) -> String {
+        let cells = row.iter().zip(&self.widths).enumerate().map(|(column, (cell, width))| {
             let cell = printable(cell);
             if column < self.numbers { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
         });
         let line = cells.collect::<Vec<_>>().join("  ");
         format!("{}\n", line.trim_end())
+    }
+}
+
+/// A table.
+#[derive(Debug)]
+pub struct Columns {
+    rows: Vec<Vec<String>>,
+    widths: Widths,
+}
+
+impl Columns {
+    /// An empty table with these column headers; the first `numbers` columns are numbers.
+    pub fn new(heads: Vec<String>, numbers: usize) -> Self {
+        Columns { widths: Widths::of(&heads, numbers), rows: vec![heads] }
+    }
+
+    /// Adds a row.
+    pub fn push(&mut self, row: Vec<String>) {
+        self.widths.fit(&row);
+        self.rows.push(row);
+    }
+
+    /// The lines.
+    pub fn to_text(&self) -> String {
+        self.rows.iter().map(|row| self.widths.line(row)).collect()
     }
 }
 

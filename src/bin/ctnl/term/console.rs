@@ -172,16 +172,18 @@ fn answer_is_there(is_over: impl Fn() -> bool) -> io::Result<bool> {
     Ok(false)
 }
 
-/// `part` of `whole` in percent, with one digit.
+/// `part` of `whole` in percent, rounded to one digit. A part that is not nothing is never shown as nothing,
+/// and one that is not everything never as everything.
 pub fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {
         return "0 %".into();
     }
-    let tenths = u128::from(part) * 1000 / u128::from(whole);
-    if part > 0 && tenths == 0 {
-        return "<0.1 %".into();
+    let tenths = (u128::from(part) * 2000 + u128::from(whole)) / (2 * u128::from(whole));
+    match tenths {
+        0 if part > 0 => "<0.1 %".into(),
+        1000 if part < whole => ">99.9 %".into(),
+        _ => format!("{}.{} %", tenths / 10, tenths % 10),
     }
-    format!("{}.{} %", tenths / 10, tenths % 10)
 }
 
 #[cfg(test)]
@@ -198,10 +200,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_that_is_not_nothing_is_never_shown_as_nothing() {
-        assert_eq!(percent(1, 1_000_000), "<0.1 %");
-        assert_eq!(percent(0, 10), "0.0 %");
+    fn a_share_is_rounded_to_the_nearest_tenth_of_a_percent() {
+        assert_eq!(percent(1, 7), "14.3 %");
         assert_eq!(percent(1, 3), "33.3 %");
+        assert_eq!(percent(2, 3), "66.7 %");
+        assert_eq!(percent(1, 800), "0.1 %");
+        assert_eq!(percent(11, 10), "110.0 %");
+        assert_eq!(percent(u64::MAX, u64::MAX), "100.0 %");
+    }
+
+    #[test]
+    fn a_share_that_is_not_nothing_or_not_everything_is_never_shown_as_that() {
+        assert_eq!(percent(1, 1_000_000), "<0.1 %");
+        assert_eq!(percent(999_999, 1_000_000), ">99.9 %");
+        assert_eq!(percent(0, 10), "0.0 %");
+        assert_eq!(percent(10, 10), "100.0 %");
         assert_eq!(percent(5, 0), "0 %");
     }
 

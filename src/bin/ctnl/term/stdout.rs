@@ -26,15 +26,25 @@ pub fn is_device(stdout: &Stdout) -> bool {
     fstat(stdout).is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFCHR)
 }
 
+/// What became of the bytes that were written to standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivered {
+    /// All were written.
+    All,
+    /// The reader of the pipe is gone, as of `| head -1`: it needs no more.
+    ReaderGone,
+}
+
 /// Writes `bytes` to standard output.
 pub fn print(bytes: impl AsRef<[u8]>) -> Result<()> {
-    written(io::stdout().lock().write_all(bytes.as_ref()))
+    written(io::stdout().lock().write_all(bytes.as_ref())).map(drop)
 }
 
 /// `result` of writing to standard output, with a closed pipe as success.
-pub fn written(result: io::Result<()>) -> Result<()> {
+pub fn written(result: io::Result<()>) -> Result<Delivered> {
     match result {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.context("write to standard output"),
+        Ok(()) => Ok(Delivered::All),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Delivered::ReaderGone),
+        Err(error) => Err(error).context("write to standard output"),
     }
 }

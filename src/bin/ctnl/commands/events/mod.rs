@@ -144,6 +144,9 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let options = args.options(host)?;
     let interrupt = Interrupt::listen_except_hangup()?;
     let mut console = args.common.console();
+    if let Some(note) = args.output.note(host) {
+        console.note(note);
+    }
     let StreamOutcome { end, undelivered } = stream::run(options, host, &interrupt, &mut console)?;
     report::print_undecided(&mut console, &Tally { undecided: end.totals.undecided, ..Tally::default() });
     Ok(if end.reason == "gap" || undelivered > 0 { Exit::Partly } else { Exit::Done })

@@ -10,6 +10,7 @@ use ctnl::output::{CHUNK, ChunkWriter, Writer};
 
 use super::super::printer::{end, stdout};
 use super::halves::HalfWork;
+use crate::term::stdout::Delivered;
 
 /// Standard output of two threads, for formats whose lines do not depend on each other.
 pub struct SharedPrinter {
@@ -49,7 +50,7 @@ impl SharedPrinter {
     }
 
     /// Prints the rest.
-    pub fn finish(self) -> Result<()> {
+    pub fn finish(self) -> Result<Delivered> {
         let (chunks, failed) = self.chunks.into_inner().unwrap_or_else(PoisonError::into_inner);
         end(chunks, failed)
     }

@@ -1,0 +1,111 @@
+//! Tests of counting and sorting groups.
+
+use super::*;
+use crate::age::IdleEstimator;
+use crate::field::{FIELDS, Subject, Value};
+use crate::model::{Counters, Flow, L4, ProtoInfo, Protocol, Undecided};
+
+#[test]
+fn exactly_the_groupable_fields_can_be_grouped_by() {
+    for field in FIELDS {
+        let expected = if field.groupable { None } else { Some(GroupErrorKind::NotGroupable(field.name)) };
+        assert_eq!(Groups::by(field.name).err().map(|error| error.kind), expected);
+    }
+}
+
+#[test]
+fn with_more_groups_than_the_limit_the_kept_ones_are_counted_exactly() {
+    let mut groups = Groups::by("mark").unwrap().at_most(2);
+    let ages = IdleEstimator::without_timeouts(0);
+    for mark in [7, 8, 9, 7, 10, 7, 9] {
+        let flow = Flow { mark: Some(mark), ..Flow::blank() };
+        groups.add(&Subject::new(&flow, &ages));
+    }
+    let entries: Vec<_> = groups.top(9).iter().map(|group| group.totals.entries).collect();
+    assert_eq!(entries, [3, 1]);
+    assert_eq!((groups.beyond(), groups.total().entries), (3, 7));
+}
+
+/// Groups by mark: of each flow its mark, and its packets where they are counted.
+fn by_mark(flows: &[(u32, Option<u64>)]) -> Groups {
+    let mut groups = Groups::by("mark").unwrap();
+    for (mark, packets) in flows {
+        let counters = packets.map(|packets| Counters { packets, bytes: 10 * packets });
+        let zero = counters.map(|_| Counters::default());
+        let flow = Flow { mark: Some(*mark), counters_orig: counters, counters_reply: zero, ..Flow::blank() };
+        groups.add(&Subject::new(&flow, &IdleEstimator::without_timeouts(0)));
+    }
+    groups
+}
+
+#[test]
+fn a_sum_of_flows_that_were_never_counted_is_unknown_and_one_of_some_has_their_number() {
+    let groups = by_mark(&[(1, None), (2, Some(0)), (3, Some(5)), (3, None)]);
+    let sums: Vec<_> = groups
+        .first(9, GroupOrder { key: OrderKey::Field(0), descending: false })
+        .unwrap()
+        .iter()
+        .map(|group| (group.totals.packets, group.totals.bytes, group.totals.counted, group.totals.is_all_counted()))
+        .collect();
+    assert_eq!(sums, [(None, None, 0, false), (Some(0), Some(0), 1, true), (Some(5), Some(50), 1, false)]);
+    assert_eq!((groups.total().packets, groups.total().counted), (Some(5), 2));
+    assert_eq!(by_mark(&[(1, None)]).total().bytes, None);
+}
+
+#[test]
+fn groups_are_sorted_by_sums_and_fields_and_unknown_ones_come_last_in_both_directions() {
+    let groups = by_mark(&[(1, None), (2, Some(3)), (2, Some(4)), (3, Some(5)), (4, Some(9))]);
+    let marks = |name: &str, descending| {
+        let key = groups.order_key(name).unwrap();
+        let first = groups.first(4, GroupOrder { key, descending }).unwrap();
+        first.iter().map(|group| group.values[0].to_string()).collect::<Vec<_>>().concat()
+    };
+    assert_eq!((marks("packets", true), marks("bytes", false)), ("4231".into(), "3241".into()));
+    assert_eq!((marks("mark", true), marks("mark", false)), ("4321".into(), "1234".into()));
+    assert_eq!((marks("entries", true), marks("entries", false)), ("2134".into(), "1342".into()));
+    let first = groups.first(1, GroupOrder { key: OrderKey::Bytes, descending: true }).unwrap();
+    assert_eq!(first.iter().map(|group| group.values).collect::<Vec<_>>(), [[Value::Number(4)]]);
+    assert!(groups.order_key("src").is_none());
+    assert_eq!(groups.order_names().collect::<Vec<_>>(), ["entries", "evictable", "packets", "bytes", "mark"]);
+}
+
+#[test]
+fn values_that_cannot_be_determined_are_counted_by_field_and_reason() {
+    let mut groups = Groups::by("proto,mark,state").unwrap();
+    let mut flow = Flow { protoinfo: ProtoInfo::Unknown(9), ..Flow::blank() };
+    flow.orig.protocol = Protocol::Tcp;
+    flow.orig.l4 = L4::Ports { src: 1, dst: 2 };
+    let ages = IdleEstimator::without_timeouts(0);
+    groups.add(&Subject::new(&flow, &ages));
+    groups.add(&Subject::new(&Flow { mark: Some(1), ..flow }, &ages));
+    let undecided: Vec<_> = groups.undecided().map(|(by, why, flows)| (by.to_string(), why, flows)).collect();
+    assert_eq!(
+        undecided,
+        [("mark".to_owned(), Undecided::NotSent, 1), ("state".to_owned(), Undecided::UnknownState, 2)]
+    );
+}
+
+#[test]
+fn addresses_are_grouped_by_network() {
+    let mut groups = Groups::by("src/24,dst").unwrap();
+    let ages = IdleEstimator::without_timeouts(0);
+    for src in ["192.0.2.1", "192.0.2.200", "192.0.3.1", "2001:db8::1", "2001:db8::ffff:1", "2001:db8:0:1::1"] {
+        let mut flow = Flow::blank();
+        flow.orig.src = src.parse().unwrap();
+        groups.add(&Subject::new(&flow, &ages));
+    }
+    let found: Vec<_> =
+        groups.top(9).iter().map(|group| format!("{} {}", group.totals.entries, group.values[0])).collect();
+    assert_eq!(found, ["2 192.0.2.0/24", "2 2001:db8::/64", "1 192.0.3.0/24", "1 2001:db8:0:1::/64"]);
+}
+
+#[test]
+fn a_wrong_list_of_fields_is_an_error_with_its_place_and_a_hint() {
+    let error = |names: &str| Groups::by(names).err().unwrap();
+    assert_eq!(error(" , ").kind, GroupErrorKind::Empty);
+    assert_eq!(error("src,dport, src/8"), GroupError { kind: GroupErrorKind::Twice("src"), span: 11..16 });
+    assert_eq!((error("src,dprot").hint().as_str(), error("src,dprot").span), ("did you mean dport?", 4..9));
+    assert_eq!((error("host").hint().as_str(), error("net/24").hint().as_str()), ("src or dst", "src or dst"));
+    assert!(error("addr").hint().contains("nat-src"));
+    assert!(error("dport/8").hint().contains("reply-dst, nat-src"));
+}
