@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::libc;
 
 use super::frame::checksum;
 
@@ -51,6 +52,16 @@ pub fn lock(folder: &Path) -> Result<Flock<File>> {
 /// Opens a file that only its owner may read; creates it if it does not exist.
 pub fn open_read_write(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Synchronises the folder: without that, a crash of the host may lose a file that was created in it,
+/// although the file was synchronised (fsync(2)).
+pub fn sync(folder: &Path) -> io::Result<()> {
+    match File::open(folder)?.sync_all() {
+        // A file system that cannot do that.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP)) => Ok(()),
+        synced => synced,
+    }
 }
 
 /// Number and size of each segment in a folder, oldest first.

@@ -53,6 +53,11 @@ fn options() -> SinkOptions {
     }
 }
 
+/// A folder in memory, where there is one: these tests synchronise some ten thousand files.
+fn temporary() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 fn spooling(folder: &Path, max: u64) -> SinkOptions {
     SinkOptions { spool: Some(folder.to_owned()), spool_max: max, ..options() }
 }
