@@ -44,7 +44,7 @@ use crate::chunk::{Chunk, Outlet};
 use crate::term::exit::usage;
 
 pub use deliver::Deliver;
-pub use options::{GapFormatter, SinkOptions, SyncPolicy, SyslogHeader};
+pub use options::{GapFormatter, LineTest, SinkOptions, SyncPolicy, SyslogHeader};
 pub use queue::{DropCause, Gap};
 pub use rotation::Rotation;
 pub use spec::{SINK_KINDS, SinkSpec};
@@ -139,12 +139,17 @@ impl Sinks {
         !self.sinks.is_empty() && self.sinks.iter().all(|sink| sink.statistics().ended)
     }
 
-    /// Reopens files (SIGHUP).
+    /// Begins to reopen files (SIGHUP).
     pub fn reopen(&self) {
         for sink in &self.sinks {
-            sink.state().reopen = true;
+            sink.state().reopens_requested += 1;
             sink.notify();
         }
+    }
+
+    /// Whether all files have been reopened.
+    pub fn are_reopened(&self) -> bool {
+        self.sinks.iter().all(|sink| !sink.state().has_to_reopen())
     }
 
     /// Delivers what is queued, for `timeout` at most. What is not delivered by then is spooled or

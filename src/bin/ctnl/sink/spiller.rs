@@ -8,7 +8,7 @@ use super::queue::{DropCause, Gap, Item, Queue};
 use super::spool::Spool;
 use super::state::{Phase, Sink, State};
 
-/// Bytes that stay in memory for a sink that is up.
+/// Bytes of memory that stay in use for a sink that is up.
 const MAX_IN_MEMORY: usize = 16 << 20;
 /// Delay before the next attempt to write to a spool that failed.
 const RETRY: Duration = Duration::from_millis(200);
@@ -38,7 +38,7 @@ pub fn run(sink: &Arc<Sink>) {
 fn must_spill(state: &State) -> bool {
     let statistics = &state.statistics;
     let max = MAX_IN_MEMORY.min(state.queue.limit() / 2);
-    !state.queue.is_empty() && (statistics.spooled > 0 || statistics.down_since.is_some() || state.queue.bytes() > max)
+    !state.queue.is_empty() && (statistics.spooled > 0 || statistics.down_since.is_some() || state.queue.memory() > max)
 }
 
 /// Moves the oldest item of the queue to the spool. Returns false if the spool accepts nothing now.

@@ -52,9 +52,7 @@ impl Worker {
 
     /// Returns false at the end.
     fn step(&mut self) -> bool {
-        if std::mem::take(&mut self.sink.state().reopen) {
-            self.target.reopen();
-        }
+        self.reopen_if_requested();
         let goes_on = match self.next() {
             Next::Item(item, spooled) => self.deliver(&item, spooled),
             Next::Recheck => true,
@@ -71,6 +69,19 @@ impl Worker {
             self.sink.state().warnings.extend(warnings);
         }
         goes_on
+    }
+
+    /// Reopens files. Whether that was requested.
+    fn reopen_if_requested(&mut self) -> bool {
+        let state = self.sink.state();
+        let (is_requested, requests) = (state.has_to_reopen(), state.reopens_requested);
+        drop(state);
+        if is_requested {
+            self.target.reopen();
+            // Another request meanwhile is another one.
+            self.sink.state().reopens_done = requests;
+        }
+        is_requested
     }
 
     /// The next item: what is spooled is older than what is queued. The spool stays locked
@@ -103,7 +114,7 @@ impl Worker {
         if state.phase == Phase::Draining {
             return Next::Finish;
         }
-        if state.reopen {
+        if state.has_to_reopen() {
             return Next::Recheck;
         }
         let (state, timed_out) = self.sink.wait(state, IDLE);
@@ -255,11 +266,9 @@ impl Worker {
             if state.phase == Phase::Abandoned || left.0 == 0 {
                 return state.phase != Phase::Abandoned;
             }
-            if state.reopen {
-                state.reopen = false;
+            if state.has_to_reopen() {
                 drop(state);
-                self.target.reopen();
-                return true;
+                return self.reopen_if_requested();
             }
             state = self.sink.wait(state, Duration::from_nanos(left.0)).0;
         }

@@ -45,6 +45,7 @@ fn options() -> SinkOptions {
         syslog: SyslogHeader { facility: 3, severity: 6, app: "ctnl".into(), host: "h".into() },
         nats_credentials: None,
         header: Arc::default(),
+        is_own_line: Arc::new(|line| line.starts_with(b"s ") || line == b"head"),
         clock: Clock::from_fn(move || Time {
             monotonic: Clock::system().now().monotonic,
             realtime: Nanos(time.fetch_add(Nanos::PER_SECOND, Ordering::Relaxed)),
