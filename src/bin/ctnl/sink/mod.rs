@@ -58,6 +58,9 @@ use worker::Worker;
 /// The longest wait before the deadline of [`Sinks::finish`] is checked again.
 const POLL: Duration = Duration::from_millis(100);
 
+/// At the end, what a sink with a spool has not delivered within this time is spooled first.
+const SPOOL_AFTER: Duration = Duration::from_secs(2);
+
 /// What one sink did not deliver before the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Undelivered {
@@ -153,12 +156,18 @@ impl Sinks {
     }
 
     /// Delivers what is queued, for `timeout` at most. What is not delivered by then is spooled or
-    /// lost.
+    /// lost. What takes longer than two seconds is spooled before that.
     pub fn finish(&mut self, timeout: Duration) -> Vec<Undelivered> {
-        let deadline = self.clock.now().monotonic.plus(timeout.into());
+        let now = self.clock.now().monotonic;
+        let deadline = now.plus(timeout.into());
         for sink in &self.sinks {
             sink.close();
         }
+        let spooling = || self.sinks.iter().filter(|sink| sink.has_spool());
+        spooling().for_each(|sink| self.drain(sink, now.plus(SPOOL_AFTER.min(timeout).into())));
+        spooling()
+            .filter(|sink| sink.state().phase != Phase::Done)
+            .for_each(|sink| spiller::spool_before_the_end(sink));
         for sink in &self.sinks {
             self.drain(sink, deadline);
         }

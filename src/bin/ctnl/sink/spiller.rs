@@ -61,6 +61,25 @@ pub fn spill_oldest(sink: &Sink, spool: &mut Spool) -> bool {
     appended.is_ok()
 }
 
+/// Moves what waits to the spool although its delivery goes on: whoever kills a process that takes too
+/// long to end (`docker stop` after ten seconds) then costs no line. What the spool does not accept
+/// stays in memory. What was sent and is not confirmed does, too: it has to precede the rest, and may
+/// still be confirmed.
+pub fn spool_before_the_end(sink: &Sink) {
+    let Some(mut spool) = sink.spool() else { return };
+    let mut state = sink.state();
+    state.in_flight = state.in_flight.take().filter(|item| spool.prepend(item).is_err());
+    while let Some(item) = state.queue.pop() {
+        if spool.append(&item).is_err() {
+            state.queue.push_front(item);
+            break;
+        }
+    }
+    state.statistics.spooled = spool.bytes();
+    drop(state);
+    sink.notify();
+}
+
 /// Moves everything undelivered to the spool at the end. Returns the number of lines that could
 /// not be spooled; the spool then contains gaps for them, if it accepts those.
 pub fn spool_undelivered(sink: &Sink, now: u64) -> u64 {

@@ -176,9 +176,14 @@ impl Sink {
     /// false if there is no spool or it accepts nothing.
     pub fn spool_in_flight(&self, item: &Item) -> bool {
         let Some(mut spool) = self.spool() else { return false };
-        // The state is not locked during the write: the thread that reads events must not wait.
-        let is_over = self.state().phase == Phase::Abandoned;
-        if is_over || spool.prepend(item).is_err() {
+        let state = self.state();
+        let (is_over, is_moved) = (state.phase == Phase::Abandoned, state.in_flight.is_none());
+        // It is not locked during the write: the thread that reads events must not wait.
+        drop(state);
+        if is_over || is_moved {
+            return is_moved && !is_over;
+        }
+        if spool.prepend(item).is_err() {
             return false;
         }
         let mut state = self.state();

@@ -169,9 +169,9 @@ impl Worker {
         let gaps = gaps.into_iter().map(|line| (Item::Chunk(Arc::clone(&line)), line.bytes.len()));
         state.unconfirmed.extend(delivered.into_iter().chain(gaps).filter(|(_, size)| *size > 0));
         state.keep_unconfirmed(unconfirmed);
-        if location == Location::InFlight {
-            state.in_flight = None;
-        }
+        // It may have been moved although no delivery failed: at the end.
+        let is_moved = location == Location::InFlight && state.in_flight.take().is_none();
+        let location = if is_moved { Location::MovedToSpool } else { location };
         state.statistics.delivered += u64::from(chunk.lines).saturating_sub(refused);
         state.statistics.dropped += refused;
         drop(state);

@@ -198,10 +198,12 @@ impl Run<'_> {
             }
             Step::Deliver => self.deliver(),
             Step::Fail => {
-                if let Some(item) = self.begin()
-                    && !self.sink.spool_in_flight(&item)
-                {
-                    self.sink.state().queue.push_front(item);
+                let Some(item) = self.begin() else { return };
+                self.sink.state().in_flight = Some(item.clone());
+                if !self.sink.spool_in_flight(&item) {
+                    let mut state = self.sink.state();
+                    state.in_flight = None;
+                    state.queue.push_front(item);
                 }
             }
         }

@@ -109,6 +109,39 @@ fn a_killed_run_leaves_everything_undelivered_in_the_spool() {
     assert_eq!(scene.receive(sinks), [lines("s", 1..=1000), lines("two", [1])].concat());
 }
 
+/// Its peer is connected and reads nothing, so that the end waits for it, and a supervisor does not wait.
+#[test]
+fn a_run_that_is_killed_while_its_end_waits_for_a_peer_has_spooled_everything() {
+    const FOLDER: &str = "CTNL_TEST_FOLDER_OF_HANGING_PEER";
+    const NAME: &str = "a_run_that_is_killed_while_its_end_waits_for_a_peer_has_spooled_everything";
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        let folder = PathBuf::from(folder);
+        let _listener = UnixListener::bind(folder.join("socket")).unwrap();
+        let options = SinkOptions { queue_max: 8 << 20, ..spooling(&folder.join("spool"), 8 << 20) };
+        let mut sinks = open(&format!("unix:{}", folder.join("socket").display()), &options);
+        for first in (1..5001).step_by(100) {
+            sinks.put(chunk(first, 100));
+        }
+        until(|| sinks.sinks[0].state().in_flight.is_some());
+        thread::spawn(|| {
+            thread::sleep(2 * SPOOL_AFTER);
+            nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::SIGKILL).unwrap();
+        });
+        finish(sinks);
+    }
+    let scene = Scene::new();
+    let run = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("sink::tests::spools::{NAME}")])
+        .env(FOLDER, scene.folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&run.status), Some(9), "{run:?}");
+    fs::remove_file(scene.socket()).unwrap();
+    let mut sinks = scene.open(8 << 20);
+    sinks.put(chunk_of("two", 1, 1));
+    assert_eq!(scene.receive(sinks), [lines("s", 1..=5000), lines("two", [1])].concat());
+}
+
 #[test]
 fn spooled_lines_that_were_delivered_are_not_repeated_after_a_restart() {
     let scene = Scene::new();
