@@ -99,7 +99,24 @@ impl Sinks {
             let target = (spec.kind.open)(spec, options)?;
             sinks.start(spec, target, spool, options).context("start a thread")?;
         }
+        sinks.warn_of_orphaned_spools(options);
         Ok(sinks)
+    }
+
+    /// The spool of a sink has its name: after a change of `--to`, nobody delivers what is left in it.
+    fn warn_of_orphaned_spools(&self, options: &SinkOptions) {
+        let names: Vec<String> = self.sinks.iter().map(|sink| sink.statistics().name).collect();
+        let orphaned = options.spool.iter().flat_map(|parent| spool::folder::orphaned(parent, &names));
+        let warnings = orphaned.map(|(folder, bytes)| {
+            format!(
+                "the spool {} has {bytes} bytes for a sink that --to does not name: they are not delivered\n  hint: run \
+                 it once with the --to of before, or remove the folder",
+                folder.display()
+            )
+        });
+        if let Some(sink) = self.sinks.first() {
+            sink.state().warnings.extend(warnings);
+        }
     }
 
     fn start(

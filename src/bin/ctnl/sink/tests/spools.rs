@@ -286,6 +286,26 @@ fn a_spool_that_another_process_uses_is_refused() {
 }
 
 #[test]
+fn lines_for_a_sink_that_is_not_named_any_more_are_reported_unless_another_process_has_it() {
+    let scene = Scene::new();
+    let mut sinks = scene.open(1 << 20);
+    sinks.put(chunk(1, 5));
+    until_down(&sinks);
+    // Its folder is in use.
+    let warnings_of = |socket: &str| {
+        let spec = format!("unix:{}", scene.folder.path().join(socket).display());
+        let mut sinks = open(&spec, &scene.options(1 << 20));
+        sinks.finish(Duration::ZERO);
+        sinks.take_warnings()
+    };
+    assert_eq!(warnings_of("other"), [] as [&str; 0]);
+    assert_eq!(finish(sinks)[0].lost, 0);
+    let warnings = warnings_of("other");
+    assert!(warnings.len() == 1 && warnings[0].contains("socket has") && warnings[0].contains("--to"), "{warnings:?}");
+    assert_eq!(warnings_of("socket"), [] as [&str; 0]);
+}
+
+#[test]
 fn every_sink_has_a_folder_of_its_own_inside_the_spool() {
     let names =
         ["unix:/a/b", "unix:/a_b", "tcp:[::1]:1", "..", ".", "a%2Fb", "a/b", &"x/".repeat(500), &"x/".repeat(501)];
