@@ -5,7 +5,7 @@ use super::{Metric, MetricKind, MetricValue, Unit};
 /// The state of a sink at one moment. Sums begin at the start of the stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SinkSnapshot {
-    /// Bytes that wait in memory.
+    /// Bytes of memory that waiting lines occupy.
     pub queued: u64,
     /// Bytes that wait on disk.
     pub spooled: u64,
@@ -22,7 +22,7 @@ pub const SINK: &[Metric<SinkSnapshot>] = &[
         short: "waiting",
         kind: MetricKind::Gauge,
         unit: Unit::Bytes,
-        help: "Bytes that wait in memory for delivery",
+        help: "Bytes of memory that lines waiting for delivery occupy",
         value: |sink| Some(MetricValue::Integer(sink.queued)),
     },
     Metric {

@@ -41,6 +41,8 @@ pub struct EventFormat {
     pub has_columns: bool,
     /// Whether it writes the records of expectations.
     pub has_expectations: bool,
+    /// Whether each line has what [`EventWriter::set_context`] sets.
+    pub has_context: bool,
     create: fn(WriterOptions) -> Result<Box<dyn WriteRecords>, WriterError>,
 }
 
@@ -109,6 +111,7 @@ pub static CONNTRACK: Format = Format {
         ],
         has_columns: false,
         has_expectations: true,
+        has_context: false,
         create: |options| Ok(Box::new(EventText::new(options.text))),
     }),
     create: |options| Ok(Box::new(TextWriter::new(options.text))),
@@ -133,6 +136,7 @@ pub static JSON: Format = Format {
         options: &[],
         has_columns: false,
         has_expectations: true,
+        has_context: true,
         create: |options| Ok(Box::new(EventJson::new(options.text.labels))),
     }),
     create: |options| match columns(&options)? {
@@ -154,6 +158,7 @@ pub static CSV: Format = Format {
         options: &[],
         has_columns: true,
         has_expectations: false,
+        has_context: true,
         create: |options| match columns(&options)? {
             Some(columns) => Ok(Box::new(EventCsv::new(columns))),
             None => Ok(Box::new(EventCsv::with_default_columns()?)),

@@ -56,8 +56,8 @@ mod xml;
 pub use chunks::{CHUNK, ChunkWriter};
 pub use columns::UnknownColumn;
 pub use event::{
-    ClockSource, CloseRecord, EndRecord, EventTime, ExpectationRecord, FlowRecord, GapCause, GapRecord, OpenRecord,
-    Record, Requester, ResyncRecord, StartTime, SyntheticCause,
+    ClockSource, CloseRecord, EndRecord, EventTime, ExpectationRecord, FlowRecord, GapCause, GapRecord, LineContext,
+    OpenRecord, Record, Requester, ResyncRecord, StartTime, SyntheticCause,
 };
 pub use format::{CONNTRACK, CSV, EventFormat, FORMATS, Format, FormatOption, JSON, TABLE, XML};
 pub use text::TextOptions;

@@ -7,7 +7,7 @@
 use thiserror::Error;
 
 use super::columns::UnknownColumn;
-use super::event::{Record, WriteRecords};
+use super::event::{LineContext, Record, WriteRecords};
 use super::text::TextOptions;
 use super::write::WriteEntries;
 use crate::field::Subject;
@@ -85,6 +85,19 @@ impl Clone for EventWriter {
 }
 
 impl EventWriter {
+    /// Sets what stands on every line from now on, in formats that have a place for it: json and csv. It
+    /// changes the header of csv.
+    pub fn set_context(&mut self, context: &LineContext) {
+        self.0.set_context(context);
+    }
+
+    /// Whether `line`, without its newline, is one that this format writes, as far as its beginning shows:
+    /// whether a file with such a line may be continued.
+    #[must_use]
+    pub fn is_line(&self, line: &[u8]) -> bool {
+        self.0.is_line(line)
+    }
+
     /// Appends the header, if the format has one. It has no sequence number.
     pub fn begin(&self, out: &mut Vec<u8>) {
         self.0.begin(out);

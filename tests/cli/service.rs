@@ -3,6 +3,7 @@
 use crate::program::Folder;
 
 const UNIT: &str = include_str!("../../packaging/ctnl-events.service");
+const LOGROTATE: &str = include_str!("../../packaging/ctnl-events.logrotate");
 const OPTIONS: &str = include_str!("../../packaging/ctnl-events.default");
 
 /// The values that the unit gives `key`, in order.
@@ -49,4 +50,16 @@ fn the_unit_grants_what_the_program_needs() {
     }
     assert_eq!(values("SystemCallFilter").last(), Some(&"capset"), "privileges are dropped once more");
     assert_eq!(values("EnvironmentFile"), ["-/etc/default/ctnl-events"]);
+}
+
+/// A reload is not waited for, so that lines are still appended to a renamed file.
+#[test]
+fn logrotate_neither_compresses_a_file_that_is_written_to_nor_truncates_it() {
+    let directives: Vec<&str> = LOGROTATE.lines().map(str::trim).filter(|line| !line.starts_with('#')).collect();
+    for needed in ["compress", "delaycompress", "nocreate", "sharedscripts"] {
+        assert!(directives.contains(&needed), "{needed}");
+    }
+    assert!(!LOGROTATE.lines().any(|line| line.trim().starts_with("copytruncate")));
+    assert!(directives.contains(&"systemctl try-reload-or-restart ctnl-events.service"));
+    assert_eq!(values("ExecReload"), ["/bin/kill -HUP $MAINPID"]);
 }

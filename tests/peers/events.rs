@@ -12,7 +12,8 @@ use ctnl::field::Subject;
 use ctnl::model::{Event, EventKind, Expectation, ExpectationEvent};
 use ctnl::output::{
     CONNTRACK, ClockSource, CloseRecord, EndRecord, EventTime, ExpectationRecord, FlowRecord, GapCause, GapRecord,
-    JSON, OpenRecord, Record, Requester, ResyncRecord, StartTime, SyntheticCause, TextOptions, WriterOptions,
+    JSON, LineContext, OpenRecord, Record, Requester, ResyncRecord, StartTime, SyntheticCause, TextOptions,
+    WriterOptions,
 };
 use ctnl::wire::Messages;
 use netlink_sys::protocols::NETLINK_NETFILTER;
@@ -218,11 +219,13 @@ fn every_kind(events: &[Event], expectations: &[ExpectationEvent]) -> String {
     let name = Some(text);
     let (mut writer, mut out, mut seq) =
         (JSON.event_writer(WriterOptions::default()).expect("json"), Vec::new(), 1 << 53);
+    let fields = vec![("field".to_owned(), text.to_owned())];
+    writer.set_context(&LineContext { stream: text.to_owned(), host: Some(text.to_owned()), fields });
     let mut write = |record: Record<'_>| {
         seq += 1;
         assert!(writer.record(&mut out, seq, &record));
     };
-    write(Record::Open(OpenRecord { time: 1, stream: text, version: text }));
+    write(Record::Open(OpenRecord { time: 1, version: text }));
     let estimator = IdleEstimator::without_timeouts(0);
     let (netns, requester) = (name, Some(Requester { port: u32::MAX, process: name, is_certain: false }));
     for event in events {

@@ -88,6 +88,8 @@ fn main() -> ExitCode {
         pipeline::disk::TESTS,
         pipeline::service::TESTS,
         pipeline::kinds::TESTS,
+        pipeline::logrotate::TESTS,
+        pipeline::durability::TESTS,
     ];
     let trials = lists.concat().into_iter().map(harness::trial).collect();
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -137,6 +137,7 @@ fn options(spool: &Path) -> SinkOptions {
         syslog: SyslogHeader { facility: 16, severity: 5, app: "ctnl".into(), host: "host.example".into() },
         nats_credentials: None,
         header: Arc::default(),
+        is_own_line: Arc::new(|_| true),
         clock: Clock::system(),
         format_gap: Arc::new(|gap| panic!("{gap:?}")),
     }

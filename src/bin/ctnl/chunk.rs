@@ -17,6 +17,13 @@ pub struct Chunk {
     pub bytes: Vec<u8>,
 }
 
+impl Chunk {
+    /// Bytes of memory that it occupies.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + self.bytes.capacity()
+    }
+}
+
 /// Accepts chunks without blocking.
 pub trait Outlet {
     /// Whether [`Outlet::put`] may be called. If not, the caller stops reading, and the kernel

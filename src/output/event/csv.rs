@@ -1,8 +1,9 @@
-//! `-o csv` of an event stream: columns of the record, then those of the entry.
+//! `-o csv` of an event stream: columns of the record, of the stream, and of the entry.
 //!
 //! Gap, resync and close records are rows with empty cells for the entry. Open records and expectations
 //! are not written.
 
+use super::context::{LineContext, csv_text as text};
 use super::duration::{DurationNanos, duration};
 use super::record::{
     CloseRecord, EndRecord, EventTime, FlowRecord, GapRecord, Record, Requester, ResyncRecord, StartTime,
@@ -14,7 +15,6 @@ use crate::field::Subject;
 use crate::output::columns::{Columns, UnknownColumn};
 use crate::output::csv::{CSV_COLUMNS, CsvWriter};
 use crate::output::cursor::Cursor;
-use crate::output::escape;
 use crate::output::write::WriteEntries;
 use crate::units::Nanos;
 
@@ -31,6 +31,9 @@ const HEADER: &[u8] =
 #[derive(Debug, Clone)]
 pub(in crate::output) struct EventCsv {
     flows: CsvWriter,
+    /// The columns that are the same in each row: their names, and their cells.
+    common_columns: Vec<u8>,
+    common_cells: Vec<u8>,
     /// The empty cells of a record without an entry, and the end of the line.
     empty_entry: Vec<u8>,
     /// The estimator for the entries of end records.
@@ -55,6 +58,21 @@ struct Cells<'a> {
 }
 
 impl WriteRecords for EventCsv {
+    fn set_context(&mut self, context: &LineContext) {
+        self.common_columns = context.csv_columns();
+        self.common_cells = context.csv_cells();
+    }
+
+    /// A row begins with the kind of record and two numbers; the header with the names of these columns.
+    fn is_line(&self, line: &[u8]) -> bool {
+        let mut cells = line.split(|byte| *byte == b',');
+        let mut next = || cells.next().filter(|cell| !cell.is_empty());
+        let is_kind = next().is_some_and(|kind| kind.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'-')));
+        let are_numbers = [next(), next()].map(|cell| cell.is_some_and(|cell| cell.iter().all(u8::is_ascii_digit)));
+        let is_header = line.starts_with(HEADER) || !line.is_empty() && HEADER.starts_with(line);
+        is_header || is_kind && are_numbers == [true; 2]
+    }
+
     fn begin(&self, out: &mut Vec<u8>) {
         EventCsv::begin(self, out);
     }
@@ -69,7 +87,14 @@ impl EventCsv {
     pub(in crate::output) fn new(columns: Columns) -> Self {
         let mut empty_entry = vec![b','; columns.fields().len().saturating_sub(1)];
         empty_entry.extend_from_slice(b"\r\n");
-        EventCsv { flows: CsvWriter::new(columns), empty_entry, ages: IdleEstimator::without_timeouts(0) }
+        let context = LineContext::default();
+        EventCsv {
+            flows: CsvWriter::new(columns),
+            common_columns: context.csv_columns(),
+            common_cells: context.csv_cells(),
+            empty_entry,
+            ages: IdleEstimator::without_timeouts(0),
+        }
     }
 
     /// A writer of the default columns.
@@ -79,34 +104,29 @@ impl EventCsv {
 
     pub(super) fn begin(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(HEADER);
+        out.extend_from_slice(&self.common_columns);
         self.flows.begin(out);
     }
 
     /// Appends one line; false if there is none for this record.
     pub(super) fn record(&mut self, out: &mut Vec<u8>, seq: u64, record: &Record<'_>) -> bool {
+        let cells = match record {
+            Record::Flow(record) => Cells { event: record.kind.name(), seq, ..Cells::of_flow(record) },
+            Record::End(ended) => Cells { event: "end", seq, ..Cells::of_ended(ended) },
+            Record::Gap(gap) => Cells { event: "gap", seq, ..Cells::of_gap(gap) },
+            Record::Resync(resynced) => Cells { event: "resync", seq, ..Cells::of_resynced(resynced) },
+            Record::Close(closing) => Cells { event: "close", seq, ..Cells::of_closing(closing) },
+            Record::Open(_) | Record::Expectation(_) => return false,
+        };
+        cells.append(out);
+        out.extend_from_slice(&self.common_cells);
         match record {
-            Record::Flow(record) => {
-                Cells { event: record.kind.name(), seq, ..Cells::of_flow(record) }.append(out);
-                append_entry(&mut self.flows, out, record.subject);
-            }
+            Record::Flow(record) => append_entry(&mut self.flows, out, record.subject),
             Record::End(ended) => {
-                Cells { event: "end", seq, ..Cells::of_ended(ended) }.append(out);
                 self.ages.now = ended.end.ns;
                 append_entry(&mut self.flows, out, &Subject::new(ended.flow, &self.ages));
             }
-            Record::Gap(gap) => {
-                Cells { event: "gap", seq, ..Cells::of_gap(gap) }.append(out);
-                out.extend_from_slice(&self.empty_entry);
-            }
-            Record::Resync(resynced) => {
-                Cells { event: "resync", seq, ..Cells::of_resynced(resynced) }.append(out);
-                out.extend_from_slice(&self.empty_entry);
-            }
-            Record::Close(closing) => {
-                Cells { event: "close", seq, ..Cells::of_closing(closing) }.append(out);
-                out.extend_from_slice(&self.empty_entry);
-            }
-            Record::Open(_) | Record::Expectation(_) => return false,
+            _ => out.extend_from_slice(&self.empty_entry),
         }
         true
     }
@@ -214,18 +234,6 @@ fn duration_cells(duration: DurationNanos) -> (u64, &'static str) {
         DurationNanos::AtLeast(Nanos(ns)) => (ns, "at_least"),
         DurationNanos::AtMost(Nanos(ns)) => (ns, "at_most"),
     }
-}
-
-/// Appends a cell of text and a comma. Control characters are escaped: they would break the line.
-fn text(out: &mut Vec<u8>, text: &str) {
-    if text.contains(char::is_control) {
-        let mut escaped = Vec::new();
-        escape::for_terminal(&mut escaped, text);
-        escape::csv_cell(out, &escaped);
-    } else {
-        escape::csv_cell(out, text.as_bytes());
-    }
-    out.push(b',');
 }
 
 /// Appends a cell with a number, or an empty one, and a comma.

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::context::{LineContext, SEQ};
 use super::duration::{DurationNanos, duration};
 use super::expectation::put_expectation;
 use super::record::{
@@ -17,14 +18,34 @@ use crate::output::cursor::{Line, Scratch};
 use crate::output::json::{boolean, number, number64, plain_string, put_flow, put_protocols, put_state, put_string};
 use crate::units::Nanos;
 
+/// Every line of this version begins with it.
+const VERSION: &[u8] = b"{\"v\":1,";
+
 /// Writes records as JSON.
 #[derive(Debug, Clone)]
 pub(in crate::output) struct EventJson {
     labels: Option<Arc<LabelNames>>,
     scratch: Scratch,
+    /// The beginning of each line, and its end: the same bytes for the whole stream.
+    beginning: Vec<u8>,
+    end: Vec<u8>,
+    /// The beginning ends with the name of the stream, within `line_id`.
+    has_line_id: bool,
 }
 
 impl WriteRecords for EventJson {
+    fn set_context(&mut self, context: &LineContext) {
+        self.beginning = context.json_beginning();
+        self.end = context.json_end();
+        self.has_line_id = context.stream().is_some();
+    }
+
+    fn is_line(&self, line: &[u8]) -> bool {
+        // Of a torn line only the beginning may be there.
+        let (common, version) = (line.len().min(VERSION.len()), VERSION);
+        !line.is_empty() && line.get(..common) == version.get(..common)
+    }
+
     #[inline]
     fn record(&mut self, out: &mut Vec<u8>, seq: u64, record: &Record<'_>) -> bool {
         EventJson::record(self, out, seq, record);
@@ -34,20 +55,27 @@ impl WriteRecords for EventJson {
 
 impl EventJson {
     pub(in crate::output) fn new(labels: Option<Arc<LabelNames>>) -> Self {
-        EventJson { labels, scratch: Scratch::new() }
+        let context = LineContext::default();
+        let (beginning, end) = (context.json_beginning(), context.json_end());
+        EventJson { labels, scratch: Scratch::new(), beginning, end, has_line_id: false }
     }
 
     /// Appends one line.
     #[inline]
     pub(super) fn record(&mut self, out: &mut Vec<u8>, seq: u64, record: &Record<'_>) {
         let mut line = self.scratch.cursor();
-        line.put(b"{\"v\":1,\"seq\":");
+        line.text(&self.beginning);
+        if self.has_line_id {
+            line.decimal64(seq);
+            line.put(b"\"");
+            line.put(SEQ);
+        }
         line.decimal64(seq);
         match record {
             Record::Flow(record) => put_event(&mut line, out, record, self.labels.as_deref()),
             other => line.out_of_line(|line| put_other(line, out, other)),
         }
-        line.put(b"}\n");
+        line.text(&self.end);
         line.flush(out);
     }
 }
@@ -87,7 +115,6 @@ fn put_other(line: &mut Line<'_>, out: &mut Vec<u8>, record: &Record<'_>) {
 fn put_open(line: &mut Line<'_>, out: &mut Vec<u8>, opening: &OpenRecord<'_>) {
     line.put(b",\"event\":\"open\"");
     put_time(line, opening.time);
-    put_string(line, out, b",\"stream\":", opening.stream);
     put_string(line, out, b",\"version\":", opening.version);
 }
 

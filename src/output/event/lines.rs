@@ -4,7 +4,7 @@ use super::*;
 use crate::field::Subject;
 use crate::model::{Counters, EventKind, Flow, L4, Status};
 use crate::output::sample;
-use crate::output::{CONNTRACK, CSV, Format, JSON, TABLE, TextOptions, WriterOptions, XML};
+use crate::output::{CONNTRACK, CSV, EventWriter, Format, JSON, TABLE, TextOptions, WriterOptions, XML};
 
 const REAL: EventTime = EventTime { ns: 1_700_000_000_123_456_789, clock: ClockSource::Kernel };
 
@@ -54,7 +54,22 @@ const GAP: GapRecord<'static> = GapRecord {
 };
 
 fn line(format: &Format, text: TextOptions, record: &Record<'_>) -> Option<String> {
-    let mut writer = format.event_writer(WriterOptions { text, columns: None }).unwrap();
+    line_of(format.event_writer(WriterOptions { text, columns: None }).unwrap(), record)
+}
+
+/// With everything that may stand on every line.
+fn line_in_context(format: &Format, record: &Record<'_>) -> Option<String> {
+    let mut writer = format.event_writer(WriterOptions::default()).unwrap();
+    writer.set_context(&context());
+    line_of(writer, record)
+}
+
+fn context() -> LineContext {
+    let fields = vec![("site".into(), "a \"b\",\n".into()), ("rack".into(), "7".into())];
+    LineContext { stream: "18f-7".into(), host: Some("fw1".into()), fields }
+}
+
+fn line_of(mut writer: EventWriter, record: &Record<'_>) -> Option<String> {
     let mut out = Vec::new();
     writer.record(&mut out, 17, record).then(|| String::from_utf8(out).unwrap())
 }
@@ -116,13 +131,56 @@ fn a_gap_is_written_in_every_format() {
     let row = line(&CSV, TextOptions::default(), &record).unwrap();
     assert_eq!(
         row,
-        format!("gap,17,1700000000250000000,,,,kernel,1234,1700000000000001000,,,,,,,{}\r\n", ",".repeat(18))
+        format!("gap,17,1700000000250000000,,,,kernel,1234,1700000000000001000,,,,,,,,,{}\r\n", ",".repeat(18))
     );
 }
 
 #[test]
+fn every_json_line_and_every_csv_row_has_its_stream_its_host_and_the_fields() {
+    for record in [Record::Gap(GAP), Record::End(ended(&translated())), Record::Close(CLOSING)] {
+        let json = line_in_context(&JSON, &record).unwrap();
+        let beginning =
+            "{\"v\":1,\"host\":\"fw1\",\"stream\":\"18f-7\",\"line_id\":\"18f-7-17\",\"seq\":17,\"event\":\"";
+        assert!(json.starts_with(beginning), "{json}");
+        assert!(json.ends_with(",\"fields\":{\"site\":\"a \\\"b\\\",\\n\",\"rack\":\"7\"}}\n"), "{json}");
+        let row = line_in_context(&CSV, &record).unwrap();
+        assert!(row.contains(",18f-7,fw1,\"a \"\"b\"\",\\x0a\",7,"), "{row}");
+        // The text is that of conntrack(8).
+        assert_eq!(line_in_context(&CONNTRACK, &record), text(&record));
+    }
+}
+
+#[test]
+fn a_format_recognises_its_own_lines_and_no_other_text() {
+    let (flow, ages) = (translated(), sample::ages(0));
+    let subject = Subject::new(&flow, &ages);
+    let with_time = TextOptions { timestamp: true, ..TextOptions::default() };
+    let mut header = Vec::new();
+    CSV.event_writer(WriterOptions::default()).unwrap().begin(&mut header);
+    let is_line = |format: &Format, line: &[u8]| {
+        format.event_writer(WriterOptions::default()).unwrap().is_line(line.trim_ascii_end())
+    };
+    assert!(is_line(&CSV, &header) && is_line(&CSV, b"event,se") && is_line(&JSON, b"{\"v"));
+    for record in [Record::Flow(destroyed(&subject)), Record::End(ended(&flow)), Record::Gap(GAP)] {
+        for format in [&CONNTRACK, &CSV, &JSON] {
+            let lines = [line(format, with_time.clone(), &record), line_in_context(format, &record)];
+            for line in lines.into_iter().flatten() {
+                assert!(is_line(format, line.as_bytes()), "{line}");
+                let others = [&CONNTRACK, &CSV, &JSON].into_iter().filter(|other| *other != format);
+                assert!(others.into_iter().all(|other| !is_line(other, line.as_bytes())), "{line}");
+            }
+        }
+    }
+    for text in ["", "x", "root:x:0:0:root:/root:/bin/sh", "{\"a\":1}", "a,b,c", "new,x,1", "[1.5] x", "\0\0\0\0\0\0\0"]
+    {
+        assert!([&CONNTRACK, &CSV, &JSON].into_iter().all(|format| !is_line(format, text.as_bytes())), "{text:?}");
+    }
+}
+
+#[test]
 fn csv_rows_have_as_many_cells_as_the_header() {
-    let writer = CSV.event_writer(WriterOptions::default()).unwrap();
+    let mut writer = CSV.event_writer(WriterOptions::default()).unwrap();
+    writer.set_context(&context());
     let mut header = Vec::new();
     writer.begin(&mut header);
     let header = String::from_utf8(header).unwrap();
@@ -142,7 +200,7 @@ fn csv_rows_have_as_many_cells_as_the_header() {
         Record::Resync(resynced),
         Record::Close(CLOSING),
     ] {
-        let row = line(&CSV, TextOptions::default(), &record).unwrap();
+        let row = line_in_context(&CSV, &record).unwrap();
         // The status is a quoted cell with commas.
         let commas = row.split('"').step_by(2).map(|part| part.matches(',').count()).sum::<usize>();
         assert_eq!(commas, header.matches(',').count(), "{row}");
@@ -180,7 +238,7 @@ fn a_loss_of_unknown_size_is_not_written_as_zero() {
 
 #[test]
 fn a_record_without_a_line_in_a_format_appends_nothing() {
-    let opening = Record::Open(OpenRecord { time: 1, stream: "s", version: "1" });
+    let opening = Record::Open(OpenRecord { time: 1, version: "1" });
     assert_eq!(text(&Record::Close(CLOSING)), None);
     assert_eq!((text(&opening), line(&CSV, TextOptions::default(), &opening)), (None, None));
     assert!(json(&opening).contains("\"event\":") && json(&Record::Close(CLOSING)).contains("\"event\":"));

@@ -2,6 +2,7 @@
 //!
 //! `docs/events.md` describes the lines for their readers.
 
+mod context;
 mod csv;
 mod duration;
 mod expectation;
@@ -19,6 +20,7 @@ mod schema;
 mod text;
 mod write;
 
+pub use context::LineContext;
 pub use record::{
     ClockSource, CloseRecord, EndRecord, EventTime, ExpectationRecord, FlowRecord, GapCause, GapRecord, OpenRecord,
     Record, Requester, ResyncRecord, StartTime, SyntheticCause,

@@ -190,8 +190,6 @@ pub struct ResyncRecord<'a> {
 pub struct OpenRecord<'a> {
     /// When, in ns.
     pub time: u64,
-    /// The name of the stream, different at each start.
-    pub stream: &'a str,
     /// The version of the program.
     pub version: &'a str,
 }

@@ -24,7 +24,10 @@ fn labels() -> Option<Arc<LabelNames>> {
 fn writer(format: &Format) -> EventWriter {
     let text =
         TextOptions { extended: true, id: true, timestamp: true, ktimestamp: true, labels: labels(), zone: None };
-    format.event_writer(WriterOptions { text, columns: None }).unwrap()
+    let mut writer = format.event_writer(WriterOptions { text, columns: None }).unwrap();
+    let fields = vec![("a".into(), "\n\"b\"\\".into())];
+    writer.set_context(&LineContext { stream: "s".into(), host: Some("h".into()), fields });
+    writer
 }
 
 /// The values of a record apart from the entry: the bits of `set` choose which are present.
@@ -113,7 +116,7 @@ impl RecordContext {
         let causes = [GapCause::Kernel, GapCause::Queue, GapCause::Spool, GapCause::Unreadable, GapCause::Refused];
         let reason = self.synthetic().unwrap_or(SyntheticCause::Resync);
         [
-            Record::Open(OpenRecord { time: n, stream: text, version: text }),
+            Record::Open(OpenRecord { time: n, version: text }),
             Record::Gap(GapRecord {
                 cause: causes[n as usize % causes.len()],
                 lost: self.has(11).then_some(n),

@@ -14,6 +14,9 @@ use crate::output::text::{TextOptions, put_entry, put_l4};
 const MICROSECOND: u64 = 1_000;
 const SECOND: u64 = 1_000_000_000;
 
+/// What the line of a record begins with, behind the time.
+const TAGS: [&[u8]; 4] = [b"    [NEW] ", b" [UPDATE] ", b"[DESTROY] ", b"    [GAP] "];
+
 /// Writes records as `conntrack -E` does.
 #[derive(Debug, Clone)]
 pub(in crate::output) struct EventText {
@@ -22,6 +25,16 @@ pub(in crate::output) struct EventText {
 }
 
 impl WriteRecords for EventText {
+    fn is_line(&self, line: &[u8]) -> bool {
+        let is_time = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
+        let event = match line.strip_prefix(b"[").map(|rest| rest.iter().position(|byte| !is_time(byte))) {
+            // `[1700000000.123456]`, and a tab.
+            Some(Some(length)) if length > 0 => line.get(length + 3..).unwrap_or_default(),
+            _ => line,
+        };
+        TAGS.iter().any(|tag| event.starts_with(tag))
+    }
+
     #[inline]
     fn record(&mut self, out: &mut Vec<u8>, _seq: u64, record: &Record<'_>) -> bool {
         EventText::record(self, out, record)

@@ -2,10 +2,15 @@
 
 use std::fmt::Debug;
 
+use super::context::LineContext;
 use super::record::Record;
 
 /// Writes the records of an event stream in one format.
 pub(in crate::output) trait WriteRecords: Debug + Send + CloneRecords {
+    /// Sets what stands on every line. A format that has no place for it ignores it.
+    fn set_context(&mut self, _context: &LineContext) {}
+    /// Whether `line`, without its newline, is one of this format, as far as its beginning shows.
+    fn is_line(&self, line: &[u8]) -> bool;
     /// Appends the header.
     fn begin(&self, _out: &mut Vec<u8>) {}
     /// Appends the line of a record; returns false and appends nothing if the format has none for it.

@@ -13,6 +13,7 @@ use ctnl_test_support::net::{Net, PATH, conntrack, nft};
 
 tests![
     jq_parses_a_whole_stream_with_every_kind_of_record,
+    every_line_says_which_run_wrote_it_on_which_host_and_with_which_fields,
     an_expectation_is_reported_when_it_is_created_and_destroyed,
     every_namespace_of_the_host_is_reported_by_its_name,
     a_namespace_that_cannot_be_followed_is_reported_once,
@@ -55,6 +56,30 @@ fn jq_parses_a_whole_stream_with_every_kind_of_record(netns: &TestNetns) {
     assert!(again.lines().zip(&written).all(|(theirs, ours)| parse(theirs)["seq"] == parse(ours)["seq"]));
     let (_, lost) = account(&written);
     assert!(lost > 0);
+}
+
+fn every_line_says_which_run_wrote_it_on_which_host_and_with_which_fields(netns: &TestNetns) {
+    netns.set_sysctl("netfilter/nf_conntrack_events", 1);
+    let (folder, mut ids) = (Folder::new(), BTreeSet::new());
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
+    let (spec, fields) = (folder.spec("file", "log"), ["--field", "site=ams1", "--field", "owner=a \"b\""]);
+    for run in 1..=2 {
+        let running = Running::start(netns, &[&["--to", &spec], &fields[..]].concat());
+        netns.create(&udp_flows(1000 * run, 10));
+        until("events", || count(&folder, "\"event\":\"new\"") >= 10 * usize::from(run));
+        running.stop();
+        let written = finished(&folder.path("log"));
+        let streams: BTreeSet<String> = written.iter().map(|line| parse(line)["stream"].to_string()).collect();
+        assert_eq!(streams.len(), usize::from(run), "{streams:?}");
+        for record in written.iter().map(|line| parse(line)) {
+            let (stream, seq) = (record["stream"].as_str().expect("a name"), super::number(&record, "seq"));
+            assert_eq!(record["line_id"], format!("{stream}-{seq}"), "{record}");
+            assert_eq!(record["host"], host.trim(), "{record}");
+            assert_eq!(record["fields"], serde_json::json!({"site": "ams1", "owner": "a \"b\""}), "{record}");
+            ids.insert(record["line_id"].to_string());
+        }
+        assert_eq!(ids.len(), written.len());
+    }
 }
 
 fn an_expectation_is_reported_when_it_is_created_and_destroyed(netns: &TestNetns) {

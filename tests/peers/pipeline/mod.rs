@@ -6,13 +6,17 @@
 //!
 //! - `servers`: NATS, rsyslogd and a Unix socket, killed and restarted
 //! - `disk`: full disks, rotation, renamed files
+//! - `logrotate`: the packaged file, under load
+//! - `durability`: what is synchronised to the disk
 //! - `service`: signals, sysctls, capabilities, the service manager
 //! - `journal`: journald, restarted
 //! - `kinds`: all kinds of records, expectations, all namespaces
 
 pub mod disk;
+pub mod durability;
 pub mod journal;
 pub mod kinds;
+pub mod logrotate;
 pub mod servers;
 pub mod service;
 

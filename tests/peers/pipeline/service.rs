@@ -6,13 +6,16 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
 
-use super::{Folder, Running, TIMEOUT, Traffic, account, finished, udp_flows, until};
+use super::{Folder, Running, TIMEOUT, Traffic, finished, udp_flows, until};
 use ctnl_test_support::harness::{TestNetns, tests};
 
 tests![
     a_closed_standard_output_ends_the_stream_without_warnings,
+    sighup_ends_a_stream_without_a_file_unless_a_service_manager_sent_it,
+    a_terminal_that_goes_away_ends_the_stream,
     the_service_manager_is_notified_of_readiness_watchdog_reload_and_end,
     no_thread_keeps_a_capability_besides_cap_net_admin,
 ];
@@ -79,13 +82,68 @@ fn the_service_manager_is_notified_of_readiness_watchdog_reload_and_end(netns: &
     });
     let shortest = received.windows(2).map(|pair| pair[1] - pair[0]).min();
     assert!(shortest < Some(WATCHDOG), "{shortest:?}");
-    running.signal(Signal::SIGHUP);
-    wait_for("RELOADING=1");
-    wait_for("READY=1");
+    let (log, moved) = (folder.path("log"), folder.path("moved"));
+    for _ in 0..20 {
+        fs::rename(&log, &moved).expect("rename");
+        running.signal(Signal::SIGHUP);
+        wait_for("RELOADING=1");
+        wait_for("READY=1");
+        // Nothing is written to the old file any more, also where there are no lines.
+        assert!(log.exists());
+    }
     running.signal(Signal::SIGTERM);
     wait_for("STOPPING=1");
     running.stop_after_signal();
-    account(&finished(&folder.path("log")));
+    assert!(finished(&log).last().is_some_and(|line| line.contains("\"event\":\"close\"")));
+}
+
+fn sighup_ends_a_stream_without_a_file_unless_a_service_manager_sent_it(netns: &TestNetns) {
+    let folder = Folder::new();
+    let (unix, file, spool) = (folder.spec("unix", "socket"), folder.spec("file", "log"), folder.text("spool"));
+    for sinks in [&["--to", "-"][..], &["--to", &unix, "--spool", &spool]] {
+        let running = Running::start(netns, sinks);
+        running.signal(Signal::SIGHUP);
+        let (status, stderr) = running.wait();
+        assert_eq!(status.code(), Some(0), "{stderr}");
+        assert!(stderr.contains("SIGHUP: "), "{stderr}");
+    }
+    let notify = |command: &mut std::process::Command| {
+        command.env("NOTIFY_SOCKET", folder.path("no-manager")).stdout(Stdio::null());
+    };
+    for (sink, is_service) in [("-", true), (&*file, false)] {
+        let running = Running::with(netns, &["--to", sink], |command| {
+            command.stdout(Stdio::null());
+            if is_service {
+                notify(command);
+            }
+            command
+        });
+        running.signal(Signal::SIGHUP);
+        std::thread::sleep(Duration::from_millis(500));
+        running.signal(Signal::SIGTERM);
+        let (status, stderr) = running.wait();
+        assert_eq!(status.code(), Some(0), "{stderr}");
+        assert!(stderr.contains("SIGTERM: "), "{stderr}");
+    }
+}
+
+/// Whether it has something to write or not; the shell that it was started from may not send SIGHUP.
+fn a_terminal_that_goes_away_ends_the_stream(netns: &TestNetns) {
+    netns.set_sysctl("netfilter/nf_conntrack_events", 1);
+    for has_events in [false, true] {
+        let pair = nix::pty::openpty(None, None).expect("a terminal");
+        // The child must not inherit it.
+        fcntl(&pair.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("fcntl");
+        let terminal = fs::File::from(pair.slave);
+        let running = Running::with(netns, &["--no-seed"], |command| command.stdout(terminal));
+        drop(pair.master);
+        if has_events {
+            netns.create(&udp_flows(1000, 100));
+        }
+        let (status, stderr) = running.wait();
+        assert_eq!(status.code(), Some(0), "{stderr}");
+        assert!(stderr.contains("closed: ") && !stderr.contains("is down"), "{stderr}");
+    }
 }
 
 impl Running {

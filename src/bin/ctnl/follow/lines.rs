@@ -73,7 +73,7 @@ impl<'o> Lines<'o> {
     /// Passes the chunk on without regard to capacity: at the end.
     pub fn put(&mut self) -> bool {
         if self.lines > 0 {
-            let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(CHUNK + LAST_RECORD));
+            let bytes = self.take_bytes();
             let lines = std::mem::take(&mut self.lines);
             self.begun = None;
             self.outlet.put(Arc::new(Chunk {
@@ -84,5 +84,51 @@ impl<'o> Lines<'o> {
             }));
         }
         true
+    }
+
+    /// The bytes of the chunk. A short one is copied, so that it does not occupy the memory of a full one
+    /// while it waits in a queue.
+    fn take_bytes(&mut self) -> Vec<u8> {
+        if self.bytes.len() > CHUNK / 2 {
+            return std::mem::replace(&mut self.bytes, Vec::with_capacity(CHUNK + LAST_RECORD));
+        }
+        let bytes = self.bytes.as_slice().to_vec();
+        self.bytes.clear();
+        bytes
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use ctnl::output::{JSON, OpenRecord, WriterOptions};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Taken(Vec<Arc<Chunk>>);
+
+    impl Outlet for Taken {
+        fn has_capacity(&self) -> bool {
+            true
+        }
+
+        fn put(&mut self, chunk: Arc<Chunk>) {
+            self.0.push(chunk);
+        }
+    }
+
+    #[test]
+    fn a_chunk_occupies_at_most_twice_the_memory_of_its_lines() {
+        let mut taken = Taken::default();
+        let mut lines = Lines::new("s".into(), JSON.event_writer(WriterOptions::default()).unwrap(), &mut taken);
+        for records in [1, 10, 1000, 3000] {
+            (0..records).for_each(|_| lines.record(&Record::Open(OpenRecord { time: 1, version: "0" })));
+            lines.put();
+        }
+        assert_eq!(taken.0.iter().map(|chunk| chunk.lines).collect::<Vec<_>>(), [1, 10, 1000, 3000]);
+        for chunk in &taken.0 {
+            assert!(chunk.memory() < 2 * chunk.bytes.len() + 200, "{} for {}", chunk.memory(), chunk.bytes.len());
+        }
     }
 }

@@ -19,8 +19,8 @@ impl Emitter<'_> {
     /// Writes the `open` record.
     pub(super) fn emit_open(&mut self) {
         let time = self.env.realtime();
-        let FollowOptions { stream, version, .. } = &self.options;
-        self.lines.record(&Record::Open(OpenRecord { time, stream, version }));
+        let version = self.options.version;
+        self.lines.record(&Record::Open(OpenRecord { time, version }));
     }
 
     /// Writes the `close` record, with the sums.

@@ -45,6 +45,11 @@ impl SdNotify {
         Self::of(|name| std::env::var_os(name), std::process::id())
     }
 
+    /// Whether a service manager started this process and expects messages.
+    pub fn is_expected() -> bool {
+        std::env::var_os("NOTIFY_SOCKET").is_some_and(|name| !name.is_empty())
+    }
+
     fn of(variable: impl Fn(&str) -> Option<OsString>, own_pid: u32) -> io::Result<Self> {
         let Some(name) = variable("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Ok(SdNotify { manager: None, watchdog: None });

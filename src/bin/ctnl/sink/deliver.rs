@@ -31,7 +31,8 @@ pub trait Deliver: Send {
         Ok(())
     }
 
-    /// Closes and reopens files (SIGHUP). Called between two chunks.
+    /// Closes and reopens files (SIGHUP), before it returns. Called between two chunks. What cannot be
+    /// opened is opened by the next call of another method, which returns the error.
     fn reopen(&mut self) {}
 
     /// Called when everything was delivered and no more lines come. Called again after an `Err`

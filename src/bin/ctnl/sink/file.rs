@@ -13,7 +13,7 @@ use ctnl::clock::Clock;
 use ctnl::units::Nanos;
 
 use super::deliver::{Deliver, DeliveryError};
-use super::open_file::OpenFile;
+use super::open_file::{FileContent, OpenFile};
 use super::options::{SinkOptions, SyncPolicy};
 use super::rotation::Rotation;
 use crate::chunk::Chunk;
@@ -27,7 +27,7 @@ pub struct FileSink {
     rotation: Rotation,
     sync: SyncPolicy,
     clock: Clock,
-    header: Arc<[u8]>,
+    content: FileContent,
     open: Option<OpenFile>,
     /// After a rotation that failed: its error, and the monotonic time of the next attempt.
     failed_rotation: Option<(String, Nanos)>,
@@ -38,13 +38,15 @@ impl FileSink {
     /// Opens the file.
     pub fn open(path: &str, options: &SinkOptions) -> Result<Self> {
         let path = PathBuf::from(path);
-        let open = OpenFile::open(&path).with_context(|| format!("open {}", path.display()))?;
+        let content =
+            FileContent { header: Arc::clone(&options.header), is_own_line: Arc::clone(&options.is_own_line) };
+        let open = OpenFile::open(&path, &content).with_context(|| format!("open {}", path.display()))?;
         Ok(FileSink {
             path,
             rotation: options.rotation,
             sync: options.sync,
             clock: options.clock.clone(),
-            header: Arc::clone(&options.header),
+            content,
             open: Some(open),
             failed_rotation: None,
             warnings: Vec::new(),
@@ -58,7 +60,7 @@ impl FileSink {
     fn ensure_open(&mut self) -> Result<&mut OpenFile, DeliveryError> {
         let open = match self.open.take() {
             Some(open) => open,
-            None => OpenFile::open(&self.path).map_err(|error| self.error("open", &error))?,
+            None => OpenFile::open(&self.path, &self.content).map_err(|error| self.error("open", &error))?,
         };
         Ok(self.open.insert(open))
     }
@@ -115,7 +117,7 @@ impl FileSink {
     }
 
     fn write(&mut self, chunk: &Chunk) -> Result<(), DeliveryError> {
-        let (now, sync, header) = (self.now(), self.sync, Arc::clone(&self.header));
+        let (now, sync, header) = (self.now(), self.sync, Arc::clone(&self.content.header));
         let open = self.ensure_open()?;
         let written = open.write(&header, &chunk.bytes, now);
         let written = written.and_then(|()| if sync == SyncPolicy::Always { open.sync() } else { Ok(()) });
@@ -160,6 +162,9 @@ impl Deliver for FileSink {
         // If it cannot be synchronised, it is closed all the same.
         let _ = self.close();
         self.open = None;
+        // At once, and not with the next line: whoever renamed the file waits for that. The next attempt
+        // reports an error.
+        let _ = self.ensure_open();
     }
 
     fn finish(&mut self) -> Result<(), DeliveryError> {

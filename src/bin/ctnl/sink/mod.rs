@@ -44,7 +44,7 @@ use crate::chunk::{Chunk, Outlet};
 use crate::term::exit::usage;
 
 pub use deliver::Deliver;
-pub use options::{GapFormatter, SinkOptions, SyncPolicy, SyslogHeader};
+pub use options::{GapFormatter, LineTest, SinkOptions, SyncPolicy, SyslogHeader};
 pub use queue::{DropCause, Gap};
 pub use rotation::Rotation;
 pub use spec::{SINK_KINDS, SinkSpec};
@@ -57,6 +57,9 @@ use worker::Worker;
 
 /// The longest wait before the deadline of [`Sinks::finish`] is checked again.
 const POLL: Duration = Duration::from_millis(100);
+
+/// At the end, what a sink with a spool has not delivered within this time is spooled first.
+const SPOOL_AFTER: Duration = Duration::from_secs(2);
 
 /// What one sink did not deliver before the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +99,24 @@ impl Sinks {
             let target = (spec.kind.open)(spec, options)?;
             sinks.start(spec, target, spool, options).context("start a thread")?;
         }
+        sinks.warn_of_orphaned_spools(options);
         Ok(sinks)
+    }
+
+    /// The spool of a sink has its name: after a change of `--to`, nobody delivers what is left in it.
+    fn warn_of_orphaned_spools(&self, options: &SinkOptions) {
+        let names: Vec<String> = self.sinks.iter().map(|sink| sink.statistics().name).collect();
+        let orphaned = options.spool.iter().flat_map(|parent| spool::folder::orphaned(parent, &names));
+        let warnings = orphaned.map(|(folder, bytes)| {
+            format!(
+                "the spool {} has {bytes} bytes for a sink that --to does not name: they are not delivered\n  hint: run \
+                 it once with the --to of before, or remove the folder",
+                folder.display()
+            )
+        });
+        if let Some(sink) = self.sinks.first() {
+            sink.state().warnings.extend(warnings);
+        }
     }
 
     fn start(
@@ -139,21 +159,32 @@ impl Sinks {
         !self.sinks.is_empty() && self.sinks.iter().all(|sink| sink.statistics().ended)
     }
 
-    /// Reopens files (SIGHUP).
+    /// Begins to reopen files (SIGHUP).
     pub fn reopen(&self) {
         for sink in &self.sinks {
-            sink.state().reopen = true;
+            sink.state().reopens_requested += 1;
             sink.notify();
         }
     }
 
+    /// Whether all files have been reopened.
+    pub fn are_reopened(&self) -> bool {
+        self.sinks.iter().all(|sink| !sink.state().has_to_reopen())
+    }
+
     /// Delivers what is queued, for `timeout` at most. What is not delivered by then is spooled or
-    /// lost.
+    /// lost. What takes longer than two seconds is spooled before that.
     pub fn finish(&mut self, timeout: Duration) -> Vec<Undelivered> {
-        let deadline = self.clock.now().monotonic.plus(timeout.into());
+        let now = self.clock.now().monotonic;
+        let deadline = now.plus(timeout.into());
         for sink in &self.sinks {
             sink.close();
         }
+        let spooling = || self.sinks.iter().filter(|sink| sink.has_spool());
+        spooling().for_each(|sink| self.drain(sink, now.plus(SPOOL_AFTER.min(timeout).into())));
+        spooling()
+            .filter(|sink| sink.state().phase != Phase::Done)
+            .for_each(|sink| spiller::spool_before_the_end(sink));
         for sink in &self.sinks {
             self.drain(sink, deadline);
         }

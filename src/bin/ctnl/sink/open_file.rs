@@ -2,22 +2,34 @@
 //!
 //! A chunk that a full disk cut short is truncated to where it began, and written again when there
 //! is space. A partial line that a crash left at the end is truncated when the file is opened. So
-//! the file must have one writer, and is locked.
+//! the file must have one writer, and is locked. A file whose lines are not those of this stream's
+//! format is never truncated: its path is a mistake.
 
 use std::borrow::Cow;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag, fcntl};
 
+use super::options::LineTest;
 use super::rotation::Rotation;
 
-/// No line is longer: a file without a newline in its last MiB is not one of ours.
+/// No line is longer.
 const MAX_LINE: u64 = 1 << 20;
+
+/// What a file of the stream contains.
+#[derive(Clone)]
+pub struct FileContent {
+    /// What it begins with, if anything.
+    pub header: Arc<[u8]>,
+    /// Recognises a line.
+    pub is_own_line: LineTest,
+}
 
 /// The file.
 pub struct OpenFile {
@@ -34,14 +46,14 @@ pub struct OpenFile {
 
 impl OpenFile {
     /// Opens and locks it, and truncates a partial line at its end.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub fn open(path: &Path, content: &FileContent) -> io::Result<Self> {
         let file = open_nonblocking(path).map_err(|error| explain(path, error))?;
         let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
             Errno::EWOULDBLOCK => io::Error::new(io::ErrorKind::ResourceBusy, "another process writes to it"),
             errno => errno.into(),
         })?;
         let metadata = file.metadata()?;
-        let length = if metadata.is_file() { Some(truncate_partial_line(path, &file, metadata.len())?) } else { None };
+        let length = if metadata.is_file() { Some(content.prepare(path, &file, metadata.len())?) } else { None };
         let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let last_write = modified.map_or(0, |since| since.as_nanos() as u64);
         Ok(OpenFile { file, length, last_write, partial: 0, has_lines: false })
@@ -131,19 +143,46 @@ fn explain(path: &Path, error: io::Error) -> io::Error {
     }
 }
 
-/// Truncates a partial line at the end of a file. Returns the file's length.
-fn truncate_partial_line(path: &Path, file: &File, length: u64) -> io::Result<u64> {
-    let from = length.saturating_sub(MAX_LINE);
-    let mut tail = vec![0; (length - from) as usize];
-    // A file that was opened for appending cannot be read.
-    File::open(path)?.read_exact_at(&mut tail, from)?;
-    let end = match tail.iter().rposition(|byte| *byte == b'\n') {
-        Some(newline) => from + newline as u64 + 1,
-        None if from == 0 => 0,
-        None => return Err(io::Error::other("no line ends in its last MiB: it is another kind of file")),
-    };
-    if end < length {
-        file.set_len(end)?;
+impl FileContent {
+    /// Checks that a file may be continued, and truncates a partial line at its end. Returns its length.
+    fn prepare(&self, path: &Path, file: &File, length: u64) -> io::Result<u64> {
+        // A file that was opened for appending cannot be read.
+        let content = File::open(path)?;
+        self.check_header(&content, length)?;
+        let end = self.end_of_lines(&content, length)?;
+        if end < length {
+            file.set_len(end)?;
+        }
+        Ok(end)
     }
-    Ok(end)
+
+    fn check_header(&self, content: &File, length: u64) -> io::Result<()> {
+        let common = self.header.len().min(usize::try_from(length).unwrap_or(usize::MAX));
+        let mut beginning = vec![0; common];
+        content.read_exact_at(&mut beginning, 0)?;
+        if self.header.get(..common) == Some(&*beginning) {
+            return Ok(());
+        }
+        let why = "it does not begin with the columns of this stream\n  hint: rename it, or use another file";
+        Err(io::Error::other(why))
+    }
+
+    /// The end of the last whole line. An error if there is a partial one that may be somebody else's.
+    fn end_of_lines(&self, content: &File, length: u64) -> io::Result<u64> {
+        let from = length.saturating_sub(2 * MAX_LINE);
+        let mut tail = vec![0; (length - from) as usize];
+        content.read_exact_at(&mut tail, from)?;
+        let end = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        let (whole, partial) = tail.split_at(end);
+        let last = match whole.strip_suffix(b"\n") {
+            Some(lines) => lines.rsplit(|byte| *byte == b'\n').next().unwrap_or_default(),
+            None => partial,
+        };
+        if partial.is_empty() || (self.is_own_line)(last.strip_suffix(b"\r").unwrap_or(last)) {
+            return Ok(from + end as u64);
+        }
+        let why = "it ends with a partial line, and the one before is not of this stream's format: it is another kind \
+                   of file\n  hint: use another file";
+        Err(io::Error::other(why))
+    }
 }

@@ -11,10 +11,13 @@ use super::rotation::Rotation;
 /// Formats the line that reports a gap, with its newline; empty in a format that has none.
 pub type GapFormatter = Arc<dyn Fn(&Gap) -> Vec<u8> + Send + Sync>;
 
+/// Whether a line, without its newline, is one of the stream's format, as far as its beginning shows.
+pub type LineTest = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
 /// What all sinks are created with.
 #[derive(Clone)]
 pub struct SinkOptions {
-    /// Queue limit in bytes. The sinks share their chunks, so this is the limit of all together.
+    /// Queue limit in bytes of memory. The sinks share their chunks, so this is the limit of all together.
     pub queue_max: usize,
     /// The folder of the spools. Without one, the lines for a sink that is down stay in memory.
     pub spool: Option<PathBuf>,
@@ -36,6 +39,8 @@ pub struct SinkOptions {
     /// The column names, with which each file and each stream connection begins. They are not a
     /// line of the stream and have no number.
     pub header: Arc<[u8]>,
+    /// Recognises the lines of the stream's format in a file that exists.
+    pub is_own_line: LineTest,
 }
 
 /// When a file is synchronised to the disk. What was written survives the end of the process

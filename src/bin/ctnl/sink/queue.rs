@@ -1,7 +1,8 @@
 //! The queue in memory of one sink: chunks, and gaps in place of chunks that were dropped.
 //!
 //! All sinks share the same chunks, and each queue holds the newest of them, so that all queues
-//! together use no more memory than the longest one.
+//! together use no more memory than the longest one. The limit is one of memory, not of line bytes: of
+//! an idle stream each chunk is one line, and what surrounds it may be more than the line.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -97,6 +98,14 @@ impl Item {
         }
     }
 
+    /// Bytes of memory that it occupies in a queue; 0 for a gap: there is at most one for each chunk.
+    pub fn memory(&self) -> usize {
+        match self {
+            Item::Chunk(chunk) => size_of::<Self>() + chunk.memory(),
+            Item::Gap(_) => 0,
+        }
+    }
+
     /// Bytes of lines; 0 for a gap.
     pub fn bytes(&self) -> usize {
         match self {
@@ -106,11 +115,11 @@ impl Item {
     }
 }
 
-/// A queue with a limit in bytes, which its last chunk may exceed.
+/// A queue with a limit in bytes of memory, which its last chunk may exceed.
 #[derive(Debug)]
 pub struct Queue {
     items: VecDeque<Item>,
-    bytes: usize,
+    memory: usize,
     limit: usize,
     last_push: u64,
 }
@@ -118,12 +127,12 @@ pub struct Queue {
 impl Queue {
     /// An empty queue for `limit` bytes; `now` is in ns of `CLOCK_REALTIME`.
     pub fn new(limit: usize, now: u64) -> Self {
-        Queue { items: VecDeque::new(), bytes: 0, limit, last_push: now }
+        Queue { items: VecDeque::new(), memory: 0, limit, last_push: now }
     }
 
     /// Whether it is below its limit.
     pub fn has_capacity(&self) -> bool {
-        self.bytes < self.limit
+        self.memory < self.limit
     }
 
     /// The limit in bytes.
@@ -131,9 +140,9 @@ impl Queue {
         self.limit
     }
 
-    /// Queued bytes.
-    pub fn bytes(&self) -> usize {
-        self.bytes
+    /// Bytes of memory in use.
+    pub fn memory(&self) -> usize {
+        self.memory
     }
 
     /// Whether nothing is queued, not even a gap.
@@ -144,8 +153,7 @@ impl Queue {
     /// Appends a chunk, whatever the limit.
     pub fn push(&mut self, chunk: Arc<Chunk>, now: u64) {
         self.last_push = now;
-        self.bytes += chunk.bytes.len();
-        self.items.push_back(Item::Chunk(chunk));
+        self.push_back(Item::Chunk(chunk));
     }
 
     /// Appends a gap in place of a chunk.
@@ -156,26 +164,31 @@ impl Queue {
             _ => false,
         };
         if !is_merged {
-            self.items.push_back(Item::Gap(gap));
+            self.push_back(Item::Gap(gap));
         }
+    }
+
+    fn push_back(&mut self, item: Item) {
+        self.memory += item.memory();
+        self.items.push_back(item);
     }
 
     /// Removes the oldest item.
     pub fn pop(&mut self) -> Option<Item> {
         let item = self.items.pop_front()?;
-        self.bytes -= item.bytes();
+        self.memory -= item.memory();
         Some(item)
     }
 
     /// Removes everything; returns the number of lines.
     pub fn clear(&mut self) -> u64 {
-        self.bytes = 0;
+        self.memory = 0;
         std::mem::take(&mut self.items).iter().map(Item::lines).sum()
     }
 
     /// Reverts [`Queue::pop`].
     pub fn push_front(&mut self, item: Item) {
-        self.bytes += item.bytes();
+        self.memory += item.memory();
         self.items.push_front(item);
     }
 }
@@ -203,6 +216,26 @@ mod tests {
         assert_eq!(queue.pop(), Some(gap(4, 3, DropCause::Queue, 110, 130)));
         assert_eq!(queue.pop(), Some(Item::Chunk(chunk(7, 1))));
         assert_eq!(queue.pop(), Some(gap(8, 1, DropCause::Spool, 140, 150)));
-        assert_eq!((queue.pop(), queue.bytes(), queue.is_empty()), (None, 0, true));
+        assert_eq!((queue.pop(), queue.memory(), queue.is_empty()), (None, 0, true));
+    }
+    #[test]
+    fn the_limit_counts_the_memory_that_chunks_occupy_and_not_only_their_lines() {
+        let mut queue = Queue::new(1 << 20, 0);
+        let mut chunks = 0;
+        while queue.has_capacity() {
+            let mut bytes = Vec::with_capacity(256 << 10);
+            bytes.extend_from_slice(b"x\n");
+            queue.push(Arc::new(Chunk { stream: "s".into(), first: chunks + 1, lines: 1, bytes }), 0);
+            chunks += 1;
+        }
+        assert_eq!(chunks, 4);
+        while queue.pop().is_some() {}
+        // A line of two bytes needs a chunk and its place in the queue, too.
+        let mut lines = 0;
+        while queue.has_capacity() {
+            queue.push(chunk(lines + 1, 1), 0);
+            lines += 1;
+        }
+        assert!(lines < (1 << 20) / 100, "{lines}");
     }
 }

@@ -23,6 +23,8 @@ pub struct SinkKind {
     /// counts the loss. The other kinds can be down for long: their lines are spooled, or dropped
     /// and counted.
     pub applies_backpressure: bool,
+    /// Whether SIGHUP reopens it.
+    pub is_reopened: bool,
     /// Creates it. Opens files; connections are made later.
     pub open: fn(&SinkSpec, &SinkOptions) -> Result<Box<dyn Deliver>>,
     /// Checks what follows the prefix.
@@ -36,6 +38,7 @@ pub const SINK_KINDS: &[SinkKind] = &[
         syntax: "-",
         doc: "standard output",
         applies_backpressure: true,
+        is_reopened: false,
         open: open_stdout,
         validate: nothing,
     },
@@ -44,6 +47,7 @@ pub const SINK_KINDS: &[SinkKind] = &[
         syntax: "file:PATH",
         doc: "append to a file; rotated by --rotate-size and --rotate-every, reopened on SIGHUP",
         applies_backpressure: true,
+        is_reopened: true,
         open: open_file,
         validate: path,
     },
@@ -52,6 +56,7 @@ pub const SINK_KINDS: &[SinkKind] = &[
         syntax: "unix:PATH",
         doc: "lines to a Unix stream socket",
         applies_backpressure: false,
+        is_reopened: false,
         open: connect_unix,
         validate: path,
     },
@@ -60,6 +65,7 @@ pub const SINK_KINDS: &[SinkKind] = &[
         syntax: "tcp:HOST:PORT",
         doc: "lines over TCP",
         applies_backpressure: false,
+        is_reopened: false,
         open: connect_tcp,
         validate: host_and_port,
     },
@@ -68,6 +74,7 @@ pub const SINK_KINDS: &[SinkKind] = &[
         syntax: "syslog:[PATH|tcp:HOST:PORT]",
         doc: "RFC 5424 messages to /dev/log or another Unix socket, or over TCP with octet counting",
         applies_backpressure: false,
+        is_reopened: false,
         open: connect_syslog,
         validate: syslog_address,
     },
@@ -76,6 +83,7 @@ pub const SINK_KINDS: &[SinkKind] = &[
         syntax: "journald:[PATH]",
         doc: "the systemd journal, in its native protocol",
         applies_backpressure: false,
+        is_reopened: false,
         open: connect_journald,
         validate: anything,
     },
@@ -84,6 +92,7 @@ pub const SINK_KINDS: &[SinkKind] = &[
         syntax: "nats:URL/SUBJECT",
         doc: "a NATS JetStream subject; each line is acknowledged and has an id for deduplication",
         applies_backpressure: false,
+        is_reopened: false,
         open: connect_nats,
         validate: nats_address,
     },

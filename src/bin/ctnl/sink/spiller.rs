@@ -8,7 +8,7 @@ use super::queue::{DropCause, Gap, Item, Queue};
 use super::spool::Spool;
 use super::state::{Phase, Sink, State};
 
-/// Bytes that stay in memory for a sink that is up.
+/// Bytes of memory that stay in use for a sink that is up.
 const MAX_IN_MEMORY: usize = 16 << 20;
 /// Delay before the next attempt to write to a spool that failed.
 const RETRY: Duration = Duration::from_millis(200);
@@ -38,7 +38,7 @@ pub fn run(sink: &Arc<Sink>) {
 fn must_spill(state: &State) -> bool {
     let statistics = &state.statistics;
     let max = MAX_IN_MEMORY.min(state.queue.limit() / 2);
-    !state.queue.is_empty() && (statistics.spooled > 0 || statistics.down_since.is_some() || state.queue.bytes() > max)
+    !state.queue.is_empty() && (statistics.spooled > 0 || statistics.down_since.is_some() || state.queue.memory() > max)
 }
 
 /// Moves the oldest item of the queue to the spool. Returns false if the spool accepts nothing now.
@@ -59,6 +59,25 @@ pub fn spill_oldest(sink: &Sink, spool: &mut Spool) -> bool {
     drop(state);
     sink.notify();
     appended.is_ok()
+}
+
+/// Moves what waits to the spool although its delivery goes on: whoever kills a process that takes too
+/// long to end (`docker stop` after ten seconds) then costs no line. What the spool does not accept
+/// stays in memory. What was sent and is not confirmed does, too: it has to precede the rest, and may
+/// still be confirmed.
+pub fn spool_before_the_end(sink: &Sink) {
+    let Some(mut spool) = sink.spool() else { return };
+    let mut state = sink.state();
+    state.in_flight = state.in_flight.take().filter(|item| spool.prepend(item).is_err());
+    while let Some(item) = state.queue.pop() {
+        if spool.append(&item).is_err() {
+            state.queue.push_front(item);
+            break;
+        }
+    }
+    state.statistics.spooled = spool.bytes();
+    drop(state);
+    sink.notify();
 }
 
 /// Moves everything undelivered to the spool at the end. Returns the number of lines that could

@@ -18,7 +18,7 @@ use crate::chunk::Chunk;
 pub struct Statistics {
     /// The argument of `--to`, without a password.
     pub name: String,
-    /// Bytes queued in memory.
+    /// Bytes of memory that queued lines occupy.
     pub queued: u64,
     /// Bytes in the spool.
     pub spooled: u64,
@@ -58,7 +58,9 @@ pub struct State {
     pub in_flight: Option<Item>,
     /// Delivered items that are not confirmed, oldest first, each with its size in bytes.
     pub unconfirmed: VecDeque<(Item, usize)>,
-    pub reopen: bool,
+    /// How often files were to be reopened, and how often that was done.
+    pub reopens_requested: u64,
+    pub reopens_done: u64,
     /// Why the spool accepts nothing.
     pub spool_error: Option<String>,
     /// What the operator must know and was not reported yet.
@@ -67,6 +69,11 @@ pub struct State {
 }
 
 impl State {
+    /// Whether files are still to be reopened. A sink that is closed for good has none.
+    pub fn has_to_reopen(&self) -> bool {
+        self.reopens_requested > self.reopens_done && matches!(self.phase, Phase::Running | Phase::Draining)
+    }
+
     /// Removes the confirmed items: all but those that make up the last `bytes`.
     pub fn keep_unconfirmed(&mut self, bytes: usize) {
         let mut total: usize = self.unconfirmed.iter().map(|(_, size)| size).sum();
@@ -98,7 +105,8 @@ impl Sink {
             phase: Phase::Running,
             in_flight: None,
             unconfirmed: VecDeque::new(),
-            reopen: false,
+            reopens_requested: 0,
+            reopens_done: 0,
             spool_error: None,
             warnings: Vec::new(),
             statistics: Statistics { name, spooled, ..Statistics::default() },
@@ -168,9 +176,14 @@ impl Sink {
     /// false if there is no spool or it accepts nothing.
     pub fn spool_in_flight(&self, item: &Item) -> bool {
         let Some(mut spool) = self.spool() else { return false };
-        // The state is not locked during the write: the thread that reads events must not wait.
-        let is_over = self.state().phase == Phase::Abandoned;
-        if is_over || spool.prepend(item).is_err() {
+        let state = self.state();
+        let (is_over, is_moved) = (state.phase == Phase::Abandoned, state.in_flight.is_none());
+        // It is not locked during the write: the thread that reads events must not wait.
+        drop(state);
+        if is_over || is_moved {
+            return is_moved && !is_over;
+        }
+        if spool.prepend(item).is_err() {
             return false;
         }
         let mut state = self.state();
@@ -188,7 +201,7 @@ impl Sink {
     /// The statistics now.
     pub fn statistics(&self) -> Statistics {
         let state = self.state();
-        let in_flight = state.in_flight.as_ref().map_or(0, Item::bytes);
-        Statistics { queued: (state.queue.bytes() + in_flight) as u64, ..state.statistics.clone() }
+        let in_flight = state.in_flight.as_ref().map_or(0, Item::memory);
+        Statistics { queued: (state.queue.memory() + in_flight) as u64, ..state.statistics.clone() }
     }
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
@@ -25,6 +26,9 @@ pub struct StdoutSink {
     chunk_start: Option<u64>,
     /// Precedes the first chunk; empty once it is written.
     header: Vec<u8>,
+    /// It is a regular file with a name, as far as is known: it may be removed.
+    has_name: bool,
+    warnings: Vec<String>,
 }
 
 impl StdoutSink {
@@ -36,7 +40,8 @@ impl StdoutSink {
 
     /// A sink that writes to `out`.
     pub fn new(out: File, header: &[u8]) -> Self {
-        StdoutSink { out, partial: 0, chunk_start: None, header: header.to_vec() }
+        let has_name = out.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.nlink() > 0);
+        StdoutSink { out, partial: 0, chunk_start: None, header: header.to_vec(), has_name, warnings: Vec::new() }
     }
 
     /// Counts written bytes. Of a short write it also records where the chunk begins, unless
@@ -74,11 +79,28 @@ impl StdoutSink {
         let _ = poll(&mut [PollFd::new(self.out.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE);
     }
 
-    /// Whether it is a pipe without a reader.
+    /// Whether it is a pipe without a reader, or a terminal that is gone.
     fn is_closed(&self) -> bool {
         let mut out = [PollFd::new(self.out.as_fd(), PollFlags::empty())];
         poll(&mut out, PollTimeout::ZERO).is_ok()
             && out.iter().filter_map(PollFd::revents).any(|events| events.contains(PollFlags::POLLERR))
+    }
+
+    /// Whether it is a terminal, or was one: of one that is gone, not even isatty(3) has an answer.
+    fn is_terminal(&self) -> bool {
+        self.out.metadata().is_ok_and(|metadata| metadata.file_type().is_char_device())
+    }
+
+    /// Reports that the file was removed. Its name is unknown, so that it cannot be created again.
+    fn report_removal(&mut self) {
+        if self.has_name && self.out.metadata().is_ok_and(|metadata| metadata.nlink() == 0) {
+            self.has_name = false;
+            let hint = "--to file:PATH creates a removed file again";
+            self.warnings.push(format!(
+                "sink -: the file of standard output was removed: all lines in it, and all that follow, are lost\n  \
+                 hint: {hint}"
+            ));
+        }
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> Result<(), DeliveryError> {
@@ -90,6 +112,8 @@ impl StdoutSink {
                 }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => self.wait(),
+                // EIO: `hung_up_tty_write` in drivers/tty/tty_io.c.
+                Err(Errno::EIO) if self.is_terminal() => return Err(DeliveryError::permanent(CLOSED)),
                 Err(Errno::EPIPE) => return Err(DeliveryError::permanent(CLOSED)),
                 Err(errno) => {
                     let error = self.truncate_partial_chunk().err().unwrap_or_else(|| errno.into());
@@ -108,17 +132,23 @@ impl Deliver for StdoutSink {
         self.partial = 0;
         self.chunk_start = None;
         self.header.clear();
+        self.report_removal();
         Ok(())
     }
 
-    /// Detects a closed pipe although there is nothing to write.
+    /// Detects a closed pipe and a terminal that is gone although there is nothing to write.
     fn idle(&mut self) -> Result<(), DeliveryError> {
+        self.report_removal();
         if self.is_closed() { Err(DeliveryError::permanent(CLOSED)) } else { Ok(()) }
+    }
+
+    fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use std::fs::{self, OpenOptions};
     use std::io::{Read, Write};
@@ -140,6 +170,39 @@ mod tests {
         drop(reader);
         assert!(sink.idle().unwrap_err().permanent);
         assert!(sink.deliver(&chunk).unwrap_err().permanent);
+    }
+
+    #[test]
+    fn a_terminal_that_is_gone_is_a_permanent_error() {
+        let chunk = Chunk { stream: "s".into(), first: 1, lines: 1, bytes: b"a\n".to_vec() };
+        for is_idle in [false, true] {
+            let pair = nix::pty::openpty(None, None).unwrap();
+            let mut sink = StdoutSink::new(pair.slave.into(), b"");
+            sink.deliver(&chunk).unwrap();
+            sink.idle().unwrap();
+            drop(pair.master);
+            let error = if is_idle { sink.idle() } else { sink.deliver(&chunk) }.unwrap_err();
+            assert!(error.permanent, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_removed_is_reported_once() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut sink = StdoutSink::new(file.reopen().unwrap(), b"");
+        let chunk = Chunk { stream: "s".into(), first: 1, lines: 1, bytes: b"a\n".to_vec() };
+        sink.deliver(&chunk).unwrap();
+        sink.idle().unwrap();
+        assert_eq!(sink.take_warnings(), [] as [&str; 0]);
+        drop(file);
+        sink.idle().unwrap();
+        sink.deliver(&chunk).unwrap();
+        let warnings = sink.take_warnings();
+        assert!(warnings.len() == 1 && warnings[0].contains("was removed"), "{warnings:?}");
+        // A file that never had a name is nobody's mistake.
+        let mut sink = StdoutSink::new(tempfile::tempfile().unwrap(), b"");
+        sink.deliver(&chunk).unwrap();
+        assert_eq!(sink.take_warnings(), [] as [&str; 0]);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //!
 //! The header's time is that of sending; the event's own is in the line. `sequenceId` is the
 //! line's number, in the range that RFC 5424 section 7.3.1 defines: 1 to 2^31 - 1, then 1 again.
+//! PROCID is the name of the line's stream: section 6.2.6 defines it as a value whose change shows a
+//! discontinuity, and spooled lines are those of an earlier process.
 //! Lines are not truncated: none exceeds 8 KiB, the default maximum of rsyslog and syslog-ng. If
 //! the receive queue of a datagram socket is full, the sender blocks.
 
@@ -28,7 +30,6 @@ const DEV_LOG: &str = "/dev/log";
 /// Lines as messages.
 struct SyslogFraming {
     header: SyslogHeader,
-    process: u32,
     clock: Clock,
 }
 
@@ -39,25 +40,31 @@ pub fn connect(address: &str, options: &SinkOptions) -> Remote {
         (None, "") => Endpoint::Datagram(DEV_LOG.into()),
         (None, path) => Endpoint::Datagram(path.into()),
     };
-    let framing =
-        SyslogFraming { header: options.syslog.clone(), process: std::process::id(), clock: options.clock.clone() };
+    let framing = SyslogFraming { header: options.syslog.clone(), clock: options.clock.clone() };
     Remote::new(endpoint, Box::new(framing), options.clock.clone())
 }
 
 impl SyslogFraming {
     /// What all messages of a chunk have in common: the text before and behind the line's number.
-    fn message_parts(&self) -> (String, String) {
+    fn message_parts(&self, stream: &str) -> (String, String) {
         let SyslogHeader { facility, severity, app, host } = &self.header;
         let time = Timestamp::from_nanosecond(self.clock.now().realtime.0.into()).unwrap_or_default();
         let time = time.strftime("%Y-%m-%dT%H:%M:%S%.6fZ");
         let priority = u32::from(*facility) * 8 + u32::from(*severity);
-        (format!("<{priority}>1 {time} {host} {app} {} event [meta sequenceId=\"", self.process), "\"] ".to_owned())
+        let process = process_id(stream);
+        (format!("<{priority}>1 {time} {host} {app} {process} event [meta sequenceId=\""), "\"] ".to_owned())
     }
+}
+
+/// The name of a stream as a PROCID: up to 128 printable ASCII characters, or `-`.
+fn process_id(stream: &str) -> String {
+    let name: String = stream.chars().filter(char::is_ascii_graphic).take(128).collect();
+    if name.is_empty() { "-".to_owned() } else { name }
 }
 
 impl Framing for SyslogFraming {
     fn pack(&self, chunk: &Chunk, packed: &mut Packed, datagrams: bool) {
-        let (before, behind) = self.message_parts();
+        let (before, behind) = self.message_parts(&chunk.stream);
         let lines = chunk.bytes.split_inclusive(|byte| *byte == b'\n');
         for (number, line) in (chunk.first..).zip(lines) {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
@@ -86,8 +93,8 @@ mod tests {
     fn packed(first: u64, datagrams: bool) -> Packed {
         let header = SyslogHeader { facility: 16, severity: 5, app: "ctnl".into(), host: "h".into() };
         let time = Time { monotonic: Nanos(1), realtime: Nanos(1_700_000_000_123_456_789) };
-        let framing = SyslogFraming { header, process: 7, clock: Clock::from_fn(move || time) };
-        let chunk = Chunk { stream: "s".into(), first, lines: 2, bytes: b"{\"a\":1}\nb\n".to_vec() };
+        let framing = SyslogFraming { header, clock: Clock::from_fn(move || time) };
+        let chunk = Chunk { stream: "18f-7".into(), first, lines: 2, bytes: b"{\"a\":1}\nb\n".to_vec() };
         let mut packed = Packed::default();
         framing.pack(&chunk, &mut packed, datagrams);
         packed
@@ -95,13 +102,21 @@ mod tests {
 
     #[test]
     fn a_message_has_the_rfc_5424_header_and_in_a_stream_its_length_before_it() {
-        let head = "<133>1 2023-11-14T22:13:20.123456Z h ctnl 7 event [meta sequenceId=";
+        let head = "<133>1 2023-11-14T22:13:20.123456Z h ctnl 18f-7 event [meta sequenceId=";
         let (one, two) = (format!("{head}\"17\"] {{\"a\":1}}"), format!("{head}\"18\"] b"));
         let datagrams = packed(17, true);
         assert_eq!(String::from_utf8(datagrams.bytes).unwrap(), format!("{one}{two}"));
         assert_eq!(datagrams.ends, [one.len(), one.len() + two.len()]);
         let stream = String::from_utf8(packed(17, false).bytes).unwrap();
         assert_eq!(stream, format!("{} {one}{} {two}", one.len(), two.len()));
+    }
+
+    #[test]
+    fn a_process_id_is_the_name_of_the_stream_as_far_as_rfc_5424_allows() {
+        for (stream, process) in [("18f-7", "18f-7"), ("", "-"), ("a b\u{e9}\n", "ab")] {
+            assert_eq!(process_id(stream), process);
+        }
+        assert_eq!(process_id(&"x".repeat(200)).len(), 128);
     }
 
     #[test]

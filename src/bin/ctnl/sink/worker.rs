@@ -52,9 +52,7 @@ impl Worker {
 
     /// Returns false at the end.
     fn step(&mut self) -> bool {
-        if std::mem::take(&mut self.sink.state().reopen) {
-            self.target.reopen();
-        }
+        self.reopen_if_requested();
         let goes_on = match self.next() {
             Next::Item(item, spooled) => self.deliver(&item, spooled),
             Next::Recheck => true,
@@ -71,6 +69,19 @@ impl Worker {
             self.sink.state().warnings.extend(warnings);
         }
         goes_on
+    }
+
+    /// Reopens files. Whether that was requested.
+    fn reopen_if_requested(&mut self) -> bool {
+        let state = self.sink.state();
+        let (is_requested, requests) = (state.has_to_reopen(), state.reopens_requested);
+        drop(state);
+        if is_requested {
+            self.target.reopen();
+            // Another request meanwhile is another one.
+            self.sink.state().reopens_done = requests;
+        }
+        is_requested
     }
 
     /// The next item: what is spooled is older than what is queued. The spool stays locked
@@ -103,7 +114,7 @@ impl Worker {
         if state.phase == Phase::Draining {
             return Next::Finish;
         }
-        if state.reopen {
+        if state.has_to_reopen() {
             return Next::Recheck;
         }
         let (state, timed_out) = self.sink.wait(state, IDLE);
@@ -158,9 +169,9 @@ impl Worker {
         let gaps = gaps.into_iter().map(|line| (Item::Chunk(Arc::clone(&line)), line.bytes.len()));
         state.unconfirmed.extend(delivered.into_iter().chain(gaps).filter(|(_, size)| *size > 0));
         state.keep_unconfirmed(unconfirmed);
-        if location == Location::InFlight {
-            state.in_flight = None;
-        }
+        // It may have been moved although no delivery failed: at the end.
+        let is_moved = location == Location::InFlight && state.in_flight.take().is_none();
+        let location = if is_moved { Location::MovedToSpool } else { location };
         state.statistics.delivered += u64::from(chunk.lines).saturating_sub(refused);
         state.statistics.dropped += refused;
         drop(state);
@@ -255,11 +266,9 @@ impl Worker {
             if state.phase == Phase::Abandoned || left.0 == 0 {
                 return state.phase != Phase::Abandoned;
             }
-            if state.reopen {
-                state.reopen = false;
+            if state.has_to_reopen() {
                 drop(state);
-                self.target.reopen();
-                return true;
+                return self.reopen_if_requested();
             }
             state = self.sink.wait(state, Duration::from_nanos(left.0)).0;
         }

@@ -23,6 +23,10 @@ use crate::term::interrupt::Interrupt;
 
 /// The sinks are checked at this interval.
 const SINK_CHECK_INTERVAL: Duration = Duration::from_millis(200);
+/// While files are being reopened, that is checked at this interval.
+const REOPEN_POLL: Duration = Duration::from_millis(5);
+/// A sink whose write does not return cannot reopen its file. The service manager is not kept waiting.
+const REOPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Losses within this time are reported in one message.
 const LOSS_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -33,6 +37,8 @@ pub struct HostEnvironment<'a> {
     interrupt: &'a Interrupt,
     sinks: SharedSinks,
     hangup: Arc<AtomicBool>,
+    /// Files are being reopened since then.
+    reloading_since: Option<Duration>,
     /// Every reader has closed its end.
     is_closed: bool,
     next_check: Duration,
@@ -54,29 +60,36 @@ struct UnreportedLosses {
     reported_at: Option<Duration>,
 }
 
+/// Handles SIGHUP from now on. Whether one was received.
+///
+/// # Errors
+/// What sigaction(2) may return.
+pub fn listen_for_hangup() -> io::Result<Arc<AtomicBool>> {
+    let hangup = Arc::default();
+    signal_hook::flag::register(SIGHUP, Arc::clone(&hangup))?;
+    Ok(hangup)
+}
+
 impl<'a> HostEnvironment<'a> {
-    /// The environment of a stream into `sinks`.
-    ///
-    /// # Errors
-    /// The handler of SIGHUP cannot be registered.
+    /// The environment of a stream into `sinks`, which SIGHUP reopens.
     pub fn new(
         host: &Host,
         console: &'a mut Console,
         interrupt: &'a Interrupt,
         sinks: SharedSinks,
         monitor: Option<NamespaceMonitor>,
-    ) -> io::Result<Self> {
+        hangup: Arc<AtomicBool>,
+    ) -> Self {
         let manager = SdNotify::from_env();
         let manager =
             manager.map_err(|error| console.warn(&format!("cannot notify the service manager: {error}"))).ok();
-        let hangup = Arc::default();
-        signal_hook::flag::register(SIGHUP, Arc::clone(&hangup))?;
-        Ok(HostEnvironment {
+        HostEnvironment {
             clock: host.clock.clone(),
             console,
             interrupt,
             sinks,
             hangup,
+            reloading_since: None,
             is_closed: false,
             next_check: Duration::ZERO,
             is_ending: false,
@@ -85,18 +98,15 @@ impl<'a> HostEnvironment<'a> {
             monitor,
             manager,
             losses: UnreportedLosses::default(),
-        })
+        }
     }
 
-    /// Reopens files after SIGHUP, and reports the changes of the sinks.
+    /// Reports the changes of the sinks.
     fn check_sinks(&mut self, now: Duration) {
         if now < self.next_check {
             return;
         }
         self.next_check = now + SINK_CHECK_INTERVAL;
-        if self.hangup.swap(false, Ordering::Relaxed) {
-            self.on_hangup(now);
-        }
         self.report_losses(now);
         self.is_closed = self.sinks.have_ended();
         self.sinks.take_warnings().iter().for_each(|warning| self.console.warn(warning));
@@ -105,13 +115,25 @@ impl<'a> HostEnvironment<'a> {
         sinks.into_iter().for_each(|sink| self.report_sink(sink));
     }
 
-    fn on_hangup(&mut self, now: Duration) {
-        if self.is_ending {
-            return self.sinks.reopen();
+    /// Reopens files after SIGHUP. The reload is complete once they are open: until then, lines may be
+    /// written to the files of before.
+    fn check_hangup(&mut self, now: Duration) {
+        if self.hangup.load(Ordering::Relaxed) && self.hangup.swap(false, Ordering::Relaxed) {
+            if !self.is_ending {
+                self.notify_manager(|manager| manager.reloading(now));
+                self.reloading_since = Some(now);
+            }
+            self.sinks.reopen();
         }
-        self.notify_manager(|manager| manager.reloading(now));
-        self.sinks.reopen();
-        self.notify_manager(|manager| manager.ready("following"));
+        let Some(since) = self.reloading_since else { return };
+        let is_too_long = now.saturating_sub(since) >= REOPEN_TIMEOUT;
+        if is_too_long {
+            self.console.warn("SIGHUP: a file has not been reopened yet, since a write to it does not return");
+        }
+        if is_too_long || self.sinks.are_reopened() {
+            self.reloading_since = None;
+            self.notify_manager(|manager| manager.ready("following"));
+        }
     }
 
     fn report_sink(&mut self, sink: Statistics) {
@@ -185,7 +207,8 @@ impl Environment for HostEnvironment<'_> {
     }
 
     fn longest_wait(&self) -> Option<Duration> {
-        self.manager.as_ref().and_then(SdNotify::longest_wait)
+        let longest = self.manager.as_ref().and_then(SdNotify::longest_wait);
+        if self.reloading_since.is_some() { Some(REOPEN_POLL) } else { longest }
     }
 
     fn stop(&mut self) -> Option<&'static str> {
@@ -193,6 +216,7 @@ impl Environment for HostEnvironment<'_> {
         if let Some(manager) = &mut self.manager {
             manager.alive(now);
         }
+        self.check_hangup(now);
         self.check_sinks(now);
         if self.is_closed {
             return Some("closed");
@@ -217,6 +241,7 @@ impl Environment for HostEnvironment<'_> {
             }
             Notification::Ending => {
                 self.is_ending = true;
+                self.reloading_since = None;
                 self.notify_manager(|manager| manager.stopping("delivering what is queued"));
             }
             Notification::Stats(snapshot) => self.report_stats(snapshot),

@@ -26,7 +26,7 @@ use crate::sink::{SinkOptions, SinkSpec};
 use crate::term::console::Console;
 use crate::term::interrupt::Interrupt;
 
-pub use self::sinks::{gap_formatter, header};
+pub use self::sinks::{gap_formatter, header, line_test};
 
 /// The network namespaces to follow.
 #[derive(Debug)]
@@ -73,6 +73,8 @@ pub struct StreamOutcome {
 /// # Errors
 /// A namespace or a sink cannot be opened; privileges cannot be dropped; the socket fails.
 pub fn run(options: StreamOptions, host: &Host, interrupt: &Interrupt, console: &mut Console) -> Result<StreamOutcome> {
+    // Before anything takes time: until then, SIGHUP ends the process.
+    let hangup = environment::listen_for_hangup()?;
     let (streams, monitor) = open(&options, host, console)?;
     // A thread inherits the privileges of its creator: drop them before the first is started.
     if !options.keep_privileges {
@@ -82,7 +84,7 @@ pub fn run(options: StreamOptions, host: &Host, interrupt: &Interrupt, console: 
     let monitor = monitor.map(NamespaceMonitor::start).transpose()?;
     let StreamOptions { follow: follow_options, filter, writer, sinks, sink_options, keep_privileges, .. } = options;
     let mut sinks = sinks::open(&sinks, &sink_options, !keep_privileges)?;
-    let mut env = HostEnvironment::new(host, console, interrupt, sinks.clone(), monitor)?;
+    let mut env = HostEnvironment::new(host, console, interrupt, sinks.clone(), monitor, hangup);
     let lines = Lines::new(Arc::clone(&follow_options.stream), writer, &mut sinks);
     let end = follow(follow_options, filter, streams, lines, &mut env);
     // Ends the thread of the monitor.

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Error, Result, anyhow};
-use ctnl::output::{EventWriter, GapCause, GapRecord, Record};
+use ctnl::output::{EventWriter, GapCause, GapRecord, LineContext, Record};
 use nix::unistd::geteuid;
 
 use crate::chunk::{Chunk, Outlet};
-use crate::sink::{DropCause, Gap, GapFormatter, SinkOptions, SinkSpec, Sinks, Statistics};
+use crate::sink::{DropCause, Gap, GapFormatter, LineTest, SinkOptions, SinkSpec, Sinks, Statistics};
 use crate::term::console::Console;
 
 /// At the end, sinks that are down get this much time.
@@ -25,9 +25,16 @@ pub fn header(writer: &EventWriter) -> Arc<[u8]> {
     header.into()
 }
 
-/// Formats the gap record of one sink.
-pub fn gap_formatter(writer: EventWriter) -> GapFormatter {
+/// Recognises the lines of the format.
+pub fn line_test(writer: EventWriter) -> LineTest {
     let writer = Mutex::new(writer);
+    Arc::new(move |line: &[u8]| writer.lock().unwrap_or_else(PoisonError::into_inner).is_line(line))
+}
+
+/// Formats the gap record of one sink. `context` is that of the other lines; the stream may be one of
+/// an earlier run, whose lines were in the spool.
+pub fn gap_formatter(writer: EventWriter, context: LineContext) -> GapFormatter {
+    let writer = Mutex::new((writer, context));
     Arc::new(move |gap: &Gap| {
         let mut line = Vec::new();
         let &Gap { cause, first, lines: lost, from, to, .. } = gap;
@@ -37,7 +44,13 @@ pub fn gap_formatter(writer: EventWriter) -> GapFormatter {
             DropCause::Refused => GapCause::Refused,
         };
         let record = Record::Gap(GapRecord { cause, lost: Some(lost), from, to, netns: None });
-        writer.lock().unwrap_or_else(PoisonError::into_inner).record(&mut line, first, &record);
+        let mut locked = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let (writer, context) = &mut *locked;
+        if *context.stream != *gap.stream {
+            context.stream = gap.stream.to_string();
+            writer.set_context(context);
+        }
+        writer.record(&mut line, first, &record);
         line
     })
 }
@@ -71,9 +84,14 @@ impl SharedSinks {
         self.0.borrow().have_ended()
     }
 
-    /// Reopens files.
+    /// Begins to reopen files.
     pub fn reopen(&self) {
         self.0.borrow().reopen();
+    }
+
+    /// Whether all files have been reopened.
+    pub fn are_reopened(&self) -> bool {
+        self.0.borrow().are_reopened()
     }
 
     /// Returns and clears the messages of the sinks for the operator.
@@ -131,5 +149,29 @@ impl Outlet for SharedSinks {
 
     fn put(&mut self, chunk: Arc<Chunk>) {
         self.0.borrow_mut().put(chunk);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use ctnl::output::{CSV, JSON, WriterOptions};
+
+    use super::*;
+
+    #[test]
+    fn a_gap_in_the_stream_of_an_earlier_run_has_the_name_of_that_stream() {
+        for format in [&JSON, &CSV] {
+            let mut writer = format.event_writer(WriterOptions::default()).unwrap();
+            let context = LineContext { stream: "now".into(), host: Some("h".into()), fields: Vec::new() };
+            writer.set_context(&context);
+            let format_gap = gap_formatter(writer, context);
+            for stream in ["now", "earlier", "now"] {
+                let gap = Gap { stream: stream.into(), cause: DropCause::Spool, first: 7, lines: 3, from: 0, to: 1 };
+                let line = String::from_utf8(format_gap(&gap)).unwrap();
+                let others = ["now", "earlier"].into_iter().filter(|other| *other != stream);
+                assert!(line.contains(stream) && others.into_iter().all(|other| !line.contains(other)), "{line}");
+            }
+        }
     }
 }

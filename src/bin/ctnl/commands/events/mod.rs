@@ -1,5 +1,6 @@
 //! `ctnl events`.
 
+mod context;
 mod help;
 mod output;
 mod sinks;
@@ -10,11 +11,13 @@ use anyhow::Result;
 use ctnl::host::Host;
 use ctnl::units::{Bytes, QuantityError, Seconds};
 
+use self::context::ContextArgs;
 use self::output::OutputArgs;
 use self::sinks::SinkArgs;
 use super::args::{CommonArgs, FilterArgs};
 use super::report;
 use crate::follow::{FollowOptions, OnGap, RecordKinds};
+use crate::host::sd_notify::SdNotify;
 use crate::scan::Tally;
 use crate::stream::{self, Scope, StreamOptions, StreamOutcome};
 use crate::term::exit::{Exit, usage};
@@ -108,6 +111,9 @@ pub struct Args {
     output: OutputArgs,
 
     #[command(flatten)]
+    context: ContextArgs,
+
+    #[command(flatten)]
     sinks: SinkArgs,
 
     #[command(flatten)]
@@ -142,7 +148,9 @@ fn receive_buffer(text: &str) -> Result<usize, String> {
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let options = args.options(host)?;
-    let interrupt = Interrupt::listen_except_hangup()?;
+    // Without a file to reopen, SIGHUP means that the terminal is gone. `systemctl reload` sends it too.
+    let reopens = options.sinks.iter().any(|sink| sink.kind.is_reopened) || SdNotify::is_expected();
+    let interrupt = if reopens { Interrupt::listen_except_hangup()? } else { Interrupt::listen()? };
     let mut console = args.common.console();
     if let Some(note) = args.output.note(host) {
         console.note(note);
@@ -158,24 +166,27 @@ impl Args {
         if self.filter.confirm_idle.is_some() {
             return Err(usage("--confirm-idle does not apply to events: an event has one sample of its entry"));
         }
-        let (format, writer) = self.output.writer(host)?;
+        let (format, mut writer) = self.output.writer(host)?;
         if self.expect && !format.events.as_ref().is_some_and(|events| events.has_expectations) {
             return Err(usage("--expect: csv has no columns for expectations\n  hint: -o json or -o conntrack"));
         }
+        let stream = stream::name(host);
+        let context = self.context.context(host, &stream, format)?;
+        writer.set_context(&context);
         Ok(StreamOptions {
-            follow: self.follow_options(host),
+            follow: self.follow_options(host, &stream),
             filter,
             timeouts: self.filter.timeout_options()?,
             scope: if self.all_netns { Scope::All } else { Scope::One(self.common.netns()?.pin()?) },
             buffer: self.buffer,
             keep_privileges: self.keep_privileges,
             sinks: self.sinks.specs()?,
-            sink_options: self.sinks.options(host, &writer),
+            sink_options: self.sinks.options(host, &writer, context),
             writer,
         })
     }
 
-    fn follow_options(&self, host: &Host) -> FollowOptions {
+    fn follow_options(&self, host: &Host, stream: &str) -> FollowOptions {
         FollowOptions {
             kinds: self.kinds(),
             seed: !self.no_seed,
@@ -188,7 +199,7 @@ impl Args {
             buffer_max: self.buffer_max,
             reliable: self.reliable,
             stats_interval: self.stats_interval,
-            stream: stream::name(host).into(),
+            stream: stream.into(),
             version: env!("CARGO_PKG_VERSION"),
             netfilter: host.netfilter(),
         }

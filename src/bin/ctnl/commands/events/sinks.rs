@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use ctnl::host::Host;
-use ctnl::output::EventWriter;
+use ctnl::output::{EventWriter, LineContext};
 
 use super::{bytes, time};
 use crate::sink::{FACILITIES, Rotation, SEVERITIES, SINK_KINDS, SinkOptions, SinkSpec, SyncPolicy, SyslogHeader};
-use crate::stream::{gap_formatter, header};
+use crate::stream::{gap_formatter, header, line_test};
 use crate::term::exit::usage;
 
 const HEADING: &str = "Sinks (each --to gets every line)";
@@ -23,8 +23,8 @@ pub struct SinkArgs {
     #[arg(long, value_name = "SINK", long_help = sinks_help())]
     to: Vec<String>,
 
-    /// Queue limit of each sink in bytes; standard output and file sinks then apply backpressure:
-    /// events stay in the socket's receive buffer
+    /// Queue limit of each sink in bytes of memory; standard output and file sinks then apply
+    /// backpressure: events stay in the socket's receive buffer
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = bytes)]
     queue_max: usize,
 
@@ -98,7 +98,7 @@ impl SinkArgs {
     }
 
     /// The options of the sinks.
-    pub fn options(&self, host: &Host, writer: &EventWriter) -> SinkOptions {
+    pub fn options(&self, host: &Host, writer: &EventWriter, context: LineContext) -> SinkOptions {
         let (facility, severity) = self.syslog_priority;
         let hostname = host.kernel().read_text("hostname").unwrap_or_default();
         SinkOptions {
@@ -117,9 +117,10 @@ impl SinkArgs {
             },
             syslog: SyslogHeader::new(facility, severity, &hostname),
             clock: host.clock.clone(),
-            format_gap: gap_formatter(writer.clone()),
+            format_gap: gap_formatter(writer.clone(), context),
             nats_credentials: self.nats_creds.clone(),
             header: header(writer),
+            is_own_line: line_test(writer.clone()),
         }
     }
 }

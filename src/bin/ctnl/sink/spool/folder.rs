@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::libc;
 
 use super::frame::checksum;
 
@@ -51,6 +52,29 @@ pub fn lock(folder: &Path) -> Result<Flock<File>> {
 /// Opens a file that only its owner may read; creates it if it does not exist.
 pub fn open_read_write(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Synchronises the folder: without that, a crash of the host may lose a file that was created in it,
+/// although the file was synchronised (fsync(2)).
+pub fn sync(folder: &Path) -> io::Result<()> {
+    match File::open(folder)?.sync_all() {
+        // A file system that cannot do that.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP)) => Ok(()),
+        synced => synced,
+    }
+}
+
+/// Folders below `parent` with lines for other sinks than those called `names`, and their bytes. One
+/// that is in use by another process has its own sink there.
+pub fn orphaned(parent: &Path, names: &[String]) -> Vec<(PathBuf, u64)> {
+    let own: Vec<String> = names.iter().map(|name| file_name(name)).collect();
+    let folders = fs::read_dir(parent).into_iter().flatten().flatten();
+    let others = folders.filter(|entry| !own.iter().any(|name| entry.file_name() == **name)).map(|entry| entry.path());
+    let with_bytes = others.filter_map(|path| {
+        let bytes = list_segments(&path).ok()?.iter().map(|(_, size)| size).sum();
+        Some((path, bytes))
+    });
+    with_bytes.filter(|(path, bytes)| *bytes > 0 && lock(path).is_ok()).collect()
 }
 
 /// Number and size of each segment in a folder, oldest first.

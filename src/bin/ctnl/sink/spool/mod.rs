@@ -5,10 +5,11 @@
 //! is deleted once it is delivered. What an earlier run left comes first, under its own stream's
 //! name.
 //!
-//! A segment is synchronised to the disk when it is full and when the spool is closed: a crash of
-//! the program loses nothing that was spooled, a crash of the host at most the last segment.
-//! Unreadable frames are skipped, and a gap replaces them if the lines around it show how many
-//! are missing: the numbers of a stream's lines are consecutive.
+//! A segment is synchronised to the disk when it is full and when the spool is closed, and its name in
+//! the folder when it is created: a crash of the program loses nothing that was spooled, a crash of
+//! the host at most the last segment. Unreadable frames are skipped, and a gap replaces them if the
+//! lines around it, or the header of a later segment, show how many are missing: the numbers of a
+//! stream's lines are consecutive.
 
 pub mod folder;
 mod frame;
@@ -52,6 +53,8 @@ pub struct Spool {
     writer: Option<SegmentWriter>,
     /// Reads the first segment.
     reader: Option<SegmentReader>,
+    /// The stream of the last segment, and the number of its first line in the spool.
+    origin: Option<LineId>,
     /// The line that is delivered next, unless lines are missing.
     expected: Option<LineId>,
     /// Missing lines before the reader's item.
@@ -99,6 +102,7 @@ impl Spool {
             segments,
             writer: None,
             reader: None,
+            origin: None,
             expected: None,
             gap: None,
             gap_is_last: false,
@@ -107,6 +111,7 @@ impl Spool {
             closed: false,
         };
         spool.resume().with_context(describe)?;
+        [&*spool.folder, parent].into_iter().try_for_each(folder::sync).with_context(describe)?;
         Ok(spool)
     }
 
@@ -119,6 +124,8 @@ impl Spool {
             .retain(|(number, _)| *number >= position.segment || fs::remove_file(self.segment_path(*number)).is_err());
         self.segments = segments;
         if let Some((number, _)) = self.segments.front().copied() {
+            // Somebody has deleted the segments before it.
+            self.damaged += u64::from(position.segment != 0 && position.segment < number);
             let offset = if number == position.segment { position.offset } else { 0 };
             self.expected = position.expected;
             self.open_reader(number, offset)?;
@@ -173,7 +180,7 @@ impl Spool {
         if self.writer.is_none() {
             let after_last = self.segments.back().map_or(FIRST_SEGMENT, |(number, _)| number + 1);
             let number = after_last.max(read_position(&self.position).segment + 1);
-            self.writer = Some(SegmentWriter::create(&self.segment_path(number), item)?);
+            self.writer = Some(self.create_segment(number, item)?);
             self.segments.push_back((number, 0));
             if self.segments.len() == 1 {
                 // No segment before it shows where it has to begin.
@@ -186,6 +193,21 @@ impl Spool {
         }
         self.update_last_size();
         Ok(())
+    }
+
+    /// Creates a segment behind all others. After an error no file is left of it.
+    fn create_segment(&mut self, number: u64, item: &Item) -> io::Result<SegmentWriter> {
+        let (path, origin) = (self.segment_path(number), self.origin_of(item));
+        let created = SegmentWriter::create(&path, item, origin);
+        let created = created.and_then(|writer| folder::sync(&self.folder).map(|()| writer));
+        created.inspect_err(|_| drop(fs::remove_file(&path)))
+    }
+
+    /// The number of the first line that is spooled of the stream of `item`, which begins a segment.
+    fn origin_of(&mut self, item: &Item) -> u64 {
+        let origin = self.origin.take().filter(|origin| !self.segments.is_empty() && origin.stream == *item.stream());
+        let first = LineId { stream: Arc::clone(item.stream()), number: item.first() };
+        self.origin.insert(origin.unwrap_or(first)).number
     }
 
     fn update_last_size(&mut self) {
@@ -235,10 +257,11 @@ impl Spool {
 
     /// Writes a segment of one item, which becomes the oldest.
     fn write_before(&self, number: u64, item: &Item) -> io::Result<u64> {
-        let mut writer = SegmentWriter::create(&self.segment_path(number), item)?;
+        let mut writer = SegmentWriter::create(&self.segment_path(number), item, item.first())?;
         writer.append(item)?;
         let size = writer.size();
         writer.close()?;
+        folder::sync(&self.folder)?;
         self.save_position(number, 0)?;
         Ok(size)
     }

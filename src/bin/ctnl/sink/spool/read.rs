@@ -38,13 +38,16 @@ impl Spool {
     /// Begins to read a segment.
     pub(super) fn open_reader(&mut self, number: u64, offset: u64) -> io::Result<()> {
         self.reader = SegmentReader::open(&self.segment_path(number), number, offset)?;
-        let first_line = self.reader.as_ref().and_then(SegmentReader::first_line);
+        let header = self.reader.as_ref().and_then(SegmentReader::header);
+        let header = header.map(|header| (&header.stream, header.first, header.origin));
         let newest = self.writer.as_ref().filter(|_| self.segments.len() == 1);
-        if let Some((stream, number)) = first_line.or(newest.map(SegmentWriter::first_line))
-            && self.expected.as_ref().is_none_or(|expected| expected.stream != *stream)
-        {
-            self.expected = Some(LineId { stream: Arc::clone(stream), number });
-        }
+        let begins_at = |stream: &Arc<str>, number| Some(LineId { stream: Arc::clone(stream), number });
+        self.expected = match (self.expected.take(), header.or(newest.map(SegmentWriter::first_line))) {
+            (None, Some((stream, first, _))) => begins_at(stream, first),
+            // The other stream is delivered. Earlier segments of this one may be missing.
+            (Some(other), Some((stream, _, origin))) if other.stream != *stream => begins_at(stream, origin),
+            (expected, _) => expected,
+        };
         Ok(())
     }
 
@@ -116,8 +119,10 @@ impl Spool {
     pub(super) fn remove_oldest(&mut self) {
         self.reader = None;
         if let Some((number, _)) = self.segments.pop_front() {
-            if self.segments.is_empty() {
-                (self.writer, self.expected) = (None, None);
+            match self.segments.front() {
+                None => (self.writer, self.expected) = (None, None),
+                // Somebody has deleted the segments in between.
+                Some((next, _)) => self.damaged += u64::from(*next != number + 1),
             }
             // The position is synchronised first: the line it expects must not be older than the
             // first segment. If that fails, the segment stays and is delivered again after a restart.

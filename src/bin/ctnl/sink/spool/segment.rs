@@ -1,7 +1,8 @@
 //! The segments of a spool.
 //!
-//! A segment begins with the number of its first line and the name of its stream. Frames follow.
-//! A damaged frame is detected by its checksum, and the next intact one is searched behind it.
+//! A segment begins with a header: the number of its first line, the number of its stream's first
+//! line in the spool, and the name of the stream. Frames follow. A damaged frame is detected by its
+//! checksum, and the next intact one is searched behind it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -13,7 +14,7 @@ use super::frame::{FRAME_HEADER, KIND_CHUNK, KIND_GAP, KIND_HEADER, encode_frame
 use super::item::{decode_item, encode_item};
 use crate::sink::queue::Item;
 
-const MAGIC: &[u8; 8] = b"ctnlspl2";
+const MAGIC: &[u8; 8] = b"ctnlspl3";
 
 /// A segment that is being written.
 #[derive(Debug)]
@@ -21,17 +22,20 @@ pub struct SegmentWriter {
     file: File,
     stream: Arc<str>,
     first: u64,
+    origin: u64,
     end: u64,
     size: u64,
 }
 
 impl SegmentWriter {
-    /// Creates a segment for the stream of `item`, which is to be the first in it.
-    pub fn create(path: &Path, item: &Item) -> io::Result<Self> {
+    /// Creates a segment for the stream of `item`, which is to be the first in it. `origin` is the number of
+    /// the stream's first line in the spool.
+    pub fn create(path: &Path, item: &Item, origin: u64) -> io::Result<Self> {
         let (stream, first) = (Arc::clone(item.stream()), item.first());
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-        let header = encode_frame(KIND_HEADER, &[&first.to_le_bytes(), stream.as_bytes()].concat());
-        let mut writer = SegmentWriter { file, stream, first, end: first, size: 0 };
+        let header = [&first.to_le_bytes()[..], &origin.to_le_bytes(), stream.as_bytes()].concat();
+        let header = encode_frame(KIND_HEADER, &header);
+        let mut writer = SegmentWriter { file, stream, first, origin, end: first, size: 0 };
         writer.write(&[MAGIC, &header[..]].concat())?;
         Ok(writer)
     }
@@ -46,9 +50,9 @@ impl SegmentWriter {
         self.size
     }
 
-    /// The stream, and the number of its first line in this segment.
-    pub fn first_line(&self) -> (&Arc<str>, u64) {
-        (&self.stream, self.first)
+    /// The stream, and the numbers of its first line in this segment and in the spool.
+    pub fn first_line(&self) -> (&Arc<str>, u64, u64) {
+        (&self.stream, self.first, self.origin)
     }
 
     /// The stream, and the number of the line that follows the last one.
@@ -91,12 +95,24 @@ pub enum Peeked {
     Damaged,
 }
 
+/// The header of a segment.
+#[derive(Debug)]
+pub struct Header {
+    /// The stream.
+    pub stream: Arc<str>,
+    /// The number of its first line in this segment.
+    pub first: u64,
+    /// The number of its first line in the spool: that of an earlier segment, unless this is the first.
+    pub origin: u64,
+    length: u64,
+}
+
 /// A segment that is being delivered.
 #[derive(Debug)]
 pub struct SegmentReader {
     file: File,
     number: u64,
-    first_line: Option<(Arc<str>, u64)>,
+    header: Option<Header>,
     offset: u64,
     /// Of the frame that was peeked: its length, its stream, and the number of the line behind it.
     peeked: Option<(u64, Arc<str>, u64)>,
@@ -111,14 +127,13 @@ impl SegmentReader {
             file => file?,
         };
         let header = read_header(&file)?;
-        let first_frame = header.as_ref().map_or(0, |(_, _, length)| *length);
-        let first_line = header.map(|(stream, number, _)| (stream, number));
-        Ok(Some(SegmentReader { file, number, first_line, offset: offset.max(first_frame), peeked: None }))
+        let first_frame = header.as_ref().map_or(0, |header| header.length);
+        Ok(Some(SegmentReader { file, number, header, offset: offset.max(first_frame), peeked: None }))
     }
 
-    /// The stream, and the number of its first line in this segment, if that is readable.
-    pub fn first_line(&self) -> Option<(&Arc<str>, u64)> {
-        self.first_line.as_ref().map(|(stream, first)| (stream, *first))
+    /// The segment's header, if it is readable.
+    pub fn header(&self) -> Option<&Header> {
+        self.header.as_ref()
     }
 
     /// The segment's number.
@@ -172,14 +187,14 @@ impl SegmentReader {
     }
 }
 
-/// The stream, the number of its first line, and the length of a segment's header.
-fn read_header(file: &File) -> io::Result<Option<(Arc<str>, u64, u64)>> {
+fn read_header(file: &File) -> io::Result<Option<Header>> {
     let mut magic = [0; MAGIC.len()];
     let is_segment = read_whole(file, &mut magic, 0)? && magic == *MAGIC;
     let header = read_frame(file, magic.len() as u64, file.metadata()?.len())?.filter(|_| is_segment);
     Ok(header.and_then(|(_, header)| {
-        let (first, name) = split_u64(&header)?;
+        let (first, rest) = split_u64(&header)?;
+        let (origin, name) = split_u64(rest)?;
         let stream = std::str::from_utf8(name).ok()?.into();
-        Some((stream, first, (magic.len() + FRAME_HEADER + header.len()) as u64))
+        Some(Header { stream, first, origin, length: (magic.len() + FRAME_HEADER + header.len()) as u64 })
     }))
 }

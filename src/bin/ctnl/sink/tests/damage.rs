@@ -86,13 +86,13 @@ fn missing(seen: &[(String, u64, bool)]) -> u64 {
 /// Also at the end: the writer has a count of what it wrote.
 #[test]
 fn a_gap_covers_the_loss_whichever_byte_is_damaged() {
-    let whole = tempfile::tempdir().unwrap();
+    let whole = temporary();
     fill(&mut spool(whole.path()), "s", 1);
     let all = size(whole.path());
     assert!(files(whole.path()).len() > 1);
     let mut costs = Vec::new();
     for at in 0..all {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = temporary();
         let mut spool = spool(folder.path());
         fill(&mut spool, "s", 1);
         damage(folder.path(), at, 0x20);
@@ -109,7 +109,7 @@ fn a_gap_covers_the_loss_whichever_byte_is_damaged() {
 #[test]
 fn of_an_earlier_run_only_its_end_can_be_missing_without_a_gap() {
     for at in 0..1200 {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = temporary();
         fill(&mut spool(folder.path()), "a", 1);
         let mut spool = spool(folder.path());
         fill(&mut spool, "b", 1);
@@ -129,7 +129,7 @@ fn of_an_earlier_run_only_its_end_can_be_missing_without_a_gap() {
 fn a_deleted_segment_becomes_a_gap() {
     for (restart, delivered) in [(false, 0), (false, 1), (true, 0), (true, 1)] {
         for at in 0..2 {
-            let folder = tempfile::tempdir().unwrap();
+            let folder = temporary();
             let mut spool = Some(spool(folder.path()));
             fill(spool.as_mut().unwrap(), "s", 1);
             let mut seen = deliver(spool.as_mut().unwrap(), delivered);
@@ -149,6 +149,55 @@ fn a_deleted_segment_becomes_a_gap() {
     }
 }
 
+/// Also of a stream of which nothing was delivered yet.
+#[test]
+fn deleted_segments_become_gaps_wherever_a_stream_begins_and_are_reported() {
+    for restart in [false, true] {
+        let folder = temporary();
+        let mut spool = self::spool(folder.path());
+        fill(&mut spool, "a", 1);
+        let first_of_b = files(folder.path()).len();
+        // The lines before were delivered without the spool.
+        fill(&mut spool, "b", 101);
+        assert!(files(folder.path()).len() > first_of_b + 2);
+        let mut seen = if restart { Vec::new() } else { deliver(&mut spool, 2) };
+        files(folder.path())[first_of_b..first_of_b + 2].iter().for_each(|path| fs::remove_file(path).unwrap());
+        if restart {
+            drop(spool);
+            spool = self::spool(folder.path());
+        }
+        seen.extend(deliver(&mut spool, usize::MAX));
+        assert_eq!(numbers(&seen, "a"), (1..=50).collect::<Vec<_>>(), "{restart}");
+        assert_eq!(numbers(&seen, "b"), (101..=150).collect::<Vec<_>>(), "{restart}");
+        assert!(missing(&seen) >= 10 && missing(&seen) < 50 && spool.damaged() > 0, "{restart}");
+    }
+}
+
+/// Nothing is left that shows how many lines it had.
+#[test]
+fn a_stream_that_was_deleted_entirely_is_reported_as_damage() {
+    for streams in [["a", "b", "c"], ["b", "c", "d"]] {
+        let (folder, mut of_b) = (temporary(), Vec::new());
+        for stream in streams {
+            let mut spool = self::spool(folder.path());
+            let before = files(folder.path());
+            for first in [1, 6, 11] {
+                spool.append(&Item::Chunk(chunk_of(stream, first, 5))).unwrap();
+            }
+            if stream == "b" {
+                of_b = files(folder.path()).into_iter().filter(|path| !before.contains(path)).collect();
+            }
+        }
+        of_b.iter().for_each(|path| fs::remove_file(path).unwrap());
+        let mut spool = spool(folder.path());
+        let seen = deliver(&mut spool, usize::MAX);
+        for stream in streams.into_iter().filter(|stream| *stream != "b") {
+            assert_eq!(numbers(&seen, stream), (1..=15).collect::<Vec<_>>());
+        }
+        assert_eq!((missing(&seen), spool.damaged()), (0, 1));
+    }
+}
+
 /// A spool whose last chunk is damaged, with all before it delivered.
 fn before_the_last_gap(folder: &Path) -> Spool {
     let mut spool = spool(folder);
@@ -162,7 +211,7 @@ fn before_the_last_gap(folder: &Path) -> Spool {
 
 #[test]
 fn a_gap_at_the_end_is_written_for_the_next_run() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = temporary();
     let mut spool = before_the_last_gap(folder.path());
     spool.close();
     drop(spool);
@@ -174,7 +223,7 @@ fn a_gap_at_the_end_is_written_for_the_next_run() {
 #[test]
 fn a_gap_behind_an_item_in_flight_does_not_include_it() {
     for deleted in [1, 2] {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = temporary();
         let mut spool = spool(folder.path());
         let first = Item::Chunk(chunk_of("s", 1, 5));
         if deleted == 1 {
@@ -194,7 +243,7 @@ fn a_gap_behind_an_item_in_flight_does_not_include_it() {
 
 #[test]
 fn a_gap_at_the_end_is_written_before_an_item_is_prepended() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = temporary();
     let mut spool = before_the_last_gap(folder.path());
     spool.prepend(&Item::Chunk(chunk_of("s", 41, 5))).unwrap();
     spool.close();
@@ -215,7 +264,7 @@ proptest! {
         // For each run: delivered items, and bytes that are damaged before it.
         runs in prop::collection::vec((0..8_usize, 0..3_usize), 1..6),
     ) {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = temporary();
         fill(&mut spool(folder.path()), "s", 1);
         let mut seen = Vec::new();
         let mut bytes = bytes.into_iter();

@@ -58,7 +58,7 @@ pub fn spill_all(sink: &Sink) -> bool {
 #[test]
 fn gaps_and_chunks_behind_a_full_spool_keep_their_order_and_numbers() {
     use DropCause::{Queue, Spool};
-    let folder = tempfile::tempdir().unwrap();
+    let folder = temporary();
     let sink = sink_with_spool(folder.path(), 1000, 1500);
     sink.push(wide("s", 1, 10), 10);
     assert!(spill_all(&sink));
@@ -83,7 +83,7 @@ fn gaps_and_chunks_behind_a_full_spool_keep_their_order_and_numbers() {
 
 #[test]
 fn a_chunk_that_fits_is_not_spooled_behind_one_that_did_not_fit() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = temporary();
     let sink = sink_with_spool(folder.path(), 10_000, 1500);
     for (first, lines) in [(1, 5), (6, 20), (26, 1), (27, 20)] {
         sink.push(wide("s", first, lines), 10);
@@ -95,7 +95,7 @@ fn a_chunk_that_fits_is_not_spooled_behind_one_that_did_not_fit() {
 /// The item in flight is spooled whatever the limit.
 #[test]
 fn a_gap_at_the_end_is_spooled_beyond_the_allowance_for_gaps() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = temporary();
     let sink = sink_with_spool(folder.path(), 10_000, 1500);
     sink.state().in_flight = Some(Item::Chunk(wide("s", 1, 1000)));
     sink.push(wide("s", 1001, 7), 10);
@@ -198,10 +198,12 @@ impl Run<'_> {
             }
             Step::Deliver => self.deliver(),
             Step::Fail => {
-                if let Some(item) = self.begin()
-                    && !self.sink.spool_in_flight(&item)
-                {
-                    self.sink.state().queue.push_front(item);
+                let Some(item) = self.begin() else { return };
+                self.sink.state().in_flight = Some(item.clone());
+                if !self.sink.spool_in_flight(&item) {
+                    let mut state = self.sink.state();
+                    state.in_flight = None;
+                    state.queue.push_front(item);
                 }
             }
         }
@@ -252,7 +254,7 @@ proptest! {
         queue in 1..3000_usize,
         spool in 500..5000_u64,
     ) {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = temporary();
         let mut consumer = Consumer::default();
         let (mut missing, mut made) = (0, Vec::new());
         let may_repeat = runs.iter().any(|(_, end)| end.unconfirmed > 0);

@@ -37,10 +37,9 @@ fn a_renamed_file_is_created_anew_on_sighup_and_not_before() {
     sinks.put(chunk(3, 2));
     until_delivered(&sinks, 4);
     sinks.reopen();
-    until(|| {
-        let sink = sinks.sinks.first().unwrap();
-        !sink.state().reopen
-    });
+    until(|| sinks.are_reopened());
+    // It exists although there is no line for it.
+    assert!(path.exists());
     sinks.put(chunk(5, 2));
     assert_eq!(finish(sinks), []);
     assert_eq!((read(&moved), read(&path)), (lines("s", 1..=4), lines("s", 5..=6)));
@@ -75,6 +74,50 @@ fn a_partial_line_of_an_earlier_crash_is_truncated() {
     let refused = Sinks::open(&[format!("file:{}", path.display()).parse().unwrap()], &options()).err().unwrap();
     assert!(format!("{refused:#}").contains("another kind of file"), "{refused:#}");
     assert_eq!(fs::metadata(&path).unwrap().len(), 2 << 20);
+}
+
+/// A path that is a mistake: no byte of the file may change.
+#[test]
+fn a_file_of_another_kind_is_never_truncated() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x");
+    let long = "no line at all ".repeat(60_000);
+    for text in [&*long, "text\nmore text", "s 1\ntheirs\npartial", "{\"a\":1}", "\0\0\0\0"] {
+        fs::write(&path, text).unwrap();
+        let refused = Sinks::open(&[format!("file:{}", path.display()).parse().unwrap()], &options()).err().unwrap();
+        assert!(format!("{refused:#}").contains("another kind of file"), "{refused:#}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+    // What is whole is continued, and a line that a power failure tore is truncated, whatever is left of it.
+    for (text, kept) in [("theirs\n", "theirs"), ("s 1\n\0\0", "s 1"), ("x\ns 1\r\ns", "x\ns 1\r"), ("s 2", "")] {
+        fs::write(&path, text).unwrap();
+        let mut sinks = open(&format!("file:{}", path.display()), &options());
+        sinks.put(chunk(3, 1));
+        assert_eq!(finish(sinks), []);
+        let separator = if kept.is_empty() { "" } else { "\n" };
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{kept}{separator}s 3\n"));
+    }
+}
+
+#[test]
+fn a_csv_file_with_other_columns_or_other_lines_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x");
+    let with_header = SinkOptions { header: b"head\n"[..].into(), ..options() };
+    for text in ["other head\ns 1\n", "s 1\n", "heap\ns 1\ns"] {
+        fs::write(&path, text).unwrap();
+        let spec: SinkSpec = format!("file:{}", path.display()).parse().unwrap();
+        let refused = Sinks::open(&[spec], &with_header).err().unwrap();
+        assert!(format!("{refused:#}").contains("does not begin with the columns"), "{refused:#}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+    // A header that a power failure tore is written again.
+    fs::write(&path, "hea").unwrap();
+    let is_own_line: LineTest = Arc::new(|line| b"head".starts_with(line));
+    let mut sinks = open(&format!("file:{}", path.display()), &SinkOptions { is_own_line, ..with_header });
+    sinks.put(chunk(3, 1));
+    assert_eq!(finish(sinks), []);
+    assert_eq!(read(&path), ["head", "s 3"]);
 }
 
 #[test]

@@ -45,12 +45,18 @@ fn options() -> SinkOptions {
         syslog: SyslogHeader { facility: 3, severity: 6, app: "ctnl".into(), host: "h".into() },
         nats_credentials: None,
         header: Arc::default(),
+        is_own_line: Arc::new(|line| line.starts_with(b"s ") || line == b"head"),
         clock: Clock::from_fn(move || Time {
             monotonic: Clock::system().now().monotonic,
             realtime: Nanos(time.fetch_add(Nanos::PER_SECOND, Ordering::Relaxed)),
         }),
         format_gap: Arc::new(|gap| format!("{} gap {} {} {:?}\n", gap.stream, gap.first, gap.lines, gap.cause).into()),
     }
+}
+
+/// A folder in memory, where there is one: these tests synchronise some ten thousand files.
+fn temporary() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 fn spooling(folder: &Path, max: u64) -> SinkOptions {

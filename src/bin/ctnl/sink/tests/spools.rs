@@ -109,6 +109,39 @@ fn a_killed_run_leaves_everything_undelivered_in_the_spool() {
     assert_eq!(scene.receive(sinks), [lines("s", 1..=1000), lines("two", [1])].concat());
 }
 
+/// Its peer is connected and reads nothing, so that the end waits for it, and a supervisor does not wait.
+#[test]
+fn a_run_that_is_killed_while_its_end_waits_for_a_peer_has_spooled_everything() {
+    const FOLDER: &str = "CTNL_TEST_FOLDER_OF_HANGING_PEER";
+    const NAME: &str = "a_run_that_is_killed_while_its_end_waits_for_a_peer_has_spooled_everything";
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        let folder = PathBuf::from(folder);
+        let _listener = UnixListener::bind(folder.join("socket")).unwrap();
+        let options = SinkOptions { queue_max: 8 << 20, ..spooling(&folder.join("spool"), 8 << 20) };
+        let mut sinks = open(&format!("unix:{}", folder.join("socket").display()), &options);
+        for first in (1..5001).step_by(100) {
+            sinks.put(chunk(first, 100));
+        }
+        until(|| sinks.sinks[0].state().in_flight.is_some());
+        thread::spawn(|| {
+            thread::sleep(2 * SPOOL_AFTER);
+            nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::SIGKILL).unwrap();
+        });
+        finish(sinks);
+    }
+    let scene = Scene::new();
+    let run = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("sink::tests::spools::{NAME}")])
+        .env(FOLDER, scene.folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&run.status), Some(9), "{run:?}");
+    fs::remove_file(scene.socket()).unwrap();
+    let mut sinks = scene.open(8 << 20);
+    sinks.put(chunk_of("two", 1, 1));
+    assert_eq!(scene.receive(sinks), [lines("s", 1..=5000), lines("two", [1])].concat());
+}
+
 #[test]
 fn spooled_lines_that_were_delivered_are_not_repeated_after_a_restart() {
     let scene = Scene::new();
@@ -250,6 +283,26 @@ fn a_spool_that_another_process_uses_is_refused() {
     let refused = Sinks::open(&[scene.spec().parse().unwrap()], &scene.options(1 << 20)).err().unwrap();
     assert!(refused.to_string().contains("in use by another process"), "{refused}");
     finish(sinks);
+}
+
+#[test]
+fn lines_for_a_sink_that_is_not_named_any_more_are_reported_unless_another_process_has_it() {
+    let scene = Scene::new();
+    let mut sinks = scene.open(1 << 20);
+    sinks.put(chunk(1, 5));
+    until_down(&sinks);
+    // Its folder is in use.
+    let warnings_of = |socket: &str| {
+        let spec = format!("unix:{}", scene.folder.path().join(socket).display());
+        let mut sinks = open(&spec, &scene.options(1 << 20));
+        sinks.finish(Duration::ZERO);
+        sinks.take_warnings()
+    };
+    assert_eq!(warnings_of("other"), [] as [&str; 0]);
+    assert_eq!(finish(sinks)[0].lost, 0);
+    let warnings = warnings_of("other");
+    assert!(warnings.len() == 1 && warnings[0].contains("socket has") && warnings[0].contains("--to"), "{warnings:?}");
+    assert_eq!(warnings_of("socket"), [] as [&str; 0]);
 }
 
 #[test]
