@@ -1,6 +1,7 @@
 //! One kernel verb per file, streaming.
 //!
-//! [`Dump`] and [`dump()`] read the table, [`get()`] one entry, [`count()`] the number of entries;
+//! [`Dump`] and [`dump()`] read the table, [`get()`] one entry, [`count()`] the number of entries,
+//! [`expectations()`] the expectations;
 //! [`create()`], [`delete()`] and [`lower_timeout`] change entries in batches, and a [`Deleter`] deletes
 //! on a thread of its own while the table is being dumped, each entry only while its sample is recent. [`timeouts()`] and [`policies()`] read the
 //! timeouts in force. [`Events`] subscribes to changes.
@@ -18,6 +19,7 @@ mod delete;
 mod deleter;
 mod dump;
 mod events;
+mod expectations;
 mod get;
 mod halves;
 mod kernel_filter;
@@ -41,6 +43,7 @@ pub use delete::delete;
 pub use deleter::Deleter;
 pub use dump::{Dump, DumpRequest, DumpTotals, dump};
 pub use events::{Buffer, Events, Queue, Step, Subscription};
+pub use expectations::expectations;
 pub use get::get;
 pub use halves::SharedDedup;
 pub use kernel_filter::{KernelFilter, Masked, OrigFilter};
