@@ -29,9 +29,9 @@ static AGES: LazyLock<IdleEstimator> = LazyLock::new(|| {
     IdleEstimator::new(&context, 1_700_000_000_000_000_000)
 });
 
-fn read_file(path: &str) -> std::io::Result<String> {
+fn read_file(path: &str) -> std::io::Result<Vec<u8>> {
     match path {
-        "nets" => Ok("10.0.0.0/8, 192.0.2.0/24\n2001:db8::/32 # v6\n".to_owned()),
+        "nets" => Ok("10.0.0.0/8, 192.0.2.0/24\n2001:db8::/32 # v6\n".into()),
         _ => Err(std::io::ErrorKind::NotFound.into()),
     }
 }

@@ -139,7 +139,7 @@ fn compare(first: &Sample, second: &Sample) -> Confirmed {
         return Confirmed::Active;
     }
     let between = second.taken.earliest.0.saturating_sub(first.taken.latest.0);
-    // Equal packet counters are proof by themselves.
+    // Equal packet counters are proof on their own.
     let uncertainty = if first.packets.is_some() { 0 } else { new_high.saturating_sub(old_low) };
     let seconds = between.saturating_sub(uncertainty) / NANOSECONDS;
     Confirmed::Idle { at_least: u32::try_from(seconds).unwrap_or(u32::MAX) }

@@ -1,7 +1,7 @@
 //! Reads the settings that an [`IdleEstimator`](super::IdleEstimator) needs from the kernel.
 
 use super::{PreviousTimeout, TimeoutContext};
-use crate::model::{TIMERS, Timeouts};
+use crate::model::{Policies, TIMERS, Timeouts, TimerRow};
 use crate::netlink::{Connection, Error};
 use crate::sysctl::Sysctl;
 use crate::table;
@@ -26,22 +26,45 @@ impl TimeoutContext {
         kernel: &Sysctl,
         previous_timeouts: Vec<PreviousTimeout>,
     ) -> Result<Self, Error> {
-        let policies = table::policies(connection)?;
-        let mut timeouts = table::timeouts(connection)?;
-        connection.netns().run(|| complete(&mut timeouts, netfilter))?;
+        let (timeouts, policies) = read_timeouts(connection, netfilter, |_| true)?;
         let release = kernel.read_text("osrelease").ok();
         let assured_udp_is_stream =
             release.and_then(|release| version(&release)).is_some_and(|version| version >= ASSURED_UDP_IS_STREAM);
         Ok(TimeoutContext { timeouts, policies, previous_timeouts, assured_udp_is_stream, ..TimeoutContext::default() })
     }
+
+    /// The same with the timeouts and policies as they are now. Of the files, those are read that had a
+    /// timeout before.
+    ///
+    /// # Errors
+    /// As [`TimeoutContext::read`].
+    pub fn read_again(&self, connection: &mut Connection, netfilter: &Sysctl) -> Result<Self, Error> {
+        let had_timeout = |row: &TimerRow| self.timeouts.get(row.timer).is_some();
+        let (timeouts, policies) = read_timeouts(connection, netfilter, had_timeout)?;
+        Ok(TimeoutContext { timeouts, policies, ..self.clone() })
+    }
 }
 
-/// Reads from files the timeouts that are not in netlink.
-fn complete(timeouts: &mut Timeouts, netfilter: &Sysctl) {
-    for row in &TIMERS {
-        if timeouts.get(row.timer).is_some() {
-            continue;
-        }
+/// The timeouts, also from the files of the rows for which `may_have_file`, and the timeout policies.
+fn read_timeouts(
+    connection: &mut Connection,
+    netfilter: &Sysctl,
+    may_have_file: impl Fn(&TimerRow) -> bool,
+) -> Result<(Timeouts, Policies), Error> {
+    let policies = table::policies(connection)?;
+    let mut timeouts = table::timeouts(connection)?;
+    let is_missing = |row: &&TimerRow| timeouts.get(row.timer).is_none() && may_have_file(row);
+    let missing: Vec<&TimerRow> = TIMERS.iter().filter(is_missing).collect();
+    if !missing.is_empty() {
+        // Another namespace is entered by a thread of its own.
+        connection.netns().run(|| add_files(&mut timeouts, netfilter, &missing))?;
+    }
+    Ok((timeouts, policies))
+}
+
+/// Reads the timeouts of `rows` from files.
+fn add_files(timeouts: &mut Timeouts, netfilter: &Sysctl, rows: &[&TimerRow]) {
+    for row in rows {
         let seconds = row.sysctl.and_then(|name| netfilter.read(name).ok());
         if let Some(seconds) = seconds.and_then(|seconds| u32::try_from(seconds).ok()) {
             timeouts.set(row.timer, seconds);
@@ -62,14 +85,15 @@ mod tests {
     use crate::model::Timer;
 
     #[test]
-    fn files_add_only_the_timeouts_that_netlink_did_not_report() {
+    fn a_timeout_is_read_from_its_file_where_the_file_has_a_number() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         write("nf_conntrack_udp_timeout", "31\n");
         write("nf_conntrack_icmp_timeout", "32\n");
         write("nf_conntrack_generic_timeout", "soon\n");
         let mut timeouts = Timeouts::default().with(Timer::Udp, 7);
-        complete(&mut timeouts, &Sysctl::at(folder.path()));
+        let rows: Vec<&TimerRow> = TIMERS.iter().filter(|row| row.timer != Timer::Udp).collect();
+        add_files(&mut timeouts, &Sysctl::at(folder.path()), &rows);
         assert_eq!(timeouts.get(Timer::Udp), Some(7));
         assert_eq!(timeouts.get(Timer::Icmp), Some(32));
         assert_eq!(timeouts.get(Timer::Generic), None);

@@ -7,6 +7,20 @@
 //! where R does not depend on packets (offloaded, fixed, bound to a policy, set by a helper or by a
 //! program over netlink, kept from the creation) the idle time is undecided.
 //!
+//! ```no_run
+//! use ctnl::age::{IdleEstimator, TimeoutContext};
+//! use ctnl::host::Host;
+//! use ctnl::model::Flow;
+//! use ctnl::netlink::{Connection, Netns};
+//!
+//! let (host, mut connection) = (Host::system(), Connection::open(&Netns::Current)?);
+//! let context = TimeoutContext::read(&mut connection, &host.netfilter(), &host.kernel(), Vec::new())?;
+//! let estimator = IdleEstimator::new(&context, host.clock.now().realtime.0);
+//! let has_been_idle_for_an_hour = |flow: &Flow| estimator.idle(flow).at_least() >= Some(3600);
+//! # let _ = has_been_idle_for_an_hour(&Flow::blank());
+//! # Ok::<(), ctnl::netlink::Error>(())
+//! ```
+//!
 //! `candidates` has the arithmetic, `idle` the timeouts that each flow may have, `previous_timeout` parses
 //! `--base-timeout`, `context` reads the settings from the kernel, `confirm` compares two samples.
 //!

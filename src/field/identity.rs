@@ -72,7 +72,7 @@ pub(super) const ROWS: &[Field] = &[
         FieldId::Mark,
         "mark",
         ValueKind::Masked,
-        "packet mark; VALUE/MASK compares the bits of MASK only",
+        "packet mark: a number, VALUE/MASK (the bits of MASK only), a range, a list, or @FILE of these",
         "mark 0x10/0xff",
         |s| s.flow.mark.map_or(NOT_SENT, |mark| Value::Number(mark.into())),
     )
@@ -81,7 +81,7 @@ pub(super) const ROWS: &[Field] = &[
         FieldId::Label,
         "label",
         ValueKind::Label,
-        "a connection label that is set, or any, none",
+        "a connection label that is set, by name or number, or any, none; VALUE/MASK compares bits of all 128",
         "label 5",
         |s| {
             let labels = s.flow.labels.filter(|labels| !labels.is_empty());

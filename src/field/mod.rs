@@ -24,6 +24,7 @@
 mod addresses;
 mod classes;
 mod counters;
+mod icmp_types;
 mod id;
 mod identity;
 mod kernel;
@@ -34,16 +35,19 @@ mod row;
 mod state;
 mod subject;
 mod time;
+mod tracker;
 mod value;
 mod value_kind;
 
 pub use classes::EntryClasses;
+pub use icmp_types::{ICMP_TYPE_NAMES, icmp_types, is_untracked_icmp_type};
 pub use id::FieldId;
 pub use kernel::{DumpFilter, EventFilter};
 pub use keyword::{Keyword, UNREPLIED, keyword, keywords};
 pub use registry::{FIELDS, field};
 pub use row::{Field, LiveNumbers, Needs};
-pub use state::{Tracker, state_codes, status_bit};
+pub use state::status_bit;
 pub use subject::Subject;
+pub use tracker::{Tracker, state_codes};
 pub use value::{Addresses, Named, Numbers, SecondsRange, Value};
 pub use value_kind::ValueKind;

@@ -1,6 +1,7 @@
 //! Ports, and the corresponding values of ICMP and GRE.
 
 use super::classes::EntryClasses;
+use super::icmp_types::ICMP_TYPES;
 use super::id::FieldId;
 use super::kernel::{DumpFilter, EventFilter};
 use super::row::Field;
@@ -40,20 +41,13 @@ const fn nat_port(
 const fn icmp(
     id: FieldId,
     name: &'static str,
-    greatest: u64,
+    kind: ValueKind,
     doc: &'static str,
     example: &'static str,
     value: for<'a> fn(&Subject<'a>) -> Value<'a>,
 ) -> Field {
-    Field::new(id, name, ValueKind::Number(greatest), doc, example, value).only_in(EntryClasses::ICMP)
+    Field::new(id, name, kind, doc, example, value).only_in(EntryClasses::ICMP)
 }
-
-/// The types that the kernel tracks (`invmap` in net/netfilter/nf_conntrack_proto_icmp.c and
-/// in nf_conntrack_proto_icmpv6.c).
-const ICMP_TYPES: &[(EntryClasses, &[u64])] = &[
-    (EntryClasses::ICMP.intersection(EntryClasses::V4), &[0, 8, 13, 14, 15, 16, 17, 18]),
-    (EntryClasses::ICMP.intersection(EntryClasses::V6), &[128, 129, 139, 140]),
-];
 
 pub(super) const ROWS: &[Field] = &[
     port(FieldId::Sport, "sport", "source port of the original direction", "sport 1024-65535", |s| {
@@ -129,23 +123,33 @@ pub(super) const ROWS: &[Field] = &[
         |s| if s.flow.status.contains(Status::DstNat) { one(s.flow.reply.sport()) } else { Value::Absent },
     )
     .parts(&[(FieldId::ReplySport, EntryClasses::DST_NAT)]),
-    icmp(FieldId::IcmpType, "icmp-type", 255, "ICMP or ICMPv6 type of the original direction", "icmp-type 8", |s| {
-        match s.flow.orig.l4 {
+    icmp(
+        FieldId::IcmpType,
+        "icmp-type",
+        ValueKind::IcmpType,
+        "ICMP or ICMPv6 type of the original direction, by number or name (echo-request is 8 and 128)",
+        "icmp-type echo-request",
+        |s| match s.flow.orig.l4 {
             L4::Icmp { kind, .. } => Value::Number(kind.into()),
             _ => Value::Absent,
-        }
-    })
+        },
+    )
     .live_one_of(ICMP_TYPES),
-    icmp(FieldId::IcmpCode, "icmp-code", 255, "ICMP or ICMPv6 code of the original direction", "icmp-code 0", |s| {
-        match s.flow.orig.l4 {
+    icmp(
+        FieldId::IcmpCode,
+        "icmp-code",
+        ValueKind::Number(255),
+        "ICMP or ICMPv6 code of the original direction",
+        "icmp-code 0",
+        |s| match s.flow.orig.l4 {
             L4::Icmp { code, .. } => Value::Number(code.into()),
             _ => Value::Absent,
-        }
-    }),
+        },
+    ),
     icmp(
         FieldId::IcmpId,
         "icmp-id",
-        65535,
+        ValueKind::Number(65535),
         "ICMP or ICMPv6 identifier of the original direction",
         "icmp-id 4711",
         |s| match s.flow.orig.l4 {

@@ -5,9 +5,10 @@ use super::id::FieldId;
 use super::identity::{family_name, name_of_protocol};
 use super::kernel::DumpFilter;
 use super::row::Field;
+use super::tracker::Tracker;
 use super::value::{Named, Value};
 use super::value_kind::ValueKind;
-use crate::model::{DccpState, Flow, L4, ProtoInfo, Protocol, STATUS_BITS, SctpState, Status, TcpState, Undecided};
+use crate::model::{Flow, L4, ProtoInfo, Protocol, STATUS_BITS, Status, Undecided};
 use crate::table::{DumpRequest, Masked};
 
 pub(super) const ROWS: &[Field] = &[
@@ -15,7 +16,7 @@ pub(super) const ROWS: &[Field] = &[
         FieldId::State,
         "state",
         ValueKind::State,
-        "state of TCP, SCTP or DCCP, by name or number",
+        "state of TCP, SCTP or DCCP, by name or number; a state that TCP does not have needs its protocol, too",
         "state established",
         |s| state(s.flow),
     )
@@ -73,56 +74,6 @@ fn add_status(request: &mut DumpRequest, bits: Masked) {
     }
 }
 
-/// The trackers with states. The code of a state has the tracker's number in the high byte and
-/// the kernel's state number in the low byte.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tracker {
-    /// TCP.
-    Tcp,
-    /// SCTP.
-    Sctp,
-    /// DCCP.
-    Dccp,
-}
-
-impl Tracker {
-    /// Every tracker.
-    pub const ALL: [Tracker; 3] = [Tracker::Tcp, Tracker::Sctp, Tracker::Dccp];
-
-    /// The code of this tracker's state of that number.
-    #[must_use]
-    pub fn code(self, number: u8) -> u16 {
-        u16::from_be_bytes([self as u8, number])
-    }
-
-    /// The kernel's name of a state of this tracker.
-    #[must_use]
-    pub fn state_name(self, number: u8) -> Option<&'static str> {
-        match self {
-            Tracker::Tcp => TcpState::from(number).name(),
-            Tracker::Sctp => SctpState::from(number).name(),
-            Tracker::Dccp => DccpState::from(number).name(),
-        }
-    }
-
-    fn named(self, number: u8) -> Named {
-        ValueKind::State.named(self.code(number))
-    }
-}
-
-/// The codes of the states with the name `word`, of every tracker that has it: `established` is
-/// a state of TCP and one of SCTP. Case is ignored, `-` equals `_`. A number is that state of
-/// every tracker. Empty if there is no such state.
-#[must_use]
-pub fn state_codes(word: &str) -> Vec<u16> {
-    if word.bytes().all(|byte| byte.is_ascii_digit()) {
-        return word.parse().map_or(Vec::new(), |number| Tracker::ALL.map(|tracker| tracker.code(number)).to_vec());
-    }
-    let name = word.to_ascii_uppercase().replace('-', "_");
-    let all = Tracker::ALL.into_iter().flat_map(|tracker| (0..=u8::MAX).map(move |number| tracker.named(number)));
-    all.filter(|state| state.name() == Some(&name)).map(|state| state.code).collect()
-}
-
 /// The bit with a name of [`STATUS_BITS`] (case is ignored, `_` equals `-`) or with a number
 /// from 0 to 31.
 #[must_use]
@@ -152,9 +103,8 @@ impl Named {
             ValueKind::Protocol => name_of_protocol(self.code),
             ValueKind::Nat => nat_name(self.code),
             ValueKind::State => {
-                let [tracker, number] = self.code.to_be_bytes();
-                let tracker = Tracker::ALL.into_iter().find(|known| *known as u8 == tracker);
-                tracker.and_then(|tracker| tracker.state_name(number))
+                let [_, number] = self.code.to_be_bytes();
+                Tracker::of_code(self.code).and_then(|tracker| tracker.state_name(number))
             }
             _ => None,
         }
@@ -180,13 +130,17 @@ fn state(flow: &Flow) -> Value<'static> {
     };
     match flow.protoinfo {
         _ if flow.is_offloaded() && tracked => Value::Undecided(Undecided::Offloaded),
-        ProtoInfo::Tcp(info) => Value::Named(Tracker::Tcp.named(info.state.number())),
-        ProtoInfo::Sctp(info) => Value::Named(Tracker::Sctp.named(info.state.number())),
-        ProtoInfo::Dccp(info) => Value::Named(Tracker::Dccp.named(info.state.number())),
+        ProtoInfo::Tcp(info) => named(Tracker::Tcp, info.state.number()),
+        ProtoInfo::Sctp(info) => named(Tracker::Sctp, info.state.number()),
+        ProtoInfo::Dccp(info) => named(Tracker::Dccp, info.state.number()),
         ProtoInfo::Unknown(_) => Value::Undecided(Undecided::UnknownState),
         ProtoInfo::None if tracked => Value::Undecided(Undecided::NotSent),
         ProtoInfo::None => Value::Absent,
     }
+}
+
+fn named(tracker: Tracker, number: u8) -> Value<'static> {
+    Value::Named(ValueKind::State.named(tracker.code(number)))
 }
 
 fn tcp_flags(flow: &Flow, flags: impl Fn(crate::model::TcpInfo) -> Option<u8>) -> Value<'static> {
@@ -205,14 +159,6 @@ fn tcp_flags(flow: &Flow, flags: impl Fn(crate::model::TcpInfo) -> Option<u8>) -
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_is_the_states_of_every_tracker_that_has_it() {
-        assert_eq!(state_codes("established"), [Tracker::Tcp.code(3), Tracker::Sctp.code(4)]);
-        assert_eq!(state_codes("Time-Wait"), [Tracker::Tcp.code(7)]);
-        assert_eq!(state_codes("200"), Tracker::ALL.map(|tracker| tracker.code(200)));
-        assert!(state_codes("256").is_empty() && state_codes("estab").is_empty() && state_codes("").is_empty());
-    }
 
     #[test]
     fn a_status_bit_has_a_name_or_a_number() {

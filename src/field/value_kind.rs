@@ -20,8 +20,10 @@ pub enum ValueKind {
     Nat,
     /// 32 bits, or the bits of a mask: `VALUE/MASK`.
     Masked,
-    /// Name or number of a connection label.
+    /// Name or number of a connection label, or the bits of a mask of all 128: `VALUE/MASK`.
     Label,
+    /// Number or name of an ICMP type.
+    IcmpType,
     /// A text, compared byte by byte.
     Text,
     /// A whole number up to this maximum, decimal or `0x…`.
@@ -41,13 +43,14 @@ impl ValueKind {
         match self {
             ValueKind::Family => "ipv4|ipv6",
             ValueKind::Protocol => "PROTO|LIST",
-            ValueKind::Address => "ADDR|CIDR|LIST",
+            ValueKind::Address => "ADDR|CIDR|RANGE|LIST",
             ValueKind::Port => "PORT|RANGE|LIST",
             ValueKind::State => "STATE|LIST",
             ValueKind::Status => "BIT|LIST",
             ValueKind::Nat => "src|dst|any|none",
-            ValueKind::Masked => "VALUE[/MASK]",
-            ValueKind::Label => "LABEL|LIST",
+            ValueKind::Masked => "VALUE[/MASK]|RANGE|LIST",
+            ValueKind::Label => "LABEL|VALUE/MASK|LIST",
+            ValueKind::IcmpType => "TYPE|RANGE|LIST",
             ValueKind::Text => "NAME|LIST",
             ValueKind::Number(_) => "NUMBER|RANGE|LIST",
             ValueKind::Count => "[<>=]COUNT",
@@ -60,7 +63,7 @@ impl ValueKind {
     #[must_use]
     pub const fn max(self) -> u64 {
         match self {
-            ValueKind::Protocol => u8::MAX as u64,
+            ValueKind::Protocol | ValueKind::IcmpType => u8::MAX as u64,
             ValueKind::Port => u16::MAX as u64,
             ValueKind::Masked => u32::MAX as u64,
             ValueKind::Number(max) => max,
@@ -75,6 +78,7 @@ impl ValueKind {
             self,
             ValueKind::Port
                 | ValueKind::Masked
+                | ValueKind::IcmpType
                 | ValueKind::Number(_)
                 | ValueKind::Count
                 | ValueKind::Size

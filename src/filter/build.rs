@@ -97,8 +97,11 @@ impl<'a> FilterBuilder<'a> {
     }
 
     /// The filter.
-    #[must_use]
-    pub fn build(self) -> Filter {
+    ///
+    /// # Errors
+    /// A state that only some protocols have (`open`, `cookie_wait`), and neither the expression nor a
+    /// flag restricts the filter to these.
+    pub fn build(self) -> Result<Filter, ParseError> {
         Filter::new(if self.parts.is_empty() { None } else { Some(Node::all(self.parts)) })
     }
 }

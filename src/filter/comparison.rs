@@ -2,11 +2,12 @@
 
 use super::context::{Context, MAX_FILE};
 use super::cursor::TokenCursor;
-use super::error::{Origin, ParseError, Source, TextSpan, ValueError};
+use super::error::{ParseError, TextSpan};
 use super::node::Node;
 use super::term::{Term, Test};
 use super::token::{Op, Sign};
 use super::value::Values;
+use super::value_file;
 use crate::field::{Field, ValueKind};
 
 /// The parser of a comparison of `field`.
@@ -43,14 +44,14 @@ impl Comparison<'_, '_> {
             return Err(self.cursor.not_a_value(self.field, token));
         };
         let mut values = Values::new(self.field, self.context);
-        values.add(word).map_err(|error| self.cursor.source.value_error(token.span, error))?;
+        values.add_at(word, token.span, || self.cursor.source.clone())?;
         if values.has_range || values.has_mask() || values.is_several() {
             return Err(self.cursor.source.error(token.span, "expected one number").hint(self.field.example));
         }
         if self.cursor.peek().sign == Sign::Comma {
             return Err(self.cursor.source.error(self.cursor.peek().span, "expected one number, not a list"));
         }
-        Ok(term(self.field, (values.compare(op), Vec::new())))
+        Ok(Node::Term(values.compare(op)))
     }
 
     /// One or more values; the term matches any of them.
@@ -76,14 +77,14 @@ impl Comparison<'_, '_> {
                 .error(name.to(first.span), format!("'{0}' needs a comparison, e.g. {0} >= {text}", self.field.name))
                 .hint(format!("{0} >= {text}, or {0} < {text}", self.field.name)));
         }
-        Ok(term(self.field, values.finish()))
+        Ok(Node::Term(values.finish()))
     }
 
     /// `any` and `none`, for a field whose values are arbitrary names.
     fn any_or_none(&mut self) -> Option<Node> {
         let Sign::Word(word) = self.cursor.peek().sign else { return None };
         let has_names = matches!(self.field.kind, ValueKind::Text | ValueKind::Label);
-        let presence = term(self.field, (Test::Present, Vec::new()));
+        let presence = Node::Term(Term::new(self.field, Test::Present));
         let node = match &*word.to_ascii_lowercase() {
             "any" if has_names => presence,
             "none" if has_names => Node::not(presence),
@@ -120,36 +121,30 @@ impl Comparison<'_, '_> {
                 let message = format!("'{word}' cannot be in a list");
                 Err(self.cursor.source.error(token.span, message).hint(format!("for the name, quote it: \"{word}\"")))
             }
-            Sign::Word(word) => values.add(word).map_err(|error| self.cursor.source.value_error(token.span, error)),
+            Sign::Word(word) => values.add_at(word, token.span, || self.cursor.source.clone()),
             Sign::Quoted(word) => {
-                values.add(word).map_err(|error| self.cursor.source.value_error(token.span, quoted(error)))
+                let added = values.add_at(word, token.span, || self.cursor.source.clone());
+                added.map_err(|error| behind_quotation_mark(error, token.span))
             }
             Sign::File(path) => self.add_file(values, path, token.span),
             _ => Err(self.cursor.not_a_value(self.field, token)),
         }
     }
 
+    /// The values of a file. Without any, the set stays as it is, which [`super::Filter::empty_files`] reports.
     fn add_file(&self, values: &mut Values<'_>, path: &str, span: TextSpan) -> Result<(), ParseError> {
         let read = (self.context.read_file)(path);
-        let text = read.map_err(|error| self.cursor.source.error(span, format!("cannot read '{path}': {error}")))?;
-        if text.len() > MAX_FILE {
+        let bytes = read.map_err(|error| self.cursor.source.error(span, format!("cannot read '{path}': {error}")))?;
+        if bytes.len() > MAX_FILE {
             return Err(self.cursor.source.error(span, format!("'{path}' is larger than {} MiB", MAX_FILE >> 20)));
         }
         let before = values.count;
-        for (line, text) in (1..).zip(text.lines()) {
-            let source = Source { text, origin: Origin::File { path: path.into(), line } };
-            add_line(values, &source)?;
-        }
+        value_file::add_values(values, path, &bytes)?;
         if values.count == before {
-            return Err(self.cursor.source.error(span, format!("'{path}' contains no values, so nothing can match")));
+            values.empty_files.push(path.into());
         }
         Ok(())
     }
-}
-
-/// A term of `field` with a test and the words of its values.
-pub(super) fn term(field: &'static Field, (test, words): (Test, Vec<Box<str>>)) -> Node {
-    Node::Term(Term { field, test, words, index: 0 })
 }
 
 fn is_reserved(field: &Field, word: &str) -> bool {
@@ -157,22 +152,8 @@ fn is_reserved(field: &Field, word: &str) -> bool {
         && (word.eq_ignore_ascii_case("any") || word.eq_ignore_ascii_case("none"))
 }
 
-/// Moves the error of a quoted word by the length of the quotation mark.
-fn quoted(error: ValueError) -> ValueError {
-    if error.part.is_some() { error.shift(1, 0) } else { error }
-}
-
-/// Values of one line of a file, up to a `#`.
-fn add_line(values: &mut Values<'_>, source: &Source<'_>) -> Result<(), ParseError> {
-    let text = source.text.split('#').next().unwrap_or_default();
-    let mut at = 0;
-    for word in text.split(|c: char| c.is_whitespace() || c == ',') {
-        let span = TextSpan::new(at, at + word.len());
-        if !word.is_empty() {
-            values.add(word).map_err(|error| source.value_error(span, error))?;
-        }
-        // A separator may be longer than one byte.
-        at = span.end + text.get(span.end..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
-    }
-    Ok(())
+/// Moves the error in a part of a quoted word by the length of the quotation mark.
+fn behind_quotation_mark(error: ParseError, word: TextSpan) -> ParseError {
+    let span = TextSpan::new(error.span.start + 1, error.span.end + 1);
+    if error.span == word { error } else { ParseError { span, ..error } }
 }

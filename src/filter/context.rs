@@ -15,13 +15,13 @@ pub struct Context<'a> {
     /// The number of the label of a name.
     pub label: &'a dyn Fn(&str) -> Option<u8>,
     /// The contents of the file of a path, for `@FILE`.
-    pub read_file: &'a dyn Fn(&str) -> io::Result<String>,
+    pub read_file: &'a dyn Fn(&str) -> io::Result<Vec<u8>>,
 }
 
 static NO_SERVICES: ServiceNames = ServiceNames::NONE;
 
 /// No names of ports or labels, and no files: an expression cannot make the process read any.
-/// For files, set `read_file` to `&|path| std::fs::read_to_string(path)`.
+/// For files, set `read_file` to `&|path| std::fs::read(path)`.
 impl Default for Context<'_> {
     fn default() -> Self {
         Context { services: &NO_SERVICES, label: &|_| None, read_file: &|_| Err(refused()) }

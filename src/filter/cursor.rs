@@ -2,6 +2,7 @@
 
 use super::error::{ParseError, Source, TextSpan};
 use super::token::{Sign, Token, tokens};
+use super::{hint, mask_notation};
 use crate::field::Field;
 
 /// The position in the tokens of a text.
@@ -44,10 +45,16 @@ impl<'a> TokenCursor<'a> {
         if token.sign == Sign::End { Ok(()) } else { Err(self.not_joined(token)) }
     }
 
-    /// `token` is not a value of `field`.
+    /// `token`, which was the next one, is not a value of `field`.
     #[cold]
     pub(super) fn not_a_value(&self, field: &Field, token: Token<'_>) -> ParseError {
-        self.source.error(token.span, format!("expected a value of '{}'", field.name)).hint(field.example)
+        let hint = match token.sign {
+            Sign::Not => hint::for_negated_value(field, self.peek()),
+            Sign::And => mask_notation::as_term(self.source.text),
+            _ => None,
+        };
+        let hint = hint.unwrap_or_else(|| field.example.to_owned());
+        self.source.error(token.span, format!("expected a value of '{}'", field.name)).hint(hint)
     }
 
     /// `token` does not begin a term.
@@ -69,7 +76,11 @@ impl<'a> TokenCursor<'a> {
             Sign::Close => self.source.error(token.span, "unmatched ')'"),
             Sign::CloseSet => self.source.error(token.span, "unmatched '}'"),
             Sign::Comma => self.source.error(token.span, "expected a field before the list"),
-            _ => self.source.error(token.span, "expected 'and' or 'or'").hint("join terms by 'and' or 'or'"),
+            sign => {
+                let hint = if let Sign::Word(word) = sign { hint::for_not_joined(word) } else { None };
+                let hint = hint.unwrap_or_else(|| "join terms by 'and' or 'or'".to_owned());
+                self.source.error(token.span, "expected 'and' or 'or'").hint(hint)
+            }
         }
     }
 }

@@ -61,16 +61,19 @@ fn write_term(f: &mut fmt::Formatter<'_>, term: &Term) -> fmt::Result {
     f.write_str(term.field.name)?;
     let kind = term.field.kind;
     match &term.test {
+        test if test.is_empty() && !term.empty_files.is_empty() => {
+            write_list(f, term.empty_files.iter().map(|path| file(path)))
+        }
         Test::Present => f.write_str(" any"),
         Test::Addresses(set) => write_list(f, set.ranges().map(|(low, high)| addresses(low, high))),
         Test::Texts(texts) => write_list(f, texts.iter().map(|text| quote(text))),
         Test::Masked { ranges, patterns } if patterns.is_empty() => write_ranges(f, ranges, kind),
         Test::Masked { ranges, patterns } => {
             let ranges = ranges.as_slice().iter().map(|(low, high)| range(*low, *high, kind));
-            write_list(f, ranges.chain(patterns.iter().map(pattern)))
+            write_list(f, ranges.chain(patterns.iter().map(Pattern::to_string)))
         }
         Test::Numbers(ranges) if term.words.is_empty() => write_ranges(f, ranges, kind),
-        Test::Numbers(_) | Test::Status { .. } | Test::Labels(_) => {
+        Test::Numbers(_) | Test::Status { .. } | Test::Labels { .. } => {
             write_list(f, term.words.iter().map(|word| word.to_string()))
         }
     }
@@ -112,8 +115,10 @@ fn number(number: u64, kind: ValueKind) -> String {
     }
 }
 
-fn pattern(pattern: &Pattern) -> String {
-    format!("{:#x}/{:#x}", pattern.value, pattern.mask)
+/// The name of a file of values, in quotation marks where it would end early.
+fn file(path: &str) -> String {
+    let is_plain = !path.contains(|c: char| c.is_whitespace() || matches!(c, ',' | ')' | '}' | '"'));
+    if is_plain { format!("@{path}") } else { format!("@\"{path}\"") }
 }
 
 /// An address, a network if the range is one, or a range.

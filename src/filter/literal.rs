@@ -1,10 +1,6 @@
-//! Parsers of single values: numbers, sizes, durations, ports, addresses.
+//! Parsers of single values: numbers, sizes, durations, ports.
 //!
 //! A text with two meanings (`010`) is refused.
-
-use std::net::IpAddr;
-
-use ipnet::IpNet;
 
 use super::error::ValueError;
 use crate::units::{Bytes, QuantityErrorKind, Seconds, parse_count, parse_decimal};
@@ -19,6 +15,22 @@ pub(super) fn number(text: &str, max: u64) -> Result<u64, ValueError> {
         return Err(ValueError::new(format!("number '{text}' is too large: expected at most {max}")));
     }
     Ok(value)
+}
+
+/// 128 bits, decimal without leading zeros or `0x…`.
+pub(super) fn bits(text: &str) -> Result<u128, ValueError> {
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None => (text, 10),
+    };
+    if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
+        return Err(ValueError::new(format!("invalid number '{text}'")));
+    }
+    if radix == 10 && digits.len() > 1 && digits.starts_with('0') {
+        return decimal(text).map(u128::from);
+    }
+    u128::from_str_radix(digits, radix)
+        .map_err(|_| ValueError::new(format!("number '{text}' is too large: expected at most 128 bits")))
 }
 
 /// A decimal number without leading zeros.
@@ -81,63 +93,6 @@ pub(super) fn port(text: &str) -> Result<u64, ValueError> {
     Ok(port)
 }
 
-/// An address, a network or a range: its first and its last address.
-pub(super) fn addresses(text: &str) -> Result<(IpAddr, IpAddr), ValueError> {
-    if let Some((address, prefix)) = text.split_once('/') {
-        return network(text, address, prefix);
-    }
-    let Some((low, high)) = text.split_once('-') else {
-        return address(text).map(|address| (address, address));
-    };
-    let behind = low.len() + 1;
-    let (from, to) = (
-        address(low).map_err(|error| error.shift(0, low.len()))?,
-        address(high).map_err(|error| error.shift(behind, high.len()))?,
-    );
-    if from.is_ipv4() != to.is_ipv4() {
-        return Err(ValueError::new("invalid range: expected addresses of one family"));
-    }
-    if from > to {
-        return Err(ValueError::new("invalid range: the end is less than the start").hint(format!("{high}-{low}")));
-    }
-    Ok((from, to))
-}
-
-fn network(text: &str, host: &str, prefix: &str) -> Result<(IpAddr, IpAddr), ValueError> {
-    let address = address(host).map_err(|error| error.shift(0, host.len()))?;
-    let longest = if address.is_ipv4() { 32 } else { 128 };
-    let part = |error: ValueError| error.part(host.len(), text.len());
-    let length = decimal(prefix).map_err(|error| {
-        let error = if error.hint.is_none() { error.hint("a prefix length, e.g. 10.0.0.0/8") } else { error };
-        part(error)
-    })?;
-    let length = u8::try_from(length).ok().filter(|length| *length <= longest);
-    let network = length.and_then(|length| IpNet::new(address, length).ok());
-    let Some(network) = network else {
-        let family = if longest == 32 { "IPv4" } else { "IPv6" };
-        return Err(part(ValueError::new(format!(
-            "invalid prefix length '/{prefix}': expected at most {longest} for {family}"
-        ))));
-    };
-    // `broadcast` returns the last address of an IPv6 network, too.
-    Ok((network.network(), network.broadcast()))
-}
-
-fn address(text: &str) -> Result<IpAddr, ValueError> {
-    text.parse().map_err(|_| {
-        let error = ValueError::new(format!("invalid address '{text}'"));
-        if text.contains('%') {
-            error.hint("remove the interface: conntrack entries have none")
-        } else if text.contains(|c: char| c.is_ascii_alphabetic()) && !text.contains(':') {
-            error.hint("host names are not resolved; use an address")
-        } else if text.split('.').any(|part| part.len() > 1 && part.starts_with('0')) {
-            error.hint("remove leading zeros")
-        } else {
-            error.hint("e.g. 192.0.2.1, 10.0.0.0/8, 2001:db8::/32, 10.0.0.1-10.0.0.9")
-        }
-    })
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -162,39 +117,5 @@ mod tests {
         let error = duration("12").unwrap_err();
         assert_eq!(error.message, "invalid duration '12': a unit is missing");
         assert_eq!(error.hint.as_deref(), Some("12s, 12m, 12h or 12d"));
-    }
-
-    #[test]
-    fn a_network_is_its_first_and_last_address() {
-        let pair = |text: &str| addresses(text).map(|(low, high)| format!("{low} {high}")).unwrap();
-        assert_eq!(pair("10.1.2.3/8"), "10.0.0.0 10.255.255.255");
-        assert_eq!(pair("0.0.0.0/0"), "0.0.0.0 255.255.255.255");
-        assert_eq!(pair("192.0.2.1/32"), "192.0.2.1 192.0.2.1");
-        assert_eq!(pair("2001:db8::/127"), "2001:db8:: 2001:db8::1");
-        assert_eq!(pair("10.0.0.1-10.0.0.9"), "10.0.0.1 10.0.0.9");
-    }
-
-    #[test]
-    fn an_invalid_address_is_refused() {
-        let bad = [
-            "",
-            "1.2.3",
-            "1.2.3.4/33",
-            "1.2.3.4/",
-            "1.2.3.4/08",
-            "::/129",
-            "1.2.3.4/255.0.0.0",
-            "010.0.0.1",
-            "10.0.0.9-10.0.0.1",
-            "10.0.0.1-::1",
-            "example.org",
-            "fe80::1%eth0",
-            "1.2.3.4-",
-            "1.2.3.4/+8",
-            "[::1]",
-        ];
-        for text in bad {
-            assert!(addresses(text).is_err(), "{text}");
-        }
     }
 }

@@ -19,7 +19,7 @@
 //!
 //! ```text
 //! text ── token, cursor ── parse ──► Node (terms, and, or, not) ──► Filter
-//!                            │ comparison, value, literal: one term
+//!                            │ comparison, value, value_file, literal, address: one term
 //! ```
 //!
 //! Every command evaluates the same [`Filter::matches`], so that a preview is exact. A verdict
@@ -34,6 +34,7 @@
 //! `push` and `exclude` are the parts that the kernel can apply, `prove` searches for filters
 //! that match everything or nothing.
 
+mod address;
 mod build;
 mod comparison;
 mod context;
@@ -41,17 +42,21 @@ mod cursor;
 mod display;
 mod error;
 mod exclude;
+mod hint;
 mod literal;
+mod mask_notation;
 mod node;
 mod parse;
 mod predicate;
 mod prove;
 mod push;
 mod ranges;
+mod rare_state;
 mod services;
 mod term;
 mod token;
 mod value;
+mod value_file;
 
 pub use build::{FilterBuilder, Flag, flags};
 pub use context::{Context, MAX_FILE};

@@ -1,7 +1,9 @@
 //! Terms joined by and, or, not, with three-valued verdicts.
 
+use super::error::ParseError;
 use super::ranges::{AddressSet, Ranges};
 use super::term::{Term, Test, Verdict};
+use crate::field::FieldId;
 
 /// An expression.
 #[derive(Debug, Clone)]
@@ -81,6 +83,45 @@ impl Node {
         }
     }
 
+    /// Checks that the filter is restricted to the protocols of states that TCP does not have: by a term
+    /// about the protocol in an `and` around them. `protocols` are the terms of this kind that are around
+    /// this node.
+    pub(super) fn check_rare_states(&self, protocols: &mut Vec<Ranges<u64>>) -> Result<(), ParseError> {
+        match self {
+            Node::Term(term) => term.rare_states.iter().try_for_each(|state| {
+                state.check(|number| protocols.iter().all(|possible| possible.contains(number.into())))
+            }),
+            Node::Not(part) => part.check_rare_states(protocols),
+            Node::Any(parts) => parts.iter().try_for_each(|part| part.check_rare_states(protocols)),
+            Node::All(parts) => {
+                let around = protocols.len();
+                protocols.extend(parts.iter().filter_map(Node::protocols).cloned());
+                parts.iter().try_for_each(|part| part.check_rare_states(protocols))?;
+                protocols.truncate(around);
+                Ok(())
+            }
+        }
+    }
+
+    /// The protocols of a term about the protocol.
+    fn protocols(&self) -> Option<&Ranges<u64>> {
+        match self {
+            Node::Term(Term { field, test: Test::Numbers(ranges), .. }) if field.id == FieldId::Protocol => {
+                Some(ranges)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a term that is true of no entry, since its files have no values, is negated.
+    pub(super) fn negates_empty_set(&self, is_negated: bool) -> bool {
+        match self {
+            Node::Term(term) => is_negated && !term.empty_files.is_empty() && term.test.is_empty(),
+            Node::Not(part) => part.negates_empty_set(!is_negated),
+            Node::All(parts) | Node::Any(parts) => parts.iter().any(|part| part.negates_empty_set(is_negated)),
+        }
+    }
+
     /// Whether a term's value is computed from more than the flow.
     fn is_costly(&self) -> bool {
         match self {
@@ -147,10 +188,13 @@ fn union(group: Vec<Node>) -> Vec<Node> {
         return group;
     }
     let (mut numbers, mut v4, mut v6, mut words) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut rare_states, mut empty_files) = (Vec::new(), Vec::new());
     let mut first: Option<Term> = None;
     for part in group {
         let Node::Term(mut term) = part else { continue };
         words.append(&mut term.words);
+        rare_states.append(&mut term.rare_states);
+        empty_files.append(&mut term.empty_files);
         match &term.test {
             Test::Numbers(ranges) => numbers.extend_from_slice(ranges.as_slice()),
             Test::Addresses(set) => {
@@ -166,7 +210,7 @@ fn union(group: Vec<Node>) -> Vec<Node> {
             Test::Addresses(_) => Test::Addresses(AddressSet { v4: Ranges::new(v4), v6: Ranges::new(v6) }),
             _ => Test::Numbers(Ranges::new(numbers)),
         };
-        Node::Term(Term { test, words, ..term })
+        Node::Term(Term { test, words, rare_states, empty_files, ..term })
     });
     united.into_iter().collect()
 }

@@ -9,15 +9,15 @@
 //! value    word | "word" | @FILE
 //! ```
 
-use super::comparison::{Comparison, term};
+use super::comparison::Comparison;
 use super::context::Context;
 use super::cursor::TokenCursor;
 use super::error::{ParseError, Source, TextSpan};
+use super::hint;
 use super::node::Node;
 use super::token::{Op, Sign, Token};
 use super::value::Values;
-use crate::field::{FIELDS, Field, field, keyword, keywords, state_codes};
-use crate::text::nearest;
+use crate::field::{Field, field, keyword};
 
 /// Most nested parentheses and negations: the parser is recursive.
 const MAX_DEPTH: usize = 64;
@@ -124,25 +124,14 @@ impl<'a> Parser<'a> {
         };
         let field = keyword.field.field();
         let mut values = Values::new(field, self.context);
-        values.add(keyword.name).map_err(|error| self.cursor.source.value_error(span, error))?;
-        Ok(term(field, values.finish()))
+        values.add_at(keyword.name, span, || self.cursor.source.clone())?;
+        Ok(Node::Term(values.finish()))
     }
 
     #[cold]
     fn unknown(&self, name: &str, span: TextSpan) -> ParseError {
-        let names = FIELDS.iter().flat_map(|field| [field.name].into_iter().chain(field.aliases.iter().copied()));
-        let near = nearest(name, names.chain(keywords().map(|keyword| keyword.name)));
-        let hint = if name == "older" {
-            Some("idle >= 12h".to_owned())
-        } else if name.contains([':', '.', '/']) {
-            Some(format!("src {name}, dst {name} or addr {name}"))
-        } else if !state_codes(name).is_empty() && !name.bytes().all(|byte| byte.is_ascii_digit()) {
-            Some(format!("state {name}"))
-        } else {
-            near.map(|near| format!("did you mean {near}?"))
-        };
         let error = self.cursor.source.error(span, format!("unknown field '{name}'"));
-        match hint {
+        match hint::for_unknown(name) {
             Some(hint) => error.hint(hint),
             None => error,
         }

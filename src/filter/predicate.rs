@@ -40,10 +40,14 @@ impl Filter {
     /// The text is not an expression; the error has the position.
     pub fn parse(expression: &str, context: &Context<'_>) -> Result<Self, ParseError> {
         let source = Source { text: expression, origin: Origin::Expression };
-        Parser::new(source, context)?.expression().map(Filter::new)
+        Filter::new(Parser::new(source, context)?.expression()?)
     }
 
-    pub(super) fn new(root: Option<Node>) -> Self {
+    /// The filter of a whole expression.
+    pub(super) fn new(root: Option<Node>) -> Result<Self, ParseError> {
+        if let Some(root) = &root {
+            root.check_rare_states(&mut Vec::new())?;
+        }
         let mut filter = Filter { root, terms: 0 };
         if let Some(root) = &mut filter.root {
             root.terms_mut(&mut |term| {
@@ -51,7 +55,7 @@ impl Filter {
                 filter.terms += 1;
             });
         }
-        filter
+        Ok(filter)
     }
 
     /// The verdict for a flow. The empty filter matches every flow.
@@ -94,15 +98,33 @@ impl Filter {
         self.root.as_ref().is_some_and(|root| prove::is_certain(root, Verdict::NoMatch, Population::Any))
     }
 
-    /// The fields that are compared, each once.
+    /// The files of `@FILE` that contain no values. A set of nothing else matches nothing.
     #[must_use]
-    pub fn fields(&self) -> Vec<&'static Field> {
+    pub fn empty_files(&self) -> Vec<&str> {
+        self.terms().into_iter().flat_map(|term| &term.empty_files).map(|path| &**path).collect()
+    }
+
+    /// Whether a set that is empty, since its files contain no values, is negated: what is around it
+    /// then matches every entry (`not src @FILE`). The file may have lost its contents, so whoever deletes
+    /// asks first.
+    #[must_use]
+    pub fn negates_empty_file(&self) -> bool {
+        self.root.as_ref().is_some_and(|root| root.negates_empty_set(false))
+    }
+
+    fn terms(&self) -> Vec<&Term> {
         let mut terms = Vec::with_capacity(self.terms);
         if let Some(root) = &self.root {
             root.terms(&mut terms);
         }
+        terms
+    }
+
+    /// The fields that are compared, each once.
+    #[must_use]
+    pub fn fields(&self) -> Vec<&'static Field> {
         let mut fields: Vec<&'static Field> = Vec::new();
-        for term in terms {
+        for term in self.terms() {
             if !fields.contains(&term.field) {
                 fields.push(term.field);
             }

@@ -66,7 +66,7 @@ fn push(part: &Node, request: &mut DumpRequest) {
     match part {
         Node::Term(term) => push_term(term, request),
         Node::Not(part) => {
-            if let Node::Term(Term { field, test: Test::Status { set, unset: 0 }, .. }) = &**part
+            if let Node::Term(Term { field, test: Test::Status { set: set @ 1.., unset: 0 }, .. }) = &**part
                 && let Some(DumpFilter::Bits(add)) = field.dump_filter
             {
                 // No bit of `set` is set.
@@ -116,7 +116,9 @@ fn single_v4(mut ranges: impl Iterator<Item = (IpAddr, IpAddr)>) -> Option<Ipv4A
 fn masked(ranges: &[(u64, u64)], patterns: &[Pattern]) -> Option<Masked> {
     match (ranges, patterns) {
         ([(low, high)], []) if low == high => u32::try_from(*low).ok().map(|value| Masked { value, mask: u32::MAX }),
-        ([], [pattern]) => Some(Masked { value: pattern.value, mask: pattern.mask }),
+        ([], [pattern]) => {
+            Some(Masked { value: u32::try_from(pattern.value).ok()?, mask: u32::try_from(pattern.mask).ok()? })
+        }
         _ => None,
     }
 }

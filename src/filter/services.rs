@@ -72,7 +72,8 @@ mod tests {
         let text: String = (0..600).map(|number| format!("service-{number} {number}/tcp\n")).collect();
         LINES_PARSED.set(0);
         let services = ServiceNames::parse(&text);
-        let read_file = |_: &str| Ok((0..3000).map(|number| format!("{number} service-{}\n", number % 600)).collect());
+        let file: String = (0..3000).map(|number| format!("{number} service-{}\n", number % 600)).collect();
+        let read_file = |_: &str| Ok(file.clone().into_bytes());
         let context = Context { services: &services, read_file: &read_file, ..Context::default() };
         let filter = Filter::parse("dport @ports", &context).unwrap();
         assert_eq!((filter.to_string(), LINES_PARSED.get()), ("dport <= 2999".to_owned(), 600));

@@ -1,6 +1,9 @@
 //! One term, a field and a test of its value, and the three verdicts.
 
+use std::fmt;
+
 use super::ranges::{AddressSet, Ranges};
+use super::rare_state::RareState;
 use crate::field::{Field, SecondsRange, Value, ValueKind};
 use crate::model::Undecided;
 
@@ -47,6 +50,10 @@ pub(super) struct Term {
     pub test: Test,
     /// The values as they were written, for tests that do not keep them.
     pub words: Vec<Box<str>>,
+    /// The states among the values that only some protocols have.
+    pub rare_states: Vec<RareState>,
+    /// The files of values that contain none.
+    pub empty_files: Vec<Box<str>>,
     /// Position among the terms of the filter.
     pub index: usize,
 }
@@ -64,8 +71,8 @@ pub(super) enum Test {
     Addresses(AddressSet),
     /// A bit of `set` is set, or a bit of `unset` is not.
     Status { set: u32, unset: u32 },
-    /// One of these labels is set.
-    Labels(u128),
+    /// A label of `set` is set, or one of `unset` is not, or all labels have one of these patterns.
+    Labels { set: u128, unset: u128, patterns: Box<[Pattern]> },
     /// The text is one of these.
     Texts(Box<[Box<str>]>),
 }
@@ -73,23 +80,56 @@ pub(super) enum Test {
 /// Bits under a mask; `value` has no bit outside of `mask`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pattern {
-    pub value: u32,
-    pub mask: u32,
+    pub value: u128,
+    pub mask: u128,
 }
 
 impl Pattern {
     #[inline]
-    pub(super) fn matches(self, number: u64) -> bool {
-        u32::try_from(number).is_ok_and(|number| number & self.mask == self.value)
+    pub(super) fn matches(self, number: u128) -> bool {
+        number & self.mask == self.value
     }
 }
 
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}/{:#x}", self.value, self.mask)
+    }
+}
+
+impl Test {
+    /// Whether no value passes: a set without members.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Test::Present => false,
+            Test::Numbers(ranges) => ranges.as_slice().is_empty(),
+            Test::Masked { ranges, patterns } => ranges.as_slice().is_empty() && patterns.is_empty(),
+            Test::Addresses(set) => set.v4.as_slice().is_empty() && set.v6.as_slice().is_empty(),
+            Test::Status { set, unset } => set | unset == 0,
+            Test::Labels { set, unset, patterns } => set | unset == 0 && patterns.is_empty(),
+            Test::Texts(texts) => texts.is_empty(),
+        }
+    }
+}
+
+/// Whether these labels pass; an entry without labels has 0.
+#[inline]
+fn labels_verdict(labels: u128, set: u128, unset: u128, patterns: &[Pattern]) -> Verdict {
+    (labels & set != 0 || !labels & unset != 0 || patterns.iter().any(|pattern| pattern.matches(labels))).into()
+}
+
 impl Term {
+    /// A term with this test, without the words of its values.
+    pub(super) fn new(field: &'static Field, test: Test) -> Self {
+        Term { field, test, words: Vec::new(), rare_states: Vec::new(), empty_files: Vec::new(), index: 0 }
+    }
+
     /// The verdict for a value of this term's field.
     #[inline]
     pub(super) fn verdict(&self, value: Value<'_>) -> Verdict {
         match (&self.test, value) {
             (_, Value::Undecided(why)) => Verdict::Undecided(why),
+            (Test::Labels { set, unset, patterns }, Value::Absent) => labels_verdict(0, *set, *unset, patterns),
             (_, Value::Absent) => Verdict::NoMatch,
             (Test::Present, _) => Verdict::Match,
             (Test::Numbers(ranges), value) => number_verdict(ranges, value),
@@ -101,9 +141,11 @@ impl Term {
                 (status.bits() & set != 0 || !status.bits() & unset != 0).into()
             }
             (Test::Masked { ranges, patterns }, Value::Number(number)) => {
-                (ranges.contains(number) || patterns.iter().any(|pattern| pattern.matches(number))).into()
+                (ranges.contains(number) || patterns.iter().any(|pattern| pattern.matches(number.into()))).into()
             }
-            (Test::Labels(bits), Value::Labels(labels)) => (labels.bits() & bits != 0).into(),
+            (Test::Labels { set, unset, patterns }, Value::Labels(labels)) => {
+                labels_verdict(labels.bits(), *set, *unset, patterns)
+            }
             (Test::Texts(texts), Value::Text(text)) => texts.iter().any(|known| **known == *text).into(),
             _ => WRONG_TYPE,
         }
@@ -175,7 +217,7 @@ mod tests {
     #[test]
     fn a_value_of_the_wrong_type_matches_neither_the_term_nor_its_negation() {
         let field = &crate::field::FIELDS[0];
-        let term = Term { field, test: Test::Labels(1), words: Vec::new(), index: 0 };
+        let term = Term::new(field, Test::Labels { set: 1, unset: 0, patterns: Box::default() });
         let verdict = term.verdict(Value::Number(1));
         assert!(!verdict.is_match() && !verdict.negated().is_match());
     }

@@ -1,6 +1,7 @@
 //! The tokens of an expression.
 
 use super::error::{ParseError, Source, TextSpan};
+use super::mask_notation;
 
 /// Comparison operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +131,10 @@ fn stray(source: &Source<'_>, rest: &str, at: usize) -> ParseError {
     let c = rest.chars().next().unwrap_or(' ');
     let error = source.error(TextSpan::new(at, at + c.len_utf8()), format!("unexpected character {c:?}"));
     match c {
-        '&' => error.hint("'and' or '&&'"),
+        '&' => match mask_notation::as_term(source.text) {
+            Some(term) => error.hint(term),
+            None => error.hint("'and' or '&&'"),
+        },
         '|' => error.hint("'or' or '||'"),
         _ => error,
     }

@@ -25,6 +25,11 @@ impl GroupError {
     pub fn hint(&self) -> String {
         let groupable = || FIELDS.iter().filter(|field| field.groupable).map(|field| field.name);
         if let GroupError::Unknown(name) = self
+            && matches!(&*name.to_ascii_lowercase(), "host" | "ip" | "net" | "address")
+        {
+            return "src or dst".to_owned();
+        }
+        if let GroupError::Unknown(name) = self
             && let Some(near) = nearest(name, groupable())
         {
             return format!("did you mean {near}?");

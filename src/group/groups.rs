@@ -304,6 +304,7 @@ mod tests {
         assert_eq!(Groups::by(" , ").err(), Some(GroupError::Empty));
         assert_eq!(Groups::by("src,dport,src").err(), Some(GroupError::Twice("src")));
         assert_eq!(Groups::by("dprot").err().unwrap().hint(), "did you mean dport?");
+        assert_eq!(Groups::by("host").err().unwrap().hint(), "src or dst");
         assert!(Groups::by("addr").err().unwrap().hint().contains("nat-src"));
     }
 }

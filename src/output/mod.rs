@@ -37,6 +37,9 @@ mod json;
 mod json_schema;
 mod local_time;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod names;
+#[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod recorded;
 #[cfg(test)]

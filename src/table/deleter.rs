@@ -139,7 +139,6 @@ fn run<R: Recheck>(mut deletes: RecheckedDeletes<R>, receiver: &Receiver<Judged>
     let mut waiting: Option<Judged> = None;
     while let Some(mut batch) = waiting.take().or_else(|| receiver.recv().ok()) {
         waiting = receiver.try_recv().ok();
-        let max_age = if waiting.is_some() { MAX_AGE } else { MAX_AGE_UNHURRIED };
         while batch.targets.len() < BATCH
             && let Some(more) = waiting.take()
         {
@@ -147,6 +146,8 @@ fn run<R: Recheck>(mut deletes: RecheckedDeletes<R>, receiver: &Receiver<Judged>
             more.judgement.into_iter().for_each(|judgement| batch.add_judgement(judgement));
             waiting = receiver.try_recv().ok();
         }
+        // Few targets that wait are all in this batch.
+        let max_age = if waiting.is_some() { MAX_AGE } else { MAX_AGE_UNHURRIED };
         let deleted = deletes.delete(&batch.targets, batch.judgement.unwrap_or_default(), max_age);
         if deleted.is_err() {
             return (deletes.done, deleted);

@@ -8,7 +8,7 @@ use super::target::Target;
 use crate::model::{Flow, Tuple};
 use crate::netlink::{Connection, Error};
 use crate::wire::uapi::{cta, ipctnl_msg_ct, nfnl_subsys};
-use crate::wire::{Batch, Header, MessageClass};
+use crate::wire::{AttributeWriter, Batch, Header, MessageClass};
 
 const OPERATION: &str = "get a conntrack entry";
 
@@ -19,26 +19,18 @@ const OPERATION: &str = "get a conntrack entry";
 /// What the kernel refuses: `EPERM` without CAP_NET_ADMIN, `EINVAL` for an incomplete tuple.
 #[doc(alias = "IPCTNL_MSG_CT_GET")]
 pub fn get(connection: &mut Connection, tuple: &Tuple, zone: u16) -> Result<Option<Flow>, Error> {
-    let header = Header {
-        subsystem: nfnl_subsys::CTNETLINK,
-        command: ipctnl_msg_ct::GET,
-        flags: 0,
-        family: tuple.family(),
-        sequence: 0,
-    };
-    let fill = |writer: &mut crate::wire::AttributeWriter<'_>| {
-        tuple.emit(writer, cta::TUPLE_ORIG);
-        if zone != 0 {
-            writer.put(cta::ZONE, &zone.to_be_bytes());
-        }
-    };
     let mut found = None;
-    let answer = connection.request(OPERATION, header, fill, |message| {
-        if Flow::is_in(message) {
-            found = Some(Flow::decode(message)?);
-        }
-        Ok(())
-    });
+    let answer = connection.request(
+        OPERATION,
+        header(tuple),
+        |writer| emit(writer, tuple, zone),
+        |message| {
+            if Flow::is_in(message) {
+                found = Some(Flow::decode(message)?);
+            }
+            Ok(())
+        },
+    );
     match answer {
         Ok(()) => Ok(found),
         Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(None),
@@ -56,14 +48,48 @@ pub(super) type Found = Result<Flow, NonZeroI32>;
 /// A socket call failed or an answer could not be decoded.
 pub(super) fn get_each(connection: &mut Connection, targets: &[Target]) -> Result<Vec<Found>, Error> {
     let mut batch = Batch::new();
-    let mut pending: Vec<(u32, Option<Found>)> = Vec::with_capacity(targets.len());
+    let mut sequences = Vec::with_capacity(targets.len());
     for target in targets {
         let sequence = connection.next_sequence();
         let header = target.header(ipctnl_msg_ct::GET, 0, sequence);
         batch.push(header, |writer| target.emit_without_id(writer));
-        pending.push((sequence, None));
+        sequences.push(sequence);
     }
     connection.send(OPERATION, &batch)?;
+    receive_each(connection, &sequences)
+}
+
+/// Looks up `tuple` in each of `zones`, with one send. The answers are in the order of the zones.
+///
+/// # Errors
+/// As [`get_each`].
+pub(super) fn get_in_zones(connection: &mut Connection, tuple: &Tuple, zones: &[u16]) -> Result<Vec<Found>, Error> {
+    let mut batch = Batch::new();
+    let mut sequences = Vec::with_capacity(zones.len());
+    for zone in zones {
+        let sequence = connection.next_sequence();
+        batch.push(Header { sequence, ..header(tuple) }, |writer| emit(writer, tuple, *zone));
+        sequences.push(sequence);
+    }
+    connection.send(OPERATION, &batch)?;
+    receive_each(connection, &sequences)
+}
+
+fn header(tuple: &Tuple) -> Header {
+    let (subsystem, command) = (nfnl_subsys::CTNETLINK, ipctnl_msg_ct::GET);
+    Header { subsystem, command, flags: 0, family: tuple.family(), sequence: 0 }
+}
+
+fn emit(writer: &mut AttributeWriter<'_>, tuple: &Tuple, zone: u16) {
+    tuple.emit(writer, cta::TUPLE_ORIG);
+    if zone != 0 {
+        writer.put(cta::ZONE, &zone.to_be_bytes());
+    }
+}
+
+/// Receives the answer to each request.
+fn receive_each(connection: &mut Connection, sequences: &[u32]) -> Result<Vec<Found>, Error> {
+    let mut pending: Vec<(u32, Option<Found>)> = sequences.iter().map(|sequence| (*sequence, None)).collect();
     let mut missing = pending.len();
     while missing > 0 {
         for message in connection.receive(OPERATION)? {

@@ -1,10 +1,27 @@
 //! One kernel verb per file, streaming.
 //!
-//! [`Dump`] and [`dump()`] read the table, [`get()`] one entry, [`count()`] the number of entries,
+//! ```no_run
+//! use std::ops::ControlFlow;
+//!
+//! use ctnl::model::Protocol;
+//! use ctnl::netlink::{Connection, Netns};
+//! use ctnl::table::{self, DumpRequest};
+//!
+//! let mut connection = Connection::open(&Netns::Current)?;
+//! let mut udp = 0;
+//! let totals = table::dump(&mut connection, DumpRequest::default(), |flow| {
+//!     udp += u64::from(flow.orig.protocol == Protocol::Udp);
+//!     ControlFlow::Continue(())
+//! })?;
+//! println!("{udp} of {} entries", totals.entries);
+//! # Ok::<(), ctnl::netlink::Error>(())
+//! ```
+//!
+//! [`Dump`] and [`dump()`] read the table, [`get()`] one entry, [`count()`] the number of entries, [`stats()`] the counters,
 //! [`expectations()`] the expectations;
 //! [`create()`], [`delete()`] and [`lower_timeout`] change entries in batches, and a [`Deleter`] deletes
-//! on a thread of its own while the table is being dumped, each entry only while its sample is recent. [`timeouts()`] and [`policies()`] read the
-//! timeouts in force. [`Events`] subscribes to changes.
+//! on a thread of its own while the table is being dumped, each entry only while its sample is recent.
+//! [`timeouts()`] and [`policies()`] read the timeouts in force. [`Events`] subscribes to changes.
 //!
 //! To the kernel, a delete request without a tuple is a flush of the whole table
 //! (`ctnetlink_del_conntrack` in net/netfilter/nf_conntrack_netlink.c). It cannot be expressed here:
@@ -30,9 +47,11 @@ mod recheck;
 #[cfg(test)]
 mod recheck_tests;
 mod sampled_at;
+mod stats;
 mod target;
 mod timeouts;
 mod update;
+mod zones;
 
 pub use crate::model::Family;
 pub use action::Action;
@@ -50,6 +69,8 @@ pub use kernel_filter::{KernelFilter, Masked, OrigFilter};
 pub use policies::policies;
 pub use recheck::{Deletions, Judgement, MAX_AGE, MAX_AGE_UNHURRIED, Recheck};
 pub use sampled_at::{DatagramTime, SampledAt};
+pub use stats::{COUNTERS, Counter, Counters, CpuStats, stats};
 pub use target::{NotDeletable, Target};
 pub use timeouts::timeouts;
 pub use update::lower_timeout;
+pub use zones::zones_of;

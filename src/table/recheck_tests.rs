@@ -18,7 +18,6 @@ use crate::units::Nanos;
 use crate::wire::uapi::{cta, ipctnl_msg_ct, nfnl_subsys};
 use crate::wire::{Batch, Header, Message, Messages};
 
-const MS: u64 = 1_000_000;
 const GET: u8 = ipctnl_msg_ct::GET;
 
 /// An idle flow: 100 of 600 seconds are left. Its id is its source port.
@@ -30,7 +29,7 @@ fn flow(port: u16) -> Flow {
 
 /// A table, its clock, and what happens to both.
 #[derive(Clone, Default)]
-struct World {
+struct FakeTable {
     flows: Arc<Mutex<Vec<Flow>>>,
     now: Arc<AtomicU64>,
     /// How much later it is after each reading of the clock, and after each datagram of deletes.
@@ -46,7 +45,7 @@ struct World {
 type OnFirstDelete = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
 
 /// Chooses flows of which less than 200 seconds are left.
-struct IsIdle(World);
+struct IsIdle(FakeTable);
 
 impl Recheck for IsIdle {
     fn settings(&mut self, _: Nanos) -> Result<u64, Error> {
@@ -59,11 +58,11 @@ impl Recheck for IsIdle {
     }
 }
 
-impl World {
+impl FakeTable {
     fn of(ports: std::ops::Range<u16>) -> Self {
-        let world = World::default();
-        world.flows().extend(ports.map(flow));
-        world
+        let table = FakeTable::default();
+        table.flows().extend(ports.map(flow));
+        table
     }
 
     fn flows(&self) -> MutexGuard<'_, Vec<Flow>> {
@@ -80,15 +79,15 @@ impl World {
     }
 
     fn connection(&self) -> Connection {
-        let world = self.clone();
+        let table = self.clone();
         Connection::fake(move |request| {
             let requests: Vec<Message<'_>> = Messages::new(request).map(Result::unwrap).collect();
             if requests.iter().all(|request| !is_get(request)) {
-                world.now.fetch_add(world.per_delete, Ordering::Relaxed);
-                let first = world.on_first_delete.lock().unwrap().take();
+                table.now.fetch_add(table.per_delete, Ordering::Relaxed);
+                let first = table.on_first_delete.lock().unwrap().take();
                 first.into_iter().for_each(|run| run());
             }
-            requests.iter().filter_map(|request| world.answer(request)).collect()
+            requests.iter().filter_map(|request| table.answer(request)).collect()
         })
     }
 
@@ -114,7 +113,7 @@ impl World {
 
     /// Deletes all flows, which were judged `age` ago by the settings of version 0; `meanwhile` happens
     /// after that.
-    fn flush(&self, age: u64, meanwhile: impl FnOnce(&World)) -> Deletions {
+    fn flush(&self, age: u64, meanwhile: impl FnOnce(&FakeTable)) -> Deletions {
         let targets: Vec<Target> = self.flows().iter().map(|flow| Target::of(flow).unwrap()).collect();
         let earliest = Nanos(self.now.fetch_add(age, Ordering::Relaxed));
         meanwhile(self);
@@ -158,17 +157,17 @@ fn error(request: &Message<'_>, errno: i32) -> Vec<u8> {
 
 #[test]
 fn a_target_whose_sample_is_recent_is_deleted_without_being_fetched_again() {
-    let world = World::of(0..500);
-    let done = world.flush(MAX_AGE_UNHURRIED.0, |_| {});
-    assert_eq!((done.outcome.done, done.rechecked, world.gets()), (500, 0, 0));
-    assert_eq!((done.window, world.ports()), (MAX_AGE_UNHURRIED, vec![]));
+    let table = FakeTable::of(0..500);
+    let done = table.flush(MAX_AGE_UNHURRIED.0, |_| {});
+    assert_eq!((done.outcome.done, done.rechecked, table.gets()), (500, 0, 0));
+    assert_eq!((done.window, table.ports()), (MAX_AGE_UNHURRIED, vec![]));
 }
 
 #[test]
 fn a_target_whose_sample_is_too_old_is_fetched_and_judged_again() {
-    let world = World::of(0..100);
-    let done = world.flush(MAX_AGE_UNHURRIED.0 + 1, |world| {
-        let mut flows = world.flows();
+    let table = FakeTable::of(0..100);
+    let done = table.flush(MAX_AGE_UNHURRIED.0 + 1, |table| {
+        let mut flows = table.flows();
         // A packet: the timeout is whole again.
         flows[10].timeout = Some(600);
         flows[90].timeout = Some(600);
@@ -176,23 +175,23 @@ fn a_target_whose_sample_is_too_old_is_fetched_and_judged_again() {
         flows[20].id = Some(1_000_020);
         flows.remove(30);
     });
-    assert_eq!((done.rechecked, done.no_longer_matching, world.gets()), (100, 2, 100));
+    assert_eq!((done.rechecked, done.no_longer_matching, table.gets()), (100, 2, 100));
     assert_eq!((done.outcome.done, done.outcome.gone, done.outcome.unsent), (96, 2, 0));
-    assert_eq!(world.ports(), [10, 20, 90]);
+    assert_eq!(table.ports(), [10, 20, 90]);
     assert_eq!(done.window, Nanos(0));
 }
 
 #[test]
 fn a_target_that_others_wait_behind_is_sent_while_its_sample_is_younger_than_the_maximum() {
-    let world = World::of(0..750);
+    let table = FakeTable::of(0..750);
     let ((begin, begun), (go_on, goes_on)) = (channel(), channel());
-    *world.on_first_delete.lock().unwrap() = Some(Box::new(move || {
+    *table.on_first_delete.lock().unwrap() = Some(Box::new(move || {
         begin.send(()).unwrap();
         goes_on.recv().unwrap();
     }));
-    let targets: Vec<Target> = world.flows().iter().map(|flow| Target::of(flow).unwrap()).collect();
-    let recheck = IsIdle(world.clone());
-    let mut deleter = Deleter::start(world.connection(), Action::Delete, &world.clock(), recheck).unwrap();
+    let targets: Vec<Target> = table.flows().iter().map(|flow| Target::of(flow).unwrap()).collect();
+    let recheck = IsIdle(table.clone());
+    let mut deleter = Deleter::start(table.connection(), Action::Delete, &table.clock(), recheck).unwrap();
     let mut batches = targets.chunks(250).map(|batch| {
         batch.iter().for_each(|target| deleter.push(*target, Judgement::default()));
         assert!(deleter.end_datagram().is_continue());
@@ -200,7 +199,7 @@ fn a_target_that_others_wait_behind_is_sent_while_its_sample_is_younger_than_the
     batches.next().unwrap();
     begun.recv().unwrap();
     // The first batch is being deleted; the second one has the third behind it.
-    world.now.store(MAX_AGE.0, Ordering::Relaxed);
+    table.now.store(MAX_AGE.0, Ordering::Relaxed);
     assert_eq!(batches.count(), 2);
     go_on.send(()).unwrap();
     let (done, ended) = deleter.finish();
@@ -211,34 +210,35 @@ fn a_target_that_others_wait_behind_is_sent_while_its_sample_is_younger_than_the
 
 #[test]
 fn a_target_that_was_judged_by_other_settings_is_judged_again() {
-    let world = World::of(0..10);
-    let done = world.flush(0, |world| {
-        world.version.store(1, Ordering::Relaxed);
-        world.flows()[3].timeout = Some(600);
+    let table = FakeTable::of(0..10);
+    let done = table.flush(0, |table| {
+        table.version.store(1, Ordering::Relaxed);
+        table.flows()[3].timeout = Some(600);
     });
     assert_eq!((done.rechecked, done.no_longer_matching, done.outcome.done), (10, 1, 9));
-    assert_eq!(world.ports(), [3]);
+    assert_eq!(table.ports(), [3]);
 }
 
 #[test]
 fn the_window_is_the_longest_time_from_a_sample_to_the_return_of_its_delete() {
-    let world = World { per_delete: MS / 4, ..World::of(0..250) };
-    let done = world.flush(MS / 2, |_| {});
+    let table = FakeTable { per_delete: MAX_AGE_UNHURRIED.0 / 4, ..FakeTable::of(0..250) };
+    let done = table.flush(MAX_AGE_UNHURRIED.0 / 2, |_| {});
     // The second datagram of deletes begins when the first one has ended.
     assert_eq!((done.outcome.done, done.rechecked, done.window), (250, 0, MAX_AGE_UNHURRIED));
 }
 
 #[test]
 fn deletes_that_take_long_do_not_make_the_samples_of_the_next_ones_too_old() {
-    let world = World { per_delete: MS, ..World::of(0..250) };
-    let done = world.flush(MS, |_| {});
-    assert_eq!((done.outcome.done, done.rechecked, done.window), (250, 50, Nanos(2 * MS)));
+    let per_delete = MAX_AGE_UNHURRIED.0;
+    let table = FakeTable { per_delete, ..FakeTable::of(0..250) };
+    let done = table.flush(per_delete, |_| {});
+    assert_eq!((done.outcome.done, done.rechecked, done.window), (250, 50, Nanos(2 * per_delete)));
 }
 
 #[test]
 fn a_host_that_is_always_too_slow_deletes_nothing_and_counts_it() {
-    let world = World { per_reading: MAX_AGE.0, ..World::of(0..40) };
-    let done = world.flush(MAX_AGE.0 + 1, |_| {});
+    let table = FakeTable { per_reading: MAX_AGE.0, ..FakeTable::of(0..40) };
+    let done = table.flush(MAX_AGE.0 + 1, |_| {});
     assert_eq!((done.outcome.done, done.outcome.unsent, done.rechecked), (0, 40, 40));
-    assert_eq!(world.ports().len(), 40);
+    assert_eq!(table.ports().len(), 40);
 }

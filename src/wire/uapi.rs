@@ -444,6 +444,40 @@ pub mod cta_nat {
     pub const PROTO_MAX: u16 = 2;
 }
 
+/// `enum ctattr_stats_cpu`, be32 each. 1, 3 and 5 to 7 are no longer sent.
+pub mod cta_stats {
+    /// A tuple that NAT tried was in use.
+    #[doc(alias = "CTA_STATS_FOUND")]
+    pub const FOUND: u16 = 2;
+    /// Packets without an entry.
+    #[doc(alias = "CTA_STATS_INVALID")]
+    pub const INVALID: u16 = 4;
+    /// Entries made by ctnetlink or BPF.
+    #[doc(alias = "CTA_STATS_INSERT")]
+    pub const INSERT: u16 = 8;
+    /// Entries that could not be inserted.
+    #[doc(alias = "CTA_STATS_INSERT_FAILED")]
+    pub const INSERT_FAILED: u16 = 9;
+    /// Dropped packets.
+    #[doc(alias = "CTA_STATS_DROP")]
+    pub const DROP: u16 = 10;
+    /// Evicted entries.
+    #[doc(alias = "CTA_STATS_EARLY_DROP")]
+    pub const EARLY_DROP: u16 = 11;
+    /// Bad ICMP errors.
+    #[doc(alias = "CTA_STATS_ERROR")]
+    pub const ERROR: u16 = 12;
+    /// Lookups that started again.
+    #[doc(alias = "CTA_STATS_SEARCH_RESTART")]
+    pub const SEARCH_RESTART: u16 = 13;
+    /// Clashes that were resolved.
+    #[doc(alias = "CTA_STATS_CLASH_RESOLVE")]
+    pub const CLASH_RESOLVE: u16 = 14;
+    /// Hash chains that were too long, Linux 5.15.
+    #[doc(alias = "CTA_STATS_CHAIN_TOOLONG")]
+    pub const CHAIN_TOOLONG: u16 = 15;
+}
+
 /// `enum ctattr_stats_global`.
 pub mod cta_stats_global {
     /// be32.

@@ -8,10 +8,10 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// Every command, as in `ctnl --help`.
-pub const COMMANDS: [&str; 10] =
-    ["list", "count", "get", "delete", "flush", "events", "filter", "lab", "completions", "man"];
+pub const COMMANDS: [&str; 11] =
+    ["list", "count", "get", "delete", "flush", "stats", "events", "filter", "lab", "completions", "man"];
 /// Those of them that talk to the kernel, in a namespace that may be named.
-pub const ON_A_TABLE: [&str; 6] = ["list", "count", "get", "delete", "flush", "events"];
+pub const ON_A_TABLE: [&str; 7] = ["list", "count", "get", "delete", "flush", "stats", "events"];
 
 /// A folder to run in.
 pub struct Folder(TempDir);

@@ -33,6 +33,12 @@ fn a_filter_that_matches_everything_is_recognised() {
         "nat any or nat none",
         "nat src or nat dst or nat none",
         "label any or label none",
+        "label 0/0",
+        "label 0/1 or label 1/1",
+        "not label 1/3 or label 1/3",
+        "label 0/3 or label 1/3 or label 2/3 or label 3/3",
+        "not label 0x10/0xf0 or label 4",
+        "label any or label 0/0xff",
         "helper ftp or not helper ftp",
         "not (tcp and udp)",
         "not (state established and state close)",
@@ -149,6 +155,10 @@ fn a_filter_that_does_not_match_some_entry_is_not_taken_for_everything() {
         "timeout > 0",
         "packets >= 1",
         "label any",
+        "label any or label 1/3",
+        "label 0/3",
+        "label 0/3 or label 1/3 or label 2/3",
+        "not label 1/3",
         "not label 5",
         "not status {assured, seen-reply}",
         "nat src or nat none",
@@ -173,6 +183,9 @@ fn a_filter_that_nothing_can_match_is_recognised() {
         "mark 1/3 and mark 2/3",
         "mark 1/3 and mark 2/3 and mark 5-9",
         "nat none and nat src",
+        "label 1/3 and label 2/3",
+        "label none and label 1/3",
+        "label 0x80000000000000000000000000000000/0xc0000000000000000000000000000000 and not label 127",
     ] {
         assert!(parse(text).unwrap().never_matches(), "{text}");
     }

@@ -15,7 +15,7 @@ fn rows(kind: &str) -> impl Iterator<Item = Vec<&'static str>> {
 
 fn flag(name: &str, value: &str) -> Result<Filter, ParseError> {
     let context = context();
-    Ok(FilterBuilder::new(&context).flag(name, value)?.build())
+    FilterBuilder::new(&context).flag(name, value)?.build()
 }
 
 #[test]
@@ -102,10 +102,10 @@ fn every_flag_has_a_name_of_its_own_and_a_doc() {
 fn flags_and_expression_are_one_filter() {
     let context = context();
     let builder = FilterBuilder::new(&context).expression("udp or tcp").unwrap();
-    let filter = builder.flag("dport", "80,443").unwrap().flag("older", "12h").unwrap().build();
+    let filter = builder.flag("dport", "80,443").unwrap().flag("older", "12h").unwrap().build().unwrap();
     assert_eq!(filter.to_string(), "proto {udp, tcp} and dport {80, 443} and idle >= 12h");
     assert!(filter.needs().idle && !filter.needs().age);
-    let empty = FilterBuilder::new(&context).expression("  ").unwrap().build();
+    let empty = FilterBuilder::new(&context).expression("  ").unwrap().build().unwrap();
     assert!(empty.is_empty() && empty.matches_everything() && empty.to_string().is_empty());
 }
 
@@ -116,6 +116,66 @@ fn an_error_in_a_file_names_its_line() {
         error.render().lines().take(3).collect::<Vec<_>>(),
         ["invalid address '10.0.0.300'", "  bad:2: 10.0.0.2 10.0.0.300", "                  ^^^^^^^^^^"]
     );
+}
+
+#[test]
+fn a_value_that_is_not_utf8_is_refused_with_its_line_and_a_comment_is_not() {
+    let error = parse("src @not-utf8").unwrap_err();
+    let rendered = error.render();
+    assert_eq!(
+        rendered.lines().take(3).collect::<Vec<_>>(),
+        ["invalid value: not UTF-8", "  not-utf8:2: 10.0.0.2 10.0.0.\u{fffd} # no", "                       ^^^^^^^^"]
+    );
+    assert!(parse("src @utf16").unwrap_err().render().contains("iconv"));
+}
+
+#[test]
+fn a_file_without_values_matches_nothing_and_is_reported() {
+    let empty = parse("tcp and src @empty").unwrap();
+    assert!(empty.never_matches() && !empty.negates_empty_file());
+    assert_eq!(empty.empty_files(), ["empty"]);
+    for text in
+        ["src @empty", "dport @empty", "mark @empty", "state @empty", "label @empty", "helper @empty", "status @empty"]
+    {
+        let filter = parse(text).unwrap();
+        assert!(filter.never_matches() && filter.empty_files() == ["empty"], "{text}");
+        assert_eq!(filter.dump_request(), ctnl::table::DumpRequest::default(), "{text}");
+    }
+    let some = parse("src {@empty, 10.0.0.1}").unwrap();
+    assert!(!some.never_matches() && some.empty_files() == ["empty"]);
+    assert!(parse("src @nets").unwrap().empty_files().is_empty());
+}
+
+/// Everything would match where the list of what to spare has lost its contents.
+#[test]
+fn the_negation_of_a_file_without_values_is_recognised() {
+    for text in
+        ["not src @empty", "tcp and src != @empty", "not (tcp and src @empty)", "tcp and not src {@empty, @empty}"]
+    {
+        assert!(parse(text).unwrap().negates_empty_file(), "{text}");
+    }
+    for text in [
+        "src @empty",
+        "not not src @empty",
+        "not src {@empty, 10.0.0.1}",
+        "not src @nets",
+        "not src @empty or src @empty",
+    ] {
+        let expected = text.ends_with("or src @empty");
+        assert_eq!(parse(text).unwrap().negates_empty_file(), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_flag_restricts_the_filter_to_the_protocol_of_a_state_and_an_alternative_does_not() {
+    let context = context();
+    let builder = || FilterBuilder::new(&context).expression("state open").unwrap();
+    assert!(builder().flag("proto", "dccp").unwrap().build().is_ok());
+    assert!(builder().flag("proto", "tcp").unwrap().build().is_err());
+    let error = builder().build().unwrap_err();
+    assert_eq!(&error.text[error.span.start..error.span.end], "open");
+    let error = parse("state @states").unwrap_err();
+    assert!(error.render().contains("states:2: open"), "{}", error.render());
 }
 
 #[test]

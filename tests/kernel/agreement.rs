@@ -213,7 +213,7 @@ fn assert_every_field_occurs(terms: &[Ast]) {
         let terms = terms.iter().filter(|ast| matches!(ast, Ast::Not(_)) == negated);
         let used: BTreeSet<&str> = terms.flat_map(|ast| parse(&ast.text()).fields()).map(|field| field.name).collect();
         let missing: Vec<&str> = FIELDS.iter().map(|field| field.name).filter(|name| !used.contains(name)).collect();
-        assert!(missing.is_empty(), "no term (negated: {negated}) term_strategies for {missing:?}");
+        assert!(missing.is_empty(), "no term (negated: {negated}) with {missing:?}");
     }
 }
 

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use ctnl::model::{Flow, L4, Protocol};
-use ctnl_test_support::bystanders::bystanders;
 use ctnl_test_support::harness::{TestNetns, assert_same_entries, flow, key, tests, udp};
 use ctnl_test_support::population::has_udp_lite;
+use ctnl_test_support::similar_entries::similar_entries;
 
 tests![
     every_line_of_a_list_can_be_pasted_into_get,
@@ -17,13 +17,18 @@ tests![
     a_tuple_with_a_part_that_the_protocol_does_not_have_deletes_nothing,
     the_id_of_an_icmp_query_is_not_taken_for_the_id_of_the_entry,
     two_different_ids_or_zones_are_refused,
+    every_row_of_the_table_and_every_line_of_json_can_be_pasted_into_get,
+    a_row_whose_tuple_is_in_several_zones_deletes_nothing,
+    a_line_of_an_event_names_its_entry_in_its_namespace,
+    an_entry_that_is_missing_is_reported_with_what_is_there_instead,
+    icmp_of_the_other_family_is_no_matter_of_modules,
 ];
 
 const OPTIONS: [&str; 4] = ["conntrack", "id", "extended", "extended,id,labels"];
 
 fn every_line_of_a_list_can_be_pasted_into_get(netns: &TestNetns) {
     netns.fill(61, 150);
-    netns.create(&bystanders());
+    netns.create(&similar_entries());
     for options in OPTIONS {
         let lines = netns.ctnl(&["list", "-o", options]).exits_with(0).stdout();
         assert_eq!(lines.lines().count(), 167);
@@ -62,11 +67,11 @@ fn get_finds_an_entry_by_either_direction_and_in_its_zone(netns: &TestNetns) {
 }
 
 fn delete_removes_the_entry_of_a_pasted_line_and_no_other(netns: &TestNetns) {
-    let mut all = bystanders();
+    let mut all = similar_entries();
     netns.create(&all);
-    while let Some(victim) = all.pop() {
+    while let Some(chosen) = all.pop() {
         let dumped = netns.dump();
-        let found = dumped.iter().find(|flow| key(flow) == key(&victim)).expect("an entry");
+        let found = dumped.iter().find(|flow| key(flow) == key(&chosen)).expect("an entry");
         let id = format!("id={}", found.id.unwrap());
         let lines = netns.ctnl(&["list", "-o", "id"]).exits_with(0).stdout();
         let line = lines.lines().find(|line| line.ends_with(&id)).expect("a line");
@@ -78,7 +83,7 @@ fn delete_removes_the_entry_of_a_pasted_line_and_no_other(netns: &TestNetns) {
 }
 
 fn delete_with_another_id_deletes_nothing(netns: &TestNetns) {
-    let all = bystanders();
+    let all = similar_entries();
     netns.create(&all);
     for flow in netns.dump().iter().filter(|flow| flow.orig.sport().is_some()) {
         let other = flow.id.unwrap().wrapping_add(1).to_string();
@@ -167,4 +172,107 @@ fn two_different_ids_or_zones_are_refused(netns: &TestNetns) {
     delete(&["zone=0", "--zone", "7"]).stderr_contains("another zone");
     delete(&["id=1", "--id", "2"]).stderr_contains("another id");
     assert_same_entries(&netns.dump(), &all);
+}
+
+fn every_row_of_the_table_and_every_line_of_json_can_be_pasted_into_get(netns: &TestNetns) {
+    netns.fill(62, 150);
+    let mut named = 0;
+    let lists: [&[&str]; 4] = [
+        &["list", "-o", "json"],
+        &["list", "-o", "json", "--columns", "proto,src,dst,sport,dport,id,icmp-type,icmp-code,icmp-id,orig-zone"],
+        &["list", "-o", "table"],
+        &["list", "-o", "table", "addr 10.0.0.0/8"],
+    ];
+    for list in lists {
+        let lines = netns.ctnl(list).exits_with(0).stdout();
+        for line in lines.lines().filter(|line| !line.starts_with("PROTO")).step_by(3) {
+            let run = netns.ctnl(&["get", line, "-o", "json"]);
+            // Neither the table nor JSON with columns has the keys of GRE; a row has no parts of ICMP.
+            if run.stderr().contains("'srckey', 'dstkey'") || run.stderr().contains("'type', 'code', 'id'") {
+                run.exits_with(2).stderr_contains("these columns do not have it");
+                continue;
+            }
+            let found = run.exits_with(0).stdout();
+            assert_eq!(without_times(&found), without_times(if line.contains("\"v\":1") { line } else { &found }));
+            named += 1;
+        }
+    }
+    assert!(named > 100, "{named}");
+}
+
+/// A line of JSON up to what changes between two readings.
+fn without_times(line: &str) -> String {
+    let (start, rest) = line.split_once("\"timeout\"").unwrap_or((line, ""));
+    let tuples = rest.split_once("\"orig\"").map_or("", |(_, rest)| rest);
+    format!("{start}{}", tuples.split_once("\"use\"").map_or(tuples, |(tuples, _)| tuples))
+}
+
+fn a_row_whose_tuple_is_in_several_zones_deletes_nothing(netns: &TestNetns) {
+    let zoned = |zone| Flow { zone_both: Some(zone), ..udp(1000, 53) };
+    netns.create(&[zoned(7), udp(1001, 53)]);
+    let rows = netns.ctnl(&["list", "-o", "table", "zone 7"]).exits_with(0).stdout();
+    let row = rows.lines().nth(1).unwrap();
+    assert!(netns.ctnl(&["get", row]).exits_with(0).stdout().contains("zone=7"), "the only zone that has it");
+    let all = [zoned(7), udp(1001, 53), udp(1000, 53)];
+    netns.create(&all[2..]);
+    netns.ctnl(&["delete", row]).exits_with(2).stderr_contains("zones 0 and 7, and the line does not show its zone");
+    assert_same_entries(&netns.dump(), &all);
+    netns.ctnl(&["delete", row, "--zone", "7"]).exits_with(0).stderr_contains("1 deleted");
+    assert_same_entries(&netns.dump(), &all[1..]);
+}
+
+fn a_line_of_an_event_names_its_entry_in_its_namespace(netns: &TestNetns) {
+    netns.create(&[udp(1000, 53)]);
+    let line = netns.ctnl(&["list", "-o", "id"]).exits_with(0).stdout();
+    let line = line.trim();
+    let get = |event: &str| netns.ctnl(&["get", event, "-o", "id"]);
+    for event in [
+        format!("    [NEW] {line}"),
+        format!("[1700000000.123456]\t [UPDATE] {line}"),
+        format!("[1700000000.123456]\t[DESTROY] {line} [USERSPACE] portid=77 progname=tmux: server [SEED]"),
+    ] {
+        assert_eq!(comparable(&get(&event).exits_with(0).stdout()), comparable(line));
+    }
+    get(&format!("[NEW] {line} netns=no-such-name")).exits_with(1).stderr_contains("/run/netns/no-such-name");
+    get(&format!("[NEW] {line} netns=pid:77(tmux: server)")).exits_with(2).stderr_contains("add --netns");
+    get(&format!("[NEW] {line} netns=/proc/self/ns/net [SEED]")).exits_with(0);
+    assert_ne!(get(&format!("[NEW] {line} netns=host")).code(), Some(0), "the host has no such entry");
+    assert_eq!(netns.dump().len(), 1);
+}
+
+fn an_entry_that_is_missing_is_reported_with_what_is_there_instead(netns: &TestNetns) {
+    let tuple = ["udp", "10.0.0.1:1000", "192.0.2.1:53"];
+    let get = |more: &[&str]| netns.ctnl(&[&["get"], &tuple[..], more].concat()).exits_with(1);
+    get(&[]).stderr_contains("no such entry in zone 0").stderr_contains("the table is empty");
+    netns.create(&[udp(1, 2)]);
+    let run = get(&[]).stderr_contains("no such entry in zone 0");
+    assert!(!run.stderr().contains("hint"), "{}", run.stderr());
+    let zoned = |zone| Flow { zone_both: Some(zone), ..udp(1000, 53) };
+    netns.create(&[zoned(65_535)]);
+    get(&[]).stderr_contains("no such entry in zone 0\n  hint: this tuple is in zone 65535: add --zone 65535");
+    netns.create(&[zoned(7)]);
+    get(&["--zone", "8"]).stderr_contains("no such entry in zone 8\n  hint: this tuple is in zones 7 and 65535");
+    assert!(!get(&["-q"]).stderr().contains("hint"));
+    let id = netns.dump().iter().find(|flow| flow.zone_both == Some(7)).and_then(|flow| flow.id).unwrap();
+    let other = id.wrapping_add(1).to_string();
+    get(&["--zone", "7", "--id", &other]).stderr_contains(&format!("another id, {id}, not {other}"));
+    let reply = "src=192.0.2.1 dst=192.0.2.99 sport=53 dport=1000";
+    netns
+        .ctnl(&["get", &format!("udp src=10.0.0.1 dst=192.0.2.1 sport=1000 dport=53 {reply} zone=7")])
+        .exits_with(1)
+        .stderr_contains("another reply tuple");
+    netns.ctnl(&[&["delete"], &tuple[..]].concat()).exits_with(1).stderr_contains("zones 7 and 65535");
+    assert_eq!(netns.dump().len(), 3);
+}
+
+fn icmp_of_the_other_family_is_no_matter_of_modules(netns: &TestNetns) {
+    for (words, answer) in [
+        ("icmp ::1 ::2 type=128 code=0 id=5", "with IPv6 addresses the protocol is icmpv6"),
+        ("icmp ::1 ::2 type=8 code=0 id=5", "with IPv6 addresses the protocol is icmpv6"),
+        ("icmpv6 10.0.0.1 10.0.0.2 type=8 code=0 id=5", "with IPv4 addresses the protocol is icmp"),
+        ("icmp 10.0.0.1 10.0.0.2 type=3 code=0 id=5", "does not track icmp type 3: expected a query"),
+    ] {
+        let run = netns.ctnl(&["get", words]).exits_with(1).stderr_contains(answer);
+        assert!(!run.stderr().contains("modprobe"), "{}", run.stderr());
+    }
 }

@@ -11,8 +11,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::netns::NetnsProcess;
-use ctnl_test_support::bystanders::bystanders;
 use ctnl_test_support::harness::{Run, TestNetns, assert_same_entries, key, tests, udp};
+use ctnl_test_support::similar_entries::similar_entries;
 use ctnl_test_support::summary::{CountedAll, Summary, read};
 
 tests![
@@ -183,7 +183,7 @@ fn a_flush_deletes_in_the_named_namespace_only(netns: &TestNetns) {
 }
 
 fn entries_in_other_zones_families_and_protocols_are_not_deleted(netns: &TestNetns) {
-    let all = bystanders();
+    let all = similar_entries();
     netns.create(&all);
     // Each expression matches exactly one of the remaining entries.
     let expressions = [

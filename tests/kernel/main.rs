@@ -11,15 +11,18 @@
 //! - `flushing`: the flush pipeline while the table changes under it
 //! - `agreement`: list, count, dry run and flush match the same entries
 //! - `following`: `ctnl events`, and the entries that its reader can derive
-//! - `flush`, `list`, `entries`: the commands
+//! - `flush`, `list`, `entries`: the commands; `filtering`: notations of the filter language
 //! - `events`: each event once and in order, and losses counted; `exclusion`: the part of a filter
 //!   that the kernel applies to events
 //! - `memory`: peak memory does not grow with the table
-//! - `host`: what the event stream term_strategies of the host: namespaces, settings, privileges
+//! - `host`: what the event stream reads of the host: namespaces, settings, privileges
 //! - `lab`: `ctnl lab`, and the population that it creates
 //! - `netns`: other network namespaces
+//! - `no_proc`: the commands where /proc is not mounted
 //! - `processors`: `--jobs 2`, a single processor, `--kernel-filter`
 //! - `safety`: what a flush must not do
+//! - `signals`: signals that come twice
+//! - `stats`: the counters of connection tracking
 //! - `meanwhile`: what happens to the table while a flush is stopped, waits or runs
 
 #![allow(
@@ -35,6 +38,7 @@ mod agreement;
 mod entries;
 mod events;
 mod exclusion;
+mod filtering;
 mod flush;
 mod flushing;
 mod following;
@@ -44,8 +48,11 @@ mod list;
 mod meanwhile;
 mod memory;
 mod netns;
+mod no_proc;
 mod processors;
 mod safety;
+mod signals;
+mod stats;
 mod timeouts;
 mod verbs;
 
@@ -76,12 +83,16 @@ fn main() -> ExitCode {
         entries::TESTS,
         events::TESTS,
         exclusion::TESTS,
+        filtering::TESTS,
         list::TESTS,
         host::TESTS,
         lab::TESTS,
         netns::TESTS,
+        no_proc::TESTS,
         processors::TESTS,
         safety::TESTS,
+        signals::TESTS,
+        stats::TESTS,
         meanwhile::TESTS,
     ];
     let run = |lists: &[&[harness::Test]]| {

@@ -17,6 +17,7 @@ tests![
     a_file_that_is_no_namespace_is_an_error_that_names_it,
     a_fifo_as_namespace_is_an_error_and_does_not_block,
     a_number_that_is_no_process_is_looked_up_as_a_namespace_name,
+    an_empty_table_is_explained_by_the_rules_that_track_and_one_with_entries_is_not,
 ];
 
 /// A process that stays in this thread's namespace until dropped.
@@ -106,4 +107,18 @@ fn a_number_that_is_no_process_is_looked_up_as_a_namespace_name(netns: &TestNetn
     let mut command = Command::new("unshare");
     let run = Run::of(command.args(["--mount", "sh", "-c", &script])).exits_with(0);
     assert_eq!(run.stdout().trim(), "2");
+}
+
+fn an_empty_table_is_explained_by_the_rules_that_track_and_one_with_entries_is_not(netns: &TestNetns) {
+    let commands = [&["list"][..], &["list", "tcp"], &["count"], &["count", "tcp"], &["count", "--by", "state"]];
+    for command in commands {
+        netns.ctnl(command).exits_with(0).stderr_contains("unless a rule of nftables or iptables there uses ct or NAT");
+        let quiet = netns.ctnl(&[command, &["-q"]].concat()).exits_with(0);
+        assert_eq!(quiet.stderr(), "", "{command:?}");
+    }
+    netns.create(&[udp(1, 53)]);
+    for command in commands {
+        let stderr = netns.ctnl(command).exits_with(0).stderr();
+        assert!(!stderr.contains("is tracked"), "{command:?}: {stderr}");
+    }
 }

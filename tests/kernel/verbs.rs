@@ -5,13 +5,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ctnl::clock::Clock;
 use ctnl::model::{Flow, L4, Tuple, Zone};
 use ctnl::table::{self, Dump, DumpRequest, Family, Outcome, Target};
-use ctnl_test_support::bystanders::bystanders;
+use ctnl_test_support::similar_entries::similar_entries;
 
 use ctnl_test_support::harness::{TestNetns, assert_same_entries, entry, tests, udp};
 
 tests![
     an_entry_is_found_by_either_direction,
     an_entry_is_found_in_its_zone_and_in_no_other,
+    the_zones_of_a_tuple_are_found_in_a_small_table_and_in_a_large_one,
     an_entry_with_nat_is_found_by_its_reply_tuple,
     an_entry_that_does_not_exist_is_none_and_an_incomplete_tuple_an_error,
     count_is_the_length_of_a_dump_of_a_fresh_table,
@@ -56,6 +57,23 @@ fn an_entry_is_found_in_its_zone_and_in_no_other(netns: &TestNetns) {
     assert_eq!(table::get(connection, &tuple, 8).unwrap(), None);
 }
 
+fn the_zones_of_a_tuple_are_found_in_a_small_table_and_in_a_large_one(netns: &TestNetns) {
+    let tuple = udp(1000, 53).orig;
+    let zoned = |zone| Flow { zone_both: Some(zone), ..udp(1000, 53) };
+    // The reply tuple of this one is in the default zone.
+    let orig_side = entry(Tuple { zone: Some(9), ..udp(1000, 53).orig });
+    netns.create(&[zoned(7), zoned(65_535), orig_side, udp(1001, 53)]);
+    let connection = &mut netns.connection();
+    let mut check = || {
+        assert_eq!(table::zones_of(connection, &tuple).unwrap(), [7, 9, 65_535]);
+        assert_eq!(table::zones_of(connection, &tuple.inverse()).unwrap(), [0, 7, 65_535]);
+        assert_eq!(table::zones_of(connection, &udp(1002, 53).orig).unwrap(), [0; 0]);
+    };
+    check();
+    netns.fill(8, 33_000);
+    check();
+}
+
 fn an_entry_with_nat_is_found_by_its_reply_tuple(netns: &TestNetns) {
     let flows = netns.fill(5, 300);
     let connection = &mut netns.connection();
@@ -98,11 +116,11 @@ fn a_dump_of_one_family_has_only_that_family(netns: &TestNetns) {
 }
 
 fn delete_removes_one_entry_and_leaves_similar_ones(netns: &TestNetns) {
-    let all = bystanders();
+    let all = similar_entries();
     netns.create(&all);
     let targets: Vec<Target> = all.iter().map(|flow| netns.target(flow)).collect();
-    for (place, victim) in targets.into_iter().enumerate() {
-        assert_eq!(delete(netns, &[victim]), done(1));
+    for (place, chosen) in targets.into_iter().enumerate() {
+        assert_eq!(delete(netns, &[chosen]), done(1));
         let rest: Vec<Flow> = all[place + 1..].to_vec();
         assert_same_entries(&netns.dump(), &rest);
     }
@@ -118,16 +136,16 @@ fn every_kind_of_dumped_entry_can_be_deleted(netns: &TestNetns) {
 }
 
 fn deleting_an_entry_that_is_gone_counts_as_gone(netns: &TestNetns) {
-    let all = bystanders();
+    let all = similar_entries();
     netns.create(&all);
-    let victim = netns.target(&all[0]);
-    assert_eq!(delete(netns, &[victim]), done(1));
-    assert_eq!(delete(netns, &[victim, victim]), Outcome { gone: 2, ..Outcome::default() });
+    let chosen = netns.target(&all[0]);
+    assert_eq!(delete(netns, &[chosen]), done(1));
+    assert_eq!(delete(netns, &[chosen, chosen]), Outcome { gone: 2, ..Outcome::default() });
     assert_same_entries(&netns.dump(), &all[1..]);
 }
 
 fn a_target_with_another_id_deletes_nothing(netns: &TestNetns) {
-    let all = bystanders();
+    let all = similar_entries();
     netns.create(&all);
     for flow in netns.dump() {
         let other = Flow { id: flow.id.map(|id| id.wrapping_add(1)), ..flow };
@@ -158,19 +176,19 @@ fn an_entry_with_a_zone_in_one_direction_is_stored_found_and_deleted(netns: &Tes
 }
 
 fn lower_timeout_lowers_the_target_and_no_other(netns: &TestNetns) {
-    let all = bystanders();
+    let all = similar_entries();
     netns.create(&all);
     let mut outcome = Outcome::default();
-    for victim in [&all[0], &all[2], &all[4], &all[6]] {
-        let target = netns.target(victim);
+    for chosen in [&all[0], &all[2], &all[4], &all[6]] {
+        let target = netns.target(chosen);
         table::lower_timeout(&mut netns.connection(), &[target], 100, &mut outcome).unwrap();
     }
     assert_eq!(outcome, done(4));
     let dumped = netns.dump();
     assert_same_entries(&dumped, &all);
     assert_eq!(dumped.iter().filter(|flow| flow.timeout <= Some(100)).count(), 4);
-    for victim in [&all[0], &all[2], &all[4], &all[6]] {
-        let lowered = dumped.iter().find(|flow| (flow.orig, flow.zone()) == (victim.orig, victim.zone()));
+    for chosen in [&all[0], &all[2], &all[4], &all[6]] {
+        let lowered = dumped.iter().find(|flow| (flow.orig, flow.zone()) == (chosen.orig, chosen.zone()));
         assert!(lowered.unwrap().timeout <= Some(100));
     }
 }

@@ -51,7 +51,7 @@ pub fn distinct(netns: &TestNetns) -> Net<'_> {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Watches for so many seconds, and term_strategies the program every other second.
+/// Watches for so many seconds, and runs the program every other second.
 fn watch_and_list(monitor: &mut PacketMonitor<'_>, seconds: u32) {
     for _ in 0..seconds.div_ceil(2) {
         monitor.watch(2 * SECOND);

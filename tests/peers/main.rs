@@ -7,7 +7,7 @@
 //! - `net`: a router between two hosts, each a network namespace
 //! - `connections`: connections between the hosts; `raw`: packets made by hand
 //! - `packet_monitor`: when each flow had its last packet, from the kernel's counters
-//! - `text`: the lines of ctnl are those of conntrack(8)
+//! - `text`: the lines of ctnl are those of conntrack(8); `lines`: those of conntrack(8) name their entries
 //! - `events`: the event lines of ctnl are those of `conntrack -E`, and jq parses them
 //! - `idle`: the flows that `--older` matches, and those that it must not
 //! - `changed`: idle times after a sysctl has changed, and under policies
@@ -15,6 +15,7 @@
 //! - `meanwhile`: traffic and settings that change while a flush is stopped, waits or runs
 //! - `service`: systemd-analyze on the unit in `packaging/`
 //! - `ssh`: one's own session is spared
+//! - `stats`: the counters are those of `conntrack -S`
 //! - `scope`: only matching entries are deleted
 //! - `syslog`: rsyslogd receives a stream of events, and is killed in the middle of it
 //! - `pipeline`: the program with such receivers, when either of them is killed
@@ -34,6 +35,7 @@ mod cluster;
 mod events;
 mod flushing;
 mod idle;
+mod lines;
 mod meanwhile;
 mod nats;
 mod packet_monitor;
@@ -42,6 +44,7 @@ mod raw;
 mod scope;
 mod service;
 mod ssh;
+mod stats;
 mod syslog;
 mod text;
 
@@ -68,12 +71,14 @@ fn main() -> ExitCode {
     }
     let lists = [
         text::TESTS,
+        lines::TESTS,
         events::TESTS,
         idle::TESTS,
         changed::TESTS,
         flushing::TESTS,
         meanwhile::TESTS,
         ssh::TESTS,
+        stats::TESTS,
         scope::TESTS,
         service::TESTS,
         syslog::TESTS,

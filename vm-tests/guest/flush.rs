@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use ctnl::model::{Family, Flow, Status};
 
-use ctnl_test_support::bystanders::bystanders;
 use ctnl_test_support::harness::{Key, TestNetns, key, tests, udp};
+use ctnl_test_support::similar_entries::similar_entries;
 use ctnl_test_support::summary::Summary;
 
 tests![a_flush_deletes_the_matching_entries_and_no_similar_ones, the_kernel_filter_does_not_change_the_result,];
@@ -40,7 +40,7 @@ fn population() -> Vec<Flow> {
         Flow { status: assured, zone_both: Some(1), ..udp(2002, 53) },
         Flow { status: assured, mark: Some(8), zone_both: Some(2), ..udp(2002, 53) },
     ];
-    bystanders().into_iter().chain(more).collect()
+    similar_entries().into_iter().chain(more).collect()
 }
 
 fn a_flush_deletes_the_matching_entries_and_no_similar_ones(netns: &TestNetns) {

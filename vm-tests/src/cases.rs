@@ -69,7 +69,7 @@ pub const CASES: &[Case] = &[
         "without any conntrack in the kernel, every command names the missing module",
     ),
     case("no-ctnetlink", Machine::Bare, 2, "without nf_conntrack_netlink, every command names the module to load"),
-    case("no-proc", Machine::Bare, 2, "without /proc, everything works that does not read settings"),
+    case("no-proc", Machine::Bare, 2, "without /proc, everything works but lab and --all-netns, which name it"),
     case("no-capability", Machine::Bare, 2, "without CAP_NET_ADMIN, every command names the capability"),
     case("table-full-small", Machine::Small, 5, "a full table is freed in 128 MiB of memory"),
     case("table-full", Machine::Large, 5, "a full table is freed, and connections in use lose no byte"),

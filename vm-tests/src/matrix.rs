@@ -1,7 +1,8 @@
 //! The matrix: every case on every kernel. A case that fails runs once more, in a fresh
 //! guest: two processors that QEMU emulates on a busy machine can starve a test of the
 //! time that it allows. If it passes then it is reported as FLAKY, with the logs of both
-//! runs; failed twice is failed. Nothing else is ever run again.
+//! runs; failed twice is failed. A guest that does not get as far as its first case has
+//! failed that case. Nothing else is ever run again.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -94,10 +95,14 @@ impl Matrix {
             let guest = self.prepare(kernel, &image, machine)?;
             // Where a case takes the machine down, the others get a new one.
             while !left.is_empty() {
-                let mut new = guest.boot(&left)?;
+                let (mut new, has_begun) = guest.boot(&left)?;
                 left.retain(|case| !new.iter().any(|cell| cell.case == case.name));
                 new.iter_mut().filter(|cell| cell.verdict == Verdict::Failed).try_for_each(|cell| guest.retry(cell))?;
+                let has_failed = new.iter().any(|cell| cell.verdict == Verdict::Failed);
                 cells.lock().unwrap_or_else(PoisonError::into_inner).extend(new);
+                if !has_begun && has_failed {
+                    bail!("the {} machine of {} ran no case, twice", machine.name(), image.release);
+                }
             }
         }
         Ok(())
@@ -131,17 +136,18 @@ impl Guest<'_> {
         Boot { vmlinuz: &image.vmlinuz, initramfs, machine, accelerator, folder }
     }
 
-    /// Boots with `cases`; the results of those that ran.
-    fn boot(&self, cases: &[&'static Case]) -> Result<Vec<Cell>> {
+    /// Boots with `cases`; the results of those that ran, and whether any began.
+    fn boot(&self, cases: &[&'static Case]) -> Result<(Vec<Cell>, bool)> {
         let boot = self.to_boot(&self.folder).run(cases)?;
-        let cells = summary::judge(&self.kernel.name, cases, &boot);
+        let mut cells = summary::judge(&self.kernel.name, cases, &boot);
+        let has_begun = !cells.is_empty();
+        if let (false, [first, ..]) = (has_begun, cases) {
+            cells.push(summary::not_begun(&self.kernel.name, first, &boot));
+        }
         cells.iter().for_each(print);
         let (kernel, machine) = (&self.kernel.name, self.machine.name());
         println!("{kernel:8}{machine:18}       {:6.1} s of processor time", boot.cpu.as_secs_f64());
-        if cells.is_empty() {
-            bail!("the {machine} machine of {} ran no case: {}", self.image.release, summary::cut_short(&boot));
-        }
-        Ok(cells)
+        Ok((cells, has_begun))
     }
 
     /// Runs a failed case alone in a fresh guest. The logs of both runs are kept.

@@ -114,6 +114,12 @@ fn judge_one(
     Some(cell)
 }
 
+/// The failure of the first case of a boot in which none began.
+pub fn not_begun(kernel: &str, case: &'static Case, boot: &BootResult) -> Cell {
+    let (verdict, output) = (Verdict::Failed, format!("no case began: {}", cut_short(boot)));
+    Cell { kernel: kernel.to_owned(), release: release(boot), case: case.name, verdict, seconds: 0.0, output }
+}
+
 fn release(boot: &BootResult) -> String {
     let booted = boot.reports.iter().find_map(|report| match report {
         Report::Booted { release } => Some(release.clone()),

@@ -53,10 +53,10 @@ fn classes_of(bit: u32) -> Option<EntryClasses> {
 /// no other.
 pub(super) fn label_outcomes(terms: &[&Term]) -> Option<Vec<Outcome>> {
     let uses: Vec<Use> = terms.iter().map(|term| Use::of(term)).collect();
-    let named = uses.iter().fold(0, |bits, own| bits | own.set);
+    let named = uses.iter().fold(0, |bits, own| bits | own.set | own.unset);
     let factors = atoms(named, &uses).into_iter().map(|atom| of_atom(atom, &uses)).collect();
     let mut outcomes = product(terms.len(), factors)?;
-    if named == u128::MAX {
+    if named == u128::MAX && uses.iter().all(|own| own.unset == 0) {
         outcomes.retain(|outcome| outcome.answers.contains(&true));
     }
     for (place, _) in terms.iter().enumerate().filter(|(_, term)| term.test == Test::Present) {
@@ -76,7 +76,7 @@ impl Use {
     fn of(term: &Term) -> Self {
         match term.test {
             Test::Status { set, unset } => Use { set: set.into(), unset: unset.into() },
-            Test::Labels(set) => Use { set, unset: 0 },
+            Test::Labels { set, unset, .. } => Use { set, unset },
             _ => Use::default(),
         }
     }

@@ -3,12 +3,11 @@
 
 use super::Population;
 use super::bits::{label_outcomes, status_outcomes};
-use super::masked::{has_patterns, masked};
+use super::masked::{has_patterns, masked, masked_labels};
 use super::outcome::{Outcome, affordable, closed, merged, outcome, product};
 use crate::field::{EntryClasses, Field, FieldId, LiveNumbers, Tracker, Value, ValueKind};
 use crate::filter::ranges::{v4, v6};
 use crate::filter::term::{Term, Test};
-use crate::model::Protocol;
 use crate::wire::uapi::nfproto;
 
 /// The outcomes of one field, or of fields that have values in common.
@@ -118,6 +117,7 @@ fn of_values(field: &'static Field, terms: &[&Term], population: Population) -> 
             families.map(|(family, classes)| outcome(terms, Value::Number(family.into()), classes)).to_vec()
         }
         ValueKind::Status => status_outcomes(terms, population)?,
+        ValueKind::Label if terms.iter().any(|term| has_patterns(term)) => masked_labels(terms)?,
         ValueKind::Label => label_outcomes(terms)?,
         ValueKind::Text => texts(terms),
         ValueKind::Masked if terms.iter().any(|term| has_patterns(term)) => masked(terms, greatest(field, population))?,
@@ -185,10 +185,10 @@ fn numbers_of(field: &Field, population: Population) -> Numbers {
     }
 }
 
-fn greatest(field: &Field, population: Population) -> u32 {
+fn greatest(field: &Field, population: Population) -> u128 {
     match numbers_of(field, population) {
-        Numbers::Range(_, greatest) => u32::try_from(greatest).unwrap_or(u32::MAX),
-        Numbers::Each(_) => u32::MAX,
+        Numbers::Range(_, greatest) => greatest.into(),
+        Numbers::Each(_) => u32::MAX.into(),
     }
 }
 
@@ -205,14 +205,7 @@ fn nat_classes(code: u64, population: Population) -> EntryClasses {
 fn states() -> impl Iterator<Item = (u64, EntryClasses)> {
     let all = Tracker::ALL.into_iter().flat_map(|tracker| (0..=u8::MAX).map(move |number| (tracker, number)));
     let known = all.filter(|(tracker, number)| tracker.state_name(*number).is_some());
-    known.map(|(tracker, number)| {
-        let protocol = match tracker {
-            Tracker::Tcp => Protocol::Tcp,
-            Tracker::Sctp => Protocol::Sctp,
-            Tracker::Dccp => Protocol::Dccp,
-        };
-        (tracker.code(number).into(), EntryClasses::of_protocol(protocol.into()))
-    })
+    known.map(|(tracker, number)| (tracker.code(number).into(), EntryClasses::of_protocol(tracker.protocol().into())))
 }
 
 /// Every word that a term has, and one that none has.

@@ -5,6 +5,14 @@ use std::ops::Range;
 
 use crate::text::underline;
 
+const HINT: &str = "a tuple is PROTOCOL SRC[:PORT] DST[:PORT], or a line of an entry that ctnl or conntrack printed";
+
+/// Where a row of a table lacks a part.
+pub(super) const ROW_HINT: &str =
+    "these columns do not have it: add it, or paste the line of 'ctnl list -o conntrack' or '-o json'";
+/// For a line of another format.
+pub(super) const FORMAT_HINT: &str = "paste the line of '-o conntrack' or '-o json'";
+
 /// A text that names no entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedEntryError {
@@ -14,6 +22,8 @@ pub struct NamedEntryError {
     pub text: Box<str>,
     /// The bytes of the text that are at fault. Empty, at its end, where something is missing.
     pub span: Range<usize>,
+    /// What to do about it.
+    pub hint: &'static str,
 }
 
 /// What is wrong with a part of the text.
@@ -21,25 +31,33 @@ pub struct NamedEntryError {
 pub(super) struct Fault {
     pub message: String,
     pub span: Range<usize>,
+    pub hint: &'static str,
 }
 
 impl Fault {
     pub(super) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
-        Fault { message: message.into(), span }
+        Fault { message: message.into(), span, hint: HINT }
+    }
+
+    /// The same fault with another hint.
+    pub(super) fn with_hint(self, hint: &'static str) -> Self {
+        Fault { hint, ..self }
     }
 }
 
 impl NamedEntryError {
+    /// The error of `text`.
+    pub(super) fn new(text: &str, fault: Fault) -> Self {
+        let Fault { message, span, hint } = fault;
+        NamedEntryError { message: message.into(), text: text.into(), span, hint }
+    }
+
     /// The message, the text with a caret under the fault, and a hint; without a line feed
     /// at the end.
     #[must_use]
     pub fn render(&self) -> String {
         let lines = underline("", &self.text, self.span.clone());
-        format!(
-            "{}\n{lines}\n  hint: a tuple is PROTOCOL SRC[:PORT] DST[:PORT], or a line that ctnl list or conntrack \
-             printed",
-            self.message
-        )
+        format!("{}\n{lines}\n  hint: {}", self.message, self.hint)
     }
 }
 

@@ -1,12 +1,12 @@
 //! The words of a line, in the order in which conntrack(8) prints them.
 
-use std::ops::Range;
 use std::str::FromStr;
 
-use super::super::protocol::protocol_from_name;
-use super::error::{Fault, NamedEntryError};
+use super::error::{FORMAT_HINT, Fault, NamedEntryError};
 use super::named_entry::NamedEntry;
-use super::reader::{Reader, endpoint};
+use super::reader::{Reader, endpoint, read_protocol};
+use super::words::{Word, is_state, words};
+use super::{json, row};
 use crate::units::parse_decimal;
 use crate::wire::Family;
 
@@ -15,48 +15,117 @@ impl FromStr for NamedEntry {
 
     fn from_str(text: &str) -> Result<Self, NamedEntryError> {
         let read = read(text).and_then(|reader| reader.finish(text.len()));
-        read.map_err(|fault| NamedEntryError { message: fault.message.into(), text: text.into(), span: fault.span })
+        read.map_err(|fault| NamedEntryError::new(text, fault))
     }
 }
 
-/// A word and its bytes in the text.
-struct Word<'a> {
-    text: &'a str,
-    span: Range<usize>,
+fn read(text: &str) -> Result<Reader, Fault> {
+    if text.trim_start().starts_with('{') {
+        return json::read(text);
+    }
+    let words = words(text);
+    refuse_other_lines(&words)?;
+    row::read(&words).unwrap_or_else(|| read_line(&words))
 }
 
-/// Reads all words of `text`.
-fn read(text: &str) -> Result<Reader, Fault> {
+/// Refuses the lines of other formats, and of what is no entry.
+fn refuse_other_lines(words: &[Word<'_>]) -> Result<(), Fault> {
+    // conntrack(8) prints `300 proto=6 src=…` for an expectation, and no key `proto` for an entry.
+    if let Some(word) = words.iter().find(|word| word.text.starts_with("proto=")) {
+        return Err(Fault::new(word.span.clone(), "an expectation is not an entry"));
+    }
+    let Some(first) = words.first() else { return Ok(()) };
+    let format = match first.text {
+        text if text.starts_with('<') => "XML",
+        text if text.contains(',') => "CSV",
+        _ => return Ok(()),
+    };
+    let fault = Fault::new(first.span.clone(), format!("a line of {format} is not supported here"));
+    Err(fault.with_hint(FORMAT_HINT))
+}
+
+/// Reads all words of a line.
+fn read_line(words: &[Word<'_>]) -> Result<Reader, Fault> {
     let mut reader = Reader::default();
     let mut line = Line::default();
-    let mut words = words(text).into_iter();
-    while let Some(word) = words.next() {
+    let mut rest = words;
+    while let Some((word, following)) = rest.split_first() {
+        rest = following;
         if let Some(endpoint) = endpoint(word.text) {
-            reader.add_endpoint(endpoint, word.span);
+            reader.add_endpoint(endpoint, word.span.clone());
             line.has_addresses = true;
         } else if word.text.starts_with('[') {
-            // A flag such as [UNREPLIED], or the words of [start=Sun Nov 22 02:53:28 2026].
-            let ends = |word: &Word<'_>| word.text.ends_with(']');
-            if !ends(&word) && !words.any(|word| ends(&word)) {
-                return Err(Fault::new(word.span, format!("unclosed '[' in '{}'", word.text)));
-            }
+            rest = after_flag(word, following)?;
         } else if let Some((key, value)) = word.text.split_once('=') {
-            reader.read_pair(key, value, word.span)?;
+            rest = read_pair(&mut reader, (key, value), word, following)?;
             line.has_addresses = true;
         } else {
-            line.read(&word, &mut reader)?;
+            line.read(word, following.first(), &mut reader)?;
         }
     }
+    // Only a row of a table has a state before addresses without a key, and a row shows no zone.
+    reader.is_row = line.has_state && reader.has_endpoints();
     Ok(reader)
 }
 
-fn words(text: &str) -> Vec<Word<'_>> {
-    let starts = text.split_whitespace().map(|word| {
-        // A word is a part of `text`.
-        let start = word.as_ptr() as usize - text.as_ptr() as usize;
-        Word { text: word, span: start..start + word.len() }
-    });
-    starts.collect()
+/// The words after a flag such as `[UNREPLIED]`, `[NEW]` or `[start=Sun Nov 22 02:53:28 2026]`.
+fn after_flag<'w, 'a>(flag: &Word<'a>, mut rest: &'w [Word<'a>]) -> Result<&'w [Word<'a>], Fault> {
+    if flag.text == "[GAP]" {
+        return Err(Fault::new(flag.span.clone(), "a gap in a stream is not an entry"));
+    }
+    let mut is_closed = flag.text.ends_with(']');
+    while !is_closed {
+        let Some((word, following)) = rest.split_first() else {
+            return Err(Fault::new(flag.span.clone(), format!("unclosed '[' in '{}'", flag.text)));
+        };
+        (is_closed, rest) = (word.text.ends_with(']'), following);
+    }
+    Ok(rest)
+}
+
+/// Reads `key=value`; a value that is a name may have spaces. Returns the words after it.
+fn read_pair<'w, 'a>(
+    reader: &mut Reader,
+    (key, value): (&str, &str),
+    word: &Word<'a>,
+    rest: &'w [Word<'a>],
+) -> Result<&'w [Word<'a>], Fault> {
+    let more = match key {
+        // Behind it are only `netns=` and flags.
+        "progname" => length_of_process_name(rest)?,
+        // `pid:77(tmux: server)`
+        "netns" if value.starts_with("pid:") && !value.ends_with(')') => {
+            rest.iter().position(|word| word.text.ends_with(')')).map_or(0, |place| place + 1)
+        }
+        "helper" | "secctx" | "labels" => {
+            rest.iter().take_while(|word| !word.text.contains('=') && !word.text.starts_with('[')).count()
+        }
+        _ => 0,
+    };
+    let (of_value, after) = rest.split_at_checked(more).unwrap_or((rest, &[]));
+    let value = of_value.iter().fold(value.to_owned(), |value, word| format!("{value} {}", word.text));
+    let end = of_value.last().map_or(word.span.end, |last| last.span.end);
+    reader.read_pair(key, &value, word.span.start..end)?;
+    Ok(after)
+}
+
+/// How many words belong to the name of a process. What looks like a part of the tuple may be one of the name.
+fn length_of_process_name(rest: &[Word<'_>]) -> Result<usize, Fault> {
+    let is_end = |word: &&Word<'_>| word.text.starts_with("netns=") || is_origin(word.text);
+    let name = rest.iter().take_while(|word| !is_end(word));
+    match name.clone().find(|word| word.text.contains('=')) {
+        Some(word) => {
+            let message = format!("ambiguous '{}': it may belong to the name of the process in front of it", word.text);
+            Err(Fault::new(word.span.clone(), message)
+                .with_hint("put it in front of '[USERSPACE]', or leave the process out"))
+        }
+        None => Ok(name.count()),
+    }
+}
+
+/// The flags of events that no packet caused.
+fn is_origin(word: &str) -> bool {
+    matches!(word, "[SEED]" | "[RESYNC]" | "[RECONCILE]" | "[NETNS]")
 }
 
 /// How far the words before the addresses were read: `ipv4 2 tcp 6 431999 ESTABLISHED`.
@@ -72,11 +141,11 @@ struct Line {
 }
 
 impl Line {
-    fn read(&mut self, word: &Word<'_>, reader: &mut Reader) -> Result<(), Fault> {
+    fn read(&mut self, word: &Word<'_>, next: Option<&Word<'_>>, reader: &mut Reader) -> Result<(), Fault> {
         let fault = |message: String| Err(Fault::new(word.span.clone(), message));
         let number = parse_decimal(word.text).ok();
         match (reader.protocol, number) {
-            (None, Some(number)) if reader.family.is_some() && !self.has_family_number && !self.is_unnamed => {
+            (None, Some(number)) if self.may_be_family_number(next, reader) => {
                 self.has_family_number = true;
                 match reader.family.map(|family| u64::from(family.number())) {
                     Some(expected) if expected != number => {
@@ -107,23 +176,22 @@ impl Line {
         }
     }
 
+    /// Whether a number is that of the family in front of it. One in front of an address is the protocol.
+    fn may_be_family_number(&self, next: Option<&Word<'_>>, reader: &Reader) -> bool {
+        let is_before_address = next.is_some_and(|next| endpoint(next.text).is_some() || next.text.contains('='));
+        reader.family.is_some() && !self.has_family_number && !self.is_unnamed && !is_before_address
+    }
+
     fn read_protocol(&mut self, word: &Word<'_>, reader: &mut Reader) -> Result<(), Fault> {
         match word.text {
             "ipv4" if reader.family.is_none() => reader.family = Some(Family::V4),
             "ipv6" if reader.family.is_none() => reader.family = Some(Family::V6),
             "unknown" if !self.is_unnamed => self.is_unnamed = true,
-            name => {
-                let protocol = protocol_from_name(name);
-                let fault = || Fault::new(word.span.clone(), format!("unknown protocol '{name}'"));
-                reader.protocol = Some(protocol.ok_or_else(fault)?);
+            _ => {
+                read_protocol(reader, word)?;
                 self.has_protocol_number = self.is_unnamed;
             }
         }
         Ok(())
     }
-}
-
-/// Whether a word looks like the state of TCP, SCTP or DCCP.
-fn is_state(word: &str) -> bool {
-    word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'_' | b'2'))
 }

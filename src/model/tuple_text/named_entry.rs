@@ -18,16 +18,20 @@ use super::super::tuple::{L4, Tuple};
 /// assert_eq!(error.to_string(), "incomplete tcp tuple: missing 'dport'");
 /// # Ok::<(), ctnl::model::NamedEntryError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedEntry {
     /// The tuple of either direction. Its zone is in `zone`.
     pub tuple: Tuple,
     /// The tuple of the other direction.
     pub reply: Option<Tuple>,
-    /// The zone in which the tuple is looked up.
+    /// The zone in which the tuple is looked up. Without one it is 0, unless `lacks_zone` is set.
     pub zone: Option<u16>,
+    /// The text shows only some columns of the entry, none of which is the zone: it may be any.
+    pub lacks_zone: bool,
     /// The kernel's id of the entry.
     pub id: Option<u32>,
+    /// The network namespace of the entry, as the record of an event names it.
+    pub netns: Option<Box<str>>,
 }
 
 impl NamedEntry {

@@ -3,12 +3,20 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
-use super::super::protocol::{Protocol, protocol_name};
+use super::super::protocol::{Protocol, protocol_from_name, protocol_name};
 use super::super::tuple::Tuple;
 use super::direction::{Direction, Given, parse_key, parse_number};
-use super::error::Fault;
+use super::error::{Fault, ROW_HINT};
 use super::named_entry::NamedEntry;
+use super::words::Word;
 use crate::wire::Family;
+
+/// One of the two directions.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Side {
+    Orig,
+    Reply,
+}
 
 /// What was given.
 #[derive(Default)]
@@ -23,60 +31,100 @@ pub(super) struct Reader {
     ids: Vec<Given<u32>>,
     zone: Option<Given<u16>>,
     zone_orig: Option<Given<u16>>,
+    netns: Option<Given<Box<str>>>,
+    /// The text is JSON: `ids` has that of the entry alone, since those of an ICMP query have keys of their own.
+    pub is_json: bool,
+    /// The text is a row of a table, or what else shows only some columns.
+    pub is_row: bool,
 }
 
 impl Reader {
+    /// A reader of what shows only some columns of an entry.
+    pub(super) fn of_columns() -> Self {
+        Reader { is_row: true, ..Reader::default() }
+    }
+
     pub(super) fn add_endpoint(&mut self, endpoint: (IpAddr, Option<u16>), span: Range<usize>) {
         self.endpoints.push(Given { value: endpoint, span });
     }
 
+    pub(super) fn has_endpoints(&self) -> bool {
+        !self.endpoints.is_empty()
+    }
+
     /// Reads `key=value`. The first of a key that each direction has is of the original one.
     pub(super) fn read_pair(&mut self, key: &str, value: &str, span: Range<usize>) -> Result<(), Fault> {
-        let span = &span;
         match key {
-            "src" => self.set(|direction| &mut direction.src, key, span, parse_address(key, value, span)?),
-            "dst" => self.set(|direction| &mut direction.dst, key, span, parse_address(key, value, span)?),
-            "sport" => self.set(|direction| &mut direction.sport, key, span, parse_number(key, value, span)?),
-            "dport" => self.set(|direction| &mut direction.dport, key, span, parse_number(key, value, span)?),
-            "srckey" => self.set(|direction| &mut direction.srckey, key, span, parse_key(key, value, span)?),
-            "dstkey" => self.set(|direction| &mut direction.dstkey, key, span, parse_key(key, value, span)?),
-            "type" => self.set(|direction| &mut direction.icmp_type, key, span, parse_number(key, value, span)?),
-            "code" => self.set(|direction| &mut direction.icmp_code, key, span, parse_number(key, value, span)?),
             "id" => {
-                self.ids.push(Given { value: parse_number(key, value, span)?, span: span.clone() });
+                self.ids.push(Given { value: parse_number(key, value, &span)?, span });
                 Ok(())
             }
-            "zone" => put(&mut self.zone, key, span, parse_number(key, value, span)?),
-            "zone-orig" => put(&mut self.zone_orig, key, span, parse_number(key, value, span)?),
-            // Printed of an entry, and no part of its identity.
-            "zone-reply" | "packets" | "bytes" | "mark" | "use" | "secctx" | "helper" | "labels" | "delta-time" => {
-                Ok(())
-            }
-            _ => Err(Fault::new(span.clone(), format!("unknown key '{key}': not a part of a tuple"))),
+            "zone" => put(&mut self.zone, key, &span, parse_number(key, value, &span)?),
+            "zone-orig" => put(&mut self.zone_orig, key, &span, parse_number(key, value, &span)?),
+            "netns" => put(&mut self.netns, key, &span, value.into()),
+            // Printed of an entry or of an event, and no part of the identity.
+            "zone-reply" | "packets" | "bytes" | "mark" | "use" | "secctx" | "helper" | "labels" | "delta-time"
+            | "portid" | "progname" => Ok(()),
+            _ => self.read_part(None, key, value, span),
+        }
+    }
+
+    /// Reads a part of a tuple. Without a side, the first of each key is of the original direction.
+    pub(super) fn read_part(
+        &mut self,
+        side: Option<Side>,
+        key: &str,
+        value: &str,
+        span: Range<usize>,
+    ) -> Result<(), Fault> {
+        let at = &span;
+        match key {
+            "src" => self.set(side, |direction| &mut direction.src, key, at, parse_address(key, value, at)?),
+            "dst" => self.set(side, |direction| &mut direction.dst, key, at, parse_address(key, value, at)?),
+            "sport" => self.set(side, |direction| &mut direction.sport, key, at, parse_number(key, value, at)?),
+            "dport" => self.set(side, |direction| &mut direction.dport, key, at, parse_number(key, value, at)?),
+            "srckey" => self.set(side, |direction| &mut direction.srckey, key, at, parse_key(key, value, at)?),
+            "dstkey" => self.set(side, |direction| &mut direction.dstkey, key, at, parse_key(key, value, at)?),
+            "type" => self.set(side, |direction| &mut direction.icmp_type, key, at, parse_number(key, value, at)?),
+            "code" => self.set(side, |direction| &mut direction.icmp_code, key, at, parse_number(key, value, at)?),
+            "id" => self.set(side, |direction| &mut direction.icmp_id, key, at, parse_number(key, value, at)?),
+            _ => Err(Fault::new(span, format!("unknown key '{key}': not a part of a tuple"))),
         }
     }
 
     fn set<T>(
         &mut self,
+        side: Option<Side>,
         field: impl Fn(&mut Direction) -> &mut Option<Given<T>>,
         key: &str,
         span: &Range<usize>,
         value: T,
     ) -> Result<(), Fault> {
-        let is_first = field(&mut self.orig).is_none();
-        put(field(if is_first { &mut self.orig } else { &mut self.reply }), key, span, value)
+        let first_free = if field(&mut self.orig).is_none() { Side::Orig } else { Side::Reply };
+        let direction = match side.unwrap_or(first_free) {
+            Side::Orig => &mut self.orig,
+            Side::Reply => &mut self.reply,
+        };
+        put(field(direction), key, span, value)
     }
 
     /// The name that the parts make. `end` is the length of the text.
-    pub(super) fn finish(mut self, end: usize) -> Result<NamedEntry, Fault> {
+    pub(super) fn finish(self, end: usize) -> Result<NamedEntry, Fault> {
+        let is_row = self.is_row;
+        let entry = self.entry(end);
+        entry.map_err(|fault| if is_row && fault.span.is_empty() { fault.with_hint(ROW_HINT) } else { fault })
+    }
+
+    fn entry(mut self, end: usize) -> Result<NamedEntry, Fault> {
         let missing = |message: String| Fault::new(end..end, message);
         let protocol = self.protocol.ok_or_else(|| missing("missing protocol: expected e.g. tcp".to_owned()))?;
         self.place_endpoints()?;
         let id = self.place_ids(protocol)?;
-        let tuple = self.orig.tuple(protocol, "tuple", end)?;
+        let is_ipv6 = self.family == Some(Family::V6);
+        let tuple = self.orig.tuple(protocol, is_ipv6, "tuple", end)?;
         let reply = match self.reply.is_empty() {
             true => None,
-            false => Some(self.reply.tuple(protocol, "reply tuple", end)?),
+            false => Some(self.reply.tuple(protocol, is_ipv6, "reply tuple", end)?),
         };
         self.check_family(&[Some(tuple), reply])?;
         if let (Some(both), Some(orig)) = (&self.zone, &self.zone_orig)
@@ -85,8 +133,11 @@ impl Reader {
         {
             return Err(Fault::new(orig.span.clone(), "'zone-orig' and 'zone' are different"));
         }
-        let zone = self.zone_orig.or(self.zone).map(|zone| zone.value);
-        Ok(NamedEntry { tuple, reply, zone, id })
+        // The column 'zone' may be that of the reply direction.
+        let is_certain = |zone: &Given<u16>| !(self.is_json && self.is_row) || zone.value == 0;
+        let zone = self.zone_orig.or(self.zone.filter(is_certain)).map(|zone| zone.value);
+        let netns = self.netns.map(|netns| netns.value);
+        Ok(NamedEntry { tuple, reply, zone, lacks_zone: self.is_row && zone.is_none(), id, netns })
     }
 
     /// Addresses without a key are source and destination, in this order.
@@ -121,7 +172,7 @@ impl Reader {
     /// Which `id=` is which: for ICMP, each direction has one before that of the entry.
     fn place_ids(&mut self, protocol: Protocol) -> Result<Option<u32>, Fault> {
         let mut ids = std::mem::take(&mut self.ids).into_iter();
-        if matches!(protocol, Protocol::Icmp | Protocol::Ipv6Icmp) {
+        if matches!(protocol, Protocol::Icmp | Protocol::Ipv6Icmp) && !self.is_json {
             self.orig.icmp_id = ids.next().map(icmp_id).transpose()?;
             if !self.reply.is_empty() {
                 self.reply.icmp_id = ids.next().map(icmp_id).transpose()?;
@@ -167,6 +218,14 @@ fn put<T>(part: &mut Option<Given<T>>, key: &str, span: &Range<usize>, value: T)
     Ok(())
 }
 
+/// Reads the name or the number of the protocol.
+pub(super) fn read_protocol(reader: &mut Reader, word: &Word<'_>) -> Result<(), Fault> {
+    let protocol = protocol_from_name(word.text);
+    let unknown = || Fault::new(word.span.clone(), format!("unknown protocol '{}'", word.text));
+    reader.protocol = Some(protocol.ok_or_else(unknown)?);
+    Ok(())
+}
+
 fn parse_address(key: &str, value: &str, span: &Range<usize>) -> Result<IpAddr, Fault> {
     value.parse().map_err(|_| Fault::new(span.clone(), format!("invalid {key} '{value}': expected an address")))
 }
@@ -185,7 +244,9 @@ pub(super) fn endpoint(word: &str) -> Option<(IpAddr, Option<u16>)> {
 
 impl Direction {
     /// The tuple of this direction, if nothing is missing and nothing is too much.
-    fn tuple(&self, protocol: Protocol, what: &str, end: usize) -> Result<Tuple, Fault> {
+    ///
+    /// Two IPv4-mapped addresses are the IPv4 addresses, unless the family is given as IPv6.
+    fn tuple(&self, protocol: Protocol, is_ipv6: bool, what: &str, end: usize) -> Result<Tuple, Fault> {
         let l4 = self.l4(protocol);
         let mut missing = self.missing_addresses();
         let l4 = match l4 {
@@ -203,10 +264,14 @@ impl Direction {
             let names: Vec<String> = missing.iter().map(|name| format!("'{name}'")).collect();
             return Err(Fault::new(end..end, format!("incomplete {label} {what}: missing {}", names.join(", "))));
         };
-        if src.value.is_ipv4() != dst.value.is_ipv4() {
+        let (from, to) = match (src.value.to_canonical(), dst.value.to_canonical()) {
+            (from @ IpAddr::V4(_), to @ IpAddr::V4(_)) if !is_ipv6 => (from, to),
+            _ => (src.value, dst.value),
+        };
+        if from.is_ipv4() != to.is_ipv4() {
             return Err(Fault::new(dst.span.clone(), "source and destination are of different address families"));
         }
-        Ok(Tuple { src: src.value, dst: dst.value, protocol, l4, ..Tuple::UNSPECIFIED })
+        Ok(Tuple { src: from, dst: to, protocol, l4, ..Tuple::UNSPECIFIED })
     }
 }
 

@@ -21,7 +21,7 @@ fn the_short_form_and_a_pasted_line_name_the_same_tuple() {
     let line = "tcp      6 431999 ESTABLISHED src=10.0.0.1 dst=10.0.0.2 sport=40000 dport=443 src=10.0.0.2 \
                 dst=10.0.0.1 sport=443 dport=40000 [ASSURED] mark=0 use=1";
     let pasted = read(line).unwrap();
-    assert_eq!(pasted, NamedEntry { reply: Some(short.tuple.inverse()), ..short });
+    assert_eq!(pasted, NamedEntry { reply: Some(short.tuple.inverse()), ..short.clone() });
     let extended = format!("ipv4     2 {line} id=77");
     assert_eq!(read(&extended).unwrap(), NamedEntry { id: Some(77), ..pasted });
 }
@@ -171,6 +171,34 @@ fn ipv6_ports_are_behind_brackets() {
 }
 
 #[test]
+fn ipv4_mapped_addresses_name_the_entry_of_the_ipv4_addresses() {
+    let entry = read("tcp 192.0.2.3:1 10.0.0.2:2").unwrap();
+    for text in [
+        "tcp [::ffff:192.0.2.3]:1 [::ffff:10.0.0.2]:2",
+        "tcp [::ffff:192.0.2.3]:1 10.0.0.2:2",
+        "tcp src=::ffff:192.0.2.3 dst=::ffff:a00:2 sport=1 dport=2",
+        "ipv4 tcp src=::ffff:192.0.2.3 dst=::ffff:10.0.0.2 sport=1 dport=2",
+    ] {
+        assert_eq!(read(text).unwrap(), entry, "{text}");
+    }
+    let line = format!(
+        "tcp src=::ffff:192.0.2.3 dst=::ffff:10.0.0.2 sport=1 dport=2 {}",
+        "src=10.0.0.2 dst=::ffff:192.0.2.3 sport=2 dport=1"
+    );
+    assert_eq!(read(&line).unwrap().reply, Some(entry.tuple.inverse()));
+}
+
+#[test]
+fn a_mapped_address_of_an_ipv6_packet_stays_ipv6_where_the_family_shows_it() {
+    for text in [
+        "ipv6 10 tcp src=::ffff:192.0.2.3 dst=::ffff:10.0.0.2 sport=1 dport=2",
+        "tcp [::ffff:192.0.2.3]:1 [2001:db8::1]:2",
+    ] {
+        assert!(read(text).unwrap().tuple.src.is_ipv6(), "{text}");
+    }
+}
+
+#[test]
 fn keys_of_gre_are_decimal_or_hexadecimal() {
     let entry = read("gre 10.0.0.1 10.0.0.2 srckey=0x0 dstkey=0xabcd").unwrap();
     assert_eq!(entry.tuple.l4, L4::Ports { src: 0, dst: 0xabcd });
@@ -186,10 +214,11 @@ fn an_entry_that_differs_in_a_part_that_was_named_is_another_one() {
     let named = read("tcp 10.0.0.1:40000 10.0.0.2:443").unwrap();
     let found = flow(named.tuple);
     assert!(named.is(&found));
-    assert!(NamedEntry { tuple: named.tuple.inverse(), ..named }.is(&found), "either direction names it");
+    assert!(NamedEntry { tuple: named.tuple.inverse(), ..named.clone() }.is(&found), "either direction names it");
     let without_ports = Tuple { l4: L4::None, ..named.tuple };
     assert!(!named.is(&flow(without_ports)));
-    assert!(NamedEntry { id: Some(77), ..named }.is(&found) && !NamedEntry { id: Some(78), ..named }.is(&found));
+    let with_id = |id| NamedEntry { id: Some(id), ..named.clone() };
+    assert!(with_id(77).is(&found) && !with_id(78).is(&found));
     let nat = Tuple { dst: "192.0.2.1".parse().unwrap(), ..named.tuple.inverse() };
     let with_reply = NamedEntry { reply: Some(nat), ..named };
     assert!(!with_reply.is(&found) && with_reply.is(&Flow { reply: nat, ..found }));

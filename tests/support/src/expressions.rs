@@ -96,7 +96,9 @@ fn fixed(pools: &Pools) -> Vec<BoxedStrategy<Term>> {
     let label = pools.label;
     let mark = (select(pools.marks.clone()), select(vec![0u32, 1, 0xf0, 0xff, u32::MAX]));
     let flags = || (select(vec![0u8, 0x10, 0x20, 0x28, 0xff]), select(vec![0u8, 0x10, 0xff]));
-    let states = vec!["established", "Time_Wait", "CLOSED", "none", "close", "open", "syn_sent"];
+    let states = vec!["established", "Time_Wait", "CLOSED", "none", "close", "timewait", "syn_sent"];
+    let label_masks = vec![0u128, 1, 1 << 5, 0x2f, 1 << 127 | 1 << 64, u128::MAX];
+    let label_bits = (select(vec![0u128, 1, 1 << 5, 0x21, 1 << 127 | 1 << 5, u128::MAX]), select(label_masks));
     let bits = vec!["unreplied", "expected", "seen-reply", "assured", "confirmed", "src-nat", "DST_NAT", "dying", "31"];
     let words = vec!["ipv6", "tcp", "udp", "icmp", "proto gre", "unreplied", "assured", "src-nat"];
     vec![
@@ -108,6 +110,7 @@ fn fixed(pools: &Pools) -> Vec<BoxedStrategy<Term>> {
         select(vec!["src", "dst", "any", "none"]).prop_map(Term::Nat).boxed(),
         mark.prop_map(|(value, mask)| Term::Mark(value & mask, mask)).boxed(),
         select(vec!["any", "none", label, "0", "127", "9"]).prop_map(Term::Label).boxed(),
+        label_bits.prop_map(|(value, mask)| Term::LabelBits(value & mask, mask)).boxed(),
         select(vec!["any", "none", "ftp", "\"any\"", "x"]).prop_map(Term::Helper).boxed(),
         select(vec!["any", "none", "y"]).prop_map(Term::Secctx).boxed(),
         select(vec![0u16, 28, 30]).prop_map(Term::Attribute).boxed(),
@@ -119,8 +122,13 @@ fn fixed(pools: &Pools) -> Vec<BoxedStrategy<Term>> {
 
 fn net(addresses: &[IpAddr]) -> impl Strategy<Value = (IpAddr, u8)> + Clone + use<> {
     (select(addresses.to_vec()), any::<u8>()).prop_map(|(address, length)| {
-        let longest = if address.is_ipv6() { 129 } else { 33 };
-        (address, length % longest)
+        let (least, longest) = match (address, address.to_canonical()) {
+            (IpAddr::V4(_), _) => (0, 32),
+            (IpAddr::V6(_), IpAddr::V6(_)) => (0, 128),
+            // A shorter prefix of an IPv4-mapped address is refused.
+            (IpAddr::V6(_), IpAddr::V4(_)) => (96, 128),
+        };
+        (address, least + length % (longest - least + 1))
     })
 }
 

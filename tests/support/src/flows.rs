@@ -38,7 +38,7 @@ fn l4(protocol: u8) -> BoxedStrategy<L4> {
     match protocol {
         6 | 17 | 132 | 136 | 47 => ports().boxed(),
         33 => prop_oneof![Just(L4::None), ports()].boxed(),
-        1 | 58 => (select(vec![0, 8, 128]), 0u8..3, select(vec![1, 4711]))
+        1 | 58 => (select(vec![0, 8, 128]), select(vec![0u8, 1, 2, 200]), select(vec![1, 4711]))
             .prop_map(|(kind, code, id)| L4::Icmp { kind, code, id })
             .boxed(),
         _ => Just(L4::None).boxed(),

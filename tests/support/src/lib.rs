@@ -2,7 +2,7 @@
 //!
 //! - `harness`: tests in private network namespaces, and runs of the program
 //! - `net`, `connections`: two hosts and a router between them; their connections
-//! - `bystanders`: entries that differ in one part of their identity
+//! - `similar_entries`: entries that differ in one part of their identity
 //! - `deleting`: deletes chosen entries while they are dumped
 //! - `summary`: the program's JSON summaries, key by key
 //! - `flows`, `expressions`: random entries and random filters
@@ -21,7 +21,6 @@
     reason = "a test fails by panicking"
 )]
 
-pub mod bystanders;
 pub mod connections;
 pub mod deleting;
 pub mod expressions;
@@ -30,6 +29,7 @@ pub mod harness;
 pub mod net;
 pub mod reference;
 pub mod running;
+pub mod similar_entries;
 pub mod summary;
 
 #[path = "../../../src/bin/ctnl/host/mod.rs"]

@@ -28,6 +28,7 @@ pub enum Term {
     Nat(&'static str),
     Mark(u32, u32),
     Label(&'static str),
+    LabelBits(u128, u128),
     Helper(&'static str),
     Secctx(&'static str),
     TcpFlags(&'static str, u8, u8),
@@ -99,6 +100,7 @@ impl Term {
             Term::Nat(word) => format!("nat {word}"),
             Term::Mark(value, mask) => format!("mark {value:#x}/{mask:#x}"),
             Term::Label(word) => format!("label {word}"),
+            Term::LabelBits(value, mask) => format!("label {value:#x}/{mask}"),
             Term::Helper(word) => format!("helper {word}"),
             Term::Secctx(word) => format!("secctx {word}"),
             Term::TcpFlags(field, value, mask) => format!("{field} {value}/{mask:#x}"),
@@ -150,7 +152,7 @@ impl Term {
                     ProtoInfo::None if !has_state => None,
                     _ => return None,
                 };
-                name.is_some_and(|name| names.iter().any(|known| known.eq_ignore_ascii_case(name)))
+                name.is_some_and(|name| names.iter().any(|known| is_named(name, known)))
             }
             Term::Status(names) => names.iter().any(|name| match *name {
                 "unreplied" => status & 2 == 0,
@@ -176,6 +178,7 @@ impl Term {
             Term::Mark(value, mask) => flow.mark? & mask == *value,
             Term::Label("any") => flow.labels.is_some_and(|labels| !labels.is_empty()),
             Term::Label("none") => flow.labels.is_none_or(|labels| labels.is_empty()),
+            Term::LabelBits(value, mask) => flow.labels.map_or(0, |labels| labels.bits()) & mask == *value,
             Term::Label("voip") => flow.labels.is_some_and(|labels| labels.contains(5)),
             Term::Label(number) => flow.labels.is_some_and(|labels| labels.contains(number.parse().unwrap())),
             Term::Helper("any") => flow.helper.is_some(),
@@ -203,6 +206,15 @@ impl Term {
                 number.map_or(*op == "!=", |number| compare(number, op, *limit))
             }
         })
+    }
+}
+
+/// Whether a state has a name of an expression. Two states are spelled in two ways.
+fn is_named(name: &str, known: &str) -> bool {
+    match &*known.to_ascii_lowercase() {
+        "close" | "closed" => matches!(name, "CLOSE" | "CLOSED"),
+        "time_wait" | "timewait" => matches!(name, "TIME_WAIT" | "TIMEWAIT"),
+        known => name.eq_ignore_ascii_case(known),
     }
 }
 
@@ -269,6 +281,11 @@ fn inside(address: IpAddr, (net, length): (IpAddr, u8)) -> bool {
             IpAddr::V6(address) => address.octets().to_vec(),
         };
         octets.iter().flat_map(|octet| (0..8).rev().map(move |bit| octet >> bit & 1 == 1)).collect()
+    };
+    // An IPv4-mapped network is the IPv4 one.
+    let (net, length) = match (net, net.to_canonical()) {
+        (IpAddr::V6(_), IpAddr::V4(v4)) => (v4.into(), length - 96),
+        _ => (net, length),
     };
     address.is_ipv4() == net.is_ipv4() && bits(address)[..length.into()] == bits(net)[..length.into()]
 }

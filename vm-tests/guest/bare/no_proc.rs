@@ -1,13 +1,23 @@
 //! A host without the files of /proc.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::host;
 use crate::tcp;
 use ctnl_test_support::harness::{TestNetns, tests, udp};
 
-tests![commands_that_read_no_sysctl_work_without_proc, idle_times_are_computed_from_timeouts_read_over_netlink];
+tests![
+    commands_that_read_no_sysctl_work_without_proc,
+    idle_times_are_computed_from_timeouts_read_over_netlink,
+    events_drop_their_privileges_without_proc,
+    the_lab_names_proc,
+];
 
 /// From now on the calling thread and what it starts see no /proc.
 fn hide_proc() {
@@ -52,4 +62,22 @@ fn idle_times_are_computed_from_timeouts_read_over_netlink(netns: &TestNetns) {
         .stderr_contains("1 matched, 1 deleted");
     assert!(netns.dumped(&tcp::established(1, 0).orig).is_none());
     assert!(netns.dumped(&tcp::established(2, 0).orig).is_some());
+}
+
+fn events_drop_their_privileges_without_proc(netns: &TestNetns) {
+    host::load_module("nf_conntrack_netlink").unwrap();
+    netns.create(&[udp(1, 53)]);
+    hide_proc();
+    let mut command = netns.ctnl_command(&["events", "-q"]);
+    let mut events = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(events.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("\"sport\":1,\"dport\":53")), "no record of the entry");
+    kill(Pid::from_raw(events.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    assert!(lines.any(|line| line.contains("\"event\":\"close\"")), "no last record");
+    assert!(events.wait().unwrap().success());
+}
+
+fn the_lab_names_proc(netns: &TestNetns) {
+    hide_proc();
+    netns.ctnl(&["lab", "--", "true"]).exits_with(1).stderr_contains("lab needs /proc, which is not mounted");
 }

@@ -6,6 +6,7 @@ use ctnl::filter::{Context, Filter, FilterBuilder, ParseError, flags};
 use ctnl::host::Host;
 use ctnl::netlink::{Connection, Netns};
 use ctnl::table::DumpRequest;
+use ctnl::units::{QuantityError, Seconds};
 
 use crate::host::files;
 use crate::host::timeout_options::TimeoutOptions;
@@ -82,14 +83,21 @@ fn trust_netlink_arg() -> Arg {
 fn confirm_idle_arg() -> Arg {
     Arg::new(CONFIRM_IDLE)
         .long(CONFIRM_IDLE)
-        .value_name("SECS")
-        .value_parser(clap::value_parser!(u64).range(1..=LONGEST_WAIT))
-        .help("Sample twice, SECS apart (+3 s margin); match only entries without a packet in between")
+        .value_name("TIME")
+        .value_parser(|text: &str| seconds(text, LONGEST_WAIT))
+        .help("Sample twice, TIME apart (30s, 5m; +3 s margin); match only entries without a packet in between")
         .long_help(
-            "Sample twice, SECS apart (+3 s margin); match only entries that match both times and had no \
-             packet in between. Uses 64 bytes of memory for each entry that matches the first time",
+            "Sample twice, TIME apart (30s, 5m, or a number of seconds; +3 s margin); match only entries that match \
+             both times and had no packet in between. Uses 64 bytes of memory for each entry that matches the first \
+             time",
         )
         .help_heading(HEADING)
+}
+
+/// A time from one second to `longest` seconds, with units or in seconds.
+pub fn seconds(text: &str, longest: u64) -> Result<u64, String> {
+    let Seconds(seconds) = text.parse().map_err(|error: QuantityError| error.to_string())?;
+    if (1..=longest).contains(&seconds) { Ok(seconds) } else { Err(format!("{text} is not in 1..={longest} seconds")) }
 }
 
 /// Flags that `-h` shows; `--help` shows all.
@@ -131,7 +139,12 @@ impl FilterArgs {
         let labels = files::labels(host);
         let context =
             Context { services: &services, label: &|name| labels.number(name), read_file: &|path| files::values(path) };
-        self.build(&context).map_err(|error| usage(error.render()))
+        let filter = self.build(&context).map_err(|error| usage(error.render()))?;
+        for path in filter.empty_files() {
+            let message = format!("'{path}' contains no values, so nothing matches it");
+            Console::new(false, false).warn(&message);
+        }
+        Ok(filter)
     }
 
     fn build(&self, context: &Context<'_>) -> Result<Filter, ParseError> {
@@ -139,7 +152,7 @@ impl FilterArgs {
         for (name, value) in &self.flags {
             builder = builder.flag(name, value)?;
         }
-        Ok(builder.build())
+        builder.build()
     }
 
     /// The options that idle times depend on.
@@ -235,6 +248,11 @@ impl CommonArgs {
     /// [`Connection::reopen`]: by then the name may refer to another namespace.
     pub fn connect(&self) -> Result<Connection> {
         Ok(Connection::open(&self.netns()?)?)
+    }
+
+    /// Whether notes and hints are left out.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
     }
 
     /// A console with this verbosity.

@@ -102,6 +102,9 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let is_resized = watch.warn_if_resized();
     counting.print(args, &selection, totals, is_interrupted, is_resized)?;
     summarize(&mut console, &counting, &selection, totals, occupancy);
+    if occupancy.entries == 0 && totals.entries == 0 {
+        report::note_empty(&mut console);
+    }
     if is_interrupted {
         console.warn("interrupted before the end of the table");
     }
@@ -133,6 +136,9 @@ fn count_all(args: &Args, connection: &mut Connection, console: &mut Console) ->
     }
     if let Some(max) = max.filter(|max| *max > 0) {
         console.note(&format!("{entries} of {max} entries ({})", percent(entries.into(), max.into())));
+    }
+    if entries == 0 {
+        report::note_empty(console);
     }
     Ok(if entries == 0 && args.fail_if_none { Exit::Failed } else { Exit::Done })
 }

@@ -7,7 +7,8 @@ use ctnl::table::{Outcome, Target, delete};
 
 use super::args::CommonArgs;
 use super::format::FormatArgs;
-use super::get::{EntryArgs, find, print};
+use super::get::print;
+use super::lookup::{EntryArgs, Lookup, find, why_missing};
 use crate::host::ssh;
 use crate::term::console::Console;
 use crate::term::exit::Exit;
@@ -19,7 +20,7 @@ Examples:
       With the id that `ctnl list -o id` printed: an entry that was created since has another one.
 
 The entry is fetched and printed to stdout, and deleted by the tuple, zone and id that it has.
-Exit code 1 when there is no such entry.";
+Exit code 1 when there is no such entry. `ctnl help get` has the lines that can be pasted.";
 
 /// Delete the entry of one exact tuple
 #[derive(Debug, clap::Args)]
@@ -45,14 +46,14 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
-    let named = args.entry.named()?;
     let mut writer = args.format.writer(host)?;
     let mut console = args.common.console();
-    let mut connection = args.common.connect()?;
-    let Some(flow) = find(&mut connection, &named)? else {
-        console.warn("no such entry");
+    let mut lookup = args.entry.lookup(&args.common, host)?;
+    let Some(flow) = find(&mut lookup.connection, &lookup.named)? else {
+        console.warn(&why_missing(&mut lookup, !args.common.is_quiet()));
         return Ok(Exit::Failed);
     };
+    let Lookup { named, mut connection } = lookup;
     if !args.no_spare_ssh && is_own_session(&flow, host, &mut console)? {
         return Ok(Exit::Failed);
     }

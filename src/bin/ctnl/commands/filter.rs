@@ -32,9 +32,21 @@ const GRAMMAR: &str = "\
 A filter consists of terms joined by `and`, `or`, `not` and parentheses. A term is a
 field with a value (`dport 443`), a comparison (`bytes > 10M`), a set
 (`dport {80, 443, 8000-8080}` or `dport 80,443`), or a keyword (`tcp`, `assured`).
-Operators: = != < <= > >=. `field != x` means `not field = x`. @FILE reads values from a
-file, one or more per line; `#` starts a comment. Quote characters that are special to
-the shell: < > ( ) { } *.
+Operators: = != < <= > >=. `field != x` means `not field = x`. Quote characters that are
+special to the shell: < > ( ) { } *.
+
+@FILE reads values from a file, one or more per line; `#` and `;` start a comment, and @-
+is standard input. A file without values is a set that matches nothing, with a warning;
+flush refuses to exclude such a set (`not src @FILE`) without --all.
+
+Addresses: 192.0.2.1, 10.0.0.0/8, 10.0.0.1-10.0.0.9, 2001:db8::/32, [2001:db8::1]. An
+IPv4-mapped address (::ffff:192.0.2.1, prefixes from /96 on) is the IPv4 address.
+Marks: 16, 0x10/0xff (the bits of the mask only), 5-9. Labels: a name of connlabel.conf, a
+bit number, or VALUE/MASK of all 128 bits (0x1/0x3), as Open vSwitch writes them.
+
+A state is that of TCP, SCTP and DCCP, if they have it: `time_wait` is also DCCP's
+TIMEWAIT, and `close` SCTP's CLOSED; both spellings mean both. A state that TCP does not
+have needs its protocol: `dccp and state open`, `--proto sctp --state cookie_wait`.
 
 Durations: 90s 10m 12h 5d 1h30m; the unit is required. Sizes: 500 10k 4M 10Ki.
 
@@ -51,7 +63,7 @@ a timeout that flush --soft may have written, GRE flows, entries made over netli
 time than the current sysctl allows. One sample cannot show that a
 timeout sysctl was raised: until its next packet, an entry then seems idle for the
 difference. Give the old value (--base-timeout tcp.established=3600) or sample twice
-(--confirm-idle 30).
+(--confirm-idle 30s).
 age is the time since creation, known with net.netfilter.nf_conntrack_timestamp=1.
 ";
 

@@ -5,7 +5,7 @@ use ctnl::filter::Filter;
 use ctnl::host::Host;
 use ctnl::table::{self, Action};
 
-use super::args::{CommonArgs, FilterArgs};
+use super::args::{CommonArgs, FilterArgs, seconds};
 use crate::host::ssh::{self, OwnSessions};
 use crate::host::timeout_notes::{self, WrittenTimeout};
 use crate::purge::{Options, Purge, Purged, report};
@@ -24,7 +24,7 @@ Examples:
       Delete at most a thousand of these.
   ctnl flush --dst 10.9.0.0/16 --soft
       Lower their timeout to ten seconds: the next packet of a live flow restores it.
-  ctnl flush 'dport 53 and idle >= 30s' --confirm-idle 30 --yes --json
+  ctnl flush 'dport 53 and idle >= 30s' --confirm-idle 30s --yes --json
       For a script: two samples, no question, summary as JSON on stdout (docs/summary.md).
 
 `ctnl help filter` explains idle times and undecided entries.
@@ -64,9 +64,9 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     max: Option<u64>,
 
-    /// Lower timeouts to SECS instead of deleting (default 10): the next packet of a live flow restores its timeout
-    #[arg(long, value_name = "SECS", num_args = 0..=1, require_equals = true, default_missing_value = "10",
-          value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    /// Lower timeouts to TIME (30s, or seconds) instead of deleting (default 10s): a live flow's next packet restores its own
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "10s",
+          value_parser = soft_timeout)]
     soft: Option<u32>,
 
     /// Do not spare your own SSH session
@@ -97,6 +97,11 @@ pub struct Args {
 
     #[command(flatten)]
     common: CommonArgs,
+}
+
+/// A timeout of up to a day.
+fn soft_timeout(text: &str) -> Result<u32, String> {
+    seconds(text, 86_400).map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX))
 }
 
 /// Runs the command.
@@ -167,7 +172,17 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
 
 impl Args {
     fn refuse_everything(&self, filter: &Filter) -> Result<()> {
-        if self.all || !filter.matches_everything() {
+        if self.all {
+            return Ok(());
+        }
+        if filter.negates_empty_file() {
+            return Err(usage(format!(
+                "the filter excludes what is in '{}', which contains no values: nothing is excluded\n  hint: leave that \
+                 term out, or delete nevertheless with --all",
+                filter.empty_files().join("', '")
+            )));
+        }
+        if !filter.matches_everything() {
             return Ok(());
         }
         let what = if filter.is_empty() { "no filter is given" } else { "this filter matches every entry" };

@@ -4,15 +4,15 @@ use anyhow::Result;
 use ctnl::field::Subject;
 use ctnl::filter::Filter;
 use ctnl::host::Host;
-use ctnl::model::{Flow, NamedEntry, NamedEntryError};
+use ctnl::model::Flow;
 use ctnl::netlink::Connection;
 use ctnl::output::Writer;
-use ctnl::table;
 
 use super::args::CommonArgs;
 use super::format::FormatArgs;
+use super::lookup::{EntryArgs, find, why_missing};
 use crate::scan::Selection;
-use crate::term::exit::{Exit, usage};
+use crate::term::exit::Exit;
 use crate::term::stdout;
 
 const EXAMPLES: &str = "\
@@ -22,7 +22,11 @@ Examples:
   ctnl get udp '[2001:db8::1]:53' '[2001:db8::2]:4000' -o json
   ctnl get icmp 10.0.0.1 10.0.0.2 type=8 code=0 id=77
   ctnl get 'tcp src=10.0.0.1 dst=10.0.0.2 sport=40000 dport=443 zone=5'
-      The tuple as conntrack and ctnl list print it: a whole line can be pasted.";
+      The tuple as conntrack and ctnl list print it.
+
+A whole line of an entry can be pasted, as ctnl and conntrack print it: of a list or of an event
+stream ([NEW], timestamps, netns=), a line of JSON, a row of the table. What a row lacks is an
+error: the type, code and id of ICMP, the keys of GRE, the zone if the tuple is in several.";
 
 /// Print the entry of one exact tuple, of either direction
 #[derive(Debug, clap::Args)]
@@ -38,55 +42,15 @@ pub struct Args {
     common: CommonArgs,
 }
 
-/// One exact entry.
-#[derive(Debug, clap::Args)]
-pub struct EntryArgs {
-    /// PROTOCOL SRC[:PORT] DST[:PORT], or a line that ctnl list or conntrack printed
-    #[arg(required = true, num_args = 1.., value_name = "TUPLE")]
-    tuple: Vec<String>,
-
-    /// Zone of the entry; default: 0
-    #[arg(long, short = 'w')]
-    zone: Option<u16>,
-
-    /// Match only an entry with this id
-    #[arg(long)]
-    id: Option<u32>,
-}
-
-impl EntryArgs {
-    /// The tuple, with zone and id of the tuple or of the options.
-    pub fn named(&self) -> Result<NamedEntry> {
-        let named: NamedEntry = self.tuple.join(" ").parse().map_err(|error: NamedEntryError| usage(error.render()))?;
-        let zone = one_of("zone", named.zone, self.zone)?;
-        Ok(NamedEntry { zone, id: one_of("id", named.id, self.id)?, ..named })
-    }
-}
-
-/// The number in the tuple or of the option; an error if both are given and differ.
-fn one_of<T: PartialEq>(name: &str, tuple: Option<T>, option: Option<T>) -> Result<Option<T>> {
-    if tuple.is_some() && option.is_some() && tuple != option {
-        return Err(usage(format!("--{name}: the tuple has another {name}")));
-    }
-    Ok(tuple.or(option))
-}
-
-/// The entry with this tuple, if it exists.
-pub fn find(connection: &mut Connection, named: &NamedEntry) -> Result<Option<Flow>> {
-    let found = table::get(connection, &named.tuple, named.zone.unwrap_or(0))?;
-    Ok(found.filter(|flow| named.is(flow)))
-}
-
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
-    let named = args.entry.named()?;
     let mut writer = args.format.writer(host)?;
-    let mut connection = args.common.connect()?;
-    let Some(flow) = find(&mut connection, &named)? else {
-        args.common.console().warn("no such entry");
+    let mut lookup = args.entry.lookup(&args.common, host)?;
+    let Some(flow) = find(&mut lookup.connection, &lookup.named)? else {
+        args.common.console().warn(&why_missing(&mut lookup, !args.common.is_quiet()));
         return Ok(Exit::Failed);
     };
-    print(&flow, &mut writer, &mut connection, host)?;
+    print(&flow, &mut writer, &mut lookup.connection, host)?;
     Ok(Exit::Done)
 }
 

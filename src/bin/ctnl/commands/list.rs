@@ -92,6 +92,9 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     };
     let is_resized = watch.warn_if_resized();
     summarize(&mut console, &selection, totals, printed, args.limit.is_some_and(|limit| printed >= limit));
+    if expected == 0 && totals.entries == 0 {
+        report::note_empty(&mut console);
+    }
     if is_interrupted {
         console.warn("interrupted before the end of the table");
     }

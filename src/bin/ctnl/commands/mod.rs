@@ -13,8 +13,10 @@ mod format;
 mod get;
 mod lab;
 mod list;
+mod lookup;
 mod man;
 mod report;
+mod stats;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser};
@@ -60,6 +62,8 @@ enum Verb {
     Delete(delete::Args),
     /// Delete the entries that match
     Flush(flush::Args),
+    /// Show the counters of connection tracking: drops, evictions, failed inserts
+    Stats(stats::Args),
     /// Stream conntrack events
     Events(Box<events::Args>),
     /// Check a filter, or explain the filter language
@@ -80,6 +84,7 @@ pub fn run(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Get(args) => get::run(&args, host),
         Verb::Delete(args) => delete::run(&args, host),
         Verb::Flush(args) => flush::run(&args, host),
+        Verb::Stats(args) => stats::run(&args, host),
         Verb::Events(args) => events::run(&args, host),
         Verb::Filter(args) => filter::run(&args, host),
         Verb::Lab(args) => lab::run(args, host),

@@ -14,6 +14,11 @@ impl Buckets {
         Buckets(netfilter.read("nf_conntrack_buckets").ok())
     }
 
+    /// Whether the size cannot be read.
+    pub fn are_unknown(self) -> bool {
+        self.0.is_none()
+    }
+
     /// Whether the size has certainly changed.
     pub fn resized_since(self, netfilter: &Sysctl) -> bool {
         let now = Self::read(netfilter);

@@ -73,13 +73,15 @@ fn lossy(bytes: &[u8]) -> Cow<'_, str> {
 
 /// The values in a file; `-` is standard input. At most one byte more than the limit is read, so that
 /// a file without an end is refused as too large.
-pub fn values(path: &str) -> io::Result<String> {
+pub fn values(path: &str) -> io::Result<Vec<u8>> {
     let most = MAX_FILE as u64 + 1;
+    let mut bytes = Vec::new();
     if path == "-" {
-        io::read_to_string(io::stdin().take(most))
+        io::stdin().take(most).read_to_end(&mut bytes)?;
     } else {
-        io::read_to_string(File::open(path)?.take(most))
+        File::open(path)?.take(most).read_to_end(&mut bytes)?;
     }
+    Ok(bytes)
 }
 
 #[cfg(test)]

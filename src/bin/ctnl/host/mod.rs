@@ -7,6 +7,7 @@ pub mod files;
 pub mod namespaces;
 pub mod privileges;
 pub mod process_by_portid;
+pub mod procfs;
 pub mod sd_notify;
 pub mod ssh;
 pub mod timeout_notes;

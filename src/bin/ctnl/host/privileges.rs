@@ -16,8 +16,10 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use caps::{CapSet, Capability, CapsHashSet};
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 
 /// The work that needs more than CAP_NET_ADMIN.
@@ -52,22 +54,36 @@ pub struct Kept {
 /// be called while the process has one thread. `proc` is where /proc is mounted.
 ///
 /// # Errors
-/// The process has more than one thread; the kernel refuses.
+/// The process has more than one thread, or it is unknown whether it has; the kernel refuses.
 pub fn drop_all_but(needs: Needs, proc: &Path) -> Result<Kept> {
-    let count = || fs::read_dir(proc.join("self/task")).map(Iterator::count).context("count the threads");
-    let mut threads = count()?;
+    let mut is_alone = has_one_thread(proc)?;
     // A thread that has been joined is still listed for a moment.
     for _ in 0..100 {
-        if threads == 1 {
-            break;
+        if is_alone {
+            return drop_in_this_thread(needs);
         }
         thread::sleep(Duration::from_millis(1));
-        threads = count()?;
+        is_alone = has_one_thread(proc)?;
     }
-    if threads != 1 {
-        bail!("cannot drop privileges: expected one thread, found {threads}");
+    bail!("cannot drop privileges: expected one thread, found several")
+}
+
+/// Whether this process has no other thread. Where /proc is missing, unshare(2) tells: a thread group of more
+/// than one is refused (`check_unshare_flags` in kernel/fork.c), and otherwise nothing changes.
+fn has_one_thread(proc: &Path) -> Result<bool> {
+    if let Ok(threads) = fs::read_dir(proc.join("self/task")) {
+        return Ok(threads.count() == 1);
     }
-    drop_in_this_thread(needs)
+    match unshare(CloneFlags::CLONE_THREAD) {
+        Ok(()) => Ok(true),
+        Err(Errno::EINVAL) => Ok(false),
+        Err(errno) => Err(anyhow!(
+            "cannot count the threads before privileges are dropped: {} is not mounted, and unshare(CLONE_THREAD) \
+             fails: {errno}\n  hint: mount -t proc proc {}, or keep the privileges with --keep-privileges",
+            proc.display(),
+            proc.display()
+        )),
+    }
 }
 
 /// The same for the calling thread and the threads that it starts.
@@ -172,9 +188,11 @@ mod tests {
     fn with_several_threads_it_fails_and_nothing_is_dropped() {
         let before = sets();
         // The test harness runs this in a thread of its own.
-        let error = drop_all_but(Needs::default(), Path::new("/proc")).unwrap_err();
-        assert!(error.to_string().contains("expected one thread"), "{error}");
-        assert_eq!(sets(), before);
+        for proc in ["/proc", "/nonexistent"] {
+            let error = drop_all_but(Needs::default(), Path::new(proc)).unwrap_err();
+            assert!(error.to_string().contains("expected one thread"), "{proc}: {error}");
+            assert_eq!(sets(), before);
+        }
     }
 
     #[test]

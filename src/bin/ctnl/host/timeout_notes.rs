@@ -40,7 +40,11 @@ impl NamespaceId {
 }
 
 fn boot_id(host: &Host) -> io::Result<String> {
-    Ok(host.kernel().read_text("random/boot_id")?.trim().to_owned())
+    let kernel = host.kernel();
+    let named = |error: io::Error| {
+        io::Error::new(error.kind(), format!("read {}: {error}", kernel.root().join("random/boot_id").display()))
+    };
+    Ok(kernel.read_text("random/boot_id").map_err(named)?.trim().to_owned())
 }
 
 fn namespace_name(host: &Host) -> io::Result<String> {

@@ -26,6 +26,20 @@ impl TimeoutOptions {
     /// # Errors
     /// As [`TimeoutContext::read`].
     pub fn read(&self, connection: &mut Connection, host: &Host) -> Result<TimeoutContext, Error> {
+        let notes = TimeoutNotes::of(connection.netns(), host);
+        self.read_with(connection, host, &notes)
+    }
+
+    /// As [`TimeoutOptions::read`], with the `notes` of the connection's namespace.
+    ///
+    /// # Errors
+    /// As [`TimeoutContext::read`].
+    pub fn read_with(
+        &self,
+        connection: &mut Connection,
+        host: &Host,
+        notes: &TimeoutNotes,
+    ) -> Result<TimeoutContext, Error> {
         let previous = self.previous_timeouts.clone();
         let mut context = TimeoutContext::read(connection, &host.netfilter(), &host.kernel(), previous)?;
         let netns = connection.netns();
@@ -34,7 +48,6 @@ impl TimeoutOptions {
             let cookie = environment.is_some().then(|| netns.run(Netns::current_cookie)).transpose()?;
             is_lab(environment.as_deref(), cookie.and_then(Result::ok).flatten())
         };
-        let notes = TimeoutNotes::of(netns, host);
         notes.remove_expired();
         notes.read_into(&mut context);
         Ok(context)

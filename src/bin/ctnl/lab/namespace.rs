@@ -13,6 +13,8 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::unistd::{getegid, geteuid};
 
+use crate::host::procfs;
+
 const PRIVATE: CloneFlags = CloneFlags::CLONE_NEWNET
     .union(CloneFlags::CLONE_NEWNS)
     .union(CloneFlags::CLONE_NEWUTS)
@@ -78,6 +80,10 @@ fn remedy(host: &Host) -> String {
         Some((_, _, setting)) => {
             format!("this host denies user namespaces to ordinary users: run 'sysctl -w {setting}' as root, or run this as root")
         }
+        None if !procfs::has_sysctls(host) => "/proc/sys is missing, so it is unknown whether a sysctl forbids it \
+                 (user.max_user_namespaces, kernel.unprivileged_userns_clone, \
+                 kernel.apparmor_restrict_unprivileged_userns) or, in a container, its seccomp profile: run this on the host"
+            .into(),
         None => "in a container, its seccomp profile or missing CAP_SYS_ADMIN forbids it: run this on the host, or start the \
                  container with '--privileged' (or '--security-opt seccomp=unconfined')"
             .into(),

@@ -27,6 +27,7 @@ use super::init::{self, Ended};
 use super::outside;
 use super::population::{Population, has_udp_lite};
 use super::{mounts, namespace};
+use crate::host::procfs;
 use crate::host::timeout_options::LAB_COOKIE;
 use crate::term::console::Console;
 use crate::term::exit::Exit;
@@ -63,6 +64,7 @@ const NOT_FOUND: u8 = 127;
 /// Makes a lab, runs the command in it and ends as the command does. The process must have a single
 /// thread.
 pub fn run(options: &Options, host: &Host) -> Result<Exit> {
+    procfs::require(host, "lab")?;
     // The path is read before /proc becomes that of the lab.
     let proc = host.proc();
     let own = std::fs::read_link(proc.join("self")).context("find the own process in /proc")?;

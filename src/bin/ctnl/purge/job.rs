@@ -2,12 +2,13 @@
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ctnl::model::Flow;
 use ctnl::netlink::{Connection, Error};
 use ctnl::table::{self, DatagramTime, Deleter, DumpRequest, DumpTotals, Occupancy};
+use ctnl::units::Nanos;
 
 use super::chooser::Chooser;
 use super::options::{Options, SMALL_TABLE};
@@ -86,9 +87,13 @@ impl<'a> Purge<'a> {
         }
     }
 
+    fn seconds_since(&self, started: Nanos) -> f64 {
+        Duration::from(self.watch.clock.now().monotonic.since(started)).as_secs_f64()
+    }
+
     /// Counts what would be deleted.
     fn preview(&mut self, connection: &mut Connection) -> Result<Summary> {
-        let started = Instant::now();
+        let started = self.watch.clock.now().monotonic;
         let mut summary = Summary::new(&self.options, self.chooser.filter());
         self.chooser.break_down()?;
         (summary.seen, summary.interrupted) = self.count(connection)?;
@@ -96,7 +101,7 @@ impl<'a> Purge<'a> {
         self.chooser.report(&mut summary);
         summary.deleted = self.chooser.chosen();
         summary.set_table(self.before, Some(self.before));
-        summary.seconds = started.elapsed().as_secs_f64();
+        summary.seconds = self.seconds_since(started);
         Ok(summary)
     }
 
@@ -176,7 +181,7 @@ impl<'a> Purge<'a> {
     /// Deletes what is chosen. Three threads: one walks and decides, one deletes, and this one shows
     /// progress, so that a terminal that blocks delays neither.
     fn delete(&mut self, connection: &mut Connection) -> Result<Summary> {
-        let started = Instant::now();
+        let started = self.watch.clock.now().monotonic;
         let (clock, seen) = (self.watch.clock.clone(), AtomicU64::new(0));
         let rechecker = self.chooser.rechecker();
         let deleter = Deleter::start(connection.reopen()?, self.options.action, &clock, rechecker);
@@ -204,7 +209,7 @@ impl<'a> Purge<'a> {
         summary.add(&deletions, error.as_ref());
         self.chooser.report(&mut summary);
         summary.set_table(self.before, table::count(connection).ok());
-        summary.seconds = started.elapsed().as_secs_f64();
+        summary.seconds = self.seconds_since(started);
         if let Some(hint) = error.as_ref().and_then(hint::hint) {
             self.watch.console.warn(&format!("hint: {hint}"));
         }

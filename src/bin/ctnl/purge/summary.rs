@@ -42,7 +42,7 @@ pub struct Summary {
     pub deleted: u64,
     /// Entries that were already gone.
     pub gone: u64,
-    /// Entries that were read again before their delete, because more than a millisecond had passed or the settings
+    /// Entries that were read again before their delete, because too much time had passed or the settings
     /// had changed. They are counted by what became of them, too.
     pub rechecked: u64,
     /// Those of them that no longer matched.

@@ -1,5 +1,5 @@
-//! The settings by which idle times are computed (timeouts, policies, flowtables, notes of written timeouts), read again while they
-//! are used.
+//! The settings by which idle times are computed (timeouts, policies, flowtables, notes of written timeouts),
+//! read again while they are used.
 //!
 //! An entry has the timeout that was set when its last packet arrived. Where a setting changed since the
 //! command started, that is the value before or the value after the change, so an entry is judged by every
@@ -11,10 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ctnl::age::TimeoutContext;
 use ctnl::clock::Clock;
 use ctnl::host::Host;
-use ctnl::model::{TIMERS, Timeouts, TimerRow};
 use ctnl::netlink::{Connection, Error};
 use ctnl::sysctl::Sysctl;
-use ctnl::table;
 use ctnl::units::Nanos;
 
 use crate::host::timeout_notes::TimeoutNotes;
@@ -65,8 +63,8 @@ impl Settings {
     pub fn read_over(mut connection: Connection, host: &Host, options: &TimeoutOptions) -> Result<Self, Error> {
         let (clock, netfilter) = (host.clock.clone(), host.netfilter());
         let read_at = clock.now().monotonic.0;
-        let last = options.read(&mut connection, host)?;
         let notes = TimeoutNotes::of(connection.netns(), host);
+        let last = options.read_with(&mut connection, host, &notes)?;
         let state = State { connection, netfilter, notes, joined: last.clone(), last };
         let (version, read_at) = (AtomicU64::new(1), AtomicU64::new(read_at));
         Ok(Settings(Arc::new(Shared { clock, version, read_at, state: Mutex::new(state) })))
@@ -112,10 +110,7 @@ impl Settings {
 impl State {
     /// Whether something has changed.
     fn read_again(&mut self) -> Result<bool, Error> {
-        let policies = table::policies(&mut self.connection)?;
-        let mut timeouts = table::timeouts(&mut self.connection)?;
-        self.add_files(&mut timeouts)?;
-        let mut context = TimeoutContext { timeouts, policies, ..self.last.clone() };
+        let mut context = self.last.read_again(&mut self.connection, &self.netfilter)?;
         self.notes.read_into(&mut context);
         if context == self.last {
             return Ok(false);
@@ -123,26 +118,6 @@ impl State {
         self.joined = context.merge(&self.joined);
         self.last = context;
         Ok(true)
-    }
-
-    /// Adds the timeouts that the last reading found in files and netlink does not have.
-    fn add_files(&self, timeouts: &mut Timeouts) -> Result<(), Error> {
-        let is_in_file =
-            |row: &&TimerRow| timeouts.get(row.timer).is_none() && self.last.timeouts.get(row.timer).is_some();
-        let rows: Vec<_> = TIMERS.iter().filter(is_in_file).collect();
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let netfilter = &self.netfilter;
-        // Another namespace is entered by a thread of its own.
-        self.connection.netns().run(|| {
-            for row in rows {
-                let seconds = row.sysctl.and_then(|name| netfilter.read(name).ok());
-                if let Some(seconds) = seconds.and_then(|seconds| u32::try_from(seconds).ok()) {
-                    timeouts.set(row.timer, seconds);
-                }
-            }
-        })
     }
 }
 
@@ -164,21 +139,21 @@ mod tests {
     use crate::term::interrupt::Interrupt;
 
     /// A clock, and the settings of a kernel with one timeout, which is 432,000 s at first.
-    struct World {
+    struct ChangingHost {
         host: Host,
         now: Arc<AtomicU64>,
         timeout: Arc<AtomicU32>,
         settings: Settings,
     }
 
-    fn world() -> World {
+    fn changing_host() -> ChangingHost {
         let (now, timeout) = (Arc::new(AtomicU64::new(MAX_AGE.0)), Arc::new(AtomicU32::new(432_000)));
         let shown = Arc::clone(&now);
         let read = move || Time { monotonic: Nanos(shown.load(Ordering::Relaxed)), ..Time::default() };
         let host = Host::at("/nonexistent", Clock::from_fn(read));
         let connection = fake::udp_timeouts(Arc::clone(&timeout));
         let settings = Settings::read_over(connection, &host, &TimeoutOptions::default()).unwrap();
-        World { host, now, timeout, settings }
+        ChangingHost { host, now, timeout, settings }
     }
 
     fn idle_for_an_hour() -> Filter {
@@ -209,7 +184,7 @@ mod tests {
 
     #[test]
     fn settings_are_read_again_only_if_they_are_older_than_required() {
-        let World { now, timeout, settings, .. } = world();
+        let ChangingHost { now, timeout, settings, .. } = changing_host();
         timeout.store(600, Ordering::Relaxed);
         assert_eq!(settings.refresh(MAX_AGE).unwrap(), 1, "the last reading began then");
         now.fetch_add(MAX_AGE.0, Ordering::Relaxed);
@@ -223,7 +198,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_judged_by_the_smallest_timeout_that_was_in_force_since_the_command_started() {
-        let World { timeout, settings, .. } = world();
+        let ChangingHost { timeout, settings, .. } = changing_host();
         let mut selection = Selection::by(idle_for_an_hour(), settings, 0);
         let mut matches = |left| {
             let flow = Flow { timeout: Some(left), ..fake::flow(1) };
@@ -240,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_timeout_that_is_lowered_between_two_datagrams_makes_no_entry_of_the_second_one_idle() {
-        let World { host, now, timeout, settings } = world();
+        let ChangingHost { host, now, timeout, settings } = changing_host();
         let entry = |port| Flow { timeout: Some(599), ..fake::flow(port) };
         let mut table = fake::table(vec![vec![entry(1), entry(2)], vec![entry(3), entry(4)]]);
         let mut selection = Selection::by(idle_for_an_hour(), settings, 0);

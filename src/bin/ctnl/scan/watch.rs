@@ -40,6 +40,9 @@ impl<'a> Watch<'a> {
     pub fn new(console: &'a mut Console, interrupt: &'a Interrupt, host: &Host, expected: u64) -> Self {
         let netfilter = host.netfilter();
         let buckets = Buckets::read(&netfilter);
+        if buckets.are_unknown() {
+            console.detail("nf_conntrack_buckets cannot be read: a resize of the hash table is not detected");
+        }
         Watch { console, interrupt, clock: host.clock.clone(), expected, netfilter, buckets }
     }
 

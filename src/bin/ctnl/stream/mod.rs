@@ -21,6 +21,7 @@ use self::monitor::{NamespaceMonitor, UnstartedMonitor};
 use self::opener::Opener;
 use crate::follow::{FollowOptions, Lines, NamespaceStream, RecordKinds, StreamEnd, follow};
 use crate::host::privileges::{self, Needs};
+use crate::host::procfs;
 use crate::sink::{SinkOptions, SinkSpec};
 use crate::term::console::Console;
 use crate::term::interrupt::Interrupt;
@@ -105,6 +106,7 @@ fn open(
     );
     match &options.scope {
         Scope::All => {
+            procfs::require(host, "--all-netns")?;
             let (streams, monitor) = NamespaceMonitor::open(opener, console)?;
             Ok((streams, Some(monitor)))
         }

@@ -8,10 +8,15 @@ use ctnl::units::Bytes;
 
 use crate::follow::StreamEnd;
 use crate::host::event_sysctls::{self, Deviation};
+use crate::host::procfs;
 use crate::term::console::Console;
 
 /// Bytes of the queue's limit that an event occupies (`truesize` of its `sk_buff`).
 const EVENT: usize = 1280;
+
+const WITHOUT_SYSCTLS: &str = "cannot read net.netfilter.nf_conntrack_events, nf_conntrack_acct and \
+                               nf_conntrack_timestamp, since /proc/sys is missing: if they are 0, there are no \
+                               events, counters, times of the kernel";
 
 /// The prefix of a message about one namespace of several.
 pub fn prefix(netns: Option<&str>) -> String {
@@ -23,6 +28,9 @@ pub fn start(console: &mut Console, host: &Host, netns: &Netns, name: Option<&st
     let prefix = prefix(name);
     let rmem_max = host.core().read("rmem_max").ok();
     console.note(&format!("{prefix}{}", describe_buffer(buffer, rmem_max)));
+    if !procfs::has_sysctls(host) {
+        return console.note(&format!("{prefix}{WITHOUT_SYSCTLS}"));
+    }
     match deviations(host, netns) {
         Ok(deviations) => {
             let is_own = matches!(netns, Netns::Current);

@@ -1,11 +1,20 @@
 //! Hints for common kernel errors.
 
+use std::path::Path;
+
 use ctnl::netlink::Error;
 use nix::errno::Errno;
 
 /// What to do about `error`.
 pub fn hint(error: &Error) -> Option<&'static str> {
     match (error, error.errno()?) {
+        (Error::Netns { path, .. }, Errno::ENOENT)
+            if path.starts_with("/proc") && !Path::new("/proc/self").exists() =>
+        {
+            Some(
+                "/proc is not mounted: mount -t proc proc /proc, or use a name of `ip netns` or the path of a namespace file",
+            )
+        }
         (Error::Netns { .. }, Errno::ENOENT) => Some(
             "no such namespace: `ip netns list` lists those with a name; a PID or the path of a namespace file is \
              accepted too",

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use ctnl::host::Host;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::second_signal::FirstSignal;
+
 /// Whether a signal has requested the end.
 #[derive(Debug, Clone, Default)]
 pub struct Interrupt {
@@ -21,8 +23,8 @@ pub struct Interrupt {
 const SIGNALS: [(i32, usize, &str); 3] = [(SIGINT, 1, "SIGINT"), (SIGTERM, 2, "SIGTERM"), (SIGHUP, 3, "SIGHUP")];
 
 impl Interrupt {
-    /// Handles SIGINT, SIGTERM and SIGHUP from now on. A second SIGINT or SIGTERM ends the process at
-    /// once; SIGHUP comes from the terminal and from the shell.
+    /// Handles SIGINT, SIGTERM and SIGHUP from now on. Another SIGINT or SIGTERM, a second or more after the
+    /// first one, ends the process at once; SIGHUP comes from the terminal and from the shell.
     ///
     /// # Errors
     /// What sigaction(2) may return.
@@ -39,11 +41,11 @@ impl Interrupt {
     }
 
     fn listen_for(host: &Host, signals: &[(i32, usize, &str)]) -> io::Result<Self> {
-        let interrupt = Interrupt::default();
+        let (interrupt, first) = (Interrupt::default(), FirstSignal::default());
         let ignored = ignored_signals(host);
         for (signal, number, _) in signals.iter().filter(|(signal, ..)| !ignored.contains(*signal)) {
             if *signal != SIGHUP {
-                signal_hook::flag::register_conditional_default(*signal, Arc::clone(&interrupt.requested))?;
+                first.register(*signal)?;
             }
             signal_hook::flag::register_usize(*signal, Arc::clone(&interrupt.signal), *number)?;
             signal_hook::flag::register(*signal, Arc::clone(&interrupt.requested))?;

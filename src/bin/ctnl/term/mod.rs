@@ -5,5 +5,6 @@ pub mod console;
 pub mod exit;
 pub mod hint;
 pub mod interrupt;
+pub mod second_signal;
 pub mod stderr;
 pub mod stdout;

@@ -1,6 +1,6 @@
 //! `SIOCOUTQ`: how much of what was written to a socket is not acknowledged.
 //!
-//! The only system call of the program that needs unsafe code: no crate in use wraps it.
+//! A system call that needs unsafe code: no crate in use wraps it.
 
 #![allow(unsafe_code, reason = "one ioctl that fills in an integer")]
 

@@ -9,7 +9,7 @@ use crate::harness::{entry, flow, udp};
 use crate::population::has_udp_lite;
 
 /// The same addresses and ports in several zones, families and protocols, and adjacent ports.
-pub fn bystanders() -> Vec<Flow> {
+pub fn similar_entries() -> Vec<Flow> {
     let ports = L4::Ports { src: 1000, dst: 53 };
     let base = udp(1000, 53);
     let v6 = |low| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, low));

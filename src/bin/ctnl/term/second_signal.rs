@@ -1,0 +1,63 @@
+//! A second signal ends the process at once, unless it comes in the same moment as the first one:
+//! `timeout(1)` signals its child and then its group, and a shell and its terminal both may.
+
+#![allow(unsafe_code, reason = "a signal handler that reads the clock")]
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ctnl::units::Nanos;
+use nix::time::{ClockId, clock_gettime};
+use signal_hook::low_level::{emulate_default_handler, register};
+
+/// How long after the first signal another one is taken for the same request.
+const SAME_REQUEST: Nanos = Nanos(1_000_000_000);
+
+/// When the first signal was received, by `CLOCK_MONOTONIC`; 0 before that.
+#[derive(Debug, Clone, Default)]
+pub struct FirstSignal(Arc<AtomicU64>);
+
+impl FirstSignal {
+    /// Notes a signal that is received at `now`. Whether it is another request than the first one.
+    fn is_repeated(&self, now: Nanos) -> bool {
+        match self.0.compare_exchange(0, now.0.max(1), Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => false,
+            Err(first) => now.since(Nanos(first)) >= SAME_REQUEST,
+        }
+    }
+
+    /// From now on, `signal` ends the process as if it were not handled where it is received a second or
+    /// more after the first one.
+    ///
+    /// # Errors
+    /// What sigaction(2) may return.
+    pub fn register(&self, signal: i32) -> io::Result<()> {
+        let first = self.clone();
+        let action = move || {
+            let is_repeated = clock_gettime(ClockId::CLOCK_MONOTONIC).is_ok_and(|now| {
+                let seconds = u64::try_from(now.tv_sec()).unwrap_or(0);
+                let rest = u64::try_from(now.tv_nsec()).unwrap_or(0);
+                first.is_repeated(Nanos(seconds.saturating_mul(1_000_000_000).saturating_add(rest)))
+            });
+            if is_repeated {
+                let _ = emulate_default_handler(signal);
+            }
+        };
+        // SAFETY: the action only calls clock_gettime(2), which signal-safety(7) lists, atomic operations,
+        // and signal-hook's own function for handlers; it neither allocates nor panics.
+        unsafe { register(signal, action) }.map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_signals_in_one_second_are_one_request_and_a_later_one_is_another() {
+        let first = FirstSignal::default();
+        let received = [5, 5, 1_000_000_004, 1_000_000_005, 2_000_000_000].map(|now| first.is_repeated(Nanos(now)));
+        assert_eq!(received, [false, false, false, true, true]);
+    }
+}

@@ -1,0 +1,72 @@
+//! The counters are those of `conntrack -S`.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use ctnl_test_support::harness::{TestNetns, tests};
+use ctnl_test_support::net::{Net, conntrack, nft};
+
+use crate::events::{RULES, make_events};
+
+tests![the_counters_of_each_processor_are_those_of_conntrack, the_rate_of_an_interval_is_what_was_counted_in_it,];
+
+/// Counters by processor.
+type ByCpu = BTreeMap<u64, BTreeMap<String, u64>>;
+
+/// Reads `cpu=0 found=1 …`.
+fn of_conntrack() -> ByCpu {
+    let text = conntrack(&["-S"]);
+    let line = |line: &str| {
+        let mut pairs = line.split_whitespace().map(|word| {
+            let (name, value) = word.split_once('=').expect("a counter");
+            (name.to_owned(), value.parse().expect("a number"))
+        });
+        let (_, cpu): (String, u64) = pairs.next().expect("a processor");
+        (cpu, pairs.collect())
+    };
+    text.lines().map(line).collect()
+}
+
+fn stats(netns: &TestNetns, arguments: &[&str]) -> Value {
+    let run = netns.ctnl(&[&["stats", "--json"], arguments].concat()).exits_with(0);
+    serde_json::from_str(run.stdout().lines().last().expect("a line")).expect("an object")
+}
+
+fn of_ctnl(netns: &TestNetns) -> ByCpu {
+    let counters = |cpu: &Value| {
+        let counters = cpu["counters"].as_object().expect("counters");
+        counters.iter().map(|(name, value)| (name.clone(), value.as_u64().expect("a number"))).collect()
+    };
+    let object = stats(netns, &["--per-cpu"]);
+    let cpus = object["cpus"].as_array().expect("processors");
+    cpus.iter().map(|cpu| (cpu["cpu"].as_u64().expect("a number"), counters(cpu))).collect()
+}
+
+fn the_counters_of_each_processor_are_those_of_conntrack(netns: &TestNetns) {
+    let net = Net::new(netns);
+    nft(RULES);
+    make_events(netns, &net);
+    netns.fill(3, 1000);
+    let (ours, theirs) = (of_ctnl(netns), of_conntrack());
+    let insert: u64 = ours.values().map(|counters| counters["insert"]).sum();
+    assert!(insert >= 1000, "{ours:?}");
+    assert_eq!(ours, theirs);
+    let total = stats(netns, &[]);
+    assert_eq!(total["counters"]["insert"], insert);
+    assert_eq!(total["entries"].as_u64(), conntrack(&["-C"]).trim().parse().ok());
+}
+
+fn the_rate_of_an_interval_is_what_was_counted_in_it(netns: &TestNetns) {
+    netns.fill(1, 100);
+    let object = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| stats(netns, &["--watch", "3s", "--times", "1"]));
+        // In the middle of the interval.
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        netns.fill(2, 3000);
+        watch.join().expect("an object")
+    });
+    let per_second = object["per_second"]["insert"].as_f64().expect("a number");
+    let counted = per_second * object["seconds"].as_f64().expect("a number");
+    assert!((counted - 3000.0).abs() < 1.0, "{object}");
+}
