@@ -56,6 +56,14 @@ impl Sysctl {
         Ok(Setting { file })
     }
 
+    /// Opens the setting `name` for reading.
+    ///
+    /// # Errors
+    /// An error of open(2).
+    pub fn open_read_only(&self, name: &str) -> io::Result<Setting> {
+        File::open(self.root.join(name)).map(|file| Setting { file })
+    }
+
     /// The folder.
     #[must_use]
     pub fn root(&self) -> &Path {

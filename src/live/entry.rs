@@ -4,31 +4,12 @@
 use std::hash::{BuildHasher, Hash};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::LiveEntry;
+use super::outcome::{LiveEntry, Start};
 use crate::model::{Flow, L4, Protocol, Status, Tuple, Zone};
 use crate::units::Nanos;
 
 /// The clock is read once for many events, so the time of an event may be too early by this.
 const EVENT_TIME_ERROR: u64 = Nanos::PER_SECOND;
-
-/// When an entry was created, ns of `CLOCK_REALTIME`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// The kernel's start time (`nf_conntrack_timestamp=1` when the entry was created).
-    Kernel(u64),
-    /// The time of its `new` event.
-    Event(u64),
-    /// It existed at this time; created earlier.
-    Before(u64),
-}
-
-impl Start {
-    /// The kernel's start time, or `fallback` where the flow has none.
-    #[must_use]
-    pub fn of(flow: &Flow, fallback: Start) -> Self {
-        flow.start.map_or(fallback, Start::Kernel)
-    }
-}
 
 /// An address of one family.
 pub(super) trait Address: Copy + Eq + Hash {
@@ -84,6 +65,9 @@ const HAS_UNKNOWN_PART: u8 = 2;
 const INSERTED: u8 = 4;
 const KERNEL: u8 = 8;
 const BEFORE: u8 = 16;
+const BETWEEN: u8 = KERNEL | BEFORE;
+/// Inserted by a dump, and no event was received of it: it may be one that sends none.
+const SILENT: u8 = 32;
 
 #[derive(Debug)]
 pub(super) struct Entry<A> {
@@ -122,14 +106,10 @@ impl<A: Address> Key<A> {
 
 impl<A: Address> Entry<A> {
     pub(super) fn new(flow: &Flow, start: Start, pass: u8, is_inserted: bool) -> Self {
-        let (start, kind) = match start {
-            Start::Kernel(ns) => (ns, KERNEL),
-            Start::Event(ns) => (ns, 0),
-            Start::Before(ns) => (ns, BEFORE),
-        };
+        let (start, kind) = pack(start);
         let id = if flow.id.is_some() { HAS_ID } else { 0 };
         let unknown = if flow.orig.has_unknown_part { HAS_UNKNOWN_PART } else { 0 };
-        let inserted = if is_inserted { INSERTED } else { 0 };
+        let inserted = if is_inserted { INSERTED | SILENT } else { 0 };
         let reply = Side::of(&flow.reply);
         let is_inverse = reply == Side::of(&flow.orig.inverse());
         Entry {
@@ -148,7 +128,8 @@ impl<A: Address> Entry<A> {
     }
 
     pub(super) fn start(&self) -> Start {
-        match self.flags & (KERNEL | BEFORE) {
+        match self.flags & BETWEEN {
+            BETWEEN => unpack_between(self.start),
             KERNEL => Start::Kernel(self.start),
             BEFORE => Start::Before(self.start),
             _ => Start::Event(self.start),
@@ -163,9 +144,19 @@ impl<A: Address> Entry<A> {
         self.pass = pass;
     }
 
-    pub(super) fn update(&mut self, flow: &Flow, pass: u8) {
+    /// An event of the entry was received: it exists since this pass began, and sends events.
+    pub(super) fn mark_by_event(&mut self, pass: u8) {
         self.mark(pass);
+        self.flags &= !SILENT;
+    }
+
+    pub(super) fn update(&mut self, flow: &Flow, pass: u8) {
+        self.mark_by_event(pass);
         self.status = flow.status.bits();
+    }
+
+    pub(super) fn is_silent(&self) -> bool {
+        self.flags & SILENT != 0
     }
 
     pub(super) fn is_marked_by(&self, pass: u8) -> bool {
@@ -180,7 +171,9 @@ impl<A: Address> Entry<A> {
     pub(super) fn is_older_than(&self, flow: &Flow) -> bool {
         flow.start.is_some_and(|start| match self.start() {
             Start::Kernel(own) => start > own,
-            Start::Event(time) | Start::Before(time) => start > time.saturating_add(EVENT_TIME_ERROR),
+            Start::Event(time) | Start::Before(time) | Start::Between { before: time, .. } => {
+                start > time.saturating_add(EVENT_TIME_ERROR)
+            }
         })
     }
 
@@ -208,9 +201,51 @@ impl<A: Address> Entry<A> {
     }
 }
 
+/// Nanoseconds in the unit of [`Start::Between`].
+const UNIT: u64 = 1_000_000;
+/// Bits for the length of the interval: 70 minutes.
+const LENGTH_BITS: u32 = 22;
+
+/// A start in 64 bits, and its kind. An interval that is longer than its bits has no lower bound.
+fn pack(start: Start) -> (u64, u8) {
+    match start {
+        Start::Kernel(ns) => (ns, KERNEL),
+        Start::Event(ns) => (ns, 0),
+        Start::Before(ns) => (ns, BEFORE),
+        Start::Between { after, before } => {
+            let end = before.div_ceil(UNIT);
+            let length = end.saturating_sub(after / UNIT);
+            let fits = length >> LENGTH_BITS == 0 && end << LENGTH_BITS >> LENGTH_BITS == end;
+            if fits { (end << LENGTH_BITS | length, BETWEEN) } else { (before, BEFORE) }
+        }
+    }
+}
+
+fn unpack_between(packed: u64) -> Start {
+    let (end, length) = (packed >> LENGTH_BITS, packed & ((1 << LENGTH_BITS) - 1));
+    Start::Between { after: end.saturating_sub(length) * UNIT, before: end * UNIT }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_interval_of_a_start_is_kept_and_never_becomes_shorter() {
+        let at = 1_795_325_357_312_000_123;
+        for length in [0, 1, 999_999, 5_000_000, 200_000_000, 3_600_000_000_000] {
+            let (packed, kind) = pack(Start::Between { after: at - length, before: at });
+            assert_eq!(kind, BETWEEN);
+            let Start::Between { after, before } = unpack_between(packed) else { unreachable!() };
+            assert!(after <= at - length && before >= at, "{length}: {after} {before}");
+            assert!(before - after <= length + 2 * UNIT, "{length}: {after} {before}");
+        }
+        // A clock that was set back.
+        let (packed, _) = pack(Start::Between { after: at + 9 * UNIT, before: at });
+        assert!(matches!(unpack_between(packed), Start::Between { after, before } if after == before));
+        let hours = Start::Between { after: at - 2 * 3_600_000_000_000, before: at };
+        assert_eq!(pack(hours), (at, BEFORE));
+    }
 
     #[test]
     fn an_entry_has_the_size_that_the_documentation_states() {

@@ -11,7 +11,7 @@
 //!   bit, sends the `destroy` event and then removes the entry from the hash table; so a
 //!   dump can contain an entry after its `destroy` event.
 //! - An entry of the set that is not in the dump, and had no event since the pass began,
-//!   has ended.
+//!   has ended. (With a reliable subscription its `destroy` event may be still to come.)
 //! - An entry of the set whose start time in the dump is later than the recorded one was
 //!   destroyed and created again. The id does not show that: `nf_ct_get_id`
 //!   (nf_conntrack_core.c) hashes the address, the master, the namespace and the original
@@ -46,6 +46,7 @@
 //! ```
 
 mod entry;
+mod outcome;
 #[cfg(test)]
 mod simulation;
 mod table;
@@ -59,49 +60,11 @@ use crate::model::{Flow, Status};
 use crate::units::Nanos;
 use table::Table;
 
-pub use entry::Start;
+pub use outcome::{DumpOutcome, LiveEntry, NewOutcome, Silent, Start};
 
 /// For this time after a pass, a `new` event may belong to an entry that the pass inserted.
 /// The kernel takes microseconds between the two; the event may wait in the queue.
 const NEW_AFTER_DUMP: u64 = Nanos::PER_SECOND;
-
-/// An entry of the set, with what is stored of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LiveEntry {
-    /// Tuples, zone, id and status; the other fields are not stored.
-    pub flow: Flow,
-    /// When the entry was created.
-    pub start: Start,
-}
-
-/// The effect of a `new` event on the set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NewOutcome {
-    /// The entry was not in the set, and is now.
-    New,
-    /// The entry was in the set, by the dump or by an earlier delivery of this event.
-    Known,
-    /// An earlier entry of the same tuple was in the set. Its `destroy` event was lost, and
-    /// its end is to be reported before the new entry.
-    Recreated(Box<LiveEntry>),
-    /// The entry has `IPS_DYING`: its `destroy` event may have been read before. It is not in
-    /// the set. Some: an earlier entry of the same tuple was, and its end is to be reported.
-    Dying(Option<Box<LiveEntry>>),
-}
-
-/// The effect of an entry of a dump on the set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DumpOutcome {
-    /// The entry is in the set.
-    Known,
-    /// The entry has ended: its `destroy` event was read after the dump contained it.
-    Stale,
-    /// The entry is not in the set. [`Live::insert_dumped`] inserts it.
-    Unknown,
-    /// An earlier entry of the same tuple was in the set and is removed from it. Its end is
-    /// to be reported before the new entry.
-    Recreated(Box<LiveEntry>),
-}
 
 /// The set.
 #[derive(Debug, Default)]
@@ -115,6 +78,10 @@ pub struct Live {
     pass_ended: u64,
     /// The kernel repeats the delivery of an event that did not fit into the queue.
     is_reliable: bool,
+    /// The longest timeout of a silent entry in the current pass, s.
+    longest_timeout: u32,
+    /// The result of the last complete pass.
+    silent: Option<Silent>,
 }
 
 /// Evaluates the expression with the table of the flow's address family.
@@ -133,7 +100,8 @@ macro_rules! by_family {
 impl Live {
     /// An empty set. `is_reliable`: the subscription has `NETLINK_BROADCAST_ERROR`, so no
     /// `destroy` event is lost, and a `new` event of an entry in the set is a late delivery
-    /// (`nf_conntrack_eventmask_report` in net/netfilter/nf_conntrack_ecache.c).
+    /// (`nf_conntrack_eventmask_report` in net/netfilter/nf_conntrack_ecache.c). A late `destroy`
+    /// event follows the removal of its entry from the table.
     #[must_use]
     pub fn new(is_reliable: bool) -> Self {
         Live { is_reliable, ..Live::default() }
@@ -167,7 +135,7 @@ impl Live {
             if let Some(entry) = found
                 && (is_reliable || is_after_dump && entry.is_inserted_in(pass))
             {
-                entry.mark(pass);
+                entry.mark_by_event(pass);
                 return NewOutcome::Known;
             }
             if flow.status.contains(Status::Dying) {
@@ -189,7 +157,7 @@ impl Live {
             table.remove_tombstone(flow);
             let entry = table.find(flow)?;
             if is_reliable || is_after_dump && entry.is_inserted_in(pass) {
-                entry.mark(pass);
+                entry.mark_by_event(pass);
                 return None;
             }
             table.remove(flow).map(|entry| entry.restore())
@@ -237,6 +205,7 @@ impl Live {
         }
         self.pass += 1;
         self.is_in_pass = true;
+        self.longest_timeout = 0;
         self.clear_tombstones();
     }
 
@@ -248,8 +217,12 @@ impl Live {
                 let has_ended = flow.status.contains(Status::Dying) || table.has_tombstone(flow);
                 return if has_ended { DumpOutcome::Stale } else { DumpOutcome::Unknown };
             };
-            if !entry.is_older_than(flow) {
+            // With a reliable subscription the `destroy` event of the earlier entry is still to come.
+            if self.is_reliable || !entry.is_older_than(flow) {
                 entry.mark(pass);
+                if entry.is_silent() {
+                    self.longest_timeout = self.longest_timeout.max(flow.timeout.unwrap_or(0));
+                }
                 return DumpOutcome::Known;
             }
             let earlier = table.remove(flow);
@@ -260,15 +233,26 @@ impl Live {
     /// Inserts an entry of the dump, read at `now` (ns).
     pub fn insert_dumped(&mut self, flow: &Flow, now: u64) {
         let pass = self.pass;
+        self.longest_timeout = self.longest_timeout.max(flow.timeout.unwrap_or(0));
         by_family!(self, flow, table => drop(table.insert(flow, Start::of(flow, Start::Before(now)), pass, true)));
     }
 
     /// Ends a pass whose dump is complete, after the events that were queued until then were
-    /// applied. Removes the entries that have ended and calls `removed` with each.
+    /// applied. Removes the entries that have ended and calls `removed` with each: with a reliable
+    /// subscription only silent ones, since the `destroy` event of the others is never lost.
     pub fn end_pass(&mut self, now: u64, mut removed: impl FnMut(LiveEntry)) {
-        self.v4.remove_unmarked(self.pass, &mut removed);
-        self.v6.remove_unmarked(self.pass, &mut removed);
+        let (pass, only_silent) = (self.pass, self.is_reliable);
+        let entries = self.v4.remove_unmarked(pass, only_silent, &mut removed)
+            + self.v6.remove_unmarked(pass, only_silent, &mut removed);
+        let longest_timeout = self.longest_timeout;
+        self.silent = (entries > 0).then_some(Silent { entries, longest_timeout });
         self.abandon_pass(now);
+    }
+
+    /// The silent entries at the end of the last complete pass; `None` where there were none.
+    #[must_use]
+    pub fn silent(&self) -> Option<Silent> {
+        self.silent
     }
 
     /// Ends a pass whose dump is incomplete. Entries that it inserted stay; none is removed.

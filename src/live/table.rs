@@ -5,8 +5,8 @@ use foldhash::fast::RandomState;
 use hashbrown::hash_table::Entry as Slot;
 use hashbrown::{HashSet, HashTable};
 
-use super::LiveEntry;
-use super::entry::{Address, Entry, Key, Start};
+use super::entry::{Address, Entry, Key};
+use super::outcome::{LiveEntry, Start};
 use crate::model::Flow;
 
 #[derive(Debug)]
@@ -75,10 +75,23 @@ impl<A: Address> Table<A> {
         self.tombstones = HashSet::default();
     }
 
-    /// Removes the entries that the pass did not mark, and calls `removed` with each.
-    pub(super) fn remove_unmarked(&mut self, pass: u8, removed: &mut impl FnMut(LiveEntry)) {
-        self.entries.extract_if(|entry| !entry.is_marked_by(pass)).for_each(|entry| removed(entry.restore()));
+    /// Removes the entries that the pass did not mark, or the silent ones among them, and calls `removed`
+    /// with each. Returns the number of silent entries that stay.
+    pub(super) fn remove_unmarked(
+        &mut self,
+        pass: u8,
+        only_silent: bool,
+        removed: &mut impl FnMut(LiveEntry),
+    ) -> usize {
+        let mut silent = 0;
+        let has_ended = |entry: &mut Entry<A>| {
+            let has_ended = !entry.is_marked_by(pass) && (entry.is_silent() || !only_silent);
+            silent += usize::from(!has_ended && entry.is_silent());
+            has_ended
+        };
+        self.entries.extract_if(has_ended).for_each(|entry| removed(entry.restore()));
         self.shrink();
+        silent
     }
 
     /// Removes the mark of every entry.

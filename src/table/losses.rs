@@ -16,9 +16,15 @@
 //! The sum of all reported numbers is exact. A single number can be wrong by the refusals
 //! that are under way: the kernel sets the error first and counts after, so a refusal on
 //! another processor may be counted only in the next number.
+//!
+//! And it can be counted in an earlier number than that of its `ENOBUFS`: a refusal that was decided
+//! while the bit was set, and is counted after a receive call has emptied the queue, sets the bit and the
+//! error anew. What a sample has counted has set its error before the sample, and recvmsg(2) returns an
+//! error before anything else: so the next call returns it, or there is none.
 
 use std::cell::Cell;
 use std::thread;
+use std::time::Duration;
 
 use crate::netlink::{Error, MemInfo};
 
@@ -32,6 +38,10 @@ const MAX_TRUESIZE: u32 = 8192;
 /// Samples that are taken while a number is being changed.
 const MAX_SAMPLES: u32 = 100;
 
+/// Further samples, a millisecond apart, before a loss is taken for one that the kernel does not count:
+/// the thread that is about to count it may have been preempted.
+const MAX_PATIENT_SAMPLES: u32 = 50;
+
 /// Refused events, as far as they have been reported.
 #[derive(Debug)]
 pub(super) struct Losses {
@@ -42,8 +52,11 @@ pub(super) struct Losses {
     unreported: Cell<u64>,
     /// The queue as it was when the kernel began to refuse, which is being received.
     full: Option<FullQueue>,
-    /// The last reported number may include refusals whose `ENOBUFS` is still to come.
-    pending_enobufs: bool,
+    /// A number has just been reported: if the next receive call returns `ENOBUFS`, that may be the
+    /// error of refusals that are in this number.
+    may_return_enobufs: bool,
+    /// It has returned it.
+    is_counted: bool,
 }
 
 /// A queue to which the kernel adds nothing.
@@ -75,7 +88,8 @@ pub(super) enum EmptyOutcome {
 impl Losses {
     /// Counts what is refused from now on; `drops` is the kernel's count now.
     pub(super) fn since(drops: u32) -> Self {
-        Losses { drops: Cell::new(drops), unreported: Cell::new(0), full: None, pending_enobufs: false }
+        let (unreported, full) = (Cell::new(0), None);
+        Losses { drops: Cell::new(drops), unreported, full, may_return_enobufs: false, is_counted: false }
     }
 
     /// Adds a sample of the kernel's count.
@@ -88,6 +102,7 @@ impl Losses {
     #[cold]
     pub(super) fn on_enobufs(&mut self, sample: impl FnMut() -> Result<MemInfo, Error>) -> Result<(), Error> {
         self.full = Some(FullQueue::of(settled(sample)?.used));
+        self.is_counted = std::mem::take(&mut self.may_return_enobufs);
         Ok(())
     }
 
@@ -106,7 +121,10 @@ impl Losses {
         sample: impl FnMut() -> Result<MemInfo, Error>,
     ) -> Result<Option<Option<u64>>, Error> {
         match self.full {
-            None => Ok(None),
+            None => {
+                self.may_return_enobufs = false;
+                Ok(None)
+            }
             Some(full) => self.locate(full, length, sample),
         }
     }
@@ -141,6 +159,7 @@ impl Losses {
         let now = sample()?;
         self.add_sample(now.drops);
         if self.full.is_none() && self.unreported.get() == 0 {
+            self.may_return_enobufs = false;
             return Ok(EmptyOutcome::Complete);
         }
         // What is queued now came before the refusals, whose ENOBUFS is still to come.
@@ -158,21 +177,33 @@ impl Losses {
     fn report(
         &mut self,
         now: MemInfo,
-        mut sample: impl FnMut() -> Result<MemInfo, Error>,
+        sample: impl FnMut() -> Result<MemInfo, Error>,
     ) -> Result<Option<Option<u64>>, Error> {
-        let (had_enobufs, was_pending) = (self.full.take().is_some(), self.pending_enobufs);
+        let is_counted = std::mem::take(&mut self.is_counted);
+        self.full = None;
         self.add_sample(now.drops);
-        // `netlink_overrun` sets the error first and counts after.
-        for _ in 0..MAX_SAMPLES {
-            if self.unreported.get() > 0 || was_pending {
-                break;
-            }
-            thread::yield_now();
-            self.add_sample(sample()?.drops);
+        if !is_counted {
+            self.wait_for_count(sample)?;
         }
         let lost = self.unreported.take();
-        self.pending_enobufs = now.used > 0 || !had_enobufs;
-        Ok((lost > 0 || !was_pending).then_some((lost > 0).then_some(lost)))
+        self.may_return_enobufs = lost > 0;
+        Ok((lost > 0 || !is_counted).then_some((lost > 0).then_some(lost)))
+    }
+
+    /// `netlink_overrun` sets the error first and counts after.
+    fn wait_for_count(&self, mut sample: impl FnMut() -> Result<MemInfo, Error>) -> Result<(), Error> {
+        for tried in 0..MAX_SAMPLES + MAX_PATIENT_SAMPLES {
+            if self.unreported.get() > 0 {
+                break;
+            }
+            if tried < MAX_SAMPLES {
+                thread::yield_now()
+            } else {
+                thread::sleep(Duration::from_millis(1))
+            }
+            self.add_sample(sample()?.drops);
+        }
+        Ok(())
     }
 }
 
@@ -305,6 +336,31 @@ mod tests {
         assert_eq!(losses.on_datagram(250, at(0, 5)).unwrap(), None);
         losses.on_enobufs(at(1280, 6)).unwrap();
         assert_eq!(losses.on_datagram(250, at(0, 6)).unwrap(), Some(Some(1)));
+    }
+
+    /// Decided while the bit was set, counted after the last datagram was received: the kernel sets the
+    /// error again, with an empty queue.
+    #[test]
+    fn an_enobufs_right_after_a_reported_loss_is_that_of_a_refusal_in_it() {
+        let mut losses = Losses::since(0);
+        losses.on_enobufs(at(1280, 5)).unwrap();
+        assert_eq!(losses.on_datagram(250, at(0, 6)).unwrap(), Some(Some(6)));
+        losses.on_enobufs(at(0, 6)).unwrap();
+        assert_eq!(losses.on_empty(at(0, 6)).unwrap(), EmptyOutcome::Refilled);
+        assert_eq!(losses.on_empty(at(0, 6)).unwrap(), EmptyOutcome::Complete);
+        // The next one is not, also if nothing was received in between but an empty queue.
+        losses.on_enobufs(at(0, 6)).unwrap();
+        assert_eq!(losses.on_empty(at(0, 6)).unwrap(), EmptyOutcome::Lost(None));
+    }
+
+    #[test]
+    fn an_enobufs_after_further_datagrams_is_a_loss_of_its_own() {
+        let mut losses = Losses::since(0);
+        losses.on_enobufs(at(1280, 5)).unwrap();
+        assert_eq!(losses.on_datagram(250, at(0, 6)).unwrap(), Some(Some(6)));
+        assert_eq!(losses.on_datagram(250, at(0, 6)).unwrap(), None);
+        losses.on_enobufs(at(0, 6)).unwrap();
+        assert_eq!(losses.on_empty(at(0, 6)).unwrap(), EmptyOutcome::Lost(None));
     }
 
     #[test]

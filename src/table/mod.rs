@@ -17,7 +17,8 @@
 //! # Ok::<(), ctnl::netlink::Error>(())
 //! ```
 //!
-//! [`Dump`] and [`dump()`] read the table, [`get()`] one entry, [`count()`] the number of entries, [`stats()`] the counters;
+//! [`Dump`] and [`dump()`] read the table, [`get()`] one entry, [`count()`] the number of entries, [`stats()`] the counters,
+//! [`expectations()`] the expectations;
 //! [`create()`], [`delete()`] and [`lower_timeout`] change entries in batches, and a [`Deleter`] deletes
 //! on a thread of its own while the table is being dumped, each entry only while its sample is recent.
 //! [`timeouts()`] and [`policies()`] read the timeouts in force. [`Events`] subscribes to changes.
@@ -35,6 +36,7 @@ mod delete;
 mod deleter;
 mod dump;
 mod events;
+mod expectations;
 mod get;
 mod halves;
 mod kernel_filter;
@@ -60,6 +62,7 @@ pub use delete::delete;
 pub use deleter::Deleter;
 pub use dump::{Dump, DumpRequest, DumpTotals, dump};
 pub use events::{Buffer, Events, Queue, Step, Subscription};
+pub use expectations::expectations;
 pub use get::get;
 pub use halves::SharedDedup;
 pub use kernel_filter::{KernelFilter, Masked, OrigFilter};

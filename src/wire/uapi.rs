@@ -411,6 +411,9 @@ pub mod ipctnl_msg_exp {
     /// Create or update; also the type of each expectation in a reply.
     #[doc(alias = "IPCTNL_MSG_EXP_NEW")]
     pub const NEW: u8 = 0;
+    /// Read one, or all with `NLM_F_DUMP`.
+    #[doc(alias = "IPCTNL_MSG_EXP_GET")]
+    pub const GET: u8 = 1;
     /// Delete.
     #[doc(alias = "IPCTNL_MSG_EXP_DELETE")]
     pub const DELETE: u8 = 2;

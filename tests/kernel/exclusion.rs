@@ -158,15 +158,15 @@ fn expectations_are_received_whatever_the_socket_filter_excludes(netns: &TestNet
     let master =
         Flow { helper: Some(HelperName::new(b"ftp")), ..flow(Protocol::Tcp, L4::Ports { src: 40000, dst: 21 }) };
     netns.create(std::slice::from_ref(&master));
-    expect(netns, &master.orig);
+    expect(netns, &master.orig, 5000);
     let mut event = Event::blank();
     assert_eq!(events.next(&mut event).unwrap(), Step::Expectation);
     assert_eq!(events.message().unwrap().kind, 0x200);
     assert_eq!(events.next(&mut event).unwrap(), Step::Empty);
 }
 
-/// Creates an expectation of the entry of `master`.
-fn expect(netns: &TestNetns, master: &Tuple) {
+/// Creates an expectation of the entry of `master`, with this destination port.
+pub fn expect(netns: &TestNetns, master: &Tuple, port: u16) {
     let header = Header {
         subsystem: nfnl_subsys::CTNETLINK_EXP,
         command: 0,
@@ -174,7 +174,7 @@ fn expect(netns: &TestNetns, master: &Tuple) {
         family: master.family(),
         sequence: 0,
     };
-    let expected = Tuple { l4: L4::Ports { src: 0, dst: 5000 }, ..*master };
+    let expected = Tuple { l4: L4::Ports { src: 0, dst: port }, ..*master };
     let mask = Tuple { src: [255; 4].into(), dst: [255; 4].into(), l4: L4::Ports { src: 0, dst: u16::MAX }, ..*master };
     let fill = |writer: &mut AttributeWriter<'_>| {
         [master, &expected, &mask].into_iter().zip(1..).for_each(|(tuple, kind)| tuple.emit(writer, kind));

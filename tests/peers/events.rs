@@ -210,7 +210,8 @@ fn event_lines_are_those_of_conntrack(netns: &TestNetns) {
 fn expected(event: &ExpectationEvent) -> ExpectationRecord<'_> {
     let time = EventTime { ns: 1, clock: ClockSource::Received };
     let requester = Some(Requester { port: event.port, process: None, is_certain: false });
-    ExpectationRecord { kind: event.kind, time, expectation: &event.expectation, requester, netns: None }
+    let (kind, expectation) = (event.kind, &event.expectation);
+    ExpectationRecord { kind, synthetic: None, time, expectation, requester, netns: None }
 }
 
 /// One line of each kind, around names that try to break out.

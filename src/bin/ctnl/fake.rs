@@ -1,7 +1,7 @@
 //! A made-up kernel for tests: the datagrams of its dumps.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use ctnl::model::{Family, Flow, L4, Protocol, Tuple};
 use ctnl::netlink::Connection;
@@ -28,6 +28,16 @@ pub fn table_that_ends(datagrams: Vec<Vec<Flow>>, end: impl Fn(u32) -> Vec<u8> +
     Connection::fake(move |request| {
         let sequence = Messages::new(request).next().unwrap().unwrap().sequence;
         datagrams.iter().map(|flows| datagram(flows, sequence)).chain([end(sequence)]).collect()
+    })
+}
+
+/// A kernel whose table changes between its dumps: one datagram for each of them. The last one is repeated.
+pub fn changing_table(dumps: Vec<Vec<Flow>>) -> Connection {
+    let next = AtomicUsize::new(0);
+    Connection::fake(move |request| {
+        let sequence = Messages::new(request).next().unwrap().unwrap().sequence;
+        let dump = dumps.get(next.fetch_add(1, Ordering::Relaxed)).or(dumps.last()).unwrap();
+        vec![datagram(dump, sequence), done(sequence)]
     })
 }
 

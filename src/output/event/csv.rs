@@ -224,6 +224,7 @@ impl<'a> Cells<'a> {
 fn start_cells(start: StartTime) -> (u64, &'static str) {
     match start {
         StartTime::Exact(ns) => (ns, "exactly"),
+        StartTime::After(ns) => (ns, "after"),
         StartTime::Before(ns) => (ns, "before"),
     }
 }

@@ -1,6 +1,6 @@
 //! The duration of a connection, exact or as a bound.
 
-use super::record::{EventTime, StartTime, SyntheticCause};
+use super::record::{ClockSource, EventTime, StartTime, SyntheticCause};
 use crate::units::Nanos;
 
 /// The duration of a connection.
@@ -10,12 +10,13 @@ pub(super) enum DurationNanos {
     Exact(Nanos),
     /// It started before its entry was first seen.
     AtLeast(Nanos),
-    /// It ended before a dump showed that its entry is missing.
+    /// It started after, or ended before, the time that is known.
     AtMost(Nanos),
 }
 
 /// The duration from `start` to `end`: None if neither bound is known, 0 if the clock was set back in
-/// between.
+/// between. A time of receiving and the time of a synthetic record are those at the latest: an entry that
+/// has expired ended before its event was sent.
 #[inline]
 pub(super) fn duration(
     start: Option<StartTime>,
@@ -23,10 +24,11 @@ pub(super) fn duration(
     synthetic: Option<SyntheticCause>,
 ) -> Option<DurationNanos> {
     let from = |start| Nanos(end.ns).since(Nanos(start));
-    match (start?, synthetic) {
-        (StartTime::Exact(start), None) => Some(DurationNanos::Exact(from(start))),
-        (StartTime::Exact(start), Some(_)) => Some(DurationNanos::AtMost(from(start))),
-        (StartTime::Before(start), None) => Some(DurationNanos::AtLeast(from(start))),
-        (StartTime::Before(_), Some(_)) => None,
+    let is_exact = synthetic.is_none() && end.clock == ClockSource::Kernel;
+    match (start?, is_exact) {
+        (StartTime::Exact(start), true) => Some(DurationNanos::Exact(from(start))),
+        (StartTime::Exact(start), false) | (StartTime::After(start), _) => Some(DurationNanos::AtMost(from(start))),
+        (StartTime::Before(start), true) => Some(DurationNanos::AtLeast(from(start))),
+        (StartTime::Before(_), false) => None,
     }
 }

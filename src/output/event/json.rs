@@ -154,6 +154,7 @@ fn put_expectation_event(line: &mut Line<'_>, out: &mut Vec<u8>, record: &Expect
         EventKind::Update => line.put(b",\"event\":\"expect-update\""),
         EventKind::Destroy => line.put(b",\"event\":\"expect-destroy\""),
     }
+    put_synthetic(line, record.synthetic);
     put_time(line, record.time.ns);
     put_clock(line, record.time.clock);
     put_context(line, out, record.netns, None, record.requester);
@@ -295,11 +296,15 @@ fn put_start(line: &mut Line<'_>, start: StartTime, duration: Option<DurationNan
     match start {
         StartTime::Exact(ns) => {
             number64(line, b",\"since_ns\":", Some(ns));
-            line.put(b",\"since\":\"exactly\"");
+            line.put(b",\"since_clock\":\"kernel\",\"since\":\"exactly\"");
+        }
+        StartTime::After(ns) => {
+            number64(line, b",\"since_ns\":", Some(ns));
+            line.put(b",\"since_clock\":\"received\",\"since\":\"after\"");
         }
         StartTime::Before(ns) => {
             number64(line, b",\"since_ns\":", Some(ns));
-            line.put(b",\"since\":\"before\"");
+            line.put(b",\"since_clock\":\"received\",\"since\":\"before\"");
         }
     }
     match duration {

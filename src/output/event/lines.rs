@@ -87,7 +87,8 @@ fn an_end_record_is_flat_and_has_the_translated_address_and_port() {
     assert_eq!(
         json(&Record::End(ended(&translated()))),
         "{\"v\":1,\"seq\":17,\"event\":\"end\",\"time_ns\":1700000000123456789,\"clock\":\"kernel\",\
-         \"killed\":false,\"since_ns\":1700000000123456777,\"since\":\"exactly\",\"duration_ns\":12,\
+         \"killed\":false,\"since_ns\":1700000000123456777,\"since_clock\":\"kernel\",\"since\":\"exactly\",\
+         \"duration_ns\":12,\
          \"family\":\"ipv4\",\"proto\":6,\"protocol\":\"tcp\",\
          \"src\":\"192.0.2.2\",\"dst\":\"198.51.100.2\",\"sport\":32768,\"dport\":443,\
          \"nat_src\":\"203.0.113.5\",\"nat_sport\":32768,\
@@ -104,7 +105,8 @@ fn a_synthetic_destroy_is_marked_and_has_no_duration_if_both_times_are_bounds() 
         json(&record),
         "{\"v\":1,\"seq\":17,\"event\":\"destroy\",\"synthetic\":\"resync\",\"time_ns\":1700000000123456789,\
          \"clock\":\"received\",\"netns\":\"blue\",\"killed\":true,\
-         \"requester\":{\"port\":77,\"process\":\"a b\\n\",\"guess\":true},\"since_ns\":5,\"since\":\"before\",\
+         \"requester\":{\"port\":77,\"process\":\"a b\\n\",\"guess\":true},\"since_ns\":5,\"since_clock\":\"received\",\
+         \"since\":\"before\",\
          \"flow\":{\"family\":\"ipv4\",\"proto\":50,\"orig\":{\"src\":\"10.0.0.1\",\"dst\":\"10.0.0.2\"},\
          \"reply\":{\"src\":\"10.0.0.2\",\"dst\":\"10.0.0.1\"},\"status\":[]}}\n"
     );
@@ -216,9 +218,12 @@ fn a_csv_row_has_the_duration_and_the_close_row_the_sum_of_losses() {
     let flow = translated();
     let exact = row(&Record::End(ended(&flow)));
     assert!(exact.contains(",1700000000123456777,exactly,12,exactly,false,"), "{exact}");
-    let clock = EventTime { ns: 1_700_000_000_123_456_789, clock: ClockSource::Received };
-    let open = EndRecord { start: Some(StartTime::Before(1_700_000_000_123_456_780)), end: clock, ..ended(&flow) };
+    let open = EndRecord { start: Some(StartTime::Before(1_700_000_000_123_456_780)), ..ended(&flow) };
     assert!(row(&Record::End(open)).contains(",before,9,at_least,"));
+    let late = EndRecord { end: EventTime { clock: ClockSource::Received, ..REAL }, ..open };
+    assert!(row(&Record::End(late)).contains(",before,,,false,"));
+    let seen = EndRecord { start: Some(StartTime::After(1_700_000_000_123_456_780)), ..late };
+    assert!(row(&Record::End(seen)).contains(",after,9,at_most,"));
     let missed = EndRecord { synthetic: Some(SyntheticCause::Resync), ..ended(&flow) };
     assert!(row(&Record::End(missed)).contains(",exactly,12,at_most,"));
     assert!(row(&Record::Close(CLOSING)).starts_with("close,17,1,,,,SIGTERM,3,,,,,"));
@@ -267,5 +272,11 @@ fn a_duration_is_exact_only_if_start_and_end_are() {
     assert_eq!(of(StartTime::Exact(4), Some(SyntheticCause::Resync)), Some(DurationNanos::AtMost(Nanos(6))));
     assert_eq!(of(StartTime::Before(4), Some(SyntheticCause::Resync)), None);
     assert_eq!(of(StartTime::Exact(11), None), Some(DurationNanos::Exact(Nanos(0))));
+    assert_eq!(of(StartTime::After(4), None), Some(DurationNanos::AtMost(Nanos(6))));
     assert_eq!(duration(None, end, None), None);
+    // An expired entry ended before its event was received.
+    let received = |since| duration(Some(since), EventTime { clock: ClockSource::Received, ..end }, None);
+    assert_eq!(received(StartTime::Exact(4)), Some(DurationNanos::AtMost(Nanos(6))));
+    assert_eq!(received(StartTime::After(4)), Some(DurationNanos::AtMost(Nanos(6))));
+    assert_eq!(received(StartTime::Before(4)), None);
 }

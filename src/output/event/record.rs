@@ -57,8 +57,11 @@ pub enum SyntheticCause {
 /// When a connection started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartTime {
-    /// The kernel's start time, or the time of the `new` event, in ns.
+    /// The kernel's start time, or its time of the `new` event, in ns.
     Exact(u64),
+    /// It did not exist at this time, in ns: all events that were sent until then had been received, and
+    /// its `new` event was not among them.
+    After(u64),
     /// It already existed at this time, in ns.
     Before(u64),
 }
@@ -104,6 +107,8 @@ pub struct FlowRecord<'a> {
 pub struct ExpectationRecord<'a> {
     /// Whether the expectation was created, changed or destroyed.
     pub kind: EventKind,
+    /// Why there is a record without an event of the kernel; None for an event of the kernel.
+    pub synthetic: Option<SyntheticCause>,
     /// The time of the event. The kernel sends no timestamps for expectations.
     pub time: EventTime,
     /// The expectation.
@@ -150,6 +155,9 @@ pub enum GapCause {
     Unreadable,
     /// The sink rejected the lines permanently.
     Refused,
+    /// The kernel sent no events of the entries that were created meanwhile.
+    #[doc(alias = "nf_conntrack_events")]
+    Disabled,
 }
 
 /// Records between the previous and the next one are missing.
@@ -237,7 +245,7 @@ impl SyntheticCause {
 }
 
 impl GapCause {
-    /// The name: `kernel`, `queue`, `spool`, `unreadable`, `refused`.
+    /// The name: `kernel`, `queue`, `spool`, `unreadable`, `refused`, `disabled`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -246,6 +254,7 @@ impl GapCause {
             GapCause::Spool => "spool",
             GapCause::Unreadable => "unreadable",
             GapCause::Refused => "refused",
+            GapCause::Disabled => "disabled",
         }
     }
 }

@@ -88,7 +88,8 @@ fn the_text_of_expectations_is_what_conntrack_printed_for_the_same_events() {
     let time = EventTime { ns: 0, clock: ClockSource::Received };
     let mut out = Vec::new();
     for ExpectationEvent { kind, expectation, .. } in &expectations() {
-        let record = ExpectationRecord { kind: *kind, time, expectation, requester: None, netns: None };
+        let record =
+            ExpectationRecord { kind: *kind, synthetic: None, time, expectation, requester: None, netns: None };
         assert!(writer.record(&mut out, 1, &Record::Expectation(record)));
     }
     assert_eq!(String::from_utf8(out).unwrap(), include_str!("../../../tests/data/expectations.conntrack"));
@@ -102,7 +103,8 @@ fn a_format_writes_expectations_if_its_registry_row_says_so() {
         let Some(events) = &format.events else { continue };
         let mut writer = format.event_writer(WriterOptions::default()).unwrap();
         for ExpectationEvent { kind, expectation, .. } in &recorded {
-            let record = ExpectationRecord { kind: *kind, time, expectation, requester: None, netns: None };
+            let record =
+                ExpectationRecord { kind: *kind, synthetic: None, time, expectation, requester: None, netns: None };
             let mut out = Vec::new();
             let is_written = writer.record(&mut out, 1, &Record::Expectation(record));
             assert_eq!(is_written, events.has_expectations, "{}", format.name);

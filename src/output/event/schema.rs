@@ -62,7 +62,12 @@ impl RecordContext {
 
     fn start(&self) -> Option<StartTime> {
         let at = self.n / 2;
-        self.has(2).then(|| if self.has(3) { StartTime::Exact(at) } else { StartTime::Before(at) })
+        let start = match self.n % 4 {
+            _ if self.has(3) => StartTime::Exact(at),
+            0 => StartTime::After(at),
+            _ => StartTime::Before(at),
+        };
+        self.has(2).then_some(start)
     }
 
     fn killed(&self) -> Option<bool> {
@@ -106,14 +111,21 @@ impl RecordContext {
     }
 
     fn expectation<'a>(&'a self, expectation: &'a Expectation) -> ExpectationRecord<'a> {
-        let (kind, time) = (self.kind(), self.time());
-        ExpectationRecord { kind, time, expectation, requester: self.requester(), netns: self.netns() }
+        let (kind, synthetic, time) = (self.kind(), self.synthetic(), self.time());
+        ExpectationRecord { kind, synthetic, time, expectation, requester: self.requester(), netns: self.netns() }
     }
 
     /// Records without an entry.
     fn others(&self) -> [Record<'_>; 4] {
         let (netns, text, n) = (self.netns(), &*self.text, self.n);
-        let causes = [GapCause::Kernel, GapCause::Queue, GapCause::Spool, GapCause::Unreadable, GapCause::Refused];
+        let causes = [
+            GapCause::Kernel,
+            GapCause::Queue,
+            GapCause::Spool,
+            GapCause::Unreadable,
+            GapCause::Refused,
+            GapCause::Disabled,
+        ];
         let reason = self.synthetic().unwrap_or(SyntheticCause::Resync);
         [
             Record::Open(OpenRecord { time: n, version: text }),

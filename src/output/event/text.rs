@@ -224,7 +224,7 @@ fn put_expectation(line: &mut Line<'_>, out: &mut Vec<u8>, record: &ExpectationR
         line.put(b" ");
     }
     line.trim_space();
-    put_context(line, out, None, record.netns, None);
+    put_context(line, out, None, record.netns, record.synthetic);
 }
 
 /// `PERMANENT,INACTIVE `; nothing if no set flag has a name.

@@ -14,8 +14,9 @@ use super::emitter::{CAPACITY_POLL, Drained, Emitter, MAX_EVENTS_PER_TURN};
 use super::environment::{Environment, NamespaceChange, Notification};
 use super::lines::Lines;
 use super::namespace::NamespaceStream;
-use super::options::FollowOptions;
+use super::options::{FollowOptions, Reconcile};
 use super::pass::{catch_up, pass};
+use super::polls::POLL_INTERVAL;
 use super::sample::{ReportedStats, StreamSample};
 use super::totals::Totals;
 
@@ -49,6 +50,9 @@ struct Engine<'a> {
     emitter: Emitter<'a>,
     streams: Vec<NamespaceStream>,
     changes_at: Duration,
+    sysctls_at: Duration,
+    /// When the expectations are compared next; `None` where they are not.
+    expectations_at: Option<Duration>,
 }
 
 /// Follows `streams` until the environment requests the end.
@@ -65,7 +69,8 @@ pub fn follow<'a>(
     let at = env.monotonic();
     let (totals, reported) = (Totals::default(), ReportedStats::none(at));
     let emitter = Emitter { options, filter, lines, totals, reported, env, is_ending: false, is_over: false };
-    let mut engine = Engine { emitter, streams, changes_at: at };
+    let expectations_at = emitter.options.kinds.expectations.then_some(at);
+    let mut engine = Engine { emitter, streams, changes_at: at, sysctls_at: at + POLL_INTERVAL, expectations_at };
     engine.begin();
     let ended = engine.run().and_then(|reason| engine.finish().map(|()| reason));
     engine.emitter.emit_close(ended.as_ref().copied().unwrap_or("error"));
@@ -79,6 +84,7 @@ impl Engine<'_> {
         let now = env.now();
         self.streams.iter_mut().for_each(|stream| stream.begin(options, now));
         self.emitter.emit_open();
+        self.streams.iter_mut().for_each(|stream| self.emitter.check_event_sysctl(stream));
         // Before the seed: a full disk can delay its end for hours.
         self.emitter.env.notify(Notification::Ready);
     }
@@ -91,10 +97,14 @@ impl Engine<'_> {
             }
             let now = self.emitter.env.monotonic();
             self.apply_changes(now)?;
+            self.check_event_sysctls(now);
             self.emitter.emit_stats(|_| StreamSample::of(&self.streams));
             let turn = self.turn()?;
             if !matches!(turn, Turn::Blocked) && self.pass_if_due(now)? {
                 continue;
+            }
+            if matches!(turn, Turn::Drained(_)) {
+                self.compare_expectations(now);
             }
             match turn {
                 // Where few events match, a chunk takes long to fill.
@@ -155,6 +165,7 @@ impl Engine<'_> {
                 NamespaceChange::Appeared(mut stream) => {
                     let now = self.emitter.env.now();
                     stream.begin(&self.emitter.options, now);
+                    self.emitter.check_event_sysctl(&mut stream);
                     self.streams.push(*stream);
                 }
                 NamespaceChange::Renamed(inode, to) => {
@@ -165,6 +176,20 @@ impl Engine<'_> {
             }
         }
         self.remove(|stream| stream.is_broken)
+    }
+
+    fn compare_expectations(&mut self, now: Duration) {
+        if self.expectations_at.is_some_and(|at| at <= now) {
+            self.streams.iter_mut().for_each(|stream| self.emitter.compare_expectations(stream));
+            self.expectations_at = (self.emitter.options.reconcile != Reconcile::Off).then_some(now + POLL_INTERVAL);
+        }
+    }
+
+    fn check_event_sysctls(&mut self, now: Duration) {
+        if now >= self.sysctls_at {
+            self.sysctls_at = now + POLL_INTERVAL;
+            self.streams.iter_mut().for_each(|stream| self.emitter.check_event_sysctl(stream));
+        }
     }
 
     /// Ends the streams of some namespaces: writes what is queued, and then a `destroy` record for

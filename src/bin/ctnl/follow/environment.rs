@@ -41,6 +41,21 @@ pub enum Notification<'a> {
     Ending,
     /// The kernel has lost this many events; `None` where it did not count them.
     Lost(Option<u64>),
+    /// The live set has entries of which no event was received: they may end without an event.
+    Silent {
+        /// The namespace, where there are several.
+        netns: Option<&'a str>,
+        /// Their number.
+        entries: usize,
+    },
+    /// The kernel sends no events of entries that are created from now on (`nf_conntrack_events` is 0), or
+    /// sends them again.
+    Switched {
+        /// The namespace, where there are several.
+        netns: Option<&'a str>,
+        /// Whether it sends none.
+        is_off: bool,
+    },
     /// A dump has been compared with the live set.
     Resynced(&'a ResyncRecord<'a>),
     /// A dump has failed; it will be repeated.

@@ -2,7 +2,7 @@
 
 use ctnl::field::Subject;
 use ctnl::live::{LiveEntry, NewOutcome, Start};
-use ctnl::model::{EventKind, Flow, Status};
+use ctnl::model::{EventKind, Status};
 use ctnl::output::{StartTime, SyntheticCause};
 
 use super::emitter::Emitter;
@@ -37,12 +37,13 @@ impl Emitter<'_> {
 
     #[inline]
     fn on_new(&mut self, stream: &mut NamespaceStream, matches: bool, now: u64) {
+        let start = start(stream, self.options.reliable, now);
         let NamespaceStream { live, event, .. } = stream;
         let outcome = match live {
             None if matches && event.flow.status.contains(Status::Dying) => NewOutcome::Dying(None),
             None if matches => NewOutcome::New,
             None => return,
-            Some(live) if matches => live.on_new(&event.flow, start(event.flow.event_time, &event.flow, now), now),
+            Some(live) if matches => live.on_new(&event.flow, start, now),
             Some(live) => match live.on_unmatched_new(&event.flow, now) {
                 Some(earlier) => return self.on_missed_destroy(stream, &earlier, now),
                 None => return,
@@ -96,9 +97,9 @@ impl Emitter<'_> {
     /// still to come it is written as well; the record of `--flows` is made of it in any case.
     #[cold]
     fn retract(&mut self, stream: &mut NamespaceStream, now: u64) {
+        let start = start(stream, self.options.reliable, now);
         let NamespaceStream { name, event, ages, .. } = stream;
         let flow = event.flow.clone();
-        let start = start(flow.event_time, &flow, now);
         self.emit_destroyed(name.as_deref(), ages, &LiveEntry { flow, start }, SyntheticCause::Reconcile, now);
     }
 
@@ -110,7 +111,17 @@ impl Emitter<'_> {
     }
 }
 
-/// When the entry of a `new` event was created.
-fn start(event_time: Option<u64>, flow: &Flow, now: u64) -> Start {
-    Start::of(flow, Start::Event(event_time.unwrap_or(now)))
+/// When the entry of the last event, a `new` event, was created. Without a time of the kernel: after
+/// the time until which every event has been received. With `--reliable` a `new` event that did not fit
+/// into the queue is sent with the next event of its entry (`missed` in
+/// net/netfilter/nf_conntrack_ecache.c), at any time later.
+#[inline]
+fn start(stream: &NamespaceStream, is_reliable: bool, now: u64) -> Start {
+    let NamespaceStream { event, complete_until, gaps, .. } = stream;
+    let received = if is_reliable && *gaps > 0 {
+        Start::Before(now)
+    } else {
+        Start::Between { after: *complete_until, before: now }
+    };
+    Start::of(&event.flow, event.flow.event_time.map_or(received, Start::Event))
 }

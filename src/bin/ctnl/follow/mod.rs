@@ -9,17 +9,22 @@
 //!
 //! `engine` is the loop, `namespace` the stream of one network namespace, `emitter` reads a
 //! queue, `events` applies an event to the live set, `records` writes records, `pass` is
-//! seed, resync and reconciliation, `lines` the chunk that is being filled, `stats` the
+//! seed, resync and reconciliation, `reconcile` when the latter is due, `polls` what is read every two
+//! seconds, `lines` the chunk that is being filled, `stats` the
 //! snapshots. Clock, signals, namespaces and messages come from the [`Environment`].
 
 mod emitter;
 mod engine;
 mod environment;
+mod event_sysctl;
 mod events;
+mod expectations;
 mod lines;
 mod namespace;
 mod options;
 mod pass;
+mod polls;
+mod reconcile;
 mod records;
 mod sample;
 mod source;
@@ -33,6 +38,6 @@ pub use engine::{StreamEnd, follow};
 pub use environment::{Environment, NamespaceChange, Notification};
 pub use lines::Lines;
 pub use namespace::NamespaceStream;
-pub use options::{FollowOptions, OnGap, RecordKinds};
+pub use options::{FollowOptions, OnGap, Reconcile, RecordKinds};
 #[cfg(test)]
 pub use totals::Totals;

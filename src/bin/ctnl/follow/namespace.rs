@@ -9,15 +9,22 @@ use ctnl::live::Live;
 use ctnl::model::{Event, Flow, ProtoInfo};
 use ctnl::netlink::Connection;
 use ctnl::output::{Requester, SyntheticCause};
+use ctnl::sysctl::Setting;
 use ctnl::table::Buffer;
 
+use super::event_sysctl::EventSysctl;
+use super::expectations::Expectations;
 use super::options::FollowOptions;
+use super::reconcile::ReconcileTimer;
 use super::source::Source;
 use crate::host::process_by_portid::ProcessByPortid;
 
 /// A resync begins when no event was lost for this time: while events are being lost its
 /// result is soon wrong again, and it delays the reading of events.
 const QUIET_TIME: Duration = Duration::from_secs(1);
+/// With `--reliable` it begins after this time: the kernel sends a refused event again within a second
+/// (`ecache_work` in net/netfilter/nf_conntrack_ecache.c), so none is waiting then.
+const RELIABLE_QUIET_TIME: Duration = Duration::from_secs(3);
 /// And at the latest this long after the first loss.
 const MAX_RESYNC_DELAY: Duration = Duration::from_secs(10);
 
@@ -32,6 +39,7 @@ pub struct NamespaceStream {
     /// For dumps. `None` during a dump.
     pub(super) connection: Option<Connection>,
     pub(super) live: Option<Live>,
+    pub(super) expectations: Expectations,
     pub(super) ages: IdleEstimator,
     pub(super) requested: Requested,
     /// The last event that was received.
@@ -43,8 +51,13 @@ pub struct NamespaceStream {
     pub(super) gaps: u64,
     /// Consecutive messages that could not be decoded and have no gap record yet.
     pub(super) unreadable: u64,
+    pub(super) sysctl: EventSysctl,
+    /// The kernel sends refused events again.
+    is_reliable: bool,
+    /// When events were lost last.
+    lost_at: Option<Duration>,
     due: Option<DuePass>,
-    reconcile: Option<Duration>,
+    pub(super) reconcile: ReconcileTimer,
     /// A destroy event had a timeout or a protocol state: this kernel sends them.
     has_detailed_destroys: bool,
     /// The queue cannot grow any more.
@@ -106,14 +119,18 @@ impl NamespaceStream {
             source,
             connection: Some(connection),
             live: None,
+            expectations: Expectations::default(),
             ages,
             requested: Requested { processes, now: Duration::ZERO },
             event: Event::blank(),
             complete_until: 0,
             gaps: 0,
             unreadable: 0,
+            sysctl: EventSysctl::default(),
+            is_reliable: false,
+            lost_at: None,
             due: None,
-            reconcile: None,
+            reconcile: ReconcileTimer::default(),
             has_detailed_destroys: false,
             is_limited: false,
             is_broken: false,
@@ -123,6 +140,11 @@ impl NamespaceStream {
     /// The same with the inode number of its namespace.
     pub fn with_inode(self, inode: u64) -> Self {
         NamespaceStream { inode, ..self }
+    }
+
+    /// The same with `nf_conntrack_events` of its namespace, where it can be read.
+    pub fn with_event_sysctl(self, setting: Option<Setting>) -> Self {
+        NamespaceStream { sysctl: EventSysctl::new(setting), ..self }
     }
 
     /// Whether its namespace has this inode number.
@@ -138,20 +160,30 @@ impl NamespaceStream {
     /// Begins the stream.
     pub(super) fn begin(&mut self, options: &FollowOptions, time: Time) {
         let now = Duration::from(time.monotonic);
+        self.sysctl.begin(time.realtime.0);
         self.complete_until = time.realtime.0;
+        self.is_reliable = options.reliable;
         self.live = options.keeps_live_set().then(|| Live::new(options.reliable));
         self.due = options.seed.then_some(DuePass { why: SyntheticCause::Seed, at: now, latest: now });
-        self.reconcile = options.reconcile.map(|interval| now + interval);
+        self.reconcile.restart(options.reconcile, now);
     }
 
-    /// Events were lost: schedules a resync.
+    /// Events were lost.
+    pub(super) fn on_lost(&mut self, now: Duration) {
+        self.lost_at = Some(now);
+    }
+
+    /// Whether `destroy` events may be waiting in the kernel to be sent again.
+    pub(super) fn awaits_destroys(&self, now: Duration) -> bool {
+        self.is_reliable && self.lost_at.is_some_and(|lost| now < lost + RELIABLE_QUIET_TIME)
+    }
+
+    /// Schedules a resync.
     pub(super) fn schedule_resync(&mut self, now: Duration) {
+        let at = now + if self.is_reliable { RELIABLE_QUIET_TIME } else { QUIET_TIME };
         match &mut self.due {
-            Some(due) => due.at = (now + QUIET_TIME).min(due.latest),
-            None => {
-                self.due =
-                    Some(DuePass { why: SyntheticCause::Resync, at: now + QUIET_TIME, latest: now + MAX_RESYNC_DELAY })
-            }
+            Some(due) => due.at = at.min(due.latest),
+            None => self.due = Some(DuePass { why: SyntheticCause::Resync, at, latest: now + MAX_RESYNC_DELAY }),
         }
     }
 
@@ -169,7 +201,7 @@ impl NamespaceStream {
     /// When the next pass is due, and its reason.
     pub(super) fn next_pass(&self) -> Option<(Duration, SyntheticCause)> {
         let due = self.due.map(|due| (due.at, due.why));
-        let reconcile = self.reconcile.map(|at| (at, SyntheticCause::Reconcile));
+        let reconcile = self.reconcile.at().map(|at| (at, SyntheticCause::Reconcile));
         match (due, reconcile) {
             (Some(due), Some(reconcile)) => Some(if reconcile.0 < due.0 { reconcile } else { due }),
             (due, reconcile) => due.or(reconcile),
@@ -179,7 +211,7 @@ impl NamespaceStream {
     /// A pass begins; it covers all that was scheduled.
     pub(super) fn on_pass(&mut self, options: &FollowOptions, now: Duration) {
         self.due = None;
-        self.reconcile = options.reconcile.map(|interval| now + interval);
+        self.reconcile.restart(options.reconcile, now);
     }
 
     /// Whether a loss has not been followed by a resync yet.

@@ -31,6 +31,17 @@ pub enum OnGap {
     Exit,
 }
 
+/// When a namespace is compared with its table although no event was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reconcile {
+    /// While the live set has entries that may end without an event.
+    Auto,
+    /// At this interval.
+    Every(Duration),
+    /// Never.
+    Off,
+}
+
 /// The options of an event stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FollowOptions {
@@ -40,8 +51,8 @@ pub struct FollowOptions {
     pub seed: bool,
     /// What to do after a loss.
     pub on_gap: OnGap,
-    /// Time between two dumps that find entries created or ended without an event.
-    pub reconcile: Option<Duration>,
+    /// When dumps find entries that were created or have ended without an event.
+    pub reconcile: Reconcile,
     /// Bytes up to which the socket's queue may grow.
     pub buffer_max: usize,
     /// Whether the kernel repeats events that did not fit (`--reliable`).
@@ -59,6 +70,6 @@ pub struct FollowOptions {
 impl FollowOptions {
     /// Whether the live set is kept. Without it memory is constant.
     pub fn keeps_live_set(&self) -> bool {
-        self.seed || self.on_gap == OnGap::Resync || self.reconcile.is_some() || self.kinds.flows
+        self.seed || self.on_gap == OnGap::Resync || self.kinds.flows || matches!(self.reconcile, Reconcile::Every(_))
     }
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use ctnl::field::Subject;
-use ctnl::live::{DumpOutcome, Live};
+use ctnl::live::{DumpOutcome, Live, Silent};
 use ctnl::model::Flow;
 use ctnl::netlink::{Connection, Error};
 use ctnl::output::{Record, ResyncRecord, SyntheticCause};
@@ -13,7 +13,9 @@ use ctnl::table::{DatagramTime, DumpRequest, DumpTotals};
 
 use super::emitter::{CAPACITY_POLL, Drained, Emitter, MAX_EVENTS_PER_TURN};
 use super::environment::Notification;
+use super::event_sysctl::EventMode;
 use super::namespace::NamespaceStream;
+use super::options::Reconcile;
 use super::sample::StreamSample;
 use crate::host::buckets::Buckets;
 use crate::scan::{self, Visitor};
@@ -29,6 +31,8 @@ enum PassEnd {
     Complete { added: u64, removed: u64 },
     /// The stream is ending.
     Stopped,
+    /// `destroy` events may be waiting in the kernel to be sent again: what is missing in the dump has one.
+    Unsettled,
     /// The hash table was resized during the dump, so entries may be missing from it.
     Resized,
     /// The dump failed.
@@ -50,6 +54,7 @@ pub(super) fn pass(
     let now = emitter.env.realtime();
     match ended? {
         PassEnd::Complete { added, removed } => {
+            schedule_reconciliation(emitter, stream, removed);
             if stream.gaps == gaps {
                 emit_resynced(
                     emitter,
@@ -64,6 +69,7 @@ pub(super) fn pass(
             return Ok(());
         }
         PassEnd::Stopped => {}
+        PassEnd::Unsettled => stream.retry_pass(why, emitter.env.monotonic()),
         PassEnd::Resized => {
             emitter.env.notify(Notification::Resized);
             stream.repeat_pass(why, emitter.env.monotonic());
@@ -80,6 +86,17 @@ pub(super) fn pass(
         live.abandon_pass(now);
     }
     Ok(())
+}
+
+/// Schedules the next comparison where the live set has entries that may end without an event, and
+/// reports them.
+fn schedule_reconciliation(emitter: &mut Emitter<'_>, stream: &mut NamespaceStream, removed: u64) {
+    let (reconcile, now) = (emitter.options.reconcile, emitter.env.monotonic());
+    let (silent, mode) = (stream.live.as_ref().and_then(Live::silent), stream.sysctl.mode());
+    stream.reconcile.on_compared(reconcile, mode, removed, silent, now);
+    if let Some(Silent { entries, .. }) = silent.filter(|_| reconcile == Reconcile::Auto && mode != EventMode::On) {
+        emitter.env.notify(Notification::Silent { netns: stream.name.as_deref(), entries });
+    }
 }
 
 fn emit_resynced(emitter: &mut Emitter<'_>, stream: &NamespaceStream, resynced: ResyncRecord<'_>) {
@@ -120,6 +137,9 @@ fn walk(
     }
     if buckets.resized_since(&netfilter) {
         return Ok(PassEnd::Resized);
+    }
+    if stream.awaits_destroys(emitter.env.monotonic()) {
+        return Ok(PassEnd::Unsettled);
     }
     removed += end_pass(emitter, stream, others, why);
     Ok(PassEnd::Complete { added, removed })

@@ -1,5 +1,7 @@
 //! Writes records: of events, of synthetic events, of gaps, of the beginning and the end.
 
+use std::ops::Range;
+
 use ctnl::age::IdleEstimator;
 use ctnl::field::Subject;
 use ctnl::live::{LiveEntry, Start};
@@ -124,7 +126,7 @@ impl Emitter<'_> {
     /// `new` record with the new name and a `destroy` record with the old one.
     pub(super) fn emit_renamed(&mut self, stream: &mut NamespaceStream, to: String) {
         let now = self.env.realtime();
-        let NamespaceStream { name, live, ages, .. } = stream;
+        let NamespaceStream { name, live, ages, expectations, .. } = stream;
         ages.now = now;
         if let Some(live) = live {
             live.for_each(|entry| {
@@ -135,25 +137,32 @@ impl Emitter<'_> {
                 self.emit_destroyed(name.as_deref(), ages, &entry, SyntheticCause::Netns, now);
             });
         }
+        for expectation in expectations.known() {
+            self.emit_synthetic_expectation(EventKind::New, Some(&to), expectation, SyntheticCause::Netns);
+            self.emit_synthetic_expectation(EventKind::Destroy, name.as_deref(), expectation, SyntheticCause::Netns);
+        }
         *name = Some(to);
     }
 
     /// A namespace has vanished, and its entries with it.
     pub(super) fn emit_vanished(&mut self, stream: &mut NamespaceStream) {
         let now = self.env.realtime();
-        let NamespaceStream { name, live, ages, .. } = stream;
+        let NamespaceStream { name, live, ages, expectations, .. } = stream;
         if let Some(live) = live {
             live.drain(|entry| {
                 self.wait_for_capacity(|last| last);
                 self.emit_removed(name.as_deref(), ages, &entry, SyntheticCause::Netns, now);
             });
         }
+        for expectation in expectations.drain() {
+            self.emit_synthetic_expectation(EventKind::Destroy, name.as_deref(), &expectation, SyntheticCause::Netns);
+        }
     }
 
     /// Writes the record of an expectation. The filter is about entries and does not apply.
     #[cold]
     pub(super) fn emit_expectation(&mut self, stream: &mut NamespaceStream, now: u64) {
-        let NamespaceStream { name, source, requested, .. } = stream;
+        let NamespaceStream { name, source, requested, expectations, .. } = stream;
         let event = source.message().map(|message| ExpectationEvent::decode(&message));
         let Some(Ok(ExpectationEvent { kind, port, expectation })) = event else {
             self.totals.unreadable += 1;
@@ -163,7 +172,9 @@ impl Emitter<'_> {
         self.totals.received += 1;
         let time = EventTime { ns: now, clock: ClockSource::Received };
         let (requester, netns) = (requested.by(port), name.as_deref());
-        let record = ExpectationRecord { kind, time, expectation: &expectation, requester, netns };
+        expectations.on_event(kind, &expectation);
+        let (synthetic, expectation) = (None, &expectation);
+        let record = ExpectationRecord { kind, synthetic, time, expectation, requester, netns };
         self.lines.record(&Record::Expectation(record));
     }
 
@@ -174,7 +185,7 @@ impl Emitter<'_> {
             Some(lost) => self.totals.lost += lost,
             None => self.totals.uncounted_losses += 1,
         }
-        self.emit_gap(stream, GapCause::Kernel, lost, now);
+        self.emit_gap(stream, GapCause::Kernel, lost, stream.complete_until.min(now)..now);
         self.env.notify(Notification::Lost(lost));
     }
 
@@ -182,22 +193,23 @@ impl Emitter<'_> {
     #[cold]
     pub(super) fn emit_unreadable(&mut self, stream: &mut NamespaceStream, now: u64) {
         let unreadable = std::mem::take(&mut stream.unreadable);
-        self.emit_gap(stream, GapCause::Unreadable, Some(unreadable), now);
+        self.emit_gap(stream, GapCause::Unreadable, Some(unreadable), stream.complete_until.min(now)..now);
     }
 
-    fn emit_gap(&mut self, stream: &mut NamespaceStream, cause: GapCause, lost: Option<u64>, now: u64) {
+    pub(super) fn emit_gap(
+        &mut self,
+        stream: &mut NamespaceStream,
+        cause: GapCause,
+        lost: Option<u64>,
+        Range { start: from, end: to }: Range<u64>,
+    ) {
         let netns = stream.name.as_deref();
-        self.lines.record(&Record::Gap(GapRecord {
-            cause,
-            lost,
-            from: stream.complete_until.min(now),
-            to: now,
-            netns,
-        }));
+        self.lines.record(&Record::Gap(GapRecord { cause, lost, from, to, netns }));
         stream.gaps += 1;
         if cause == GapCause::Kernel {
             // Refused events are behind all that was queued, which has been read.
-            stream.complete_until = now;
+            stream.complete_until = to;
+            stream.on_lost(self.env.monotonic());
         }
         match self.options.on_gap {
             OnGap::Resync => stream.schedule_resync(self.env.monotonic()),
@@ -219,6 +231,7 @@ fn is_wanted(options: &FollowOptions, kind: EventKind) -> bool {
 pub(super) fn start_time(start: Start) -> StartTime {
     match start {
         Start::Kernel(ns) | Start::Event(ns) => StartTime::Exact(ns),
+        Start::Between { after, .. } => StartTime::After(after),
         Start::Before(ns) => StartTime::Before(ns),
     }
 }

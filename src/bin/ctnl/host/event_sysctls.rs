@@ -27,7 +27,7 @@ const ROWS: &[Row] = &[
         name: "nf_conntrack_events",
         wanted: 1,
         missing: &[
-            (0, "the kernel sends no events at all"),
+            (0, "entries that are created now send no events"),
             (2, "entries that are older than the first subscription end without an event"),
         ],
         absent: "the kernel has no conntrack events, or the module nf_conntrack is not loaded",

@@ -50,6 +50,8 @@ pub struct HostEnvironment<'a> {
     monitor: Option<NamespaceMonitor>,
     manager: Option<SdNotify>,
     losses: UnreportedLosses,
+    /// Entries that may end without an event were reported.
+    has_reported_silent: bool,
 }
 
 /// Losses that were not reported yet.
@@ -98,6 +100,7 @@ impl<'a> HostEnvironment<'a> {
             monitor,
             manager,
             losses: UnreportedLosses::default(),
+            has_reported_silent: false,
         }
     }
 
@@ -245,10 +248,15 @@ impl Environment for HostEnvironment<'_> {
                 self.notify_manager(|manager| manager.stopping("delivering what is queued"));
             }
             Notification::Stats(snapshot) => self.report_stats(snapshot),
+            Notification::Silent { .. } => {
+                if !std::mem::replace(&mut self.has_reported_silent, true) {
+                    self.console.note(&describe(&notification));
+                }
+            }
             Notification::Grown { .. } | Notification::Resynced(_) | Notification::Resized => {
                 self.console.detail(&describe(&notification));
             }
-            Notification::PassFailed { .. } | Notification::Failed { .. } => {
+            Notification::PassFailed { .. } | Notification::Failed { .. } | Notification::Switched { .. } => {
                 self.console.warn(&describe(&notification));
             }
         }
@@ -261,6 +269,20 @@ fn describe(notification: &Notification<'_>) -> String {
         Notification::Grown { netns, buffer } => {
             format!("{}receive buffer: {}", prefix(*netns), Bytes::from(buffer.capacity / 2))
         }
+        Notification::Silent { netns, entries } => format!(
+            "{}{entries} entries are older than this subscription and may end without an event: the table is compared \
+             when they can have expired and every 10 minutes, until none is left\n  hint: --reconcile off disables this, \
+             net.netfilter.nf_conntrack_events = 1 prevents it for entries that are created from then on",
+            prefix(*netns)
+        ),
+        Notification::Switched { netns, is_off: true } => format!(
+            "{}net.netfilter.nf_conntrack_events is 0: entries that are created from now on have no records",
+            prefix(*netns)
+        ),
+        Notification::Switched { netns, is_off: false } => format!(
+            "{}net.netfilter.nf_conntrack_events is on again: entries that are created from now on have records",
+            prefix(*netns)
+        ),
         Notification::Resynced(resynced) => format!(
             "{}{}: {} entries in the live set, {} added, {} removed",
             prefix(resynced.netns),

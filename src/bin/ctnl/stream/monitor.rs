@@ -19,7 +19,7 @@ use crate::host::namespaces::{Namespace, Namespaces, POLL_INTERVAL};
 use crate::term::console::Console;
 
 /// File descriptors that a followed namespace needs.
-const DESCRIPTORS: u64 = 5;
+const DESCRIPTORS: u64 = 6;
 
 /// A message of the polling thread.
 #[derive(Debug)]

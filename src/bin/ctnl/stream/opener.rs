@@ -40,6 +40,8 @@ impl Opener {
         };
         // Without it the records have ports without the names of processes.
         let processes = ProcessByPortid::of(netns, self.host.proc()).ok();
-        Ok(NamespaceStream::new(name, Box::new(events), connection, ages, processes))
+        let netfilter = self.host.netfilter();
+        let setting = netns.run(|| netfilter.open_read_only("nf_conntrack_events").ok())?;
+        Ok(NamespaceStream::new(name, Box::new(events), connection, ages, processes).with_event_sysctl(setting))
     }
 }

@@ -10,8 +10,8 @@ Examples:
       Large connections of the internal network, when they end.
   ctnl events --update --no-seed mark 7 -o conntrack,timestamp,id
       The lines of conntrack(8): `conntrack -E -e UPDATES -o timestamp,id -m 7`.
-  ctnl events --all-netns --reconcile 10m --stats-interval 60s
-      All network namespaces of the host, compared with their tables every ten minutes.
+  ctnl events --all-netns --reconcile 60s --stats-interval 60s
+      All network namespaces of the host, compared with their tables every minute.
 
 Lost events are a record \"event\":\"gap\" with their exact number, at the place of the loss.
 Then the table is dumped, and the difference is written as records with
@@ -20,6 +20,7 @@ This needs about 100 bytes of memory per reported entry; with `--no-seed --on-ga
 memory is constant.
 
 An entry is reported if it matches when its event arrives. The end of a reported entry is
-always reported.
+always reported; of one that ends without an event (nf_conntrack_events=2), when a dump
+shows it (--reconcile).
 Exit codes: 0 ended by SIGTERM, SIGINT or the reader; 1 failed; 2 bad usage; 3 ended by a
 loss (--on-gap exit), or lines could not be delivered.";

@@ -16,7 +16,7 @@ use self::output::OutputArgs;
 use self::sinks::SinkArgs;
 use super::args::{CommonArgs, FilterArgs};
 use super::report;
-use crate::follow::{FollowOptions, OnGap, RecordKinds};
+use crate::follow::{FollowOptions, OnGap, Reconcile, RecordKinds};
 use crate::host::sd_notify::SdNotify;
 use crate::scan::Tally;
 use crate::stream::{self, Scope, StreamOptions, StreamOutcome};
@@ -46,6 +46,9 @@ pub struct Args {
     destroy: bool,
 
     /// Report expectations too; the filter does not apply to them
+    ///
+    /// They are also read from the kernel every two seconds: it sends no events of those whose
+    /// connection sends none (nf_conntrack_events=2).
     #[arg(long)]
     expect: bool,
 
@@ -67,12 +70,14 @@ pub struct Args {
     #[arg(long, value_name = "ACTION", value_enum, default_value_t = GapArg::Resync)]
     on_gap: GapArg,
 
-    /// Compare with the table every TIME (90s, 10m)
+    /// Compare with the table every TIME (90s, 10m), `off` never, or while entries may end without
+    /// an event (`auto`)
     ///
-    /// With nf_conntrack_events=2, entries from before the first subscription end without an
-    /// event; this finds them.
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    reconcile: Option<Duration>,
+    /// With nf_conntrack_events=2, entries from before the first subscription send no events. `auto`
+    /// finds their ends: it compares when all of them can have expired, and every ten minutes, until
+    /// none is left.
+    #[arg(long, value_name = "TIME|auto|off", default_value = "auto", value_parser = reconcile)]
+    reconcile: Reconcile,
 
     /// Keep destroyed entries in the kernel until their event has been queued
     ///
@@ -131,6 +136,14 @@ fn time(text: &str) -> Result<Duration, String> {
     match text.parse::<Seconds>().map_err(|error| error.to_string())? {
         Seconds(0) => Err("an interval must be longer than 0".into()),
         Seconds(seconds) => Ok(Duration::from_secs(seconds)),
+    }
+}
+
+fn reconcile(text: &str) -> Result<Reconcile, String> {
+    match text {
+        "auto" => Ok(Reconcile::Auto),
+        "off" => Ok(Reconcile::Off),
+        interval => time(interval).map(Reconcile::Every).map_err(|error| format!("{error}, auto or off")),
     }
 }
 

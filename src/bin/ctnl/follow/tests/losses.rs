@@ -113,3 +113,47 @@ fn a_loss_of_an_unknown_number_is_not_counted_as_none() {
     let close = records.last().unwrap();
     assert_eq!((&close["lost"], &close["uncounted_losses"]), (&2.into(), &1.into()), "{close}");
 }
+
+#[test]
+fn with_reliable_events_a_connection_has_one_end_also_where_a_resync_precedes_its_destroy_event() {
+    for on_gap in [OnGap::Resync, OnGap::Continue] {
+        let source = script([Scripted::New(1), Scripted::Lost(Some(1))]);
+        let (outlet, mut env) = (StoredChunks::default(), env(30));
+        let state = Arc::clone(&source.0);
+        let mut late = Some(Scripted::Destroy(1));
+        env.on_sleep = Box::new(move |now| {
+            if now >= Duration::from_secs(15) {
+                state.lock().unwrap().steps.extend(late.take());
+            }
+        });
+        let kinds = RecordKinds { flows: true, ..options(false, on_gap).kinds };
+        let options = FollowOptions { kinds, reliable: true, ..options(false, on_gap) };
+        run(options, vec![stream(None, &source, table(&[]))], &outlet, &mut env);
+        let story = outlet.story();
+        let ends: Vec<_> =
+            story.iter().filter(|record| record.starts_with("end") || record.starts_with("destroy")).collect();
+        assert_eq!(ends, ["end", "destroy 1"], "{story:?}");
+        assert_eq!(story.iter().any(|record| record == "resync resync"), on_gap == OnGap::Resync, "{story:?}");
+    }
+}
+
+#[test]
+fn with_reliable_events_no_entry_is_taken_for_ended_while_refused_events_may_be_sent_again() {
+    let source = script([]);
+    let (outlet, mut env) = (StoredChunks::default(), env(40));
+    let state = Arc::clone(&source.0);
+    let mut next = Duration::ZERO;
+    // One each half second, for 15 seconds.
+    env.on_sleep = Box::new(move |now| {
+        if now >= next && now < Duration::from_secs(15) {
+            state.lock().unwrap().steps.push_back(Scripted::Lost(Some(1)));
+            next = now + Duration::from_millis(500);
+        }
+    });
+    let kernel = fake::changing_table(vec![vec![flow(7)], vec![]]);
+    let options = FollowOptions { reliable: true, ..options(true, OnGap::Resync) };
+    run(options, vec![stream(None, &source, kernel)], &outlet, &mut env);
+    let records = outlet.records();
+    let end = records.iter().find(|record| record["event"] == "destroy").unwrap();
+    assert!(end["time_ns"].as_u64() >= Some(17_000_000_000), "{end}");
+}

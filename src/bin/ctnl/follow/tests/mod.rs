@@ -4,6 +4,7 @@
 mod capacity;
 mod losses;
 mod namespaces;
+mod silent;
 
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
@@ -23,8 +24,8 @@ use serde_json::Value;
 
 use super::source::Source;
 use super::{
-    Environment, FollowOptions, Lines, NamespaceChange, NamespaceStream, Notification, OnGap, RecordKinds, StreamEnd,
-    follow,
+    Environment, FollowOptions, Lines, NamespaceChange, NamespaceStream, Notification, OnGap, Reconcile, RecordKinds,
+    StreamEnd, follow,
 };
 use crate::chunk::{Chunk, Outlet};
 use crate::fake::{self, flow};
@@ -146,13 +147,16 @@ struct TestEnvironment {
     /// Called at each sleep.
     on_sleep: Box<dyn FnMut(Duration)>,
     is_ready: bool,
+    /// The numbers of silent entries that were reported.
+    silent: Vec<usize>,
     /// Records and entries at each time for statistics.
     stats: Vec<(u64, Option<u64>, u64)>,
 }
 
 fn env(seconds: u64) -> TestEnvironment {
     let (now, end) = (Duration::ZERO, Duration::from_secs(seconds));
-    TestEnvironment { now, end, changes: Vec::new(), on_sleep: Box::new(|_| ()), is_ready: false, stats: Vec::new() }
+    let (changes, on_sleep) = (Vec::new(), Box::new(|_| ()));
+    TestEnvironment { now, end, changes, on_sleep, is_ready: false, silent: Vec::new(), stats: Vec::new() }
 }
 
 impl Environment for TestEnvironment {
@@ -172,8 +176,10 @@ impl Environment for TestEnvironment {
 
     fn notify(&mut self, notification: Notification<'_>) {
         self.is_ready |= matches!(notification, Notification::Ready);
-        if let Notification::Stats(snapshot) = notification {
-            self.stats.push((snapshot.records, snapshot.entries, snapshot.queued));
+        match notification {
+            Notification::Stats(snapshot) => self.stats.push((snapshot.records, snapshot.entries, snapshot.queued)),
+            Notification::Silent { entries, .. } => self.silent.push(entries),
+            _ => {}
         }
     }
 
@@ -250,7 +256,7 @@ fn options(seed: bool, on_gap: OnGap) -> FollowOptions {
         kinds: RecordKinds { new: true, destroy: true, ..RecordKinds::default() },
         seed,
         on_gap,
-        reconcile: None,
+        reconcile: Reconcile::Off,
         buffer_max: 1000,
         reliable: false,
         stats_interval: None,

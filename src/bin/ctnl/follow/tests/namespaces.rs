@@ -57,7 +57,8 @@ fn events_queued_when_a_namespace_vanishes_precede_its_end_and_another_of_its_na
     env.changes = vec![(Duration::from_millis(1100), NamespaceChange::Vanished(7))];
     let streams =
         vec![stream(Some("a"), &second, table(&[])).with_inode(8), stream(Some("a"), &first, table(&[])).with_inode(7)];
-    let options = FollowOptions { reconcile: Some(Duration::from_secs(60)), ..options(false, OnGap::Continue) };
+    let options =
+        FollowOptions { reconcile: Reconcile::Every(Duration::from_secs(60)), ..options(false, OnGap::Continue) };
     let end = run(options, streams, &outlet, &mut env);
     let story = outlet.story();
     let expected = ["gap 5 a", "new 2 a", "destroy 1 netns a", "destroy 2 netns a", "close 5"];
