@@ -19,7 +19,7 @@ const MAX_DUMPED: u32 = 32_768;
 /// The zones that have an entry with `tuple` in either direction, in ascending order.
 ///
 /// # Errors
-/// As [`get`](super::get) and [`dump`](super::dump()).
+/// As [`get`](super::get()) and [`dump`](super::dump()).
 #[doc(alias = "nf_conntrack_zone")]
 pub fn zones_of(connection: &mut Connection, tuple: &Tuple) -> Result<Vec<u16>, Error> {
     if count(connection)?.entries <= MAX_DUMPED { dump_zones(connection, tuple) } else { get_zones(connection, tuple) }

@@ -9,6 +9,7 @@ use ctnl::table;
 use ctnl_test_support::harness::{Run, TestNetns, flow, tests, udp};
 
 tests![
+    two_samples_confirm_nothing_where_a_packet_could_have_set_the_remaining_timeout,
     a_new_namespace_has_the_kernels_defaults,
     every_timeout_set_by_sysctl_is_read_back_over_netlink,
     a_namespace_without_policies_has_none,
@@ -120,5 +121,20 @@ fn the_cookie_of_a_lab_is_trusted_in_its_own_namespace_only(netns: &TestNetns) {
             assert!(release.starts_with("5.1") && !release.starts_with("5.14."), "{release} has cookies");
             assert_eq!((counted(0).trim(), counted(1).trim()), ("0", "0"), "none is trusted");
         }
+    }
+}
+
+fn two_samples_confirm_nothing_where_a_packet_could_have_set_the_remaining_timeout(netns: &TestNetns) {
+    netns.create(&[Flow { timeout: Some(100), ..udp(1, 1) }]);
+    // Less than the entry has at the first sample, and more than at the second, 5 s later.
+    for (timeout, deleted) in [(97, 0), (200, 1)] {
+        netns.set_sysctl("netfilter/nf_conntrack_udp_timeout", timeout);
+        let run = netns.ctnl(&["flush", "udp", "--confirm-idle", "2", "--yes", "--json"]).exits_with(0);
+        let summary: serde_json::Value = serde_json::from_str(&run.stdout()).unwrap();
+        assert_eq!(
+            (&summary["deleted"], &summary["unconfirmed"]),
+            (&deleted.into(), &(1 - deleted).into()),
+            "{summary}"
+        );
     }
 }

@@ -23,11 +23,15 @@ use ctnl::text::printable_lines;
 
 use term::exit::{Exit, UsageError};
 use term::hint;
+use term::limits;
 use term::stderr::Stderr;
 
 fn main() -> ExitCode {
-    let cli = commands::Cli::parse();
-    let exit = commands::run(cli, &Host::system()).unwrap_or_else(|error| fail(&error));
+    let run = || {
+        limits::check_address_space()?;
+        commands::run(commands::Cli::parse(), &Host::system())
+    };
+    let exit = run().unwrap_or_else(|error| fail(&error));
     exit.into()
 }
 

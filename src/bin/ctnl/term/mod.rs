@@ -5,6 +5,7 @@ pub mod console;
 pub mod exit;
 pub mod hint;
 pub mod interrupt;
+pub mod limits;
 pub mod signal_actions;
 pub mod stderr;
 pub mod stdout;

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use async_nats::jetstream;
@@ -36,6 +37,17 @@ const MAX_IN_FLIGHT: usize = 4096;
 /// Delay of the client's own reconnect.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// A runtime with the one thread that looks up names. tokio starts that thread with the first lookup, and
+/// panics where the system has none left (`spawn_blocking`); it starts no other as long as there is one.
+fn start_runtime() -> std::io::Result<Runtime> {
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_all().max_blocking_threads(1).thread_keep_alive(NEVER).build()?;
+    let probe = thread::Builder::new().name("probe".into()).spawn(|| ())?;
+    let _ = probe.join();
+    drop(runtime.spawn_blocking(|| ()));
+    Ok(runtime)
+}
+
 /// A connection, with the runtime that drives it while it is used.
 pub struct Session {
     runtime: Option<Runtime>,
@@ -47,8 +59,7 @@ pub struct Session {
 impl Session {
     /// Connects to one of the servers.
     pub fn open(address: &Address, login: Option<&Login>) -> Result<Self, NatsError> {
-        let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| NatsError::Unreachable(format!("no runtime: {error}")))?;
+        let runtime = start_runtime().map_err(|error| NatsError::Unreachable(format!("no runtime: {error}")))?;
         let (report, error) = watch::channel(None);
         let opened = runtime.block_on(async { timeout(OPEN_TIMEOUT, connect(address, login, report)).await });
         match opened.unwrap_or_else(|_| Err(NatsError::Unreachable("no server answers".into()))) {
