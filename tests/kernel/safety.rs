@@ -302,7 +302,7 @@ fn summary(stdout: &str) -> Value {
 fn with_little_address_space_the_error_says_so_and_nothing_is_deleted(netns: &TestNetns) {
     netns.fill(1, 300);
     // With much less, the dynamic loader fails before.
-    let kib = if cfg!(debug_assertions) { 32_000 } else { 20_000 };
+    let kib = if cfg!(debug_assertions) { 26_000 } else { 14_000 };
     let mut command = std::process::Command::new("sh");
     let script = format!("ulimit -v {kib} && exec \"$CTNL\" flush --all --yes");
     command.args(["-c", &script]).env("CTNL", env!("CARGO_BIN_EXE_ctnl"));
