@@ -301,12 +301,14 @@ fn summary(stdout: &str) -> Value {
 
 fn with_little_address_space_the_error_says_so_and_nothing_is_deleted(netns: &TestNetns) {
     netns.fill(1, 300);
-    // With much less, the dynamic loader fails before.
-    let kib = if cfg!(debug_assertions) { 26_000 } else { 14_000 };
-    let mut command = std::process::Command::new("sh");
-    let script = format!("ulimit -v {kib} && exec \"$CTNL\" flush --all --yes");
-    command.args(["-c", &script]).env("CTNL", env!("CARGO_BIN_EXE_ctnl"));
-    let run = ctnl_test_support::harness::Run::of(&mut command);
+    // The first limit (KiB) in which the dynamic loader does not fail.
+    let flush = |kib: u32| {
+        let script = format!("ulimit -v {kib} && exec \"$CTNL\" flush --all --yes");
+        let mut command = Command::new("sh");
+        Run::of(command.args(["-c", &script]).env("CTNL", env!("CARGO_BIN_EXE_ctnl")))
+    };
+    let is_loaded = |run: &Run| run.signal().is_none() && run.code() != Some(127);
+    let run = (8..100).map(|mebibytes| flush(mebibytes * 1024)).find(is_loaded).expect("a limit");
     run.exits_with(1).stderr_contains("RLIMIT_AS");
     assert_eq!(netns.dump().len(), 300);
 }
