@@ -1,7 +1,7 @@
 //! `ctnl list` and `ctnl count`: formats, sorting, limits, closed pipes.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
 use ctnl::model::{Flow, L4, Protocol};
@@ -11,6 +11,7 @@ use ctnl_test_support::harness::{Run, TestNetns, flow, tests, udp};
 tests![
     a_closed_pipe_is_success_in_every_format,
     a_reader_that_stopped_gets_no_summary,
+    a_reader_that_stopped_gets_the_unknown_values_of_a_sort,
     a_sort_by_values_that_are_unknown_says_so_and_why,
     a_sum_of_entries_that_were_not_counted_is_not_zero,
     groups_are_networks_and_are_sorted,
@@ -27,29 +28,40 @@ const FORMATS: [&str; 5] = ["table", "conntrack", "json", "csv", "xml"];
 fn a_closed_pipe_is_success_in_every_format(netns: &TestNetns) {
     netns.fill(71, 3_000);
     for format in FORMATS {
-        let mut command = netns.ctnl_command(&["list", "-o", format]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
-        let mut line = String::new();
-        BufReader::with_capacity(512, child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let output = child.wait_with_output().unwrap();
+        let (line, output) = first_line(netns, &["list", "-o", format]);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && !stderr.contains("ipe"), "{format}: {} {stderr}", output.status);
         assert!(!line.is_empty(), "{format}");
     }
 }
 
+/// The first line, and the rest of a run whose reader stops behind it.
+fn first_line(netns: &TestNetns, arguments: &[&str]) -> (String, Output) {
+    let mut command = netns.ctnl_command(arguments);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let mut line = String::new();
+    BufReader::with_capacity(512, child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (line, child.wait_with_output().unwrap())
+}
+
 /// More than a pipe holds, so that the list ends before the table.
 fn a_reader_that_stopped_gets_no_summary(netns: &TestNetns) {
     netns.fill(75, 20_000);
     for options in [&["-o", "json"][..], &["-o", "json", "--sort", "src"], &["-o", "json", "--jobs", "2"]] {
-        let mut command = netns.ctnl_command(&[&["list"], options].concat());
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
-        let mut line = String::new();
-        BufReader::with_capacity(512, child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let output = child.wait_with_output().unwrap();
+        let (_, output) = first_line(netns, &[&["list"], options].concat());
         assert_eq!(output.status.code(), Some(0), "{options:?}");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{options:?}");
     }
+}
+
+fn a_reader_that_stopped_gets_the_unknown_values_of_a_sort(netns: &TestNetns) {
+    netns.fill(78, 20_000);
+    let (_, output) = first_line(netns, &["list", "-o", "json", "--sort", "bytes:desc", "tcp or idle > 5d"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    let unknown = |line: &str| line.starts_with("--sort bytes: ") && line.contains(" unknown and come last: no-acc");
+    assert_eq!(stderr.lines().filter(|line| unknown(line)).count(), 1, "{stderr}");
+    assert!(stderr.contains("undecided: ") && !stderr.contains("matched"), "{stderr}");
 }
 
 fn a_sort_by_values_that_are_unknown_says_so_and_why(netns: &TestNetns) {

@@ -121,7 +121,8 @@ impl Args {
         })
     }
 
-    /// Prints the numbers of the walk; none where the reader of the list is gone, since it ended the walk.
+    /// Prints the numbers of the walk. A reader that is gone ended the walk, and nothing is printed; only a sorted
+    /// list is printed after the walk, so that the numbers of its unknown values are those of the whole table.
     fn summarize(
         &self,
         console: &mut Console,
@@ -130,22 +131,28 @@ impl Args {
         printed: &Printed,
         order: Option<Order>,
     ) {
-        if printed.is_reader_gone {
+        if printed.is_reader_gone && order.is_none() {
             return;
         }
-        let (matched, totals, shown) = (selection.tally.matched, walked.totals, printed.entries);
-        let (seen, at_limit) = (totals.entries, self.limit.is_some_and(|limit| shown >= limit));
-        console.note(&match (at_limit, shown < matched) {
-            (true, false) => format!("{shown} shown (--limit)"),
-            (_, true) => format!("{shown} shown of {matched} matched, {seen} entries seen"),
-            (false, false) => format!("{matched} matched, {seen} entries seen"),
-        });
+        let (seen, repeated) = (walked.totals.entries, walked.totals.repeated);
+        if !printed.is_reader_gone {
+            console.note(&self.shown_line(selection.tally.matched, seen, printed.entries));
+        }
         report::print_undecided(console, &selection.tally);
         for line in order.iter().flat_map(|order| printed.unsorted.lines(order.field)) {
             console.note(&line);
         }
-        if totals.repeated > 0 {
-            console.detail(&format!("{} entries were dumped twice by the kernel and are shown once", totals.repeated));
+        if repeated > 0 {
+            console.detail(&format!("{repeated} entries were dumped twice by the kernel and are shown once"));
+        }
+    }
+
+    fn shown_line(&self, matched: u64, seen: u64, shown: u64) -> String {
+        let at_limit = self.limit.is_some_and(|limit| shown >= limit);
+        match (at_limit, shown < matched) {
+            (true, false) => format!("{shown} shown (--limit)"),
+            (_, true) => format!("{shown} shown of {matched} matched, {seen} entries seen"),
+            (false, false) => format!("{matched} matched, {seen} entries seen"),
         }
     }
 }
