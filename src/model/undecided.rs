@@ -134,7 +134,7 @@ impl Undecided {
                 "the timeout may be one that flush --soft wrote: use --confirm-idle, or wait for as long as that timeout"
             }
             Undecided::UnknownWrittenTimeouts => {
-                "the notes of timeouts that flush --soft wrote cannot be read: use --confirm-idle, or look at /run/ctnl and remove files that are named written-* and have no timeout in their name"
+                "the notes of timeouts that flush --soft wrote cannot be read: use --confirm-idle; or mount /proc if /proc/sys/kernel/random/boot_id is missing, and otherwise look at /run/ctnl and remove files that are named written-* and have no timeout in their name"
             }
             Undecided::TimeoutPolicy => "a timeout policy exists for the protocol: use --confirm-idle",
             Undecided::UnknownState => "no known state: use --confirm-idle, or match on 'timeout'",
@@ -151,7 +151,9 @@ impl Undecided {
             Undecided::NotRefreshed => {
                 "in the handshake, where retransmitted packets do not refresh the timeout: match on 'state' with 'timeout' or 'age'"
             }
-            Undecided::UnknownTimeouts => "the timeouts could not be read",
+            Undecided::UnknownTimeouts => {
+                "the timeouts could be read neither over netlink (nfnetlink_cttimeout) nor from /proc/sys/net/netfilter: use --confirm-idle"
+            }
             Undecided::ClockStep => "created in the future: the clock was set back",
             Undecided::NoTimestamp => "created while net.netfilter.nf_conntrack_timestamp was 0",
             Undecided::NoAccounting => "created while net.netfilter.nf_conntrack_acct was 0",
@@ -177,5 +179,11 @@ mod tests {
             assert!(Undecided::ALL.iter().skip(index + 1).all(|other| other.name() != reason.name()), "{reason}");
             assert!(!reason.hint().is_empty());
         }
+    }
+
+    #[test]
+    fn the_hint_of_what_could_not_be_read_names_the_files() {
+        assert!(Undecided::UnknownWrittenTimeouts.hint().contains("/proc/sys/kernel/random/boot_id"));
+        assert!(Undecided::UnknownTimeouts.hint().contains("/proc/sys/net/netfilter"));
     }
 }

@@ -11,15 +11,23 @@ tests![
     the_table_is_read_and_changed_without_proc,
     events_are_followed_without_proc_and_without_privileges,
     what_needs_proc_names_it_and_the_command_that_mounts_it,
+    idle_times_that_need_the_notes_of_written_timeouts_name_the_file_that_is_missing,
 ];
 
 /// From now on the calling thread and what it starts see an empty /proc.
 fn hide_proc() {
-    unshare(CloneFlags::CLONE_NEWNS).unwrap();
-    for arguments in [&["--make-rprivate", "/"][..], &["-t", "tmpfs", "none", "/proc"]] {
-        assert!(Command::new("mount").args(arguments).status().unwrap().success(), "mount {arguments:?}");
-    }
+    hide(&["/proc"]);
     assert!(!std::fs::exists("/proc/self").unwrap());
+}
+
+/// Likewise with these folders, the last of which may be /proc: mount(8) reads it.
+fn hide(folders: &[&str]) {
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    let mount = |arguments: &[&str]| {
+        assert!(Command::new("mount").args(arguments).status().unwrap().success(), "mount {arguments:?}");
+    };
+    mount(&["--make-rprivate", "/"]);
+    folders.iter().for_each(|folder| mount(&["-t", "tmpfs", "none", folder]));
 }
 
 fn the_table_is_read_and_changed_without_proc(netns: &TestNetns) {
@@ -54,8 +62,23 @@ fn events_are_followed_without_proc_and_without_privileges(netns: &TestNetns) {
 
 fn what_needs_proc_names_it_and_the_command_that_mounts_it(netns: &TestNetns) {
     hide_proc();
-    for arguments in [&["lab", "--", "true"][..], &["events", "--all-netns"], &["list", "--netns", "1"]] {
+    for arguments in
+        [&["lab", "--", "true"][..], &["events", "--all-netns"], &["stats", "--all-netns"], &["list", "--netns", "1"]]
+    {
         let run = netns.ctnl(arguments).exits_with(1).stderr_contains("/proc");
         run.stderr_contains("not mounted").stderr_contains("mount -t proc proc /proc");
     }
+}
+
+/// A note holds for one boot: without the boot id it is unknown whether it is in force.
+fn idle_times_that_need_the_notes_of_written_timeouts_name_the_file_that_is_missing(netns: &TestNetns) {
+    netns.create(&[udp(1, 53), udp(2, 53)]);
+    hide(&["/run", "/proc"]);
+    let preview = ["flush", "--older", "1s", "--dry-run", "--trust-netlink-timeouts"];
+    let run = netns.ctnl(&preview).exits_with(0);
+    assert!(!run.stderr().contains("boot_id"), "there are no notes: {}", run.stderr());
+    std::fs::create_dir("/run/ctnl").unwrap();
+    std::fs::write("/run/ctnl/written-cookie1-600-2.2", "boot 9\n").unwrap();
+    let run = netns.ctnl(&preview).exits_with(0).stderr_contains("undecided: 2 unknown-written-timeouts: ");
+    run.stderr_contains("mount /proc if /proc/sys/kernel/random/boot_id is missing");
 }
