@@ -48,6 +48,8 @@ impl fmt::Display for GroupBy {
         f.write_str(self.field.name)?;
         match self.prefixes {
             None => Ok(()),
+            // `src/32` and `src/64` are the same, and one length would be that of one family only.
+            Some(Prefixes { v4: V4_BITS, v6: LINK }) => write!(f, "/{V4_BITS}/{LINK}"),
             Some(Prefixes { v4, v6: LINK }) => write!(f, "/{v4}"),
             Some(Prefixes { v4: V4_BITS, v6 }) if v6 > V4_BITS => write!(f, "/{v6}"),
             Some(Prefixes { v4, v6 }) => write!(f, "/{v4}/{v6}"),
@@ -150,6 +152,9 @@ mod tests {
     fn a_key_is_printed_as_it_is_written() {
         for item in ["src", "src/24", "dst/48", "src/16/48", "reply-dst/0"] {
             assert_eq!(parse(item).unwrap().pop().unwrap().to_string(), item);
+        }
+        for item in ["src/32", "src/64", "src/32/64"] {
+            assert_eq!(parse(item).unwrap().pop().unwrap().to_string(), "src/32/64", "{item}");
         }
     }
 

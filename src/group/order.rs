@@ -2,7 +2,7 @@
 
 use std::cmp::{Ordering, Reverse};
 
-use super::by::GroupBy;
+use super::by::{self, GroupBy};
 use super::totals::Totals;
 use crate::field::Value;
 
@@ -50,8 +50,12 @@ impl OrderKey {
     /// The key of this name: a sum, or one of the fields grouped by.
     pub(super) fn of_name(name: &str, by: &[GroupBy]) -> Option<Self> {
         let sum = SUMS.iter().find(|(known, _)| *known == name).map(|(_, key)| *key);
-        let is_named =
-            |by: &GroupBy| by.field.name == name || by.field.aliases.contains(&name) || by.to_string() == name;
+        let with_prefixes = by::parse(name).ok();
+        let is_named = |by: &GroupBy| {
+            by.field.name == name
+                || by.field.aliases.contains(&name)
+                || with_prefixes.as_ref().is_some_and(|parsed| *parsed == [*by])
+        };
         sum.or_else(|| by.iter().position(is_named).map(OrderKey::Field))
     }
 

@@ -100,6 +100,19 @@ fn addresses_are_grouped_by_network() {
 }
 
 #[test]
+fn groups_are_sorted_by_a_field_that_is_named_with_any_spelling_of_its_lengths() {
+    for (by, names) in
+        [("src/64", ["src", "src/64", "src/32", "src/32/64"]), ("src/24", ["src", "src/24", "source/24", "src/24/64"])]
+    {
+        let groups = Groups::by(by).unwrap();
+        for name in names {
+            assert_eq!(groups.order_key(name), Some(OrderKey::Field(0)), "--by {by} --sort {name}");
+        }
+        assert_eq!((groups.order_key("src/16"), groups.order_key("dst")), (None, None));
+    }
+}
+
+#[test]
 fn a_wrong_list_of_fields_is_an_error_with_its_place_and_a_hint() {
     let error = |names: &str| Groups::by(names).err().unwrap();
     assert_eq!(error(" , ").kind, GroupErrorKind::Empty);

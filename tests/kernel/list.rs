@@ -110,6 +110,10 @@ fn groups_are_networks_and_are_sorted(netns: &TestNetns) {
     };
     let row = |count: &str, key: &str| (count.to_owned(), key.to_owned());
     assert_eq!(rows(&["src/24"]), [row("ENTRIES", "SRC/24"), row("3", "10.1.2.0/24"), row("1", "10.1.3.0/24")]);
+    assert_eq!(
+        rows(&["src/64", "--sort", "src/64", "--top", "1"]),
+        [row("ENTRIES", "SRC/32/64"), row("2", "10.1.2.3/32")]
+    );
     assert_eq!(rows(&["src/8", "--top", "1"]), [row("ENTRIES", "SRC/8"), row("4", "10.0.0.0/8")]);
     assert_eq!(rows(&["src/24", "--sort", "src:desc", "--top", "1"])[1], row("1", "10.1.3.0/24"));
     assert_eq!(rows(&["src/24", "--sort", "entries:asc"])[1], row("1", "10.1.3.0/24"));

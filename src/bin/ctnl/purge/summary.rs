@@ -87,8 +87,8 @@ pub struct Summary {
     pub table_max: Option<u32>,
     /// How long it took.
     pub seconds: f64,
-    /// The longest time from reading an entry to the end of its delete, in milliseconds: a packet that
-    /// arrives within this time is not noticed.
+    /// The longest time from reading an entry to the end of its delete, or of the change of its timeout, in
+    /// milliseconds: a packet that arrives within this time is not noticed.
     pub window_ms: f64,
     /// Of a preview: what would be deleted, by state.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -210,7 +210,8 @@ impl Summary {
 
     fn write_window(&self, text: &mut String) {
         if self.window_ms > 0.0 {
-            let _ = write!(text, ", each deleted within {:.1} ms of being read", self.window_ms);
+            let verb = if self.soft_seconds.is_some() { "changed" } else { "deleted" };
+            let _ = write!(text, ", each {verb} within {:.1} ms of being read", self.window_ms);
         }
     }
 
@@ -234,5 +235,20 @@ const UNCONFIRMED: &str = "not confirmed by --confirm-idle (active between the t
 fn add(text: &mut String, count: u64, what: &str, also_zero: bool) {
     if count > 0 || also_zero {
         let _ = write!(text, ", {count} {what}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_is_that_of_a_delete_or_of_a_change_of_the_timeout() {
+        let summary = |soft_seconds| Summary { soft_seconds, window_ms: 0.12, ..Summary::default() }.to_text();
+        assert!(summary(None).contains(", each deleted within 0.1 ms of being read"), "{}", summary(None));
+        let soft = summary(Some(5));
+        assert!(soft.contains(", each changed within 0.1 ms of being read") && !soft.contains("deleted"), "{soft}");
+        let untouched = Summary::default().to_text();
+        assert!(!untouched.contains("within"), "{untouched}");
     }
 }

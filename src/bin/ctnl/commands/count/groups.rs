@@ -76,7 +76,8 @@ impl Grouping {
 
     /// The end of the summary.
     pub fn summary(&self) -> String {
-        format!(", {} groups, {} evictable", self.groups.len(), self.groups.total().evictable)
+        let (count, evictable) = (self.groups.len(), self.groups.total().evictable);
+        format!(", {count} {}, {evictable} evictable", if count == 1 { "group" } else { "groups" })
     }
 
     /// What of the groups is unknown, and why.
@@ -231,6 +232,14 @@ mod tests {
         assert!(lines.lines().next().unwrap().contains("BYTES"), "{lines}");
         assert!(lines.lines().nth(1).unwrap().ends_with("?      ?  2"), "{lines}");
         assert!(sorted.notes()[0].contains("3 of 3 are unknown: no-accounting"), "{:?}", sorted.notes());
+    }
+
+    #[test]
+    fn the_summary_counts_groups_in_singular_and_plural() {
+        let summary = |marks: &[(u32, Option<u64>)]| by_mark(None, marks).summary();
+        assert_eq!(summary(&[(1, None), (1, None)]), ", 1 group, 2 evictable");
+        assert_eq!(summary(&[(1, None), (2, None)]), ", 2 groups, 2 evictable");
+        assert_eq!(summary(&[]), ", 0 groups, 0 evictable");
     }
 
     #[test]

@@ -39,9 +39,9 @@ net/netfilter/nf_conntrack_core.c). Where these have none, the packet is dropped
 there are in other buckets. The next run of the garbage collector (gc_worker) then deletes such
 entries, and closing TCP and SCTP connections, while the table is above 95 % of its maximum.
 
-PACKETS and BYTES are sums of entries that were created while nf_conntrack_acct was 1; where
-no entry was, there are no such columns. `?`: no entry of the group was counted. `123+`: some
-were not.";
+PACKETS and BYTES are sums of entries that were created while nf_conntrack_acct was 1 (counted).
+Where no entry was, there are no such columns, unless groups are sorted by packets or bytes. `?`:
+no entry of the group was counted. `123+`: some were not.";
 
 /// Count entries, all or those that match, or by field
 ///
@@ -184,5 +184,17 @@ impl Counting {
         for note in self.grouping.iter().flat_map(Grouping::notes) {
             console.note(&note);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `Grouping` shows them.
+    #[test]
+    fn the_help_names_the_order_with_which_there_are_columns_of_unknown_sums() {
+        let help = EXAMPLES.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.contains("there are no such columns, unless groups are sorted by packets or bytes"), "{help}");
     }
 }
