@@ -45,6 +45,7 @@ struct Totals {
     window_ms: f64,
     cut: u64,
     events: u64,
+    unsent: u64,
 }
 
 /// Runs for `minutes` with the program `ctnl`. Returns whether idle entries and no live flow were deleted.
@@ -67,10 +68,10 @@ pub fn run(ctnl: &str, minutes: u64, interrupted: &AtomicBool) -> Result<bool> {
         ensure!(sent > 0, "no flow sent a packet");
         totals
     })?;
-    let Totals { flushes, disturbed, deleted, rechecked, window_ms, cut, events } = totals;
+    let Totals { flushes, disturbed, deleted, rechecked, window_ms, cut, events, unsent } = totals;
     print::result(&format!(
         "soak of {minutes} min: {flushes} flushes, {disturbed} of them disturbed; {deleted} idle entries deleted, \
-         {rechecked} fetched again before that; longest window {window_ms:.1} ms; {events} DESTROY events of live \
+         {rechecked} fetched again before that, {unsent} not sent in time; longest window {window_ms:.1} ms; {events} DESTROY events of live \
          flows checked: {cut} had a packet within {} s",
         OLDER.as_secs()
     ));
@@ -100,6 +101,7 @@ fn flush_repeatedly(
         totals.disturbed += u64::from(disturbance != Disturbance::None);
         totals.deleted += number("deleted");
         totals.rechecked += number("rechecked");
+        totals.unsent += number("unsent");
         totals.window_ms = totals.window_ms.max(summary.get("window_ms").and_then(Value::as_f64).unwrap_or(0.0));
         let (events, cut) = monitor.check(OLDER)?;
         totals.events += events;
@@ -121,7 +123,8 @@ fn flush(ctnl: &str, netns: &TestNetns, disturbance: Disturbance) -> Result<Valu
     disturbance.apply(netns, &child)?;
     let output = child.wait_with_output()?;
     let errors = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
+    // Partly done: under a quota a delete may not be sent in time, and is counted.
+    if !matches!(output.status.code(), Some(0 | 3)) {
         bail!("{ctnl} flush: {}: {errors}", output.status);
     }
     serde_json::from_slice(&output.stdout).with_context(|| format!("read the summary; {errors}"))

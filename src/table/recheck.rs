@@ -41,7 +41,7 @@ const RECHECK_BATCH: usize = 16;
 const LARGE_RECHECK_BATCH: usize = 64;
 
 /// How often a single target is fetched again that always is too old before it can be sent.
-const ATTEMPTS: usize = 4;
+const ATTEMPTS: usize = 8;
 
 /// What a target was judged by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
