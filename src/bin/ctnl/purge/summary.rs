@@ -87,7 +87,7 @@ pub struct Summary {
     pub table_max: Option<u32>,
     /// How long it took.
     pub seconds: f64,
-    /// The longest time from reading an entry to the end of its delete, in milliseconds: a packet that
+    /// The longest time from reading an entry to the end of its delete or change, in milliseconds: a packet that
     /// arrives within this time is not noticed.
     pub window_ms: f64,
     /// Of a preview: what would be deleted, by state.
@@ -210,7 +210,8 @@ impl Summary {
 
     fn write_window(&self, text: &mut String) {
         if self.window_ms > 0.0 {
-            let _ = write!(text, ", each deleted within {:.1} ms of being read", self.window_ms);
+            let done = if self.soft_seconds.is_some() { "changed" } else { "deleted" };
+            let _ = write!(text, ", each {done} within {:.1} ms of being read", self.window_ms);
         }
     }
 
@@ -234,5 +235,17 @@ const UNCONFIRMED: &str = "not confirmed by --confirm-idle (active between the t
 fn add(text: &mut String, count: u64, what: &str, also_zero: bool) {
     if count > 0 || also_zero {
         let _ = write!(text, ", {count} {what}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_soft_flush_is_that_of_a_change() {
+        let text = |soft_seconds| Summary { soft_seconds, window_ms: 0.12, ..Summary::default() }.to_text();
+        assert!(text(None).contains(", each deleted within 0.1 ms of being read"), "{}", text(None));
+        assert!(text(Some(10)).contains(", each changed within 0.1 ms of being read"), "{}", text(Some(10)));
     }
 }
