@@ -40,7 +40,6 @@ mod value;
 mod value_kind;
 
 pub use classes::EntryClasses;
-pub use icmp_types::{ICMP_TYPE_NAMES, icmp_types, is_untracked_icmp_type};
 pub use id::FieldId;
 pub use kernel::{DumpFilter, EventFilter};
 pub use keyword::{Keyword, UNREPLIED, keyword, keywords};

@@ -22,10 +22,8 @@ pub(super) fn addresses(text: &str) -> Result<(IpAddr, IpAddr), ValueError> {
         return address(text).map(|address| (address.to_canonical(), address.to_canonical()));
     };
     let behind = low.len() + 1;
-    let (from, to) = of_one_family(
-        address(low).map_err(|error| error.shift(0, low.len()))?,
-        address(high).map_err(|error| error.shift(behind, high.len()))?,
-    );
+    let from = address(low).map_err(|error| error.shift(0, low.len()))?.to_canonical();
+    let to = address(high).map_err(|error| error.shift(behind, high.len()))?.to_canonical();
     if from.is_ipv4() != to.is_ipv4() {
         return Err(ValueError::new("invalid range: expected addresses of one family"));
     }
@@ -33,14 +31,6 @@ pub(super) fn addresses(text: &str) -> Result<(IpAddr, IpAddr), ValueError> {
         return Err(ValueError::new("invalid range: the end is less than the start").hint(format!("{high}-{low}")));
     }
     Ok((from, to))
-}
-
-/// The ends of a range, as IPv4 where both are IPv4 or IPv4-mapped.
-fn of_one_family(from: IpAddr, to: IpAddr) -> (IpAddr, IpAddr) {
-    match (from.to_canonical(), to.to_canonical()) {
-        (IpAddr::V4(from), IpAddr::V4(to)) => (from.into(), to.into()),
-        _ => (from, to),
-    }
 }
 
 fn network(text: &str, host: &str, prefix: &str) -> Result<(IpAddr, IpAddr), ValueError> {
@@ -75,7 +65,11 @@ fn unmapped(address: IpAddr, length: u8) -> Result<(IpAddr, u8), ValueError> {
         None => Err(ValueError::new(format!(
             "invalid prefix length '/{length}': expected 96 to 128 for an IPv4-mapped address"
         ))
-        .hint(format!("{v4}/{}", length.min(32)))),
+        .hint(if length <= 32 {
+            format!("{v4}/{length}")
+        } else {
+            "0.0.0.0/0 for every IPv4 address".to_owned()
+        })),
     }
 }
 
@@ -145,7 +139,28 @@ mod tests {
         let error = addresses("::ffff:192.0.2.0/24").unwrap_err();
         assert!(error.message.contains("96 to 128"), "{}", error.message);
         assert_eq!(error.hint.as_deref(), Some("192.0.2.0/24"));
-        assert!(addresses("::ffff:0:0/95").is_err());
+    }
+
+    #[test]
+    fn a_mapped_network_that_contains_every_ipv4_address_is_not_suggested_as_a_single_address() {
+        for text in ["::ffff:0:0/95", "::ffff:192.0.2.0/33"] {
+            let error = addresses(text).unwrap_err();
+            assert_eq!(error.hint.as_deref(), Some("0.0.0.0/0 for every IPv4 address"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_range_with_one_mapped_end_is_a_range_of_two_families() {
+        for text in [
+            "::ffff:192.0.2.3-2001:db8::1",
+            "::-::ffff:192.0.2.9",
+            "::fffe:0:0-::ffff:ffff:ffff",
+            "192.0.2.0-2001:db8::1",
+        ] {
+            assert!(addresses(text).is_err(), "{text}");
+        }
+        let error = addresses("::-::ffff:192.0.2.9").unwrap_err();
+        assert_eq!(error.message, "invalid range: expected addresses of one family");
     }
 
     #[test]
@@ -153,7 +168,7 @@ mod tests {
         assert_eq!(pair("64:ff9b::192.0.2.3"), "64:ff9b::c000:203 64:ff9b::c000:203");
         assert_eq!(pair("::192.0.2.3"), "::c000:203 ::c000:203");
         assert_eq!(pair("::fffe:0:0/95"), "::fffe:0:0 ::ffff:255.255.255.255");
-        assert_eq!(pair("::fffd:0:0-::ffff:255.255.255.255"), "::fffd:0:0 ::ffff:255.255.255.255");
+        assert_eq!(pair("::-2001:db8::1"), ":: 2001:db8::1");
     }
 
     #[test]

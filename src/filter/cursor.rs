@@ -45,11 +45,33 @@ impl<'a> TokenCursor<'a> {
         if token.sign == Sign::End { Ok(()) } else { Err(self.not_joined(token)) }
     }
 
+    /// The values from here on, as a list of a comparison: without signs of negation. `None` if there is none.
+    fn values(&self) -> Option<String> {
+        let mut tokens = self.tokens.get(self.at..).unwrap_or_default();
+        if let [Token { sign: Sign::OpenSet, .. }, rest @ ..] = tokens {
+            tokens = rest;
+        }
+        let mut values: Vec<&str> = Vec::new();
+        loop {
+            while let [Token { sign: Sign::Not, .. }, rest @ ..] = tokens {
+                tokens = rest;
+            }
+            let [Token { sign: Sign::Word(_) | Sign::Quoted(_) | Sign::File(_), span }, rest @ ..] = tokens else {
+                return None;
+            };
+            values.push(self.source.text.get(span.start..span.end)?);
+            match rest {
+                [Token { sign: Sign::Comma, .. }, rest @ ..] => tokens = rest,
+                _ => return Some(values.join(",")),
+            }
+        }
+    }
+
     /// `token`, which was the next one, is not a value of `field`.
     #[cold]
     pub(super) fn not_a_value(&self, field: &Field, token: Token<'_>) -> ParseError {
         let hint = match token.sign {
-            Sign::Not => hint::for_negated_value(field, self.peek()),
+            Sign::Not => self.values().map(|list| hint::for_negated_values(field, &list)),
             Sign::And => mask_notation::as_term(self.source.text),
             _ => None,
         };

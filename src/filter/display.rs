@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use super::node::Node;
 use super::predicate::Filter;
-use super::ranges::Ranges;
+use super::ranges::{Ranges, v6};
 use super::term::{Pattern, Term, Test};
 use crate::field::ValueKind;
 use crate::units::Seconds;
@@ -65,7 +65,7 @@ fn write_term(f: &mut fmt::Formatter<'_>, term: &Term) -> fmt::Result {
             write_list(f, term.empty_files.iter().map(|path| file(path)))
         }
         Test::Present => f.write_str(" any"),
-        Test::Addresses(set) => write_list(f, set.ranges().map(|(low, high)| addresses(low, high))),
+        Test::Addresses(set) => write_list(f, set.ranges().flat_map(|(low, high)| addresses(low, high))),
         Test::Texts(texts) => write_list(f, texts.iter().map(|text| quote(text))),
         Test::Masked { ranges, patterns } if patterns.is_empty() => write_ranges(f, ranges, kind),
         Test::Masked { ranges, patterns } => {
@@ -121,21 +121,41 @@ fn file(path: &str) -> String {
     if is_plain { format!("@{path}") } else { format!("@\"{path}\"") }
 }
 
+/// The first and the last address of `::fffe:0:0/95`, the smallest network with addresses that are not IPv4-mapped
+/// and all that are.
+const AROUND_MAPPED: (u128, u128) = (0xfffe_0000_0000, 0xffff_ffff_ffff);
+
 /// An address, a network if the range is one, or a range.
-fn addresses(low: IpAddr, high: IpAddr) -> String {
+///
+/// An IPv4-mapped address is an IPv4 address where it is the end of a range. A union with a network of IPv6 may end
+/// in the last one: it is written as a range and that network.
+fn addresses(low: IpAddr, high: IpAddr) -> Vec<String> {
+    let (first, last) = AROUND_MAPPED;
+    match low {
+        IpAddr::V6(start) if high == v6(last) && start.to_bits() < first && network(low, high).is_none() => {
+            vec![span(low, v6(first - 1)), span(v6(first), high)]
+        }
+        _ => vec![span(low, high)],
+    }
+}
+
+fn span(low: IpAddr, high: IpAddr) -> String {
     if low == high {
         return low.to_string();
     }
+    network(low, high).unwrap_or_else(|| format!("{low}-{high}"))
+}
+
+/// The network that is the range, if there is one.
+fn network(low: IpAddr, high: IpAddr) -> Option<String> {
     let (low_bits, high_bits, length) = match (low, high) {
-        (IpAddr::V4(low), IpAddr::V4(high)) => (low.to_bits().into(), high.to_bits().into(), 32),
+        (IpAddr::V4(low), IpAddr::V4(high)) => (u128::from(low.to_bits()), u128::from(high.to_bits()), 32),
         (IpAddr::V6(low), IpAddr::V6(high)) => (low.to_bits(), high.to_bits(), 128),
-        _ => (0u128, 0u128, 0),
+        _ => return None,
     };
     let host = low_bits ^ high_bits;
-    if host & host.wrapping_add(1) == 0 && low_bits & host == 0 {
-        return format!("{low}/{}", length - host.count_ones());
-    }
-    format!("{low}-{high}")
+    let is_network = host & host.wrapping_add(1) == 0 && low_bits & host == 0;
+    is_network.then(|| format!("{low}/{}", length - host.count_ones()))
 }
 
 /// Quotes a text that would be parsed as something else.

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use ctnl::model::{Flow, L4, Protocol};
-use ctnl_test_support::harness::{TestNetns, assert_same_entries, flow, key, tests, udp};
+use ctnl::model::{Flow, L4, Protocol, Tuple};
+use ctnl_test_support::harness::{TestNetns, assert_same_entries, entry, flow, key, tests, udp};
 use ctnl_test_support::population::has_udp_lite;
 use ctnl_test_support::similar_entries::similar_entries;
 
@@ -22,6 +22,7 @@ tests![
     a_line_of_an_event_names_its_entry_in_its_namespace,
     an_entry_that_is_missing_is_reported_with_what_is_there_instead,
     icmp_of_the_other_family_is_no_matter_of_modules,
+    a_line_of_an_ipv4_and_of_an_ipv6_entry_deletes_neither,
 ];
 
 const OPTIONS: [&str; 4] = ["conntrack", "id", "extended", "extended,id,labels"];
@@ -275,4 +276,40 @@ fn icmp_of_the_other_family_is_no_matter_of_modules(netns: &TestNetns) {
         let run = netns.ctnl(&["get", words]).exits_with(1).stderr_contains(answer);
         assert!(!run.stderr().contains("modprobe"), "{}", run.stderr());
     }
+}
+
+/// An IPv6 entry with IPv4-mapped addresses, whose line of `-o conntrack` shows no family.
+fn a_line_of_an_ipv4_and_of_an_ipv6_entry_deletes_neither(netns: &TestNetns) {
+    let ipv4 = udp(1000, 53);
+    let ipv6 = |zone| {
+        let (src, dst) = ("::ffff:10.0.0.1".parse().unwrap(), "::ffff:192.0.2.1".parse().unwrap());
+        Flow { zone_both: zone, ..entry(Tuple { src, dst, ..ipv4.orig }) }
+    };
+    netns.create(&[ipv6(None)]);
+    let line = netns.ctnl(&["list", "-o", "conntrack"]).exits_with(0).stdout();
+    let row = netns.ctnl(&["list", "-o", "table"]).exits_with(0).stdout();
+    let (line, row) = (line.trim(), row.lines().nth(1).unwrap());
+    for named in [line, row] {
+        let run = netns
+            .ctnl(&["delete", named])
+            .exits_with(1)
+            .stderr_contains("the entry with these addresses is one of IPv6");
+        assert_eq!(run.stderr_contains("hint: write ipv6 in front of the protocol").stdout(), "");
+    }
+    netns.create(std::slice::from_ref(&ipv4));
+    for named in [line, row] {
+        for command in ["get", "delete"] {
+            let run =
+                netns.ctnl(&[command, named]).exits_with(2).stderr_contains("ambiguous: an IPv4 entry and an IPv6");
+            assert_eq!(run.stdout(), "");
+        }
+    }
+    assert_same_entries(&netns.dump(), &[ipv6(None), ipv4.clone()]);
+    netns.ctnl(&["get", &format!("ipv6 {row}")]).exits_with(0);
+    netns.ctnl(&["delete", &format!("ipv6 10 {line}")]).exits_with(0).stderr_contains("1 deleted");
+    assert_same_entries(&netns.dump(), std::slice::from_ref(&ipv4));
+    netns.create(&[ipv6(Some(7))]);
+    netns.ctnl(&["delete", row]).exits_with(2).stderr_contains("ambiguous: an IPv4 entry and an IPv6");
+    netns.ctnl(&["delete", line]).exits_with(0).stderr_contains("1 deleted");
+    assert_same_entries(&netns.dump(), &[ipv6(Some(7))]);
 }

@@ -16,7 +16,6 @@ mod term;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use ctnl::host::Host;
 use ctnl::netlink::Error;
 use ctnl::text::printable_lines;
@@ -29,7 +28,7 @@ use term::stderr::Stderr;
 fn main() -> ExitCode {
     let run = || {
         limits::check_address_space()?;
-        commands::run(commands::Cli::parse(), &Host::system())
+        commands::run(commands::parse()?, &Host::system())
     };
     let exit = run().unwrap_or_else(|error| fail(&error));
     exit.into()

@@ -1,14 +1,15 @@
 //! Values that are names: families, protocols, states, status bits, NAT, labels, ICMP types.
 
 use super::{Values, pattern};
-use crate::field::{
-    ICMP_TYPE_NAMES, Tracker, UNREPLIED, ValueKind, icmp_types, is_untracked_icmp_type, state_codes, status_bit,
-};
+use crate::field::{Tracker, UNREPLIED, ValueKind, state_codes, status_bit};
 use crate::filter::error::ValueError;
 use crate::filter::hint;
 use crate::filter::literal;
 use crate::filter::term::Pattern;
-use crate::model::{Family, STATUS_BITS, Status, TcpState, protocol_from_name, protocol_name};
+use crate::model::{
+    Family, ICMP_TYPE_NAMES, STATUS_BITS, Status, TcpState, icmp_types, is_untracked_icmp_type, protocol_from_name,
+    protocol_name,
+};
 use crate::text::nearest;
 
 impl Values<'_> {
@@ -27,7 +28,7 @@ impl Values<'_> {
             literal::number(word, self.field.kind.max())?
         } else {
             let protocol = protocol_from_name(word);
-            u8::from(protocol.ok_or_else(|| unknown(word, "protocol", "a name such as tcp, or a number", &[]))?).into()
+            u8::from(protocol.ok_or_else(|| unknown_protocol(word))?).into()
         };
         self.add_code(u16::try_from(number).unwrap_or(u16::MAX));
         Ok(())
@@ -91,6 +92,8 @@ impl Values<'_> {
         }
         let number = if let Some(number) = (self.context.label)(word) {
             number.into()
+        } else if word.starts_with("0x") || word.starts_with("0X") {
+            return Err(hexadecimal_label(word));
         } else if word.starts_with(|c: char| c.is_ascii_digit()) {
             literal::number(word, 127)?
         } else {
@@ -146,7 +149,7 @@ fn requirement(codes: &[u16], word: &str, name: &str) -> Option<(Vec<Tracker>, V
         "'{word}' is a state of {} alone, and the filter is not restricted to that protocol",
         protocols.join(", ").to_ascii_uppercase()
     ));
-    let explanation = foreign_state(word).map(|hint| format!("{hint}; ")).unwrap_or_default();
+    let explanation = hint::for_foreign_state(word).map(|hint| format!("{hint}; ")).unwrap_or_default();
     let hint = format!("{explanation}{keyword} and state {name}; states of TCP: {}", tcp_states().join(", "));
     Some((trackers, error.hint(hint)))
 }
@@ -157,8 +160,18 @@ fn tcp_states() -> Vec<String> {
 }
 
 #[cold]
+fn unknown_protocol(word: &str) -> ValueError {
+    let error = ValueError::new(format!("unknown protocol '{word}'"));
+    error.hint(if word.eq_ignore_ascii_case("icmp6") {
+        "did you mean icmpv6?"
+    } else {
+        "a name such as tcp, or a number"
+    })
+}
+
+#[cold]
 fn unknown_state(word: &str) -> ValueError {
-    if let Some(hint) = foreign_state(word) {
+    if let Some(hint) = hint::for_foreign_state(word) {
         return ValueError::new(format!("unknown state '{word}'")).hint(hint);
     }
     if word.eq_ignore_ascii_case(UNREPLIED) || status_bit(word).is_some() {
@@ -170,25 +183,27 @@ fn unknown_state(word: &str) -> ValueError {
     unknown(word, "state", &states.join(", "), &states)
 }
 
-/// What states of other programs correspond to: those of rules (`ct state` of nft(8)) and of sockets (ss(8)).
-fn foreign_state(word: &str) -> Option<&'static str> {
-    Some(match &*word.to_ascii_lowercase().replace('_', "-") {
-        "new" => "a state of rules, which match packets; entries have: unreplied, or state syn_sent",
-        "related" => "a state of rules, which match packets; entries have: expected",
-        "invalid" | "untracked" => "a state of rules: such packets have no entry",
-        "estab" => "established",
-        "fin-wait-1" | "fin-wait-2" | "fin-wait1" | "fin-wait2" => "fin_wait",
-        "listen" | "listening" => "sockets that listen have no entry",
-        _ => return None,
-    })
-}
-
 #[cold]
 fn unknown_status(word: &str) -> ValueError {
     let names: Vec<&str> = STATUS_BITS.iter().map(|row| row.name).chain([UNREPLIED]).collect();
     match hint::for_opposite(word, names.iter().copied()) {
         Some(hint) => ValueError::new(format!("unknown status bit '{word}'")).hint(hint),
         None => unknown(word, "status bit", &names.join(", "), &names),
+    }
+}
+
+/// Open vSwitch writes the bits of all labels in hexadecimal, `ct_label=0x2`: the number of a bit is decimal.
+#[cold]
+fn hexadecimal_label(word: &str) -> ValueError {
+    let bits = match literal::bits(word) {
+        Ok(bits) => bits,
+        Err(error) => return error,
+    };
+    let error = ValueError::new(format!("ambiguous label '{word}': expected the number of a bit, or VALUE/MASK"));
+    match (bits, bits.is_power_of_two()) {
+        (0, _) => error.hint("none"),
+        (_, true) => error.hint(format!("{word}/{word}, or the number of its bit: {}", bits.trailing_zeros())),
+        (_, false) => error.hint(format!("{word}/{word}")),
     }
 }
 

@@ -3,10 +3,14 @@
 use std::net::IpAddr;
 use std::ops::Range;
 
+use super::super::icmp_type_names::{icmp_types, is_untracked_icmp_type};
 use super::super::protocol::Protocol;
 use super::super::tuple::L4;
 use super::error::PartError;
 use crate::units::parse_decimal;
+
+const ICMPV6_HINT: &str = "with IPv6 addresses the protocol is icmpv6";
+const ICMP_HINT: &str = "with IPv4 addresses the protocol is icmp";
 
 /// A value and its bytes in the text.
 pub(super) struct Given<T> {
@@ -23,9 +27,29 @@ pub(super) struct Direction {
     pub dport: Option<Given<u16>>,
     pub srckey: Option<Given<u16>>,
     pub dstkey: Option<Given<u16>>,
-    pub icmp_type: Option<Given<u8>>,
+    pub icmp_type: Option<Given<IcmpType>>,
     pub icmp_code: Option<Given<u8>>,
     pub icmp_id: Option<Given<u16>>,
+}
+
+/// A type of ICMP or ICMPv6.
+#[derive(Clone, Copy)]
+pub(super) enum IcmpType {
+    Number(u8),
+    /// The numbers of a name: of ICMP, of ICMPv6 or of both.
+    Named(&'static [u8]),
+}
+
+impl IcmpType {
+    /// The number in `protocol`; `None` for a name of the other one.
+    fn number(self, protocol: Protocol) -> Option<u8> {
+        // ICMPv6 messages that are no errors have types from 128 on (RFC 4443, section 2.1), the names of ICMP smaller ones.
+        let is_of_protocol = |kind: &u8| (*kind >= 128) == (protocol == Protocol::Ipv6Icmp);
+        match self {
+            IcmpType::Number(number) => Some(number),
+            IcmpType::Named(numbers) => numbers.iter().copied().find(is_of_protocol),
+        }
+    }
 }
 
 /// The kinds of layer 4 part that protocols have.
@@ -61,14 +85,33 @@ impl Direction {
             Kind::None => Ok(Some(L4::None)),
             Kind::Ports | Kind::PortsOrNone => pair(&self.sport, &self.dport, ["sport", "dport"]),
             Kind::GreKeys => pair(&self.srckey, &self.dstkey, ["srckey", "dstkey"]),
-            Kind::Icmp => match (&self.icmp_type, &self.icmp_code, &self.icmp_id) {
-                (Some(kind), Some(code), Some(id)) => {
-                    Ok(Some(L4::Icmp { kind: kind.value, code: code.value, id: id.value }))
-                }
-                (kind, code, id) => {
-                    Err(names_of(&[("type", kind.is_some()), ("code", code.is_some()), ("id", id.is_some())]))
-                }
-            },
+            Kind::Icmp => self.icmp(protocol).map(Some),
+        }
+    }
+
+    fn icmp(&self, protocol: Protocol) -> Result<L4, Vec<&'static str>> {
+        let kind = self.icmp_type.as_ref().and_then(|given| given.value.number(protocol));
+        match (kind, &self.icmp_code, &self.icmp_id) {
+            (Some(kind), Some(code), Some(id)) => Ok(L4::Icmp { kind, code: code.value, id: id.value }),
+            (kind, code, id) => {
+                Err(names_of(&[("type", kind.is_some()), ("code", code.is_some()), ("id", id.is_some())]))
+            }
+        }
+    }
+
+    /// The place of a name of a type that `protocol` does not have.
+    pub(super) fn type_of_other_protocol(&self, protocol: Protocol) -> Option<Range<usize>> {
+        let given = self.icmp_type.as_ref()?;
+        given.value.number(protocol).is_none().then(|| given.span.clone())
+    }
+
+    /// Which protocol is meant where ICMP and the addresses are of different families.
+    pub(super) fn protocol_of_family(&self, protocol: Protocol) -> Option<&'static str> {
+        let mut addresses = [&self.src, &self.dst].into_iter().flatten().map(|given| given.value);
+        match protocol {
+            Protocol::Icmp if addresses.any(|address| address.to_canonical().is_ipv6()) => Some(ICMPV6_HINT),
+            Protocol::Ipv6Icmp if addresses.any(|address| address.is_ipv4()) => Some(ICMP_HINT),
+            _ => None,
         }
     }
 
@@ -120,6 +163,19 @@ pub(super) fn parse_number<T: TryFrom<u64>>(key: &str, value: &str, span: &Range
     number.ok_or_else(|| {
         PartError::new(span.clone(), format!("invalid {key} '{value}': expected a number from 0 to {max}"))
     })
+}
+
+/// A type of ICMP or ICMPv6, by number or by name.
+pub(super) fn parse_icmp_type(value: &str, span: &Range<usize>) -> Result<IcmpType, PartError> {
+    if !value.starts_with(|character: char| character.is_ascii_alphabetic()) {
+        return parse_number("type", value, span).map(IcmpType::Number);
+    }
+    let fault = |message: String| Err(PartError::new(span.clone(), message));
+    match icmp_types(value) {
+        [] if is_untracked_icmp_type(value) => fault(format!("no entry has the ICMP type '{value}'")),
+        [] => fault(format!("unknown ICMP type '{value}': expected a number, or a name such as echo-request")),
+        numbers => Ok(IcmpType::Named(numbers)),
+    }
 }
 
 /// A key of GRE, decimal or `0x…`.

@@ -10,6 +10,8 @@ const HINT: &str = "a tuple is PROTOCOL SRC[:PORT] DST[:PORT], or a line of an e
 /// Where a row of a table lacks a part.
 pub(super) const ROW_HINT: &str =
     "these columns do not have it: add it, or paste the line of 'ctnl list -o conntrack' or '-o json'";
+/// For a line of a log, which has a time and a program in front of the entry.
+pub(super) const PREFIX_HINT: &str = "remove what is in front of the protocol";
 /// For a line of another format.
 pub(super) const FORMAT_HINT: &str = "paste the line of '-o conntrack' or '-o json'";
 
@@ -37,6 +39,11 @@ pub(super) struct PartError {
 impl PartError {
     pub(super) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
         PartError { message: message.into(), span, hint: HINT }
+    }
+
+    /// Whether the hint is that for any text.
+    pub(super) fn has_default_hint(&self) -> bool {
+        self.hint == HINT
     }
 
     /// The same fault with another hint.

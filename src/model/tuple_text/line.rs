@@ -2,7 +2,8 @@
 
 use std::str::FromStr;
 
-use super::error::{FORMAT_HINT, NamedEntryError, PartError};
+use super::super::protocol::protocol_from_name;
+use super::error::{FORMAT_HINT, NamedEntryError, PREFIX_HINT, PartError};
 use super::named_entry::NamedEntry;
 use super::reader::{Reader, endpoint, read_protocol};
 use super::words::{Word, is_state, words};
@@ -14,9 +15,32 @@ impl FromStr for NamedEntry {
     type Err = NamedEntryError;
 
     fn from_str(text: &str) -> Result<Self, NamedEntryError> {
-        let read = read(text).and_then(|reader| reader.finish(text.len()));
-        read.map_err(|fault| NamedEntryError::new(text, fault))
+        let named =
+            entry(text).map_err(|fault| if has_prefix(text, &fault) { fault.with_hint(PREFIX_HINT) } else { fault });
+        named.map_err(|fault| NamedEntryError::new(text, fault))
     }
+}
+
+fn entry(text: &str) -> Result<NamedEntry, PartError> {
+    read(text).and_then(|reader| reader.finish(text.len()))
+}
+
+/// Whether an entry follows what is at fault, as in the line of a log: `Nov 28 20:00:00 fw kernel: tcp 6 …`.
+fn has_prefix(text: &str, fault: &PartError) -> bool {
+    // A text of many protocols is read a few times only.
+    const TRIED: usize = 4;
+    if !fault.has_default_hint() {
+        return false;
+    }
+    let words = words(text);
+    let behind = words.iter().skip(1).filter(|word| word.span.start >= fault.span.start && may_begin_entry(word.text));
+    behind.take(TRIED).any(|word| text.get(word.span.start..).is_some_and(|rest| entry(rest).is_ok()))
+}
+
+/// Whether an entry may begin with `word`. A number may be a part of anything.
+fn may_begin_entry(word: &str) -> bool {
+    let is_name = word.starts_with(|character: char| character.is_ascii_alphabetic());
+    word.starts_with('{') || is_name && (matches!(word, "ipv4" | "ipv6") || protocol_from_name(word).is_some())
 }
 
 fn read(text: &str) -> Result<Reader, PartError> {
@@ -36,12 +60,19 @@ fn refuse_other_lines(words: &[Word<'_>]) -> Result<(), PartError> {
     }
     let Some(first) = words.first() else { return Ok(()) };
     let format = match first.text {
+        "-A" | "-I" | "-U" | "-D" => "'-o save'",
+        text if is_syslog(text) => return Ok(()),
         text if text.starts_with('<') => "XML",
         text if text.contains(',') => "CSV",
         _ => return Ok(()),
     };
     let fault = PartError::new(first.span.clone(), format!("a line of {format} is not supported here"));
     Err(fault.with_hint(FORMAT_HINT))
+}
+
+/// Whether a line begins with the priority of a syslog message: `<134>1 …`.
+fn is_syslog(word: &str) -> bool {
+    word.strip_prefix('<').is_some_and(|rest| rest.starts_with(|character: char| character.is_ascii_digit()))
 }
 
 /// Reads all words of a line.

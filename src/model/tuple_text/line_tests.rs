@@ -100,6 +100,9 @@ fn a_row_of_the_table_is_a_name_without_a_zone() {
     ] {
         assert_eq!(read(&row).unwrap(), NamedEntry { lacks_zone: true, ..short.clone() }, "{row}");
     }
+    let row = "tcp TIME_WAIT [::ffff:192.0.2.3]:1 [::ffff:10.0.0.2]:2 2m 1s";
+    assert!(read(&format!("ipv6 {row}")).unwrap().tuple.src.is_ipv6());
+    assert!(read(&format!("ipv4 {row}")).unwrap().as_ipv6().is_none());
     assert_eq!(read("udp - 10.0.0.1:1 10.0.0.2:2 29s 0s 0 0").unwrap().tuple.ports(), Some((1, 2)));
 }
 
@@ -194,10 +197,30 @@ fn json_that_names_no_entry_is_refused() {
 
 #[test]
 fn lines_of_other_formats_are_refused_with_those_that_can_be_pasted() {
-    for text in ["<flow><meta direction=\"original\">", "tcp,ESTABLISHED,10.0.0.1,40000,10.0.0.2,443"] {
+    for text in [
+        "<flow><meta direction=\"original\">",
+        "tcp,ESTABLISHED,10.0.0.1,40000,10.0.0.2,443",
+        "-A -t 119 -u SEEN_REPLY -s 10.0.0.1 -d 10.0.0.2 -p tcp --sport 1 --dport 2",
+    ] {
         assert!(read(text).unwrap_err().render().contains("paste the line of '-o conntrack' or '-o json'"), "{text}");
     }
     assert_eq!(read("    [GAP] lost=7 cause=kernel").unwrap_err().to_string(), "a gap in a stream is not an entry");
+}
+
+#[test]
+fn what_a_log_has_in_front_of_an_entry_is_to_be_removed() {
+    for text in [
+        format!("Nov 28 20:00:00 fw kernel: {LINE}"),
+        format!("<134>1 2026-11-28T20:00:00Z fw ctnl - - - {LINE}"),
+        format!("1 2026-11-28T20:00:00Z fw ctnl {LINE}"),
+        format!("Nov 28 20:00:00 fw ctnl[77]: [NEW] ipv4 2 {LINE}"),
+        format!("Nov 28 20:00:00 fw ctnl[77]: {JSON}"),
+    ] {
+        assert_eq!(read(&text).unwrap_err().hint, "remove what is in front of the protocol", "{text}");
+    }
+    for text in ["Nov 28 20:00:00 fw kernel: tcp", "foo 10.0.0.1 10.0.0.2", "tcp 10.0.0.1:1 10.0.0.2:2 fnord=1"] {
+        assert_ne!(read(text).unwrap_err().hint, "remove what is in front of the protocol", "{text}");
+    }
 }
 
 proptest! {

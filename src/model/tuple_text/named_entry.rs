@@ -1,5 +1,7 @@
 //! The name of one entry.
 
+use std::net::IpAddr;
+
 use super::super::flow::Flow;
 use super::super::protocol::Protocol;
 use super::super::tuple::{L4, Tuple};
@@ -28,6 +30,9 @@ pub struct NamedEntry {
     pub zone: Option<u16>,
     /// The text shows only some columns of the entry, none of which is the zone: it may be any.
     pub lacks_zone: bool,
+    /// The addresses are written as IPv4-mapped ones (`::ffff:192.0.2.3`), without a family. `tuple` is that of the
+    /// IPv4 entry; an IPv6 entry with these addresses is printed alike.
+    pub may_be_ipv6: bool,
     /// The kernel's id of the entry.
     pub id: Option<u32>,
     /// The network namespace of the entry, as the record of an event names it.
@@ -35,6 +40,13 @@ pub struct NamedEntry {
 }
 
 impl NamedEntry {
+    /// The name of the IPv6 entry that the text may mean as well; `None` where `may_be_ipv6` is not set.
+    #[must_use]
+    pub fn as_ipv6(&self) -> Option<NamedEntry> {
+        let (tuple, reply) = (mapped(self.tuple), self.reply.map(mapped));
+        self.may_be_ipv6.then(|| NamedEntry { tuple, reply, may_be_ipv6: false, ..self.clone() })
+    }
+
     /// Whether `flow`, which a lookup has found, is the entry that was named.
     ///
     /// A kernel that does not track a protocol ignores the ports of a request
@@ -47,6 +59,15 @@ impl NamedEntry {
         let is_reply = is_same(&self.tuple, &flow.reply) && self.reply.is_none_or(|reply| is_same(&reply, &flow.orig));
         (is_orig || is_reply) && self.id.is_none_or(|id| flow.id == Some(id))
     }
+}
+
+/// The tuple with IPv4-mapped addresses.
+fn mapped(tuple: Tuple) -> Tuple {
+    let mapped = |address| match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().into(),
+        address @ IpAddr::V6(_) => address,
+    };
+    Tuple { src: mapped(tuple.src), dst: mapped(tuple.dst), ..tuple }
 }
 
 /// Whether a tuple that was named is the tuple of an entry. Zones are not compared.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::super::protocol::{Protocol, protocol_from_name, protocol_name};
 use super::super::tuple::Tuple;
-use super::direction::{Direction, Given, parse_key, parse_number};
+use super::direction::{Direction, Given, parse_icmp_type, parse_key, parse_number};
 use super::error::{PartError, ROW_HINT};
 use super::named_entry::NamedEntry;
 use super::words::Word;
@@ -85,7 +85,7 @@ impl Reader {
             "dport" => self.set(side, |direction| &mut direction.dport, key, at, parse_number(key, value, at)?),
             "srckey" => self.set(side, |direction| &mut direction.srckey, key, at, parse_key(key, value, at)?),
             "dstkey" => self.set(side, |direction| &mut direction.dstkey, key, at, parse_key(key, value, at)?),
-            "type" => self.set(side, |direction| &mut direction.icmp_type, key, at, parse_number(key, value, at)?),
+            "type" => self.set(side, |direction| &mut direction.icmp_type, key, at, parse_icmp_type(value, at)?),
             "code" => self.set(side, |direction| &mut direction.icmp_code, key, at, parse_number(key, value, at)?),
             "id" => self.set(side, |direction| &mut direction.icmp_id, key, at, parse_number(key, value, at)?),
             _ => Err(PartError::new(span, format!("unknown key '{key}': not a part of a tuple"))),
@@ -112,7 +112,8 @@ impl Reader {
     pub(super) fn finish(self, end: usize) -> Result<NamedEntry, PartError> {
         let is_row = self.is_row;
         let entry = self.entry(end);
-        entry.map_err(|fault| if is_row && fault.span.is_empty() { fault.with_hint(ROW_HINT) } else { fault })
+        let is_of_row = |fault: &PartError| is_row && fault.span.is_empty() && fault.has_default_hint();
+        entry.map_err(|fault| if is_of_row(&fault) { fault.with_hint(ROW_HINT) } else { fault })
     }
 
     fn entry(mut self, end: usize) -> Result<NamedEntry, PartError> {
@@ -120,7 +121,8 @@ impl Reader {
         let protocol = self.protocol.ok_or_else(|| missing("missing protocol: expected e.g. tcp".to_owned()))?;
         self.place_endpoints()?;
         let id = self.place_ids(protocol)?;
-        let is_ipv6 = self.family == Some(Family::V6);
+        let is_ipv6 = self.is_ipv6(protocol);
+        let may_be_ipv6 = !is_ipv6 && self.is_written_as_ipv6(protocol);
         let tuple = self.orig.tuple(protocol, is_ipv6, "tuple", end)?;
         let reply = match self.reply.is_empty() {
             true => None,
@@ -137,7 +139,23 @@ impl Reader {
         let is_certain = |zone: &Given<u16>| !(self.is_json && self.is_row) || zone.value == 0;
         let zone = self.zone_orig.or(self.zone.filter(is_certain)).map(|zone| zone.value);
         let netns = self.netns.map(|netns| netns.value);
-        Ok(NamedEntry { tuple, reply, zone, lacks_zone: self.is_row && zone.is_none(), id, netns })
+        Ok(NamedEntry { tuple, reply, zone, lacks_zone: self.is_row && zone.is_none(), may_be_ipv6, id, netns })
+    }
+
+    /// Whether the entry is certainly one of IPv6: by the family, the protocol or an address that is not IPv4-mapped.
+    fn is_ipv6(&self, protocol: Protocol) -> bool {
+        let is_shown = self.family == Some(Family::V6) || protocol == Protocol::Ipv6Icmp;
+        is_shown || self.addresses().any(|address| address.to_canonical().is_ipv6())
+    }
+
+    /// Whether no address is written as IPv4, and neither family nor protocol shows that the entry is one of IPv4.
+    fn is_written_as_ipv6(&self, protocol: Protocol) -> bool {
+        self.family.is_none() && protocol != Protocol::Icmp && self.addresses().all(|address| address.is_ipv6())
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let given = [&self.orig.src, &self.orig.dst, &self.reply.src, &self.reply.dst];
+        given.into_iter().flatten().map(|given| given.value)
     }
 
     /// Addresses without a key are source and destination, in this order.
@@ -221,7 +239,10 @@ fn put<T>(part: &mut Option<Given<T>>, key: &str, span: &Range<usize>, value: T)
 /// Reads the name or the number of the protocol.
 pub(super) fn read_protocol(reader: &mut Reader, word: &Word<'_>) -> Result<(), PartError> {
     let protocol = protocol_from_name(word.text);
-    let unknown = || PartError::new(word.span.clone(), format!("unknown protocol '{}'", word.text));
+    let unknown = || {
+        let fault = PartError::new(word.span.clone(), format!("unknown protocol '{}'", word.text));
+        if word.text.eq_ignore_ascii_case("icmp6") { fault.with_hint("did you mean icmpv6?") } else { fault }
+    };
     reader.protocol = Some(protocol.ok_or_else(unknown)?);
     Ok(())
 }
@@ -245,7 +266,7 @@ pub(super) fn endpoint(word: &str) -> Option<(IpAddr, Option<u16>)> {
 impl Direction {
     /// The tuple of this direction, if nothing is missing and nothing is too much.
     ///
-    /// Two IPv4-mapped addresses are the IPv4 addresses, unless the family is given as IPv6.
+    /// Two IPv4-mapped addresses are the IPv4 addresses, unless the entry is certainly one of IPv6.
     fn tuple(&self, protocol: Protocol, is_ipv6: bool, what: &str, end: usize) -> Result<Tuple, PartError> {
         let l4 = self.l4(protocol);
         let mut missing = self.missing_addresses();
@@ -260,9 +281,16 @@ impl Direction {
         if let Some((key, span)) = self.unexpected(protocol) {
             return Err(PartError::new(span, format!("unexpected '{key}': {label} entries have no {key}")));
         }
+        if let Some(span) = self.type_of_other_protocol(protocol) {
+            return Err(PartError::new(span, format!("invalid type: {label} has none of this name")));
+        }
         let (Some(src), Some(dst), Some(l4)) = (&self.src, &self.dst, l4) else {
             let names: Vec<String> = missing.iter().map(|name| format!("'{name}'")).collect();
-            return Err(PartError::new(end..end, format!("incomplete {label} {what}: missing {}", names.join(", "))));
+            let fault = PartError::new(end..end, format!("incomplete {label} {what}: missing {}", names.join(", ")));
+            return Err(match self.protocol_of_family(protocol) {
+                Some(hint) => fault.with_hint(hint),
+                None => fault,
+            });
         };
         let (from, to) = match (src.value.to_canonical(), dst.value.to_canonical()) {
             (from @ IpAddr::V4(_), to @ IpAddr::V4(_)) if !is_ipv6 => (from, to),

@@ -5,10 +5,16 @@
 use super::error::PartError;
 use super::reader::{Reader, endpoint, read_protocol};
 use super::words::{Word, is_state};
+use crate::wire::Family;
 
-/// Reads a row: protocol, state, source, destination, NAT (optional), idle time, timeout, packets and bytes
+/// Reads a row, with `ipv4` or `ipv6` in front of it or without: protocol, state, source, destination, NAT (optional), idle time, timeout, packets and bytes
 /// (optional). `None` if the words are something else.
 pub(super) fn read(words: &[Word<'_>]) -> Option<Result<Reader, PartError>> {
+    let (family, words) = match words {
+        [Word { text: "ipv4", .. }, words @ ..] => (Some(Family::V4), words),
+        [Word { text: "ipv6", .. }, words @ ..] => (Some(Family::V6), words),
+        words => (None, words),
+    };
     let [protocol, state, src, dst, cells @ ..] = words else { return None };
     let has_state = is_state(state.text) || is_unknown(state.text) || is_number(state.text);
     let (src_end, dst_end) = (endpoint(src.text)?, endpoint(dst.text)?);
@@ -16,6 +22,7 @@ pub(super) fn read(words: &[Word<'_>]) -> Option<Result<Reader, PartError>> {
         return None;
     }
     let mut reader = Reader::of_columns();
+    reader.family = family;
     reader.add_endpoint(src_end, src.span.clone());
     reader.add_endpoint(dst_end, dst.span.clone());
     Some(read_protocol(&mut reader, protocol).map(|()| reader))

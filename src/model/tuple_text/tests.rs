@@ -179,7 +179,7 @@ fn ipv4_mapped_addresses_name_the_entry_of_the_ipv4_addresses() {
         "tcp src=::ffff:192.0.2.3 dst=::ffff:a00:2 sport=1 dport=2",
         "ipv4 tcp src=::ffff:192.0.2.3 dst=::ffff:10.0.0.2 sport=1 dport=2",
     ] {
-        assert_eq!(read(text).unwrap(), entry, "{text}");
+        assert_eq!(NamedEntry { may_be_ipv6: false, ..read(text).unwrap() }, entry, "{text}");
     }
     let line = format!(
         "tcp src=::ffff:192.0.2.3 dst=::ffff:10.0.0.2 sport=1 dport=2 {}",
@@ -193,9 +193,72 @@ fn a_mapped_address_of_an_ipv6_packet_stays_ipv6_where_the_family_shows_it() {
     for text in [
         "ipv6 10 tcp src=::ffff:192.0.2.3 dst=::ffff:10.0.0.2 sport=1 dport=2",
         "tcp [::ffff:192.0.2.3]:1 [2001:db8::1]:2",
+        "icmpv6 ::ffff:192.0.2.3 ::ffff:10.0.0.2 type=128 code=0 id=1",
+        "tcp src=::ffff:192.0.2.3 dst=::ffff:10.0.0.2 sport=1 dport=2 src=2001:db8::1 dst=::ffff:192.0.2.3 sport=2 dport=1",
     ] {
-        assert!(read(text).unwrap().tuple.src.is_ipv6(), "{text}");
+        let entry = read(text).unwrap();
+        assert!(entry.tuple.src.is_ipv6() && entry.as_ipv6().is_none(), "{text}");
+        assert!(entry.reply.is_none_or(|reply| reply.src.is_ipv6()), "{text}");
     }
+}
+
+#[test]
+fn a_line_with_mapped_addresses_alone_and_no_family_may_be_that_of_an_ipv6_entry() {
+    let mapped = "src=::ffff:192.0.2.3 dst=::ffff:10.0.0.2 sport=1 dport=2";
+    let reply = "src=::ffff:10.0.0.2 dst=::ffff:192.0.2.3 sport=2 dport=1";
+    for text in [
+        format!("tcp 6 119 TIME_WAIT {mapped} {reply} [ASSURED] mark=0 use=1"),
+        format!("tcp {mapped}"),
+        "tcp [::ffff:192.0.2.3]:1 [::ffff:10.0.0.2]:2".to_owned(),
+        "tcp TIME_WAIT [::ffff:192.0.2.3]:1 [::ffff:10.0.0.2]:2 2m 1s".to_owned(),
+        r#"{"proto":"tcp","src":"::ffff:192.0.2.3","dst":"::ffff:10.0.0.2","sport":1,"dport":2}"#.to_owned(),
+    ] {
+        let entry = read(&text).unwrap();
+        assert!(entry.tuple.src.is_ipv4() && entry.may_be_ipv6, "{text}");
+        let ipv6 = entry.as_ipv6().unwrap();
+        let shown = read(&format!("ipv6 10 tcp {mapped} {reply}")).unwrap();
+        assert_eq!(ipv6, NamedEntry { reply: ipv6.reply, lacks_zone: ipv6.lacks_zone, ..shown.clone() }, "{text}");
+        assert!(ipv6.reply.is_none() || ipv6.reply == shown.reply, "{text}");
+    }
+    for text in [
+        format!("ipv4 tcp {mapped}"),
+        format!("tcp {mapped} src=10.0.0.2 dst=192.0.2.3 sport=2 dport=1"),
+        "tcp 192.0.2.3:1 10.0.0.2:2".to_owned(),
+        "tcp [::ffff:192.0.2.3]:1 10.0.0.2:2".to_owned(),
+        "icmp ::ffff:192.0.2.3 ::ffff:10.0.0.2 type=8 code=0 id=1".to_owned(),
+    ] {
+        let entry = read(&text).unwrap();
+        assert!(entry.tuple.src.is_ipv4() && entry.as_ipv6().is_none(), "{text}");
+    }
+}
+
+#[test]
+fn a_type_of_icmp_has_the_number_of_its_protocol() {
+    for (text, kind) in [
+        ("icmp 10.0.0.1 10.0.0.2 type=echo-request code=0 id=5", 8),
+        ("icmp type=ECHO_REPLY 10.0.0.1 10.0.0.2 code=0 id=5", 0),
+        ("type=echo-request code=0 id=5 icmpv6 ::1 ::2", 128),
+        ("icmp 10.0.0.1 10.0.0.2 type=info-reply code=0 id=5", 16),
+    ] {
+        assert_eq!(read(text).unwrap().tuple.l4, L4::Icmp { kind, code: 0, id: 5 }, "{text}");
+    }
+    for text in ["icmpv6 ::1 ::2 type=info-reply code=0 id=5", "icmp 10.0.0.1 10.0.0.2 type=time-exceeded code=0 id=5"]
+    {
+        assert!(fault(text).1.starts_with("type="), "{text}");
+    }
+}
+
+#[test]
+fn icmp_without_a_type_names_the_protocol_of_its_addresses() {
+    for (text, hint) in [
+        ("icmp 2001:db8::1 2001:db8::2", "with IPv6 addresses the protocol is icmpv6"),
+        ("icmp - 2001:db8::1 2001:db8::2 none 16s 13s 0 0", "with IPv6 addresses the protocol is icmpv6"),
+        ("icmpv6 10.0.0.1 10.0.0.2", "with IPv4 addresses the protocol is icmp"),
+        ("icmp6 ::1 ::2", "did you mean icmpv6?"),
+    ] {
+        assert_eq!(read(text).unwrap_err().hint, hint, "{text}");
+    }
+    assert_ne!(read("icmp ::ffff:10.0.0.1 10.0.0.2").unwrap_err().hint, "with IPv6 addresses the protocol is icmpv6");
 }
 
 #[test]

@@ -42,7 +42,7 @@ flush refuses to exclude such a set (`not src @FILE`) without --all.
 Addresses: 192.0.2.1, 10.0.0.0/8, 10.0.0.1-10.0.0.9, 2001:db8::/32, [2001:db8::1]. An
 IPv4-mapped address (::ffff:192.0.2.1, prefixes from /96 on) is the IPv4 address.
 Marks: 16, 0x10/0xff (the bits of the mask only), 5-9. Labels: a name of connlabel.conf, a
-bit number, or VALUE/MASK of all 128 bits (0x1/0x3), as Open vSwitch writes them.
+decimal bit number, or VALUE/MASK of all 128 bits (0x1/0x3), as Open vSwitch writes them.
 
 A state is that of TCP, SCTP and DCCP, if they have it: `time_wait` is also DCCP's
 TIMEWAIT, and `close` SCTP's CLOSED; both spellings mean both. A state that TCP does not

@@ -20,13 +20,17 @@ Examples:
   ctnl get tcp 10.0.0.1:40000 10.0.0.2:443
       The entry of this connection, by the tuple of either direction, also behind NAT.
   ctnl get udp '[2001:db8::1]:53' '[2001:db8::2]:4000' -o json
-  ctnl get icmp 10.0.0.1 10.0.0.2 type=8 code=0 id=77
+  ctnl get icmp 10.0.0.1 10.0.0.2 type=echo-request code=0 id=77
   ctnl get 'tcp src=10.0.0.1 dst=10.0.0.2 sport=40000 dport=443 zone=5'
       The tuple as conntrack and ctnl list print it.
 
 A whole line of an entry can be pasted, as ctnl and conntrack print it: of a list or of an event
-stream ([NEW], timestamps, netns=), a line of JSON, a row of the table. What a row lacks is an
-error: the type, code and id of ICMP, the keys of GRE, the zone if the tuple is in several.";
+stream ([NEW], timestamps, netns=), a line of JSON, a row of the table; not those of CSV, XML and
+conntrack's -o save. What a row lacks is an error: the type, code and id of ICMP, the keys of GRE,
+the zone if the tuple is in several.
+
+IPv4-mapped addresses (::ffff:192.0.2.3) are the IPv4 addresses. An IPv6 entry with such
+addresses is named with ipv6 in front of the protocol; where both exist, that is required.";
 
 /// Print the entry of one exact tuple, of either direction
 #[derive(Debug, clap::Args)]

@@ -1,5 +1,6 @@
 //! The lookup of one named entry, for `get` and `delete`: where it is, and why there is none.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -55,6 +56,17 @@ impl EntryArgs {
         let zone = one_of("zone", named.zone, self.zone)?;
         Ok(NamedEntry { zone, id: one_of("id", named.id, self.id)?, ..named })
     }
+}
+
+/// The error of a line of `-o save` among the arguments of `get` and `delete`: it begins with `-A`, which is read as an
+/// option. `None` if there is no such line.
+pub fn refused_line(arguments: &[OsString]) -> Option<anyhow::Error> {
+    let mut words = arguments.iter().skip(1).map(|argument| argument.to_string_lossy());
+    words.next().filter(|command| matches!(&**command, "get" | "delete"))?;
+    let is_first = |word: &str| ["-A", "-I", "-U", "-D"].contains(&word.split(' ').next().unwrap_or_default());
+    let line: Vec<_> = words.skip_while(|word| !is_first(word)).collect();
+    let refused = line.join(" ").parse::<NamedEntry>().err().filter(|_| !line.is_empty())?;
+    Some(usage(refused.render()))
 }
 
 /// The number in the tuple or of the option; an error if both are given and differ.
@@ -113,7 +125,15 @@ fn in_its_zone(connection: &mut Connection, named: NamedEntry) -> Result<NamedEn
     if !named.lacks_zone || named.zone.is_some() {
         return Ok(named);
     }
-    match *table::zones_of(connection, &named.tuple)? {
+    let mut zones = table::zones_of(connection, &named.tuple)?;
+    if let Some(ipv6) = named.as_ipv6() {
+        let of_ipv6 = table::zones_of(connection, &ipv6.tuple)?;
+        if !zones.is_empty() && !of_ipv6.is_empty() {
+            return Err(ambiguous());
+        }
+        zones.extend(of_ipv6);
+    }
+    match *zones {
         [] => Ok(named),
         [zone] => Ok(NamedEntry { zone: Some(zone), ..named }),
         ref zones => Err(usage(format!(
@@ -123,11 +143,32 @@ fn in_its_zone(connection: &mut Connection, named: NamedEntry) -> Result<NamedEn
     }
 }
 
-/// The entry that is named, if it exists.
+/// The entry that is named, if it exists. An IPv6 entry with IPv4-mapped addresses is found only where the name
+/// shows that it is one of IPv6.
 ///
 /// # Errors
-/// The kernel refuses the lookup.
+/// The kernel refuses the lookup, or the name is that of an IPv4 and of an IPv6 entry.
 pub fn find(connection: &mut Connection, named: &NamedEntry) -> Result<Option<Flow>> {
+    let Some(found) = find_one(connection, named)? else { return Ok(None) };
+    match find_ipv6(connection, named)? {
+        Some(_) => Err(ambiguous()),
+        None => Ok(Some(found)),
+    }
+}
+
+/// The IPv6 entry that the name may mean as well.
+fn find_ipv6(connection: &mut Connection, named: &NamedEntry) -> Result<Option<Flow>> {
+    named.as_ipv6().map_or(Ok(None), |ipv6| find_one(connection, &ipv6))
+}
+
+fn ambiguous() -> anyhow::Error {
+    usage(
+        "ambiguous: an IPv4 entry and an IPv6 entry have these addresses\n  hint: write ipv4 or ipv6 in front of the \
+         protocol, in JSON the key family",
+    )
+}
+
+fn find_one(connection: &mut Connection, named: &NamedEntry) -> Result<Option<Flow>> {
     let found = table::get(connection, &named.tuple, named.zone.unwrap_or(0));
     let found = found.map_err(|error| explain(connection, error, &named.tuple))?;
     Ok(found.filter(|flow| named.is(flow)))
@@ -165,6 +206,12 @@ fn family_hint(tuple: &Tuple) -> Option<&'static str> {
 pub fn why_missing(lookup: &mut Lookup, with_hints: bool) -> String {
     let Lookup { named, connection } = lookup;
     let zone = named.zone.unwrap_or(0);
+    if let Ok(Some(_)) = find_ipv6(connection, named) {
+        return format!(
+            "no such IPv4 entry in zone {zone}: the entry with these addresses is one of IPv6\n  hint: write ipv6 in front \
+             of the protocol, in JSON the key family"
+        );
+    }
     if let Ok(Some(found)) = table::get(connection, &named.tuple, zone) {
         return format!("no such entry in zone {zone}: {}", difference(named, &found));
     }
@@ -220,6 +267,21 @@ fn list_zones(zones: &[u16]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_save_is_found_among_the_arguments_of_get_and_delete() {
+        let refused = |words: &[&str]| {
+            let arguments: Vec<OsString> = ["ctnl"].iter().chain(words).map(OsString::from).collect();
+            refused_line(&arguments).map(|error| error.to_string())
+        };
+        for words in [&["get", "-A", "-t", "119", "-s", "10.0.0.1"][..], &["delete", "-q", "-A -t 119 -s 10.0.0.1"]] {
+            let error = refused(words).unwrap_or_default();
+            assert!(error.starts_with("a line of '-o save' is not supported here\n  -A -t 119"), "{error}");
+            assert!(error.contains("hint: paste the line of '-o conntrack' or '-o json'"), "{error}");
+        }
+        assert_eq!(refused(&["get", "tcp", "--fnord"]), None);
+        assert_eq!(refused(&["list", "-A"]), None);
+    }
 
     #[test]
     fn the_first_zones_of_many_are_listed() {

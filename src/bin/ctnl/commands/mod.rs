@@ -20,7 +20,10 @@ mod read;
 mod report;
 mod stats;
 
+use std::ffi::OsString;
+
 use anyhow::Result;
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use ctnl::host::Host;
 
@@ -76,6 +79,18 @@ enum Verb {
     Completions(completions::Args),
     /// Write man pages, one for each command, to a directory
     Man(man::Args),
+}
+
+/// Parses the arguments of the process. Ends it where they are help, or not valid.
+///
+/// # Errors
+/// A line that `get` and `delete` do not read begins like an option.
+pub fn parse() -> Result<Cli> {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    Cli::try_parse_from(&arguments).or_else(|error| match lookup::refused_line(&arguments) {
+        Some(refused) if error.kind() == ErrorKind::UnknownArgument => Err(refused),
+        _ => error.exit(),
+    })
 }
 
 /// Runs the command.
