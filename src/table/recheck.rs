@@ -21,9 +21,9 @@ use crate::units::Nanos;
 
 /// How old the sample that a target was judged by may be when the target is sent. A flush of everything
 /// needs 2 to 8 ms (a datagram is filled ahead, four are handed over together, four batches may wait); a
-/// process that was stopped or throttled exceeds it. With half of that, a flush of everything fetched so
-/// many entries again that the deletes could no longer keep up with the dump.
-pub const MAX_AGE: Nanos = Nanos(10_000_000);
+/// process that was stopped or throttled exceeds it. With 10 ms, a guest whose processor is emulated
+/// fetched every entry again, 1.4 ms each, and left some.
+pub const MAX_AGE: Nanos = Nanos(50_000_000);
 
 /// How old it may be while no targets wait: the deleting thread then has time to fetch an entry again,
 /// which makes the window shorter and takes the dump no longer. A dump's datagram is seldom as young.
@@ -31,7 +31,7 @@ pub const MAX_AGE_WITHOUT_QUEUE: Nanos = Nanos(300_000);
 
 /// How old it may be the first time that a target was fetched again. A thread that is preempted once is not
 /// the next time.
-const MAX_AGE_FETCHED: Nanos = Nanos(1_000_000);
+const MAX_AGE_FETCHED: Nanos = Nanos(5_000_000);
 
 /// Targets that are fetched, judged and sent together. Few, so that little time passes between an entry's
 /// sample and its delete: 0.1 ms, of which reading the settings takes half.

@@ -43,7 +43,7 @@ const STOP_ABOVE: u8 = 90;
 /// 90 % of a table of at least 100 entries, unless the filter requires an idle time or --yes or --all is given.
 ///
 /// The kernel has no conditional delete, so a packet that arrives between the last reading of an entry and its
-/// delete is not noticed. That window is at most 10 ms, and mostly below 1 ms: an entry that was read earlier is
+/// delete is not noticed. That window is at most 50 ms, and mostly below 1 ms: an entry that was read earlier is
 /// read again first. A process that is stopped just before the send exceeds it. The summary has the longest
 /// window that was measured.
 #[derive(Debug, clap::Args)]
