@@ -68,5 +68,7 @@ fn the_rate_of_an_interval_is_what_was_counted_in_it(netns: &TestNetns) {
     });
     let per_second = object["per_second"]["insert"].as_f64().expect("a number");
     let counted = per_second * object["seconds"].as_f64().expect("a number");
-    assert!((counted - 3000.0).abs() < 1.0, "{object}");
+    // On a slow machine some are made only after the interval.
+    let all = object["counters"]["insert"].as_f64().expect("a number");
+    assert!(counted > 0.0 && (counted - (all - 100.0)).abs() < 1.0, "{object}");
 }
