@@ -201,8 +201,8 @@ fn family_hint(tuple: &Tuple) -> Option<&'static str> {
     }
 }
 
-/// The message that there is no such entry, with what is there instead. `with_hints` looks further than at the
-/// zone of the entry.
+/// The message that there is no such entry, with what is there instead. With `with_hints`, other zones are
+/// searched, too.
 pub fn why_missing(lookup: &mut Lookup, with_hints: bool) -> String {
     let Lookup { named, connection } = lookup;
     let zone = named.zone.unwrap_or(0);

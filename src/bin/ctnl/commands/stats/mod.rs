@@ -5,7 +5,7 @@ mod sample;
 
 use std::io::{self, Write};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::builder::StyledStr;
 use ctnl::host::Host;
 use ctnl::table::COUNTERS;
@@ -18,6 +18,7 @@ use crate::host::procfs;
 use crate::term::console::Console;
 use crate::term::exit::Exit;
 use crate::term::interrupt::Interrupt;
+use crate::term::stdout::{Delivered, written};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -115,7 +116,7 @@ fn watch(
         let at = now();
         let (samples, all) = sampler.read(console)?;
         let rates = Rates::between(&earlier, &samples, at.since(read_at));
-        if !write(&output.interval(&samples, &rates))? {
+        if write(&output.interval(&samples, &rates))? == Delivered::ReaderGone {
             break;
         }
         (earlier, read_at, is_complete) = (samples, at, is_complete && all);
@@ -124,14 +125,10 @@ fn watch(
     Ok(if is_complete { Exit::Done } else { Exit::Partly })
 }
 
-/// Writes to standard output at once. False where its reader is gone.
-fn write(text: &str) -> Result<bool> {
+/// Writes to standard output at once.
+fn write(text: &str) -> Result<Delivered> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(error).context("write to standard output"),
-    }
+    written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
 }
 
 /// `span` in seconds.

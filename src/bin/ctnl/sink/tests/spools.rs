@@ -98,12 +98,7 @@ fn a_killed_run_leaves_everything_undelivered_in_the_spool() {
         nix::sys::signal::raise(nix::sys::signal::SIGKILL).unwrap();
     }
     let scene = Scene::new();
-    let run = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("sink::tests::spools::{NAME}")])
-        .env(FOLDER, scene.folder.path())
-        .output()
-        .unwrap();
-    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&run.status), Some(9), "{run:?}");
+    run_until_killed(&scene, NAME, FOLDER);
     let mut sinks = scene.open(1 << 20);
     sinks.put(chunk_of("two", 1, 1));
     assert_eq!(scene.receive(sinks), [lines("s", 1..=1000), lines("two", [1])].concat());
@@ -130,12 +125,7 @@ fn a_run_that_is_killed_while_its_end_waits_for_a_peer_has_spooled_everything() 
         finish(sinks);
     }
     let scene = Scene::new();
-    let run = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("sink::tests::spools::{NAME}")])
-        .env(FOLDER, scene.folder.path())
-        .output()
-        .unwrap();
-    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&run.status), Some(9), "{run:?}");
+    run_until_killed(&scene, NAME, FOLDER);
     fs::remove_file(scene.socket()).unwrap();
     let mut sinks = scene.open(8 << 20);
     sinks.put(chunk_of("two", 1, 1));
@@ -312,4 +302,14 @@ fn every_sink_has_a_folder_of_its_own_inside_the_spool() {
     let files: std::collections::HashSet<_> = names.iter().map(|name| spool::folder::file_name(name)).collect();
     assert_eq!(files.len(), names.len());
     assert!(files.iter().all(|file| file.len() < 256 && !file.contains('/') && !file.starts_with('.')), "{files:?}");
+}
+
+/// Runs the test `name` in a process of its own, with the folder of `scene` in `variable`. It has to be killed.
+fn run_until_killed(scene: &Scene, name: &str, variable: &str) {
+    let run = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("sink::tests::spools::{name}")])
+        .env(variable, scene.folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&run.status), Some(9), "{run:?}");
 }
