@@ -4,6 +4,7 @@
 //! each event would be half of an event's cost (ARCHITECTURE.md). After a turn without events
 //! it waits for the sockets.
 
+use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -168,14 +169,17 @@ impl Engine<'_> {
                     self.emitter.check_event_sysctl(&mut stream);
                     self.streams.push(*stream);
                 }
-                NamespaceChange::Renamed(inode, to) => {
-                    let stream = self.streams.iter_mut().find(|stream| stream.has_inode(inode));
-                    stream.into_iter().for_each(|stream| self.emitter.emit_renamed(stream, to.clone()));
-                }
+                NamespaceChange::Renamed(names) => self.rename(names),
                 NamespaceChange::Vanished(inode) => self.remove(|stream| stream.has_inode(inode))?,
             }
         }
         self.remove(|stream| stream.is_broken)
+    }
+
+    fn rename(&mut self, names: Vec<(u64, String)>) {
+        let mut names: BTreeMap<u64, String> = names.into_iter().collect();
+        let renamed = self.streams.iter_mut().filter_map(|stream| Some((names.remove(&stream.inode)?, stream)));
+        self.emitter.emit_renamed(renamed.map(|(name, stream)| (stream, name)).collect());
     }
 
     fn compare_expectations(&mut self, now: Duration) {

@@ -21,8 +21,9 @@ pub enum NamespaceChange {
     /// The namespace with this inode number has vanished, and its entries with it. Names can
     /// be reused; the number identifies it.
     Vanished(u64),
-    /// The namespace with this inode number has this name now.
-    Renamed(u64, String),
+    /// The namespaces with these inode numbers have these names now. They were found together: two may
+    /// have swapped their names.
+    Renamed(Vec<(u64, String)>),
 }
 
 /// An occurrence that is reported to the user or the service manager.
@@ -64,6 +65,13 @@ pub enum Notification<'a> {
         netns: Option<&'a str>,
         /// The error.
         error: &'a Error,
+    },
+    /// A namespace has another name.
+    Renamed {
+        /// Its name until now.
+        from: Option<&'a str>,
+        /// Its name from now on.
+        to: &'a str,
     },
     /// The socket of one namespace of several has failed; the namespace is not followed any more.
     Failed {

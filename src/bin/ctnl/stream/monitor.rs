@@ -148,8 +148,9 @@ impl NamespacePoller {
         for namespace in changes.vanished {
             self.send(PollerMessage::Change(NamespaceChange::Vanished(namespace.inode)));
         }
-        for (_, namespace) in changes.renamed {
-            self.send(PollerMessage::Change(NamespaceChange::Renamed(namespace.inode, namespace.name.to_string())));
+        if !changes.renamed.is_empty() {
+            let names = changes.renamed.iter().map(|(_, namespace)| (namespace.inode, namespace.name.to_string()));
+            self.send(PollerMessage::Change(NamespaceChange::Renamed(names.collect())));
         }
         // One that cannot be opened is removed from the set, so that every poll finds it again.
         let reported = std::mem::take(&mut self.failed);

@@ -9,7 +9,7 @@ fn the_entries_of_a_namespace_appear_are_renamed_and_vanish_with_it() {
     let at = Duration::from_secs;
     env.changes = vec![
         (at(1), NamespaceChange::Appeared(Box::new(stream(Some("b"), &second, table(&[2])).with_inode(7)))),
-        (at(2), NamespaceChange::Renamed(7, "c".into())),
+        (at(2), NamespaceChange::Renamed(vec![(7, "c".into())])),
         (at(3), NamespaceChange::Vanished(7)),
     ];
     run(options(true, OnGap::Resync), vec![stream(Some("a"), &first, table(&[1]))], &outlet, &mut env);
@@ -20,8 +20,8 @@ fn the_entries_of_a_namespace_appear_are_renamed_and_vanish_with_it() {
         "new 2 seed b",
         "resync seed b",
         // The name is part of the key.
-        "new 2 netns c",
         "destroy 2 netns b",
+        "new 2 netns c",
         "destroy 2 netns c",
         "close 0",
     ];
@@ -29,6 +29,29 @@ fn the_entries_of_a_namespace_appear_are_renamed_and_vanish_with_it() {
     assert!(second.0.lock().unwrap().is_unsubscribed && first.0.lock().unwrap().is_unsubscribed);
     let reads = second.0.lock().unwrap().reads;
     assert!(reads > 0 && first.0.lock().unwrap().reads > reads);
+}
+
+#[test]
+fn two_namespaces_that_swap_their_names_leave_the_reader_with_the_entries_of_both() {
+    let (first, second) = (script([]), script([Scripted::New(4)]));
+    let (outlet, mut env) = (StoredChunks::default(), env(3));
+    let names = vec![(7, "b".into()), (8, "a".into())];
+    env.changes = vec![(Duration::from_secs(1), NamespaceChange::Renamed(names))];
+    let streams = vec![
+        stream(Some("a"), &first, table(&[1, 2])).with_inode(7),
+        stream(Some("b"), &second, table(&[2, 3, 4])).with_inode(8),
+    ];
+    run(options(true, OnGap::Resync), streams, &outlet, &mut env);
+    let mut set = std::collections::BTreeSet::new();
+    for record in outlet.records() {
+        let key = || format!("{} {}", record["netns"].as_str().unwrap(), record["flow"]["orig"]["sport"]);
+        match record["event"].as_str() {
+            Some("new") => assert!(set.insert(key()), "{record}"),
+            Some("destroy") => assert!(set.remove(&key()), "{record}"),
+            _ => {}
+        }
+    }
+    assert_eq!(set.into_iter().collect::<Vec<_>>(), ["a 2", "a 3", "a 4", "b 1", "b 2"]);
 }
 
 #[test]
