@@ -17,6 +17,7 @@
 //! - `memory`: peak memory does not grow with the table
 //! - `host`: what the event stream reads of the host: namespaces, settings, privileges
 //! - `lab`: `ctnl lab`, and the population that it creates
+//! - `namespaces`: `ctnl events` while namespaces get other names or vanish
 //! - `netns`: other network namespaces
 //! - `no_proc`: the commands where /proc is not mounted
 //! - `processors`: `--jobs 2`, a single processor, `--kernel-filter`
@@ -47,6 +48,7 @@ mod lab;
 mod list;
 mod meanwhile;
 mod memory;
+mod namespaces;
 mod netns;
 mod no_proc;
 mod processors;
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
         list::TESTS,
         host::TESTS,
         lab::TESTS,
+        namespaces::TESTS,
         netns::TESTS,
         no_proc::TESTS,
         processors::TESTS,
