@@ -8,10 +8,23 @@
 //! another value than was written, the value is refused. Such a [`SyntaxError`] `is_stricter`.
 //! docs/compat.md has the list.
 
+mod batch;
 mod error;
+mod getopt;
+mod names;
+mod options;
+mod parse;
+mod protocols;
 mod request;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests;
+mod values;
 
+pub use batch::parse_line;
 pub use error::{ErrorExit, SyntaxError};
+pub use parse::parse;
+pub use protocols::ProtocolNames;
 pub use request::{
     AddressPair, Command, EventMask, Invocation, LabelChange, Mark, NatArgument, OutputOptions, PortPair,
     ProtocolArguments, Request, StatusArgument, Table,

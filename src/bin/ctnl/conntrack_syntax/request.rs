@@ -207,3 +207,50 @@ pub struct OutputOptions {
     pub userspace: bool,
     pub save: bool,
 }
+
+impl Request {
+    /// No command and no option.
+    pub(super) fn empty() -> Self {
+        Request {
+            command: Command::None,
+            family: None,
+            original: AddressPair::default(),
+            reply: AddressPair::default(),
+            expected: AddressPair::default(),
+            mask: AddressPair::default(),
+            protocol: None,
+            protocol_arguments: ProtocolArguments::default(),
+            timeout: None,
+            status: None,
+            zero: false,
+            event_mask: None,
+            mark: None,
+            secmark: None,
+            id: None,
+            zone: None,
+            original_zone: None,
+            reply_zone: None,
+            labels: Vec::new(),
+            label_change: None,
+            labelmap: None,
+            src_nat: None,
+            dst_nat: None,
+            any_nat: None,
+            output: OutputOptions::default(),
+            buffer_size: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The family of the request to the kernel: where none was given, both for commands that read the table,
+    /// IPv4 for others.
+    pub fn effective_family(&self) -> Family {
+        use Command::{Delete, Event, Flush, Get, List, Update};
+        let reads = match self.command {
+            List(table) | Delete(table) | Get(table) | Flush(table) | Event(table) => table != Table::Expect,
+            Update => true,
+            _ => false,
+        };
+        self.family.unwrap_or(if reads { Family::UNSPEC } else { Family::V4 })
+    }
+}
