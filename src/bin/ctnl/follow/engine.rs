@@ -202,6 +202,7 @@ impl Engine<'_> {
                 return Ok(());
             }
             self.emitter.emit_vanished(&mut stream);
+            self.streams.remove(place);
         }
         Ok(())
     }
@@ -212,7 +213,7 @@ impl Engine<'_> {
         self.emitter.is_ending = true;
         self.emitter.env.notify(Notification::Ending);
         // All of them first, so that every queue has an end.
-        let sound = self.streams.iter_mut().filter(|stream| !stream.is_broken);
+        let sound = self.streams.all_at_the_end().filter(|stream| !stream.is_broken);
         let mut ended = Ok(());
         for stream in sound {
             if keep_error(&mut ended, stream.source.unsubscribe()) {

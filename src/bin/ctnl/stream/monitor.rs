@@ -96,11 +96,14 @@ impl NamespaceMonitor {
         let UnstartedMonitor { mut monitor, mut poller, errors } = unstarted;
         let (running, until_dropped) = channel::<()>();
         let thread = thread::Builder::new().name("namespaces".into()).spawn(move || {
+            let mut reported = None;
             while until_dropped.recv_timeout(POLL_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                if let Err(error) = poller.poll() {
+                let failed = poller.poll().err().map(|error| format!("cannot find the network namespaces: {error}"));
+                if let Some(message) = failed.as_ref().filter(|_| failed != reported) {
                     // An error means that the stream has ended.
-                    drop(errors.send(PollerMessage::Failed(format!("cannot find the network namespaces: {error}"))));
+                    drop(errors.send(PollerMessage::Failed(message.clone())));
                 }
+                reported = failed;
             }
         });
         monitor.thread = Some((running, thread.context("start the thread that finds network namespaces")?));
