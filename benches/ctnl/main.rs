@@ -8,12 +8,14 @@
 //! - `report`, `print`: the results as text, and where it is printed
 //! - `limit`, `churn`: run as child processes, which this program starts of itself
 //! - `soak`: flushes under live traffic on a disturbed host (`--soak`)
+//! - `event_soak`: the event stream with disturbed peers (`--event-soak`)
 //!
 //! See README.md in the folder above.
 
 mod busy;
 mod cases;
 mod churn;
+mod event_soak;
 mod events;
 mod limit;
 mod listener;
@@ -87,6 +89,7 @@ fn child(what: &str, outside: &str, rest: &[&str]) -> Result<()> {
             std::hint::spin_loop();
         },
         ("flush-marked", []) => limit::flush(Some(1)),
+        ("event-soak", [ctnl, minutes]) => event_soak::child(ctnl, minutes.parse()?),
         ("churn", [ctnl, entries]) => {
             print::result(&churn::check(ctnl, entries.parse()?)?);
             Ok(())
@@ -127,6 +130,10 @@ fn benchmark(options: &Options) -> Result<bool> {
         netns.raise_limits(2 * soak::FILLER)?;
         return soak::run(&options.ctnl, minutes, &interrupted);
     }
+    if let Some(minutes) = options.event_soak {
+        let own = own_program()?;
+        return event_soak::run(&own, &netns.outside, &options.ctnl, minutes);
+    }
     let largest = options.sizes().last().copied().unwrap_or(0);
     netns.raise_limits(largest)?;
     let results = measure_all(options, &netns, &interrupted);
@@ -154,7 +161,7 @@ fn measure_all(options: &Options, netns: &BenchNetns, interrupted: &Arc<AtomicBo
     if machine.load > 0.5 {
         print::note(&format!("!! the machine is busy (load {}): wall times are unreliable", machine.load));
     }
-    let own = env::current_exe().context("find this program")?.to_string_lossy().into_owned();
+    let own = own_program()?;
     let outside = netns.outside.clone();
     let ctnl = options.ctnl.clone();
     let commands = Commands { own, outside, ctnl, conntrack_installed: machine.conntrack.is_some() };
@@ -176,6 +183,10 @@ fn measure_all(options: &Options, netns: &BenchNetns, interrupted: &Arc<AtomicBo
     let events = events::run(&commands, largest, options.rounds(), netns, &mut table, &chosen, interrupted)?;
     let namespaces = namespaces::run(&options.ctnl, options.rounds(), &chosen, interrupted)?;
     Ok(Results { schema: 2, machine, rounds: options.rounds(), peak_floor, cases, churn, events, namespaces })
+}
+
+fn own_program() -> Result<String> {
+    Ok(env::current_exe().context("find this program")?.to_string_lossy().into_owned())
 }
 
 fn one(
