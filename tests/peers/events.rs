@@ -243,7 +243,7 @@ fn every_kind(events: &[Event], expectations: &[ExpectationEvent]) -> String {
     }
     write(Record::Gap(GapRecord { cause: GapCause::Spool, lost: Some(u64::MAX), from: 0, to: 1, netns }));
     let reason = SyntheticCause::Reconcile;
-    write(Record::Resync(ResyncRecord { reason, time: 1, entries: 2, added: 3, removed: 4, netns }));
+    write(Record::Resync(ResyncRecord { reason, time: 1, entries: Some(2), added: 3, removed: 4, netns }));
     write(Record::Close(CloseRecord { time: 1, reason: text, received: 2, lost: 3, uncounted_losses: 0, records: 4 }));
     String::from_utf8(out).expect("UTF-8")
 }

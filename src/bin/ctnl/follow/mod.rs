@@ -36,7 +36,7 @@ mod tests;
 mod totals;
 mod turn;
 
-pub use engine::{StreamEnd, follow};
+pub use engine::{DELETED, StreamEnd, follow};
 pub use environment::{Environment, NamespaceChange, Notification};
 pub use lines::Lines;
 pub use namespace::NamespaceStream;

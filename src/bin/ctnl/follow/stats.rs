@@ -18,19 +18,26 @@ impl Emitter<'_> {
         self.options.stats_interval.map(|interval| self.reported.at + interval)
     }
 
-    /// Reports statistics if they are due. `sample` gets the last sample, for callers that
+    /// Reports statistics if they are due, and the status of the service. `sample` gets the last sample, for callers that
     /// cannot access the namespaces.
     pub(super) fn emit_stats(&mut self, sample: impl FnOnce(StreamSample) -> StreamSample) {
         let now = self.env.monotonic();
         let is_due = self.next_stats().is_some_and(|at| at <= now);
-        if !is_due && now < self.reported.sampled_at + SAMPLE_INTERVAL {
+        let has_status = self.env.status_interval().is_some_and(|interval| now >= self.reported.status_at + interval);
+        if !is_due && !has_status && now < self.reported.sampled_at + SAMPLE_INTERVAL {
             return;
         }
         let sample = sample(self.reported.sample);
         self.reported.sampled_at = now;
+        self.reported.sample = sample;
+        if has_status {
+            self.reported.status_at = now;
+            let snapshot = self.snapshot(sample, now);
+            self.env.notify(Notification::Status(&snapshot));
+        }
         if is_due {
             let snapshot = self.snapshot(sample, now);
-            self.reported = ReportedStats { at: now, sampled_at: now, received: snapshot.received, sample };
+            self.reported = ReportedStats { at: now, received: snapshot.received, ..self.reported };
             self.env.notify(Notification::Stats(&snapshot));
         }
     }
