@@ -36,7 +36,7 @@ impl StreamSample {
 }
 
 /// The statistics that were reported last.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct ReportedStats {
     /// When they were reported.
     pub(super) at: Duration,

@@ -18,8 +18,8 @@ use crate::follow::{NamespaceChange, NamespaceStream};
 use crate::host::namespaces::{Namespace, Namespaces, POLL_INTERVAL};
 use crate::term::console::Console;
 
-/// File descriptors that a followed namespace needs.
-const DESCRIPTORS: u64 = 6;
+/// File descriptors that a followed namespace needs, two of them for heartbeats.
+const DESCRIPTORS: u64 = 8;
 
 /// A message of the polling thread.
 #[derive(Debug)]
