@@ -57,7 +57,7 @@ impl Emitter<'_> {
         let (requester, is_mark_implied) = (requested.by(event.port), event.is_mark_implied);
         if is_end {
             let (end, synthetic) = (time, None);
-            let last_packet = last_packet(ages, flow, start, end);
+            let last_packet = last_packet(ages, flow, start, end, killed);
             let ended =
                 EndRecord { flow, start, end, last_packet, synthetic, killed, requester, netns, is_mark_implied };
             lines.record(&Record::End(ended));
