@@ -12,6 +12,7 @@
 //! - `flushing`: the flush pipeline while the table changes under it
 //! - `agreement`: list, count, dry run and flush match the same entries
 //! - `following`: `ctnl events`, and the entries that its reader can derive
+//! - `flow_log`: `ctnl events --flows=both`, the last packet of a connection, heartbeats
 //! - `flush`, `list`, `entries`: the commands; `filtering`: notations of the filter language
 //! - `events`: each event once and in order, and losses counted; `exclusion`: the part of a filter
 //!   that the kernel applies to events
@@ -41,6 +42,7 @@ mod entries;
 mod events;
 mod exclusion;
 mod filtering;
+mod flow_log;
 mod flush;
 mod flushing;
 mod following;
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
         updating::TESTS,
         flushing::TESTS,
         flush::TESTS,
+        flow_log::TESTS,
         following::TESTS,
         entries::TESTS,
         events::TESTS,
