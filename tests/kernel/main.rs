@@ -13,6 +13,7 @@
 //! - `agreement`: list, count, dry run and flush match the same entries
 //! - `following`: `ctnl events`, and the entries that its reader can derive
 //! - `flush`, `list`, `entries`: the commands; `filtering`: notations of the filter language
+//! - `changing`: the commands `update` and `add`
 //! - `events`: each event once and in order, and losses counted; `exclusion`: the part of a filter
 //!   that the kernel applies to events
 //! - `memory`: peak memory does not grow with the table
@@ -36,6 +37,7 @@
 )]
 
 mod agreement;
+mod changing;
 mod entries;
 mod events;
 mod exclusion;
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         agreement::TESTS,
         verbs::TESTS,
         updating::TESTS,
+        changing::TESTS,
         flushing::TESTS,
         flush::TESTS,
         following::TESTS,

@@ -2,11 +2,13 @@
 //!
 //! Adding a command is one file and its rows here.
 
+mod add;
 mod args;
 mod completions;
 mod count;
 mod delete;
 mod direction;
+mod entry_values;
 mod events;
 mod filter;
 mod flush;
@@ -16,9 +18,12 @@ mod lab;
 mod list;
 mod lookup;
 mod man;
+mod new_entry;
+mod purging;
 mod read;
 mod report;
 mod stats;
+mod update;
 
 use std::ffi::OsString;
 
@@ -67,6 +72,10 @@ enum Verb {
     Delete(delete::Args),
     /// Delete the entries that match
     Flush(flush::Args),
+    /// Create entries
+    Add(Box<add::Args>),
+    /// Change the entries that match: mark, timeout, status, TCP state, labels
+    Update(Box<update::Args>),
     /// Show the counters of connection tracking: drops, evictions, failed inserts
     Stats(stats::Args),
     /// Stream conntrack events
@@ -101,6 +110,8 @@ pub fn run(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Get(args) => get::run(&args, host),
         Verb::Delete(args) => delete::run(&args, host),
         Verb::Flush(args) => flush::run(&args, host),
+        Verb::Add(args) => add::run(&args, host),
+        Verb::Update(args) => update::run(&args, host),
         Verb::Stats(args) => stats::run(&args, host),
         Verb::Events(args) => events::run(&args, host),
         Verb::Filter(args) => filter::run(&args, host),
