@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// Every command, as in `ctnl --help`.
-pub const COMMANDS: [&str; 13] = [
+pub const COMMANDS: [&str; 14] = [
     "list",
     "count",
     "get",
@@ -18,6 +18,7 @@ pub const COMMANDS: [&str; 13] = [
     "update",
     "stats",
     "events",
+    "spool",
     "filter",
     "lab",
     "completions",

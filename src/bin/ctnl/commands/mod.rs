@@ -22,6 +22,7 @@ mod new_entry;
 mod purging;
 mod read;
 mod report;
+mod spool;
 mod stats;
 mod update;
 
@@ -44,7 +45,7 @@ The table is full:
 Rehearse in private namespaces, no root needed:
   ctnl lab --entries 200000 -- ctnl flush --state established --older 12h
 
-`ctnl help filter` explains the filters of list, count, flush and events.
+`ctnl help filter` explains the filters of list, count, flush, update and events.
 Exit codes: 0 done, also when nothing matched; 1 failed; 2 usage error, nothing
 was changed; 3 partly done.";
 
@@ -80,6 +81,8 @@ enum Verb {
     Stats(stats::Args),
     /// Stream conntrack events
     Events(Box<events::Args>),
+    /// Show or check what is in a spool of `ctnl events`
+    Spool(spool::Args),
     /// Check a filter, or explain the filter language
     Filter(filter::Args),
     /// Run a command, or a shell, in private namespaces with a synthetic busy table
@@ -114,6 +117,7 @@ pub fn run(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Update(args) => update::run(&args, host),
         Verb::Stats(args) => stats::run(&args, host),
         Verb::Events(args) => events::run(&args, host),
+        Verb::Spool(args) => spool::run(&args, host),
         Verb::Filter(args) => filter::run(&args, host),
         Verb::Lab(args) => lab::run(args, host),
         Verb::Completions(args) => completions::run(&args, Cli::command()),
