@@ -14,6 +14,7 @@
 //! - `following`: `ctnl events`, and the entries that its reader can derive
 //! - `flow_log`: `ctnl events --flows=both`, the last packet of a connection, heartbeats
 //! - `flush`, `list`, `entries`: the commands; `filtering`: notations of the filter language
+//! - `changing`: the commands `update` and `add`
 //! - `events`: each event once and in order, and losses counted; `exclusion`: the part of a filter
 //!   that the kernel applies to events
 //! - `memory`: peak memory does not grow with the table
@@ -38,6 +39,7 @@
 )]
 
 mod agreement;
+mod changing;
 mod entries;
 mod events;
 mod exclusion;
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
         agreement::TESTS,
         verbs::TESTS,
         updating::TESTS,
+        changing::TESTS,
         flushing::TESTS,
         flush::TESTS,
         flow_log::TESTS,
