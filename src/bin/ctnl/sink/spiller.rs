@@ -41,8 +41,13 @@ fn must_spill(state: &State) -> bool {
     !state.queue.is_empty() && (statistics.spooled > 0 || statistics.down_since.is_some() || state.queue.memory() > max)
 }
 
-/// Moves the oldest item of the queue to the spool. Returns false if the spool accepts nothing now.
+/// Moves the oldest item of the queue to the spool, and before it the one being delivered: if the process is
+/// killed, the next run would otherwise deliver what is behind that one, and it would be missing without
+/// a gap. Returns false if the spool accepts nothing now.
 pub fn spill_oldest(sink: &Sink, spool: &mut Spool) -> bool {
+    if !sink.move_in_flight(spool) {
+        return false;
+    }
     let mut state = sink.state();
     if state.phase != Phase::Running {
         return true;

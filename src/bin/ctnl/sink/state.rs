@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::queue::{DropCause, Item, Queue};
-use super::spool::Spool;
+use super::spool::{Spool, SpoolError};
 use crate::chunk::Chunk;
 
 /// The state of one sink.
@@ -183,12 +183,29 @@ impl Sink {
         if is_over || is_moved {
             return is_moved && !is_over;
         }
-        if spool.prepend(item).is_err() {
-            return false;
-        }
+        self.prepend_in_flight(&mut spool, item)
+    }
+
+    /// The same for whatever item is in flight. Returns false if the spool does not accept it.
+    pub fn move_in_flight(&self, spool: &mut Spool) -> bool {
+        let state = self.state();
+        let item = state.in_flight.clone().filter(|_| state.phase == Phase::Running);
+        drop(state);
+        item.is_none_or(|item| self.prepend_in_flight(spool, &item))
+    }
+
+    /// The delivery thread needs the spool's lock to take the item away.
+    fn prepend_in_flight(&self, spool: &mut Spool, item: &Item) -> bool {
+        let written = spool.prepend(item);
         let mut state = self.state();
-        state.in_flight = None;
         state.statistics.spooled = spool.bytes();
+        match written {
+            Ok(()) => state.in_flight = None,
+            Err(error) => {
+                state.spool_error = Some(SpoolError::Disk(error).to_string());
+                return false;
+            }
+        }
         true
     }
 
