@@ -6,7 +6,7 @@
 //! of ctnl must be between both of conntrack(8).
 //!
 //! Differs on purpose, from conntrack 1.4.7: its XML names states of SCTP
-//! and DCCP after TCP's of the same number.
+//! and DCCP after TCP's of the same number, and its `-o save` has `(null)` for SCTP's HEARTBEAT_SENT.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -162,6 +162,7 @@ fn split_numbers(line: &str) -> (String, Numbers) {
     }
     if line.starts_with("-A ") {
         let (line, left) = take(line, "-t ", ' ');
+        let line = line.replace("--state (null)", "--state HEARTBEAT_SENT");
         return (line, Numbers { left, age: None });
     }
     let (line, _) = take(line, " use=", ' ');
