@@ -22,6 +22,8 @@ mod new_entry;
 mod purging;
 mod read;
 mod report;
+mod restore;
+mod save;
 mod spool;
 mod stats;
 mod update;
@@ -77,6 +79,10 @@ enum Verb {
     Add(Box<add::Args>),
     /// Change the entries that match: mark, timeout, status, TCP state, labels
     Update(Box<update::Args>),
+    /// Save the entries that match to a file, for `ctnl restore`
+    Save(Box<save::Args>),
+    /// Create the entries of a save file
+    Restore(restore::Args),
     /// Show the counters of connection tracking: drops, evictions, failed inserts
     Stats(stats::Args),
     /// Stream conntrack events
@@ -115,6 +121,8 @@ pub fn run(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Flush(args) => flush::run(&args, host),
         Verb::Add(args) => add::run(&args, host),
         Verb::Update(args) => update::run(&args, host),
+        Verb::Save(args) => save::run(&args, host),
+        Verb::Restore(args) => restore::run(&args, host),
         Verb::Stats(args) => stats::run(&args, host),
         Verb::Events(args) => events::run(&args, host),
         Verb::Spool(args) => spool::run(&args, host),
