@@ -56,6 +56,14 @@ impl Labels {
     }
 }
 
+impl std::ops::BitOr for Labels {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Labels(self.0 | other.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

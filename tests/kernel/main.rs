@@ -8,6 +8,7 @@
 //!
 //! - `timeouts`: timeouts and timeout policies as read from the kernel
 //! - `verbs`: create, get, delete, update and count, next to similar entries
+//! - `updating`: changing entries, lists other than the table, expectations
 //! - `flushing`: the flush pipeline while the table changes under it
 //! - `agreement`: list, count, dry run and flush match the same entries
 //! - `following`: `ctnl events`, and the entries that its reader can derive
@@ -54,6 +55,7 @@ mod safety;
 mod signals;
 mod stats;
 mod timeouts;
+mod updating;
 mod verbs;
 
 use std::process::ExitCode;
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         timeouts::TESTS,
         agreement::TESTS,
         verbs::TESTS,
+        updating::TESTS,
         flushing::TESTS,
         flush::TESTS,
         following::TESTS,
