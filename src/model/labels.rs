@@ -49,6 +49,12 @@ impl Labels {
         self.0 == 0
     }
 
+    /// Labels from all 128 bits.
+    #[must_use]
+    pub fn from_bits(bits: u128) -> Self {
+        Labels(bits)
+    }
+
     /// All 128 bits.
     #[must_use]
     pub fn bits(self) -> u128 {

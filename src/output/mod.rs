@@ -44,6 +44,7 @@ mod names;
 mod recorded;
 #[cfg(test)]
 mod sample;
+mod save;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 mod schema;
@@ -59,6 +60,6 @@ pub use event::{
     ClockSource, CloseRecord, EndRecord, EventTime, ExpectationRecord, FlowRecord, GapCause, GapRecord, LineContext,
     OpenRecord, Record, Requester, ResyncRecord, StartTime, SyntheticCause,
 };
-pub use format::{CONNTRACK, CSV, EventFormat, FORMATS, Format, FormatOption, JSON, TABLE, XML};
+pub use format::{CONNTRACK, CSV, EventFormat, FORMATS, Format, FormatOption, JSON, SAVE, TABLE, XML};
 pub use text::TextOptions;
 pub use writer::{EventWriter, Writer, WriterError, WriterOptions};

@@ -24,7 +24,7 @@ const LIBRARY: &[(u8, &[&str])] = &[
     (4, &["age", "live"]),
     (5, &["field"]),
     (6, &["filter", "group", "metrics"]),
-    (7, &["output"]),
+    (7, &["output", "snapshot"]),
 ];
 
 /// Modules of the program, lowest layer first.
