@@ -13,6 +13,7 @@
 //! - `agreement`: list, count, dry run and flush match the same entries
 //! - `following`: `ctnl events`, and the entries that its reader can derive
 //! - `flush`, `list`, `entries`: the commands; `filtering`: notations of the filter language
+//! - `compat`: conntrack(8)'s command line, and callers that parse its output
 //! - `events`: each event once and in order, and losses counted; `exclusion`: the part of a filter
 //!   that the kernel applies to events
 //! - `memory`: peak memory does not grow with the table
@@ -36,6 +37,7 @@
 )]
 
 mod agreement;
+mod compat;
 mod entries;
 mod events;
 mod exclusion;
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
     let lists = [
         timeouts::TESTS,
         agreement::TESTS,
+        compat::TESTS,
         verbs::TESTS,
         updating::TESTS,
         flushing::TESTS,

@@ -16,3 +16,4 @@ mod summary;
 pub use job::{Purge, Purged};
 pub use options::Options;
 pub use report::report;
+pub use summary::Summary;
