@@ -138,7 +138,8 @@ fn put_state(line: &mut Line<'_>, info: &ProtoInfo) {
         ProtoInfo::Sctp(sctp) => {
             let tags: [(&[u8], _); 2] = [(b"--orig-vtag ", sctp.vtag_orig), (b"--reply-vtag ", sctp.vtag_reply)];
             for (option, tag) in tags {
-                tag.into_iter().for_each(|tag| put_number(line, option, tag));
+                // conntrack(8) prints the bytes of a tag as they are in memory, and reads them so.
+                tag.into_iter().for_each(|tag| put_number(line, option, tag.to_be()));
             }
         }
         ProtoInfo::Dccp(dccp) => {
