@@ -19,6 +19,7 @@
 //! - `memory`: peak memory does not grow with the table
 //! - `host`: what the event stream reads of the host: namespaces, settings, privileges
 //! - `lab`: `ctnl lab`, and the population that it creates
+//! - `namespaces`: `ctnl events` while namespaces get other names or vanish
 //! - `netns`: other network namespaces
 //! - `no_proc`: the commands where /proc is not mounted
 //! - `processors`: `--jobs 2`, a single processor, `--kernel-filter`
@@ -50,6 +51,7 @@ mod lab;
 mod list;
 mod meanwhile;
 mod memory;
+mod namespaces;
 mod netns;
 mod no_proc;
 mod processors;
@@ -93,6 +95,7 @@ fn main() -> ExitCode {
         list::TESTS,
         host::TESTS,
         lab::TESTS,
+        namespaces::TESTS,
         netns::TESTS,
         no_proc::TESTS,
         processors::TESTS,
