@@ -24,6 +24,7 @@
 //! - `no_proc`: the commands where /proc is not mounted
 //! - `processors`: `--jobs 2`, a single processor, `--kernel-filter`
 //! - `safety`: what a flush must not do
+//! - `saving`: `ctnl save`, `ctnl restore`, `ctnl flush --save`
 //! - `signals`: signals that come twice
 //! - `stats`: the counters of connection tracking
 //! - `meanwhile`: what happens to the table while a flush is stopped, waits or runs
@@ -56,6 +57,7 @@ mod netns;
 mod no_proc;
 mod processors;
 mod safety;
+mod saving;
 mod signals;
 mod stats;
 mod timeouts;
@@ -100,6 +102,7 @@ fn main() -> ExitCode {
         no_proc::TESTS,
         processors::TESTS,
         safety::TESTS,
+        saving::TESTS,
         signals::TESTS,
         stats::TESTS,
         meanwhile::TESTS,
