@@ -134,6 +134,9 @@ pub fn run(case: &Case, table: &mut Table, runs: usize, interrupted: &Arc<Atomic
 fn round(case: &Case, table: &mut Table, measured: &mut Measured) -> Result<()> {
     if let (Some(line), Some(series)) = (&case.limit, &mut measured.limit) {
         series.samples.push(line.measure()?);
+        if case.limit_deletes {
+            table.refill(case.population)?;
+        }
     }
     let changing =
         [(Some(&case.ctnl), Some(&mut measured.ctnl)), (case.conntrack.as_ref(), measured.conntrack.as_mut())];

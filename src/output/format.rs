@@ -4,11 +4,12 @@ use super::columns::{Columns, JsonColumnsWriter};
 use super::csv::{CSV_COLUMNS, CsvWriter};
 use super::event::{EventCsv, EventJson, EventText, WriteRecords};
 use super::json::JsonWriter;
+use super::save::SaveWriter;
 use super::table::TableWriter;
 use super::text::TextWriter;
 use super::write::WriteEntries;
 use super::writer::{EventWriter, Writer, WriterError, WriterOptions};
-use super::xml::XmlWriter;
+use super::xml::{XmlEvents, XmlWriter};
 
 /// A format: one row of the registry.
 #[derive(Debug)]
@@ -183,8 +184,40 @@ pub static XML: Format = Format {
     create: |options| Ok(Box::new(XmlWriter::new(options.text))),
 };
 
+/// `-o save`.
+pub static SAVE: Format = Format {
+    name: "save",
+    doc: "the line of conntrack(8) with -o save, for conntrack -R and ctnl restore (without mark, labels, helper)",
+    options: &[],
+    always: &[],
+    has_columns: false,
+    has_independent_lines: true,
+    shows_ages: false,
+    events: None,
+    create: |_| Ok(Box::new(SaveWriter::new())),
+};
+
+/// The events of `conntrack -E -o xml`: no format of ctnl, whose streams have more records than it can write.
+pub static XML_EVENTS: Format = Format {
+    name: "xml-events",
+    doc: "the document of conntrack(8) -E with -o xml",
+    options: &[],
+    always: &[],
+    has_columns: false,
+    has_independent_lines: false,
+    shows_ages: false,
+    events: Some(EventFormat {
+        options: &[FormatOption::Timestamp, FormatOption::Ktimestamp, FormatOption::Labels],
+        has_columns: false,
+        has_expectations: false,
+        has_context: false,
+        create: |options| Ok(Box::new(XmlEvents::new(options.text))),
+    }),
+    create: |options| Ok(Box::new(XmlWriter::new(options.text))),
+};
+
 /// The registry.
-pub static FORMATS: &[&Format] = &[&TABLE, &CONNTRACK, &JSON, &CSV, &XML];
+pub static FORMATS: &[&Format] = &[&TABLE, &CONNTRACK, &JSON, &CSV, &XML, &SAVE];
 
 impl PartialEq for Format {
     fn eq(&self, other: &Self) -> bool {

@@ -44,6 +44,7 @@ mod names;
 mod recorded;
 #[cfg(test)]
 mod sample;
+mod save;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 mod schema;
@@ -57,8 +58,8 @@ pub use chunks::{CHUNK, ChunkWriter};
 pub use columns::UnknownColumn;
 pub use event::{
     ClockSource, CloseRecord, EndRecord, EventTime, ExpectationRecord, FlowRecord, GapCause, GapRecord, LineContext,
-    OpenRecord, Record, Requester, ResyncRecord, StartTime, SyntheticCause,
+    OpenRecord, Record, Requester, ResyncRecord, StartTime, SyntheticCause, expectation_line,
 };
-pub use format::{CONNTRACK, CSV, EventFormat, FORMATS, Format, FormatOption, JSON, TABLE, XML};
+pub use format::{CONNTRACK, CSV, EventFormat, FORMATS, Format, FormatOption, JSON, SAVE, TABLE, XML, XML_EVENTS};
 pub use text::TextOptions;
 pub use writer::{EventWriter, Writer, WriterError, WriterOptions};

@@ -53,7 +53,7 @@ pub mod ipctnl_msg_ct {
     /// net/netfilter/nf_conntrack_netlink.c).
     #[doc(alias = "IPCTNL_MSG_CT_DELETE")]
     pub const DELETE: u8 = 2;
-    /// Like `GET`, and resets the counters to 0. ctnl never sends it.
+    /// Like `GET`, and resets the counters to 0.
     #[doc(alias = "IPCTNL_MSG_CT_GET_CTRZERO")]
     pub const GET_CTRZERO: u8 = 3;
     /// Per-CPU statistics.
@@ -65,7 +65,7 @@ pub mod ipctnl_msg_ct {
     /// Entries whose destroy event is not delivered yet.
     #[doc(alias = "IPCTNL_MSG_CT_GET_DYING")]
     pub const GET_DYING: u8 = 6;
-    /// Unconfirmed entries (always empty since Linux 5.19).
+    /// Unconfirmed entries (always empty since Linux 6.1).
     #[doc(alias = "IPCTNL_MSG_CT_GET_UNCONFIRMED")]
     pub const GET_UNCONFIRMED: u8 = 7;
 }
@@ -417,6 +417,22 @@ pub mod ipctnl_msg_exp {
     /// Delete.
     #[doc(alias = "IPCTNL_MSG_EXP_DELETE")]
     pub const DELETE: u8 = 2;
+    /// The counters of each processor, with `NLM_F_DUMP`.
+    #[doc(alias = "IPCTNL_MSG_EXP_GET_STATS_CPU")]
+    pub const GET_STATS_CPU: u8 = 3;
+}
+
+/// `enum ctattr_expect_stats`.
+pub mod cta_stats_exp {
+    /// Expectations that packets met.
+    #[doc(alias = "CTA_STATS_EXP_NEW")]
+    pub const NEW: u16 = 1;
+    /// Created.
+    #[doc(alias = "CTA_STATS_EXP_CREATE")]
+    pub const CREATE: u16 = 2;
+    /// Deleted.
+    #[doc(alias = "CTA_STATS_EXP_DELETE")]
+    pub const DELETE: u16 = 3;
 }
 
 /// `enum ctattr_nat`, for create requests.

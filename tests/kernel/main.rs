@@ -8,10 +8,12 @@
 //!
 //! - `timeouts`: timeouts and timeout policies as read from the kernel
 //! - `verbs`: create, get, delete, update and count, next to similar entries
+//! - `updating`: changing entries, lists other than the table, expectations
 //! - `flushing`: the flush pipeline while the table changes under it
 //! - `agreement`: list, count, dry run and flush match the same entries
 //! - `following`: `ctnl events`, and the entries that its reader can derive
 //! - `flush`, `list`, `entries`: the commands; `filtering`: notations of the filter language
+//! - `compat`: conntrack(8)'s command line, and callers that parse its output
 //! - `events`: each event once and in order, and losses counted; `exclusion`: the part of a filter
 //!   that the kernel applies to events
 //! - `memory`: peak memory does not grow with the table
@@ -35,6 +37,7 @@
 )]
 
 mod agreement;
+mod compat;
 mod entries;
 mod events;
 mod exclusion;
@@ -54,6 +57,7 @@ mod safety;
 mod signals;
 mod stats;
 mod timeouts;
+mod updating;
 mod verbs;
 
 use std::process::ExitCode;
@@ -76,7 +80,9 @@ fn main() -> ExitCode {
     let lists = [
         timeouts::TESTS,
         agreement::TESTS,
+        compat::TESTS,
         verbs::TESTS,
+        updating::TESTS,
         flushing::TESTS,
         flush::TESTS,
         following::TESTS,

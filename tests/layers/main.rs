@@ -24,17 +24,17 @@ const LIBRARY: &[(u8, &[&str])] = &[
     (4, &["age", "live"]),
     (5, &["field"]),
     (6, &["filter", "group", "metrics"]),
-    (7, &["output"]),
+    (7, &["output", "snapshot"]),
 ];
 
 /// Modules of the program, lowest layer first.
 const PROGRAM: &[(u8, &[&str])] = &[
-    (8, &["chunk", "fake", "host", "term"]),
+    (8, &["chunk", "fake", "host", "save_file", "term"]),
     (9, &["scan"]),
-    (10, &["follow", "purge"]),
+    (10, &["follow", "purge", "restore"]),
     (11, &["sink"]),
     (12, &["conntrack_syntax", "lab", "stream"]),
-    (13, &["commands"]),
+    (13, &["commands", "compat"]),
 ];
 
 /// Crates that the library must not use: arguments, terminals, signals, servers. (Its tests use

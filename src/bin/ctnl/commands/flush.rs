@@ -3,12 +3,13 @@
 use anyhow::Result;
 use ctnl::filter::Filter;
 use ctnl::host::Host;
-use ctnl::table::{self, Action};
+use ctnl::table::{self, Action, Occupancy, Patch};
 
 use super::args::{CommonArgs, FilterArgs, seconds};
 use crate::host::ssh::{self, OwnSessions};
 use crate::host::timeout_notes::{self, WrittenTimeout};
-use crate::purge::{Options, Purge, Purged, report};
+use crate::purge::{Options, Purge, Purged, UndoFile, report};
+use crate::save_file::{STANDARD, SaveFile, head};
 use crate::scan::{Selection, Watch, sample_and_wait};
 use crate::term::console::percent;
 use crate::term::exit::{Exit, usage};
@@ -22,6 +23,8 @@ Examples:
       Delete established entries that have certainly been idle for 12 hours.
   ctnl flush 'udp and unreplied and dst 203.0.113.5' --max 1000
       Delete at most a thousand of these.
+  ctnl flush --src 203.0.113.9 --save undo.ctnl
+      Delete, and undo with: ctnl restore undo.ctnl
   ctnl flush --dst 10.9.0.0/16 --soft
       Lower their timeout to ten seconds: the next packet of a live flow restores it.
   ctnl flush 'dport 53 and idle >= 30s' --confirm-idle 30s --yes --json
@@ -68,6 +71,13 @@ pub struct Args {
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "10s",
           value_parser = soft_timeout)]
     soft: Option<u32>,
+
+    /// Write each entry to FILE before its delete is sent: `ctnl restore FILE` creates them again
+    ///
+    /// FILE must not exist. Where it cannot be written any more (a full disk), nothing more is deleted. docs/save.md
+    /// has what is kept and what is not.
+    #[arg(long, value_name = "FILE")]
+    save: Option<String>,
 
     /// Do not spare your own SSH session
     #[arg(long)]
@@ -134,10 +144,11 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     } else if own.sessions.is_empty() && !args.no_spare_ssh && watch.console.can_ask() {
         watch.console.note("found no SSH session of yours, so none is spared");
     }
+    let undo = args.undo_file(&selection, before, host)?;
     let options = args.options(selection.filter(), own);
     let soft = options.soft().filter(|_| !args.dry_run);
     let written = soft.map(|seconds| WrittenTimeout::new(connection.netns(), host, seconds));
-    let mut purge = Purge::new(selection, options, watch, before);
+    let mut purge = Purge::new(selection, options, watch, before).saving_to(undo);
     if !args.no_spare_ssh {
         purge = purge.looking_up_sessions(|| ssh::own_sessions(host));
     }
@@ -192,6 +203,17 @@ impl Args {
         )))
     }
 
+    /// The file of --save. It is removed unless an entry is written to it.
+    fn undo_file(&self, selection: &Selection, before: Occupancy, host: &Host) -> Result<Option<UndoFile>> {
+        let Some(name) = self.save.as_deref().filter(|_| !self.dry_run) else { return Ok(None) };
+        if name == STANDARD {
+            return Err(usage("--save -: expected a file, which is whole when a delete is sent; a pipe is not"));
+        }
+        let file = SaveFile::create(name, false)?;
+        let head = head(host, before, selection.filter().to_string());
+        Ok(Some(UndoFile::new(name, file, &head)))
+    }
+
     /// Whether a script has to allow what would empty most of the table. A table of which most is stale is
     /// the emergency that a flush by idle time is for.
     fn stops_where_nobody_is_asked(&self, filter: &Filter) -> bool {
@@ -203,7 +225,7 @@ impl Args {
         Options {
             command: "flush",
             preview: self.dry_run,
-            action: self.soft.map_or(Action::Delete, Action::LowerTimeout),
+            action: self.soft.map_or(Action::Delete, |soft| Action::Update(Patch::timeout(soft))),
             sessions,
             max: self.max,
             ask_above: (!self.yes).then_some(self.ask_above),

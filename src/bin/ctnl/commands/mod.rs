@@ -18,6 +18,8 @@ mod lookup;
 mod man;
 mod read;
 mod report;
+mod restore;
+mod save;
 mod stats;
 
 use std::ffi::OsString;
@@ -40,6 +42,8 @@ Rehearse in private namespaces, no root needed:
   ctnl lab --entries 200000 -- ctnl flush --state established --older 12h
 
 `ctnl help filter` explains the filters of list, count, flush and events.
+`ctnl conntrack` takes the command line of conntrack(8), for scripts; so does a link to
+ctnl that is named conntrack. `ctnl help conntrack` lists its options.
 Exit codes: 0 done, also when nothing matched; 1 failed; 2 usage error, nothing
 was changed; 3 partly done.";
 
@@ -67,6 +71,10 @@ enum Verb {
     Delete(delete::Args),
     /// Delete the entries that match
     Flush(flush::Args),
+    /// Save the entries that match to a file, for `ctnl restore`
+    Save(Box<save::Args>),
+    /// Create the entries of a save file
+    Restore(restore::Args),
     /// Show the counters of connection tracking: drops, evictions, failed inserts
     Stats(stats::Args),
     /// Stream conntrack events
@@ -101,6 +109,8 @@ pub fn run(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Get(args) => get::run(&args, host),
         Verb::Delete(args) => delete::run(&args, host),
         Verb::Flush(args) => flush::run(&args, host),
+        Verb::Save(args) => save::run(&args, host),
+        Verb::Restore(args) => restore::run(&args, host),
         Verb::Stats(args) => stats::run(&args, host),
         Verb::Events(args) => events::run(&args, host),
         Verb::Filter(args) => filter::run(&args, host),
