@@ -10,10 +10,7 @@ use crate::cases::{self, Case, Expected, Section, Step};
 use crate::listing::{self, Ids};
 use crate::original;
 
-tests![
-    a_case_that_reads_prints_the_same,
-    a_case_that_writes_does_the_same,
-];
+tests![a_case_that_reads_prints_the_same, a_case_that_writes_does_the_same,];
 
 /// The results of the steps of a case.
 struct Results {
@@ -168,8 +165,7 @@ fn a_case_that_reads_prints_the_same(_: &TestNetns) {
 }
 
 fn a_case_that_writes_does_the_same(_: &TestNetns) {
-    let cases: Vec<Case> =
-        cases::all().into_iter().filter(|case| matches!(case.section, Section::Writes(_))).collect();
+    let cases: Vec<Case> = cases::all().into_iter().filter(|case| matches!(case.section, Section::Writes(_))).collect();
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let results = thread::scope(|scope| {
         let parts = cases.chunks(cases.len().div_ceil(processors).max(1));
