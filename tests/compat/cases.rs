@@ -21,6 +21,8 @@ pub enum Expected {
     OtherOutput,
     /// What the original does with these commands.
     As(Vec<Step>),
+    /// To leave the table that the original leaves with these commands.
+    Leaves(Vec<Step>),
     /// To refuse it and change nothing.
     Refused,
 }
@@ -98,11 +100,12 @@ fn read_case(at: String, line: &str, section: Section) -> Case {
     // A difference begins with its name; a command line never begins with '['.
     let named = rest.strip_prefix('[').and_then(|rest| rest.split_once("] "));
     let (difference, rest) = named.map_or((None, rest), |(name, rest)| (Some(name.to_owned()), rest));
-    let (text, expected) = match rest.split_once(" => ") {
-        Some((text, "refused")) => (text, Expected::Refused),
-        Some((text, other)) => (text, Expected::As(read_steps(other, &at))),
-        None if difference.is_some() => (rest, Expected::OtherOutput),
-        None => (rest, Expected::Same),
+    let (text, expected) = match (rest.split_once(" => "), rest.split_once(" ~> ")) {
+        (Some((text, "refused")), _) => (text, Expected::Refused),
+        (Some((text, other)), _) => (text, Expected::As(read_steps(other, &at))),
+        (_, Some((text, other))) => (text, Expected::Leaves(read_steps(other, &at))),
+        _ if difference.is_some() => (rest, Expected::OtherOutput),
+        _ => (rest, Expected::Same),
     };
     assert!(difference.is_some() || expected == Expected::Same, "{at}: a difference without a name");
     let steps = read_steps(text, &at);

@@ -101,13 +101,22 @@ fn is_refused(found: &[Output]) -> Option<String> {
     (!is_refused).then(|| format!("not refused, exit code {}", exit(first)))
 }
 
+/// Every command has to succeed.
+fn is_done(found: &[Output]) -> Option<String> {
+    let failed = found.iter().find(|output| !output.status.success())?;
+    Some(format!("exit code {}: {}", exit(failed), String::from_utf8_lossy(&failed.stderr).trim()))
+}
+
 fn difference(case: &Case) -> Option<String> {
     let (table, is_write) = match &case.section {
         Section::Parse => return None,
         Section::Reads(table) => (table, false),
         Section::Writes(table) => (table, true),
     };
-    let expected_steps = if let Expected::As(steps) = &case.expected { steps } else { &case.steps };
+    let expected_steps = match &case.expected {
+        Expected::As(steps) | Expected::Leaves(steps) => steps,
+        _ => &case.steps,
+    };
     let (expected, found) = if is_write {
         let expected = match case.expected {
             Expected::Refused => run_apart(original::command, table, &[], ""),
@@ -121,6 +130,7 @@ fn difference(case: &Case) -> Option<String> {
     let ids = if is_write { Ids::Other } else { Ids::Same };
     let outputs = match case.expected {
         Expected::Refused => is_refused(&found.steps),
+        Expected::Leaves(_) => is_done(&found.steps),
         _ => outputs_difference(&expected.steps, &found.steps, ids, case.expected != Expected::OtherOutput),
     };
     let tables = || listing::difference(&expected.table, &found.table, ids).map(|text| format!("the table:{text}"));
