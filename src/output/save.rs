@@ -1,6 +1,8 @@
 //! `-o save`: the line of conntrack(8) with `-o save`, byte for byte: the options with which `conntrack -R`
 //! creates the entry again.
 //!
+//! One difference: for SCTP's states from HEARTBEAT_SENT on, conntrack(8) 1.4.7 and 1.4.9 print `(null)`.
+//!
 //! It has neither mark, helper, labels, counters nor the window scales of TCP, as conntrack's own has not
 //! (`ct_save_snprintf` in its src/conntrack.c); the binary format of `ctnl save` has them.
 

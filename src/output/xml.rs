@@ -76,12 +76,11 @@ impl WriteRecords for XmlEvents {
     fn record(&mut self, out: &mut Vec<u8>, _seq: u64, record: &Record<'_>) -> bool {
         let Record::Flow(record) = record else { return false };
         let mut line = self.scratch.cursor();
-        line.put(match record.kind {
-            EventKind::New => b"<flow type=\"new\">    ",
-            EventKind::Update => b"<flow type=\"update\"> ",
-            EventKind::Destroy => b"<flow type=\"destroy\">",
-        });
-        line.trim_space();
+        match record.kind {
+            EventKind::New => line.put(b"<flow type=\"new\">"),
+            EventKind::Update => line.put(b"<flow type=\"update\">"),
+            EventKind::Destroy => line.put(b"<flow type=\"destroy\">"),
+        }
         let mark = record.subject.flow.mark.filter(|_| !record.is_mark_implied);
         put_flow(&mut line, out, record.subject, mark, &self.options);
         if self.options.timestamp {

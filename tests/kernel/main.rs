@@ -19,10 +19,12 @@
 //! - `memory`: peak memory does not grow with the table
 //! - `host`: what the event stream reads of the host: namespaces, settings, privileges
 //! - `lab`: `ctnl lab`, and the population that it creates
+//! - `namespaces`: `ctnl events` while namespaces get other names or vanish
 //! - `netns`: other network namespaces
 //! - `no_proc`: the commands where /proc is not mounted
 //! - `processors`: `--jobs 2`, a single processor, `--kernel-filter`
 //! - `safety`: what a flush must not do
+//! - `saving`: `ctnl save`, `ctnl restore`, `ctnl flush --save`
 //! - `signals`: signals that come twice
 //! - `stats`: the counters of connection tracking
 //! - `meanwhile`: what happens to the table while a flush is stopped, waits or runs
@@ -50,10 +52,12 @@ mod lab;
 mod list;
 mod meanwhile;
 mod memory;
+mod namespaces;
 mod netns;
 mod no_proc;
 mod processors;
 mod safety;
+mod saving;
 mod signals;
 mod stats;
 mod timeouts;
@@ -93,10 +97,12 @@ fn main() -> ExitCode {
         list::TESTS,
         host::TESTS,
         lab::TESTS,
+        namespaces::TESTS,
         netns::TESTS,
         no_proc::TESTS,
         processors::TESTS,
         safety::TESTS,
+        saving::TESTS,
         signals::TESTS,
         stats::TESTS,
         meanwhile::TESTS,

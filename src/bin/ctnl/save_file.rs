@@ -39,11 +39,10 @@ impl SaveFile {
             let file = File::from(io::stdout().as_fd().try_clone_to_owned().context("open standard output")?);
             return Ok(SaveFile { file, written: None, rename_to: None });
         }
+        refuse(name, overwrite)?;
         let path = PathBuf::from(name);
         match fs::metadata(&path) {
-            Ok(found) if found.is_file() && !overwrite => Err(exists(name)),
             Ok(found) if found.is_file() => Self::beside(&path),
-            Ok(found) if found.is_dir() => Err(usage(format!("'{name}' is a folder: expected a file"))),
             Ok(_) => {
                 let file = OpenOptions::new().write(true).open(&path);
                 let file = file.with_context(|| format!("open '{name}'"))?;
@@ -117,6 +116,15 @@ impl Drop for SaveFile {
         if let Some(path) = &self.written {
             let _ = fs::remove_file(path);
         }
+    }
+}
+
+/// Refuses a name that [`SaveFile::create`] would refuse, before anything else is done.
+pub fn refuse(name: &str, overwrite: bool) -> Result<()> {
+    match fs::metadata(name) {
+        Ok(found) if name != STANDARD && found.is_dir() => Err(usage(format!("'{name}' is a folder: expected a file"))),
+        Ok(found) if name != STANDARD && found.is_file() && !overwrite => Err(exists(name)),
+        _ => Ok(()),
     }
 }
 

@@ -9,7 +9,7 @@ use super::args::{CommonArgs, FilterArgs, seconds};
 use crate::host::ssh::{self, OwnSessions};
 use crate::host::timeout_notes::{self, WrittenTimeout};
 use crate::purge::{Options, Purge, Purged, UndoFile, report};
-use crate::save_file::{STANDARD, SaveFile, head};
+use crate::save_file::{STANDARD, SaveFile, head, refuse};
 use crate::scan::{Selection, Watch, sample_and_wait};
 use crate::term::console::percent;
 use crate::term::exit::{Exit, usage};
@@ -119,6 +119,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let filter = args.filter.filter(host)?;
     let timeouts = args.filter.timeout_options()?;
     args.refuse_everything(&filter)?;
+    args.save.iter().try_for_each(|name| refuse(name, false))?;
     let mut console = args.common.console();
     if filter.never_matches() {
         console.warn("this filter can match nothing");

@@ -14,7 +14,7 @@ Examples:
       Create the entries that `ctnl save` or `ctnl flush --save` wrote.
   ctnl restore table.ctnl --dry-run
       Check the file and count what would be created.
-  ctnl save --netns old - | ctnl restore --into-netns new --zone-map 10=11 -
+  ctnl save --netns old - | ctnl restore --netns new --zone-map 10=11 -
       Into another network namespace, and zone 10 into zone 11.
   conntrack -L -o save | ctnl restore --netns new -
       conntrack's own lines. They have no marks, labels, helpers or times.
@@ -64,8 +64,8 @@ pub struct Args {
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let interrupt = Interrupt::listen()?;
     let mut console = args.common.console();
-    let source = Source::open(&args.file, &std::env::temp_dir())?;
     let mut connection = args.common.connect()?;
+    let source = Source::open(&args.file, &std::env::temp_dir())?;
     let options = Options {
         dry_run: args.dry_run,
         no_age: args.no_age,

@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::args::FilterArgs;
 use super::read::{ReadArgs, Reading, Walked};
 use super::report;
-use crate::save_file::{STANDARD, SaveFile, head};
+use crate::save_file::{STANDARD, SaveFile, head, refuse};
 use crate::scan::walk_matches;
 use crate::term::exit::{Exit, usage};
 use crate::term::stdout::print;
@@ -105,14 +105,11 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let (filter, name) = args.file_and_filter(host)?;
     let read = ReadArgs { filter, ..args.read.clone() };
     let criteria = read.criteria(host).map_err(file_comes_last)?;
-    let file = SaveFile::create(&name, args.overwrite).map_err(|error| hint_at_overwrite(error, args.overwrite))?;
-    if file.is_terminal() && args.output == Output::Binary {
-        return Err(usage("the binary format is not for a terminal\n  hint: name a file, or use -o save"));
-    }
+    refuse(&name, args.overwrite).map_err(|error| hint_at_overwrite(error, args.overwrite))?;
     if args.json && name == STANDARD {
         return Err(usage("--json and '-' would both be written to standard output\n  hint: name a file"));
     }
-    read.read(criteria, false, host, |reading| save(args, &read, &name, file, host, reading))
+    read.read(criteria, false, host, |reading| save(args, &read, &name, host, reading))
 }
 
 impl Args {
@@ -215,9 +212,13 @@ fn has_more_than_its_line(flow: &Flow) -> bool {
     flow.mark.is_some_and(|mark| mark != 0) || flow.labels.is_some() || flow.helper.is_some()
 }
 
-fn save(args: &Args, read: &ReadArgs, name: &str, file: SaveFile, host: &Host, reading: Reading<'_>) -> Result<Exit> {
+fn save(args: &Args, read: &ReadArgs, name: &str, host: &Host, reading: Reading<'_>) -> Result<Exit> {
     let Reading { mut connection, mut selection, mut watch, occupancy } = reading;
     let started = host.clock.now().monotonic;
+    let file = SaveFile::create(name, args.overwrite)?;
+    if file.is_terminal() && args.output == Output::Binary {
+        return Err(usage("the binary format is not for a terminal\n  hint: name a file, or use -o save"));
+    }
     let mut chunks = ChunkWriter::new(Counted { file, bytes: 0 });
     let (saver, format) = match args.output {
         Output::Binary => {

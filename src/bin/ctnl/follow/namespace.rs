@@ -34,7 +34,7 @@ pub struct NamespaceStream {
     /// Its name, where there are several.
     pub(super) name: Option<String>,
     /// The inode number of the namespace: its key in [`super::NamespaceChange`].
-    inode: u64,
+    pub(super) inode: u64,
     pub(super) source: Box<dyn Source>,
     /// For dumps. `None` during a dump.
     pub(super) connection: Option<Connection>,

@@ -182,13 +182,16 @@ impl Summary {
                  net.netfilter.nf_conntrack_max, then repeat the restore",
             );
         }
-        let needs_module = |errno: Errno| self.failed.contains_key(&format!("{errno:?}"));
-        if needs_module(Errno::EOPNOTSUPP) {
+        let has_failed = |errno: Errno| self.failed.contains_key(&format!("{errno:?}"));
+        if has_failed(Errno::EOPNOTSUPP) {
             text.push_str(
                 "\n  hint: EOPNOTSUPP: a helper, NAT or zones that this kernel has not loaded (nf_conntrack_ftp, nf_nat)",
             );
         }
-        if needs_module(Errno::ENOSPC) {
+        if has_failed(Errno::EAGAIN) {
+            text.push_str("\n  hint: EAGAIN: the kernel has just loaded a helper; repeat the restore");
+        }
+        if has_failed(Errno::ENOSPC) {
             text.push_str("\n  hint: ENOSPC: the hash chain is too long; raise nf_conntrack_buckets");
         }
     }
