@@ -14,6 +14,7 @@
 //! - `following`: `ctnl events`, and the entries that its reader can derive
 //! - `flow_log`: `ctnl events --flows=both`, the last packet of a connection, heartbeats
 //! - `flush`, `list`, `entries`: the commands; `filtering`: notations of the filter language
+//! - `compat`: conntrack(8)'s command line, and callers that parse its output
 //! - `changing`: the commands `update` and `add`
 //! - `events`: each event once and in order, and losses counted; `exclusion`: the part of a filter
 //!   that the kernel applies to events
@@ -41,6 +42,7 @@
 
 mod agreement;
 mod changing;
+mod compat;
 mod entries;
 mod events;
 mod exclusion;
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
     let lists = [
         timeouts::TESTS,
         agreement::TESTS,
+        compat::TESTS,
         verbs::TESTS,
         updating::TESTS,
         changing::TESTS,

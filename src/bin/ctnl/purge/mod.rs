@@ -19,5 +19,6 @@ mod undo_file;
 pub use job::{Purge, Purged};
 pub use options::Options;
 pub use report::report;
+pub use summary::Summary;
 pub use task::Task;
 pub use undo_file::UndoFile;
