@@ -1,7 +1,7 @@
 //! The cases: the rows of the table, with their targets.
 
 use crate::measure::Line;
-use crate::population::{Families, Population};
+use crate::population::{CAP, Families, Population};
 
 /// Targets are ratios of medians. They apply to tables of at least this many entries.
 pub const TARGETS_FROM: u32 = 1_000_000;
@@ -29,15 +29,26 @@ impl Targets {
 /// The flush of the stale entries.
 pub const FLUSH: &str = "flush --state established --older 12h --trust-netlink-timeouts --yes -q";
 
+/// What a command does to the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It reads.
+    None,
+    /// It deletes the stale entries, which are then created again.
+    Deletes,
+    /// It lowers the timeouts of the others to [`CAP`], which are then raised again.
+    Caps,
+}
+
 /// One row.
 #[derive(Debug, Clone)]
 pub struct Case {
     pub name: String,
     pub population: Population,
-    /// Whether the commands delete the stale entries, which are then created again after each run.
-    pub deletes: bool,
-    /// Whether the limit deletes them, too: another command of ours.
-    pub limit_deletes: bool,
+    /// What the commands change, and what is restored after each run.
+    pub effect: Effect,
+    /// Whether the limit changes the same: it is another command of ours.
+    pub limit_changes: bool,
     pub limit: Option<Line>,
     pub ctnl: Line,
     pub conntrack: Option<Line>,
@@ -87,8 +98,8 @@ impl Commands {
         Case {
             name: name.to_owned(),
             population,
-            deletes: false,
-            limit_deletes: false,
+            effect: Effect::None,
+            limit_changes: false,
             limit: Some(self.limit("dump")),
             ctnl: self.ctnl(ctnl),
             conntrack,
@@ -129,6 +140,7 @@ pub fn cases(commands: &Commands, sizes: &[u32]) -> Vec<Case> {
     }
     cases.extend(flushes(commands, largest));
     cases.extend(drop_in(commands, largest));
+    cases.push(update(commands, largest));
     cases
 }
 
@@ -140,8 +152,8 @@ fn drop_in(commands: &Commands, entries: u32) -> Vec<Case> {
         Case {
             ctnl: own,
             limit: Some(commands.ctnl(ours)),
-            deletes: stale > 0,
-            limit_deletes: stale > 0,
+            effect: if stale > 0 { Effect::Deletes } else { Effect::None },
+            limit_changes: stale > 0,
             targets: Targets::new(1.10),
             ..commands.case(name, population(stale), "", commands.conntrack(theirs))
         }
@@ -154,7 +166,7 @@ fn drop_in(commands: &Commands, entries: u32) -> Vec<Case> {
 }
 
 fn plain(entries: u32, families: Families) -> Population {
-    Population { entries, families, stale: 0 }
+    Population { entries, families, stale: 0, short: false }
 }
 
 fn list_text(commands: &Commands, population: Population) -> Case {
@@ -254,7 +266,17 @@ fn flush(commands: &Commands, population: Population, share: &str, targets: Targ
     };
     let by_net = commands.conntrack(by_net).map(Line::matching_nothing);
     let case = commands.case(&format!("flush {share}"), population, FLUSH, by_net);
-    Case { deletes: true, targets, ..case }
+    Case { effect: Effect::Deletes, targets, ..case }
+}
+
+/// Lowers the timeouts of half of the entries; the others are shorter. conntrack(8) has no cap: it is given the source net
+/// of those to change.
+fn update(commands: &Commands, entries: u32) -> Case {
+    let population = Population { stale: entries / 2, short: true, ..plain(entries, Families::V4) };
+    let ctnl = format!("update --state established --cap-timeout {CAP} --yes -q");
+    let by_net = commands.conntrack(&format!("-U -s 10.0.0.0/9 -t {CAP}"));
+    let case = commands.case("update --cap-timeout, 50 %", population, &ctnl, by_net);
+    Case { effect: Effect::Caps, targets: Targets::new(1.15), ..case }
 }
 
 /// With the ways by which the kernel itself selects the stale entries: by their mark.

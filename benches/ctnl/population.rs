@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use anyhow::{Result, ensure};
 use ctnl::model::{Flow, L4, ProtoInfo, Protocol, Status, TcpInfo, TcpState, Tuple};
 use ctnl::netlink::{Connection, Netns};
-use ctnl::table::{BATCH, Outcome, count, create};
+use ctnl::table::{BATCH, DumpRequest, Outcome, Patch, Target, count, create, dump, update};
 
 use crate::limit;
 
@@ -13,6 +13,11 @@ use crate::limit;
 const FRESH: u32 = 432_000;
 /// Timeout of one that has been idle for a day.
 const STALE: u32 = FRESH - 86_400;
+/// Timeout of those that `--cap-timeout` leaves.
+const SHORT: u32 = 100_000;
+/// `--cap-timeout` of the update. Below the timeout of the stale ones of other cases, so that its note (see `host/timeout_notes.rs`)
+/// does not make these look less idle.
+pub const CAP: u32 = 300_000;
 /// Flows of one source address, each with its own port.
 const PORTS: u32 = 20_000;
 
@@ -34,6 +39,8 @@ pub struct Population {
     /// 10.128.0.0/9 (2001:db8:80::/48) and have mark 1, so that conntrack(8), which cannot select
     /// by idle time, can select the same.
     pub stale: u32,
+    /// Those have little left instead, less than [`CAP`].
+    pub short: bool,
 }
 
 /// Second octet of the sources (third word in IPv6), which distinguishes the sets.
@@ -44,7 +51,8 @@ pub const CHURN_NET: u8 = 64;
 impl Population {
     pub fn flow(&self, number: u32) -> Flow {
         if number < self.stale {
-            Flow { timeout: Some(STALE), mark: Some(1), ..flow(self.families, STALE_NET, number) }
+            let timeout = if self.short { SHORT } else { STALE };
+            Flow { timeout: Some(timeout), mark: Some(1), ..flow(self.families, STALE_NET, number) }
         } else {
             flow(self.families, FRESH_NET, number)
         }
@@ -121,10 +129,52 @@ impl Table {
         create_range(&mut self.connection, 0..population.stale, |number| population.flow(number))
     }
 
+    /// Raises the timeouts of the fresh entries again, after all of them and no other were lowered to [`CAP`].
+    pub fn raise(&mut self, population: Population) -> Result<()> {
+        self.expect(population.entries)?;
+        let mut raising =
+            Raising { connection: self.connection.reopen()?, batch: Vec::new(), outcome: Outcome::default() };
+        let (mut wrong, mut raised) = (0, Ok(()));
+        dump(&mut self.connection, DumpRequest::default(), |flow| {
+            let (left, was_short) = (flow.timeout.unwrap_or(0), flow.mark == Some(1));
+            wrong += u32::from(left > CAP || was_short != (left <= SHORT));
+            if !was_short && raised.is_ok() {
+                raised = raising.push(flow);
+            }
+            std::ops::ControlFlow::Continue(())
+        })?;
+        raised.and_then(|()| raising.send())?;
+        ensure!(wrong == 0, "{wrong} entries do not have the timeout that they should have");
+        let outcome = raising.outcome;
+        let wanted = u64::from(population.entries - population.stale);
+        ensure!(outcome.done == wanted, "{} of {wanted} timeouts were raised", outcome.done);
+        Ok(())
+    }
+
     /// Fails unless the table contains `entries` entries.
     pub fn expect(&mut self, entries: u32) -> Result<()> {
         let found = count(&mut self.connection)?.entries;
         ensure!(found == entries, "the table holds {found} entries, and should hold {entries}");
+        Ok(())
+    }
+}
+
+/// Raises timeouts in small batches, so that little memory is needed: a child's peak begins with this process's.
+struct Raising {
+    connection: Connection,
+    batch: Vec<(Target, Patch)>,
+    outcome: Outcome,
+}
+
+impl Raising {
+    fn push(&mut self, flow: &Flow) -> Result<()> {
+        self.batch.push((Target::of(flow)?, Patch::timeout(FRESH)));
+        if self.batch.len() == BATCH { self.send() } else { Ok(()) }
+    }
+
+    fn send(&mut self) -> Result<()> {
+        update(&mut self.connection, &self.batch, &mut self.outcome)?;
+        self.batch.clear();
         Ok(())
     }
 }

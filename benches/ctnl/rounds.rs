@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use crate::busy::Busy;
-use crate::cases::{Case, TARGETS_FROM, Targets};
+use crate::cases::{Case, Effect, TARGETS_FROM, Targets};
 use crate::measure::{Line, Series};
 use crate::population::Table;
 
@@ -133,9 +133,10 @@ pub fn run(case: &Case, table: &mut Table, runs: usize, interrupted: &Arc<Atomic
 
 fn round(case: &Case, table: &mut Table, measured: &mut Measured) -> Result<()> {
     if let (Some(line), Some(series)) = (&case.limit, &mut measured.limit) {
-        series.samples.push(line.measure()?);
-        if case.limit_deletes {
-            table.refill(case.population)?;
+        if case.limit_changes {
+            run_and_restore(case, table, line, series)?;
+        } else {
+            series.samples.push(line.measure()?);
         }
     }
     let changing =
@@ -151,14 +152,14 @@ fn round(case: &Case, table: &mut Table, measured: &mut Measured) -> Result<()> 
     Ok(())
 }
 
-/// Runs a command that may delete the stale entries, checks that it deleted all of them, and creates
-/// them again.
+/// Runs a command that may change the table, checks that it changed what it should, and restores that.
 fn run_and_restore(case: &Case, table: &mut Table, line: &Line, series: &mut Series) -> Result<()> {
     let beside = Busy::start(&case.beside)?;
     series.samples.push(line.measure()?);
     drop(beside);
-    if case.deletes {
-        table.refill(case.population)?;
+    match case.effect {
+        Effect::None => Ok(()),
+        Effect::Deletes => table.refill(case.population),
+        Effect::Caps => table.raise(case.population),
     }
-    Ok(())
 }

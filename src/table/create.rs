@@ -20,7 +20,8 @@ const SETTABLE: Status = Status::SeenReply.union(Status::Assured).union(Status::
 ///
 /// Not created, since the kernel sets them or has no request for them: id, counters, start time, security context,
 /// and the status bits other than SEEN_REPLY, ASSURED and FIXED_TIMEOUT. A flow with a master becomes an entry without
-/// one. A missing timeout is 0: an entry that has expired.
+/// one. A missing timeout is 0: an entry that has expired. Labels are stored only while a rule uses labels, and dropped
+/// without an error otherwise.
 ///
 /// An entry that exists counts as failed with `EEXIST`, one for which the table is full with `ENOMEM`,
 /// one whose hash chain is too long with `ENOSPC` (`nf_conntrack_hash_check_insert` in

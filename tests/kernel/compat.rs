@@ -184,6 +184,8 @@ fn an_update_changes_the_entry_of_its_zone(netns: &TestNetns) {
     assert!(run.stdout().contains("mark=9 zone=5"), "{}", run.stdout());
     let marks: Vec<_> = netns.dump().iter().map(|flow| (flow.zone_both, flow.mark)).collect();
     assert!(marks.contains(&(None, Some(0))) && marks.contains(&(Some(5), Some(9))), "{marks:?}");
+    // As it is already.
+    conntrack(netns, &format!("-U -m 9 -i {id}")).exits_with(1);
 }
 
 fn nothing_found_is_a_failure_except_of_a_list(netns: &TestNetns) {

@@ -14,6 +14,7 @@
 //! - `following`: `ctnl events`, and the entries that its reader can derive
 //! - `flush`, `list`, `entries`: the commands; `filtering`: notations of the filter language
 //! - `compat`: conntrack(8)'s command line, and callers that parse its output
+//! - `changing`: the commands `update` and `add`
 //! - `events`: each event once and in order, and losses counted; `exclusion`: the part of a filter
 //!   that the kernel applies to events
 //! - `memory`: peak memory does not grow with the table
@@ -39,6 +40,7 @@
 )]
 
 mod agreement;
+mod changing;
 mod compat;
 mod entries;
 mod events;
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
         compat::TESTS,
         verbs::TESTS,
         updating::TESTS,
+        changing::TESTS,
         flushing::TESTS,
         flush::TESTS,
         following::TESTS,

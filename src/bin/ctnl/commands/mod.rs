@@ -2,11 +2,13 @@
 //!
 //! Adding a command is one file and its rows here.
 
+mod add;
 mod args;
 mod completions;
 mod count;
 mod delete;
 mod direction;
+mod entry_values;
 mod events;
 mod filter;
 mod flush;
@@ -16,12 +18,15 @@ mod lab;
 mod list;
 mod lookup;
 mod man;
+mod new_entry;
+mod purging;
 mod read;
 mod report;
 mod restore;
 mod save;
 mod spool;
 mod stats;
+mod update;
 
 use std::ffi::OsString;
 
@@ -72,6 +77,10 @@ enum Verb {
     Delete(delete::Args),
     /// Delete the entries that match
     Flush(flush::Args),
+    /// Create entries
+    Add(Box<add::Args>),
+    /// Change the entries that match: mark, timeout, status, TCP state, labels
+    Update(Box<update::Args>),
     /// Save the entries that match to a file, for `ctnl restore`
     Save(Box<save::Args>),
     /// Create the entries of a save file
@@ -114,6 +123,8 @@ pub fn run(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Flush(args) => flush::run(&args, host),
         Verb::Save(args) => save::run(&args, host),
         Verb::Restore(args) => restore::run(&args, host),
+        Verb::Add(args) => add::run(&args, host),
+        Verb::Update(args) => update::run(&args, host),
         Verb::Stats(args) => stats::run(&args, host),
         Verb::Events(args) => events::run(&args, host),
         Verb::Spool(args) => spool::run(&args, host),

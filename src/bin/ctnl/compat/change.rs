@@ -7,14 +7,15 @@ use ctnl::filter::Filter;
 use ctnl::host::Host;
 use ctnl::model::{self, Flow, ProtoInfo, Protocol, TcpState};
 use ctnl::netlink::{Connection, Netns};
-use ctnl::table::{self, Action, DatagramTime, Masked, Patch, TcpPatch};
+use ctnl::table::{self, DatagramTime, Masked, Patch, TcpPatch};
 
 use super::output::Lines;
 use super::{Labels, criteria, entry, message};
 use crate::conntrack_syntax::{LabelChange, Mark, Request};
 use crate::host::ssh::OwnSessions;
+use crate::host::timeout_notes::{self, WrittenTimeout};
 use crate::host::timeout_options::TimeoutOptions;
-use crate::purge::{Options, Purge, Purged, Summary};
+use crate::purge::{Options, Purge, Purged, Summary, Task};
 use crate::scan::{Selection, Watch};
 use crate::term::console::Console;
 use crate::term::exit::{Exit, usage};
@@ -40,7 +41,7 @@ pub fn delete_matching(request: &Request, interrupt: &Interrupt, host: &Host) ->
         // What cannot be printed is deleted nevertheless: the failure is reported at the end.
         let _ = lines.add(&Subject::new(flow, &ages));
     };
-    let summary = purge("delete", filter, Action::Delete, interrupt, host, print)?;
+    let summary = purge("delete", filter, Task::Delete, interrupt, host, print)?;
     let printed = lines.finish();
     check(&summary, "deleted")?;
     printed?;
@@ -70,11 +71,11 @@ pub fn update_matching(request: &Request, interrupt: &Interrupt, host: &Host) ->
         ages.now = time.realtime.0;
         let _ = lines.add(&Subject::new(&patched(flow, &patch), &ages));
     };
-    let summary = purge("update", filter, Action::Update(patch), interrupt, host, print)?;
+    let summary = purge("update", filter, Task::Update(patch), interrupt, host, print)?;
     let printed = lines.finish();
     check(&summary, "updated")?;
     printed?;
-    Ok(summary.deleted)
+    Ok(summary.updated.unwrap_or(0))
 }
 
 /// What `-U` changes.
@@ -143,7 +144,7 @@ pub fn flush(request: &Request, host: &Host) -> Result<Exit> {
 /// As [`delete_matching`].
 pub fn flush_table(request: &Request, interrupt: &Interrupt, host: &Host) -> Result<()> {
     let filter = criteria::family_filter(request.family)?;
-    let summary = purge("flush", filter, Action::Delete, interrupt, host, |_, _| {})?;
+    let summary = purge("flush", filter, Task::Delete, interrupt, host, |_, _| {})?;
     check(&summary, "deleted")?;
     message::line("connection tracking table has been emptied.");
     Ok(())
@@ -153,7 +154,7 @@ pub fn flush_table(request: &Request, interrupt: &Interrupt, host: &Host) -> Res
 fn purge(
     command: &'static str,
     filter: Filter,
-    action: Action,
+    task: Task,
     interrupt: &Interrupt,
     host: &Host,
     each: impl FnMut(&Flow, &DatagramTime) + Send,
@@ -166,13 +167,19 @@ fn purge(
     let options = Options {
         command,
         preview: false,
-        action,
+        task,
         sessions: OwnSessions::default(),
         max: None,
         ask_above: None,
         stop_above: None,
     };
-    match Purge::new(selection, options, watch, before).observed_by(each).run(&mut connection, |_| {})? {
+    let written = options.task.written_timeout().map(|seconds| WrittenTimeout::new(connection.netns(), host, seconds));
+    let begin = |_: &mut Console| {
+        if let Some(Err(error)) = written.as_ref().map(WrittenTimeout::begin) {
+            message::note(&format!("WARNING: cannot note the written timeout in {}: {error}", timeout_notes::FOLDER));
+        }
+    };
+    match Purge::new(selection, options, watch, before).observed_by(each).run(&mut connection, begin)? {
         Purged::Ran(summary) => Ok(*summary),
         Purged::Declined | Purged::Interrupted | Purged::Stopped { .. } => {
             Err(anyhow!("{command}: nothing was changed"))
@@ -207,5 +214,6 @@ fn check(summary: &Summary, done: &str) -> Result<()> {
     if summary.resized {
         reasons.push("the hash table was resized during the dump, so entries may be missing: run it again".to_owned());
     }
-    Err(anyhow!("{} flow entries have been {done}, not all: {}", summary.deleted, reasons.join(", ")))
+    let count = summary.updated.unwrap_or(summary.deleted);
+    Err(anyhow!("{count} flow entries have been {done}, not all: {}", reasons.join(", ")))
 }
