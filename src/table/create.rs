@@ -20,7 +20,8 @@ const SETTABLE: Status = Status::SeenReply.union(Status::Assured).union(Status::
 ///
 /// Not created, since the kernel sets them or has no request for them: id, counters, start time, security context,
 /// and the status bits other than SEEN_REPLY, ASSURED and FIXED_TIMEOUT. A flow with a master becomes an entry without
-/// one. A missing timeout is 0: an entry that has expired.
+/// one. A missing timeout is 0: an entry that has expired. Labels are stored only while a rule uses labels, and dropped
+/// without an error otherwise.
 ///
 /// An entry that exists counts as failed with `EEXIST`, one for which the table is full with `ENOMEM`,
 /// one whose hash chain is too long with `ENOSPC` (`nf_conntrack_hash_check_insert` in
@@ -113,13 +114,21 @@ fn emit_synproxy(writer: &mut AttributeWriter<'_>, synproxy: Option<Synproxy>) {
     });
 }
 
+/// Source NAT also changes the id of an ICMP query (`l4proto_in_range` in net/netfilter/nf_nat_core.c).
+fn icmp_id(reply: &Tuple) -> Option<u16> {
+    match reply.l4 {
+        L4::Icmp { id, .. } => Some(id),
+        L4::None | L4::Ports { .. } => None,
+    }
+}
+
 /// Writes the reply tuple without NAT, and the NAT apart: so the kernel also sets up the rewriting of
 /// packets, and the status bits (`ctnetlink_setup_nat` in net/netfilter/nf_conntrack_netlink.c).
 fn emit_reply(writer: &mut AttributeWriter<'_>, flow: &Flow) {
     let mut plain = flow.reply;
     if flow.status.contains(Status::SrcNat) {
         plain.dst = flow.orig.src;
-        emit_nat(writer, cta::NAT_SRC, flow.reply.dst, flow.reply.dport());
+        emit_nat(writer, cta::NAT_SRC, flow.reply.dst, flow.reply.dport().or(icmp_id(&flow.reply)));
     }
     if flow.status.contains(Status::DstNat) {
         plain.src = flow.orig.dst;

@@ -12,6 +12,7 @@
 //! - `idle`: the flows that `--older` matches, and those that it must not
 //! - `changed`: idle times after a sysctl has changed, and under policies
 //! - `flushing`: connections in use survive a flush
+//! - `restoring`: connections go on after a save, a router swap and a restore
 //! - `meanwhile`: traffic and settings that change while a flush is stopped, waits or runs
 //! - `service`: systemd-analyze on the unit in `packaging/`
 //! - `ssh`: one's own session is spared
@@ -41,6 +42,7 @@ mod nats;
 mod packet_monitor;
 mod pipeline;
 mod raw;
+mod restoring;
 mod scope;
 mod service;
 mod ssh;
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         idle::TESTS,
         changed::TESTS,
         flushing::TESTS,
+        restoring::TESTS,
         meanwhile::TESTS,
         ssh::TESTS,
         stats::TESTS,

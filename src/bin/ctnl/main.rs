@@ -12,6 +12,8 @@ mod follow;
 mod host;
 mod lab;
 mod purge;
+mod restore;
+mod save_file;
 mod scan;
 mod sink;
 mod stream;

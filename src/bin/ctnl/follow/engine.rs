@@ -12,6 +12,7 @@ use ctnl::netlink::Error;
 
 use super::emitter::{CAPACITY_POLL, Emitter, MAX_EVENTS_PER_TURN};
 use super::environment::{Environment, NamespaceChange, Notification};
+use super::heartbeat::Heartbeat;
 use super::lines::Lines;
 use super::namespace::NamespaceStream;
 use super::options::{FollowOptions, Reconcile};
@@ -67,7 +68,9 @@ pub fn follow<'a>(
     let is_single = streams.iter().all(|stream| stream.name.is_none());
     let streams = streams_of(streams)?;
     let (totals, reported) = (Totals::default(), ReportedStats::none(at));
-    let emitter = Emitter { options, filter, lines, totals, reported, env, is_ending: false, is_over: false };
+    let heartbeat = Heartbeat::new(options.heartbeat, at);
+    let (is_ending, is_over) = (false, false);
+    let emitter = Emitter { options, filter, lines, totals, reported, heartbeat, env, is_ending, is_over };
     let expectations_at = emitter.options.kinds.expectations.then_some(at);
     let mut engine =
         Engine { emitter, streams, is_single, changes_at: at, sysctls_at: at + POLL_INTERVAL, expectations_at };
@@ -90,7 +93,7 @@ impl Engine<'_> {
         let now = env.now();
         self.streams.iter_mut().for_each(|stream| stream.begin(options, now));
         self.emitter.emit_open();
-        self.streams.iter_mut().for_each(|stream| self.emitter.check_event_sysctl(stream));
+        self.check_sysctls();
         // Before the seed: a full disk can delay its end for hours.
         self.emitter.env.notify(Notification::Ready);
     }
@@ -186,8 +189,14 @@ impl Engine<'_> {
     fn check_event_sysctls(&mut self, now: Duration) {
         if now >= self.sysctls_at {
             self.sysctls_at = now + POLL_INTERVAL;
-            self.streams.iter_mut().for_each(|stream| self.emitter.check_event_sysctl(stream));
+            self.check_sysctls();
+            self.streams.iter_mut().for_each(|stream| stream.refresh_timeouts(now));
         }
+    }
+
+    fn check_sysctls(&mut self) {
+        self.streams.iter_mut().for_each(|stream| self.emitter.check_event_sysctl(stream));
+        self.emitter.heartbeat.sample_sysctls(self.streams.iter());
     }
 
     /// Ends the streams of some namespaces: writes what is queued, and then a `destroy` record for

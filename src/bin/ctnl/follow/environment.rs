@@ -6,7 +6,7 @@ use std::time::Duration;
 use ctnl::clock::{Clock, Time};
 use ctnl::metrics::StreamSnapshot;
 use ctnl::netlink::Error;
-use ctnl::output::ResyncRecord;
+use ctnl::output::{ResyncRecord, SinkState};
 use ctnl::table::Buffer;
 
 use super::namespace::NamespaceStream;
@@ -114,6 +114,11 @@ pub trait Environment {
     /// The changes of namespaces since the last call. Called several times a second, but not
     /// during a dump.
     fn changes(&mut self) -> Vec<NamespaceChange>;
+
+    /// The state of the sinks, for the heartbeat record.
+    fn sinks(&mut self) -> Vec<SinkState> {
+        Vec::new()
+    }
 
     /// Reports an occurrence.
     fn notify(&mut self, notification: Notification<'_>);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ctnl::clock::{Clock, Time};
 use ctnl::host::Host;
 use ctnl::metrics::{self, SINK, STREAM, SinkSnapshot, StreamSnapshot};
+use ctnl::output::{SinkState, WaitingLine};
 use ctnl::units::Bytes;
 use signal_hook::consts::SIGHUP;
 
@@ -242,6 +243,10 @@ impl Environment for HostEnvironment<'_> {
         self.monitor.as_mut().map(|monitor| monitor.changes(self.console)).unwrap_or_default()
     }
 
+    fn sinks(&mut self) -> Vec<SinkState> {
+        self.sinks.statistics().into_iter().map(sink_state).collect()
+    }
+
     fn notify(&mut self, notification: Notification<'_>) {
         match notification {
             Notification::Ready => self.notify_manager(|manager| manager.ready("following")),
@@ -280,6 +285,13 @@ impl Environment for HostEnvironment<'_> {
             }
         }
     }
+}
+
+/// The state of a sink in a heartbeat record.
+fn sink_state(sink: Statistics) -> SinkState {
+    let Statistics { name, queued, spooled, delivered, dropped, oldest, down_since, why, .. } = sink;
+    let oldest = oldest.map(|(stream, seq)| WaitingLine { stream: stream.to_string(), seq, written_after: None });
+    SinkState { name, snapshot: SinkSnapshot { queued, spooled, delivered, dropped }, oldest, down_since, why }
 }
 
 /// The message of a notification that is reported as it is.

@@ -116,7 +116,8 @@ fn open(
         &options.filter,
         options.timeouts.clone(),
         host.clone(),
-    );
+    )
+    .with_needs_of(&options.follow);
     match &options.scope {
         Scope::All => {
             procfs::require(host, "--all-netns")?;
@@ -136,7 +137,7 @@ fn open(
 /// The live set needs `new` and `destroy` events, also where they are not written.
 fn subscription(buffer: usize, options: &FollowOptions, filter: &Filter) -> Subscription {
     let keeps = options.keeps_live_set();
-    let RecordKinds { new, update, destroy, expectations, flows } = options.kinds;
+    let RecordKinds { new, update, destroy, expectations, flows, begins: _ } = options.kinds;
     Subscription {
         new: new || keeps,
         update,

@@ -17,8 +17,8 @@ use crate::follow::{NamespaceChange, NamespaceStream};
 use crate::host::namespaces::{KeptNamespace, Namespace, Namespaces, POLL_INTERVAL};
 use crate::term::console::Console;
 
-/// File descriptors that a followed namespace needs.
-const DESCRIPTORS: u64 = 6;
+/// File descriptors that a followed namespace needs, two of them for heartbeats.
+const DESCRIPTORS: u64 = 8;
 
 /// Receives the messages of the polling thread.
 #[derive(Debug)]

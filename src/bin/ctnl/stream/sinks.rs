@@ -193,7 +193,7 @@ mod tests {
     fn a_gap_in_the_stream_of_an_earlier_run_has_the_name_of_that_stream() {
         for format in [&JSON, &CSV] {
             let mut writer = format.event_writer(WriterOptions::default()).unwrap();
-            let context = LineContext { stream: "now".into(), host: Some("h".into()), fields: Vec::new() };
+            let context = LineContext { stream: "now".into(), host: Some("h".into()), ..LineContext::default() };
             writer.set_context(&context);
             let format_gap = gap_formatter(writer, context);
             for stream in ["now", "earlier", "now"] {

@@ -12,6 +12,8 @@ Examples:
       The lines of conntrack(8): `conntrack -E -e UPDATES -o timestamp,id -m 7`.
   ctnl events --all-netns --reconcile 60s --stats-interval 60s
       All network namespaces of the host, compared with their tables every minute.
+  ctnl events --flows=both --heartbeat 60s --field site=ams1
+      NAT log: each mapping at once, and its end with totals; proof of life every minute.
 
 Lost events are a record \"event\":\"gap\" with their exact number, at the place of the loss.
 Then the table is dumped, and the difference is written as records with
