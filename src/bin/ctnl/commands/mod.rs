@@ -50,8 +50,8 @@ Rehearse in private namespaces, no root needed:
   ctnl lab --entries 200000 -- ctnl flush --state established --older 12h
 
 `ctnl help filter` explains the filters of list, count, flush, update, save and events.
-`ctnl conntrack` takes the command line of conntrack(8), for scripts; so does a link to
-ctnl that is named conntrack. `ctnl help conntrack` lists its options.
+`ctnl conntrack` takes the command line of conntrack(8), for scripts; so does a link
+to ctnl that is named conntrack. `ctnl help conntrack` lists its options.
 Exit codes: 0 done, also when nothing matched; 1 failed; 2 usage error, nothing
 was changed; 3 partly done.";
 
@@ -87,7 +87,7 @@ enum Verb {
     Save(Box<save::Args>),
     /// Create the entries of a save file
     Restore(restore::Args),
-    /// List, get, create, delete and follow expectations: connections that a helper has announced
+    /// List, create, delete and follow the expectations of helpers
     Expect(expect::Args),
     /// Show the counters of connection tracking: drops, evictions, failed inserts
     Stats(stats::Args),

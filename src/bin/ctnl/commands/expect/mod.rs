@@ -29,7 +29,7 @@ Helpers (ftp, sip, tftp, …) announce the connections that follow from what the
 the data connection of FTP: the first packet that has an expected tuple, under its mask, is
 RELATED to the master, the connection of the helper.";
 
-/// List, get, create, delete and follow expectations: connections that a helper has announced
+/// List, create, delete and follow the expectations of helpers
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
