@@ -158,6 +158,11 @@ pub struct SinkSpec {
 }
 
 impl SinkSpec {
+    /// Whether its mode makes no sense without a spool.
+    pub fn requires_spool(&self) -> bool {
+        self.kind.has_modes && self.mode == Mode::Spool
+    }
+
     /// Whether it may use TLS.
     pub fn may_use_tls(&self) -> bool {
         match self.kind.prefix {
@@ -311,6 +316,15 @@ mod tests {
             }
             let spec: SinkSpec = text.parse().unwrap();
             assert_eq!((spec.kind.prefix, &*spec.address, &*spec.text), (prefix, address, text));
+        }
+    }
+
+    #[test]
+    fn a_build_without_tls_reports_that() {
+        for text in ["tls:a:1", "syslog:tls:a"] {
+            let parsed = text.parse::<SinkSpec>();
+            let is_reported = parsed.as_ref().err().is_some_and(|why| why.contains("built without TLS"));
+            assert_eq!(is_reported, cfg!(not(feature = "tls")), "{parsed:?}");
         }
     }
 
