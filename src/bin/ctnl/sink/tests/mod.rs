@@ -4,6 +4,7 @@
 //! - `spools`: spools over restarts, and at their limit
 //! - `damage`: spools on a failing disk
 //! - `ends`: what a run leaves in the spool at its end
+//! - `surveys`: spools that are read without being changed
 //! - `files`: rotation, SIGHUP, pipes
 //! - `disk`: a full disk
 //! - `datagrams`: UDP
@@ -18,6 +19,7 @@ mod ends;
 mod files;
 mod remotes;
 mod spools;
+mod surveys;
 #[cfg(feature = "tls")]
 mod tls;
 
