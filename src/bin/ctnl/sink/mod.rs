@@ -95,9 +95,6 @@ impl Sinks {
             if specs.iter().take(index).any(|other| other.name() == spec.name()) {
                 return Err(usage(format!("--to {} is given twice", spec.name())));
             }
-            if spec.kind.has_modes && spec.mode == Mode::Spool && options.spool.is_none() {
-                return Err(usage(format!("--to {}: mode=spool needs --spool DIR", spec.text)));
-            }
             let spool = match &options.spool {
                 Some(folder) if spec.mode == Mode::Spool => Some(Spool::open(folder, &spec.name(), options.spool_max)?),
                 _ => None,

@@ -93,7 +93,8 @@ fn sinks_help() -> String {
     for kind in SINK_KINDS {
         let backpressure =
             if kind.mode == Mode::Block && !kind.has_modes { "; applies backpressure when it is slow" } else { "" };
-        text.push_str(&format!("\n  {:<30} {}{backpressure}", kind.syntax, kind.doc));
+        let separator = if kind.syntax.len() > 30 { format!("\n  {:<30}", "") } else { String::new() };
+        text.push_str(&format!("\n  {:<30}{separator} {}{backpressure}", kind.syntax, kind.doc));
     }
     text
 }
@@ -116,6 +117,9 @@ impl SinkArgs {
             .iter()
             .map(|text| text.parse().map_err(|why| usage(format!("--to {text}: {why}"))))
             .collect::<Result<_>>()?;
+        if let (None, Some(spec)) = (&self.spool, specs.iter().find(|spec| spec.requires_spool())) {
+            return Err(usage(format!("--to {}: mode=spool needs --spool DIR", spec.text)));
+        }
         if self.tls_files().are_given() && !specs.iter().any(SinkSpec::may_use_tls) {
             let hint = "use tls:HOST:PORT, syslog:tls:HOST or nats:tls://HOST/SUBJECT";
             return Err(usage(format!("--tls-ca and --tls-cert need a sink with TLS\n  hint: {hint}")));

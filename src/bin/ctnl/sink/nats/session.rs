@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::super::options::TlsFiles;
-use super::super::tls::{TlsClient, describe_cause};
+use super::super::tls::{ClientAuth, TlsClient, describe_cause};
 use super::address::{Address, Login};
 use super::error::{NatsError, StreamLookup, with_causes};
 use crate::chunk::Chunk;
@@ -159,8 +159,9 @@ async fn connect(
         None => options,
     };
     let client = options.connect(&address.servers[..]).await.map_err(|error| {
-        let is_missing = tls.as_ref().is_some_and(|tls| tls.identity.is_missing());
-        NatsError::Unreachable(describe_cause(&error, is_missing).unwrap_or_else(|| with_causes(&error)))
+        let unknown = ClientAuth { has_certificate: false, is_requested: false };
+        let client = tls.as_ref().map_or(unknown, |tls| tls.identity.client_auth());
+        NatsError::Unreachable(describe_cause(&error, client).unwrap_or_else(|| with_causes(&error)))
     })?;
     connected.store(true, Ordering::Relaxed);
     Ok(ContextBuilder::new()

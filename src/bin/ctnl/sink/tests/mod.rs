@@ -9,6 +9,7 @@
 //! - `disk`: a full disk
 //! - `datagrams`: UDP
 //! - `tls`: servers with TLS
+//! - `specs`: the argument of `--to`
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -18,6 +19,7 @@ mod disk;
 mod ends;
 mod files;
 mod remotes;
+mod specs;
 mod spools;
 mod surveys;
 #[cfg(feature = "tls")]
