@@ -20,6 +20,7 @@
 //! - `syslog`: rsyslogd receives a stream of events, and is killed in the middle of it
 //! - `pipeline`: the program with such receivers, when either of them is killed
 //! - `nats`: lines published to three nats-servers (`cluster`) that are killed
+//! - `kept`: a nats-server that has lost what it acknowledged
 
 #![allow(
     clippy::unwrap_used,
@@ -35,6 +36,7 @@ mod cluster;
 mod events;
 mod flushing;
 mod idle;
+mod kept;
 mod lines;
 mod meanwhile;
 mod nats;
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         service::TESTS,
         syslog::TESTS,
         nats::TESTS,
+        kept::TESTS,
         pipeline::journal::TESTS,
         pipeline::servers::TESTS,
         pipeline::disk::TESTS,
