@@ -8,15 +8,19 @@
 //!
 //! - `timeouts`: timeouts and timeout policies as read from the kernel
 //! - `verbs`: create, get, delete, update and count, next to similar entries
+//! - `updating`: changing entries, lists other than the table, expectations
 //! - `flushing`: the flush pipeline while the table changes under it
 //! - `agreement`: list, count, dry run and flush match the same entries
 //! - `following`: `ctnl events`, and the entries that its reader can derive
+//! - `flow_log`: `ctnl events --flows=both`, the last packet of a connection, heartbeats
 //! - `flush`, `list`, `entries`: the commands; `filtering`: notations of the filter language
+//! - `changing`: the commands `update` and `add`
 //! - `events`: each event once and in order, and losses counted; `exclusion`: the part of a filter
 //!   that the kernel applies to events
 //! - `memory`: peak memory does not grow with the table
 //! - `host`: what the event stream reads of the host: namespaces, settings, privileges
 //! - `lab`: `ctnl lab`, and the population that it creates
+//! - `namespaces`: `ctnl events` while namespaces get other names or vanish
 //! - `netns`: other network namespaces
 //! - `no_proc`: the commands where /proc is not mounted
 //! - `processors`: `--jobs 2`, a single processor, `--kernel-filter`
@@ -35,10 +39,12 @@
 )]
 
 mod agreement;
+mod changing;
 mod entries;
 mod events;
 mod exclusion;
 mod filtering;
+mod flow_log;
 mod flush;
 mod flushing;
 mod following;
@@ -47,6 +53,7 @@ mod lab;
 mod list;
 mod meanwhile;
 mod memory;
+mod namespaces;
 mod netns;
 mod no_proc;
 mod processors;
@@ -54,6 +61,7 @@ mod safety;
 mod signals;
 mod stats;
 mod timeouts;
+mod updating;
 mod verbs;
 
 use std::process::ExitCode;
@@ -77,8 +85,11 @@ fn main() -> ExitCode {
         timeouts::TESTS,
         agreement::TESTS,
         verbs::TESTS,
+        updating::TESTS,
+        changing::TESTS,
         flushing::TESTS,
         flush::TESTS,
+        flow_log::TESTS,
         following::TESTS,
         entries::TESTS,
         events::TESTS,
@@ -87,6 +98,7 @@ fn main() -> ExitCode {
         list::TESTS,
         host::TESTS,
         lab::TESTS,
+        namespaces::TESTS,
         netns::TESTS,
         no_proc::TESTS,
         processors::TESTS,

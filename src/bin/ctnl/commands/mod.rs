@@ -2,11 +2,13 @@
 //!
 //! Adding a command is one file and its rows here.
 
+mod add;
 mod args;
 mod completions;
 mod count;
 mod delete;
 mod direction;
+mod entry_values;
 mod events;
 mod filter;
 mod flush;
@@ -16,10 +18,13 @@ mod lab;
 mod list;
 mod lookup;
 mod man;
+mod new_entry;
+mod purging;
 mod read;
 mod report;
 mod spool;
 mod stats;
+mod update;
 
 use std::ffi::OsString;
 
@@ -40,7 +45,7 @@ The table is full:
 Rehearse in private namespaces, no root needed:
   ctnl lab --entries 200000 -- ctnl flush --state established --older 12h
 
-`ctnl help filter` explains the filters of list, count, flush and events.
+`ctnl help filter` explains the filters of list, count, flush, update and events.
 Exit codes: 0 done, also when nothing matched; 1 failed; 2 usage error, nothing
 was changed; 3 partly done.";
 
@@ -68,6 +73,10 @@ enum Verb {
     Delete(delete::Args),
     /// Delete the entries that match
     Flush(flush::Args),
+    /// Create entries
+    Add(Box<add::Args>),
+    /// Change the entries that match: mark, timeout, status, TCP state, labels
+    Update(Box<update::Args>),
     /// Show the counters of connection tracking: drops, evictions, failed inserts
     Stats(stats::Args),
     /// Stream conntrack events
@@ -104,6 +113,8 @@ pub fn run(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Get(args) => get::run(&args, host),
         Verb::Delete(args) => delete::run(&args, host),
         Verb::Flush(args) => flush::run(&args, host),
+        Verb::Add(args) => add::run(&args, host),
+        Verb::Update(args) => update::run(&args, host),
         Verb::Stats(args) => stats::run(&args, host),
         Verb::Events(args) => events::run(&args, host),
         Verb::Spool(args) => spool::run(&args, host),

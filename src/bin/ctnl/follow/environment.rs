@@ -1,17 +1,16 @@
 //! What the event loop needs from its host, as a trait: tests replace it.
 
-use std::os::fd::BorrowedFd;
 use std::thread;
 use std::time::Duration;
 
 use ctnl::clock::{Clock, Time};
 use ctnl::metrics::StreamSnapshot;
 use ctnl::netlink::Error;
-use ctnl::output::ResyncRecord;
+use ctnl::output::{ResyncRecord, SinkState};
 use ctnl::table::Buffer;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::namespace::NamespaceStream;
+use super::streams::Streams;
 
 /// A network namespace has appeared, vanished or got another name.
 #[derive(Debug)]
@@ -21,8 +20,9 @@ pub enum NamespaceChange {
     /// The namespace with this inode number has vanished, and its entries with it. Names can
     /// be reused; the number identifies it.
     Vanished(u64),
-    /// The namespace with this inode number has this name now.
-    Renamed(u64, String),
+    /// The namespaces with these inode numbers have these names now. They were found together: two may
+    /// have swapped their names.
+    Renamed(Vec<(u64, String)>),
 }
 
 /// An occurrence that is reported to the user or the service manager.
@@ -65,6 +65,13 @@ pub enum Notification<'a> {
         /// The error.
         error: &'a Error,
     },
+    /// A namespace has another name.
+    Renamed {
+        /// Its name until now.
+        from: Option<&'a str>,
+        /// Its name from now on.
+        to: &'a str,
+    },
     /// The socket of one namespace of several has failed; the namespace is not followed any more.
     Failed {
         /// The namespace.
@@ -76,6 +83,8 @@ pub enum Notification<'a> {
     Resized,
     /// The interval of the statistics has passed.
     Stats(&'a StreamSnapshot),
+    /// That of the status of the service has.
+    Status(&'a StreamSnapshot),
 }
 
 /// The host of an event loop.
@@ -97,9 +106,19 @@ pub trait Environment {
         None
     }
 
+    /// The time between two reports of the status, where a service manager shows it.
+    fn status_interval(&self) -> Option<Duration> {
+        None
+    }
+
     /// The changes of namespaces since the last call. Called several times a second, but not
     /// during a dump.
     fn changes(&mut self) -> Vec<NamespaceChange>;
+
+    /// The state of the sinks, for the heartbeat record.
+    fn sinks(&mut self) -> Vec<SinkState> {
+        Vec::new()
+    }
 
     /// Reports an occurrence.
     fn notify(&mut self, notification: Notification<'_>);
@@ -119,11 +138,9 @@ pub trait Environment {
         thread::sleep(time);
     }
 
-    /// Waits until a descriptor is readable, a signal arrives or the time has passed.
-    fn wait(&mut self, descriptors: &[BorrowedFd<'_>], time: Duration) {
-        let mut descriptors: Vec<_> = descriptors.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
-        let time = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
-        // The queues are read next whatever poll(2) returns.
-        let _ = poll(&mut descriptors, time);
+    /// Waits until a queue is not empty, a signal arrives or the time has passed.
+    fn wait(&mut self, streams: &mut Streams, time: Duration) {
+        let now = self.realtime();
+        streams.wait(now, time);
     }
 }

@@ -7,11 +7,11 @@
 //!    └ engine: order of the namespaces, sleep or wait, timers, the end
 //! ```
 //!
-//! `engine` is the loop, `namespace` the stream of one network namespace, `emitter` reads a
-//! queue, `events` applies an event to the live set, `records` writes records, `pass` is
+//! `engine` is the loop, `turn` one round of reading, `streams` which queues have something to read, `namespace` the stream of one
+//! network namespace, `emitter` reads a queue, `events` applies an event to the live set, `records` writes records, `pass` is
 //! seed, resync and reconciliation, `reconcile` when the latter is due, `polls` what is read every two
 //! seconds, `lines` the chunk that is being filled, `stats` the
-//! snapshots. Clock, signals, namespaces and messages come from the [`Environment`].
+//! snapshots, `heartbeat` their record. Clock, signals, namespaces and messages come from the [`Environment`].
 
 mod emitter;
 mod engine;
@@ -19,6 +19,8 @@ mod environment;
 mod event_sysctl;
 mod events;
 mod expectations;
+mod heartbeat;
+mod last_packet;
 mod lines;
 mod namespace;
 mod options;
@@ -29,13 +31,16 @@ mod records;
 mod sample;
 mod source;
 mod stats;
+mod streams;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 mod tests;
 mod totals;
+mod turn;
 
-pub use engine::{StreamEnd, follow};
+pub use engine::{DELETED, StreamEnd, follow};
 pub use environment::{Environment, NamespaceChange, Notification};
+pub use event_sysctl::ReportedSysctls;
 pub use lines::Lines;
 pub use namespace::NamespaceStream;
 pub use options::{FollowOptions, OnGap, Reconcile, RecordKinds};

@@ -1,4 +1,4 @@
-//! A purge: preview, question, and the walk that deletes.
+//! A purge: preview, question, and the walk that deletes or changes entries.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -99,7 +99,7 @@ impl<'a> Purge<'a> {
         (summary.seen, summary.interrupted) = self.count(connection)?;
         summary.resized = self.watch.warn_if_resized();
         self.chooser.report(&mut summary);
-        summary.deleted = self.chooser.chosen();
+        summary.set_done(self.chooser.chosen());
         summary.set_table(self.before, Some(self.before));
         summary.seconds = self.seconds_since(started);
         Ok(summary)
@@ -165,7 +165,7 @@ impl<'a> Purge<'a> {
     /// Asks on the terminal. The settings may have changed while the question stood.
     fn ask(&mut self, chosen: u64, seen: u64) -> Result<Consent> {
         let most = with_margin(chosen);
-        let what = if self.options.soft().is_some() { "Lower the timeout of" } else { "Delete" };
+        let what = self.options.task.question();
         let part = percent(chosen, seen);
         let question = format!("{what} {chosen} of {seen} entries ({part}), and no more than {most}?");
         let interrupt = self.watch.interrupt;
@@ -187,7 +187,7 @@ impl<'a> Purge<'a> {
         let started = self.watch.clock.now().monotonic;
         let (clock, seen) = (self.watch.clock.clone(), AtomicU64::new(0));
         let rechecker = self.chooser.rechecker();
-        let deleter = Deleter::start(connection.reopen()?, self.options.action, &clock, rechecker);
+        let deleter = Deleter::start(connection.reopen()?, self.options.task.action(), &clock, rechecker);
         let mut deciding = Deciding {
             chooser: &mut self.chooser,
             deleter: deleter.context("start a thread")?,
@@ -203,7 +203,7 @@ impl<'a> Purge<'a> {
             (walked.and_then(|walked| refreshed.map(|()| walked)), deleter.finish(), totals, is_interrupted)
         };
         let (walked, (deletions, deleted), totals, is_interrupted) =
-            self.watch.show_during("deleting", &seen, work).context("start a thread")?;
+            self.watch.show_during(self.options.task.progress(), &seen, work).context("start a thread")?;
         let mut summary = Summary::new(&self.options, self.chooser.filter());
         summary.seen = totals.entries;
         summary.interrupted = is_interrupted && walked.as_ref().is_ok_and(|walked| walked.end == End::Stopped);

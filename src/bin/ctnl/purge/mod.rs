@@ -1,7 +1,7 @@
-//! Delete the entries that a selection matches: which of them may be deleted, the job and its summary,
-//! for every command that deletes by a filter.
+//! Delete or change the entries that a selection matches: which of them may be, the job and its summary,
+//! for every command that deletes or changes by a filter.
 //!
-//! `options` is what a command asks for, `chooser` decides entry by entry, `rechecker` once more for
+//! `options` is what a command asks for, `task` what is done, `chooser` decides entry by entry, `rechecker` once more for
 //! entries that were judged too long ago, `job` walks the table and
 //! deletes, `summary` counts the results, `report` prints them.
 
@@ -12,7 +12,9 @@ mod rechecker;
 mod report;
 mod skip_reason;
 mod summary;
+mod task;
 
 pub use job::{Purge, Purged};
 pub use options::Options;
 pub use report::report;
+pub use task::Task;

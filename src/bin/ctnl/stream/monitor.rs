@@ -7,33 +7,24 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result, bail};
-use ctnl::host::Host;
-use ctnl::netlink::Netns;
-use ctnl::table::Buffer;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use super::deletion::DeletionPoller;
 use super::opener::Opener;
-use super::report;
+use super::poll::{Poll, PollerMessage};
+use super::starts::{Start, StartReport};
 use crate::follow::{NamespaceChange, NamespaceStream};
-use crate::host::namespaces::{Namespace, Namespaces, POLL_INTERVAL};
+use crate::host::namespaces::{KeptNamespace, Namespace, Namespaces, POLL_INTERVAL};
 use crate::term::console::Console;
 
-/// File descriptors that a followed namespace needs.
-const DESCRIPTORS: u64 = 6;
-
-/// A message of the polling thread.
-#[derive(Debug)]
-enum PollerMessage {
-    Change(NamespaceChange),
-    Opened { name: String, netns: Netns, buffer: Buffer },
-    Failed(String),
-}
+/// File descriptors that a followed namespace needs, two of them for heartbeats.
+const DESCRIPTORS: u64 = 8;
 
 /// Receives the messages of the polling thread.
 #[derive(Debug)]
 pub struct NamespaceMonitor {
-    host: Host,
     messages: Receiver<PollerMessage>,
+    starts: StartReport,
     /// The thread. It ends when the sender is dropped.
     thread: Option<(Sender<()>, JoinHandle<()>)>,
 }
@@ -42,7 +33,9 @@ pub struct NamespaceMonitor {
 #[derive(Debug)]
 pub struct UnstartedMonitor {
     monitor: NamespaceMonitor,
-    poller: NamespacePoller,
+    poller: Box<dyn Poll>,
+    /// For what fails.
+    errors: Sender<PollerMessage>,
 }
 
 /// Polls the namespaces, and opens the stream of each new one.
@@ -62,16 +55,16 @@ impl NamespaceMonitor {
     /// /proc cannot be read; no namespace can be followed.
     pub fn open(opener: Opener, console: &mut Console) -> Result<(Vec<NamespaceStream>, UnstartedMonitor)> {
         raise_descriptor_limit(console);
-        let host = opener.host.clone();
         let (sender, messages) = channel();
-        let namespaces = Namespaces::new(host.proc());
+        let errors = sender.clone();
+        let namespaces = Namespaces::new(opener.host.proc());
         let mut poller = NamespacePoller { namespaces, opener, messages: sender, failed: BTreeMap::new() };
         poller.poll().context("find the network namespaces")?;
         if poller.namespaces.unreadable() > 0 {
             let count = poller.namespaces.unreadable();
             console.note(&format!("cannot read the namespaces of {count} processes (needs CAP_SYS_PTRACE)"));
         }
-        let mut monitor = NamespaceMonitor { host, messages, thread: None };
+        let mut monitor = NamespaceMonitor { messages, starts: StartReport::default(), thread: None };
         let mut streams = Vec::new();
         for change in monitor.changes(console) {
             if let NamespaceChange::Appeared(stream) = change {
@@ -84,7 +77,15 @@ impl NamespaceMonitor {
                  CAP_SYS_PTRACE\n  hint: run it as root, or follow one namespace without --all-netns"
             );
         }
-        Ok((streams, UnstartedMonitor { monitor, poller }))
+        Ok((streams, UnstartedMonitor { monitor, poller: Box::new(poller), errors }))
+    }
+
+    /// Watches one namespace, which is kept open.
+    pub fn of_one(namespace: KeptNamespace) -> UnstartedMonitor {
+        let (sender, messages) = channel();
+        let monitor = NamespaceMonitor { messages, starts: StartReport::default(), thread: None };
+        let errors = sender.clone();
+        UnstartedMonitor { monitor, poller: Box::new(DeletionPoller::new(namespace, sender)), errors }
     }
 
     /// Starts the polling thread.
@@ -92,13 +93,17 @@ impl NamespaceMonitor {
     /// # Errors
     /// The thread cannot be created.
     pub fn start(unstarted: UnstartedMonitor) -> Result<Self> {
-        let UnstartedMonitor { mut monitor, mut poller } = unstarted;
+        let UnstartedMonitor { mut monitor, mut poller, errors } = unstarted;
         let (running, until_dropped) = channel::<()>();
         let thread = thread::Builder::new().name("namespaces".into()).spawn(move || {
+            let mut reported = None;
             while until_dropped.recv_timeout(POLL_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                if let Err(error) = poller.poll() {
-                    poller.send(PollerMessage::Failed(format!("cannot find the network namespaces: {error}")));
+                let failed = poller.poll().err().map(|error| format!("cannot find the network namespaces: {error}"));
+                if let Some(message) = failed.as_ref().filter(|_| failed != reported) {
+                    // An error means that the stream has ended.
+                    drop(errors.send(PollerMessage::Failed(message.clone())));
                 }
+                reported = failed;
             }
         });
         monitor.thread = Some((running, thread.context("start the thread that finds network namespaces")?));
@@ -107,16 +112,15 @@ impl NamespaceMonitor {
 
     /// The changes since the last call.
     pub fn changes(&mut self, console: &mut Console) -> Vec<NamespaceChange> {
-        let mut changes = Vec::new();
+        let (mut changes, mut starts) = (Vec::new(), Vec::new());
         for message in self.messages.try_iter() {
             match message {
                 PollerMessage::Change(change) => changes.push(change),
-                PollerMessage::Opened { name, netns, buffer } => {
-                    report::start(console, &self.host, &netns, Some(&name), buffer);
-                }
+                PollerMessage::Opened(start) => starts.push(start),
                 PollerMessage::Failed(message) => console.warn(&message),
             }
         }
+        self.starts.print(console, &starts);
         changes
     }
 }
@@ -141,15 +145,16 @@ fn raise_descriptor_limit(console: &mut Console) {
     }
 }
 
-impl NamespacePoller {
-    /// Finds the changes since the last poll, and opens the new namespaces.
+impl Poll for NamespacePoller {
+    /// Also opens the new namespaces.
     fn poll(&mut self) -> io::Result<()> {
         let changes = self.namespaces.refresh()?;
         for namespace in changes.vanished {
             self.send(PollerMessage::Change(NamespaceChange::Vanished(namespace.inode)));
         }
-        for (_, namespace) in changes.renamed {
-            self.send(PollerMessage::Change(NamespaceChange::Renamed(namespace.inode, namespace.name.to_string())));
+        if !changes.renamed.is_empty() {
+            let names = changes.renamed.iter().map(|(_, namespace)| (namespace.inode, namespace.name.to_string()));
+            self.send(PollerMessage::Change(NamespaceChange::Renamed(names.collect())));
         }
         // One that cannot be opened is removed from the set, so that every poll finds it again.
         let reported = std::mem::take(&mut self.failed);
@@ -165,12 +170,15 @@ impl NamespacePoller {
         }
         Ok(())
     }
+}
 
+impl NamespacePoller {
     fn open(&self, namespace: &Namespace) -> Result<()> {
         let netns = namespace.open()?;
         let name = namespace.name.to_string();
         let stream = self.opener.open(&netns, Some(name.clone()))?.with_inode(namespace.inode);
-        self.send(PollerMessage::Opened { name, netns, buffer: stream.buffer() });
+        let start = Start::read(&self.opener.host, &netns, name, stream.buffer());
+        self.send(PollerMessage::Opened(start));
         self.send(PollerMessage::Change(NamespaceChange::Appeared(Box::new(stream))));
         Ok(())
     }

@@ -1,13 +1,17 @@
 //! Tests of the event loop with scripted sources: cases that a real kernel produces only by
 //! chance.
 
+mod begins;
 mod capacity;
+mod heartbeats;
 mod losses;
 mod namespaces;
 mod silent;
 
 use std::collections::VecDeque;
-use std::os::fd::BorrowedFd;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,13 +20,14 @@ use ctnl::clock::{Clock, Time};
 use ctnl::filter::Filter;
 use ctnl::model::{Event, EventKind, Status};
 use ctnl::netlink::{Connection, Error};
-use ctnl::output::{JSON, WriterOptions};
+use ctnl::output::{JSON, SinkState, WriterOptions};
 use ctnl::sysctl::Sysctl;
 use ctnl::table::{Buffer, Queue, Step};
 use ctnl::wire::{DecodeError, DecodeErrorKind, Message};
 use serde_json::Value;
 
 use super::source::Source;
+use super::streams::Streams;
 use super::{
     Environment, FollowOptions, Lines, NamespaceChange, NamespaceStream, Notification, OnGap, Reconcile, RecordKinds,
     StreamEnd, follow,
@@ -43,7 +48,7 @@ enum Scripted {
 
 /// A source that returns the steps of a script.
 #[derive(Debug, Clone)]
-struct Script(Arc<Mutex<State>>);
+struct Script(Arc<Mutex<State>>, Option<Arc<UnixStream>>);
 
 #[derive(Debug)]
 struct State {
@@ -62,7 +67,7 @@ fn script(steps: impl IntoIterator<Item = Scripted>) -> Script {
     let queue = Queue { used: 0, capacity: 1000, drops: 0 };
     let steps = steps.into_iter().collect();
     let (is_unsubscribed, is_broken, fails_to_unsubscribe) = (false, false, false);
-    Script(Arc::new(Mutex::new(State {
+    let state = State {
         steps,
         queue,
         requested: Vec::new(),
@@ -71,7 +76,8 @@ fn script(steps: impl IntoIterator<Item = Scripted>) -> Script {
         is_unsubscribed,
         is_broken,
         fails_to_unsubscribe,
-    })))
+    };
+    Script(Arc::new(Mutex::new(state)), None)
 }
 
 impl Source for Script {
@@ -98,7 +104,11 @@ impl Source for Script {
                     offset: 0,
                 }));
             }
-            None => return Ok(Step::Empty),
+            None => {
+                drop(state);
+                self.read_descriptor();
+                return Ok(Step::Empty);
+            }
         };
         *event = Event { kind, port: 0, flow: flow(port), is_mark_implied: false };
         Ok(Step::Event)
@@ -135,7 +145,14 @@ impl Source for Script {
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        None
+        self.1.as_ref().map(|descriptor| descriptor.as_fd())
+    }
+}
+
+impl Script {
+    /// Its descriptor is readable no more.
+    fn read_descriptor(&self) {
+        while self.1.as_ref().is_some_and(|descriptor| (&**descriptor).read(&mut [0; 64]).is_ok_and(|n| n > 0)) {}
     }
 }
 
@@ -151,12 +168,14 @@ struct TestEnvironment {
     silent: Vec<usize>,
     /// Records and entries at each time for statistics.
     stats: Vec<(u64, Option<u64>, u64)>,
+    /// The state of the sinks.
+    sinks: Vec<SinkState>,
 }
 
 fn env(seconds: u64) -> TestEnvironment {
     let (now, end) = (Duration::ZERO, Duration::from_secs(seconds));
-    let (changes, on_sleep) = (Vec::new(), Box::new(|_| ()));
-    TestEnvironment { now, end, changes, on_sleep, is_ready: false, silent: Vec::new(), stats: Vec::new() }
+    let (changes, on_sleep, sinks) = (Vec::new(), Box::new(|_| ()), Vec::new());
+    TestEnvironment { now, end, changes, on_sleep, is_ready: false, silent: Vec::new(), stats: Vec::new(), sinks }
 }
 
 impl Environment for TestEnvironment {
@@ -183,12 +202,16 @@ impl Environment for TestEnvironment {
         }
     }
 
+    fn sinks(&mut self) -> Vec<SinkState> {
+        self.sinks.clone()
+    }
+
     fn sleep(&mut self, time: Duration) {
         self.now += time;
         (self.on_sleep)(self.now);
     }
 
-    fn wait(&mut self, _: &[BorrowedFd<'_>], time: Duration) {
+    fn wait(&mut self, _: &mut Streams, time: Duration) {
         self.sleep(time.max(Duration::from_millis(1)));
     }
 }
@@ -260,6 +283,7 @@ fn options(seed: bool, on_gap: OnGap) -> FollowOptions {
         buffer_max: 1000,
         reliable: false,
         stats_interval: None,
+        heartbeat: None,
         stream: "test".into(),
         version: "0",
         netfilter: Sysctl::at(Sysctl::NETFILTER),

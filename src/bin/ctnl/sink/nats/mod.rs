@@ -17,6 +17,8 @@ use self::error::{NatsError, StreamLookup};
 use self::session::{Published, Session};
 use self::stored::LostLines;
 use super::deliver::{Deliver, DeliveryError, Receipt};
+use super::options::TlsFiles;
+use super::tls::TlsClient;
 use crate::chunk::Chunk;
 
 /// Checks what follows `nats:`.
@@ -28,6 +30,7 @@ pub fn validate(address: &str) -> Result<(), String> {
 pub struct Nats {
     address: Address,
     login: Option<Login>,
+    tls: TlsFiles,
     session: Option<Session>,
     /// The last error was that no stream acknowledged.
     is_unacknowledged: bool,
@@ -39,10 +42,11 @@ pub struct Nats {
 
 impl Nats {
     /// A sink that connects later. `credentials` is a file as `nsc` writes it; without one the URL
-    /// and then the environment have the login.
+    /// and then the environment have the login. `tls` has the files for servers with TLS.
     pub fn new(
         address: &str,
         credentials: Option<&Path>,
+        tls: &TlsFiles,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, String> {
         let address = Address::parse(address)?;
@@ -51,9 +55,13 @@ impl Nats {
             Some(file) => Some(read_credentials(&file)?),
             None => address.login.clone().or_else(|| Login::from_environment(environment)),
         };
+        if tls.are_given() {
+            TlsClient::load(tls)?;
+        }
         Ok(Nats {
             address,
             login,
+            tls: tls.clone(),
             session: None,
             is_unacknowledged: false,
             refused: Vec::new(),
@@ -80,11 +88,11 @@ impl Nats {
 
     /// Connects, and checks that the stream still has the last acknowledged line.
     fn connect(&mut self) -> Result<Session, NatsError> {
-        let mut session = Session::open(&self.address, self.login.as_ref())?;
+        let mut session = Session::open(&self.address, self.login.as_ref(), &self.tls)?;
         match self.lost.check(&mut session, self.address.subject.as_str()) {
             Err(error) if error.is_forbidden_request() => {
                 self.lost.on_forbidden();
-                Session::open(&self.address, self.login.as_ref())
+                Session::open(&self.address, self.login.as_ref(), &self.tls)
             }
             Err(error @ (NatsError::LinesLost(_) | NatsError::NoResponders)) => {
                 // It is asked for what it still has, or whether there is a stream.
@@ -168,7 +176,7 @@ impl Deliver for Nats {
     fn first_lost(&mut self, receipts: &[Receipt]) -> Result<usize, DeliveryError> {
         let session = match self.session.take() {
             Some(session) => Ok(session),
-            None => Session::open(&self.address, self.login.as_ref()),
+            None => Session::open(&self.address, self.login.as_ref(), &self.tls),
         };
         let found = session.and_then(|mut session| {
             let found = self.lost.first_lost(&mut session, self.address.subject.as_str(), receipts)?;
