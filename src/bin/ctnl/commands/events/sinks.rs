@@ -40,6 +40,14 @@ pub struct SinkArgs {
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = bytes, requires = "spool")]
     spool_max: usize,
 
+    /// Keep lines in the spool for this time after JetStream (nats:) has acknowledged them, and send
+    /// them again, with the same ids, if the stream has lost them
+    ///
+    /// nats-server writes to the disk every 2 minutes by default: a power loss of all replicas costs
+    /// what it acknowledged since. Kept lines count against --spool-max, and give way to lines that wait.
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "spool")]
+    spool_keep: Option<Duration>,
+
     /// File with the credentials of `nats:`. Default: NATS_CREDS, NATS_USER and NATS_PASSWORD, or
     /// NATS_TOKEN of the environment, or the URL
     #[arg(long, value_name = "FILE")]
@@ -139,6 +147,7 @@ impl SinkArgs {
             queue_max: self.queue_max,
             spool: self.spool.clone(),
             spool_max: self.spool_max as u64,
+            spool_keep: self.spool_keep,
             rotation: Rotation {
                 size: self.rotate_size.map(|size| size as u64),
                 every: self.rotate_every,

@@ -4,6 +4,7 @@
 //! - `spools`: spools over restarts, and at their limit
 //! - `damage`: spools on a failing disk
 //! - `ends`: what a run leaves in the spool at its end
+//! - `kept`: lines that are kept after they were acknowledged
 //! - `surveys`: spools that are read without being changed
 //! - `files`: rotation, SIGHUP, pipes
 //! - `disk`: a full disk
@@ -18,6 +19,7 @@ mod datagrams;
 mod disk;
 mod ends;
 mod files;
+mod kept;
 mod remotes;
 mod specs;
 mod spools;
@@ -49,6 +51,7 @@ fn options() -> SinkOptions {
         queue_max: 1 << 20,
         spool: None,
         spool_max: 1 << 20,
+        spool_keep: None,
         rotation: Rotation { size: None, every: None, keep: 1 },
         sync: SyncPolicy::Rotate,
         syslog: SyslogHeader { facility: 3, severity: 6, app: "ctnl".into(), host: "h".into() },
