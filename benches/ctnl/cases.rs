@@ -47,6 +47,8 @@ pub struct Case {
     pub population: Population,
     /// What the commands change, and what is restored after each run.
     pub effect: Effect,
+    /// Whether the limit changes the same: it is another command of ours.
+    pub limit_changes: bool,
     pub limit: Option<Line>,
     pub ctnl: Line,
     pub conntrack: Option<Line>,
@@ -97,6 +99,7 @@ impl Commands {
             name: name.to_owned(),
             population,
             effect: Effect::None,
+            limit_changes: false,
             limit: Some(self.limit("dump")),
             ctnl: self.ctnl(ctnl),
             conntrack,
@@ -136,8 +139,30 @@ pub fn cases(commands: &Commands, sizes: &[u32]) -> Vec<Case> {
         }
     }
     cases.extend(flushes(commands, largest));
+    cases.extend(drop_in(commands, largest));
     cases.push(update(commands, largest));
     cases
+}
+
+/// conntrack(8)'s command line as ctnl runs it, whose limit is the command of ours that does the same.
+fn drop_in(commands: &Commands, entries: u32) -> Vec<Case> {
+    let population = |stale| Population { stale, ..plain(entries, Families::V4) };
+    let case = |name: &str, stale: u32, ours: &str, theirs: &str| {
+        let own = commands.ctnl(&format!("conntrack {theirs}"));
+        Case {
+            ctnl: own,
+            limit: Some(commands.ctnl(ours)),
+            effect: if stale > 0 { Effect::Deletes } else { Effect::None },
+            limit_changes: stale > 0,
+            targets: Targets::new(1.10),
+            ..commands.case(name, population(stale), "", commands.conntrack(theirs))
+        }
+    };
+    vec![
+        case("drop-in -L", 0, "list -o conntrack -q", "-L"),
+        case("drop-in -L, filter", 0, "list -o conntrack -q tcp and dport 443", "-L -p tcp --dport 443"),
+        case("drop-in -D, 50 %", entries / 2, "flush mark 1/1 --yes -q", "-D -m 1/1"),
+    ]
 }
 
 fn plain(entries: u32, families: Families) -> Population {

@@ -138,7 +138,11 @@ fn fill(case: &Case, table: &mut Table) -> Result<()> {
 
 fn round(case: &Case, table: &mut Table, measured: &mut Measured) -> Result<()> {
     if let (Some(line), Some(series)) = (&case.limit, &mut measured.limit) {
-        series.samples.push(line.measure()?);
+        if case.limit_changes {
+            run_and_restore(case, table, line, series)?;
+        } else {
+            series.samples.push(line.measure()?);
+        }
     }
     let changing =
         [(Some(&case.ctnl), Some(&mut measured.ctnl)), (case.conntrack.as_ref(), measured.conntrack.as_mut())];

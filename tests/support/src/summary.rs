@@ -44,6 +44,8 @@ pub struct Summary {
     pub table_max: Option<u32>,
     pub seconds: f64,
     pub window_ms: f64,
+    pub saved_to: Option<String>,
+    pub saved: Option<u64>,
     #[serde(default)]
     pub by_state: Vec<Share>,
     #[serde(default)]
@@ -58,6 +60,57 @@ pub struct Summary {
 pub struct Share {
     pub key: String,
     pub entries: u64,
+}
+
+/// `ctnl restore --json`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restored {
+    pub v: u32,
+    pub command: String,
+    pub dry_run: bool,
+    pub file: String,
+    pub format: String,
+    pub saved_at: Option<u64>,
+    #[serde(default)]
+    pub saved_kernel: String,
+    #[serde(default)]
+    pub saved_host: String,
+    #[serde(default)]
+    pub saved_filter: String,
+    pub incomplete: bool,
+    pub entries: u64,
+    pub zones: BTreeMap<u16, u64>,
+    pub restored: u64,
+    pub existing: u64,
+    pub expired: u64,
+    pub skipped: BTreeMap<String, u64>,
+    pub failed: BTreeMap<String, u64>,
+    pub unanswered: u64,
+    pub unsent: u64,
+    pub table_full: bool,
+    pub offloaded: u64,
+    pub without_master: u64,
+    pub without_secctx: u64,
+    pub aged: bool,
+    pub interrupted: bool,
+    pub error: Option<String>,
+    pub table_before: u32,
+    pub table_after: u32,
+    pub table_max: Option<u32>,
+    pub seconds: f64,
+}
+
+impl Restored {
+    /// Reads a restore's summary, in which every entry is accounted for.
+    #[track_caller]
+    pub fn read(stdout: &str) -> Self {
+        let restored: Restored = read(stdout);
+        let sum = restored.restored + restored.existing + restored.expired + restored.unanswered + restored.unsent;
+        let sum = sum + restored.skipped.values().chain(restored.failed.values()).sum::<u64>();
+        assert_eq!(restored.entries, sum, "{stdout}");
+        restored
+    }
 }
 
 /// `ctnl count --json` with a filter.

@@ -16,6 +16,8 @@ Examples:
       Delete established entries that have certainly been idle for 12 hours.
   ctnl flush 'udp and unreplied and dst 203.0.113.5' --max 1000
       Delete at most a thousand of these.
+  ctnl flush --src 203.0.113.9 --save undo.ctnl
+      Delete, and undo with: ctnl restore undo.ctnl
   ctnl flush --dst 10.9.0.0/16 --soft
       Lower their timeout to ten seconds: the next packet of a live flow restores it.
   ctnl flush 'dport 53 and idle >= 30s' --confirm-idle 30s --yes --json
@@ -58,6 +60,13 @@ pub struct Args {
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "10s",
           value_parser = soft_timeout)]
     soft: Option<u32>,
+
+    /// Write each entry to FILE before its delete is sent: `ctnl restore FILE` creates them again
+    ///
+    /// FILE must not exist. Where it cannot be written any more (a full disk), nothing more is deleted. docs/save.md
+    /// has what is kept and what is not.
+    #[arg(long, value_name = "FILE")]
+    save: Option<String>,
 
     /// Do not spare your own SSH session
     #[arg(long)]
@@ -103,6 +112,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
         all: args.all,
         dry_run: args.dry_run,
         max: args.max,
+        save: args.save.as_deref(),
         no_spare_ssh: args.no_spare_ssh,
         yes: args.yes,
         ask_above: args.ask_above,

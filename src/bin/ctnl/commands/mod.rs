@@ -21,6 +21,8 @@ mod man;
 mod purging;
 mod read;
 mod report;
+mod restore;
+mod save;
 mod spool;
 mod stats;
 mod update;
@@ -44,7 +46,9 @@ The table is full:
 Rehearse in private namespaces, no root needed:
   ctnl lab --entries 200000 -- ctnl flush --state established --older 12h
 
-`ctnl help filter` explains the filters of list, count, flush, update and events.
+`ctnl help filter` explains the filters of list, count, flush, update, save and events.
+`ctnl conntrack` takes the command line of conntrack(8), for scripts; so does a link to
+ctnl that is named conntrack. `ctnl help conntrack` lists its options.
 Exit codes: 0 done, also when nothing matched; 1 failed; 2 usage error, nothing
 was changed; 3 partly done.";
 
@@ -76,6 +80,10 @@ enum Verb {
     Add(Box<add::Args>),
     /// Change the entries that match: mark, timeout, status, TCP state, labels
     Update(Box<update::Args>),
+    /// Save the entries that match to a file, for `ctnl restore`
+    Save(Box<save::Args>),
+    /// Create the entries of a save file
+    Restore(restore::Args),
     /// Show the counters of connection tracking: drops, evictions, failed inserts
     Stats(stats::Args),
     /// Stream conntrack events
@@ -112,6 +120,8 @@ pub fn run(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Get(args) => get::run(&args, host),
         Verb::Delete(args) => delete::run(&args, host),
         Verb::Flush(args) => flush::run(&args, host),
+        Verb::Save(args) => save::run(&args, host),
+        Verb::Restore(args) => restore::run(&args, host),
         Verb::Add(args) => add::run(&args, host),
         Verb::Update(args) => update::run(&args, host),
         Verb::Stats(args) => stats::run(&args, host),

@@ -4,12 +4,13 @@
 use anyhow::Result;
 use ctnl::filter::Filter;
 use ctnl::host::Host;
-use ctnl::table;
+use ctnl::table::{self, Occupancy};
 
 use super::args::{CommonArgs, FilterArgs};
 use crate::host::ssh::{self, OwnSessions};
 use crate::host::timeout_notes::{self, WrittenTimeout};
-use crate::purge::{Options, Purge, Purged, Task, report};
+use crate::purge::{Options, Purge, Purged, Task, UndoFile, report};
+use crate::save_file::{STANDARD, SaveFile, head, refuse};
 use crate::scan::{Selection, Watch, sample_and_wait};
 use crate::term::console::{Console, percent};
 use crate::term::exit::{Exit, usage};
@@ -33,6 +34,8 @@ pub struct Request<'a> {
     pub dry_run: bool,
     /// Most entries.
     pub max: Option<u64>,
+    /// The file with a copy of each entry.
+    pub save: Option<&'a str>,
     /// The own SSH session is not spared.
     pub no_spare_ssh: bool,
     /// There is no question, and it does not stop.
@@ -52,6 +55,7 @@ pub fn run(request: &Request<'_>, host: &Host) -> Result<Exit> {
     let filter = request.filter.filter(host)?;
     let timeouts = request.filter.timeout_options()?;
     request.refuse_everything(&filter)?;
+    request.save.iter().try_for_each(|name| refuse(name, false))?;
     let mut console = request.common.console();
     if filter.never_matches() {
         console.warn("this filter can match nothing");
@@ -70,10 +74,11 @@ pub fn run(request: &Request<'_>, host: &Host) -> Result<Exit> {
         return Ok(Exit::Partly);
     }
     let own = request.own_sessions(host, watch.console)?;
+    let undo = request.undo_file(&selection, before, host)?;
     let options = request.options(selection.filter(), own);
     let timeout = options.task.written_timeout().filter(|_| !request.dry_run);
     let written = timeout.map(|seconds| WrittenTimeout::new(connection.netns(), host, seconds));
-    let mut purge = Purge::new(selection, options, watch, before);
+    let mut purge = Purge::new(selection, options, watch, before).saving_to(undo);
     if !request.no_spare_ssh {
         purge = purge.looking_up_sessions(|| ssh::own_sessions(host));
     }
@@ -130,6 +135,17 @@ impl Request<'_> {
             "{what}, which would {verb} the whole table\n  hint: select entries, e.g. --state established --older \
              12h; or {verb} all with --all"
         )))
+    }
+
+    /// The file of --save. It is removed unless an entry is written to it.
+    fn undo_file(&self, selection: &Selection, before: Occupancy, host: &Host) -> Result<Option<UndoFile>> {
+        let Some(name) = self.save.filter(|_| !self.dry_run) else { return Ok(None) };
+        if name == STANDARD {
+            return Err(usage("--save -: expected a file, which is whole when a delete is sent; a pipe is not"));
+        }
+        let file = SaveFile::create(name, false)?;
+        let head = head(host, before, selection.filter().to_string());
+        Ok(Some(UndoFile::new(name, file, &head)))
     }
 
     /// The sessions that are spared; what is certain of them is printed.

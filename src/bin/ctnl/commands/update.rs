@@ -134,6 +134,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
         all: args.all,
         dry_run: args.dry_run,
         max: args.max,
+        save: None,
         no_spare_ssh: args.no_spare_ssh,
         yes: args.yes,
         ask_above: args.ask_above,

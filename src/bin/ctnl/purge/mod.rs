@@ -3,7 +3,8 @@
 //!
 //! `options` is what a command asks for, `task` what is done, `chooser` decides entry by entry, `rechecker` once more for
 //! entries that were judged too long ago, `job` walks the table and
-//! deletes, `summary` counts the results, `report` prints them.
+//! deletes, `undo_file` has a copy of each entry before its delete is sent, `summary` counts the results,
+//! `report` prints them.
 
 mod chooser;
 mod job;
@@ -13,8 +14,11 @@ mod report;
 mod skip_reason;
 mod summary;
 mod task;
+mod undo_file;
 
 pub use job::{Purge, Purged};
 pub use options::Options;
 pub use report::report;
+pub use summary::Summary;
 pub use task::Task;
+pub use undo_file::UndoFile;

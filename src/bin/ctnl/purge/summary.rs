@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::options::Options;
 use super::task::Task;
+use super::undo_file::Saved;
 use crate::term::console::percent;
 
 /// Version of the JSON document.
@@ -100,6 +101,12 @@ pub struct Summary {
     /// The longest time from reading an entry to the end of its delete, or of the change of its timeout, in
     /// milliseconds: a packet that arrives within this time is not noticed.
     pub window_ms: f64,
+    /// The file of `--save`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub saved_to: Option<String>,
+    /// Entries that were written to it, each before its delete was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub saved: Option<u64>,
     /// Of a preview: what would be deleted, by state.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub by_state: Vec<Share>,
@@ -190,6 +197,15 @@ impl Summary {
         self.error = error.map(ToString::to_string);
     }
 
+    /// Adds the results of `--save`. Where it failed, that is why the purge ended early.
+    pub fn add_saved(&mut self, saved: Saved) {
+        self.saved_to = Some(saved.name);
+        self.saved = Some(saved.entries);
+        if let Some(error) = saved.error {
+            self.error = Some(error);
+        }
+    }
+
     /// Sets the counts of the table.
     pub fn set_table(&mut self, before: Occupancy, after: Option<Occupancy>) {
         self.table_before = before.entries;
@@ -245,6 +261,9 @@ impl Summary {
         let _ = write!(text, "; {} entries seen in {:.2} s", self.seen, self.seconds);
         self.write_window(&mut text);
         self.write_table(&mut text);
+        if let (Some(name), Some(saved)) = (&self.saved_to, self.saved) {
+            let _ = write!(text, "\n{saved} saved to {name}; undo with: ctnl restore {name}");
+        }
         if self.interrupted {
             text.push_str("\ninterrupted before the end of the table");
         }
