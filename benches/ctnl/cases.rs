@@ -2,6 +2,7 @@
 
 use crate::measure::Line;
 use crate::population::{Families, Population};
+use crate::saved::{Name, SavedFiles};
 
 /// Targets are ratios of medians. They apply to tables of at least this many entries.
 pub const TARGETS_FROM: u32 = 1_000_000;
@@ -36,6 +37,8 @@ pub struct Case {
     pub population: Population,
     /// Whether the commands delete the stale entries, which are then created again after each run.
     pub deletes: bool,
+    /// Whether the commands create the entries, in an empty table, from the files of [`SavedFiles`].
+    pub creates: bool,
     pub limit: Option<Line>,
     pub ctnl: Line,
     pub conntrack: Option<Line>,
@@ -86,6 +89,7 @@ impl Commands {
             name: name.to_owned(),
             population,
             deletes: false,
+            creates: false,
             limit: Some(self.limit("dump")),
             ctnl: self.ctnl(ctnl),
             conntrack,
@@ -125,6 +129,7 @@ pub fn cases(commands: &Commands, sizes: &[u32]) -> Vec<Case> {
         }
     }
     cases.extend(flushes(commands, largest));
+    cases.extend(saves(commands, plain(largest, Families::V4)));
     cases
 }
 
@@ -218,6 +223,22 @@ fn flushes(commands: &Commands, entries: u32) -> Vec<Case> {
     ];
     cases.extend(narrow);
     cases
+}
+
+/// Saving a table to nowhere and to a file, and restoring it from files.
+fn saves(commands: &Commands, population: Population) -> [Case; 3] {
+    let path = |name| SavedFiles::path(name).display().to_string();
+    let lines = commands.conntrack("-L -o save");
+    let save = Case { targets: Targets::new(1.10), ..commands.case("save", population, "save -q -", lines.clone()) };
+    let file = format!("save -q --overwrite {}", path(Name::Written));
+    let to_file = Case { name: "save to a file".to_owned(), ctnl: commands.ctnl(&file), ..save.clone() };
+    let restore = format!("restore -q {}", path(Name::Binary));
+    let theirs = commands.conntrack(&format!("-R {}", path(Name::Lines)));
+    let case = commands.case("restore", population, &restore, theirs);
+    let of_lines = commands.ctnl(&format!("restore -q {}", path(Name::Lines)));
+    let others = if commands.conntrack_installed { vec![of_lines] } else { Vec::new() };
+    let limit = Some(commands.limit_with("create", &path(Name::Requests)));
+    [save, to_file, Case { creates: true, limit, others, targets: Targets::new(1.15), ..case }]
 }
 
 /// conntrack(8) cannot select by idle time: it is given the stale entries'

@@ -8,9 +8,11 @@ use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use crate::busy::Busy;
-use crate::cases::{Case, TARGETS_FROM, Targets};
+use crate::cases::{Case, Commands, TARGETS_FROM, Targets};
+use crate::limit;
 use crate::measure::{Line, Series};
 use crate::population::Table;
+use crate::saved::SavedFiles;
 
 /// A command that takes a few milliseconds is run this many times as often.
 const OFTEN: usize = 5;
@@ -114,10 +116,21 @@ impl Measured {
 }
 
 /// Measures `case`. A failure is part of the result; only an interrupt is an error.
-pub fn run(case: &Case, table: &mut Table, runs: usize, interrupted: &Arc<AtomicBool>) -> Result<Measured> {
+pub fn run(
+    case: &Case,
+    table: &mut Table,
+    runs: usize,
+    commands: &Commands,
+    interrupted: &Arc<AtomicBool>,
+) -> Result<Measured> {
+    // Removed at the end.
+    let files = SavedFiles::new()?;
     let mut measured = Measured::new(case);
     let runs = if case.limit.is_none() || case.population.entries == 0 { runs * OFTEN } else { runs };
     let outcome = table.fill(case.population).and_then(|()| {
+        if case.creates {
+            files.write(case.population, &commands.ctnl, commands.conntrack_installed)?;
+        }
         (0..runs).try_for_each(|_| {
             ensure!(!interrupted.load(Ordering::Relaxed), "interrupted");
             round(case, table, &mut measured)
@@ -133,7 +146,9 @@ pub fn run(case: &Case, table: &mut Table, runs: usize, interrupted: &Arc<Atomic
 
 fn round(case: &Case, table: &mut Table, measured: &mut Measured) -> Result<()> {
     if let (Some(line), Some(series)) = (&case.limit, &mut measured.limit) {
-        series.samples.push(line.measure()?);
+        // The limit deletes nothing.
+        let case = Case { deletes: false, beside: None, ..case.clone() };
+        run_and_restore(&case, table, line, series)?;
     }
     let changing =
         [(Some(&case.ctnl), Some(&mut measured.ctnl)), (case.conntrack.as_ref(), measured.conntrack.as_mut())];
@@ -148,12 +163,18 @@ fn round(case: &Case, table: &mut Table, measured: &mut Measured) -> Result<()> 
     Ok(())
 }
 
-/// Runs a command that may delete the stale entries, checks that it deleted all of them, and creates
-/// them again.
+/// Runs a command that may create all entries, or delete the stale ones: checks that it did, and creates
+/// those again.
 fn run_and_restore(case: &Case, table: &mut Table, line: &Line, series: &mut Series) -> Result<()> {
+    if case.creates {
+        limit::flush(None)?;
+    }
     let beside = Busy::start(&case.beside)?;
     series.samples.push(line.measure()?);
     drop(beside);
+    if case.creates {
+        table.expect(case.population.entries)?;
+    }
     if case.deletes {
         table.refill(case.population)?;
     }
