@@ -206,8 +206,8 @@ fn flow_of(numbers: &[u64; 8], set: u32, text: &str) -> Flow {
             1 => L4::Ports { src: n as u16, dst: (n >> 16) as u16 },
             _ => L4::Icmp { kind: n as u8, code: (n >> 8) as u8, id: (n >> 16) as u16 },
         },
-        zone: (n % 5 == 0).then_some(n as u16),
-        has_unknown_part: n % 7 == 0,
+        zone: n.is_multiple_of(5).then_some(n as u16),
+        has_unknown_part: n.is_multiple_of(7),
     };
     let orig = tuple(a, b, has(0));
     let reply = if has(1) { orig.inverse() } else { tuple(c, d, has(2)) };

@@ -163,7 +163,8 @@ fn the_file_of_a_flush_has_what_was_deleted_and_no_more(netns: &TestNetns) {
     let (after, saved) = (keys(&netns.dump()), keys(&saved(&file)));
     let mut deleted: Vec<_> = keys(&before).into_iter().filter(|key| !after.contains(key)).collect();
     let mut saved = saved.clone();
-    (deleted.sort(), saved.sort());
+    deleted.sort();
+    saved.sort();
     assert_eq!((saved.len(), &saved), (50, &deleted));
     netns.ctnl(&["flush", "tcp", "--dry-run", "--save", &dry]).exits_with(0);
     assert!(!folder.path("dry").exists());
