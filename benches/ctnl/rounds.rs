@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use crate::busy::Busy;
-use crate::cases::{Case, Commands, TARGETS_FROM, Targets};
+use crate::cases::{Case, Commands, Effect, TARGETS_FROM, Targets};
 use crate::limit;
 use crate::measure::{Line, Series};
 use crate::population::Table;
@@ -127,8 +127,8 @@ pub fn run(
     let files = SavedFiles::new()?;
     let mut measured = Measured::new(case);
     let runs = if case.limit.is_none() || case.population.entries == 0 { runs * OFTEN } else { runs };
-    let outcome = table.fill(case.population).and_then(|()| {
-        if case.creates {
+    let outcome = fill(case, table).and_then(|()| {
+        if case.effect == Effect::Creates {
             files.write(case.population, &commands.ctnl, commands.conntrack_installed)?;
         }
         (0..runs).try_for_each(|_| {
@@ -144,11 +144,18 @@ pub fn run(
     Ok(measured)
 }
 
+fn fill(case: &Case, table: &mut Table) -> Result<()> {
+    table.fill(case.population)?;
+    if case.effect == Effect::Caps { table.shorten(case.population) } else { Ok(()) }
+}
+
 fn round(case: &Case, table: &mut Table, measured: &mut Measured) -> Result<()> {
     if let (Some(line), Some(series)) = (&case.limit, &mut measured.limit) {
-        // The limit deletes nothing.
-        let case = Case { deletes: false, beside: None, ..case.clone() };
-        run_and_restore(&case, table, line, series)?;
+        if case.limit_changes {
+            run_and_restore(case, table, line, series)?;
+        } else {
+            series.samples.push(line.measure()?);
+        }
     }
     let changing =
         [(Some(&case.ctnl), Some(&mut measured.ctnl)), (case.conntrack.as_ref(), measured.conntrack.as_mut())];
@@ -163,20 +170,18 @@ fn round(case: &Case, table: &mut Table, measured: &mut Measured) -> Result<()> 
     Ok(())
 }
 
-/// Runs a command that may create all entries, or delete the stale ones: checks that it did, and creates
-/// those again.
+/// Runs a command that may change the table, checks that it changed what it should, and restores that.
 fn run_and_restore(case: &Case, table: &mut Table, line: &Line, series: &mut Series) -> Result<()> {
-    if case.creates {
+    if case.effect == Effect::Creates {
         limit::flush(None)?;
     }
     let beside = Busy::start(&case.beside)?;
     series.samples.push(line.measure()?);
     drop(beside);
-    if case.creates {
-        table.expect(case.population.entries)?;
+    match case.effect {
+        Effect::None => Ok(()),
+        Effect::Deletes => table.refill(case.population),
+        Effect::Creates => table.expect(case.population.entries),
+        Effect::Caps => table.raise(case.population),
     }
-    if case.deletes {
-        table.refill(case.population)?;
-    }
-    Ok(())
 }

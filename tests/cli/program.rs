@@ -8,12 +8,14 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// Every command, as in `ctnl --help`.
-pub const COMMANDS: [&str; 14] = [
+pub const COMMANDS: [&str; 16] = [
     "list",
     "count",
     "get",
     "delete",
     "flush",
+    "add",
+    "update",
     "save",
     "restore",
     "stats",
@@ -25,7 +27,8 @@ pub const COMMANDS: [&str; 14] = [
     "man",
 ];
 /// Those of them that talk to the kernel, in a namespace that may be named.
-pub const ON_A_TABLE: [&str; 9] = ["list", "count", "get", "delete", "flush", "save", "restore", "stats", "events"];
+pub const ON_A_TABLE: [&str; 11] =
+    ["list", "count", "get", "delete", "flush", "add", "update", "save", "restore", "stats", "events"];
 
 /// A folder to run in.
 pub struct Folder(TempDir);

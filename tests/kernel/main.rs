@@ -12,7 +12,10 @@
 //! - `flushing`: the flush pipeline while the table changes under it
 //! - `agreement`: list, count, dry run and flush match the same entries
 //! - `following`: `ctnl events`, and the entries that its reader can derive
+//! - `flow_log`: `ctnl events --flows=both`, the last packet of a connection, heartbeats
 //! - `flush`, `list`, `entries`: the commands; `filtering`: notations of the filter language
+//! - `compat`: conntrack(8)'s command line, and callers that parse its output
+//! - `changing`: the commands `update` and `add`
 //! - `events`: each event once and in order, and losses counted; `exclusion`: the part of a filter
 //!   that the kernel applies to events
 //! - `memory`: peak memory does not grow with the table
@@ -38,10 +41,13 @@
 )]
 
 mod agreement;
+mod changing;
+mod compat;
 mod entries;
 mod events;
 mod exclusion;
 mod filtering;
+mod flow_log;
 mod flush;
 mod flushing;
 mod following;
@@ -82,10 +88,13 @@ fn main() -> ExitCode {
     let lists = [
         timeouts::TESTS,
         agreement::TESTS,
+        compat::TESTS,
         verbs::TESTS,
         updating::TESTS,
+        changing::TESTS,
         flushing::TESTS,
         flush::TESTS,
+        flow_log::TESTS,
         following::TESTS,
         entries::TESTS,
         events::TESTS,

@@ -34,7 +34,7 @@ const PROGRAM: &[(u8, &[&str])] = &[
     (10, &["follow", "purge", "restore"]),
     (11, &["sink"]),
     (12, &["conntrack_syntax", "lab", "stream"]),
-    (13, &["commands"]),
+    (13, &["commands", "compat"]),
 ];
 
 /// Crates that the library must not use: arguments, terminals, signals, servers. (Its tests use

@@ -9,6 +9,7 @@
 //! - `packet_monitor`: when each flow had its last packet, from the kernel's counters
 //! - `text`: the lines of ctnl are those of conntrack(8); `lines`: those of conntrack(8) name their entries
 //! - `events`: the event lines of ctnl are those of `conntrack -E`, and jq parses them
+//! - `compat`: the command line of conntrack(8), executed by both
 //! - `idle`: the flows that `--older` matches, and those that it must not
 //! - `changed`: idle times after a sysctl has changed, and under policies
 //! - `flushing`: connections in use survive a flush
@@ -33,6 +34,7 @@
 
 mod changed;
 mod cluster;
+mod compat;
 mod events;
 mod flushing;
 mod idle;
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
     }
     let lists = [
         text::TESTS,
+        compat::TESTS,
         lines::TESTS,
         events::TESTS,
         idle::TESTS,

@@ -159,7 +159,8 @@ impl Peer {
             let is_disturbed = self.is_disturbed.load(Ordering::Relaxed);
             let is_over = begin.elapsed() > length;
             if is_disturbed && is_over && matches!(turn, Turn::CloseAtOnce | Turn::GoesAway) {
-                return self.forget(stream.as_mut(), pending);
+                // What is still pending is lost.
+                return Ok(());
             }
             if is_disturbed && is_over && begin.elapsed() > 4 * length {
                 break;
@@ -182,24 +183,6 @@ impl Peer {
             self.process(&mut pending, if loses { UNPROCESSED } else { 0 });
         }
         self.process(&mut pending, 0);
-        Ok(())
-    }
-
-    /// Notes what was read and not processed, and what is still in the socket's buffer.
-    fn forget(&self, stream: &mut dyn Stream, mut pending: Vec<u8>) -> io::Result<()> {
-        stream.set_timeout(Duration::from_millis(1))?;
-        let mut piece = vec![0; 64 << 10];
-        while pending.len() < 64 << 20
-            && let Ok(count @ 1..) = stream.read(&mut piece)
-        {
-            pending.extend_from_slice(piece.get(..count).unwrap_or_default());
-        }
-        let Ok(mut received) = self.received.lock() else { return Ok(()) };
-        let mut rest = pending.as_slice();
-        while let Some((line, length)) = self.framing.next(rest) {
-            received.forget(line);
-            rest = rest.get(length..).unwrap_or_default();
-        }
         Ok(())
     }
 

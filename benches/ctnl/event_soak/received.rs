@@ -1,6 +1,6 @@
 //! The lines that arrived at a sink, by stream and number.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -8,6 +8,10 @@ use serde::Deserialize;
 
 use super::StreamSent;
 use super::stream_run::End;
+
+/// What a peer loses this long before the program is killed may be missing, in milliseconds: lines are kept
+/// for ten seconds, and this test's peers take up to five to lose them.
+const MAY_BE_LOST: u32 = 15_000;
 
 /// The keys of a line that count here (docs/events.md).
 #[derive(Debug, Deserialize)]
@@ -28,10 +32,10 @@ struct Stream {
     opened_ns: u64,
     /// The hash of each line by its number, from 1 on; 0 where it has not arrived.
     lines: Vec<u64>,
+    /// The time of each line in milliseconds since `open`; that of the line before it where it has none.
+    times: Vec<u32>,
     /// The gaps of this sink alone: the first number, and the number of lines where it is known.
     own_gaps: BTreeMap<usize, Option<u64>>,
-    /// The numbers of lines that the peer had read and lost.
-    forgotten: BTreeSet<usize>,
     events: u64,
     kernel_lost: u64,
     uncounted: u64,
@@ -62,15 +66,6 @@ impl Received {
     }
 }
 
-impl Received {
-    /// Notes a line that the peer had read when it was killed: it is expected again.
-    pub fn forget(&mut self, text: &[u8]) {
-        if let Ok(line) = serde_json::from_slice::<Line<'_>>(text) {
-            self.streams.entry(line.stream.to_owned()).or_default().forgotten.insert(line.seq);
-        }
-    }
-}
-
 impl Stream {
     fn add(&mut self, line: &Line<'_>, hash: u64) {
         if self.lines.len() < line.seq {
@@ -89,6 +84,19 @@ impl Stream {
         }
         *known = hash;
         self.count(line);
+        self.add_time(line);
+    }
+
+    fn add_time(&mut self, line: &Line<'_>) {
+        let since_open = line.time_ns.unwrap_or(0).saturating_sub(self.opened_ns) / 1_000_000;
+        let before = self.times.last().copied().unwrap_or(0);
+        self.times.resize(line.seq, before.max(u32::try_from(since_open).unwrap_or(before)));
+    }
+
+    /// The number of the first line of the last [`MAY_BE_LOST`].
+    fn recent(&self) -> usize {
+        let end = self.times.last().copied().unwrap_or(0);
+        self.times.iter().filter(|time| **time + MAY_BE_LOST < end).count() + 1
     }
 
     fn count(&mut self, line: &Line<'_>) {
@@ -113,29 +121,16 @@ impl Stream {
         self.own_gaps.values().flatten().sum()
     }
 
-    /// The first number that neither arrived nor lies in a gap. In a run that was killed, what the peer
-    /// had lost just before is left out: the memory of what was sent is gone.
-    fn first_hole(&self, was_closed: bool) -> Option<usize> {
+    /// The numbers that neither arrived nor lie in a gap.
+    fn holes(&self) -> impl Iterator<Item = usize> {
         let mut covered = 0;
-        for (at, hash) in self.lines.iter().enumerate() {
+        self.lines.iter().enumerate().filter_map(move |(at, hash)| {
             let number = at + 1;
             if let Some(lost) = self.own_gaps.get(&number) {
                 covered = number + usize::try_from(lost.unwrap_or(1)).unwrap_or(usize::MAX - number);
             }
-            if *hash == 0 && number >= covered {
-                if was_closed || !self.forgotten.contains(&number) {
-                    return Some(number);
-                }
-                covered = self.next_arrived(number);
-            }
-        }
-        None
-    }
-
-    /// The first number from `number` on that arrived.
-    fn next_arrived(&self, number: usize) -> usize {
-        let rest = self.lines.iter().enumerate().skip(number);
-        rest.filter(|(_, hash)| **hash != 0).map(|(at, _)| at + 1).next().unwrap_or(self.lines.len() + 1)
+            (*hash == 0 && number >= covered).then_some(number)
+        })
     }
 
     /// The first number whose line differs from that of `other`, gaps of one sink apart.
@@ -215,7 +210,7 @@ impl Stream {
 
 impl Verdict {
     fn add(&mut self, sink: &str, received: &Received, runs: &[(&String, &Stream)]) {
-        let (mut lines, mut repeated, mut dropped) = (0_u64, 0, 0);
+        let (mut lines, mut repeated, mut dropped, mut killed) = (0_u64, 0, 0, 0);
         for (name, reference) in runs {
             let Some(stream) = received.streams.get(*name) else {
                 // A run that was killed at once may have left nothing at a sink that was down.
@@ -227,6 +222,7 @@ impl Verdict {
             lines += stream.lines.iter().filter(|hash| **hash != 0).count() as u64;
             repeated += stream.repeated;
             dropped += stream.dropped();
+            killed += stream.holes().count();
             self.faults.extend(stream.faults.iter().map(|fault| format!("{sink}, stream {name}: {fault}")));
             self.faults.extend(stream.fault_beside(reference).map(|fault| format!("{sink}, stream {name}: {fault}")));
         }
@@ -238,15 +234,19 @@ impl Verdict {
             self.faults.push(format!("{sink}: {unknown} streams that the file does not have"));
         }
         // A `String` takes everything.
-        let _ = writeln!(self.table, "  {sink}: {lines} lines, {repeated} repeated, {dropped} in gaps of its own");
+        let _ = writeln!(
+            self.table,
+            "  {sink}: {lines} lines, {repeated} repeated, {dropped} in gaps of its own, {killed} lost by a peer right before a kill"
+        );
     }
 }
 
 impl Stream {
     fn fault_beside(&self, reference: &Stream) -> Option<String> {
-        if let Some(hole) = self.first_hole(reference.closed) {
-            let (next, end) = (self.next_arrived(hole), reference.lines.len());
-            return Some(format!("lines {hole} to {} of {end} are missing without a gap", next - 1));
+        // Of a run that was killed, what a peer lost right before is not sent again (docs/sinks.md).
+        let strict = if reference.closed { usize::MAX } else { reference.recent() };
+        if let Some(hole) = self.holes().find(|number| *number < strict) {
+            return Some(format!("line {hole} of {} is missing without a gap", reference.lines.len()));
         }
         if let Some(number) = self.first_difference(reference) {
             return Some(format!("line {number} differs from the file's"));

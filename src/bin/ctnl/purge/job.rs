@@ -1,4 +1,4 @@
-//! A purge: preview, question, and the walk that deletes.
+//! A purge: preview, question, and the walk that deletes or changes entries.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -51,8 +51,12 @@ pub struct Purge<'a> {
     watch: Watch<'a>,
     before: Occupancy,
     look_up_sessions: Option<LookUpSessions<'a>>,
+    observer: Option<Observer<'a>>,
     undo: Option<UndoFile>,
 }
+
+/// Is called with each entry that is chosen, before the request for it is sent.
+type Observer<'a> = Box<dyn FnMut(&Flow, &DatagramTime) + Send + 'a>;
 
 /// Looks up the sessions that are spared.
 type LookUpSessions<'a> = Box<dyn Fn() -> Result<OwnSessions> + 'a>;
@@ -61,7 +65,13 @@ impl<'a> Purge<'a> {
     /// A purge of what `selection` matches, in a table that was `before` so full.
     pub fn new(selection: Selection, options: Options, watch: Watch<'a>, before: Occupancy) -> Self {
         let chooser = Chooser::new(selection, options.clone());
-        Purge { options, chooser, watch, before, look_up_sessions: None, undo: None }
+        Purge { options, chooser, watch, before, look_up_sessions: None, observer: None, undo: None }
+    }
+
+    /// Calls `observer` with each entry that is chosen, before the request for it is sent. It runs on the thread that
+    /// walks the table.
+    pub fn observed_by(self, observer: impl FnMut(&Flow, &DatagramTime) + Send + 'a) -> Self {
+        Purge { observer: Some(Box::new(observer)), ..self }
     }
 
     /// Also spares the sessions that `look_up` finds once the purge may begin: one may have been attached
@@ -106,7 +116,7 @@ impl<'a> Purge<'a> {
         (summary.seen, summary.interrupted) = self.count(connection)?;
         summary.resized = self.watch.warn_if_resized();
         self.chooser.report(&mut summary);
-        summary.deleted = self.chooser.chosen();
+        summary.set_done(self.chooser.chosen());
         summary.set_table(self.before, Some(self.before));
         summary.seconds = self.seconds_since(started);
         Ok(summary)
@@ -172,7 +182,7 @@ impl<'a> Purge<'a> {
     /// Asks on the terminal. The settings may have changed while the question stood.
     fn ask(&mut self, chosen: u64, seen: u64) -> Result<Consent> {
         let most = with_margin(chosen);
-        let what = if self.options.soft().is_some() { "Lower the timeout of" } else { "Delete" };
+        let what = self.options.task.question();
         let part = percent(chosen, seen);
         let question = format!("{what} {chosen} of {seen} entries ({part}), and no more than {most}?");
         let interrupt = self.watch.interrupt;
@@ -194,9 +204,10 @@ impl<'a> Purge<'a> {
         let started = self.watch.clock.now().monotonic;
         let (clock, seen) = (self.watch.clock.clone(), AtomicU64::new(0));
         let rechecker = self.chooser.rechecker();
-        let deleter = Deleter::start(connection.reopen()?, self.options.action, &clock, rechecker);
+        let deleter = Deleter::start(connection.reopen()?, self.options.task.action(), &clock, rechecker);
         let mut deciding = Deciding {
             chooser: &mut self.chooser,
+            observer: self.observer.as_mut(),
             deleter: deleter.context("start a thread")?,
             undo: self.undo.take(),
             interrupt: self.watch.interrupt,
@@ -214,7 +225,7 @@ impl<'a> Purge<'a> {
             (walked.and_then(|walked| refreshed.map(|()| walked)), deleted, undo, totals, is_interrupted)
         };
         let (walked, (deletions, deleted), undo, totals, is_interrupted) =
-            self.watch.show_during("deleting", &seen, work).context("start a thread")?;
+            self.watch.show_during(self.options.task.progress(), &seen, work).context("start a thread")?;
         let mut summary = Summary::new(&self.options, self.chooser.filter());
         summary.seen = totals.entries;
         summary.interrupted = is_interrupted && walked.as_ref().is_ok_and(|walked| walked.end == End::Stopped);
@@ -259,8 +270,9 @@ impl Visitor for Counting<'_, '_> {
 }
 
 /// Chooses and pushes what is chosen to the deleter. Nothing here blocks but the deleter's queue.
-struct Deciding<'d> {
+struct Deciding<'d, 'o> {
     chooser: &'d mut Chooser,
+    observer: Option<&'d mut Observer<'o>>,
     deleter: Deleter,
     undo: Option<UndoFile>,
     interrupt: &'d Interrupt,
@@ -270,7 +282,7 @@ struct Deciding<'d> {
     refreshed: Result<(), Error>,
 }
 
-impl Deciding<'_> {
+impl Deciding<'_, '_> {
     /// Writes the entries that were chosen to the undo file. Where that fails, none of those that have not been
     /// handed over is deleted.
     fn save_batch(&mut self) -> ControlFlow<()> {
@@ -282,10 +294,13 @@ impl Deciding<'_> {
     }
 }
 
-impl Visitor for Deciding<'_> {
+impl Visitor for Deciding<'_, '_> {
     #[inline]
     fn entry(&mut self, flow: &Flow, time: &DatagramTime) {
         if let Some(target) = self.chooser.choose(flow, time) {
+            if let Some(observer) = &mut self.observer {
+                observer(flow, time);
+            }
             if let Some(undo) = &mut self.undo {
                 undo.add(flow, time);
             }

@@ -90,7 +90,9 @@ pub fn spool_before_the_end(sink: &Sink) {
 pub fn spool_undelivered(sink: &Sink, now: u64) -> u64 {
     let mut spool = sink.spool();
     let mut state = sink.state();
-    let unconfirmed = state.unconfirmed.drain(..).map(|(item, _)| item).collect::<Vec<_>>();
+    let unconfirmed = state.unconfirmed;
+    state.keep_sent(unconfirmed);
+    let unconfirmed = state.sent.drain(..).map(|(item, _)| item).collect::<Vec<_>>();
     let mut sent = unconfirmed.into_iter().chain(state.in_flight.take()).collect::<Vec<_>>();
     let mut lost = Vec::new();
     if let Some(spool) = &mut spool {

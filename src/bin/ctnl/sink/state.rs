@@ -28,6 +28,8 @@ pub struct Statistics {
     pub dropped: u64,
     /// Parts of the spool that could not be read, after a crash or because of a failing disk.
     pub damaged: u64,
+    /// The line that is delivered next, if one is waiting: its stream and its number.
+    pub oldest: Option<(Arc<str>, u64)>,
     /// Since when the sink is down, ns of `CLOCK_REALTIME`.
     pub down_since: Option<u64>,
     /// Why it is down.
@@ -56,8 +58,10 @@ pub struct State {
     pub phase: Phase,
     /// The item being delivered, if it came from the queue. One from the spool stays there.
     pub in_flight: Option<Item>,
-    /// Delivered items that are not confirmed, oldest first, each with its size in bytes.
-    pub unconfirmed: VecDeque<(Item, usize)>,
+    /// Delivered items that may have to be delivered again, oldest first, each with its size in bytes.
+    pub sent: VecDeque<(Item, usize)>,
+    /// Bytes of the last of them that are not confirmed.
+    pub unconfirmed: usize,
     /// How often files were to be reopened, and how often that was done.
     pub reopens_requested: u64,
     pub reopens_done: u64,
@@ -74,12 +78,12 @@ impl State {
         self.reopens_requested > self.reopens_done && matches!(self.phase, Phase::Running | Phase::Draining)
     }
 
-    /// Removes the confirmed items: all but those that make up the last `bytes`.
-    pub fn keep_unconfirmed(&mut self, bytes: usize) {
-        let mut total: usize = self.unconfirmed.iter().map(|(_, size)| size).sum();
-        while let Some((item, size)) = self.unconfirmed.pop_front() {
+    /// Removes the oldest sent items: all but those that make up the last `bytes`.
+    pub fn keep_sent(&mut self, bytes: usize) {
+        let mut total: usize = self.sent.iter().map(|(_, size)| size).sum();
+        while let Some((item, size)) = self.sent.pop_front() {
             if total <= bytes || total - size < bytes {
-                self.unconfirmed.push_front((item, size));
+                self.sent.push_front((item, size));
                 return;
             }
             total -= size;
@@ -104,7 +108,8 @@ impl Sink {
             queue: Queue::new(queue_max, now),
             phase: Phase::Running,
             in_flight: None,
-            unconfirmed: VecDeque::new(),
+            sent: VecDeque::new(),
+            unconfirmed: 0,
             reopens_requested: 0,
             reopens_done: 0,
             spool_error: None,

@@ -255,7 +255,9 @@ impl Run<'_> {
 
 fn unconfirmed(sink: &Sink, item: Item) {
     let size = item.bytes();
-    sink.state().unconfirmed.push_back((item, size));
+    let mut state = sink.state();
+    state.sent.push_back((item, size));
+    state.unconfirmed += size;
 }
 
 proptest! {

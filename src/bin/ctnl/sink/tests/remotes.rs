@@ -120,6 +120,27 @@ fn unprocessed_lines_are_sent_again_although_there_are_no_new_ones() {
     });
 }
 
+/// It and the program end at nearly the same time, as with their host.
+#[test]
+fn lines_that_a_receiver_had_read_before_it_died_are_sent_again_by_the_next_run() {
+    both(|port| {
+        let folder = temporary();
+        let listener = port.listen();
+        let mut sinks = open(&port.spec(), &spooling(folder.path(), 1 << 20));
+        sinks.put(chunk(1, 10));
+        let receiver = listener.accept();
+        assert_eq!(receiver.lines().take(10).map(Result::unwrap).collect::<Vec<_>>(), lines("s", 1..=10));
+        until_down(&sinks);
+        let left = finish(sinks);
+        assert_eq!(left.iter().map(|left| left.lost).collect::<Vec<_>>(), [0]);
+
+        let sinks = open(&port.spec(), &spooling(folder.path(), 1 << 20));
+        let mut again = listener.accept();
+        assert_eq!(again.by_ref().lines().take(10).map(Result::unwrap).collect::<Vec<_>>(), lines("s", 1..=10));
+        assert_eq!(finish(sinks), []);
+    });
+}
+
 #[test]
 fn a_receiver_that_reads_nothing_causes_no_backpressure_and_its_lines_are_spooled() {
     let folder = tempfile::tempdir().unwrap();
@@ -241,6 +262,34 @@ fn a_peer_that_sends_data_is_connected_and_one_that_shuts_down_its_side_is_gone(
     let (again, _) = listener.accept().unwrap();
     assert_eq!(BufReader::new(again).lines().next().unwrap().unwrap(), "s 1");
     finish(sinks);
+}
+
+/// Such as a proxy without a server behind it.
+#[test]
+fn a_peer_that_accepts_reads_and_disconnects_for_long_gets_every_line_at_last() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let time = Arc::new(AtomicU64::new(1));
+    let clock = Arc::clone(&time);
+    let clock = Clock::from_fn(move || Time {
+        monotonic: Nanos(clock.load(Ordering::Relaxed)),
+        realtime: Nanos(clock.load(Ordering::Relaxed)),
+    });
+    let mut sinks = open(&format!("tcp:{}", listener.local_addr().unwrap()), &SinkOptions { clock, ..options() });
+    sinks.put(chunk(1, 100));
+    for _ in 0..4 {
+        let mut accepted = None;
+        until(|| {
+            accepted = listener.accept().ok();
+            accepted.is_some()
+        });
+        let receiver = BufReader::new(accepted.unwrap().0);
+        assert_eq!(receiver.lines().take(100).map(Result::unwrap).collect::<Vec<_>>(), lines("s", 1..=100));
+        // The lines count as delivered, and the connection breaks. It takes six seconds to the next one.
+        until_down(&sinks);
+        time.fetch_add(6 * Nanos::PER_SECOND, Ordering::Relaxed);
+    }
+    sinks.finish(Duration::ZERO);
 }
 
 #[test]
