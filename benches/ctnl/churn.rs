@@ -21,7 +21,7 @@ use crate::population::{CHURN_NET, FRESH_NET, Families, Population, STALE_NET, T
 
 /// Flushes the stale half of a table of `entries` with the program `ctnl`. The result, in a sentence.
 pub fn check(ctnl: &str, entries: u32) -> Result<String> {
-    let population = Population { entries, families: Families::V4, stale: entries / 2, short: false };
+    let population = Population { entries, families: Families::V4, stale: entries / 2 };
     let mut table = Table::open()?;
     table.fill(population)?;
     let (stop, step) = (AtomicBool::new(false), u32::try_from(BATCH)?);

@@ -270,7 +270,7 @@ impl Case {
         ensure!(*has_capacity, "skipped: nf_conntrack_max is too low and cannot be raised (run as root)");
         fs::write(EVENTS, "1").context("set nf_conntrack_events to 1")?;
         let events = *events;
-        let population = Population { entries: events, families: Families::V4, stale: 0, short: false };
+        let population = Population { entries: events, families: Families::V4, stale: 0 };
         if self.group == DESTROY {
             table.fill(population)?
         } else {

@@ -13,7 +13,7 @@ use crate::limit;
 const FRESH: u32 = 432_000;
 /// Timeout of one that has been idle for a day.
 const STALE: u32 = FRESH - 86_400;
-/// Timeout of those that `--cap-timeout` leaves.
+/// Timeout of the stale ones where a case caps timeouts, which leaves them.
 const SHORT: u32 = 100_000;
 /// `--cap-timeout` of the update. Below the timeout of the stale ones of other cases, so that its note (see `host/timeout_notes.rs`)
 /// does not make these look less idle.
@@ -39,8 +39,6 @@ pub struct Population {
     /// 10.128.0.0/9 (2001:db8:80::/48) and have mark 1, so that conntrack(8), which cannot select
     /// by idle time, can select the same.
     pub stale: u32,
-    /// Those have little left instead, less than [`CAP`].
-    pub short: bool,
 }
 
 /// Second octet of the sources (third word in IPv6), which distinguishes the sets.
@@ -51,8 +49,7 @@ pub const CHURN_NET: u8 = 64;
 impl Population {
     pub fn flow(&self, number: u32) -> Flow {
         if number < self.stale {
-            let timeout = if self.short { SHORT } else { STALE };
-            Flow { timeout: Some(timeout), mark: Some(1), ..flow(self.families, STALE_NET, number) }
+            Flow { timeout: Some(STALE), mark: Some(1), ..flow(self.families, STALE_NET, number) }
         } else {
             flow(self.families, FRESH_NET, number)
         }
@@ -129,25 +126,44 @@ impl Table {
         create_range(&mut self.connection, 0..population.stale, |number| population.flow(number))
     }
 
+    /// Shortens the timeouts of the stale entries, for a case that caps those of the others.
+    pub fn shorten(&mut self, population: Population) -> Result<()> {
+        // They are not the population any more.
+        self.holds = None;
+        self.set_timeouts(SHORT, population.stale, |flow| flow.mark == Some(1))
+    }
+
     /// Raises the timeouts of the fresh entries again, after all of them and no other were lowered to [`CAP`].
     pub fn raise(&mut self, population: Population) -> Result<()> {
         self.expect(population.entries)?;
-        let mut raising =
-            Raising { connection: self.connection.reopen()?, batch: Vec::new(), outcome: Outcome::default() };
-        let (mut wrong, mut raised) = (0, Ok(()));
+        let mut wrong = 0;
+        self.set_timeouts(FRESH, population.entries - population.stale, |flow| {
+            let (left, is_short) = (flow.timeout.unwrap_or(0), flow.mark == Some(1));
+            wrong += u32::from(left > CAP || is_short != (left <= SHORT));
+            !is_short
+        })?;
+        ensure!(wrong == 0, "{wrong} entries do not have the timeout that they should have");
+        Ok(())
+    }
+
+    /// Sets the timeout of the entries that `choose` returns true for, which must be `wanted`. In small batches, so that
+    /// little memory is needed: a child's peak begins with this process's.
+    fn set_timeouts(&mut self, seconds: u32, wanted: u32, mut choose: impl FnMut(&Flow) -> bool) -> Result<()> {
+        let (mut other, mut outcome) = (self.connection.reopen()?, Outcome::default());
+        let (mut batch, mut sent) = (Vec::with_capacity(BATCH), Ok(()));
         dump(&mut self.connection, DumpRequest::default(), |flow| {
-            let (left, was_short) = (flow.timeout.unwrap_or(0), flow.mark == Some(1));
-            wrong += u32::from(left > CAP || was_short != (left <= SHORT));
-            if !was_short && raised.is_ok() {
-                raised = raising.push(flow);
+            if choose(flow) {
+                batch.extend(Target::of(flow).map(|target| (target, Patch::timeout(seconds))));
+            }
+            if batch.len() == BATCH && sent.is_ok() {
+                sent = update(&mut other, &batch, &mut outcome);
+                batch.clear();
             }
             std::ops::ControlFlow::Continue(())
         })?;
-        raised.and_then(|()| raising.send())?;
-        ensure!(wrong == 0, "{wrong} entries do not have the timeout that they should have");
-        let outcome = raising.outcome;
-        let wanted = u64::from(population.entries - population.stale);
-        ensure!(outcome.done == wanted, "{} of {wanted} timeouts were raised", outcome.done);
+        sent?;
+        update(&mut other, &batch, &mut outcome)?;
+        ensure!(outcome.done == u64::from(wanted), "{} of {wanted} timeouts were set", outcome.done);
         Ok(())
     }
 
@@ -155,26 +171,6 @@ impl Table {
     pub fn expect(&mut self, entries: u32) -> Result<()> {
         let found = count(&mut self.connection)?.entries;
         ensure!(found == entries, "the table holds {found} entries, and should hold {entries}");
-        Ok(())
-    }
-}
-
-/// Raises timeouts in small batches, so that little memory is needed: a child's peak begins with this process's.
-struct Raising {
-    connection: Connection,
-    batch: Vec<(Target, Patch)>,
-    outcome: Outcome,
-}
-
-impl Raising {
-    fn push(&mut self, flow: &Flow) -> Result<()> {
-        self.batch.push((Target::of(flow)?, Patch::timeout(FRESH)));
-        if self.batch.len() == BATCH { self.send() } else { Ok(()) }
-    }
-
-    fn send(&mut self) -> Result<()> {
-        update(&mut self.connection, &self.batch, &mut self.outcome)?;
-        self.batch.clear();
         Ok(())
     }
 }

@@ -117,7 +117,7 @@ impl Measured {
 pub fn run(case: &Case, table: &mut Table, runs: usize, interrupted: &Arc<AtomicBool>) -> Result<Measured> {
     let mut measured = Measured::new(case);
     let runs = if case.limit.is_none() || case.population.entries == 0 { runs * OFTEN } else { runs };
-    let outcome = table.fill(case.population).and_then(|()| {
+    let outcome = fill(case, table).and_then(|()| {
         (0..runs).try_for_each(|_| {
             ensure!(!interrupted.load(Ordering::Relaxed), "interrupted");
             round(case, table, &mut measured)
@@ -129,6 +129,11 @@ pub fn run(case: &Case, table: &mut Table, runs: usize, interrupted: &Arc<Atomic
         measured.compute_ratios();
     }
     Ok(measured)
+}
+
+fn fill(case: &Case, table: &mut Table) -> Result<()> {
+    table.fill(case.population)?;
+    if case.effect == Effect::Caps { table.shorten(case.population) } else { Ok(()) }
 }
 
 fn round(case: &Case, table: &mut Table, measured: &mut Measured) -> Result<()> {

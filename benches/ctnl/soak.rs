@@ -56,7 +56,7 @@ pub fn run(ctnl: &str, minutes: u64, interrupted: &AtomicBool) -> Result<bool> {
         netns.set_sysctl(&format!("netfilter/{name}"), 1);
     }
     // First, because it deletes all other entries.
-    Table::open()?.fill(Population { entries: FILLER, families: Families::V4, stale: 0, short: false })?;
+    Table::open()?.fill(Population { entries: FILLER, families: Families::V4, stale: 0 })?;
     let mut monitor = DestroyMonitor::new()?;
     let traffic = Traffic::open(&net);
     let stop = AtomicBool::new(false);

@@ -114,10 +114,16 @@ impl Table {
     /// The idle time of `flow`.
     #[inline]
     pub(super) fn idle(&self, flow: &Flow) -> Idle {
+        self.idle_with_timeout(flow, flow.timeout)
+    }
+
+    /// The idle time of `flow` if `left` seconds of its timeout remain.
+    #[inline]
+    pub(super) fn idle_with_timeout(&self, flow: &Flow, left: Option<u32>) -> Idle {
         if flow.status.intersects(NOT_REFRESHED) {
             return Idle::Unknown(why_not_refreshed(flow));
         }
-        let Some(left) = flow.timeout else {
+        let Some(left) = left else {
             return Idle::Unknown(Undecided::NotSent);
         };
         if !self.trust_netlink_timeouts && is_made_over_netlink(flow) {

@@ -206,6 +206,13 @@ impl IdleEstimator {
         }
     }
 
+    /// The idle time of `flow` if `left` seconds of its timeout remain, for an event that omits a timeout
+    /// of 0. It may exceed the age.
+    #[must_use]
+    pub fn idle_with_timeout(&self, flow: &Flow, left: Seconds) -> Idle {
+        self.table.idle_with_timeout(flow, Some(u32::try_from(left.0).unwrap_or(u32::MAX)))
+    }
+
     /// An estimate that exceeds the age by more than the uncertainty of the age is of a timeout that no
     /// packet has set.
     fn within_age(&self, idle: Idle, flow: &Flow) -> Idle {

@@ -13,6 +13,8 @@ pub struct StreamSnapshot {
     pub received_in_interval: u64,
     /// Events received.
     pub received: u64,
+    /// Events of entries that match the filter, or that had a record before.
+    pub matched: u64,
     /// Events lost in the kernel, as far as it counted them.
     pub lost: u64,
     /// Losses that the kernel did not count: each is of an unknown number of events.
@@ -71,6 +73,14 @@ pub const STREAM: &[Metric<StreamSnapshot>] = &[
         unit: Unit::Count,
         help: "Events received from the kernel",
         value: |snapshot| integer(snapshot.received),
+    },
+    Metric {
+        name: "ctnl_events_matched_total",
+        short: "matched",
+        kind: MetricKind::Counter,
+        unit: Unit::Count,
+        help: "Events of entries that match the filter or had a record before",
+        value: |snapshot| integer(snapshot.matched),
     },
     Metric {
         name: "ctnl_events_lost_total",
@@ -157,6 +167,7 @@ mod tests {
             interval: Duration::from_secs(2),
             received_in_interval: 24,
             received: 100,
+            matched: 90,
             lost: 3,
             records: 104,
             queued: 1 << 20,
@@ -170,7 +181,7 @@ mod tests {
     fn the_statistics_line_is_made_of_the_rows() {
         assert_eq!(
             line(STREAM, &snapshot()),
-            "rate=12/s received=100 lost=3 uncounted_losses=0 unreadable=0 undecided=0 queue=6.2% buffer=8MiB \
+            "rate=12/s received=100 matched=90 lost=3 uncounted_losses=0 unreadable=0 undecided=0 queue=6.2% buffer=8MiB \
              records=104 namespaces=1"
         );
         assert!(line(STREAM, &StreamSnapshot { entries: Some(7), ..snapshot() }).contains(" entries=7 "));

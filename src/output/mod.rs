@@ -57,8 +57,9 @@ mod xml;
 pub use chunks::{CHUNK, ChunkWriter};
 pub use columns::UnknownColumn;
 pub use event::{
-    ClockSource, CloseRecord, EndRecord, EventTime, ExpectationRecord, FlowRecord, GapCause, GapRecord, LineContext,
-    OpenRecord, Record, Requester, ResyncRecord, StartTime, SyntheticCause, expectation_line,
+    BeginRecord, ClockSource, CloseRecord, EndRecord, EventTime, ExpectationRecord, FlowRecord, GapCause, GapRecord,
+    HeartbeatRecord, LastPacket, LineContext, OpenRecord, Record, Requester, ResyncRecord, SinkState, StartTime,
+    SyntheticCause, SysctlGroup, WaitingLine, expectation_line,
 };
 pub use format::{CONNTRACK, CSV, EventFormat, FORMATS, Format, FormatOption, JSON, SAVE, TABLE, XML, XML_EVENTS};
 pub use text::TextOptions;

@@ -3,8 +3,8 @@
 use crate::field::Subject;
 use crate::model::{EventKind, Flow, L4, NamedEntry, NamedEntryError, Tuple, Zone, protocol_name};
 use crate::output::{
-    CONNTRACK, ClockSource, EndRecord, EventTime, FlowRecord, Format, JSON, Record, Requester, SyntheticCause, TABLE,
-    TextOptions, WriterOptions, recorded, sample,
+    BeginRecord, CONNTRACK, ClockSource, EndRecord, EventTime, FlowRecord, Format, JSON, Record, Requester,
+    SyntheticCause, TABLE, TextOptions, WriterOptions, recorded, sample,
 };
 
 const TIME: EventTime = EventTime { ns: 1_700_000_000_123_456_789, clock: ClockSource::Kernel };
@@ -105,8 +105,12 @@ fn the_record_of_a_connection_names_its_entry() {
     for flow in &flows() {
         let (synthetic, start, killed, requester, netns) = (None, None, None, None, None);
         let (end, is_mark_implied) = (TIME, false);
-        let record = EndRecord { flow, start, end, synthetic, killed, requester, netns, is_mark_implied };
+        let last_packet = None;
+        let record = EndRecord { flow, start, end, last_packet, synthetic, killed, requester, netns, is_mark_implied };
         // It has no id, and the tuple of the original direction only.
         assert_names(&event_written(&JSON, &Record::End(record)), flow, None);
+        let time = TIME;
+        let begun = BeginRecord { flow, start, time, synthetic, requester, netns, is_mark_implied };
+        assert_names(&event_written(&JSON, &Record::Begin(begun)), flow, None);
     }
 }

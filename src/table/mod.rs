@@ -79,7 +79,7 @@ pub use expectations::expectations;
 pub use get::get;
 pub use halves::SharedDedup;
 pub use kernel_filter::{KernelFilter, Masked, OrigFilter};
-pub use patch::{NotUpdatable, Patch, TcpPatch};
+pub use patch::{NotUpdatable, Patch, SctpPatch, TcpPatch};
 pub use policies::policies;
 pub use recheck::{Deletions, Judgement, MAX_AGE, MAX_AGE_WITHOUT_QUEUE, Recheck};
 pub use sampled_at::{DatagramTime, SampledAt};

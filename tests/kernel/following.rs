@@ -41,7 +41,7 @@ tests![
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running `ctnl events`.
-struct Follower {
+pub struct Follower {
     child: Child,
     reader: Option<JoinHandle<()>>,
     lines: Arc<Mutex<Vec<String>>>,
@@ -49,15 +49,15 @@ struct Follower {
 }
 
 /// One that has ended.
-struct Ended {
+pub struct Ended {
     status: ExitStatus,
-    records: Vec<Value>,
+    pub records: Vec<Value>,
     stderr: String,
 }
 
 impl Follower {
     /// Starts it and reads its output.
-    fn start(netns: &TestNetns, arguments: &[&str]) -> Self {
+    pub fn start(netns: &TestNetns, arguments: &[&str]) -> Self {
         let mut follower = Follower::unread(netns, arguments);
         follower.read();
         // Its opening record follows the subscription.
@@ -87,7 +87,7 @@ impl Follower {
     }
 
     #[track_caller]
-    fn wait_for(&self, what: &str, is_true: impl Fn(&[Value]) -> bool) {
+    pub fn wait_for(&self, what: &str, is_true: impl Fn(&[Value]) -> bool) {
         let until = Instant::now() + TIMEOUT;
         while !is_true(&self.records()) {
             let stderr = std::fs::read_to_string(self.stderr.path()).unwrap();
@@ -110,7 +110,7 @@ impl Follower {
 
     /// Terminates it as a service manager does. Fails unless its records are complete.
     #[track_caller]
-    fn stop(self) -> Ended {
+    pub fn stop(self) -> Ended {
         self.signal(Signal::SIGTERM);
         let ended = self.wait();
         assert_eq!(ended.status.code(), Some(0), "{:?}\n{}", ended.status, ended.stderr);
@@ -155,20 +155,20 @@ impl Ended {
     }
 }
 
-fn is(record: &Value, event: &str) -> bool {
+pub fn is(record: &Value, event: &str) -> bool {
     record["event"] == event
 }
 
-fn count(records: &[Value], event: &str) -> usize {
+pub fn count(records: &[Value], event: &str) -> usize {
     records.iter().filter(|record| is(record, event)).count()
 }
 
 /// The number of the kernel's events, without synthetic records.
-fn real(records: &[Value], event: &str) -> usize {
+pub fn real(records: &[Value], event: &str) -> usize {
     records.iter().filter(|record| is(record, event) && record.get("synthetic").is_none()).count()
 }
 
-fn synthetic(records: &[Value], event: &str, why: &str) -> usize {
+pub fn synthetic(records: &[Value], event: &str, why: &str) -> usize {
     records.iter().filter(|record| is(record, event) && record["synthetic"] == why).count()
 }
 
@@ -214,12 +214,12 @@ fn in_table(netns: &TestNetns) -> BTreeSet<String> {
     list.lines().map(|line| name(&parse(line))).collect()
 }
 
-fn udp_flows(from: u16, count: u16) -> Vec<Flow> {
+pub fn udp_flows(from: u16, count: u16) -> Vec<Flow> {
     (from..from + count).map(|port| flow(Protocol::Udp, L4::Ports { src: port, dst: 53 })).collect()
 }
 
 /// Deletes the matching entries. Returns their number.
-fn delete(netns: &TestNetns, is_meant: impl Fn(&Flow) -> bool) -> u64 {
+pub fn delete(netns: &TestNetns, is_meant: impl Fn(&Flow) -> bool) -> u64 {
     let targets: Vec<Target> =
         netns.dump().iter().filter(|flow| is_meant(flow)).map(|flow| Target::of(flow).expect("a target")).collect();
     let mut outcome = Outcome::default();
@@ -229,7 +229,7 @@ fn delete(netns: &TestNetns, is_meant: impl Fn(&Flow) -> bool) -> u64 {
 }
 
 /// Ns since 1970.
-fn wall_clock() -> u64 {
+pub fn wall_clock() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970");
     since.as_nanos().try_into().expect("a time before 2554")
 }

@@ -12,6 +12,7 @@
 //! - `flushing`: the flush pipeline while the table changes under it
 //! - `agreement`: list, count, dry run and flush match the same entries
 //! - `following`: `ctnl events`, and the entries that its reader can derive
+//! - `flow_log`: `ctnl events --flows=both`, the last packet of a connection, heartbeats
 //! - `flush`, `list`, `entries`: the commands; `filtering`: notations of the filter language
 //! - `compat`: conntrack(8)'s command line, and callers that parse its output
 //! - `changing`: the commands `update` and `add`
@@ -46,6 +47,7 @@ mod entries;
 mod events;
 mod exclusion;
 mod filtering;
+mod flow_log;
 mod flush;
 mod flushing;
 mod following;
@@ -92,6 +94,7 @@ fn main() -> ExitCode {
         changing::TESTS,
         flushing::TESTS,
         flush::TESTS,
+        flow_log::TESTS,
         following::TESTS,
         entries::TESTS,
         events::TESTS,

@@ -3,10 +3,12 @@
 use std::ops::ControlFlow;
 
 use ctnl::model::{
-    Expectation, Flow, HelperName, L4, Labels, ProtoInfo, Protocol, SequenceAdjustment, Status, Synproxy, TcpInfo,
-    TcpState, Tuple,
+    Expectation, Flow, HelperName, L4, Labels, ProtoInfo, Protocol, SctpInfo, SctpState, SequenceAdjustment, Status,
+    Synproxy, TcpInfo, TcpState, Tuple,
 };
-use ctnl::table::{self, DumpRequest, DumpSource, ExpectationTarget, Masked, Outcome, Patch, Target, TcpPatch};
+use ctnl::table::{
+    self, DumpRequest, DumpSource, ExpectationTarget, Masked, Outcome, Patch, SctpPatch, Target, TcpPatch,
+};
 
 use ctnl_test_support::harness::{TestNetns, entry, flow, tests, udp};
 use ctnl_test_support::similar_entries::similar_entries;
@@ -14,6 +16,7 @@ use ctnl_test_support::similar_entries::similar_entries;
 tests![
     a_patch_changes_its_entry_and_no_similar_one,
     a_status_bit_that_came_meanwhile_makes_the_status_fail_and_nothing_after_it,
+    the_state_of_an_sctp_entry_is_set_with_its_tags,
     labels_without_room_are_refused_before_anything_else_is_changed,
     a_timeout_of_a_fixed_entry_is_refused_before_it_is_sent,
     creating_or_updating_changes_an_entry_that_exists,
@@ -80,6 +83,20 @@ fn a_status_bit_that_came_meanwhile_makes_the_status_fail_and_nothing_after_it(n
     // A target of the entry as it is now.
     let outcome = update(netns, netns.target(&udp(1, 53)), Patch { timeout: None, ..patch });
     assert_eq!((outcome.done, netns.dumped(&udp(1, 53).orig).unwrap().mark), (1, Some(9)));
+}
+
+fn the_state_of_an_sctp_entry_is_set_with_its_tags(netns: &TestNetns) {
+    let info = |state| SctpInfo { state, vtag_orig: Some(7), vtag_reply: Some(8) };
+    let ports = L4::Ports { src: 1, dst: 2 };
+    let created = Flow { protoinfo: ProtoInfo::Sctp(info(SctpState::Established)), ..flow(Protocol::Sctp, ports) };
+    netns.create(std::slice::from_ref(&created));
+    let sctp = Some(SctpPatch { state: SctpState::ShutdownSent, vtag_orig: 7, vtag_reply: 8 });
+    let patch = Patch { sctp, ..Patch::default() };
+    let target = patch.target_of(&netns.dumped(&created.orig).unwrap()).unwrap();
+    assert_eq!(update(netns, target, patch).done, 1);
+    let found = netns.dumped(&created.orig).unwrap();
+    assert_eq!(found.protoinfo, ProtoInfo::Sctp(info(SctpState::ShutdownSent)));
+    assert!(patch.is_met_by(&found));
 }
 
 fn labels_without_room_are_refused_before_anything_else_is_changed(netns: &TestNetns) {

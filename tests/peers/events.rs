@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use ctnl::age::IdleEstimator;
 use ctnl::field::Subject;
+use ctnl::metrics::StreamSnapshot;
 use ctnl::model::{Event, EventKind, Expectation, ExpectationEvent};
 use ctnl::output::{
-    CONNTRACK, ClockSource, CloseRecord, EndRecord, EventTime, ExpectationRecord, FlowRecord, GapCause, GapRecord,
-    JSON, LineContext, OpenRecord, Record, Requester, ResyncRecord, StartTime, SyntheticCause, TextOptions,
-    WriterOptions,
+    BeginRecord, CONNTRACK, ClockSource, CloseRecord, EndRecord, EventTime, ExpectationRecord, FlowRecord, GapCause,
+    GapRecord, HeartbeatRecord, JSON, LastPacket, LineContext, OpenRecord, Record, Requester, ResyncRecord, SinkState,
+    StartTime, SyntheticCause, SysctlGroup, TextOptions, WaitingLine, WriterOptions,
 };
 use ctnl::wire::Messages;
 use netlink_sys::protocols::NETLINK_NETFILTER;
@@ -23,7 +24,12 @@ use ctnl_test_support::connections::{Tcp, Udp};
 use ctnl_test_support::harness::{Run, TestNetns, tests, udp};
 use ctnl_test_support::net::{Net, OUTSIDE, PATH, conntrack, nft};
 
-tests![event_lines_are_those_of_conntrack, jq_parses_every_kind_of_line, the_documented_jq_commands_print_results,];
+tests![
+    event_lines_are_those_of_conntrack,
+    jq_parses_every_kind_of_line,
+    the_documented_jq_commands_print_results,
+    the_documented_mappings_keep_every_connection,
+];
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -221,7 +227,12 @@ fn every_kind(events: &[Event], expectations: &[ExpectationEvent]) -> String {
     let (mut writer, mut out, mut seq) =
         (JSON.event_writer(WriterOptions::default()).expect("json"), Vec::new(), 1 << 53);
     let fields = vec![("field".to_owned(), text.to_owned())];
-    writer.set_context(&LineContext { stream: text.to_owned(), host: Some(text.to_owned()), fields });
+    writer.set_context(&LineContext {
+        stream: text.to_owned(),
+        host: Some(text.to_owned()),
+        fields,
+        ..LineContext::default()
+    });
     let mut write = |record: Record<'_>| {
         seq += 1;
         assert!(writer.record(&mut out, seq, &record));
@@ -235,15 +246,23 @@ fn every_kind(events: &[Event], expectations: &[ExpectationEvent]) -> String {
         write(Record::Flow(FlowRecord { netns, requester, start, killed: Some(true), ..plain(event, subject) }));
         let end = EventTime { ns: u64::MAX, clock: ClockSource::Kernel };
         let (start, killed, is_mark_implied) = (Some(StartTime::Exact(1)), Some(false), event.is_mark_implied);
-        let (flow, synthetic) = (&event.flow, None);
-        write(Record::End(EndRecord { flow, start, end, synthetic, killed, requester, netns, is_mark_implied }));
+        let (flow, synthetic, time) = (&event.flow, None, end);
+        let last_packet = Some(LastPacket { after: Some(0), before: u64::MAX });
+        let ended = EndRecord { flow, start, end, last_packet, synthetic, killed, requester, netns, is_mark_implied };
+        write(Record::End(ended));
+        write(Record::Begin(BeginRecord { flow, start, time, synthetic, requester, netns, is_mark_implied }));
     }
     for event in expectations {
         write(Record::Expectation(ExpectationRecord { netns, ..expected(event) }));
     }
     write(Record::Gap(GapRecord { cause: GapCause::Spool, lost: Some(u64::MAX), from: 0, to: 1, netns }));
     let reason = SyntheticCause::Reconcile;
-    write(Record::Resync(ResyncRecord { reason, time: 1, entries: 2, added: 3, removed: 4, netns }));
+    write(Record::Resync(ResyncRecord { reason, time: 1, entries: Some(2), added: 3, removed: 4, netns }));
+    let oldest = Some(WaitingLine { stream: text.to_owned(), seq: u64::MAX, written_after: Some(1) });
+    let sink = SinkState { name: text.to_owned(), oldest, why: Some(text.to_owned()), ..SinkState::default() };
+    let sysctls = &[SysctlGroup { netns: vec![text.to_owned(); 2], ..SysctlGroup::default() }];
+    let (stream, sinks) = (&StreamSnapshot::default(), &[sink]);
+    write(Record::Heartbeat(HeartbeatRecord { time: 1, interval: u64::MAX, stream, sinks, sysctls }));
     write(Record::Close(CloseRecord { time: 1, reason: text, received: 2, lost: 3, uncounted_losses: 0, records: 4 }));
     String::from_utf8(out).expect("UTF-8")
 }
@@ -307,6 +326,41 @@ fn the_documented_jq_commands_print_results(netns: &TestNetns) {
         commands += 1;
     }
     assert_eq!(commands, 5);
+}
+
+/// The programs of docs/mappings.md, on recorded events, the documented lines and one of every kind.
+fn the_documented_mappings_keep_every_connection(netns: &TestNetns) {
+    let net = Net::new(netns);
+    let socket = listener();
+    make_events(netns, &net);
+    let (events, expectations) = received(&socket);
+    let mut lines = every_kind(&events, &expectations);
+    for block in blocks(include_str!("../../docs/events.md"), "json") {
+        lines.push_str(&jq(".", &block));
+    }
+    let field = |filter: &str, input: &str| jq(filter, input).lines().map(str::to_owned).collect::<Vec<_>>();
+    let connections = "select(.event == \"begin\" or .event == \"end\") | ";
+    let ids = field(&format!("{connections} .line_id | tojson"), &lines);
+    let ends = field(&format!("{connections} [.src, .nat_src, .dport] | tojson"), &lines);
+    assert!(ids.len() > 4 && ends.iter().any(|end| end.contains("203.0.113.5")), "{ends:?}");
+    let programs = blocks(include_str!("../../docs/mappings.md"), "jq");
+    let attribute = |key: &str| {
+        format!("(map(select(.key == \"{key}\"))[0].value | .stringValue // (.intValue // null | tonumber? // null))")
+    };
+    let records = ".resourceLogs[0].scopeLogs[0].logRecords[0].attributes";
+    let [source, nat, port, uid] =
+        ["source.address", "ctnl.nat.source.address", "destination.port", "log.record.uid"].map(attribute);
+    let expected = [
+        (".event.id".to_owned(), "[.source.ip, .source.nat.ip, .destination.port]".to_owned()),
+        (".metadata.uid".to_owned(), "[.src_endpoint.ip, .unmapped.nat_src, .dst_endpoint.port]".to_owned()),
+        (format!("{records} | {uid}"), format!("{records} | [{source}, {nat}, {port}]")),
+    ];
+    assert_eq!(programs.len(), expected.len());
+    for (program, (id, connection)) in programs.iter().zip(expected) {
+        let mapped = jq(program, &lines);
+        assert_eq!(field(&format!("{id} | tojson"), &mapped), ids, "{program}");
+        assert_eq!(field(&format!("{connection} | tojson"), &mapped), ends, "{program}");
+    }
 }
 
 /// The fenced blocks of a language.

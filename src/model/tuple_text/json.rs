@@ -52,7 +52,7 @@ fn read_entry(reader: &mut Reader, path: &[&str], value: &Value<'_>) -> Result<(
 /// Refuses the records that have no entry.
 fn check_event(value: &Value<'_>) -> Result<(), PartError> {
     match value.kind {
-        ValueKind::Text("new" | "update" | "destroy" | "end") => Ok(()),
+        ValueKind::Text("new" | "update" | "destroy" | "begin" | "end") => Ok(()),
         ValueKind::Text(event) => Err(PartError::new(value.span.clone(), format!("a record '{event}' has no entry"))),
         _ => Err(PartError::new(value.span.clone(), "invalid event: expected a string")),
     }

@@ -1,8 +1,10 @@
 //! What every line of a stream has in common.
 
+use jiff::tz::TimeZone;
+
 use crate::output::escape;
 
-/// What stands on every line of a stream, in json and csv.
+/// What stands on every line of a stream: in json and csv, the time also in the text of conntrack(8).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LineContext {
     /// The name of the stream, which identifies a line together with its sequence number. Lines of a
@@ -12,6 +14,8 @@ pub struct LineContext {
     pub host: Option<String>,
     /// Fields of the operator, in their order.
     pub fields: Vec<(String, String)>,
+    /// Some: each line has its time as RFC 3339 in this zone, too.
+    pub zone: Option<TimeZone>,
 }
 
 impl LineContext {
@@ -56,10 +60,13 @@ impl LineContext {
         for (key, _) in &self.fields {
             csv_text(&mut names, &format!("fields.{key}"));
         }
+        if self.zone.is_some() {
+            names.extend_from_slice(b"time,");
+        }
         names
     }
 
-    /// The cells of these columns, each followed by a comma.
+    /// The cells of these columns but the time, each followed by a comma.
     pub(super) fn csv_cells(&self) -> Vec<u8> {
         let mut cells = Vec::new();
         csv_text(&mut cells, &self.stream);

@@ -1,20 +1,22 @@
 //! `-o csv` of an event stream: columns of the record, of the stream, and of the entry.
 //!
-//! Gap, resync and close records are rows with empty cells for the entry. Open records and expectations
+//! Gap, resync, heartbeat and close records are rows with empty cells for the entry. Open records and expectations
 //! are not written.
 
 use super::context::{LineContext, csv_text as text};
 use super::duration::{DurationNanos, duration};
+use super::heartbeat::HeartbeatRecord;
 use super::record::{
-    CloseRecord, EndRecord, EventTime, FlowRecord, GapRecord, Record, Requester, ResyncRecord, StartTime,
-    SyntheticCause,
+    BeginRecord, CloseRecord, EndRecord, EventTime, FlowRecord, GapCause, GapRecord, LastPacket, Record, Requester,
+    ResyncRecord, StartTime, SyntheticCause,
 };
+use super::time_text::TimeText;
 use super::write::WriteRecords;
 use crate::age::IdleEstimator;
 use crate::field::Subject;
 use crate::output::columns::{Columns, UnknownColumn};
 use crate::output::csv::{CSV_COLUMNS, CsvWriter};
-use crate::output::cursor::Cursor;
+use crate::output::cursor::{Cursor, Scratch};
 use crate::output::write::WriteEntries;
 use crate::units::Nanos;
 
@@ -25,7 +27,7 @@ fn default_columns() -> Vec<&'static str> {
 }
 
 const HEADER: &[u8] =
-    b"event,seq,time_ns,clock,synthetic,netns,cause,lost,since_ns,since,duration_ns,duration,killed,requester_port,requester_process,requester_guess,";
+    b"event,seq,time_ns,clock,synthetic,netns,cause,lost,since_ns,since,duration_ns,duration,killed,requester_port,requester_process,requester_guess,last_packet_after_ns,last_packet_before_ns,";
 
 /// Writes records as CSV.
 #[derive(Debug, Clone)]
@@ -34,6 +36,7 @@ pub(in crate::output) struct EventCsv {
     /// The columns that are the same in each row: their names, and their cells.
     common_columns: Vec<u8>,
     common_cells: Vec<u8>,
+    time: Option<(TimeText, Scratch)>,
     /// The empty cells of a record without an entry, and the end of the line.
     empty_entry: Vec<u8>,
     /// The estimator for the entries of end records.
@@ -55,12 +58,14 @@ struct Cells<'a> {
     duration: Option<DurationNanos>,
     killed: Option<bool>,
     requester: Option<Requester<'a>>,
+    last_packet: Option<LastPacket>,
 }
 
 impl WriteRecords for EventCsv {
     fn set_context(&mut self, context: &LineContext) {
         self.common_columns = context.csv_columns();
         self.common_cells = context.csv_cells();
+        self.time = context.zone.clone().map(|zone| (TimeText::new(zone), Scratch::new()));
     }
 
     /// A row begins with the kind of record and two numbers; the header with the names of these columns.
@@ -92,6 +97,7 @@ impl EventCsv {
             flows: CsvWriter::new(columns),
             common_columns: context.csv_columns(),
             common_cells: context.csv_cells(),
+            time: None,
             empty_entry,
             ages: IdleEstimator::without_timeouts(0),
         }
@@ -112,16 +118,28 @@ impl EventCsv {
     pub(super) fn record(&mut self, out: &mut Vec<u8>, seq: u64, record: &Record<'_>) -> bool {
         let cells = match record {
             Record::Flow(record) => Cells { event: record.kind.name(), seq, ..Cells::of_flow(record) },
+            Record::Begin(begun) => Cells { event: "begin", seq, ..Cells::of_begun(begun) },
             Record::End(ended) => Cells { event: "end", seq, ..Cells::of_ended(ended) },
             Record::Gap(gap) => Cells { event: "gap", seq, ..Cells::of_gap(gap) },
             Record::Resync(resynced) => Cells { event: "resync", seq, ..Cells::of_resynced(resynced) },
+            Record::Heartbeat(heartbeat) => Cells { event: "heartbeat", seq, ..Cells::of_heartbeat(heartbeat) },
             Record::Close(closing) => Cells { event: "close", seq, ..Cells::of_closing(closing) },
             Record::Open(_) | Record::Expectation(_) => return false,
         };
         cells.append(out);
         out.extend_from_slice(&self.common_cells);
+        if let Some((time, scratch)) = &mut self.time {
+            let mut cell = scratch.cursor();
+            time.put(&mut cell, record.time());
+            cell.put(b",");
+            cell.flush(out);
+        }
         match record {
             Record::Flow(record) => append_entry(&mut self.flows, out, record.subject),
+            Record::Begin(begun) => {
+                self.ages.now = begun.time.ns;
+                append_entry(&mut self.flows, out, &Subject::new(begun.flow, &self.ages));
+            }
             Record::End(ended) => {
                 self.ages.now = ended.end.ns;
                 append_entry(&mut self.flows, out, &Subject::new(ended.flow, &self.ages));
@@ -154,6 +172,15 @@ impl<'a> Cells<'a> {
         }
     }
 
+    fn of_begun(begun: &BeginRecord<'a>) -> Self {
+        Cells {
+            netns: begun.netns.unwrap_or_default(),
+            start: begun.start.map(start_cells),
+            requester: begun.requester,
+            ..Cells::at(begun.time, begun.synthetic)
+        }
+    }
+
     fn of_ended(ended: &EndRecord<'a>) -> Self {
         Cells {
             netns: ended.netns.unwrap_or_default(),
@@ -161,6 +188,7 @@ impl<'a> Cells<'a> {
             duration: duration(ended.start, ended.end, ended.synthetic),
             killed: ended.killed,
             requester: ended.requester,
+            last_packet: ended.last_packet,
             ..Cells::at(ended.end, ended.synthetic)
         }
     }
@@ -183,6 +211,12 @@ impl<'a> Cells<'a> {
             cause: resynced.reason.name(),
             ..Cells::default()
         }
+    }
+
+    fn of_heartbeat(record: &HeartbeatRecord<'a>) -> Self {
+        let lost = (record.stream.uncounted_losses == 0).then_some(record.stream.lost);
+        let cause = if record.disabled() > 0 { GapCause::Disabled.name() } else { "" };
+        Cells { time: record.time, cause, lost, ..Cells::default() }
     }
 
     fn of_closing(closing: &CloseRecord<'a>) -> Self {
@@ -218,6 +252,8 @@ impl<'a> Cells<'a> {
         text(out, process.unwrap_or_default());
         let is_guess = process.is_some() && self.requester.is_some_and(|requester| !requester.is_certain);
         text(out, if is_guess { "true" } else { "" });
+        number(out, self.last_packet.and_then(|last| last.after));
+        number(out, self.last_packet.map(|last| last.before));
     }
 }
 

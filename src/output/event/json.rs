@@ -8,10 +8,12 @@ use std::sync::Arc;
 use super::context::{LineContext, SEQ};
 use super::duration::{DurationNanos, duration};
 use super::expectation::put_expectation;
+use super::heartbeat::{self, HeartbeatRecord};
 use super::record::{
-    ClockSource, CloseRecord, EndRecord, ExpectationRecord, FlowRecord, GapRecord, OpenRecord, Record, Requester,
-    ResyncRecord, StartTime, SyntheticCause,
+    BeginRecord, ClockSource, CloseRecord, EndRecord, ExpectationRecord, FlowRecord, GapRecord, LastPacket, OpenRecord,
+    Record, Requester, ResyncRecord, StartTime, SyntheticCause,
 };
+use super::time_text::TimeText;
 use super::write::WriteRecords;
 use crate::model::{EventKind, Flow, L4, LabelNames, Protocol, Status, Tuple};
 use crate::output::cursor::{Line, Scratch};
@@ -31,6 +33,7 @@ pub(in crate::output) struct EventJson {
     end: Vec<u8>,
     /// The beginning ends with the name of the stream, within `line_id`.
     has_line_id: bool,
+    time: Option<TimeText>,
 }
 
 impl WriteRecords for EventJson {
@@ -38,6 +41,7 @@ impl WriteRecords for EventJson {
         self.beginning = context.json_beginning();
         self.end = context.json_end();
         self.has_line_id = context.stream().is_some();
+        self.time = context.zone.clone().map(TimeText::new);
     }
 
     fn is_line(&self, line: &[u8]) -> bool {
@@ -57,7 +61,7 @@ impl EventJson {
     pub(in crate::output) fn new(labels: Option<Arc<LabelNames>>) -> Self {
         let context = LineContext::default();
         let (beginning, end) = (context.json_beginning(), context.json_end());
-        EventJson { labels, scratch: Scratch::new(), beginning, end, has_line_id: false }
+        EventJson { labels, scratch: Scratch::new(), beginning, end, has_line_id: false, time: None }
     }
 
     /// Appends one line.
@@ -71,6 +75,9 @@ impl EventJson {
             line.put(SEQ);
         }
         line.decimal64(seq);
+        if let Some(time) = &mut self.time {
+            line.out_of_line(|line| put_time_text(line, time, record));
+        }
         match record {
             Record::Flow(record) => put_event(&mut line, out, record, self.labels.as_deref()),
             other => line.out_of_line(|line| put_other(line, out, other)),
@@ -100,13 +107,22 @@ fn put_event(line: &mut Line<'_>, out: &mut Vec<u8>, record: &FlowRecord<'_>, na
 }
 
 #[inline(never)]
+fn put_time_text(line: &mut Line<'_>, time: &mut TimeText, record: &Record<'_>) {
+    line.put(b",\"time\":\"");
+    time.put(line, record.time());
+    line.put(b"\"");
+}
+
+#[inline(never)]
 fn put_other(line: &mut Line<'_>, out: &mut Vec<u8>, record: &Record<'_>) {
     match record {
         Record::Open(opening) => put_open(line, out, opening),
+        Record::Begin(begun) => put_begin(line, out, begun),
         Record::End(ended) => put_end(line, out, ended),
         Record::Expectation(record) => put_expectation_event(line, out, record),
         Record::Gap(gap) => put_gap(line, out, gap),
         Record::Resync(resynced) => put_resync(line, out, resynced),
+        Record::Heartbeat(heartbeat) => put_heartbeat(line, out, heartbeat),
         Record::Close(closing) => put_close(line, out, closing),
         Record::Flow(_) => {}
     }
@@ -116,6 +132,12 @@ fn put_open(line: &mut Line<'_>, out: &mut Vec<u8>, opening: &OpenRecord<'_>) {
     line.put(b",\"event\":\"open\"");
     put_time(line, opening.time);
     put_string(line, out, b",\"version\":", opening.version);
+}
+
+fn put_heartbeat(line: &mut Line<'_>, out: &mut Vec<u8>, record: &HeartbeatRecord<'_>) {
+    line.put(b",\"event\":\"heartbeat\"");
+    put_time(line, record.time);
+    heartbeat::put_json(line, out, record);
 }
 
 fn put_close(line: &mut Line<'_>, out: &mut Vec<u8>, closing: &CloseRecord<'_>) {
@@ -142,7 +164,7 @@ fn put_resync(line: &mut Line<'_>, out: &mut Vec<u8>, resynced: &ResyncRecord<'_
     line.put(b",\"event\":\"resync\"");
     put_time(line, resynced.time);
     plain_string(line, b",\"reason\":\"", Some(resynced.reason.name()));
-    number64(line, b",\"entries\":", Some(resynced.entries));
+    number64(line, b",\"entries\":", resynced.entries);
     number64(line, b",\"added\":", Some(resynced.added));
     number64(line, b",\"removed\":", Some(resynced.removed));
     put_netns(line, out, resynced.netns);
@@ -161,9 +183,21 @@ fn put_expectation_event(line: &mut Line<'_>, out: &mut Vec<u8>, record: &Expect
     put_expectation(line, out, record.expectation);
 }
 
+/// The flat record of `--flows=both` at the beginning.
+fn put_begin(line: &mut Line<'_>, out: &mut Vec<u8>, begun: &BeginRecord<'_>) {
+    line.put(b",\"event\":\"begin\"");
+    put_synthetic(line, begun.synthetic);
+    put_time(line, begun.time.ns);
+    put_clock(line, begun.time.clock);
+    put_context(line, out, begun.netns, None, begun.requester);
+    if let Some(start) = begun.start {
+        put_start(line, start, None);
+    }
+    put_connection(line, begun.flow);
+}
+
 /// The flat record of `--flows`.
 fn put_end(line: &mut Line<'_>, out: &mut Vec<u8>, ended: &EndRecord<'_>) {
-    let flow = ended.flow;
     line.put(b",\"event\":\"end\"");
     put_synthetic(line, ended.synthetic);
     put_time(line, ended.end.ns);
@@ -172,6 +206,15 @@ fn put_end(line: &mut Line<'_>, out: &mut Vec<u8>, ended: &EndRecord<'_>) {
     if let Some(start) = ended.start {
         put_start(line, start, duration(Some(start), ended.end, ended.synthetic));
     }
+    if let Some(LastPacket { after, before }) = ended.last_packet {
+        number64(line, b",\"last_packet_after_ns\":", after);
+        number64(line, b",\"last_packet_before_ns\":", Some(before));
+    }
+    put_connection(line, ended.flow);
+}
+
+/// The connection of a flat record.
+fn put_connection(line: &mut Line<'_>, flow: &Flow) {
     line.put(b",");
     put_protocols(line, flow.family, flow.orig.protocol);
     put_state(line, &flow.protoinfo);

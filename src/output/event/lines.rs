@@ -1,7 +1,10 @@
 //! Tests of whole lines.
 
+use std::time::Duration;
+
 use super::*;
 use crate::field::Subject;
+use crate::metrics::{SinkSnapshot, StreamSnapshot};
 use crate::model::{Counters, EventKind, Flow, L4, Status};
 use crate::output::sample;
 use crate::output::{CONNTRACK, CSV, EventWriter, Format, JSON, TABLE, TextOptions, WriterOptions, XML};
@@ -23,6 +26,7 @@ fn ended(flow: &Flow) -> EndRecord<'_> {
         flow,
         start: Some(StartTime::Exact(REAL.ns - 12)),
         end: REAL,
+        last_packet: None,
         synthetic: None,
         killed: Some(false),
         requester: None,
@@ -66,7 +70,7 @@ fn line_in_context(format: &Format, record: &Record<'_>) -> Option<String> {
 
 fn context() -> LineContext {
     let fields = vec![("site".into(), "a \"b\",\n".into()), ("rack".into(), "7".into())];
-    LineContext { stream: "18f-7".into(), host: Some("fw1".into()), fields }
+    LineContext { stream: "18f-7".into(), host: Some("fw1".into()), fields, zone: None }
 }
 
 fn line_of(mut writer: EventWriter, record: &Record<'_>) -> Option<String> {
@@ -133,7 +137,7 @@ fn a_gap_is_written_in_every_format() {
     let row = line(&CSV, TextOptions::default(), &record).unwrap();
     assert_eq!(
         row,
-        format!("gap,17,1700000000250000000,,,,kernel,1234,1700000000000001000,,,,,,,,,{}\r\n", ",".repeat(18))
+        format!("gap,17,1700000000250000000,,,,kernel,1234,1700000000000001000,,,,,,,,,,,{}\r\n", ",".repeat(18))
     );
 }
 
@@ -153,6 +157,38 @@ fn every_json_line_and_every_csv_row_has_its_stream_its_host_and_the_fields() {
 }
 
 #[test]
+fn with_a_zone_each_line_has_its_time_as_text_too() {
+    let zone = Some(jiff::tz::TimeZone::UTC);
+    let in_zone = |format: &Format, timestamp, record: &Record<'_>| {
+        let text = TextOptions { timestamp, ..TextOptions::default() };
+        let mut writer = format.event_writer(WriterOptions { text, columns: None }).unwrap();
+        writer.set_context(&LineContext { zone: zone.clone(), ..context() });
+        let mut header = Vec::new();
+        writer.begin(&mut header);
+        let line = line_of(writer.clone(), record).unwrap();
+        assert!(writer.is_line(line.trim_ascii_end().as_bytes()), "{line}");
+        (String::from_utf8(header).unwrap(), line)
+    };
+    let flow = translated();
+    for (record, time) in [
+        (Record::Gap(GAP), "2023-11-14T22:13:20.250000000Z"),
+        (Record::End(ended(&flow)), "2023-11-14T22:13:20.123456789Z"),
+        (Record::Close(CLOSING), "1970-01-01T00:00:00.000000001Z"),
+    ] {
+        let (_, json) = in_zone(&JSON, false, &record);
+        assert!(json.contains(&format!(",\"seq\":17,\"time\":\"{time}\",\"event\":")), "{json}");
+        let (header, csv) = in_zone(&CSV, false, &record);
+        assert!(header.contains(",stream,host,fields.site,fields.rack,time,"), "{header}");
+        assert!(csv.contains(&format!(",18f-7,fw1,\"a \"\"b\"\",\\x0a\",7,{time},")), "{csv}");
+    }
+    let plain = text(&Record::Gap(GAP)).unwrap();
+    for timestamp in [false, true] {
+        let (_, line) = in_zone(&CONNTRACK, timestamp, &Record::Gap(GAP));
+        assert_eq!(line, format!("[2023-11-14T22:13:20.250000000Z]\t{plain}"));
+    }
+}
+
+#[test]
 fn a_format_recognises_its_own_lines_and_no_other_text() {
     let (flow, ages) = (translated(), sample::ages(0));
     let subject = Subject::new(&flow, &ages);
@@ -163,7 +199,9 @@ fn a_format_recognises_its_own_lines_and_no_other_text() {
         format.event_writer(WriterOptions::default()).unwrap().is_line(line.trim_ascii_end())
     };
     assert!(is_line(&CSV, &header) && is_line(&CSV, b"event,se") && is_line(&JSON, b"{\"v"));
-    for record in [Record::Flow(destroyed(&subject)), Record::End(ended(&flow)), Record::Gap(GAP)] {
+    let heartbeat = HeartbeatRecord { time: 1, interval: 1, stream: &SNAPSHOT, sinks: &[], sysctls: &[] };
+    let (begun, heartbeat) = (Record::Begin(begun(&flow)), Record::Heartbeat(heartbeat));
+    for record in [Record::Flow(destroyed(&subject)), begun, Record::End(ended(&flow)), heartbeat, Record::Gap(GAP)] {
         for format in [&CONNTRACK, &CSV, &JSON] {
             let lines = [line(format, with_time.clone(), &record), line_in_context(format, &record)];
             for line in lines.into_iter().flatten() {
@@ -193,11 +231,20 @@ fn csv_rows_have_as_many_cells_as_the_header() {
     );
     let (flow, ages) = (translated(), sample::ages(0));
     let subject = Subject::new(&flow, &ages);
-    let resynced =
-        ResyncRecord { reason: SyntheticCause::Seed, time: 1, entries: 2, added: 3, removed: 4, netns: Some("a") };
+    let resynced = ResyncRecord {
+        reason: SyntheticCause::Seed,
+        time: 1,
+        entries: Some(2),
+        added: 3,
+        removed: 4,
+        netns: Some("a"),
+    };
+    let heartbeat = HeartbeatRecord { time: 1, interval: 1, stream: &SNAPSHOT, sinks: &[], sysctls: &[] };
     for record in [
         Record::Flow(destroyed(&subject)),
         Record::End(ended(&flow)),
+        Record::Begin(begun(&flow)),
+        Record::Heartbeat(heartbeat),
         Record::Gap(GAP),
         Record::Resync(resynced),
         Record::Close(CLOSING),
@@ -239,6 +286,101 @@ fn a_loss_of_unknown_size_is_not_written_as_zero() {
     let closing = Record::Close(CloseRecord { uncounted_losses: 1, ..CLOSING });
     assert!(json(&closing).contains("\"lost\":3,\"uncounted_losses\":1,"), "{}", json(&closing));
     assert!(csv(&closing).starts_with("close,17,1,,,,SIGTERM,,"), "{}", csv(&closing));
+}
+
+const SNAPSHOT: StreamSnapshot = StreamSnapshot {
+    interval: Duration::from_secs(60),
+    received_in_interval: 60,
+    received: 100,
+    matched: 90,
+    lost: 3,
+    uncounted_losses: 0,
+    unreadable: 0,
+    undecided: 0,
+    records: 95,
+    queued: 0,
+    capacity: 16 << 20,
+    entries: Some(7),
+    namespaces: 2,
+};
+
+fn sinks() -> Vec<SinkState> {
+    let snapshot = SinkSnapshot { queued: 10, spooled: 9000, delivered: 5, dropped: 1 };
+    let oldest = Some(WaitingLine { stream: "18f-7".into(), seq: 6, written_after: Some(2) });
+    let why = Some("Connection refused (os error 111)".into());
+    let down = SinkState { name: "tcp:h:1".into(), snapshot, oldest, down_since: Some(4), why };
+    vec![SinkState { name: "stdout".into(), ..SinkState::default() }, down]
+}
+
+#[test]
+fn a_heartbeat_is_written_in_every_format_and_shows_what_is_down_or_disabled() {
+    let (sinks, netns) = (sinks(), vec!["blue".to_owned()]);
+    let off = SysctlGroup { events: Some(0), acct: Some(1), timestamp: None, namespaces: 1, netns };
+    let on = SysctlGroup { events: Some(1), acct: Some(0), timestamp: Some(1), namespaces: 1, netns: Vec::new() };
+    let sysctls = [off, on];
+    let (time, interval) = (1_700_000_000_123_456_789, 60_000_000_000);
+    let heartbeat = HeartbeatRecord { time, interval, stream: &SNAPSHOT, sinks: &sinks, sysctls: &sysctls };
+    let record = Record::Heartbeat(heartbeat);
+    assert_eq!(
+        json(&record),
+        "{\"v\":1,\"seq\":17,\"event\":\"heartbeat\",\"time_ns\":1700000000123456789,\"interval_ns\":60000000000,\
+         \"received\":100,\"matched\":90,\"lost\":3,\"uncounted_losses\":0,\"unreadable\":0,\"undecided\":0,\
+         \"records\":95,\"entries\":7,\"namespaces\":2,\"buffer_used_bytes\":0,\"buffer_limit_bytes\":16777216,\
+         \"sinks\":[{\"name\":\"stdout\",\"queue_bytes\":0,\"spool_bytes\":0,\"delivered\":0,\"dropped\":0},\
+         {\"name\":\"tcp:h:1\",\"queue_bytes\":10,\"spool_bytes\":9000,\"delivered\":5,\"dropped\":1,\
+         \"oldest\":\"18f-7-6\",\"oldest_after_ns\":2,\"down_since_ns\":4,\"why\":\"Connection refused (os error 111)\"}],\
+         \"sysctls\":[{\"namespaces\":1,\"nf_conntrack_events\":0,\"nf_conntrack_acct\":1,\"netns\":[\"blue\"]},\
+         {\"namespaces\":1,\"nf_conntrack_events\":1,\"nf_conntrack_acct\":0,\"nf_conntrack_timestamp\":1}]}\n"
+    );
+    let with_time = TextOptions { timestamp: true, ..TextOptions::default() };
+    assert_eq!(
+        line(&CONNTRACK, with_time, &record).unwrap(),
+        "[1700000000.123456]\t[HEARTBEAT] rate=1/s received=100 matched=90 lost=3 uncounted_losses=0 unreadable=0 \
+         undecided=0 queue=0% buffer=8MiB records=95 entries=7 namespaces=2 disabled=1 \
+         stdout: waiting=0B spooled=0B delivered=0 dropped=0 \
+         tcp:h:1: waiting=10B spooled=8KiB delivered=5 dropped=1 down (Connection refused (os error 111))\n"
+    );
+    let csv = |record: &Record<'_>| line(&CSV, TextOptions::default(), record).unwrap();
+    assert!(csv(&record).starts_with("heartbeat,17,1700000000123456789,,,,disabled,3,,"), "{}", csv(&record));
+    let enabled = Record::Heartbeat(HeartbeatRecord { sysctls: &[], ..heartbeat });
+    assert!(csv(&enabled).starts_with("heartbeat,17,1700000000123456789,,,,,3,,"), "{}", csv(&enabled));
+}
+
+fn begun(flow: &Flow) -> BeginRecord<'_> {
+    BeginRecord {
+        flow,
+        start: Some(StartTime::Exact(REAL.ns)),
+        time: REAL,
+        synthetic: None,
+        requester: None,
+        netns: None,
+        is_mark_implied: false,
+    }
+}
+
+#[test]
+fn a_begin_record_has_the_translation_and_no_duration() {
+    let flow = Flow { counters_orig: None, counters_reply: None, ..translated() };
+    assert_eq!(
+        json(&Record::Begin(begun(&flow))),
+        "{\"v\":1,\"seq\":17,\"event\":\"begin\",\"time_ns\":1700000000123456789,\"clock\":\"kernel\",\
+         \"since_ns\":1700000000123456789,\"since_clock\":\"kernel\",\"since\":\"exactly\",\
+         \"family\":\"ipv4\",\"proto\":6,\"protocol\":\"tcp\",\
+         \"src\":\"192.0.2.2\",\"dst\":\"198.51.100.2\",\"sport\":32768,\"dport\":443,\
+         \"nat_src\":\"203.0.113.5\",\"nat_sport\":32768}\n"
+    );
+    assert!(text(&Record::Begin(begun(&flow))).unwrap().starts_with("    [NEW] tcp"));
+}
+
+#[test]
+fn an_end_record_has_the_bounds_of_the_last_packet_where_they_are_known() {
+    let flow = translated();
+    let with = |last_packet| Record::End(EndRecord { last_packet, ..ended(&flow) });
+    let both = json(&with(Some(LastPacket { after: Some(5), before: 6 })));
+    assert!(both.contains(",\"duration_ns\":12,\"last_packet_after_ns\":5,\"last_packet_before_ns\":6,"), "{both}");
+    let one = json(&with(Some(LastPacket { after: None, before: 6 })));
+    assert!(!one.contains("last_packet_after") && one.contains(",\"last_packet_before_ns\":6,"), "{one}");
+    assert!(!json(&with(None)).contains("last_packet"));
 }
 
 #[test]

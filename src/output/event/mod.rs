@@ -6,6 +6,7 @@ mod context;
 mod csv;
 mod duration;
 mod expectation;
+mod heartbeat;
 mod json;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -18,12 +19,14 @@ mod recorded;
 #[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 mod schema;
 mod text;
+mod time_text;
 mod write;
 
 pub use context::LineContext;
+pub use heartbeat::{HeartbeatRecord, SinkState, SysctlGroup, WaitingLine};
 pub use record::{
-    ClockSource, CloseRecord, EndRecord, EventTime, ExpectationRecord, FlowRecord, GapCause, GapRecord, OpenRecord,
-    Record, Requester, ResyncRecord, StartTime, SyntheticCause,
+    BeginRecord, ClockSource, CloseRecord, EndRecord, EventTime, ExpectationRecord, FlowRecord, GapCause, GapRecord,
+    LastPacket, OpenRecord, Record, Requester, ResyncRecord, StartTime, SyntheticCause,
 };
 
 pub(super) use csv::EventCsv;

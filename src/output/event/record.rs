@@ -1,5 +1,6 @@
 //! The records of an event stream. `docs/events.md` describes them for readers of the stream.
 
+use super::heartbeat::HeartbeatRecord;
 use crate::field::Subject;
 use crate::model::{EventKind, Expectation, Flow};
 
@@ -13,12 +14,16 @@ pub enum Record<'a> {
     Flow(FlowRecord<'a>),
     /// An event of an expectation.
     Expectation(ExpectationRecord<'a>),
+    /// A connection has begun: with `--flows=both`.
+    Begin(BeginRecord<'a>),
     /// A connection has ended: its only record with `--flows`.
     End(EndRecord<'a>),
     /// Records are missing at this position.
     Gap(GapRecord<'a>),
     /// The reader's set of entries equals the table again.
     Resync(ResyncRecord<'a>),
+    /// The state of the stream, at an interval.
+    Heartbeat(HeartbeatRecord<'a>),
     /// The end of the stream.
     Close(CloseRecord<'a>),
 }
@@ -119,6 +124,34 @@ pub struct ExpectationRecord<'a> {
     pub netns: Option<&'a str>,
 }
 
+/// When the last packet of a connection was, in ns of `CLOCK_REALTIME`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastPacket {
+    /// At this time or later; None if that is unknown.
+    pub after: Option<u64>,
+    /// At this time or earlier.
+    pub before: u64,
+}
+
+/// A connection that has begun.
+#[derive(Debug, Clone, Copy)]
+pub struct BeginRecord<'a> {
+    /// The entry.
+    pub flow: &'a Flow,
+    /// When the connection started. For an event that is the time of the event.
+    pub start: Option<StartTime>,
+    /// The time of the event, or of the dump.
+    pub time: EventTime,
+    /// Why there is a record without a `new` event: the connection began some time before. None for an event.
+    pub synthetic: Option<SyntheticCause>,
+    /// The process that requested the entry.
+    pub requester: Option<Requester<'a>>,
+    /// The name of the network namespace, if the stream covers several.
+    pub netns: Option<&'a str>,
+    /// The event has no mark, which means mark 0: [`crate::model::Event::is_mark_implied`].
+    pub is_mark_implied: bool,
+}
+
 /// A connection that has ended.
 #[derive(Debug, Clone, Copy)]
 pub struct EndRecord<'a> {
@@ -128,6 +161,8 @@ pub struct EndRecord<'a> {
     pub start: Option<StartTime>,
     /// When it ended.
     pub end: EventTime,
+    /// When its last packet was, if that is known.
+    pub last_packet: Option<LastPacket>,
     /// Why there is a record without a destroy event of the kernel: the connection ended some time before
     /// [`EndRecord::end`]. None for a destroy event.
     pub synthetic: Option<SyntheticCause>,
@@ -183,11 +218,12 @@ pub struct ResyncRecord<'a> {
     pub reason: SyntheticCause,
     /// When the comparison ended, in ns.
     pub time: u64,
-    /// The number of entries in the reader's set after this record.
-    pub entries: u64,
-    /// The number of synthetic `new` records that the comparison wrote.
+    /// The number of entries in the reader's set after this record; `None` if the stream has not both kinds
+    /// of records that make a set, `new` and `destroy`.
+    pub entries: Option<u64>,
+    /// The number of entries of which the comparison wrote a synthetic beginning.
     pub added: u64,
-    /// The number of synthetic `destroy` records that the comparison wrote.
+    /// The number of entries of which the comparison wrote a synthetic end.
     pub removed: u64,
     /// The name of the network namespace, if the stream covers several.
     pub netns: Option<&'a str>,
@@ -218,6 +254,23 @@ pub struct CloseRecord<'a> {
     pub uncounted_losses: u64,
     /// The number of records written, without this one.
     pub records: u64,
+}
+
+impl Record<'_> {
+    /// The time of the record, in ns.
+    pub(super) fn time(&self) -> u64 {
+        match self {
+            Record::Open(record) => record.time,
+            Record::Flow(record) => record.time.ns,
+            Record::Expectation(record) => record.time.ns,
+            Record::Begin(record) => record.time.ns,
+            Record::End(record) => record.end.ns,
+            Record::Gap(record) => record.to,
+            Record::Resync(record) => record.time,
+            Record::Heartbeat(record) => record.time,
+            Record::Close(record) => record.time,
+        }
+    }
 }
 
 impl ClockSource {

@@ -1,6 +1,7 @@
 //! Tests: every record as JSON matches `docs/event.schema.json`.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -8,6 +9,7 @@ use serde_json::Value;
 use super::recorded::{events, expectations};
 use super::*;
 use crate::field::Subject;
+use crate::metrics::StreamSnapshot;
 use crate::model::{Event, EventKind, Expectation, ExpectationEvent, Flow, L4, LabelNames};
 use crate::output::json_schema::SCHEMA as ENTRY_SCHEMA;
 use crate::output::sample;
@@ -16,6 +18,35 @@ use crate::output::{CONNTRACK, CSV, EventWriter, Format, JSON, TextOptions, Writ
 
 /// The schema of a record.
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::parse(include_str!("../../../docs/event.schema.json")));
+
+/// What a heartbeat record has: with every key, and without those that may be absent.
+static SNAPSHOT: StreamSnapshot = StreamSnapshot {
+    interval: Duration::from_secs(1),
+    received_in_interval: 1,
+    received: u64::MAX,
+    matched: 2,
+    lost: 3,
+    uncounted_losses: 0,
+    unreadable: 4,
+    undecided: 5,
+    records: 6,
+    queued: 7,
+    capacity: 8,
+    entries: Some(9),
+    namespaces: 10,
+};
+static SINKS: LazyLock<Vec<SinkState>> = LazyLock::new(|| {
+    let oldest = WaitingLine { stream: "a\n\"".into(), seq: u64::MAX, written_after: Some(1) };
+    let why = Some("é\n".repeat(1000));
+    let full =
+        SinkState { name: "file:\n\"".into(), oldest: Some(oldest), down_since: Some(1), why, ..SinkState::default() };
+    vec![full, SinkState::default()]
+});
+static SYSCTLS: LazyLock<Vec<SysctlGroup>> = LazyLock::new(|| {
+    let netns = vec!["a\n".into(), "\"b".into()];
+    let full = SysctlGroup { events: Some(0), acct: Some(1), timestamp: Some(1), namespaces: 2, netns };
+    vec![full, SysctlGroup::default()]
+});
 
 fn labels() -> Option<Arc<LabelNames>> {
     Some(Arc::new(LabelNames::parse("0 zero\n77 x-y\n")))
@@ -26,7 +57,12 @@ fn writer(format: &Format) -> EventWriter {
         TextOptions { extended: true, id: true, timestamp: true, ktimestamp: true, labels: labels(), zone: None };
     let mut writer = format.event_writer(WriterOptions { text, columns: None }).unwrap();
     let fields = vec![("a".into(), "\n\"b\"\\".into())];
-    writer.set_context(&LineContext { stream: "s".into(), host: Some("h".into()), fields });
+    writer.set_context(&LineContext {
+        stream: "s".into(),
+        host: Some("h".into()),
+        fields,
+        zone: Some(jiff::tz::TimeZone::UTC),
+    });
     writer
 }
 
@@ -97,11 +133,28 @@ impl RecordContext {
         }
     }
 
+    fn last_packet(&self) -> Option<LastPacket> {
+        self.has(12).then(|| LastPacket { after: self.has(13).then_some(self.n / 3), before: self.n / 2 })
+    }
+
+    fn begun<'a>(&'a self, flow: &'a Flow) -> BeginRecord<'a> {
+        BeginRecord {
+            flow,
+            start: self.start(),
+            time: self.time(),
+            synthetic: self.synthetic(),
+            requester: self.requester(),
+            netns: self.netns(),
+            is_mark_implied: self.has(10),
+        }
+    }
+
     fn ended<'a>(&'a self, flow: &'a Flow) -> EndRecord<'a> {
         EndRecord {
             flow,
             start: self.start(),
             end: self.time(),
+            last_packet: self.last_packet(),
             synthetic: self.synthetic(),
             killed: self.killed(),
             requester: self.requester(),
@@ -116,7 +169,7 @@ impl RecordContext {
     }
 
     /// Records without an entry.
-    fn others(&self) -> [Record<'_>; 4] {
+    fn others(&self) -> [Record<'_>; 5] {
         let (netns, text, n) = (self.netns(), &*self.text, self.n);
         let causes = [
             GapCause::Kernel,
@@ -136,7 +189,21 @@ impl RecordContext {
                 to: n,
                 netns,
             }),
-            Record::Resync(ResyncRecord { reason, time: n, entries: n, added: n / 2, removed: 0, netns }),
+            Record::Resync(ResyncRecord {
+                reason,
+                time: n,
+                entries: self.has(11).then_some(n),
+                added: n / 2,
+                removed: 0,
+                netns,
+            }),
+            Record::Heartbeat(HeartbeatRecord {
+                time: n,
+                interval: n,
+                stream: &SNAPSHOT,
+                sinks: if self.has(2) { &SINKS } else { &[] },
+                sysctls: if self.has(2) { &SYSCTLS } else { &[] },
+            }),
             Record::Close(CloseRecord {
                 time: n,
                 reason: text,
@@ -192,6 +259,7 @@ fn recorded_events_match_the_schema() {
         let record = FlowRecord { kind, requester, ..context.flow(&subject) };
         assert_eq!(check(&Record::Flow(record), 1)["event"], kind.name());
         check(&Record::End(context.ended(&flow)), 1);
+        check(&Record::Begin(context.begun(&flow)), 1);
     }
     for event in &expectations() {
         let context = RecordContext { set: 0, n: 1, text: String::new() };
@@ -270,6 +338,7 @@ fn complete_lines() -> Vec<Value> {
             let context = RecordContext { set, ..RecordContext::all() };
             lines.push(check(&Record::Flow(context.flow(&subject)), 1));
             lines.push(check(&Record::End(context.ended(flow)), 1));
+            lines.push(check(&Record::Begin(context.begun(flow)), 1));
         }
     }
     for event in &expectations {
@@ -282,6 +351,7 @@ fn complete_lines() -> Vec<Value> {
         let some = RecordContext { set, n, ..RecordContext::all() };
         lines.push(check(&Record::Flow(some.flow(&subject)), 1));
         lines.push(check(&Record::End(some.ended(&flows[0])), 1));
+        lines.push(check(&Record::Begin(some.begun(&flows[0])), 1));
         lines.push(check(&Record::Expectation(some.expectation(&expectations[0].expectation)), 1));
         lines.extend(some.others().iter().map(|record| check(record, 1)));
     }
@@ -326,6 +396,7 @@ fn a_record_with_an_unknown_key_does_not_match_the_schema() {
     let mut records = all.others().to_vec();
     records.push(Record::Flow(all.flow(&subject)));
     records.push(Record::End(all.ended(flow)));
+    records.push(Record::Begin(all.begun(flow)));
     records.push(Record::Expectation(all.expectation(expectation)));
     assert_eq!(records.len(), kinds().count());
     for record in &records {
@@ -341,7 +412,7 @@ fn the_lines_in_the_documentation_match_the_schema() {
     let blocks = blocks.map(|rest| rest.split("\n```").next().unwrap());
     let lines: Vec<Value> =
         blocks.flat_map(|block| serde_json::Deserializer::from_str(block).into_iter().map(Result::unwrap)).collect();
-    assert_eq!(lines.len(), 3);
+    assert_eq!(lines.len(), 4);
     for line in lines {
         SCHEMA.check(&line);
     }
@@ -364,6 +435,7 @@ proptest! {
             let ages = sample::ages(1 << 60);
         check(&Record::Flow(context.flow(&Subject::new(&flow, &ages))), seq);
         check(&Record::End(context.ended(&flow)), seq);
+        check(&Record::Begin(context.begun(&flow)), seq);
         context.others().iter().for_each(|record| drop(check(record, seq)));
         let mut event = expectations().swap_remove(n as usize % expectations().len());
         event.expectation.function = Some(context.text.as_str().into());

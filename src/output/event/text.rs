@@ -1,10 +1,15 @@
 //! `-o conntrack` of an event stream: the line that `conntrack -E` prints, byte for byte.
 //!
 //! What conntrack(8) does not print is appended to its line (`netns=`, `[SEED]`) or is a line of its own
-//! (`[GAP]`). Open, resync and close records have no line. With `timestamp` the time is that of the
+//! (`[GAP]`, `[HEARTBEAT]`). Open, resync and close records have no line. With `timestamp` the time is that of the
 //! record: the kernel's if it sends one, while conntrack(8) always prints its own clock.
 
-use super::record::{EndRecord, ExpectationRecord, FlowRecord, GapRecord, Record, Requester, SyntheticCause};
+use super::context::LineContext;
+use super::heartbeat;
+use super::record::{
+    BeginRecord, EndRecord, ExpectationRecord, FlowRecord, GapRecord, Record, Requester, SyntheticCause,
+};
+use super::time_text::TimeText;
 use super::write::WriteRecords;
 use crate::model::{EXPECTATION_FLAGS, EventKind, Expectation, Flow};
 use crate::output::cursor::{Line, Scratch};
@@ -15,20 +20,27 @@ const MICROSECOND: u64 = 1_000;
 const SECOND: u64 = 1_000_000_000;
 
 /// What the line of a record begins with, behind the time.
-const TAGS: [&[u8]; 4] = [b"    [NEW] ", b" [UPDATE] ", b"[DESTROY] ", b"    [GAP] "];
+const TAGS: [&[u8]; 5] = [b"    [NEW] ", b" [UPDATE] ", b"[DESTROY] ", b"    [GAP] ", b"[HEARTBEAT] "];
 
 /// Writes records as `conntrack -E` does.
 #[derive(Debug, Clone)]
 pub(in crate::output) struct EventText {
     options: TextOptions,
     scratch: Scratch,
+    /// Instead of the seconds of `timestamp`.
+    time: Option<TimeText>,
 }
 
 impl WriteRecords for EventText {
+    fn set_context(&mut self, context: &LineContext) {
+        self.time = context.zone.clone().map(TimeText::new);
+        self.options.timestamp &= self.time.is_none();
+    }
+
     fn is_line(&self, line: &[u8]) -> bool {
-        let is_time = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
+        let is_time = |byte: &u8| byte.is_ascii_digit() || b".-+:TZ".contains(byte);
         let event = match line.strip_prefix(b"[").map(|rest| rest.iter().position(|byte| !is_time(byte))) {
-            // `[1700000000.123456]`, and a tab.
+            // `[1700000000.123456]`, or a time of RFC 3339, and a tab.
             Some(Some(length)) if length > 0 => line.get(length + 3..).unwrap_or_default(),
             _ => line,
         };
@@ -43,7 +55,7 @@ impl WriteRecords for EventText {
 
 impl EventText {
     pub(in crate::output) fn new(options: TextOptions) -> Self {
-        EventText { options: options.without_empty_names(), scratch: Scratch::new() }
+        EventText { options: options.without_empty_names(), scratch: Scratch::new(), time: None }
     }
 
     /// Appends one line; false if there is none for this record.
@@ -51,11 +63,21 @@ impl EventText {
     pub(super) fn record(&mut self, out: &mut Vec<u8>, record: &Record<'_>) -> bool {
         let mut line = self.scratch.cursor();
         let options = &self.options;
+        if let Some(time) = &mut self.time {
+            line.out_of_line(|line| put_time_text(line, time, record));
+        }
         match record {
             Record::Flow(record) => put_event(&mut line, out, record, options),
+            Record::Begin(begun) => line.out_of_line(|line| put_begin(line, out, begun, options)),
             Record::End(ended) => line.out_of_line(|line| put_end(line, out, ended, options)),
             Record::Expectation(record) => line.out_of_line(|line| put_expectation(line, out, record, options)),
             Record::Gap(gap) => line.out_of_line(|line| put_gap(line, out, gap, options)),
+            Record::Heartbeat(heartbeat) => line.out_of_line(|line| {
+                if options.timestamp {
+                    put_timestamp(line, heartbeat.time);
+                }
+                heartbeat::put_text(line, out, heartbeat);
+            }),
             Record::Open(_) | Record::Resync(_) | Record::Close(_) => return false,
         }
         line.put(b"\n");
@@ -71,6 +93,16 @@ fn put_event(line: &mut Line<'_>, out: &mut Vec<u8>, record: &FlowRecord<'_>, op
     put_entry(line, out, flow, shown_mark(flow, record.is_mark_implied), record.time.ns, options);
     line.trim_space();
     put_context(line, out, record.requester, record.netns, record.synthetic);
+}
+
+/// Written as a new event.
+#[inline(never)]
+fn put_begin(line: &mut Line<'_>, out: &mut Vec<u8>, begun: &BeginRecord<'_>, options: &TextOptions) {
+    let flow: &Flow = begun.flow;
+    put_prefix(line, EventKind::New, begun.time.ns, options);
+    put_entry(line, out, flow, shown_mark(flow, begun.is_mark_implied), begun.time.ns, options);
+    line.trim_space();
+    put_context(line, out, begun.requester, begun.netns, begun.synthetic);
 }
 
 /// Written as a destroy event.
@@ -98,6 +130,13 @@ fn put_prefix(line: &mut Line<'_>, kind: EventKind, ns: u64, options: &TextOptio
         EventKind::Update => line.put(b" [UPDATE] "),
         EventKind::Destroy => line.put(b"[DESTROY] "),
     }
+}
+
+#[inline(never)]
+fn put_time_text(line: &mut Line<'_>, time: &mut TimeText, record: &Record<'_>) {
+    line.put(b"[");
+    time.put(line, record.time());
+    line.put(b"]\t");
 }
 
 #[inline(never)]

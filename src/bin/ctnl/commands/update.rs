@@ -164,6 +164,7 @@ impl Args {
             mark: self.set_mark,
             add_status: self.set_status.unwrap_or(Status::empty()),
             tcp: TcpPatch { state: self.set_state, ..TcpPatch::default() },
+            sctp: None,
             add_labels,
             remove_labels,
             remove_helper: self.set_helper.is_some(),

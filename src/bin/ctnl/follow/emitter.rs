@@ -9,6 +9,7 @@ use ctnl::netlink::Error;
 use ctnl::table::Step;
 
 use super::environment::{Environment, Notification};
+use super::heartbeat::Heartbeat;
 use super::lines::Lines;
 use super::namespace::NamespaceStream;
 use super::options::FollowOptions;
@@ -43,6 +44,7 @@ pub(super) struct Emitter<'a> {
     pub(super) lines: Lines<'a>,
     pub(super) totals: Totals,
     pub(super) reported: ReportedStats,
+    pub(super) heartbeat: Heartbeat,
     pub(super) env: &'a mut dyn Environment,
     /// The stream is ending: chunks are written without regard to capacity.
     pub(super) is_ending: bool,

@@ -12,6 +12,7 @@ use ctnl::netlink::Error;
 
 use super::emitter::{CAPACITY_POLL, Emitter, MAX_EVENTS_PER_TURN};
 use super::environment::{Environment, NamespaceChange, Notification};
+use super::heartbeat::Heartbeat;
 use super::lines::Lines;
 use super::namespace::NamespaceStream;
 use super::options::{FollowOptions, Reconcile};
@@ -27,10 +28,13 @@ const SLEEP: Duration = Duration::from_millis(1);
 /// The longest wait. A signal interrupts it, unless it arrives just before poll(2).
 const MAX_WAIT: Duration = Duration::from_millis(200);
 
+/// The reason of an end: the only namespace has been deleted.
+pub const DELETED: &str = "deleted";
+
 /// The end of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamEnd {
-    /// The reason: the name of a signal, `closed` or `gap`.
+    /// The reason: the name of a signal, `closed`, `gap` or [`DELETED`].
     pub reason: &'static str,
     /// The sums.
     pub totals: Totals,
@@ -41,6 +45,8 @@ pub struct StreamEnd {
 struct Engine<'a> {
     emitter: Emitter<'a>,
     streams: Streams,
+    /// There is one namespace only, and no other will appear.
+    is_single: bool,
     changes_at: Duration,
     sysctls_at: Duration,
     /// When the expectations are compared next; `None` where they are not.
@@ -59,11 +65,15 @@ pub fn follow<'a>(
     env: &'a mut dyn Environment,
 ) -> Result<StreamEnd, Error> {
     let at = env.monotonic();
+    let is_single = streams.iter().all(|stream| stream.name.is_none());
     let streams = streams_of(streams)?;
     let (totals, reported) = (Totals::default(), ReportedStats::none(at));
-    let emitter = Emitter { options, filter, lines, totals, reported, env, is_ending: false, is_over: false };
+    let heartbeat = Heartbeat::new(options.heartbeat, at);
+    let (is_ending, is_over) = (false, false);
+    let emitter = Emitter { options, filter, lines, totals, reported, heartbeat, env, is_ending, is_over };
     let expectations_at = emitter.options.kinds.expectations.then_some(at);
-    let mut engine = Engine { emitter, streams, changes_at: at, sysctls_at: at + POLL_INTERVAL, expectations_at };
+    let mut engine =
+        Engine { emitter, streams, is_single, changes_at: at, sysctls_at: at + POLL_INTERVAL, expectations_at };
     engine.begin();
     let ended = engine.run().and_then(|reason| engine.finish().map(|()| reason));
     engine.emitter.emit_close(ended.as_ref().copied().unwrap_or("error"));
@@ -83,7 +93,7 @@ impl Engine<'_> {
         let now = env.now();
         self.streams.iter_mut().for_each(|stream| stream.begin(options, now));
         self.emitter.emit_open();
-        self.streams.iter_mut().for_each(|stream| self.emitter.check_event_sysctl(stream));
+        self.check_sysctls();
         // Before the seed: a full disk can delay its end for hours.
         self.emitter.env.notify(Notification::Ready);
     }
@@ -96,6 +106,9 @@ impl Engine<'_> {
             }
             let now = self.emitter.env.monotonic();
             self.apply_changes(now)?;
+            if self.is_single && self.streams.iter().next().is_none() {
+                return Ok(DELETED);
+            }
             self.check_event_sysctls(now);
             self.emitter.emit_stats(|_| StreamSample::of(self.streams.iter()));
             let turned = turn(&mut self.emitter, &mut self.streams)?;
@@ -176,8 +189,14 @@ impl Engine<'_> {
     fn check_event_sysctls(&mut self, now: Duration) {
         if now >= self.sysctls_at {
             self.sysctls_at = now + POLL_INTERVAL;
-            self.streams.iter_mut().for_each(|stream| self.emitter.check_event_sysctl(stream));
+            self.check_sysctls();
+            self.streams.iter_mut().for_each(|stream| stream.refresh_timeouts(now));
         }
+    }
+
+    fn check_sysctls(&mut self) {
+        self.streams.iter_mut().for_each(|stream| self.emitter.check_event_sysctl(stream));
+        self.emitter.heartbeat.sample_sysctls(self.streams.iter());
     }
 
     /// Ends the streams of some namespaces: writes what is queued, and then a `destroy` record for
@@ -192,6 +211,7 @@ impl Engine<'_> {
                 return Ok(());
             }
             self.emitter.emit_vanished(&mut stream);
+            self.streams.remove(place);
         }
         Ok(())
     }
@@ -202,7 +222,7 @@ impl Engine<'_> {
         self.emitter.is_ending = true;
         self.emitter.env.notify(Notification::Ending);
         // All of them first, so that every queue has an end.
-        let sound = self.streams.iter_mut().filter(|stream| !stream.is_broken);
+        let sound = self.streams.all_at_the_end().filter(|stream| !stream.is_broken);
         let mut ended = Ok(());
         for stream in sound {
             if keep_error(&mut ended, stream.source.unsubscribe()) {

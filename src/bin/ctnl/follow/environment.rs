@@ -6,7 +6,7 @@ use std::time::Duration;
 use ctnl::clock::{Clock, Time};
 use ctnl::metrics::StreamSnapshot;
 use ctnl::netlink::Error;
-use ctnl::output::ResyncRecord;
+use ctnl::output::{ResyncRecord, SinkState};
 use ctnl::table::Buffer;
 
 use super::namespace::NamespaceStream;
@@ -83,6 +83,8 @@ pub enum Notification<'a> {
     Resized,
     /// The interval of the statistics has passed.
     Stats(&'a StreamSnapshot),
+    /// That of the status of the service has.
+    Status(&'a StreamSnapshot),
 }
 
 /// The host of an event loop.
@@ -104,9 +106,19 @@ pub trait Environment {
         None
     }
 
+    /// The time between two reports of the status, where a service manager shows it.
+    fn status_interval(&self) -> Option<Duration> {
+        None
+    }
+
     /// The changes of namespaces since the last call. Called several times a second, but not
     /// during a dump.
     fn changes(&mut self) -> Vec<NamespaceChange>;
+
+    /// The state of the sinks, for the heartbeat record.
+    fn sinks(&mut self) -> Vec<SinkState> {
+        Vec::new()
+    }
 
     /// Reports an occurrence.
     fn notify(&mut self, notification: Notification<'_>);

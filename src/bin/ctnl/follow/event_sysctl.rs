@@ -53,6 +53,11 @@ impl EventSysctl {
         EventMode::of(self.value)
     }
 
+    /// The value of the last read, where it could be read.
+    pub(super) fn value(&self) -> Option<u64> {
+        self.value
+    }
+
     /// Reads the value. Where events have been switched off, or on again: since when entries may have
     /// been created that send none.
     pub(super) fn read(&mut self, now: u64) -> Option<u64> {
@@ -66,4 +71,13 @@ impl EventSysctl {
         let from = mem::replace(&mut self.read_at, now);
         (was_off != is_off).then_some(from)
     }
+}
+
+/// The sysctls of a namespace that decide what its events contain, beside `nf_conntrack_events`.
+#[derive(Debug, Default)]
+pub struct ReportedSysctls {
+    /// `nf_conntrack_acct`.
+    pub acct: Option<Setting>,
+    /// `nf_conntrack_timestamp`.
+    pub timestamp: Option<Setting>,
 }

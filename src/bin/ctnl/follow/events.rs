@@ -32,7 +32,9 @@ impl Emitter<'_> {
     #[inline]
     fn event_matches(&mut self, stream: &NamespaceStream) -> bool {
         let NamespaceStream { event, ages, .. } = stream;
-        self.matches(&Subject::of_event(&event.flow, ages, event.kind))
+        let matches = self.matches(&Subject::of_event(&event.flow, ages, event.kind));
+        self.totals.matched += u64::from(matches);
+        matches
     }
 
     #[inline]
@@ -86,6 +88,7 @@ impl Emitter<'_> {
         let killed = stream.was_killed();
         let NamespaceStream { live, event, .. } = stream;
         let known = live.as_mut().and_then(|live| live.on_destroy(&event.flow));
+        self.totals.matched += u64::from(known.is_some());
         if known.is_some() || self.event_matches(stream) {
             let start = stream.event.flow.start.map(StartTime::Exact).or(known.map(start_time));
             self.emit_event(stream, EventKind::Destroy, start, killed, now);

@@ -11,7 +11,7 @@
 //! network namespace, `emitter` reads a queue, `events` applies an event to the live set, `records` writes records, `pass` is
 //! seed, resync and reconciliation, `reconcile` when the latter is due, `polls` what is read every two
 //! seconds, `lines` the chunk that is being filled, `stats` the
-//! snapshots. Clock, signals, namespaces and messages come from the [`Environment`].
+//! snapshots, `heartbeat` their record. Clock, signals, namespaces and messages come from the [`Environment`].
 
 mod emitter;
 mod engine;
@@ -19,6 +19,8 @@ mod environment;
 mod event_sysctl;
 mod events;
 mod expectations;
+mod heartbeat;
+mod last_packet;
 mod lines;
 mod namespace;
 mod options;
@@ -36,8 +38,9 @@ mod tests;
 mod totals;
 mod turn;
 
-pub use engine::{StreamEnd, follow};
+pub use engine::{DELETED, StreamEnd, follow};
 pub use environment::{Environment, NamespaceChange, Notification};
+pub use event_sysctl::ReportedSysctls;
 pub use lines::Lines;
 pub use namespace::NamespaceStream;
 pub use options::{FollowOptions, OnGap, Reconcile, RecordKinds};

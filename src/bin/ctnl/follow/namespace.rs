@@ -12,12 +12,13 @@ use ctnl::output::{Requester, SyntheticCause};
 use ctnl::sysctl::Setting;
 use ctnl::table::Buffer;
 
-use super::event_sysctl::EventSysctl;
+use super::event_sysctl::{EventSysctl, ReportedSysctls};
 use super::expectations::Expectations;
 use super::options::FollowOptions;
 use super::reconcile::ReconcileTimer;
 use super::source::Source;
 use crate::host::process_by_portid::ProcessByPortid;
+use crate::host::timeout_refresh::TimeoutRefresh;
 
 /// A resync begins when no event was lost for this time: while events are being lost its
 /// result is soon wrong again, and it delays the reading of events.
@@ -41,6 +42,7 @@ pub struct NamespaceStream {
     pub(super) live: Option<Live>,
     pub(super) expectations: Expectations,
     pub(super) ages: IdleEstimator,
+    timeouts: Option<TimeoutRefresh>,
     pub(super) requested: Requested,
     /// The last event that was received.
     pub(super) event: Event,
@@ -52,6 +54,7 @@ pub struct NamespaceStream {
     /// Consecutive messages that could not be decoded and have no gap record yet.
     pub(super) unreadable: u64,
     pub(super) sysctl: EventSysctl,
+    pub(super) reported_sysctls: ReportedSysctls,
     /// The kernel sends refused events again.
     is_reliable: bool,
     /// When events were lost last.
@@ -121,12 +124,14 @@ impl NamespaceStream {
             live: None,
             expectations: Expectations::default(),
             ages,
+            timeouts: None,
             requested: Requested { processes, now: Duration::ZERO },
             event: Event::blank(),
             complete_until: 0,
             gaps: 0,
             unreadable: 0,
             sysctl: EventSysctl::default(),
+            reported_sysctls: ReportedSysctls::default(),
             is_reliable: false,
             lost_at: None,
             due: None,
@@ -142,9 +147,28 @@ impl NamespaceStream {
         NamespaceStream { inode, ..self }
     }
 
+    /// The same with the timeouts of its namespace, which are read again while it runs.
+    pub fn with_timeouts(self, timeouts: TimeoutRefresh) -> Self {
+        NamespaceStream { ages: timeouts.estimator(), timeouts: Some(timeouts), ..self }
+    }
+
+    /// Reads the timeouts again, if it is time to.
+    pub(super) fn refresh_timeouts(&mut self, now: Duration) {
+        if let (Some(timeouts), Some(connection)) = (&mut self.timeouts, &mut self.connection)
+            && let Some(ages) = timeouts.refresh(connection, now)
+        {
+            self.ages = ages;
+        }
+    }
+
     /// The same with `nf_conntrack_events` of its namespace, where it can be read.
     pub fn with_event_sysctl(self, setting: Option<Setting>) -> Self {
         NamespaceStream { sysctl: EventSysctl::new(setting), ..self }
+    }
+
+    /// The same with the sysctls that heartbeat records have.
+    pub fn with_reported_sysctls(self, reported_sysctls: ReportedSysctls) -> Self {
+        NamespaceStream { reported_sysctls, ..self }
     }
 
     /// Whether its namespace has this inode number.

@@ -18,6 +18,8 @@ pub struct RecordKinds {
     pub expectations: bool,
     /// One record per connection, at its end (`--flows`).
     pub flows: bool,
+    /// With `flows`, another one at its beginning (`--flows=both`).
+    pub begins: bool,
 }
 
 /// What to do after events were lost.
@@ -59,6 +61,8 @@ pub struct FollowOptions {
     pub reliable: bool,
     /// Time between two snapshots.
     pub stats_interval: Option<Duration>,
+    /// Time between two heartbeat records.
+    pub heartbeat: Option<Duration>,
     /// The name of the stream.
     pub stream: Arc<str>,
     /// The version of the program.

@@ -5,14 +5,15 @@ use std::ops::Range;
 use ctnl::age::IdleEstimator;
 use ctnl::field::Subject;
 use ctnl::live::{LiveEntry, Start};
-use ctnl::model::{EventKind, ExpectationEvent, Flow};
+use ctnl::model::{EventKind, ExpectationEvent, Flow, Status};
 use ctnl::output::{
-    ClockSource, CloseRecord, EndRecord, EventTime, ExpectationRecord, FlowRecord, GapCause, GapRecord, OpenRecord,
-    Record, StartTime, SyntheticCause,
+    BeginRecord, ClockSource, CloseRecord, EndRecord, EventTime, ExpectationRecord, FlowRecord, GapCause, GapRecord,
+    OpenRecord, Record, StartTime, SyntheticCause,
 };
 
 use super::emitter::Emitter;
 use super::environment::Notification;
+use super::last_packet::last_packet;
 use super::namespace::NamespaceStream;
 use super::options::{FollowOptions, OnGap};
 use super::totals::Totals;
@@ -49,14 +50,22 @@ impl Emitter<'_> {
         let Emitter { lines, options, .. } = self;
         let is_wanted = is_wanted(options, kind);
         let is_end = options.kinds.flows && kind == EventKind::Destroy;
-        if !is_wanted && !is_end {
+        let is_begin = options.kinds.begins && kind == EventKind::New && !flow.status.contains(Status::Dying);
+        if !is_wanted && !is_end && !is_begin {
             return;
         }
         let (requester, is_mark_implied) = (requested.by(event.port), event.is_mark_implied);
         if is_end {
             let (end, synthetic) = (time, None);
-            let ended = EndRecord { flow, start, end, synthetic, killed, requester, netns, is_mark_implied };
+            let last_packet = last_packet(ages, flow, start, end, killed);
+            let ended =
+                EndRecord { flow, start, end, last_packet, synthetic, killed, requester, netns, is_mark_implied };
             lines.record(&Record::End(ended));
+        }
+        if is_begin {
+            let (start, synthetic) = (exact_start(flow, time), None);
+            let begun = BeginRecord { flow, start, time, synthetic, requester, netns, is_mark_implied };
+            lines.record(&Record::Begin(begun));
         }
         if is_wanted {
             let (subject, synthetic) = (&Subject::of_event(flow, ages, kind), None);
@@ -68,7 +77,19 @@ impl Emitter<'_> {
 
     /// Writes the synthetic `new` record of an entry that a dump contained.
     pub(super) fn emit_added(&mut self, netns: Option<&str>, subject: &Subject<'_>, why: SyntheticCause, now: u64) {
+        self.emit_begun(netns, subject.flow, why, now);
         self.emit_synthetic(EventKind::New, netns, subject, None, why, now);
+    }
+
+    /// Writes the record of `--flows=both` of a connection that a dump contained.
+    fn emit_begun(&mut self, netns: Option<&str>, flow: &Flow, why: SyntheticCause, now: u64) {
+        if self.options.kinds.begins {
+            let (synthetic, time) = (Some(why), EventTime { ns: now, clock: ClockSource::Received });
+            let start = Some(flow.start.map_or(StartTime::Before(now), StartTime::Exact));
+            let (requester, is_mark_implied) = (None, false);
+            let begun = BeginRecord { flow, start, time, synthetic, requester, netns, is_mark_implied };
+            self.lines.record(&Record::Begin(begun));
+        }
     }
 
     /// Writes the synthetic records of the end of an entry: `destroy`, and `end` with `--flows`.
@@ -83,8 +104,9 @@ impl Emitter<'_> {
         if self.options.kinds.flows {
             let (flow, start, synthetic) = (&entry.flow, Some(start_time(entry.start)), Some(why));
             let end = EventTime { ns: now, clock: ClockSource::Received };
+            let (killed, requester, last_packet, is_mark_implied) = (None, None, None, false);
             let ended =
-                EndRecord { flow, start, end, synthetic, killed: None, requester: None, netns, is_mark_implied: false };
+                EndRecord { flow, start, end, last_packet, synthetic, killed, requester, netns, is_mark_implied };
             self.lines.record(&Record::End(ended));
         }
         ages.now = now;
@@ -149,7 +171,8 @@ impl Emitter<'_> {
                 if kind == EventKind::Destroy {
                     self.emit_destroyed(netns, ages, &entry, SyntheticCause::Netns, now);
                 } else {
-                    self.emit_added(netns, &Subject::new(&entry.flow, ages), SyntheticCause::Netns, now);
+                    let subject = Subject::new(&entry.flow, ages);
+                    self.emit_synthetic(kind, netns, &subject, None, SyntheticCause::Netns, now);
                 }
             });
         }
@@ -248,6 +271,12 @@ pub(super) fn start_time(start: Start) -> StartTime {
         Start::Between { after, .. } => StartTime::After(after),
         Start::Before(ns) => StartTime::Before(ns),
     }
+}
+
+/// The start of the connection of a `new` event, where the kernel sends a time.
+fn exact_start(flow: &Flow, time: EventTime) -> Option<StartTime> {
+    let event = (time.clock == ClockSource::Kernel).then_some(time.ns);
+    flow.start.or(event).map(StartTime::Exact)
 }
 
 /// The time of an event: the kernel's, where it sends one. An expired entry stays in the table

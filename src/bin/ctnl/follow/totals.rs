@@ -9,6 +9,8 @@ use ctnl::model::Undecided;
 pub struct Totals {
     /// Events received.
     pub received: u64,
+    /// Events of entries that match the filter, or that had a record before.
+    pub matched: u64,
     /// Events lost in the kernel, as far as it counted them.
     pub lost: u64,
     /// Losses that the kernel did not count: each is of an unknown number of events.

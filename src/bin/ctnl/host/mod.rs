@@ -13,3 +13,4 @@ pub mod sd_notify;
 pub mod ssh;
 pub mod timeout_notes;
 pub mod timeout_options;
+pub mod timeout_refresh;

@@ -47,7 +47,8 @@ impl Task {
         match self {
             Task::Delete | Task::LowerTimeout(_) | Task::CapTimeout(_) => true,
             Task::Update(patch) => {
-                let rest = Patch { timeout: None, remove_helper: false, tcp: Default::default(), ..patch };
+                let none = Patch::default();
+                let rest = Patch { timeout: None, remove_helper: false, tcp: none.tcp, sctp: None, ..patch };
                 rest != patch || patch.add_status.contains(Status::FixedTimeout)
             }
         }

@@ -28,6 +28,8 @@ pub struct Statistics {
     pub dropped: u64,
     /// Parts of the spool that could not be read, after a crash or because of a failing disk.
     pub damaged: u64,
+    /// The line that is delivered next, if one is waiting: its stream and its number.
+    pub oldest: Option<(Arc<str>, u64)>,
     /// Since when the sink is down, ns of `CLOCK_REALTIME`.
     pub down_since: Option<u64>,
     /// Why it is down.

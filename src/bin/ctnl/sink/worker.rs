@@ -103,13 +103,18 @@ impl Worker {
         }
         match (state.phase, spooled) {
             (Phase::Abandoned | Phase::Done, _) => return Next::End,
-            (_, Some(item)) => return Next::Item(item, true),
+            (_, Some(item)) => {
+                state.statistics.oldest = Some((Arc::clone(item.stream()), item.first()));
+                return Next::Item(item, true);
+            }
             _ => {}
         }
         if let Some(item) = state.queue.pop() {
             state.in_flight = Some(item.clone());
+            state.statistics.oldest = Some((Arc::clone(item.stream()), item.first()));
             return Next::Item(item, false);
         }
+        state.statistics.oldest = None;
         drop(spool);
         if state.phase == Phase::Draining {
             return Next::Finish;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ctnl::clock::{Clock, Time};
 use ctnl::host::Host;
 use ctnl::metrics::{self, SINK, STREAM, SinkSnapshot, StreamSnapshot};
+use ctnl::output::{SinkState, WaitingLine};
 use ctnl::units::Bytes;
 use signal_hook::consts::SIGHUP;
 
@@ -21,6 +22,8 @@ use crate::sink::Statistics;
 use crate::term::console::Console;
 use crate::term::interrupt::Interrupt;
 
+/// The status that the service manager shows is at most this old.
+const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 /// The sinks are checked at this interval.
 const SINK_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// While files are being reopened, that is checked at this interval.
@@ -104,6 +107,11 @@ impl<'a> HostEnvironment<'a> {
         }
     }
 
+    /// The service manager, which is still to be notified while the sinks deliver.
+    pub fn into_manager(self) -> Option<SdNotify> {
+        self.manager
+    }
+
     /// Reports the changes of the sinks.
     fn check_sinks(&mut self, now: Duration) {
         if now < self.next_check {
@@ -179,15 +187,15 @@ impl<'a> HostEnvironment<'a> {
         self.losses = UnreportedLosses { events: 0, uncounted: 0, reported_at: Some(now) };
     }
 
-    fn report_stats(&mut self, snapshot: &StreamSnapshot) {
-        let mut line = format!("stats: {}", metrics::line(STREAM, snapshot));
+    /// The figures of the stream and of each sink.
+    fn figures(&self, snapshot: &StreamSnapshot) -> String {
+        let mut line = metrics::line(STREAM, snapshot);
         for sink in self.sinks.statistics() {
             let Statistics { name, queued, spooled, delivered, dropped, .. } = sink;
             let snapshot = SinkSnapshot { queued, spooled, delivered, dropped };
             line.push_str(&format!(" {name}: {}", metrics::line(SINK, &snapshot)));
         }
-        self.console.warn(&line);
-        self.notify_manager(|manager| manager.status(&line));
+        line
     }
 
     /// Notifies the service manager. An error is not fatal.
@@ -214,6 +222,10 @@ impl Environment for HostEnvironment<'_> {
         if self.reloading_since.is_some() { Some(REOPEN_POLL) } else { longest }
     }
 
+    fn status_interval(&self) -> Option<Duration> {
+        self.manager.as_ref().filter(|manager| manager.is_present()).map(|_| STATUS_INTERVAL)
+    }
+
     fn stop(&mut self) -> Option<&'static str> {
         let now = self.monotonic();
         if let Some(manager) = &mut self.manager {
@@ -229,6 +241,10 @@ impl Environment for HostEnvironment<'_> {
 
     fn changes(&mut self) -> Vec<NamespaceChange> {
         self.monitor.as_mut().map(|monitor| monitor.changes(self.console)).unwrap_or_default()
+    }
+
+    fn sinks(&mut self) -> Vec<SinkState> {
+        self.sinks.statistics().into_iter().map(sink_state).collect()
     }
 
     fn notify(&mut self, notification: Notification<'_>) {
@@ -247,7 +263,14 @@ impl Environment for HostEnvironment<'_> {
                 self.reloading_since = None;
                 self.notify_manager(|manager| manager.stopping("delivering what is queued"));
             }
-            Notification::Stats(snapshot) => self.report_stats(snapshot),
+            Notification::Stats(snapshot) => {
+                let line = format!("stats: {}", self.figures(snapshot));
+                self.console.warn(&line);
+            }
+            Notification::Status(snapshot) => {
+                let status = format!("following: {}", self.figures(snapshot));
+                self.notify_manager(|manager| manager.status(&status));
+            }
             Notification::Silent { .. } => {
                 if !std::mem::replace(&mut self.has_reported_silent, true) {
                     self.console.note(&describe(&notification));
@@ -262,6 +285,13 @@ impl Environment for HostEnvironment<'_> {
             }
         }
     }
+}
+
+/// The state of a sink in a heartbeat record.
+fn sink_state(sink: Statistics) -> SinkState {
+    let Statistics { name, queued, spooled, delivered, dropped, oldest, down_since, why, .. } = sink;
+    let oldest = oldest.map(|(stream, seq)| WaitingLine { stream: stream.to_string(), seq, written_after: None });
+    SinkState { name, snapshot: SinkSnapshot { queued, spooled, delivered, dropped }, oldest, down_since, why }
 }
 
 /// The message of a notification that is reported as it is.
@@ -288,7 +318,7 @@ fn describe(notification: &Notification<'_>) -> String {
             "{}{}: {} entries in the live set, {} added, {} removed",
             prefix(resynced.netns),
             resynced.reason.name(),
-            resynced.entries,
+            resynced.entries.unwrap_or(0),
             resynced.added,
             resynced.removed
         ),
@@ -302,6 +332,10 @@ fn describe(notification: &Notification<'_>) -> String {
             format!("the network namespace {} is called {to} from now on", from.unwrap_or_default())
         }
         Notification::Resized => "the hash table was resized during a dump; the dump is repeated".to_owned(),
-        Notification::Ready | Notification::Ending | Notification::Lost(_) | Notification::Stats(_) => String::new(),
+        Notification::Ready
+        | Notification::Ending
+        | Notification::Lost(_)
+        | Notification::Stats(_)
+        | Notification::Status(_) => String::new(),
     }
 }

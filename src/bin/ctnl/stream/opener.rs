@@ -6,9 +6,10 @@ use ctnl::host::Host;
 use ctnl::netlink::{Connection, Error, Netns};
 use ctnl::table::{Events, Subscription};
 
-use crate::follow::NamespaceStream;
+use crate::follow::{FollowOptions, NamespaceStream, ReportedSysctls};
 use crate::host::process_by_portid::ProcessByPortid;
 use crate::host::timeout_options::TimeoutOptions;
+use crate::host::timeout_refresh::TimeoutRefresh;
 
 /// Opens the stream of each namespace with the same options.
 #[derive(Debug)]
@@ -16,14 +17,21 @@ pub struct Opener {
     /// The host.
     pub host: Host,
     subscription: Subscription,
-    needs_idle: bool,
+    needs_timeouts: bool,
+    reports_sysctls: bool,
     timeouts: TimeoutOptions,
 }
 
 impl Opener {
     /// Opens `subscription`, for events that are judged by `filter`.
     pub fn new(subscription: Subscription, filter: &Filter, timeouts: TimeoutOptions, host: Host) -> Self {
-        Opener { host, subscription, needs_idle: filter.needs().idle, timeouts }
+        Opener { host, subscription, needs_timeouts: filter.needs().idle, reports_sysctls: false, timeouts }
+    }
+
+    /// The same with what the records of `options` need.
+    pub fn with_needs_of(self, options: &FollowOptions) -> Self {
+        let needs_timeouts = self.needs_timeouts || options.kinds.flows;
+        Opener { needs_timeouts, reports_sysctls: options.heartbeat.is_some(), ..self }
     }
 
     /// Subscribes in `netns`. Whatever is read of the table is read after that.
@@ -33,15 +41,23 @@ impl Opener {
     pub fn open(&self, netns: &Netns, name: Option<String>) -> Result<NamespaceStream, Error> {
         let events = Events::subscribe(netns, &self.subscription)?;
         let mut connection = Connection::open(netns)?;
-        let ages = if self.needs_idle {
-            IdleEstimator::new(&self.timeouts.read(&mut connection, &self.host)?, 0)
-        } else {
-            IdleEstimator::without_timeouts(0)
-        };
+        let ages = IdleEstimator::without_timeouts(0);
+        let (timeouts, host) = (self.timeouts.clone(), self.host.clone());
+        let begin = |connection| TimeoutRefresh::begin(timeouts, host, connection);
+        let timeouts = self.needs_timeouts.then(|| begin(&mut connection)).transpose()?;
         // Without it the records have ports without the names of processes.
         let processes = ProcessByPortid::of(netns, self.host.proc()).ok();
         let netfilter = self.host.netfilter();
         let setting = netns.run(|| netfilter.open_read_only("nf_conntrack_events").ok())?;
-        Ok(NamespaceStream::new(name, Box::new(events), connection, ages, processes).with_event_sysctl(setting))
+        let open = |name| netfilter.open_read_only(name).ok();
+        let reported =
+            || ReportedSysctls { acct: open("nf_conntrack_acct"), timestamp: open("nf_conntrack_timestamp") };
+        let reported = if self.reports_sysctls { netns.run(reported)? } else { ReportedSysctls::default() };
+        let stream = NamespaceStream::new(name, Box::new(events), connection, ages, processes);
+        let stream = stream.with_event_sysctl(setting).with_reported_sysctls(reported);
+        Ok(match timeouts {
+            Some(timeouts) => stream.with_timeouts(timeouts),
+            None => stream,
+        })
     }
 }

@@ -1,9 +1,11 @@
-//! What stands on every line: the stream, the host, and `--field`.
+//! What stands on every line: the stream, the host, `--field` and `--time`.
 
 use anyhow::Result;
 use ctnl::host::Host;
 use ctnl::output::{Format, LineContext};
+use jiff::tz::TimeZone;
 
+use crate::host::files;
 use crate::term::exit::usage;
 
 /// The longest sum of all fields. A line must not exceed 8 KiB, the default maximum of syslog servers.
@@ -15,6 +17,20 @@ pub struct ContextArgs {
     /// Field for every line of json (in `fields`) and csv (as a column); may be given several times
     #[arg(long = "field", value_name = "KEY=VALUE", value_parser = field)]
     fields: Vec<(String, String)>,
+
+    /// Times of lines: numbers (ns), or beside them RFC 3339 in UTC (iso) or in local time (iso-local)
+    ///
+    /// In json and csv it is the key or column `time`; in -o conntrack the line begins with it, in the
+    /// place of the seconds of `timestamp`.
+    #[arg(long = "time", value_name = "FORMAT", value_enum, default_value_t = TimeArg::Ns)]
+    time: TimeArg,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum TimeArg {
+    Ns,
+    Iso,
+    IsoLocal,
 }
 
 impl ContextArgs {
@@ -39,7 +55,12 @@ impl ContextArgs {
         }
         let name = host.kernel().read_text("hostname").unwrap_or_default();
         let name = Some(name.trim().to_owned()).filter(|name| !name.is_empty());
-        Ok(LineContext { stream: stream.to_owned(), host: name, fields: fields.clone() })
+        let zone = match self.time {
+            TimeArg::Ns => None,
+            TimeArg::Iso => Some(TimeZone::UTC),
+            TimeArg::IsoLocal => Some(files::time_zone(host)),
+        };
+        Ok(LineContext { stream: stream.to_owned(), host: name, fields: fields.clone(), zone })
     }
 }
 
@@ -66,13 +87,14 @@ mod tests {
         std::fs::create_dir_all(host.kernel().root()).unwrap();
         std::fs::write(host.kernel().root().join("hostname"), "fw1\n").unwrap();
         let fields = fields.iter().map(|text| field(text)).collect::<Result<_, _>>()?;
-        ContextArgs { fields }.context(&host, "s", format).map_err(|error| error.to_string())
+        ContextArgs { fields, time: TimeArg::Iso }.context(&host, "s", format).map_err(|error| error.to_string())
     }
 
     #[test]
     fn fields_and_the_name_of_the_host_stand_on_every_line() {
         for format in [&JSON, &CSV] {
             let context = context(&["site=a=b", "x.y-z_1="], format).unwrap();
+            assert_eq!(context.zone, Some(TimeZone::UTC));
             assert_eq!((&*context.stream, context.host.as_deref()), ("s", Some("fw1")));
             assert_eq!(context.fields, [("site".into(), "a=b".into()), ("x.y-z_1".into(), String::new())]);
         }

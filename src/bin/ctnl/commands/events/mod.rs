@@ -16,7 +16,7 @@ use self::output::OutputArgs;
 use self::sinks::SinkArgs;
 use super::args::{CommonArgs, FilterArgs};
 use super::report;
-use crate::follow::{FollowOptions, OnGap, Reconcile, RecordKinds};
+use crate::follow::{DELETED, FollowOptions, OnGap, Reconcile, RecordKinds};
 use crate::host::sd_notify::SdNotify;
 use crate::scan::Tally;
 use crate::stream::{self, Scope, StreamOptions, StreamOutcome};
@@ -52,13 +52,15 @@ pub struct Args {
     #[arg(long)]
     expect: bool,
 
-    /// One record per connection, at its end (flow log)
+    /// One record per connection, at its end (flow log); with =both another one at its beginning
     ///
+    /// With =both, a connection and its NAT are on record while it lasts: `begin` records, also of those
+    /// that exist at the start.
     /// Start and duration are exact with nf_conntrack_timestamp=1; packets and bytes need
     /// nf_conntrack_acct=1. An entry that matches only at its end, such as `bytes > 10M`, has the
     /// kernel's start or none.
-    #[arg(long)]
-    flows: bool,
+    #[arg(long, value_name = "WHEN", value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "end")]
+    flows: Option<FlowsArg>,
 
     /// Skip the initial snapshot
     #[arg(long)]
@@ -100,14 +102,21 @@ pub struct Args {
     #[arg(long, value_name = "TIME", value_parser = time)]
     stats_interval: Option<Duration>,
 
+    /// Write a heartbeat record every TIME: totals, queues, sinks and sysctls. Default: none
+    ///
+    /// It is a line as any other, also while nothing happens, so that a quiet stream, a dead one and
+    /// one whose events are disabled look different.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    heartbeat: Option<Duration>,
+
     /// Follow all network namespaces of the host, also those that appear later
     #[arg(long, conflicts_with = "netns")]
     all_netns: bool,
 
     /// Keep all privileges
     ///
-    /// By default all capabilities but CAP_NET_ADMIN (with --all-netns also CAP_SYS_ADMIN and
-    /// CAP_SYS_PTRACE) are dropped once the sockets are open. Root cannot write files of other
+    /// By default all capabilities but CAP_NET_ADMIN (with --netns also CAP_SYS_PTRACE, with
+    /// --all-netns also CAP_SYS_ADMIN) are dropped once the sockets are open. Root cannot write files of other
     /// users then.
     #[arg(long)]
     keep_privileges: bool,
@@ -123,6 +132,12 @@ pub struct Args {
 
     #[command(flatten)]
     common: CommonArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum FlowsArg {
+    End,
+    Both,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -170,6 +185,9 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     }
     let StreamOutcome { end, undelivered } = stream::run(options, host, &interrupt, &mut console)?;
     report::print_undecided(&mut console, &Tally { undecided: end.totals.undecided, ..Tally::default() });
+    if end.reason == DELETED {
+        return Ok(Exit::Failed);
+    }
     Ok(if end.reason == "gap" || undelivered > 0 { Exit::Partly } else { Exit::Done })
 }
 
@@ -212,6 +230,7 @@ impl Args {
             buffer_max: self.buffer_max,
             reliable: self.reliable,
             stats_interval: self.stats_interval,
+            heartbeat: self.heartbeat,
             stream: stream.into(),
             version: env!("CARGO_PKG_VERSION"),
             netfilter: host.netfilter(),
@@ -219,13 +238,14 @@ impl Args {
     }
 
     fn kinds(&self) -> RecordKinds {
-        let is_default = !(self.new || self.update || self.destroy || self.expect || self.flows);
+        let is_default = !(self.new || self.update || self.destroy || self.expect || self.flows.is_some());
         RecordKinds {
             new: self.new || is_default,
             update: self.update,
             destroy: self.destroy || is_default,
             expectations: self.expect,
-            flows: self.flows,
+            flows: self.flows.is_some(),
+            begins: self.flows == Some(FlowsArg::Both),
         }
     }
 }

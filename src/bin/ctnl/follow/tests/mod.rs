@@ -1,7 +1,9 @@
 //! Tests of the event loop with scripted sources: cases that a real kernel produces only by
 //! chance.
 
+mod begins;
 mod capacity;
+mod heartbeats;
 mod losses;
 mod namespaces;
 mod silent;
@@ -18,7 +20,7 @@ use ctnl::clock::{Clock, Time};
 use ctnl::filter::Filter;
 use ctnl::model::{Event, EventKind, Status};
 use ctnl::netlink::{Connection, Error};
-use ctnl::output::{JSON, WriterOptions};
+use ctnl::output::{JSON, SinkState, WriterOptions};
 use ctnl::sysctl::Sysctl;
 use ctnl::table::{Buffer, Queue, Step};
 use ctnl::wire::{DecodeError, DecodeErrorKind, Message};
@@ -166,12 +168,14 @@ struct TestEnvironment {
     silent: Vec<usize>,
     /// Records and entries at each time for statistics.
     stats: Vec<(u64, Option<u64>, u64)>,
+    /// The state of the sinks.
+    sinks: Vec<SinkState>,
 }
 
 fn env(seconds: u64) -> TestEnvironment {
     let (now, end) = (Duration::ZERO, Duration::from_secs(seconds));
-    let (changes, on_sleep) = (Vec::new(), Box::new(|_| ()));
-    TestEnvironment { now, end, changes, on_sleep, is_ready: false, silent: Vec::new(), stats: Vec::new() }
+    let (changes, on_sleep, sinks) = (Vec::new(), Box::new(|_| ()), Vec::new());
+    TestEnvironment { now, end, changes, on_sleep, is_ready: false, silent: Vec::new(), stats: Vec::new(), sinks }
 }
 
 impl Environment for TestEnvironment {
@@ -196,6 +200,10 @@ impl Environment for TestEnvironment {
             Notification::Silent { entries, .. } => self.silent.push(entries),
             _ => {}
         }
+    }
+
+    fn sinks(&mut self) -> Vec<SinkState> {
+        self.sinks.clone()
     }
 
     fn sleep(&mut self, time: Duration) {
@@ -275,6 +283,7 @@ fn options(seed: bool, on_gap: OnGap) -> FollowOptions {
         buffer_max: 1000,
         reliable: false,
         stats_interval: None,
+        heartbeat: None,
         stream: "test".into(),
         version: "0",
         netfilter: Sysctl::at(Sysctl::NETFILTER),
