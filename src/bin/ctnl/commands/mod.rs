@@ -47,7 +47,7 @@ The table is full:
 Rehearse in private namespaces, no root needed:
   ctnl lab --entries 200000 -- ctnl flush --state established --older 12h
 
-`ctnl help filter` explains the filters of list, count, flush, update and events.
+`ctnl help filter` explains the filters of list, count, flush, update, save and events.
 `ctnl conntrack` takes the command line of conntrack(8), for scripts; so does a link to
 ctnl that is named conntrack. `ctnl help conntrack` lists its options.
 Exit codes: 0 done, also when nothing matched; 1 failed; 2 usage error, nothing
@@ -121,10 +121,10 @@ pub fn run(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Get(args) => get::run(&args, host),
         Verb::Delete(args) => delete::run(&args, host),
         Verb::Flush(args) => flush::run(&args, host),
-        Verb::Add(args) => add::run(&args, host),
-        Verb::Update(args) => update::run(&args, host),
         Verb::Save(args) => save::run(&args, host),
         Verb::Restore(args) => restore::run(&args, host),
+        Verb::Add(args) => add::run(&args, host),
+        Verb::Update(args) => update::run(&args, host),
         Verb::Stats(args) => stats::run(&args, host),
         Verb::Events(args) => events::run(&args, host),
         Verb::Spool(args) => spool::run(&args, host),
