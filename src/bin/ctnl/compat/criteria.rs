@@ -38,7 +38,7 @@ pub fn filter(request: &Request, host: &Host) -> Result<Filter> {
         terms.0.push(format!("label {label}"));
     }
     if request.command != Command::Update {
-        terms.add_state(request)?;
+        terms.add_state(request);
     }
     let text = terms.0.join(" and ");
     Filter::parse(&text, &Context::default()).map_err(|error| usage(error.render()))
@@ -141,11 +141,12 @@ impl Terms {
     }
 
     /// What `-U` sets and other commands select by.
-    fn add_state(&mut self, request: &Request) -> Result<()> {
+    fn add_state(&mut self, request: &Request) {
         self.add("state", request.protocol_arguments.state);
-        self.0.extend(request.timeout.map(|seconds| format!("timeout {seconds}s")));
+        let timeout = request.timeout.map(u64::from);
+        self.0.extend(timeout.map(|seconds| format!("timeout >= {seconds}s and timeout < {}s", seconds + 1)));
         if let Some(status) = request.status {
-            self.add_status(request, status)?;
+            self.add_status(status);
         }
         if let Some(mark) = request.mark {
             self.0.push(match mark.value & !mark.mask {
@@ -156,24 +157,13 @@ impl Terms {
         if request.secmark.is_some() {
             message::note("WARNING: --secmark: the kernel does not show it, so no entry is left out by it");
         }
-        Ok(())
     }
 
-    /// Each bit that is named is compared. `UNSET` names none, and is what `-o save` writes of an entry without any.
-    fn add_status(&mut self, request: &Request, status: StatusArgument) -> Result<()> {
-        let is_empty = status.set.is_empty() && status.unset.is_empty();
-        if is_empty && !request.warnings.is_empty() {
-            return self.refuse_ignored(request, "--status SRC_NAT and DST_NAT", true);
-        }
-        let unset = if is_empty {
-            Status::SeenReply | Status::Assured | Status::FixedTimeout | Status::Expected
-        } else {
-            status.unset
-        };
+    /// Each bit that is named is compared. The parser refuses a status that names none.
+    fn add_status(&mut self, status: StatusArgument) {
         let numbers = |bits: Status| (0..u32::BITS).filter(move |number| bits.bits() >> number & 1 == 1);
         self.0.extend(numbers(status.set).map(|number| format!("status {number}")));
-        self.0.extend(numbers(unset).map(|number| format!("not status {number}")));
-        Ok(())
+        self.0.extend(numbers(status.unset).map(|number| format!("not status {number}")));
     }
 }
 
