@@ -13,7 +13,7 @@ use crate::conntrack_syntax::{Command, NatArgument, PortPair, Request, StatusArg
 use crate::term::exit::usage;
 
 /// Ranges that a mask with holes may have.
-const MOST_RANGES: u32 = 4096;
+const MOST_RANGES: u32 = 1 << 16;
 
 /// What no entry matches.
 const NOTHING: &str = "(ipv4 and ipv6)";
