@@ -21,6 +21,8 @@ tests![
 pub enum Verdict {
     Accepted,
     Refused(i32),
+    /// Labels are looked up by what runs the command, and by the original before it reads on.
+    UnknownLabel,
     /// It was killed by a signal of its own.
     Crashed,
 }
@@ -32,8 +34,7 @@ fn verdict(output: &Output) -> Verdict {
     let stderr = String::from_utf8_lossy(&output.stderr);
     match output.status.code() {
         None => Verdict::Crashed,
-        // Labels are looked up by what runs the command.
-        Some(2) if stderr.contains("unknown label") => Verdict::Accepted,
+        Some(2) if stderr.contains("unknown label") => Verdict::UnknownLabel,
         Some(2) => Verdict::Refused(2),
         Some(1) if REFUSED_WITH_1.iter().any(|text| stderr.contains(text)) => Verdict::Refused(1),
         Some(_) => Verdict::Accepted,
@@ -75,7 +76,8 @@ pub fn difference(words: &[String], input: &str) -> Option<String> {
     let agree = match (&ours, original) {
         // A crash is refused as well.
         (Err(error), _) if error.is_stricter => true,
-        (Err(_), Verdict::Crashed) | (Ok(()), Verdict::Accepted) => true,
+        (Err(_), Verdict::Crashed | Verdict::UnknownLabel) => true,
+        (Ok(()), Verdict::Accepted | Verdict::UnknownLabel) => true,
         (Err(error), Verdict::Refused(code)) => code == if error.exit == ErrorExit::Usage { 2 } else { 1 },
         _ => false,
     };

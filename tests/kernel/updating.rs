@@ -20,6 +20,7 @@ tests![
     labels_without_room_are_refused_before_anything_else_is_changed,
     a_timeout_of_a_fixed_entry_is_refused_before_it_is_sent,
     creating_or_updating_changes_an_entry_that_exists,
+    creating_or_updating_without_a_status_keeps_that_of_the_entry,
     a_created_entry_has_its_sequence_adjustment_and_syn_proxy_numbers,
     the_list_of_unconfirmed_entries_is_readable,
     expectations_are_created_read_and_deleted_one_by_one,
@@ -124,6 +125,18 @@ fn creating_or_updating_changes_an_entry_that_exists(netns: &TestNetns) {
     assert_eq!((outcome.done, outcome.failures()), (3, 0), "{outcome:?}");
     let found = netns.dumped(&udp(1, 53).orig).unwrap();
     assert!(found.mark == Some(5) && found.timeout <= Some(44) && netns.dump().len() == 3);
+}
+
+fn creating_or_updating_without_a_status_keeps_that_of_the_entry(netns: &TestNetns) {
+    let status = Status::Confirmed | Status::SeenReply | Status::Assured;
+    netns.create(&[Flow { status, ..udp(1, 53) }]);
+    let mut outcome = Outcome::default();
+    let flows = [udp(1, 53), udp(2, 53)].map(|flow| Flow { status: Status::Confirmed, mark: Some(5), ..flow });
+    table::create_or_update(&mut netns.connection(), &flows, &mut outcome).unwrap();
+    assert_eq!((outcome.done, outcome.failures()), (2, 0), "{outcome:?}");
+    let found = [1, 2].map(|port| netns.dumped(&udp(port, 53).orig).unwrap());
+    assert!(found.iter().all(|flow| flow.mark == Some(5)), "{found:?}");
+    assert!(found[0].status.contains(status) && found[1].status.contains(Status::Confirmed), "{found:?}");
 }
 
 fn a_created_entry_has_its_sequence_adjustment_and_syn_proxy_numbers(netns: &TestNetns) {

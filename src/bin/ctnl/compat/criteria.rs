@@ -143,7 +143,8 @@ impl Terms {
     /// What `-U` sets and other commands select by.
     fn add_state(&mut self, request: &Request) {
         self.add("state", request.protocol_arguments.state);
-        self.0.extend(request.timeout.map(|seconds| format!("timeout {seconds}s")));
+        let timeout = request.timeout.map(u64::from);
+        self.0.extend(timeout.map(|seconds| format!("timeout >= {seconds}s and timeout < {}s", seconds + 1)));
         if let Some(status) = request.status {
             self.add_status(status);
         }
