@@ -1,7 +1,7 @@
 //! Conntrack over netlink. The modules, each built only on those below it:
 //!
 //! ```text
-//! output                   entries and events → bytes
+//! output  snapshot         entries and events → bytes; save files ↔ entries
 //! filter  group  metrics   expression → predicate; count by fields; figures of a service
 //! field                    one row per flow field: name, doc, value
 //! age  live                idle time and age of entries; the entries that a stream has reported
@@ -44,6 +44,7 @@ pub mod metrics;
 pub mod model;
 pub mod netlink;
 pub mod output;
+pub mod snapshot;
 pub mod sysctl;
 pub mod table;
 pub mod text;

@@ -4,20 +4,24 @@
 //! - `population`: the entries of the table
 //! - `cases`, `measure`, `rounds`: the command lines, one run, all runs of a case
 //! - `events`, `listener`: the same for event listeners
+//! - `namespaces`: the listener of many namespaces
 //! - `report`, `print`: the results as text, and where it is printed
 //! - `limit`, `churn`: run as child processes, which this program starts of itself
 //! - `soak`: flushes under live traffic on a disturbed host (`--soak`)
+//! - `event_soak`: the event stream with disturbed peers (`--event-soak`)
 //!
 //! See README.md in the folder above.
 
 mod busy;
 mod cases;
 mod churn;
+mod event_soak;
 mod events;
 mod limit;
 mod listener;
 mod machine;
 mod measure;
+mod namespaces;
 mod netns;
 mod options;
 mod population;
@@ -40,6 +44,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::cases::{Case, Commands};
 use crate::events::EventResults;
 use crate::machine::Machine;
+use crate::namespaces::NamespaceResults;
 use crate::netns::BenchNetns;
 use crate::options::Options;
 use crate::population::Table;
@@ -84,6 +89,7 @@ fn child(what: &str, outside: &str, rest: &[&str]) -> Result<()> {
             std::hint::spin_loop();
         },
         ("flush-marked", []) => limit::flush(Some(1)),
+        ("event-soak", [ctnl, minutes]) => event_soak::child(ctnl, minutes.parse()?),
         ("churn", [ctnl, entries]) => {
             print::result(&churn::check(ctnl, entries.parse()?)?);
             Ok(())
@@ -103,6 +109,7 @@ struct Results {
     cases: Vec<Measured>,
     churn: Vec<Churned>,
     events: Vec<EventResults>,
+    namespaces: Vec<NamespaceResults>,
 }
 
 /// The result of the churn check.
@@ -123,6 +130,10 @@ fn benchmark(options: &Options) -> Result<bool> {
         netns.raise_limits(2 * soak::FILLER)?;
         return soak::run(&options.ctnl, minutes, &interrupted);
     }
+    if let Some(minutes) = options.event_soak {
+        let own = own_program()?;
+        return event_soak::run(&own, &netns.outside, &options.ctnl, minutes);
+    }
     let largest = options.sizes().last().copied().unwrap_or(0);
     netns.raise_limits(largest)?;
     let results = measure_all(options, &netns, &interrupted);
@@ -130,14 +141,17 @@ fn benchmark(options: &Options) -> Result<bool> {
     limit::flush(None)?;
     drop(netns);
     let results = results?;
-    if results.cases.is_empty() && results.churn.is_empty() && results.events.is_empty() {
+    let Results { cases, churn, events, namespaces, .. } = &results;
+    if cases.is_empty() && churn.is_empty() && events.is_empty() && namespaces.is_empty() {
         bail!("nothing was measured: no case has `{}` in its name", options.only.as_deref().unwrap_or_default());
     }
     print_results(&results);
     let json = serde_json::to_string_pretty(&results)?;
     fs::write(&options.json, json).with_context(|| format!("write {}", options.json.display()))?;
     print::result(&format!("written to {}", options.json.display()));
-    let passed = results.churn.iter().all(|check| check.passed) && results.events.iter().all(|case| !case.has_failed());
+    let passed = results.churn.iter().all(|check| check.passed)
+        && results.events.iter().all(|case| !case.has_failed())
+        && results.namespaces.iter().all(|case| case.failure.is_none());
     Ok(passed && results.cases.iter().all(|case| !case.has_failed()))
 }
 
@@ -147,7 +161,7 @@ fn measure_all(options: &Options, netns: &BenchNetns, interrupted: &Arc<AtomicBo
     if machine.load > 0.5 {
         print::note(&format!("!! the machine is busy (load {}): wall times are unreliable", machine.load));
     }
-    let own = env::current_exe().context("find this program")?.to_string_lossy().into_owned();
+    let own = own_program()?;
     let outside = netns.outside.clone();
     let ctnl = options.ctnl.clone();
     let commands = Commands { own, outside, ctnl, conntrack_installed: machine.conntrack.is_some() };
@@ -167,7 +181,12 @@ fn measure_all(options: &Options, netns: &BenchNetns, interrupted: &Arc<AtomicBo
     }
     let churn = fits.then(|| churn(&commands, largest)).into_iter().collect();
     let events = events::run(&commands, largest, options.rounds(), netns, &mut table, &chosen, interrupted)?;
-    Ok(Results { schema: 2, machine, rounds: options.rounds(), peak_floor, cases, churn, events })
+    let namespaces = namespaces::run(&options.ctnl, options.rounds(), &chosen, interrupted)?;
+    Ok(Results { schema: 2, machine, rounds: options.rounds(), peak_floor, cases, churn, events, namespaces })
+}
+
+fn own_program() -> Result<String> {
+    Ok(env::current_exe().context("find this program")?.to_string_lossy().into_owned())
 }
 
 fn one(
@@ -200,7 +219,13 @@ fn print_results(results: &Results) {
     print::result(&format!("{}; medians of {} rounds\n", results.machine.line(), results.rounds));
     print::result(&report::table(&results.cases, results.peak_floor));
     let (others, per_entry) = (report::others(&results.cases), report::per_entry(&results.cases));
-    for part in [others, per_entry, report::commands(&results.cases), report::events(&results.events)] {
+    for part in [
+        others,
+        per_entry,
+        report::commands(&results.cases),
+        report::events(&results.events),
+        namespaces::report(&results.namespaces),
+    ] {
         if !part.is_empty() {
             print::result(&part);
         }

@@ -24,6 +24,9 @@ pub struct Options {
     /// Instead of measuring, flush under live traffic for MINUTES while the host is disturbed
     #[arg(long, value_name = "MINUTES")]
     pub soak: Option<u64>,
+    /// Instead of measuring, follow events for MINUTES while peers, files and the program itself are disturbed
+    #[arg(long, value_name = "MINUTES", conflicts_with = "soak")]
+    pub event_soak: Option<u64>,
     /// Write the results as JSON to PATH
     #[arg(long, value_name = "PATH", default_value_os_t = default_json())]
     pub json: PathBuf,

@@ -49,10 +49,24 @@ impl Labels {
         self.0 == 0
     }
 
+    /// Labels from all 128 bits.
+    #[must_use]
+    pub fn from_bits(bits: u128) -> Self {
+        Labels(bits)
+    }
+
     /// All 128 bits.
     #[must_use]
     pub fn bits(self) -> u128 {
         self.0
+    }
+}
+
+impl std::ops::BitOr for Labels {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Labels(self.0 | other.0)
     }
 }
 

@@ -4,6 +4,7 @@ use super::columns::{Columns, JsonColumnsWriter};
 use super::csv::{CSV_COLUMNS, CsvWriter};
 use super::event::{EventCsv, EventJson, EventText, WriteRecords};
 use super::json::JsonWriter;
+use super::save::SaveWriter;
 use super::table::TableWriter;
 use super::text::TextWriter;
 use super::write::WriteEntries;
@@ -183,8 +184,21 @@ pub static XML: Format = Format {
     create: |options| Ok(Box::new(XmlWriter::new(options.text))),
 };
 
+/// `-o save`.
+pub static SAVE: Format = Format {
+    name: "save",
+    doc: "the line of conntrack(8) with -o save, for conntrack -R and ctnl restore (without mark, labels, helper)",
+    options: &[],
+    always: &[],
+    has_columns: false,
+    has_independent_lines: true,
+    shows_ages: false,
+    events: None,
+    create: |_| Ok(Box::new(SaveWriter::new())),
+};
+
 /// The registry.
-pub static FORMATS: &[&Format] = &[&TABLE, &CONNTRACK, &JSON, &CSV, &XML];
+pub static FORMATS: &[&Format] = &[&TABLE, &CONNTRACK, &JSON, &CSV, &XML, &SAVE];
 
 impl PartialEq for Format {
     fn eq(&self, other: &Self) -> bool {

@@ -44,6 +44,7 @@ mod names;
 mod recorded;
 #[cfg(test)]
 mod sample;
+mod save;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 mod schema;
@@ -60,6 +61,6 @@ pub use event::{
     HeartbeatRecord, LastPacket, LineContext, OpenRecord, Record, Requester, ResyncRecord, SinkState, StartTime,
     SyntheticCause, SysctlGroup, WaitingLine,
 };
-pub use format::{CONNTRACK, CSV, EventFormat, FORMATS, Format, FormatOption, JSON, TABLE, XML};
+pub use format::{CONNTRACK, CSV, EventFormat, FORMATS, Format, FormatOption, JSON, SAVE, TABLE, XML};
 pub use text::TextOptions;
 pub use writer::{EventWriter, Writer, WriterError, WriterOptions};

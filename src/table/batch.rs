@@ -22,6 +22,8 @@ pub struct Outcome {
     pub gone: u64,
     /// Requests that failed otherwise, by error number.
     pub failed: BTreeMap<i32, u64>,
+    /// Of those that were gone or failed: entries that had been changed in part. See [`update`](super::update()).
+    pub partly: u64,
     /// Requests that were sent and whose answer was lost with the connection.
     pub unanswered: u64,
     /// Requests that were not sent, because an earlier one ended with an error.
@@ -83,11 +85,13 @@ pub(super) struct Requests {
     operation: &'static str,
     batch: Batch,
     sequences: Vec<u32>,
+    /// The places of the requests that were refused, with the error numbers.
+    refused: Vec<(usize, i32)>,
 }
 
 impl Requests {
     pub(super) fn new(operation: &'static str) -> Self {
-        Requests { operation, batch: Batch::new(), sequences: Vec::with_capacity(BATCH) }
+        Requests { operation, batch: Batch::new(), sequences: Vec::with_capacity(BATCH), refused: Vec::new() }
     }
 
     /// Replaces the requests by one per item.
@@ -114,38 +118,41 @@ impl Requests {
     }
 
     /// Counts the answers.
-    pub(super) fn count_answers(&self, connection: &mut Connection, outcome: &mut Outcome) -> Result<(), Error> {
-        let refused_before = outcome.gone + outcome.failures();
-        let answered = collect_answers(connection, self.operation, &self.sequences, outcome);
-        let silent = self.sequences.len() as u64 - (outcome.gone + outcome.failures() - refused_before);
+    pub(super) fn count_answers(&mut self, connection: &mut Connection, outcome: &mut Outcome) -> Result<(), Error> {
+        let answered = self.collect_answers(connection);
+        self.refused.iter().for_each(|(_, errno)| outcome.add_refused(*errno));
+        let silent = (self.sequences.len() - self.refused.len()) as u64;
         match answered {
             Ok(()) => outcome.done += silent,
             Err(_) => outcome.unanswered += silent,
         }
         answered
     }
-}
 
-fn collect_answers(
-    connection: &mut Connection,
-    operation: &'static str,
-    sequences: &[u32],
-    outcome: &mut Outcome,
-) -> Result<(), Error> {
-    loop {
-        for message in connection.receive(operation)? {
-            let message = message.map_err(Error::decode(operation))?;
-            if !sequences.contains(&message.sequence) {
-                continue;
-            }
-            let MessageClass::Answer(answer) = message.classify().map_err(Error::decode(operation))? else {
-                continue;
-            };
-            if let Some(errno) = answer.errno {
-                outcome.add_refused(errno.get());
-            }
-            if sequences.last() == Some(&message.sequence) {
-                return Ok(());
+    /// The requests that the kernel refused, by their place, as of [`Requests::collect_answers`].
+    pub(super) fn refused(&self) -> &[(usize, i32)] {
+        &self.refused
+    }
+
+    /// Receives the answers.
+    pub(super) fn collect_answers(&mut self, connection: &mut Connection) -> Result<(), Error> {
+        let (operation, last) = (self.operation, self.sequences.last().copied());
+        self.refused.clear();
+        loop {
+            for message in connection.receive(operation)? {
+                let message = message.map_err(Error::decode(operation))?;
+                let Some(place) = self.sequences.iter().position(|sequence| *sequence == message.sequence) else {
+                    continue;
+                };
+                let MessageClass::Answer(answer) = message.classify().map_err(Error::decode(operation))? else {
+                    continue;
+                };
+                if let Some(errno) = answer.errno {
+                    self.refused.push((place, errno.get()));
+                }
+                if last == Some(message.sequence) {
+                    return Ok(());
+                }
             }
         }
     }

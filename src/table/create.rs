@@ -5,31 +5,58 @@ use std::net::IpAddr;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 
 use super::batch::{Outcome, send_each};
-use crate::model::{Flow, L4, ProtoInfo, Status, Tuple};
+use crate::model::{Flow, L4, ProtoInfo, SequenceAdjustment, Status, Synproxy, Tuple};
 use crate::netlink::{Connection, Error};
-use crate::wire::uapi::{cta, cta_help, cta_nat, cta_protoinfo, ipctnl_msg_ct, nfnl_subsys};
+use crate::wire::uapi::{cta, cta_help, cta_nat, cta_protoinfo, cta_seqadj, cta_synproxy, ipctnl_msg_ct, nfnl_subsys};
 use crate::wire::{AttributeWriter, Header};
 
 /// Status bits that a request may set; the kernel sets the others itself.
 const SETTABLE: Status = Status::SeenReply.union(Status::Assured).union(Status::Confirmed).union(Status::FixedTimeout);
 
-/// Creates an entry for each of `flows`, with its tuples, zone, status, timeout, mark, state, helper and
-/// labels. The kernel sets id, counters and times. Where the status has a NAT bit, the request has the
-/// NAT that is the difference of the tuples.
+/// Creates an entry for each of `flows`, with its tuples, zone, status, timeout, mark, state, helper,
+/// labels, sequence adjustment and SYN proxy numbers. Where the status has a NAT bit, the request has the
+/// NAT that is the difference of the tuples, so that packets are rewritten; without one, the reply tuple is stored as it
+/// is and no packet is.
+///
+/// Not created, since the kernel sets them or has no request for them: id, counters, start time, security context,
+/// and the status bits other than SEEN_REPLY, ASSURED and FIXED_TIMEOUT. A flow with a master becomes an entry without
+/// one. A missing timeout is 0: an entry that has expired.
 ///
 /// An entry that exists counts as failed with `EEXIST`, one for which the table is full with `ENOMEM`,
 /// one whose hash chain is too long with `ENOSPC` (`nf_conntrack_hash_check_insert` in
-/// net/netfilter/nf_conntrack_core.c).
+/// net/netfilter/nf_conntrack_core.c), one with a helper that the kernel does not have with `EOPNOTSUPP`, or `EAGAIN`
+/// if its module has just been loaded.
 ///
 /// # Errors
 /// As [`super::delete()`].
 #[doc(alias = "IPCTNL_MSG_CT_NEW")]
 pub fn create(connection: &mut Connection, flows: &[Flow], outcome: &mut Outcome) -> Result<(), Error> {
+    send(connection, flows, NLM_F_CREATE | NLM_F_EXCL, outcome)
+}
+
+/// [`create()`], where an entry that exists is changed instead: to the timeout, status, state, mark and labels of the
+/// flow. The kernel finds it by the original tuple of the flow in *either* direction, and compares neither the reply tuple
+/// nor the id (`ctnetlink_new_conntrack` in net/netfilter/nf_conntrack_netlink.c). Where that is not wanted, use
+/// [`get`](super::get()), and [`update`](super::update()) or [`create()`].
+///
+/// An existing entry is refused with `EOPNOTSUPP` if the flow has NAT, `EBUSY` if it has another helper (in
+/// both cases it is not changed), `EBUSY` if it has a status bit that the flow lacks, `EPERM` if its
+/// timeout is fixed, `ENOSPC` if it has no room for labels. The kernel applies helper, timeout, status,
+/// state, mark and labels in this order, and what precedes the one that is refused stays.
+///
+/// # Errors
+/// As [`super::delete()`].
+#[doc(alias = "ctnetlink_new_conntrack")]
+pub fn create_or_update(connection: &mut Connection, flows: &[Flow], outcome: &mut Outcome) -> Result<(), Error> {
+    send(connection, flows, NLM_F_CREATE, outcome)
+}
+
+fn send(connection: &mut Connection, flows: &[Flow], create: u16, outcome: &mut Outcome) -> Result<(), Error> {
     send_each(connection, "create entries", flows, outcome, |batch, sequence, flags, flow| {
         let header = Header {
             subsystem: nfnl_subsys::CTNETLINK,
             command: ipctnl_msg_ct::NEW,
-            flags: flags | NLM_F_CREATE | NLM_F_EXCL,
+            flags: flags | create,
             family: flow.family,
             sequence,
         };
@@ -57,6 +84,33 @@ fn emit(writer: &mut AttributeWriter<'_>, flow: &Flow) {
         writer.put(cta::LABELS, &labels.to_bytes());
     }
     emit_protoinfo(writer, &flow.protoinfo);
+    // The kernel sets SEQ_ADJUST with them (`ctnetlink_change_seq_adj`).
+    if flow.status.contains(Status::SeqAdjust) {
+        emit_seq_adj(writer, cta::SEQ_ADJ_ORIG, flow.seq_adj_orig);
+        emit_seq_adj(writer, cta::SEQ_ADJ_REPLY, flow.seq_adj_reply);
+    }
+    emit_synproxy(writer, flow.synproxy);
+}
+
+fn emit_seq_adj(writer: &mut AttributeWriter<'_>, kind: u16, adjustment: Option<SequenceAdjustment>) {
+    let Some(SequenceAdjustment { position, before, after }) = adjustment else { return };
+    writer.nest(kind, |nest| {
+        nest.put(cta_seqadj::CORRECTION_POS, &position.to_be_bytes());
+        nest.put(cta_seqadj::OFFSET_BEFORE, &before.to_be_bytes());
+        nest.put(cta_seqadj::OFFSET_AFTER, &after.to_be_bytes());
+    });
+}
+
+/// The kernel wants all three (`ctnetlink_change_synproxy`). All zeroes are what it starts with.
+fn emit_synproxy(writer: &mut AttributeWriter<'_>, synproxy: Option<Synproxy>) {
+    let Some(Synproxy { isn, its, tsoff }) = synproxy.filter(|synproxy| *synproxy != Synproxy::default()) else {
+        return;
+    };
+    writer.nest(cta::SYNPROXY, |nest| {
+        nest.put(cta_synproxy::ISN, &isn.to_be_bytes());
+        nest.put(cta_synproxy::ITS, &its.to_be_bytes());
+        nest.put(cta_synproxy::TSOFF, &tsoff.to_be_bytes());
+    });
 }
 
 /// Writes the reply tuple without NAT, and the NAT apart: so the kernel also sets up the rewriting of

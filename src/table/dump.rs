@@ -13,9 +13,44 @@ use crate::wire::{Header, Message};
 
 const OPERATION: &str = "dump the conntrack table";
 
+/// Which list of entries to dump, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DumpSource {
+    /// The conntrack table.
+    #[default]
+    #[doc(alias = "IPCTNL_MSG_CT_GET")]
+    Table,
+    /// The conntrack table, with the counters of each entry that is sent set to 0. That destroys data: also that of
+    /// entries which are not used later, and of the rest of a datagram when the dump is ended early. An
+    /// entry that is repeated was reset twice, and counts in between are lost.
+    #[doc(alias = "IPCTNL_MSG_CT_GET_CTRZERO")]
+    TableResettingCounters,
+    /// Entries that were destroyed and whose event could not be delivered yet. Before Linux 6.1 those that are being
+    /// destroyed, too. Filters other than the family do not apply.
+    #[doc(alias = "IPCTNL_MSG_CT_GET_DYING")]
+    Dying,
+    /// Entries whose first packet has not passed all hooks. Empty since Linux 6.1, which has no such list
+    /// (`ctnetlink_dump_unconfirmed` in net/netfilter/nf_conntrack_netlink.c).
+    #[doc(alias = "IPCTNL_MSG_CT_GET_UNCONFIRMED")]
+    Unconfirmed,
+}
+
+impl DumpSource {
+    fn command(self) -> u8 {
+        match self {
+            DumpSource::Table => ipctnl_msg_ct::GET,
+            DumpSource::TableResettingCounters => ipctnl_msg_ct::GET_CTRZERO,
+            DumpSource::Dying => ipctnl_msg_ct::GET_DYING,
+            DumpSource::Unconfirmed => ipctnl_msg_ct::GET_UNCONFIRMED,
+        }
+    }
+}
+
 /// What to dump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DumpRequest {
+    /// The list.
+    pub source: DumpSource,
     /// Only entries of this address family.
     pub family: Option<Family>,
     /// Which entries the kernel shall leave out. A kernel ignores what it does not support, so every
@@ -55,7 +90,7 @@ impl<'c> Dump<'c> {
     pub fn start(connection: &'c mut Connection, request: DumpRequest, clock: &Clock) -> Result<Self, Error> {
         let header = Header {
             subsystem: nfnl_subsys::CTNETLINK,
-            command: ipctnl_msg_ct::GET,
+            command: request.source.command(),
             flags: 0,
             family: request.family.unwrap_or(Family::UNSPEC),
             sequence: 0,

@@ -18,14 +18,16 @@
 //! ```
 //!
 //! [`Dump`] and [`dump()`] read the table, [`get()`] one entry, [`count()`] the number of entries, [`stats()`] the counters,
-//! [`expectations()`] the expectations;
-//! [`create()`], [`delete()`] and [`lower_timeout`] change entries in batches, and a [`Deleter`] deletes
-//! on a thread of its own while the table is being dumped, each entry only while its sample is recent.
+//! [`expectations()`] and [`expect_get`] the expectations;
+//! [`create()`], [`delete()`] and [`update()`], which takes a [`Patch`], change entries in batches, and a [`Deleter`]
+//! deletes or updates on a thread of its own while the table is being dumped, each entry only while its sample is
+//! recent. [`expect_create`] and [`expect_delete`] do the same for expectations.
 //! [`timeouts()`] and [`policies()`] read the timeouts in force. [`Events`] subscribes to changes.
 //!
 //! To the kernel, a delete request without a tuple is a flush of the whole table
 //! (`ctnetlink_del_conntrack` in net/netfilter/nf_conntrack_netlink.c). It cannot be expressed here:
-//! what is deleted is a [`Target`], and a target is only made from a whole dumped entry.
+//! what is deleted is a [`Target`], and a target is only made from a whole dumped entry. So it is with expectations and
+//! [`ExpectationTarget`].
 
 mod action;
 mod batch;
@@ -36,11 +38,16 @@ mod delete;
 mod deleter;
 mod dump;
 mod events;
+mod expect_create;
+mod expect_delete;
+mod expect_get;
+mod expectation_target;
 mod expectations;
 mod get;
 mod halves;
 mod kernel_filter;
 mod losses;
+mod patch;
 mod policies;
 mod recent_entries;
 mod recheck;
@@ -57,20 +64,25 @@ pub use crate::model::Family;
 pub use action::Action;
 pub use batch::{BATCH, Outcome};
 pub use count::{Occupancy, count};
-pub use create::create;
+pub use create::{create, create_or_update};
 pub use delete::delete;
 pub use deleter::Deleter;
-pub use dump::{Dump, DumpRequest, DumpTotals, dump};
+pub use dump::{Dump, DumpRequest, DumpSource, DumpTotals, dump};
 pub use events::{Buffer, Events, Queue, Step, Subscription};
+pub use expect_create::expect_create;
+pub use expect_delete::{expect_delete, expect_flush};
+pub use expect_get::expect_get;
+pub use expectation_target::{ExpectationTarget, NotExpectable};
 pub use expectations::expectations;
 pub use get::get;
 pub use halves::SharedDedup;
 pub use kernel_filter::{KernelFilter, Masked, OrigFilter};
+pub use patch::{NotUpdatable, Patch, TcpPatch};
 pub use policies::policies;
 pub use recheck::{Deletions, Judgement, MAX_AGE, MAX_AGE_WITHOUT_QUEUE, Recheck};
 pub use sampled_at::{DatagramTime, SampledAt};
 pub use stats::{COUNTERS, Counter, Counters, CpuStats, stats};
 pub use target::{NotDeletable, Target};
 pub use timeouts::timeouts;
-pub use update::lower_timeout;
+pub use update::{lower_timeout, update};
 pub use zones::zones_of;

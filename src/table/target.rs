@@ -1,6 +1,6 @@
 //! The entry that a delete or an update is for.
 
-use crate::model::{Family, Flow, Tuple};
+use crate::model::{Family, Flow, Status, Tuple};
 use crate::wire::uapi::{cta, nfnl_subsys};
 use crate::wire::{AttributeWriter, Header};
 
@@ -11,6 +11,8 @@ pub struct Target {
     tuple: Tuple,
     zone: Option<u16>,
     id: u32,
+    /// As dumped: a request that adds status bits has to repeat the others.
+    status: Status,
 }
 
 /// Why no target can be made from an entry.
@@ -61,7 +63,7 @@ impl Target {
             return Err(NotDeletable::UnknownFamily);
         }
         let id = flow.id.ok_or(NotDeletable::NoId)?;
-        Ok(Target { tuple, zone: flow.zone_both, id })
+        Ok(Target { tuple, zone: flow.zone_both, id, status: flow.status })
     }
 
     /// The address family.
@@ -81,9 +83,14 @@ impl Target {
         Header { subsystem: nfnl_subsys::CTNETLINK, command, flags, family: self.family(), sequence }
     }
 
-    /// Whether `flow` is this entry: the same tuple, zone and id.
-    pub(super) fn is(&self, flow: &Flow) -> bool {
-        Target::of(flow).is_ok_and(|target| target == *self)
+    /// Whether `other` is of this entry: the same tuple, zone and id.
+    pub(super) fn is(&self, other: &Target) -> bool {
+        (self.tuple, self.zone, self.id) == (other.tuple, other.zone, other.id)
+    }
+
+    /// The status of the entry when it was dumped.
+    pub(super) fn status(&self) -> Status {
+        self.status
     }
 
     /// Writes tuple and zone, for a request that takes no id.

@@ -53,7 +53,7 @@ pub mod ipctnl_msg_ct {
     /// net/netfilter/nf_conntrack_netlink.c).
     #[doc(alias = "IPCTNL_MSG_CT_DELETE")]
     pub const DELETE: u8 = 2;
-    /// Like `GET`, and resets the counters to 0. ctnl never sends it.
+    /// Like `GET`, and resets the counters to 0.
     #[doc(alias = "IPCTNL_MSG_CT_GET_CTRZERO")]
     pub const GET_CTRZERO: u8 = 3;
     /// Per-CPU statistics.
@@ -65,7 +65,7 @@ pub mod ipctnl_msg_ct {
     /// Entries whose destroy event is not delivered yet.
     #[doc(alias = "IPCTNL_MSG_CT_GET_DYING")]
     pub const GET_DYING: u8 = 6;
-    /// Unconfirmed entries (always empty since Linux 5.19).
+    /// Unconfirmed entries (always empty since Linux 6.1).
     #[doc(alias = "IPCTNL_MSG_CT_GET_UNCONFIRMED")]
     pub const GET_UNCONFIRMED: u8 = 7;
 }

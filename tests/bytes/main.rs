@@ -7,6 +7,7 @@
 //!   are counted exactly
 //! - `receiving`: truncated, corrupt, repeated and unknown data
 //! - `events`: the attributes of recorded events
+//! - `updating`: an update is applied as a whole or not at all; expectations are named whole
 //! - `failing`: deletes that fail halfway account for every entry
 
 #![allow(
@@ -23,3 +24,4 @@ mod flows;
 mod netlink;
 mod receiving;
 mod sending;
+mod updating;

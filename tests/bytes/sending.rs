@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use ctnl::model::{Flow, L4, Tuple};
-use ctnl::table::{self, Action, DumpRequest, Outcome, Target};
+use ctnl::table::{self, Action, DumpRequest, Outcome, Patch, Target};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
@@ -27,7 +27,7 @@ fn targets(flows: &[Flow]) -> Vec<(Flow, Target)> {
 }
 
 /// Fails unless `sent` names `flow` whole, and nothing else.
-fn assert_names(sent: &Sent, flow: &Flow) {
+pub fn assert_names(sent: &Sent, flow: &Flow) {
     assert!(matches!(sent.family, 2 | 10), "family {}", sent.family);
     assert_eq!(sent.family, if flow.orig.src.is_ipv4() { 2 } else { 10 });
     assert_tuple(&attributes(sent.value(TUPLE_ORIG)), &flow.orig);
@@ -165,7 +165,7 @@ proptest! {
         let flows = distinct(flows);
         let (mut dumper, dumper_sent) = kernel(dumping(flows.clone()));
         let (actor, actor_sent) = kernel(obedient);
-        let action = soft.map_or(Action::Delete, Action::LowerTimeout);
+        let action = soft.map_or(Action::Delete, |soft| Action::Update(Patch::timeout(soft)));
         let mut chosen = Vec::new();
         let flush = delete_while_dumping(&mut dumper, actor, DumpRequest::default(), action, |flow| {
             let target = Target::of(flow).ok()?;

@@ -4,6 +4,7 @@
 //! - `usage`: invalid input is refused before a request is sent, with a caret under the error
 //! - `examples`: every command line in help and documents is parsed
 //! - `generated`: version, completions, man pages
+//! - `spool`: what is damaged in a spool has an exit code
 //! - `service`: the command line of the systemd unit is parsed
 
 #![allow(
@@ -18,4 +19,5 @@ mod examples;
 mod generated;
 mod program;
 mod service;
+mod spool;
 mod usage;

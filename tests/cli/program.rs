@@ -8,8 +8,8 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// Every command, as in `ctnl --help`.
-pub const COMMANDS: [&str; 11] =
-    ["list", "count", "get", "delete", "flush", "stats", "events", "filter", "lab", "completions", "man"];
+pub const COMMANDS: [&str; 12] =
+    ["list", "count", "get", "delete", "flush", "stats", "events", "spool", "filter", "lab", "completions", "man"];
 /// Those of them that talk to the kernel, in a namespace that may be named.
 pub const ON_A_TABLE: [&str; 7] = ["list", "count", "get", "delete", "flush", "stats", "events"];
 

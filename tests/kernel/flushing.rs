@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use ctnl::model::Flow;
-use ctnl::table::{self, Action, DumpRequest, Outcome, Target};
+use ctnl::table::{self, Action, DumpRequest, Outcome, Patch, Target};
 
 use ctnl_test_support::deleting::{Deleted, delete_while_dumping};
 use ctnl_test_support::harness::{Key, TestNetns, assert_same_entries, by_key, key, tests, udp};
@@ -112,7 +112,7 @@ fn a_stopped_flush_reports_what_it_deleted(netns: &TestNetns) {
 fn lowering_timeouts_leaves_every_entry_in_place(netns: &TestNetns) {
     let flows = netns.fill(24, 2_000);
     let chosen = flows.iter().filter(|flow| is_chosen(flow)).count() as u64;
-    let flush = flush(netns, Action::LowerTimeout(120), choose);
+    let flush = flush(netns, Action::Update(Patch::timeout(120)), choose);
     assert_eq!(flush.outcome, Outcome { done: chosen, ..Outcome::default() });
     let dumped = netns.dump();
     assert_same_entries(&dumped, &flows);

@@ -8,6 +8,7 @@
 //!
 //! - `timeouts`: timeouts and timeout policies as read from the kernel
 //! - `verbs`: create, get, delete, update and count, next to similar entries
+//! - `updating`: changing entries, lists other than the table, expectations
 //! - `flushing`: the flush pipeline while the table changes under it
 //! - `agreement`: list, count, dry run and flush match the same entries
 //! - `following`: `ctnl events`, and the entries that its reader can derive
@@ -18,6 +19,7 @@
 //! - `memory`: peak memory does not grow with the table
 //! - `host`: what the event stream reads of the host: namespaces, settings, privileges
 //! - `lab`: `ctnl lab`, and the population that it creates
+//! - `namespaces`: `ctnl events` while namespaces get other names or vanish
 //! - `netns`: other network namespaces
 //! - `no_proc`: the commands where /proc is not mounted
 //! - `processors`: `--jobs 2`, a single processor, `--kernel-filter`
@@ -49,6 +51,7 @@ mod lab;
 mod list;
 mod meanwhile;
 mod memory;
+mod namespaces;
 mod netns;
 mod no_proc;
 mod processors;
@@ -56,6 +59,7 @@ mod safety;
 mod signals;
 mod stats;
 mod timeouts;
+mod updating;
 mod verbs;
 
 use std::process::ExitCode;
@@ -79,6 +83,7 @@ fn main() -> ExitCode {
         timeouts::TESTS,
         agreement::TESTS,
         verbs::TESTS,
+        updating::TESTS,
         flushing::TESTS,
         flush::TESTS,
         flow_log::TESTS,
@@ -90,6 +95,7 @@ fn main() -> ExitCode {
         list::TESTS,
         host::TESTS,
         lab::TESTS,
+        namespaces::TESTS,
         netns::TESTS,
         no_proc::TESTS,
         processors::TESTS,

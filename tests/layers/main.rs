@@ -24,7 +24,7 @@ const LIBRARY: &[(u8, &[&str])] = &[
     (4, &["age", "live"]),
     (5, &["field"]),
     (6, &["filter", "group", "metrics"]),
-    (7, &["output"]),
+    (7, &["output", "snapshot"]),
 ];
 
 /// Modules of the program, lowest layer first.
@@ -33,7 +33,7 @@ const PROGRAM: &[(u8, &[&str])] = &[
     (9, &["scan"]),
     (10, &["follow", "purge"]),
     (11, &["sink"]),
-    (12, &["lab", "stream"]),
+    (12, &["conntrack_syntax", "lab", "stream"]),
     (13, &["commands"]),
 ];
 

@@ -2,6 +2,9 @@
 
 mod chunk;
 mod commands;
+// Until `ctnl conntrack` calls it.
+#[allow(dead_code, unused_imports)]
+mod conntrack_syntax;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod fake;

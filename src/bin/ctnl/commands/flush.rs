@@ -3,7 +3,7 @@
 use anyhow::Result;
 use ctnl::filter::Filter;
 use ctnl::host::Host;
-use ctnl::table::{self, Action};
+use ctnl::table::{self, Action, Patch};
 
 use super::args::{CommonArgs, FilterArgs, seconds};
 use crate::host::ssh::{self, OwnSessions};
@@ -203,7 +203,7 @@ impl Args {
         Options {
             command: "flush",
             preview: self.dry_run,
-            action: self.soft.map_or(Action::Delete, Action::LowerTimeout),
+            action: self.soft.map_or(Action::Delete, |soft| Action::Update(Patch::timeout(soft))),
             sessions,
             max: self.max,
             ask_above: (!self.yes).then_some(self.ask_above),

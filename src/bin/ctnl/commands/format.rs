@@ -233,7 +233,7 @@ mod tests {
             ("json,timestamp", "it is the time of an event"),
             ("table,labels", "--columns selects the fields"),
             ("csv,id", "--columns selects the fields"),
-            ("fnord", "formats are table, conntrack, json, csv, xml"),
+            ("fnord", "formats are table, conntrack, json, csv, xml, save"),
         ] {
             assert!(error(output, false).contains(hint), "{output}: {}", error(output, false));
         }

@@ -18,6 +18,7 @@ mod lookup;
 mod man;
 mod read;
 mod report;
+mod spool;
 mod stats;
 
 use std::ffi::OsString;
@@ -71,6 +72,8 @@ enum Verb {
     Stats(stats::Args),
     /// Stream conntrack events
     Events(Box<events::Args>),
+    /// Show or check what is in a spool of `ctnl events`
+    Spool(spool::Args),
     /// Check a filter, or explain the filter language
     Filter(filter::Args),
     /// Run a command, or a shell, in private namespaces with a synthetic busy table
@@ -103,6 +106,7 @@ pub fn run(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Flush(args) => flush::run(&args, host),
         Verb::Stats(args) => stats::run(&args, host),
         Verb::Events(args) => events::run(&args, host),
+        Verb::Spool(args) => spool::run(&args, host),
         Verb::Filter(args) => filter::run(&args, host),
         Verb::Lab(args) => lab::run(args, host),
         Verb::Completions(args) => completions::run(&args, Cli::command()),

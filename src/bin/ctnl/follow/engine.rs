@@ -2,15 +2,15 @@
 //!
 //! Under load the queues are emptied and then the thread sleeps for a millisecond: waking it for
 //! each event would be half of an event's cost (ARCHITECTURE.md). After a turn without events
-//! it waits for the sockets.
+//! it waits for the sockets. A turn reads only those that have something ([`super::streams`]).
 
-use std::os::fd::BorrowedFd;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ctnl::filter::Filter;
 use ctnl::netlink::Error;
 
-use super::emitter::{CAPACITY_POLL, Drained, Emitter, MAX_EVENTS_PER_TURN};
+use super::emitter::{CAPACITY_POLL, Emitter, MAX_EVENTS_PER_TURN};
 use super::environment::{Environment, NamespaceChange, Notification};
 use super::heartbeat::Heartbeat;
 use super::lines::Lines;
@@ -19,10 +19,14 @@ use super::options::{FollowOptions, Reconcile};
 use super::pass::{catch_up, pass};
 use super::polls::POLL_INTERVAL;
 use super::sample::{ReportedStats, StreamSample};
+use super::streams::Streams;
 use super::totals::Totals;
+use super::turn::{Turn, turn};
 
 /// The default queue of 13 107 events takes 40 ms to fill at the highest rate that was measured.
 const SLEEP: Duration = Duration::from_millis(1);
+/// Namespaces whose timeouts are read at once: one takes a tenth of a millisecond.
+const MAX_REFRESHES: usize = 64;
 /// The longest wait. A signal interrupts it, unless it arrives just before poll(2).
 const MAX_WAIT: Duration = Duration::from_millis(200);
 
@@ -37,19 +41,9 @@ pub struct StreamEnd {
     pub records: u64,
 }
 
-/// The result of reading every namespace once.
-enum Turn {
-    /// All queues are empty, after this many events.
-    Drained(u32),
-    /// More is queued.
-    More,
-    /// The outlet has no capacity.
-    Blocked,
-}
-
 struct Engine<'a> {
     emitter: Emitter<'a>,
-    streams: Vec<NamespaceStream>,
+    streams: Streams,
     changes_at: Duration,
     sysctls_at: Duration,
     /// When the expectations are compared next; `None` where they are not.
@@ -68,6 +62,7 @@ pub fn follow<'a>(
     env: &'a mut dyn Environment,
 ) -> Result<StreamEnd, Error> {
     let at = env.monotonic();
+    let streams = streams_of(streams)?;
     let (totals, reported) = (Totals::default(), ReportedStats::none(at));
     let heartbeat = Heartbeat::new(options.heartbeat, at);
     let (is_ending, is_over) = (false, false);
@@ -79,6 +74,12 @@ pub fn follow<'a>(
     engine.emitter.emit_close(ended.as_ref().copied().unwrap_or("error"));
     let Emitter { totals, lines, .. } = engine.emitter;
     ended.map(|reason| StreamEnd { reason, totals, records: lines.count() })
+}
+
+fn streams_of(of: Vec<NamespaceStream>) -> Result<Streams, Error> {
+    let mut streams = Streams::new()?;
+    of.into_iter().try_for_each(|stream| streams.add(Box::new(stream)))?;
+    Ok(streams)
 }
 
 impl Engine<'_> {
@@ -101,15 +102,15 @@ impl Engine<'_> {
             let now = self.emitter.env.monotonic();
             self.apply_changes(now)?;
             self.check_event_sysctls(now);
-            self.emitter.emit_stats(|_| StreamSample::of(&self.streams));
-            let turn = self.turn()?;
-            if !matches!(turn, Turn::Blocked) && self.pass_if_due(now)? {
+            self.emitter.emit_stats(|_| StreamSample::of(self.streams.iter()));
+            let turned = turn(&mut self.emitter, &mut self.streams)?;
+            if !matches!(turned, Turn::Blocked) && self.pass_if_due(now)? {
                 continue;
             }
-            if matches!(turn, Turn::Drained(_)) {
+            if matches!(turned, Turn::Drained(_)) {
                 self.compare_expectations(now);
             }
-            match turn {
+            match turned {
                 // Where few events match, a chunk takes long to fill.
                 Turn::More => drop(self.emitter.lines.flush_old(now)),
                 Turn::Blocked => self.emitter.env.sleep(CAPACITY_POLL),
@@ -123,39 +124,21 @@ impl Engine<'_> {
         }
     }
 
-    /// Reads each namespace once.
-    fn turn(&mut self) -> Result<Turn, Error> {
-        let (mut events, mut more) = (0, false);
-        for stream in &mut self.streams {
-            match self.emitter.drain(stream, MAX_EVENTS_PER_TURN)? {
-                Drained::Empty(count) => events += count,
-                Drained::More => more = true,
-                Drained::Blocked => return Ok(Turn::Blocked),
-            }
-        }
-        Ok(if more { Turn::More } else { Turn::Drained(events) })
-    }
-
     /// Runs the pass of one namespace, if one is due. Whether it was.
     fn pass_if_due(&mut self, now: Duration) -> Result<bool, Error> {
-        let due = self.streams.iter().position(|stream| stream.next_pass().is_some_and(|(at, _)| at <= now));
-        if let Some(index) = due {
-            let mut stream = self.streams.remove(index);
-            let why = stream.next_pass().map(|(_, why)| why);
-            let passed = why.map_or(Ok(()), |why| pass(&mut self.emitter, &mut stream, &mut self.streams, why));
-            self.streams.insert(index, stream);
-            passed?;
-        }
-        Ok(due.is_some())
+        let due = self.streams.take(|stream| stream.next_pass().is_some_and(|(at, _)| at <= now));
+        let Some((place, mut stream)) = due else { return Ok(false) };
+        let why = stream.next_pass().map(|(_, why)| why);
+        let passed = why.map_or(Ok(()), |why| pass(&mut self.emitter, &mut stream, &mut self.streams, why));
+        self.streams.put_back(place, stream);
+        passed.map(|()| true)
     }
 
     fn wait(&mut self, now: Duration) {
         let next_pass = self.streams.iter().filter_map(NamespaceStream::next_pass).map(|(at, _)| at).min();
         let next = next_pass.into_iter().chain(self.emitter.next_stats()).map(|at| at.saturating_sub(now)).min();
-        let descriptors: Vec<BorrowedFd<'_>> =
-            self.streams.iter().filter_map(|stream| stream.source.descriptor()).collect();
         let longest = self.emitter.env.longest_wait().unwrap_or(MAX_WAIT).min(MAX_WAIT);
-        self.emitter.env.wait(&descriptors, next.unwrap_or(longest).min(longest));
+        self.emitter.env.wait(&mut self.streams, next.unwrap_or(longest).min(longest));
     }
 
     fn apply_changes(&mut self, now: Duration) -> Result<(), Error> {
@@ -169,16 +152,23 @@ impl Engine<'_> {
                     let now = self.emitter.env.now();
                     stream.begin(&self.emitter.options, now);
                     self.emitter.check_event_sysctl(&mut stream);
-                    self.streams.push(*stream);
+                    let name = stream.name.clone();
+                    if let Err(error) = self.streams.add(stream) {
+                        let netns = name.as_deref().unwrap_or_default();
+                        self.emitter.env.notify(Notification::Failed { netns, error: &error });
+                    }
                 }
-                NamespaceChange::Renamed(inode, to) => {
-                    let stream = self.streams.iter_mut().find(|stream| stream.has_inode(inode));
-                    stream.into_iter().for_each(|stream| self.emitter.emit_renamed(stream, to.clone()));
-                }
+                NamespaceChange::Renamed(names) => self.rename(names),
                 NamespaceChange::Vanished(inode) => self.remove(|stream| stream.has_inode(inode))?,
             }
         }
         self.remove(|stream| stream.is_broken)
+    }
+
+    fn rename(&mut self, names: Vec<(u64, String)>) {
+        let mut names: BTreeMap<u64, String> = names.into_iter().collect();
+        let renamed = self.streams.iter_mut().filter_map(|stream| Some((names.remove(&stream.inode)?, stream)));
+        self.emitter.emit_renamed(renamed.map(|(name, stream)| (stream, name)).collect());
     }
 
     fn compare_expectations(&mut self, now: Duration) {
@@ -192,25 +182,25 @@ impl Engine<'_> {
         if now >= self.sysctls_at {
             self.sysctls_at = now + POLL_INTERVAL;
             self.check_sysctls();
-            self.streams.iter_mut().for_each(|stream| stream.refresh_timeouts(now));
+            let are_due = self.streams.iter_mut().filter(|stream| stream.has_old_timeouts(now));
+            are_due.take(MAX_REFRESHES).for_each(|stream| stream.refresh_timeouts(now));
         }
     }
 
     fn check_sysctls(&mut self) {
         self.streams.iter_mut().for_each(|stream| self.emitter.check_event_sysctl(stream));
-        self.emitter.heartbeat.sample_sysctls(&self.streams);
+        self.emitter.heartbeat.sample_sysctls(self.streams.iter());
     }
 
     /// Ends the streams of some namespaces: writes what is queued, and then a `destroy` record for
     /// each of their entries.
     fn remove(&mut self, which: impl Fn(&NamespaceStream) -> bool) -> Result<(), Error> {
-        while let Some(index) = self.streams.iter().position(&which) {
-            let mut stream = self.streams.remove(index);
+        while let Some((place, mut stream)) = self.streams.take(&which) {
             // If this fails, reading fails too and reports it.
             let _ = stream.source.unsubscribe();
             if !catch_up(&mut self.emitter, &mut stream, &mut self.streams)? {
                 // The whole stream ends; `finish` reads the rest.
-                self.streams.insert(index, stream);
+                self.streams.put_back(place, stream);
                 return Ok(());
             }
             self.emitter.emit_vanished(&mut stream);
@@ -233,7 +223,7 @@ impl Engine<'_> {
                 stream.is_broken = true;
             }
         }
-        for stream in &mut self.streams {
+        for stream in self.streams.iter_mut() {
             keep_error(&mut ended, self.emitter.drain_all(stream));
         }
         ended

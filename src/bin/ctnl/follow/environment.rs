@@ -1,6 +1,5 @@
 //! What the event loop needs from its host, as a trait: tests replace it.
 
-use std::os::fd::BorrowedFd;
 use std::thread;
 use std::time::Duration;
 
@@ -9,9 +8,9 @@ use ctnl::metrics::StreamSnapshot;
 use ctnl::netlink::Error;
 use ctnl::output::{ResyncRecord, SinkState};
 use ctnl::table::Buffer;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::namespace::NamespaceStream;
+use super::streams::Streams;
 
 /// A network namespace has appeared, vanished or got another name.
 #[derive(Debug)]
@@ -21,8 +20,9 @@ pub enum NamespaceChange {
     /// The namespace with this inode number has vanished, and its entries with it. Names can
     /// be reused; the number identifies it.
     Vanished(u64),
-    /// The namespace with this inode number has this name now.
-    Renamed(u64, String),
+    /// The namespaces with these inode numbers have these names now. They were found together: two may
+    /// have swapped their names.
+    Renamed(Vec<(u64, String)>),
 }
 
 /// An occurrence that is reported to the user or the service manager.
@@ -64,6 +64,13 @@ pub enum Notification<'a> {
         netns: Option<&'a str>,
         /// The error.
         error: &'a Error,
+    },
+    /// A namespace has another name.
+    Renamed {
+        /// Its name until now.
+        from: Option<&'a str>,
+        /// Its name from now on.
+        to: &'a str,
     },
     /// The socket of one namespace of several has failed; the namespace is not followed any more.
     Failed {
@@ -124,11 +131,9 @@ pub trait Environment {
         thread::sleep(time);
     }
 
-    /// Waits until a descriptor is readable, a signal arrives or the time has passed.
-    fn wait(&mut self, descriptors: &[BorrowedFd<'_>], time: Duration) {
-        let mut descriptors: Vec<_> = descriptors.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
-        let time = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
-        // The queues are read next whatever poll(2) returns.
-        let _ = poll(&mut descriptors, time);
+    /// Waits until a queue is not empty, a signal arrives or the time has passed.
+    fn wait(&mut self, streams: &mut Streams, time: Duration) {
+        let now = self.realtime();
+        streams.wait(now, time);
     }
 }

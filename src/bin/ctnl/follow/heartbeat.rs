@@ -82,12 +82,12 @@ impl Heartbeat {
     }
 
     /// Reads the sysctls of the namespaces.
-    pub(super) fn sample_sysctls(&mut self, streams: &[NamespaceStream]) {
+    pub(super) fn sample_sysctls<'s>(&mut self, streams: impl Iterator<Item = &'s NamespaceStream>) {
         if self.interval.is_none() {
             return;
         }
         let read = |setting: &Option<Setting>| setting.as_ref().and_then(|setting| setting.read().ok());
-        self.sysctls = group(streams.iter().map(|stream| {
+        self.sysctls = group(streams.map(|stream| {
             let ReportedSysctls { acct, timestamp } = &stream.reported_sysctls;
             ([stream.sysctl.value(), read(acct), read(timestamp)], stream.name.as_deref())
         }));

@@ -7,8 +7,8 @@
 //!    └ engine: order of the namespaces, sleep or wait, timers, the end
 //! ```
 //!
-//! `engine` is the loop, `namespace` the stream of one network namespace, `emitter` reads a
-//! queue, `events` applies an event to the live set, `records` writes records, `pass` is
+//! `engine` is the loop, `turn` one round of reading, `streams` which queues have something to read, `namespace` the stream of one
+//! network namespace, `emitter` reads a queue, `events` applies an event to the live set, `records` writes records, `pass` is
 //! seed, resync and reconciliation, `reconcile` when the latter is due, `polls` what is read every two
 //! seconds, `lines` the chunk that is being filled, `stats` the
 //! snapshots, `heartbeat` their record. Clock, signals, namespaces and messages come from the [`Environment`].
@@ -31,10 +31,12 @@ mod records;
 mod sample;
 mod source;
 mod stats;
+mod streams;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 mod tests;
 mod totals;
+mod turn;
 
 pub use engine::{StreamEnd, follow};
 pub use environment::{Environment, NamespaceChange, Notification};

@@ -35,7 +35,7 @@ pub struct NamespaceStream {
     /// Its name, where there are several.
     pub(super) name: Option<String>,
     /// The inode number of the namespace: its key in [`super::NamespaceChange`].
-    inode: u64,
+    pub(super) inode: u64,
     pub(super) source: Box<dyn Source>,
     /// For dumps. `None` during a dump.
     pub(super) connection: Option<Connection>,
@@ -152,7 +152,12 @@ impl NamespaceStream {
         NamespaceStream { ages: timeouts.estimator(), timeouts: Some(timeouts), ..self }
     }
 
-    /// Reads the timeouts again, if it is time to.
+    /// Whether it is time to read the timeouts again.
+    pub(super) fn has_old_timeouts(&self, now: Duration) -> bool {
+        self.timeouts.as_ref().is_some_and(|timeouts| timeouts.is_due(now))
+    }
+
+    /// Reads the timeouts again.
     pub(super) fn refresh_timeouts(&mut self, now: Duration) {
         if let (Some(timeouts), Some(connection)) = (&mut self.timeouts, &mut self.connection)
             && let Some(ages) = timeouts.refresh(connection, now)

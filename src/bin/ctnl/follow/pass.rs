@@ -17,6 +17,8 @@ use super::event_sysctl::EventMode;
 use super::namespace::NamespaceStream;
 use super::options::Reconcile;
 use super::sample::StreamSample;
+use super::streams::Streams;
+use super::turn::turn;
 use crate::host::buckets::Buckets;
 use crate::scan::{self, Visitor};
 
@@ -43,7 +45,7 @@ enum PassEnd {
 pub(super) fn pass(
     emitter: &mut Emitter<'_>,
     stream: &mut NamespaceStream,
-    others: &mut [NamespaceStream],
+    others: &mut Streams,
     why: SyntheticCause,
 ) -> Result<(), Error> {
     let Some(mut connection) = stream.connection.take() else { return Ok(()) };
@@ -109,7 +111,7 @@ fn emit_resynced(emitter: &mut Emitter<'_>, stream: &NamespaceStream, resynced: 
 fn walk(
     emitter: &mut Emitter<'_>,
     stream: &mut NamespaceStream,
-    others: &mut [NamespaceStream],
+    others: &mut Streams,
     connection: &mut Connection,
     why: SyntheticCause,
 ) -> Result<PassEnd, Error> {
@@ -150,7 +152,7 @@ fn walk(
 struct Comparison<'p, 'e> {
     emitter: &'p mut Emitter<'e>,
     stream: &'p mut NamespaceStream,
-    others: &'p mut [NamespaceStream],
+    others: &'p mut Streams,
     why: SyntheticCause,
     datagram: Vec<Flow>,
     added: u64,
@@ -183,13 +185,11 @@ impl Visitor for Comparison<'_, '_> {
 pub(super) fn catch_up(
     emitter: &mut Emitter<'_>,
     stream: &mut NamespaceStream,
-    others: &mut [NamespaceStream],
+    others: &mut Streams,
 ) -> Result<bool, Error> {
     while emitter.stop().is_none() {
         emitter.emit_stats(|_| StreamSample::of(others.iter().chain([&*stream])));
-        for other in &mut *others {
-            emitter.drain(other, MAX_EVENTS_PER_TURN)?;
-        }
+        turn(emitter, others)?;
         // A dump without differences fills no chunk.
         let now = emitter.env.monotonic();
         emitter.lines.flush_old(now);
@@ -206,7 +206,7 @@ pub(super) fn catch_up(
 fn compare(
     emitter: &mut Emitter<'_>,
     stream: &mut NamespaceStream,
-    others: &[NamespaceStream],
+    others: &Streams,
     flow: &Flow,
     why: SyntheticCause,
 ) -> (u64, u64) {
@@ -234,19 +234,16 @@ fn compare(
 
 /// Writes the end of the entries that were neither in the dump nor created since; returns their
 /// number.
-fn end_pass(
-    emitter: &mut Emitter<'_>,
-    stream: &mut NamespaceStream,
-    others: &[NamespaceStream],
-    why: SyntheticCause,
-) -> u64 {
+fn end_pass(emitter: &mut Emitter<'_>, stream: &mut NamespaceStream, others: &Streams, why: SyntheticCause) -> u64 {
     let now = emitter.env.realtime();
     let NamespaceStream { name, live, ages, source, .. } = stream;
     let mut removed = 0;
     if let Some(live) = live {
         let entries = live.len() as u64;
         live.end_pass(now, |entry| {
-            emitter.wait_for_capacity(|_| StreamSample::of(others).with(&**source, entries.saturating_sub(removed)));
+            emitter.wait_for_capacity(|_| {
+                StreamSample::of(others.iter()).with(&**source, entries.saturating_sub(removed))
+            });
             emitter.emit_removed(name.as_deref(), ages, &entry, why, now);
             removed += 1;
         });

@@ -144,26 +144,41 @@ impl Emitter<'_> {
         }
     }
 
-    /// A namespace has another name. The name is part of an entry's key, so each entry gets a
-    /// `new` record with the new name and a `destroy` record with the old one.
-    pub(super) fn emit_renamed(&mut self, stream: &mut NamespaceStream, to: String) {
+    /// Namespaces have other names. The name is part of an entry's key, so each entry gets a `destroy`
+    /// record with the old name and a `new` record with the new one. All ends come first: with swapped
+    /// names the beginning of one entry can have the key of the other one's end.
+    pub(super) fn emit_renamed(&mut self, mut streams: Vec<(&mut NamespaceStream, String)>) {
         let now = self.env.realtime();
+        for (stream, to) in &mut streams {
+            self.emit_name(stream, EventKind::Destroy, now);
+            self.env.notify(Notification::Renamed { from: stream.name.as_deref(), to });
+            stream.name = Some(std::mem::take(to));
+        }
+        for (stream, _) in streams {
+            self.emit_name(stream, EventKind::New, now);
+        }
+    }
+
+    /// Writes a record of each entry with the name of its namespace. `--flows` has none: the connections
+    /// go on.
+    fn emit_name(&mut self, stream: &mut NamespaceStream, kind: EventKind, now: u64) {
         let NamespaceStream { name, live, ages, expectations, .. } = stream;
+        let netns = name.as_deref();
         ages.now = now;
         if let Some(live) = live {
             live.for_each(|entry| {
                 self.wait_for_capacity(|last| last);
-                let subject = Subject::new(&entry.flow, ages);
-                self.emit_synthetic(EventKind::New, Some(&to), &subject, None, SyntheticCause::Netns, now);
-                // No record of `--flows`: the connection goes on.
-                self.emit_destroyed(name.as_deref(), ages, &entry, SyntheticCause::Netns, now);
+                if kind == EventKind::Destroy {
+                    self.emit_destroyed(netns, ages, &entry, SyntheticCause::Netns, now);
+                } else {
+                    let subject = &Subject::new(&entry.flow, ages);
+                    self.emit_synthetic(kind, netns, subject, None, SyntheticCause::Netns, now);
+                }
             });
         }
         for expectation in expectations.known() {
-            self.emit_synthetic_expectation(EventKind::New, Some(&to), expectation, SyntheticCause::Netns);
-            self.emit_synthetic_expectation(EventKind::Destroy, name.as_deref(), expectation, SyntheticCause::Netns);
+            self.emit_synthetic_expectation(kind, netns, expectation, SyntheticCause::Netns);
         }
-        *name = Some(to);
     }
 
     /// A namespace has vanished, and its entries with it.

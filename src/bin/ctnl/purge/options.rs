@@ -34,7 +34,7 @@ impl Options {
     pub fn soft(&self) -> Option<u32> {
         match self.action {
             Action::Delete => None,
-            Action::LowerTimeout(seconds) => Some(seconds),
+            Action::Update(patch) => patch.timeout,
         }
     }
 

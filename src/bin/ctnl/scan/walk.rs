@@ -57,12 +57,17 @@ pub fn walk(
 ) -> Result<Walked, Error> {
     match walk_once(connection, request, clock, visitor) {
         // The kernel refuses a filter before the first entry, so that no entry is visited twice.
-        Err(error) if request != DumpRequest::default() && KernelFilter::is_unknown_to(&error) => {
-            let walked = walk_once(connection, DumpRequest::default(), clock, visitor)?;
+        Err(error) if is_filtered(request) && KernelFilter::is_unknown_to(&error) => {
+            let unfiltered = DumpRequest { source: request.source, ..DumpRequest::default() };
+            let walked = walk_once(connection, unfiltered, clock, visitor)?;
             Ok(Walked { is_filter_refused: true, ..walked })
         }
         walked => walked,
     }
+}
+
+fn is_filtered(request: DumpRequest) -> bool {
+    request.family.is_some() || !request.filter.is_empty()
 }
 
 fn walk_once(

@@ -19,6 +19,12 @@ pub trait Deliver: Send {
         0
     }
 
+    /// Bytes of the last delivered chunks that become unconfirmed again if the connection breaks: the peer may
+    /// lose what it has confirmed.
+    fn recent(&mut self) -> usize {
+        self.unconfirmed()
+    }
+
     /// Returns and clears the numbers of the lines that the destination rejected for good. They
     /// count as delivered, so that they do not block the lines behind them.
     fn take_refused(&mut self) -> Vec<u64> {

@@ -45,9 +45,11 @@ use crate::term::exit::usage;
 
 pub use deliver::Deliver;
 pub use options::{GapFormatter, LineTest, SinkOptions, SyncPolicy, SyslogHeader};
-pub use queue::{DropCause, Gap};
+pub use queue::{DropCause, Gap, Item};
 pub use rotation::Rotation;
 pub use spec::{SINK_KINDS, SinkSpec};
+pub use spool::folder::sink_of;
+pub use spool::survey::{Damage, Finding, is_spool, spools_below, survey};
 pub use state::Statistics;
 pub use syslog::{FACILITIES, SEVERITIES};
 

@@ -41,8 +41,13 @@ fn must_spill(state: &State) -> bool {
     !state.queue.is_empty() && (statistics.spooled > 0 || statistics.down_since.is_some() || state.queue.memory() > max)
 }
 
-/// Moves the oldest item of the queue to the spool. Returns false if the spool accepts nothing now.
+/// Moves the oldest item of the queue to the spool, and before it the one being delivered: if the process is
+/// killed, the next run would otherwise deliver what is behind that one, and it would be missing without
+/// a gap. Returns false if the spool accepts nothing now.
 pub fn spill_oldest(sink: &Sink, spool: &mut Spool) -> bool {
+    if !sink.move_in_flight(spool) {
+        return false;
+    }
     let mut state = sink.state();
     if state.phase != Phase::Running {
         return true;
@@ -85,7 +90,9 @@ pub fn spool_before_the_end(sink: &Sink) {
 pub fn spool_undelivered(sink: &Sink, now: u64) -> u64 {
     let mut spool = sink.spool();
     let mut state = sink.state();
-    let unconfirmed = state.unconfirmed.drain(..).map(|(item, _)| item).collect::<Vec<_>>();
+    let unconfirmed = state.unconfirmed;
+    state.keep_sent(unconfirmed);
+    let unconfirmed = state.sent.drain(..).map(|(item, _)| item).collect::<Vec<_>>();
     let mut sent = unconfirmed.into_iter().chain(state.in_flight.take()).collect::<Vec<_>>();
     let mut lost = Vec::new();
     if let Some(spool) = &mut spool {

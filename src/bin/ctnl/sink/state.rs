@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::queue::{DropCause, Item, Queue};
-use super::spool::Spool;
+use super::spool::{Spool, SpoolError};
 use crate::chunk::Chunk;
 
 /// The state of one sink.
@@ -58,8 +58,10 @@ pub struct State {
     pub phase: Phase,
     /// The item being delivered, if it came from the queue. One from the spool stays there.
     pub in_flight: Option<Item>,
-    /// Delivered items that are not confirmed, oldest first, each with its size in bytes.
-    pub unconfirmed: VecDeque<(Item, usize)>,
+    /// Delivered items that may have to be delivered again, oldest first, each with its size in bytes.
+    pub sent: VecDeque<(Item, usize)>,
+    /// Bytes of the last of them that are not confirmed.
+    pub unconfirmed: usize,
     /// How often files were to be reopened, and how often that was done.
     pub reopens_requested: u64,
     pub reopens_done: u64,
@@ -76,12 +78,12 @@ impl State {
         self.reopens_requested > self.reopens_done && matches!(self.phase, Phase::Running | Phase::Draining)
     }
 
-    /// Removes the confirmed items: all but those that make up the last `bytes`.
-    pub fn keep_unconfirmed(&mut self, bytes: usize) {
-        let mut total: usize = self.unconfirmed.iter().map(|(_, size)| size).sum();
-        while let Some((item, size)) = self.unconfirmed.pop_front() {
+    /// Removes the oldest sent items: all but those that make up the last `bytes`.
+    pub fn keep_sent(&mut self, bytes: usize) {
+        let mut total: usize = self.sent.iter().map(|(_, size)| size).sum();
+        while let Some((item, size)) = self.sent.pop_front() {
             if total <= bytes || total - size < bytes {
-                self.unconfirmed.push_front((item, size));
+                self.sent.push_front((item, size));
                 return;
             }
             total -= size;
@@ -106,7 +108,8 @@ impl Sink {
             queue: Queue::new(queue_max, now),
             phase: Phase::Running,
             in_flight: None,
-            unconfirmed: VecDeque::new(),
+            sent: VecDeque::new(),
+            unconfirmed: 0,
             reopens_requested: 0,
             reopens_done: 0,
             spool_error: None,
@@ -185,12 +188,29 @@ impl Sink {
         if is_over || is_moved {
             return is_moved && !is_over;
         }
-        if spool.prepend(item).is_err() {
-            return false;
-        }
+        self.prepend_in_flight(&mut spool, item)
+    }
+
+    /// The same for whatever item is in flight. Returns false if the spool does not accept it.
+    pub fn move_in_flight(&self, spool: &mut Spool) -> bool {
+        let state = self.state();
+        let item = state.in_flight.clone().filter(|_| state.phase == Phase::Running);
+        drop(state);
+        item.is_none_or(|item| self.prepend_in_flight(spool, &item))
+    }
+
+    /// The delivery thread needs the spool's lock to take the item away.
+    fn prepend_in_flight(&self, spool: &mut Spool, item: &Item) -> bool {
+        let written = spool.prepend(item);
         let mut state = self.state();
-        state.in_flight = None;
         state.statistics.spooled = spool.bytes();
+        match written {
+            Ok(()) => state.in_flight = None,
+            Err(error) => {
+                state.spool_error = Some(SpoolError::Disk(error).to_string());
+                return false;
+            }
+        }
         true
     }
 

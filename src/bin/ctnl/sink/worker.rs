@@ -162,7 +162,7 @@ impl Worker {
         gaps: Vec<Arc<Chunk>>,
         location: Location,
     ) -> bool {
-        let unconfirmed = self.target.unconfirmed();
+        let (recent, unconfirmed) = (self.target.recent(), self.target.unconfirmed());
         // The thread that ends the sink locks the spool first too: it sees both changes or neither.
         let spool = self.sink.spool();
         let mut state = self.sink.state();
@@ -172,8 +172,9 @@ impl Worker {
         // A gap is kept as such: the line for it does not contain how many numbers it covers.
         let delivered = [(item.clone(), chunk.bytes.len())];
         let gaps = gaps.into_iter().map(|line| (Item::Chunk(Arc::clone(&line)), line.bytes.len()));
-        state.unconfirmed.extend(delivered.into_iter().chain(gaps).filter(|(_, size)| *size > 0));
-        state.keep_unconfirmed(unconfirmed);
+        state.sent.extend(delivered.into_iter().chain(gaps).filter(|(_, size)| *size > 0));
+        state.keep_sent(recent);
+        state.unconfirmed = unconfirmed;
         // It may have been moved although no delivery failed: at the end.
         let is_moved = location == Location::InFlight && state.in_flight.take().is_none();
         let location = if is_moved { Location::MovedToSpool } else { location };
@@ -220,10 +221,11 @@ impl Worker {
         loop {
             match attempt(&mut *self.target) {
                 Ok(()) => {
-                    let unconfirmed = self.target.unconfirmed();
-                    return self.on_success(unconfirmed);
+                    self.update_sent();
+                    return self.on_success();
                 }
                 Err(error) => {
+                    self.update_sent();
                     on_error(&self.sink);
                     if !self.on_error(error, backoff.next_delay()) {
                         return false;
@@ -234,15 +236,22 @@ impl Worker {
     }
 
     /// Marks the sink as up. Returns false at the end.
-    fn on_success(&self, unconfirmed: usize) -> bool {
+    fn on_success(&self) -> bool {
         let mut state = self.sink.state();
         state.statistics.down_since = None;
         state.statistics.why = None;
-        if state.phase == Phase::Abandoned {
-            return false;
+        state.phase != Phase::Abandoned
+    }
+
+    /// Keeps what may have to be delivered again. After an error that is what the peer had confirmed, too.
+    fn update_sent(&mut self) {
+        let (recent, unconfirmed) = (self.target.recent(), self.target.unconfirmed());
+        let mut state = self.sink.state();
+        // When the time is over, the thread that ends the sink has taken them.
+        if state.phase != Phase::Abandoned {
+            state.keep_sent(recent);
+            state.unconfirmed = unconfirmed;
         }
-        state.keep_unconfirmed(unconfirmed);
-        true
     }
 
     /// Marks the sink as down and waits. Returns false if there must be no other attempt.

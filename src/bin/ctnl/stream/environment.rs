@@ -261,6 +261,7 @@ impl Environment for HostEnvironment<'_> {
             Notification::Grown { .. } | Notification::Resynced(_) | Notification::Resized => {
                 self.console.detail(&describe(&notification));
             }
+            Notification::Renamed { .. } => self.console.note(&describe(&notification)),
             Notification::PassFailed { .. } | Notification::Failed { .. } | Notification::Switched { .. } => {
                 self.console.warn(&describe(&notification));
             }
@@ -308,6 +309,9 @@ fn describe(notification: &Notification<'_>) -> String {
         }
         Notification::Failed { netns, error } => {
             format!("{netns}: stopped following; emitting destroy records for its entries: {error}")
+        }
+        Notification::Renamed { from, to } => {
+            format!("the network namespace {} is called {to} from now on", from.unwrap_or_default())
         }
         Notification::Resized => "the hash table was resized during a dump; the dump is repeated".to_owned(),
         Notification::Ready | Notification::Ending | Notification::Lost(_) | Notification::Stats(_) => String::new(),

@@ -6,6 +6,7 @@ mod monitor;
 mod opener;
 mod report;
 mod sinks;
+mod starts;
 
 use std::sync::Arc;
 
@@ -115,7 +116,7 @@ fn open(
         }
         Scope::One(netns) => {
             let stream = opener.open(netns, None)?;
-            report::start(console, host, netns, None, stream.buffer());
+            report::start(console, host, netns, stream.buffer());
             Ok((vec![stream], None))
         }
     }

@@ -7,13 +7,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result, bail};
-use ctnl::host::Host;
-use ctnl::netlink::Netns;
-use ctnl::table::Buffer;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::opener::Opener;
-use super::report;
+use super::starts::{Start, StartReport};
 use crate::follow::{NamespaceChange, NamespaceStream};
 use crate::host::namespaces::{Namespace, Namespaces, POLL_INTERVAL};
 use crate::term::console::Console;
@@ -25,15 +22,15 @@ const DESCRIPTORS: u64 = 8;
 #[derive(Debug)]
 enum PollerMessage {
     Change(NamespaceChange),
-    Opened { name: String, netns: Netns, buffer: Buffer },
+    Opened(Start),
     Failed(String),
 }
 
 /// Receives the messages of the polling thread.
 #[derive(Debug)]
 pub struct NamespaceMonitor {
-    host: Host,
     messages: Receiver<PollerMessage>,
+    starts: StartReport,
     /// The thread. It ends when the sender is dropped.
     thread: Option<(Sender<()>, JoinHandle<()>)>,
 }
@@ -62,16 +59,15 @@ impl NamespaceMonitor {
     /// /proc cannot be read; no namespace can be followed.
     pub fn open(opener: Opener, console: &mut Console) -> Result<(Vec<NamespaceStream>, UnstartedMonitor)> {
         raise_descriptor_limit(console);
-        let host = opener.host.clone();
         let (sender, messages) = channel();
-        let namespaces = Namespaces::new(host.proc());
+        let namespaces = Namespaces::new(opener.host.proc());
         let mut poller = NamespacePoller { namespaces, opener, messages: sender, failed: BTreeMap::new() };
         poller.poll().context("find the network namespaces")?;
         if poller.namespaces.unreadable() > 0 {
             let count = poller.namespaces.unreadable();
             console.note(&format!("cannot read the namespaces of {count} processes (needs CAP_SYS_PTRACE)"));
         }
-        let mut monitor = NamespaceMonitor { host, messages, thread: None };
+        let mut monitor = NamespaceMonitor { messages, starts: StartReport::default(), thread: None };
         let mut streams = Vec::new();
         for change in monitor.changes(console) {
             if let NamespaceChange::Appeared(stream) = change {
@@ -107,16 +103,15 @@ impl NamespaceMonitor {
 
     /// The changes since the last call.
     pub fn changes(&mut self, console: &mut Console) -> Vec<NamespaceChange> {
-        let mut changes = Vec::new();
+        let (mut changes, mut starts) = (Vec::new(), Vec::new());
         for message in self.messages.try_iter() {
             match message {
                 PollerMessage::Change(change) => changes.push(change),
-                PollerMessage::Opened { name, netns, buffer } => {
-                    report::start(console, &self.host, &netns, Some(&name), buffer);
-                }
+                PollerMessage::Opened(start) => starts.push(start),
                 PollerMessage::Failed(message) => console.warn(&message),
             }
         }
+        self.starts.print(console, &starts);
         changes
     }
 }
@@ -148,8 +143,9 @@ impl NamespacePoller {
         for namespace in changes.vanished {
             self.send(PollerMessage::Change(NamespaceChange::Vanished(namespace.inode)));
         }
-        for (_, namespace) in changes.renamed {
-            self.send(PollerMessage::Change(NamespaceChange::Renamed(namespace.inode, namespace.name.to_string())));
+        if !changes.renamed.is_empty() {
+            let names = changes.renamed.iter().map(|(_, namespace)| (namespace.inode, namespace.name.to_string()));
+            self.send(PollerMessage::Change(NamespaceChange::Renamed(names.collect())));
         }
         // One that cannot be opened is removed from the set, so that every poll finds it again.
         let reported = std::mem::take(&mut self.failed);
@@ -170,7 +166,8 @@ impl NamespacePoller {
         let netns = namespace.open()?;
         let name = namespace.name.to_string();
         let stream = self.opener.open(&netns, Some(name.clone()))?.with_inode(namespace.inode);
-        self.send(PollerMessage::Opened { name, netns, buffer: stream.buffer() });
+        let start = Start::read(&self.opener.host, &netns, name, stream.buffer());
+        self.send(PollerMessage::Opened(start));
         self.send(PollerMessage::Change(NamespaceChange::Appeared(Box::new(stream))));
         Ok(())
     }

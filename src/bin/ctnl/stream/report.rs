@@ -14,7 +14,7 @@ use crate::term::console::Console;
 /// Bytes of the queue's limit that an event occupies (`truesize` of its `sk_buff`).
 const EVENT: usize = 1280;
 
-const WITHOUT_SYSCTLS: &str = "cannot read net.netfilter.nf_conntrack_events, nf_conntrack_acct and \
+pub(super) const WITHOUT_SYSCTLS: &str = "cannot read net.netfilter.nf_conntrack_events, nf_conntrack_acct and \
                                nf_conntrack_timestamp, since /proc/sys is missing: if they are 0, there are no \
                                events, counters, times of the kernel";
 
@@ -24,23 +24,22 @@ pub fn prefix(netns: Option<&str>) -> String {
 }
 
 /// Reports the size of the queue and its limit, and the sysctls that are off.
-pub fn start(console: &mut Console, host: &Host, netns: &Netns, name: Option<&str>, buffer: Buffer) {
-    let prefix = prefix(name);
+pub fn start(console: &mut Console, host: &Host, netns: &Netns, buffer: Buffer) {
     let rmem_max = host.core().read("rmem_max").ok();
-    console.note(&format!("{prefix}{}", describe_buffer(buffer, rmem_max)));
+    console.note(&describe_buffer(buffer, rmem_max));
     if !procfs::has_sysctls(host) {
-        return console.note(&format!("{prefix}{WITHOUT_SYSCTLS}"));
+        return console.note(WITHOUT_SYSCTLS);
     }
     match deviations(host, netns) {
         Ok(deviations) => {
             let is_own = matches!(netns, Netns::Current);
-            deviations.iter().for_each(|deviation| console.note(&format!("{prefix}{}", describe(deviation, is_own))));
+            deviations.iter().for_each(|deviation| console.note(&describe(deviation, is_own)));
         }
-        Err(error) => console.note(&format!("{prefix}cannot read the sysctls of conntrack: {error:#}")),
+        Err(error) => console.note(&format!("cannot read the sysctls of conntrack: {error:#}")),
     }
 }
 
-fn deviations(host: &Host, netns: &Netns) -> Result<Vec<Deviation>> {
+pub(super) fn deviations(host: &Host, netns: &Netns) -> Result<Vec<Deviation>> {
     netns.run(|| event_sysctls::deviations(&host.netfilter())).map_err(|error| anyhow!(error))?
 }
 
@@ -54,7 +53,7 @@ fn describe(deviation: &Deviation, is_own: bool) -> String {
     }
 }
 
-fn describe_buffer(buffer: Buffer, rmem_max: Option<u64>) -> String {
+pub(super) fn describe_buffer(buffer: Buffer, rmem_max: Option<u64>) -> String {
     let Buffer { requested, capacity, .. } = buffer;
     let (bytes, events) = (Bytes::from(capacity / 2), capacity / EVENT);
     if buffer.is_granted() {

@@ -9,7 +9,9 @@ mod namespaces;
 mod silent;
 
 use std::collections::VecDeque;
-use std::os::fd::BorrowedFd;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ use ctnl::wire::{DecodeError, DecodeErrorKind, Message};
 use serde_json::Value;
 
 use super::source::Source;
+use super::streams::Streams;
 use super::{
     Environment, FollowOptions, Lines, NamespaceChange, NamespaceStream, Notification, OnGap, Reconcile, RecordKinds,
     StreamEnd, follow,
@@ -45,7 +48,7 @@ enum Scripted {
 
 /// A source that returns the steps of a script.
 #[derive(Debug, Clone)]
-struct Script(Arc<Mutex<State>>);
+struct Script(Arc<Mutex<State>>, Option<Arc<UnixStream>>);
 
 #[derive(Debug)]
 struct State {
@@ -64,7 +67,7 @@ fn script(steps: impl IntoIterator<Item = Scripted>) -> Script {
     let queue = Queue { used: 0, capacity: 1000, drops: 0 };
     let steps = steps.into_iter().collect();
     let (is_unsubscribed, is_broken, fails_to_unsubscribe) = (false, false, false);
-    Script(Arc::new(Mutex::new(State {
+    let state = State {
         steps,
         queue,
         requested: Vec::new(),
@@ -73,7 +76,8 @@ fn script(steps: impl IntoIterator<Item = Scripted>) -> Script {
         is_unsubscribed,
         is_broken,
         fails_to_unsubscribe,
-    })))
+    };
+    Script(Arc::new(Mutex::new(state)), None)
 }
 
 impl Source for Script {
@@ -100,7 +104,11 @@ impl Source for Script {
                     offset: 0,
                 }));
             }
-            None => return Ok(Step::Empty),
+            None => {
+                drop(state);
+                self.read_descriptor();
+                return Ok(Step::Empty);
+            }
         };
         *event = Event { kind, port: 0, flow: flow(port), is_mark_implied: false };
         Ok(Step::Event)
@@ -137,7 +145,14 @@ impl Source for Script {
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        None
+        self.1.as_ref().map(|descriptor| descriptor.as_fd())
+    }
+}
+
+impl Script {
+    /// Its descriptor is readable no more.
+    fn read_descriptor(&self) {
+        while self.1.as_ref().is_some_and(|descriptor| (&**descriptor).read(&mut [0; 64]).is_ok_and(|n| n > 0)) {}
     }
 }
 
@@ -196,7 +211,7 @@ impl Environment for TestEnvironment {
         (self.on_sleep)(self.now);
     }
 
-    fn wait(&mut self, _: &[BorrowedFd<'_>], time: Duration) {
+    fn wait(&mut self, _: &mut Streams, time: Duration) {
         self.sleep(time.max(Duration::from_millis(1)));
     }
 }

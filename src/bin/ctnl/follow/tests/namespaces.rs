@@ -1,6 +1,16 @@
 //! Several namespaces.
 
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+
 use super::*;
+
+/// The same source with a descriptor that is readable for each byte that is written into the socket.
+fn watched(script: Script) -> (Script, UnixStream) {
+    let (reader, writer) = UnixStream::pair().unwrap();
+    reader.set_nonblocking(true).unwrap();
+    (Script(script.0, Some(Arc::new(reader))), writer)
+}
 
 #[test]
 fn the_entries_of_a_namespace_appear_are_renamed_and_vanish_with_it() {
@@ -9,7 +19,7 @@ fn the_entries_of_a_namespace_appear_are_renamed_and_vanish_with_it() {
     let at = Duration::from_secs;
     env.changes = vec![
         (at(1), NamespaceChange::Appeared(Box::new(stream(Some("b"), &second, table(&[2])).with_inode(7)))),
-        (at(2), NamespaceChange::Renamed(7, "c".into())),
+        (at(2), NamespaceChange::Renamed(vec![(7, "c".into())])),
         (at(3), NamespaceChange::Vanished(7)),
     ];
     run(options(true, OnGap::Resync), vec![stream(Some("a"), &first, table(&[1]))], &outlet, &mut env);
@@ -20,8 +30,8 @@ fn the_entries_of_a_namespace_appear_are_renamed_and_vanish_with_it() {
         "new 2 seed b",
         "resync seed b",
         // The name is part of the key.
-        "new 2 netns c",
         "destroy 2 netns b",
+        "new 2 netns c",
         "destroy 2 netns c",
         "close 0",
     ];
@@ -29,6 +39,80 @@ fn the_entries_of_a_namespace_appear_are_renamed_and_vanish_with_it() {
     assert!(second.0.lock().unwrap().is_unsubscribed && first.0.lock().unwrap().is_unsubscribed);
     let reads = second.0.lock().unwrap().reads;
     assert!(reads > 0 && first.0.lock().unwrap().reads > reads);
+}
+
+#[test]
+fn two_namespaces_that_swap_their_names_leave_the_reader_with_the_entries_of_both() {
+    let (first, second) = (script([]), script([Scripted::New(4)]));
+    let (outlet, mut env) = (StoredChunks::default(), env(3));
+    let names = vec![(7, "b".into()), (8, "a".into())];
+    env.changes = vec![(Duration::from_secs(1), NamespaceChange::Renamed(names))];
+    let streams = vec![
+        stream(Some("a"), &first, table(&[1, 2])).with_inode(7),
+        stream(Some("b"), &second, table(&[2, 3, 4])).with_inode(8),
+    ];
+    run(options(true, OnGap::Resync), streams, &outlet, &mut env);
+    let mut set = std::collections::BTreeSet::new();
+    for record in outlet.records() {
+        let key = || format!("{} {}", record["netns"].as_str().unwrap(), record["flow"]["orig"]["sport"]);
+        match record["event"].as_str() {
+            Some("new") => assert!(set.insert(key()), "{record}"),
+            Some("destroy") => assert!(set.remove(&key()), "{record}"),
+            _ => {}
+        }
+    }
+    assert_eq!(set.into_iter().collect::<Vec<_>>(), ["a 2", "a 3", "a 4", "b 1", "b 2"]);
+}
+
+#[test]
+fn only_queues_that_have_something_are_read_also_during_a_pass() {
+    let scripts: Vec<(Script, UnixStream)> = (0..100).map(|_| watched(script([]))).collect();
+    let (outlet, mut env) = (StoredChunks::default(), env(3));
+    let streams = scripts.iter().enumerate().map(|(number, (script, _))| {
+        stream(Some(&format!("{number}")), script, table(&[1, 2, 3])).with_inode(number as u64)
+    });
+    let (busy, writer) = (scripts[7].0.clone(), scripts[7].1.try_clone().unwrap());
+    let mut ports = 1000..1500;
+    env.on_sleep = Box::new(move |now| {
+        if now >= Duration::from_secs(1)
+            && let Some(port) = ports.next()
+        {
+            busy.0.lock().unwrap().steps.push_back(Scripted::New(port));
+            (&writer).write_all(b"x").unwrap();
+        }
+    });
+    run(options(true, OnGap::Resync), streams.collect(), &outlet, &mut env);
+    let story = outlet.story();
+    assert_eq!(story.iter().filter(|record| record.starts_with("new 1") && record.ends_with(" 7")).count(), 501);
+    let reads: Vec<u64> = scripts.iter().map(|(script, _)| script.0.lock().unwrap().reads).collect();
+    // At the start, in its pass, after it, and at the end.
+    for (number, reads) in reads.iter().enumerate() {
+        assert!(number == 7 && *reads > 500 || *reads < 10, "{number}: {reads}");
+    }
+}
+
+#[test]
+fn the_start_of_an_entry_is_after_the_last_time_when_its_queue_was_seen_empty() {
+    let (script, writer) = watched(script([]));
+    let (outlet, mut env) = (StoredChunks::default(), env(4));
+    let state = Arc::clone(&script.0);
+    env.on_sleep = Box::new(move |now| {
+        let mut state = state.lock().unwrap();
+        if now >= Duration::from_secs(3) && state.samples < 1000 {
+            state.samples = 1000;
+            state.steps.extend([Scripted::New(1), Scripted::Destroy(1)]);
+            (&writer).write_all(b"x").unwrap();
+        }
+    });
+    let options = FollowOptions {
+        kinds: RecordKinds { destroy: true, ..RecordKinds::default() },
+        ..options(false, OnGap::Resync)
+    };
+    run(options, vec![stream(None, &script, table(&[]))], &outlet, &mut env);
+    let records = outlet.records();
+    let destroy = records.iter().find(|record| record["event"] == "destroy").unwrap();
+    let since = destroy["since_ns"].as_u64().unwrap();
+    assert!((2_500_000_000..=3_000_000_000).contains(&since), "{destroy}");
 }
 
 #[test]

@@ -10,7 +10,25 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+/// Reads of a file that keeps changing.
+const MAX_READS: u32 = 10;
+
+/// Reads the file until two reads are equal: while mounts are being moved, one read can have the old
+/// path of one and the new path of another (`m_next` in fs/namespace.c).
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut last = fs::read(path)?;
+    for _ in 0..MAX_READS {
+        let next = fs::read(path)?;
+        if next == last {
+            break;
+        }
+        last = next;
+    }
+    Ok(last)
+}
 
 /// The inode number and the mount point of each network namespace in `mountinfo`.
 pub(super) fn network_namespaces(mountinfo: &[u8]) -> impl Iterator<Item = (u64, PathBuf)> {
@@ -49,8 +67,6 @@ pub fn unescape(path: &[u8]) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     const HOST: u64 = 4_026_531_840;

@@ -134,6 +134,40 @@ fn no_two_namespaces_have_the_same_name() {
 }
 
 #[test]
+fn two_namespaces_that_swap_their_names_are_renamed_once() {
+    let proc = Proc::new();
+    let mut namespaces = proc.namespaces();
+    proc.mounts(&(mount(4, "/run/netns/blue") + &mount(5, "/run/netns/red")));
+    namespaces.refresh().unwrap();
+    proc.mounts(&(mount(4, "/run/netns/red") + &mount(5, "/run/netns/blue")));
+    let changes = namespaces.refresh().unwrap();
+    let renamed = changes.renamed.iter().map(|(old, new)| format!("{} {old} → {}", new.inode, new.name));
+    assert_eq!(renamed.collect::<Vec<_>>(), ["4 blue → red", "5 red → blue"]);
+    assert_eq!((changes.appeared, changes.vanished), (vec![], vec![]));
+    assert_eq!(namespaces.refresh().unwrap(), Changes::default());
+}
+
+#[test]
+fn of_two_namespaces_on_one_path_one_has_its_name_and_nothing_changes_at_the_next_scan() {
+    let proc = Proc::new();
+    let mut namespaces = proc.namespaces();
+    proc.mounts(&(mount(4, "/run/netns/blue") + &mount(5, "/run/netns/blue")));
+    assert_eq!(names(&namespaces.refresh().unwrap().appeared), ["net:[4]", "blue", "host"]);
+    for _ in 0..3 {
+        assert_eq!(namespaces.refresh().unwrap(), Changes::default());
+    }
+}
+
+#[test]
+fn a_name_that_reads_like_that_of_another_kind_is_a_path() {
+    let proc = Proc::new();
+    let mounts = ["host", "pid:1(x)", "net:[7]"].map(|name| format!("/run/netns/{name}"));
+    proc.mounts(&[4, 5, 6].iter().zip(&mounts).map(|(inode, path)| mount(*inode, path)).collect::<String>());
+    let expected = mounts.iter().map(String::as_str).chain(["host"]).collect::<Vec<_>>();
+    assert_eq!(names(&proc.namespaces().refresh().unwrap().appeared), expected);
+}
+
+#[test]
 fn without_a_readable_first_process_the_own_namespace_is_called_host() {
     let proc = Proc::new();
     proc.end("1");

@@ -150,6 +150,10 @@ impl Deliver for Remote {
         if self.needs_replay { self.recent.bytes() } else { self.recent.unconfirmed() }
     }
 
+    fn recent(&mut self) -> usize {
+        self.recent.bytes()
+    }
+
     fn idle(&mut self) -> Result<(), DeliveryError> {
         if self.has_nothing_to_check() {
             return Ok(());

@@ -30,6 +30,28 @@ pub fn file_name(text: &str) -> String {
     name
 }
 
+/// Decodes the name of a sink's folder: the sink, and whether that is all of its name. None if no sink
+/// has a folder of this name.
+pub fn sink_of(file_name: &str) -> Option<(String, bool)> {
+    let is_shortened = file_name.len() > 200;
+    let encoded = if is_shortened { file_name.get(..200)? } else { file_name };
+    let (mut name, mut rest) = (Vec::new(), encoded.bytes());
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            name.push(byte);
+            continue;
+        }
+        let digits = [rest.next(), rest.next()].map(|digit| digit.and_then(|digit| char::from(digit).to_digit(16)));
+        match digits {
+            [Some(high), Some(low)] => name.push((high * 16 + low) as u8),
+            _ if is_shortened => break,
+            _ => return None,
+        }
+    }
+    let name = String::from_utf8_lossy(&name).into_owned();
+    (is_shortened || self::file_name(&name) == file_name).then_some((name, !is_shortened))
+}
+
 /// The name of a segment; names sort like numbers.
 pub fn segment_name(number: u64) -> String {
     format!("{number:020}.seg")
@@ -85,9 +107,31 @@ pub fn list_segments(folder: &Path) -> io::Result<VecDeque<(u64, u64)>> {
         let name = entry.file_name();
         let number = name.to_str().and_then(|name| name.strip_suffix(".seg")).and_then(|number| number.parse().ok());
         if let Some(number) = number.filter(|number| name == *segment_name(*number)) {
-            found.push((number, entry.metadata()?.len()));
+            match entry.metadata() {
+                // Delivered meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                metadata => found.push((number, metadata?.len())),
+            }
         }
     }
     found.sort_unstable();
     Ok(found.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_s_name_shows_its_sink_unless_that_is_too_long() {
+        for name in ["tcp:h:1", "nats:nats://a,b/x", "unix:/run/ä %41", ".x", "journald:"] {
+            assert_eq!(sink_of(&file_name(name)), Some((name.to_owned(), true)));
+        }
+        for length in 190..210 {
+            let long = format!("unix:{}/%", "/x".repeat(length));
+            let (shown, is_all) = sink_of(&file_name(&long)).unwrap_or_default();
+            assert!(!is_all && shown.len() > 90 && long.starts_with(&shown), "{shown}");
+        }
+        assert_eq!([sink_of("a:b"), sink_of("%zz"), sink_of("lost+found")], [None, None, None]);
+    }
 }

@@ -17,6 +17,7 @@ mod item;
 mod position;
 mod read;
 mod segment;
+pub mod survey;
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -28,10 +28,38 @@ pub struct LineId {
     pub number: u64,
 }
 
+impl LineId {
+    /// The line with `number` of `stream`.
+    pub fn new(stream: &Arc<str>, number: u64) -> Self {
+        LineId { stream: Arc::clone(stream), number }
+    }
+
+    /// How many lines are missing if the one with `number` of `stream` comes instead of this one.
+    pub fn missing_before(&self, stream: &str, number: u64) -> u64 {
+        if *self.stream == *stream { number.saturating_sub(self.number) } else { 0 }
+    }
+
+    /// The line that a segment begins with: `expected` is the one behind the segment before, and the segment
+    /// has the stream, the number of its first line there, and that of the stream's first line in the spool.
+    pub fn at_start_of_segment(expected: Option<LineId>, begins: Option<(&Arc<str>, u64, u64)>) -> Option<LineId> {
+        match (expected, begins) {
+            (None, Some((stream, first, _))) => Some(LineId::new(stream, first)),
+            // The other stream is delivered. Earlier segments of this one may be missing.
+            (Some(other), Some((stream, _, origin))) if other.stream != *stream => Some(LineId::new(stream, origin)),
+            (expected, _) => expected,
+        }
+    }
+}
+
 /// Reads a position. A damaged file yields the default: nothing is known.
 pub fn read_position(file: &File) -> Position {
-    let read = file.metadata().and_then(|metadata| read_frame(file, 0, metadata.len()));
-    read.ok().flatten().and_then(|(_, body)| decode(&body)).unwrap_or_default()
+    read_valid_position(file).ok().flatten().unwrap_or_default()
+}
+
+/// Reads a position. Returns None if the file is damaged.
+pub fn read_valid_position(file: &File) -> io::Result<Option<Position>> {
+    let frame = read_frame(file, 0, file.metadata()?.len())?;
+    Ok(frame.and_then(|(_, body)| decode(&body)))
 }
 
 fn decode(body: &[u8]) -> Option<Position> {

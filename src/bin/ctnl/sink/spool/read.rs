@@ -41,23 +41,25 @@ impl Spool {
         let header = self.reader.as_ref().and_then(SegmentReader::header);
         let header = header.map(|header| (&header.stream, header.first, header.origin));
         let newest = self.writer.as_ref().filter(|_| self.segments.len() == 1);
-        let begins_at = |stream: &Arc<str>, number| Some(LineId { stream: Arc::clone(stream), number });
-        self.expected = match (self.expected.take(), header.or(newest.map(SegmentWriter::first_line))) {
-            (None, Some((stream, first, _))) => begins_at(stream, first),
-            // The other stream is delivered. Earlier segments of this one may be missing.
-            (Some(other), Some((stream, _, origin))) if other.stream != *stream => begins_at(stream, origin),
-            (expected, _) => expected,
-        };
+        let begins = header.or(newest.map(SegmentWriter::first_line));
+        self.expected = LineId::at_start_of_segment(self.expected.take(), begins);
         Ok(())
     }
 
     /// The gap before the line with `number`, if that is not the expected one.
     fn missing_before(&self, stream: &Arc<str>, number: u64, now: u64) -> Option<Gap> {
-        let expected = self.expected.as_ref();
-        let expected = expected.filter(|expected| expected.stream == *stream && expected.number < number)?;
-        let (stream, first) = (Arc::clone(stream), expected.number);
-        // When the missing lines were queued is unknown.
-        Some(Gap { stream, cause: DropCause::Spool, first, lines: number - first, from: 0, to: now })
+        let expected = self.expected.as_ref()?;
+        let lines = expected.missing_before(stream, number);
+        let gap = Gap {
+            stream: Arc::clone(stream),
+            cause: DropCause::Spool,
+            first: expected.number,
+            lines,
+            // When the missing lines were queued is unknown.
+            from: 0,
+            to: now,
+        };
+        (lines > 0).then_some(gap)
     }
 
     /// Removes the item that [`Spool::peek`] returned: it is delivered.

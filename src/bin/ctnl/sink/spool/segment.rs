@@ -146,6 +146,16 @@ impl SegmentReader {
         self.offset
     }
 
+    /// Continues at `offset`, which is the start of a frame.
+    pub fn seek(&mut self, offset: u64) {
+        (self.offset, self.peeked) = (offset, None);
+    }
+
+    /// The length of the file now.
+    pub fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
     /// The next item, without removing it. `end` is the size of a segment that is still written.
     pub fn peek(&mut self, end: Option<u64>) -> io::Result<Peeked> {
         let end = end.map_or_else(|| self.file.metadata().map(|metadata| metadata.len()), Ok)?;

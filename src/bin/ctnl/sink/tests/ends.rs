@@ -104,6 +104,19 @@ fn a_gap_at_the_end_is_spooled_beyond_the_allowance_for_gaps() {
 }
 
 #[test]
+fn a_run_that_is_killed_leaves_the_item_that_was_being_delivered_when_the_queue_was_spooled() {
+    let folder = temporary();
+    let sink = sink_with_spool(folder.path(), 10_000, 1 << 20);
+    sink.state().in_flight = Some(Item::Chunk(wide("s", 1, 5)));
+    sink.push(wide("s", 6, 5), 10);
+    sink.push(wide("s", 11, 5), 20);
+    assert!(spill_all(&sink));
+    // Its threads are gone without having ended.
+    drop(sink);
+    assert_eq!(left(folder.path()).iter().map(shown).collect::<Vec<_>>(), [(1, 5), (6, 5), (11, 5)]);
+}
+
+#[test]
 fn without_a_spool_everything_undelivered_is_lost_and_counted_once() {
     let sink = Sink::new("x".into(), false, 500, None, 0);
     sink.state().in_flight = Some(Item::Chunk(wide("s", 1, 2)));
@@ -242,7 +255,9 @@ impl Run<'_> {
 
 fn unconfirmed(sink: &Sink, item: Item) {
     let size = item.bytes();
-    sink.state().unconfirmed.push_back((item, size));
+    let mut state = sink.state();
+    state.sent.push_back((item, size));
+    state.unconfirmed += size;
 }
 
 proptest! {

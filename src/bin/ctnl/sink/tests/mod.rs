@@ -4,6 +4,7 @@
 //! - `spools`: spools over restarts, and at their limit
 //! - `damage`: spools on a failing disk
 //! - `ends`: what a run leaves in the spool at its end
+//! - `surveys`: spools that are read without being changed
 //! - `files`: rotation, SIGHUP, pipes
 //! - `disk`: a full disk
 
@@ -15,6 +16,7 @@ mod ends;
 mod files;
 mod remotes;
 mod spools;
+mod surveys;
 
 use std::fs;
 use std::path::Path;

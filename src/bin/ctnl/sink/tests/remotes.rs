@@ -120,6 +120,27 @@ fn unprocessed_lines_are_sent_again_although_there_are_no_new_ones() {
     });
 }
 
+/// It and the program end at nearly the same time, as with their host.
+#[test]
+fn lines_that_a_receiver_had_read_before_it_died_are_sent_again_by_the_next_run() {
+    both(|port| {
+        let folder = temporary();
+        let listener = port.listen();
+        let mut sinks = open(&port.spec(), &spooling(folder.path(), 1 << 20));
+        sinks.put(chunk(1, 10));
+        let receiver = listener.accept();
+        assert_eq!(receiver.lines().take(10).map(Result::unwrap).collect::<Vec<_>>(), lines("s", 1..=10));
+        until_down(&sinks);
+        let left = finish(sinks);
+        assert_eq!(left.iter().map(|left| left.lost).collect::<Vec<_>>(), [0]);
+
+        let sinks = open(&port.spec(), &spooling(folder.path(), 1 << 20));
+        let mut again = listener.accept();
+        assert_eq!(again.by_ref().lines().take(10).map(Result::unwrap).collect::<Vec<_>>(), lines("s", 1..=10));
+        assert_eq!(finish(sinks), []);
+    });
+}
+
 #[test]
 fn a_receiver_that_reads_nothing_causes_no_backpressure_and_its_lines_are_spooled() {
     let folder = tempfile::tempdir().unwrap();

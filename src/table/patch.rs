@@ -1,0 +1,374 @@
+//! What is changed of an entry that exists.
+
+use super::kernel_filter::Masked;
+use super::target::{NotDeletable, Target};
+use crate::model::{Flow, Labels, ProtoInfo, Protocol, Status, TcpState};
+use crate::wire::AttributeWriter;
+use crate::wire::uapi::{cta, cta_help, cta_protoinfo};
+
+/// A change of an entry that exists: only what the kernel lets one change
+/// (`ctnetlink_change_conntrack` in net/netfilter/nf_conntrack_netlink.c). Tuples, zone, NAT and master
+/// cannot be changed, a helper can only be removed, and a status bit can only be added.
+///
+/// The kernel applies the parts of a request one after the other and keeps the earlier ones where a later one is
+/// refused. So a patch is sent in [steps](Patch::steps), and each request is applied as a whole or not at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patch {
+    /// The remaining timeout in seconds. 0 expires the entry. The kernel lowers it to `INT_MAX` jiffies, which
+    /// are 2,147,483 s at 1000 Hz.
+    #[doc(alias = "CTA_TIMEOUT")]
+    pub timeout: Option<u32>,
+    /// The bits of the packet mark within a mask. Bits of the value outside of the mask are not used.
+    #[doc(alias = "CTA_MARK")]
+    #[doc(alias = "CTA_MARK_MASK")]
+    pub mark: Option<Masked>,
+    /// Status bits to add: those in [`Patch::ADDABLE`].
+    #[doc(alias = "CTA_STATUS")]
+    pub add_status: Status,
+    /// The state of the TCP tracker.
+    #[doc(alias = "CTA_PROTOINFO")]
+    pub tcp: TcpPatch,
+    /// Labels to set.
+    #[doc(alias = "CTA_LABELS")]
+    pub add_labels: Labels,
+    /// Labels to clear. A label in both is set.
+    #[doc(alias = "CTA_LABELS_MASK")]
+    pub remove_labels: Labels,
+    /// Whether to remove the helper, with its expectations. A kernel since Linux 7.3 refuses it (`EOPNOTSUPP`).
+    #[doc(alias = "CTA_HELP")]
+    pub remove_helper: bool,
+}
+
+/// A change of the state of the TCP tracker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TcpPatch {
+    /// The state.
+    #[doc(alias = "CTA_PROTOINFO_TCP_STATE")]
+    pub state: Option<TcpState>,
+    /// Bits of [`tcp_flag`](crate::model::tcp_flag) of the original side, and which of them to change.
+    #[doc(alias = "CTA_PROTOINFO_TCP_FLAGS_ORIGINAL")]
+    pub flags_orig: Option<(u8, u8)>,
+    /// The same of the reply side.
+    #[doc(alias = "CTA_PROTOINFO_TCP_FLAGS_REPLY")]
+    pub flags_reply: Option<(u8, u8)>,
+}
+
+/// Why an entry cannot get a patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotUpdatable {
+    /// No target can be made from it.
+    #[error(transparent)]
+    NoTarget(#[from] NotDeletable),
+    /// The timeout of an entry with `IPS_FIXED_TIMEOUT` cannot be changed (`EPERM` since Linux 6.1).
+    #[error("fixed timeout")]
+    FixedTimeout,
+    /// The flowtable keeps timeout and state of the entry, and would overwrite what is set.
+    #[error("in a flowtable")]
+    Offloaded,
+    /// A state of TCP for an entry of another protocol: the kernel ignores it without an error.
+    #[error("not a TCP entry")]
+    NotTcp,
+    /// A number without a TCP state.
+    #[error("unknown TCP state")]
+    UnknownState,
+    /// A status bit that cannot be added: the kernel ignores it without an error.
+    #[error("status bit that cannot be added")]
+    Status,
+    /// A kernel without `CONFIG_NF_CONNTRACK_MARK`: it ignores the mark without an error.
+    #[error("the kernel has no marks")]
+    NoMarks,
+    /// The helper of an expected flow cannot be removed (`EBUSY`).
+    #[error("helper of an expected flow")]
+    ExpectedFlow,
+}
+
+impl NotUpdatable {
+    /// The reason as one word, for summaries.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            NotUpdatable::NoTarget(reason) => reason.name(),
+            NotUpdatable::FixedTimeout => "fixed-timeout",
+            NotUpdatable::Offloaded => "offloaded",
+            NotUpdatable::NotTcp => "not-tcp",
+            NotUpdatable::UnknownState => "unknown-state",
+            NotUpdatable::Status => "status",
+            NotUpdatable::NoMarks => "no-marks",
+            NotUpdatable::ExpectedFlow => "expected-flow",
+        }
+    }
+}
+
+impl Default for Patch {
+    fn default() -> Self {
+        Patch {
+            timeout: None,
+            mark: None,
+            add_status: Status::empty(),
+            tcp: TcpPatch::default(),
+            add_labels: Labels::default(),
+            remove_labels: Labels::default(),
+            remove_helper: false,
+        }
+    }
+}
+
+impl Patch {
+    /// The status bits that can be added (`nf_ct_change_status_common` in net/netfilter/nf_conntrack_core.c).
+    /// None of them can be cleared.
+    pub const ADDABLE: Status =
+        Status::SeenReply.union(Status::Assured).union(Status::FixedTimeout).union(Status::Helper);
+
+    /// A patch that sets the remaining timeout to `seconds`.
+    #[must_use]
+    pub fn timeout(seconds: u32) -> Self {
+        Patch { timeout: Some(seconds), ..Patch::default() }
+    }
+
+    /// Whether there is nothing to change.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Patch::default()
+    }
+
+    /// The target of `flow`, if `flow` can get this patch.
+    ///
+    /// # Errors
+    /// Why not. What depends on more than a dump shows, the kernel refuses: labels on an entry that was created
+    /// while no rule had labels are `ENOSPC`, and status bits of which the entry got others meanwhile `EBUSY`.
+    pub fn target_of(&self, flow: &Flow) -> Result<Target, NotUpdatable> {
+        let target = Target::of(flow)?;
+        self.check_timeout_and_state(flow)?;
+        if !(self.add_status - Patch::ADDABLE).is_empty() {
+            return Err(NotUpdatable::Status);
+        }
+        if self.mark.is_some() && flow.mark.is_none() {
+            return Err(NotUpdatable::NoMarks);
+        }
+        if self.remove_helper && flow.master.is_some() {
+            return Err(NotUpdatable::ExpectedFlow);
+        }
+        Ok(target)
+    }
+
+    fn check_timeout_and_state(&self, flow: &Flow) -> Result<(), NotUpdatable> {
+        let has_tcp = self.tcp != TcpPatch::default();
+        if self.timeout.is_some() && flow.status.contains(Status::FixedTimeout) {
+            return Err(NotUpdatable::FixedTimeout);
+        }
+        if (self.timeout.is_some() || has_tcp) && flow.is_offloaded() {
+            return Err(NotUpdatable::Offloaded);
+        }
+        if has_tcp && u8::from(flow.orig.protocol) != u8::from(Protocol::Tcp) {
+            return Err(NotUpdatable::NotTcp);
+        }
+        if matches!(self.tcp.state, Some(TcpState::Unknown(_))) {
+            return Err(NotUpdatable::UnknownState);
+        }
+        Ok(())
+    }
+
+    /// Whether `flow` is already as the patch makes it, so that nothing has to be sent.
+    #[must_use]
+    pub fn is_met_by(&self, flow: &Flow) -> bool {
+        let labels = flow.labels.unwrap_or_default();
+        self.timeout.is_none_or(|seconds| flow.timeout == Some(seconds))
+            && self.mark.is_none_or(|mark| flow.mark.is_some_and(|bits| bits & mark.mask == mark.value & mark.mask))
+            && flow.status.contains(self.add_status)
+            && self.tcp.is_met_by(&flow.protoinfo)
+            && labels.bits() & self.add_labels.bits() == self.add_labels.bits()
+            && labels.bits() & self.remove_labels.bits() & !self.add_labels.bits() == 0
+            && !(self.remove_helper && flow.helper.is_some())
+    }
+
+    /// The patches that are sent one after the other. Each has at most one part that the kernel may refuse, and
+    /// applies that one first, so that a refused request has changed nothing. An entry of which one is refused gets
+    /// no further one.
+    #[must_use]
+    pub fn steps(&self) -> Vec<Patch> {
+        let (none, mut steps) = (Patch::default(), Vec::new());
+        let labels = Patch { add_labels: self.add_labels, remove_labels: self.remove_labels, ..none };
+        let refusable = [
+            labels,
+            Patch { remove_helper: self.remove_helper, ..none },
+            Patch { timeout: self.timeout, ..none },
+            // Last, since it may fix the timeout.
+            Patch { add_status: self.add_status, ..none },
+        ];
+        steps.extend(refusable.into_iter().filter(|step| !step.is_empty()));
+        let (mark, tcp) = (self.mark, self.tcp);
+        if (Patch { mark, tcp, ..none }).is_empty() {
+            return steps;
+        }
+        match steps.last_mut() {
+            // The kernel applies labels after state and mark, and all others before.
+            Some(last) if *last != labels => (last.mark, last.tcp) = (mark, tcp),
+            _ => steps.push(Patch { mark, tcp, ..none }),
+        }
+        steps
+    }
+
+    /// Writes the attributes. `status` is that of the entry, which a request has to repeat.
+    pub(super) fn emit(&self, writer: &mut AttributeWriter<'_>, status: Status) {
+        if self.remove_helper {
+            writer.nest(cta::HELP, |nest| nest.put(cta_help::NAME, &[0]));
+        }
+        if let Some(seconds) = self.timeout {
+            writer.put(cta::TIMEOUT, &seconds.to_be_bytes());
+        }
+        if !self.add_status.is_empty() {
+            writer.put(cta::STATUS, &(status | self.add_status).bits().to_be_bytes());
+        }
+        self.tcp.emit(writer);
+        if let Some(mark) = self.mark {
+            // Bits outside of the mask would be inverted (`ctnetlink_change_mark`).
+            writer.put(cta::MARK, &(mark.value & mark.mask).to_be_bytes());
+            writer.put(cta::MARK_MASK, &mark.mask.to_be_bytes());
+        }
+        let mask = self.add_labels | self.remove_labels;
+        if !mask.is_empty() {
+            writer.put(cta::LABELS, &self.add_labels.to_bytes());
+            writer.put(cta::LABELS_MASK, &mask.to_bytes());
+        }
+    }
+}
+
+impl TcpPatch {
+    fn is_met_by(&self, protoinfo: &ProtoInfo) -> bool {
+        let ProtoInfo::Tcp(tcp) = protoinfo else { return *self == TcpPatch::default() };
+        let flags = |wanted: Option<(u8, u8)>, found: Option<u8>| {
+            wanted.is_none_or(|(value, mask)| found.is_some_and(|found| found & mask == value & mask))
+        };
+        self.state.is_none_or(|state| state == tcp.state)
+            && flags(self.flags_orig, tcp.flags_orig)
+            && flags(self.flags_reply, tcp.flags_reply)
+    }
+
+    fn emit(&self, writer: &mut AttributeWriter<'_>) {
+        if *self == TcpPatch::default() {
+            return;
+        }
+        writer.nest(cta::PROTOINFO, |info| {
+            info.nest(cta_protoinfo::TCP, |nest| {
+                if let Some(state) = self.state {
+                    nest.put(cta_protoinfo::TCP_STATE, &[state.number()]);
+                }
+                for (kind, flags) in [
+                    (cta_protoinfo::TCP_FLAGS_ORIG, self.flags_orig),
+                    (cta_protoinfo::TCP_FLAGS_REPLY, self.flags_reply),
+                ] {
+                    flags.into_iter().for_each(|(value, mask)| nest.put(kind, &[value & mask, mask]));
+                }
+            });
+        });
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use crate::model::{HelperName, L4, TcpInfo, Tuple, tcp_flag};
+
+    fn flow(protocol: u8) -> Flow {
+        let orig = Tuple {
+            src: [10, 0, 0, 1].into(),
+            dst: [10, 0, 0, 2].into(),
+            protocol: protocol.into(),
+            l4: L4::Ports { src: 1, dst: 2 },
+            ..Tuple::UNSPECIFIED
+        };
+        Flow { id: Some(1), mark: Some(0x11), timeout: Some(100), ..Flow::new(orig, orig.inverse()) }
+    }
+
+    fn everything() -> Patch {
+        Patch {
+            timeout: Some(5),
+            mark: Some(Masked { value: 1, mask: 1 }),
+            add_status: Status::Assured,
+            tcp: TcpPatch {
+                state: Some(TcpState::Close),
+                flags_orig: Some((tcp_flag::BE_LIBERAL, 0xff)),
+                flags_reply: None,
+            },
+            add_labels: Labels::from_numbers([1]),
+            remove_labels: Labels::from_numbers([2]),
+            remove_helper: true,
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_would_ignore_or_overwrite_is_refused_by_its_reason() {
+        let state = Patch { tcp: TcpPatch { state: Some(TcpState::Close), ..TcpPatch::default() }, ..Patch::default() };
+        let refusal = |patch: Patch, flow: Flow| patch.target_of(&flow).unwrap_err();
+        let with = |status| Flow { status, ..flow(6) };
+        assert_eq!(refusal(Patch::timeout(5), with(Status::FixedTimeout)), NotUpdatable::FixedTimeout);
+        assert_eq!(refusal(Patch::timeout(5), with(Status::Offload)), NotUpdatable::Offloaded);
+        assert_eq!(refusal(state, with(Status::Offload)), NotUpdatable::Offloaded);
+        assert_eq!(refusal(state, flow(17)), NotUpdatable::NotTcp);
+        let unknown = TcpPatch { state: Some(TcpState::Unknown(10)), ..TcpPatch::default() };
+        assert_eq!(refusal(Patch { tcp: unknown, ..Patch::default() }, flow(6)), NotUpdatable::UnknownState);
+        let nat = Patch { add_status: Status::SrcNat, ..Patch::default() };
+        assert_eq!(refusal(nat, flow(6)), NotUpdatable::Status);
+        assert_eq!(refusal(everything(), Flow { mark: None, ..flow(6) }), NotUpdatable::NoMarks);
+        assert_eq!(refusal(everything(), Flow { master: Some(flow(6).orig), ..flow(6) }), NotUpdatable::ExpectedFlow);
+        let no_id = Flow { id: None, ..flow(6) };
+        assert_eq!(refusal(everything(), no_id), NotUpdatable::NoTarget(NotDeletable::NoId));
+        assert!(everything().target_of(&flow(6)).is_ok());
+    }
+
+    #[test]
+    fn a_step_has_at_most_one_part_that_can_be_refused_and_all_steps_are_the_patch() {
+        let steps = everything().steps();
+        let refusable = |step: &Patch| {
+            [
+                step.timeout.is_some(),
+                !step.add_status.is_empty(),
+                step.remove_helper,
+                !(step.add_labels.is_empty() && step.remove_labels.is_empty()),
+            ]
+            .iter()
+            .filter(|part| **part)
+            .count()
+        };
+        assert_eq!(steps.iter().map(refusable).collect::<Vec<_>>(), [1, 1, 1, 1]);
+        assert!(steps[3].mark.is_some() && steps[3].tcp == everything().tcp);
+        // Labels are applied after the mark.
+        let labels = Patch { timeout: None, add_status: Status::empty(), remove_helper: false, ..everything() };
+        assert_eq!(labels.steps().len(), 2);
+        assert_eq!(Patch { mark: everything().mark, ..Patch::default() }.steps().len(), 1);
+        assert_eq!(Patch { mark: everything().mark, ..Patch::timeout(1) }.steps().len(), 1);
+        assert_eq!(Patch::default().steps(), []);
+    }
+
+    #[test]
+    fn an_entry_that_is_as_the_patch_makes_it_meets_it() {
+        let met = Flow {
+            timeout: Some(5),
+            status: Status::Assured | Status::Confirmed,
+            labels: Some(Labels::from_numbers([1, 77])),
+            protoinfo: ProtoInfo::Tcp(TcpInfo {
+                state: TcpState::Close,
+                flags_orig: Some(tcp_flag::BE_LIBERAL),
+                ..TcpInfo::default()
+            }),
+            ..flow(6)
+        };
+        assert!(everything().is_met_by(&met));
+        let unmet = [
+            Flow { timeout: Some(6), ..met.clone() },
+            Flow { timeout: None, ..met.clone() },
+            Flow { mark: Some(0x10), ..met.clone() },
+            Flow { status: Status::Confirmed, ..met.clone() },
+            Flow { labels: Some(Labels::from_numbers([1, 2])), ..met.clone() },
+            Flow { labels: None, ..met.clone() },
+            Flow { protoinfo: ProtoInfo::None, ..met.clone() },
+            Flow { helper: Some(HelperName::new(b"ftp")), ..met.clone() },
+        ];
+        for flow in unmet {
+            assert!(!everything().is_met_by(&flow), "{flow:?}");
+        }
+        assert!(Patch::default().is_met_by(&met));
+    }
+}

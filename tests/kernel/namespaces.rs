@@ -1,0 +1,135 @@
+//! `ctnl events` while network namespaces get names, swap them and lose them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ctnl::model::{Flow, L4, Protocol};
+use ctnl::netlink::{Connection, Netns};
+use ctnl::table::{self, Outcome};
+use nix::sched::{CloneFlags, unshare};
+use serde_json::Value;
+
+use ctnl_test_support::harness::{Run, TestNetns, flow, tests};
+
+use crate::netns::NetnsProcess;
+
+tests![after_two_namespaces_have_swapped_their_names_the_set_agrees_with_a_dump_of_each,];
+
+/// How long a condition may take to become true.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Runs with the namespaces of the processes $A and $B as `/run/netns/a` and `b`, in a mount and a PID
+/// namespace of its own: no other namespace is visible.
+const OUTSIDE: &str = r#"
+mount -t tmpfs none /run && mkdir /run/netns && touch /run/netns/a /run/netns/b /run/netns/other &&
+mount --bind /proc/$A/ns/net /run/netns/a && mount --bind /proc/$B/ns/net /run/netns/b &&
+exec unshare --pid --fork --mount-proc --kill-child sh -c "$INSIDE"
+"#;
+
+const FUNCTIONS: &str = r#"
+fail() { echo "$1" >&2; cat "$OUT" >&2; exit 1; }
+until_true() { n=0; while ! eval "$2"; do n=$((n+1)); [ $n -lt 1500 ] || fail "no $1"; sleep 0.02; done; }
+"#;
+
+const SWAP: &str = r#"
+"$CTNL" events --all-netns --to "file:$OUT" & ctnl=$!
+until_true seeds '[ "$(grep -c "\"event\":\"resync\"" "$OUT")" = 3 ]'
+cd /run/netns
+mount --move a other && mount --move b a && mount --move other b || fail "mount"
+until_true entries 'grep -q "\"sport\":7002," "$OUT"'
+kill -TERM $ctnl
+wait $ctnl || fail "exit code $?"
+for name in a b; do "$CTNL" list -q -o json --netns $name >"$OUT.$name" || fail list; done
+"#;
+
+/// A namespace with a process.
+struct Tenant(NetnsProcess);
+
+impl Tenant {
+    fn new() -> Self {
+        let new = thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
+            Tenant(NetnsProcess::new())
+        });
+        new.join().expect("a namespace")
+    }
+
+    fn create(&self, flows: &[Flow]) {
+        let netns = Netns::Path(format!("/proc/{}/ns/net", self.0.pid()).into());
+        let (mut connection, mut outcome) = (Connection::open(&netns).expect("a connection"), Outcome::default());
+        table::create(&mut connection, flows, &mut outcome).expect("create");
+        assert_eq!(outcome.done, flows.len() as u64);
+    }
+}
+
+fn udp_flows(from: u16, count: u16) -> Vec<Flow> {
+    (from..from + count).map(|port| flow(Protocol::Udp, L4::Ports { src: port, dst: 53 })).collect()
+}
+
+/// Runs the script in the namespace of the calling thread.
+fn run(tenants: [&Tenant; 2], out: &Path, script: &str) -> Run {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", OUTSIDE]).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command.env("A", tenants[0].0.pid().to_string()).env("B", tenants[1].0.pid().to_string());
+    command.env("INSIDE", [FUNCTIONS, script].concat()).env("OUT", out).env("CTNL", env!("CARGO_BIN_EXE_ctnl"));
+    Run::of(&mut command)
+}
+
+/// The namespace and the ports of an entry.
+fn key(netns: &str, flow: &Value) -> String {
+    format!("{netns} {} {}", flow["orig"]["sport"], flow["orig"]["dport"])
+}
+
+fn parse(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// The entries that a reader has after it applied all records.
+fn reader_entries(records: &[Value]) -> BTreeSet<String> {
+    let mut entries = BTreeSet::new();
+    for record in records {
+        let key = || key(record["netns"].as_str().expect("a name"), &record["flow"]);
+        match record["event"].as_str() {
+            Some("new") => assert!(entries.insert(key()), "twice: {record}"),
+            Some("destroy") => assert!(entries.remove(&key()), "unknown: {record}"),
+            _ => {}
+        }
+    }
+    entries
+}
+
+fn after_two_namespaces_have_swapped_their_names_the_set_agrees_with_a_dump_of_each(_: &TestNetns) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("log");
+    let (a, b) = (Tenant::new(), Tenant::new());
+    a.create(&[udp_flows(1000, 50), udp_flows(2000, 50)].concat());
+    b.create(&[udp_flows(1000, 50), udp_flows(3000, 50)].concat());
+    let run = thread::scope(|scope| {
+        let waiting = scope.spawn(|| run([&a, &b], &out, SWAP));
+        // Entries that are created after the namespaces were renamed.
+        let until = Instant::now() + TIMEOUT;
+        while fs::read_to_string(&out).unwrap_or_default().matches("\"synthetic\":\"netns\"").count() < 400 {
+            assert!(Instant::now() < until && !waiting.is_finished(), "no records of the names");
+            thread::sleep(Duration::from_millis(20));
+        }
+        a.create(&udp_flows(7001, 1));
+        b.create(&udp_flows(7002, 1));
+        waiting.join().expect("the run")
+    });
+    let run = run.exits_with(0);
+    let records = parse(&fs::read_to_string(&out).expect("the records"));
+    let dumped = ["a", "b"].iter().flat_map(|name| {
+        let list = fs::read_to_string(out.with_file_name(format!("log.{name}"))).expect("a list");
+        parse(&list).iter().map(|flow| key(name, flow)).collect::<Vec<_>>()
+    });
+    assert_eq!(reader_entries(&records), dumped.collect(), "{}", run.stderr());
+    for (port, name) in [(7001, "b"), (7002, "a")] {
+        let created = records.iter().find(|record| record["flow"]["orig"]["sport"] == port);
+        assert_eq!(created.map(|record| &record["netns"]), Some(&Value::from(name)), "{port}");
+    }
+    run.stderr_contains("a is called b from now on").stderr_contains("b is called a from now on");
+}
