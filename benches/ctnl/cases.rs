@@ -1,7 +1,7 @@
 //! The cases: the rows of the table, with their targets.
 
 use crate::measure::Line;
-use crate::population::{Families, Population};
+use crate::population::{CAP, Families, Population};
 
 /// Targets are ratios of medians. They apply to tables of at least this many entries.
 pub const TARGETS_FROM: u32 = 1_000_000;
@@ -29,13 +29,26 @@ impl Targets {
 /// The flush of the stale entries.
 pub const FLUSH: &str = "flush --state established --older 12h --trust-netlink-timeouts --yes -q";
 
+/// What a command does to the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It reads.
+    None,
+    /// It deletes the stale entries, which are then created again.
+    Deletes,
+    /// It lowers the timeouts of the others to [`CAP`], which are then raised again.
+    Caps,
+}
+
 /// One row.
 #[derive(Debug, Clone)]
 pub struct Case {
     pub name: String,
     pub population: Population,
-    /// Whether the commands delete the stale entries, which are then created again after each run.
-    pub deletes: bool,
+    /// What the commands change, and what is restored after each run.
+    pub effect: Effect,
+    /// Whether the limit changes the same: it is another command of ours.
+    pub limit_changes: bool,
     pub limit: Option<Line>,
     pub ctnl: Line,
     pub conntrack: Option<Line>,
@@ -85,7 +98,8 @@ impl Commands {
         Case {
             name: name.to_owned(),
             population,
-            deletes: false,
+            effect: Effect::None,
+            limit_changes: false,
             limit: Some(self.limit("dump")),
             ctnl: self.ctnl(ctnl),
             conntrack,
@@ -125,7 +139,30 @@ pub fn cases(commands: &Commands, sizes: &[u32]) -> Vec<Case> {
         }
     }
     cases.extend(flushes(commands, largest));
+    cases.extend(drop_in(commands, largest));
+    cases.push(update(commands, largest));
     cases
+}
+
+/// conntrack(8)'s command line as ctnl runs it, whose limit is the command of ours that does the same.
+fn drop_in(commands: &Commands, entries: u32) -> Vec<Case> {
+    let population = |stale| Population { stale, ..plain(entries, Families::V4) };
+    let case = |name: &str, stale: u32, ours: &str, theirs: &str| {
+        let own = commands.ctnl(&format!("conntrack {theirs}"));
+        Case {
+            ctnl: own,
+            limit: Some(commands.ctnl(ours)),
+            effect: if stale > 0 { Effect::Deletes } else { Effect::None },
+            limit_changes: stale > 0,
+            targets: Targets::new(1.10),
+            ..commands.case(name, population(stale), "", commands.conntrack(theirs))
+        }
+    };
+    vec![
+        case("drop-in -L", 0, "list -o conntrack -q", "-L"),
+        case("drop-in -L, filter", 0, "list -o conntrack -q tcp and dport 443", "-L -p tcp --dport 443"),
+        case("drop-in -D, 50 %", entries / 2, "flush mark 1/1 --yes -q", "-D -m 1/1"),
+    ]
 }
 
 fn plain(entries: u32, families: Families) -> Population {
@@ -229,7 +266,16 @@ fn flush(commands: &Commands, population: Population, share: &str, targets: Targ
     };
     let by_net = commands.conntrack(by_net).map(Line::matching_nothing);
     let case = commands.case(&format!("flush {share}"), population, FLUSH, by_net);
-    Case { deletes: true, targets, ..case }
+    Case { effect: Effect::Deletes, targets, ..case }
+}
+
+/// Lowers the timeouts of half of the entries; the others are shorter. conntrack(8) has no cap, and its `-U` of half of
+/// 20,000 entries ended with ENOBUFS.
+fn update(commands: &Commands, entries: u32) -> Case {
+    let population = Population { stale: entries / 2, ..plain(entries, Families::V4) };
+    let ctnl = format!("update --state established --cap-timeout {CAP} --yes -q");
+    let case = commands.case("update --cap-timeout, 50 %", population, &ctnl, None);
+    Case { effect: Effect::Caps, targets: Targets::new(1.15), ..case }
 }
 
 /// With the ways by which the kernel itself selects the stale entries: by their mark.

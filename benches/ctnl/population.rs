@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use anyhow::{Result, ensure};
 use ctnl::model::{Flow, L4, ProtoInfo, Protocol, Status, TcpInfo, TcpState, Tuple};
 use ctnl::netlink::{Connection, Netns};
-use ctnl::table::{BATCH, Outcome, count, create};
+use ctnl::table::{BATCH, DumpRequest, Outcome, Patch, Target, count, create, dump, update};
 
 use crate::limit;
 
@@ -13,6 +13,11 @@ use crate::limit;
 const FRESH: u32 = 432_000;
 /// Timeout of one that has been idle for a day.
 const STALE: u32 = FRESH - 86_400;
+/// Timeout of the stale ones where a case caps timeouts, which leaves them.
+const SHORT: u32 = 100_000;
+/// `--cap-timeout` of the update. Below the timeout of the stale ones of other cases, so that its note (see `host/timeout_notes.rs`)
+/// does not make these look less idle.
+pub const CAP: u32 = 300_000;
 /// Flows of one source address, each with its own port.
 const PORTS: u32 = 20_000;
 
@@ -119,6 +124,47 @@ impl Table {
     pub fn refill(&mut self, population: Population) -> Result<()> {
         self.expect(population.entries - population.stale)?;
         create_range(&mut self.connection, 0..population.stale, |number| population.flow(number))
+    }
+
+    /// Shortens the timeouts of the stale entries, for a case that caps those of the others.
+    pub fn shorten(&mut self, population: Population) -> Result<()> {
+        // They are not the population any more.
+        self.holds = None;
+        self.set_timeouts(SHORT, population.stale, |flow| flow.mark == Some(1))
+    }
+
+    /// Raises the timeouts of the fresh entries again, after all of them and no other were lowered to [`CAP`].
+    pub fn raise(&mut self, population: Population) -> Result<()> {
+        self.expect(population.entries)?;
+        let mut wrong = 0;
+        self.set_timeouts(FRESH, population.entries - population.stale, |flow| {
+            let (left, is_short) = (flow.timeout.unwrap_or(0), flow.mark == Some(1));
+            wrong += u32::from(left > CAP || is_short != (left <= SHORT));
+            !is_short
+        })?;
+        ensure!(wrong == 0, "{wrong} entries do not have the timeout that they should have");
+        Ok(())
+    }
+
+    /// Sets the timeout of the entries that `choose` returns true for, which must be `wanted`. In small batches, so that
+    /// little memory is needed: a child's peak begins with this process's.
+    fn set_timeouts(&mut self, seconds: u32, wanted: u32, mut choose: impl FnMut(&Flow) -> bool) -> Result<()> {
+        let (mut other, mut outcome) = (self.connection.reopen()?, Outcome::default());
+        let (mut batch, mut sent) = (Vec::with_capacity(BATCH), Ok(()));
+        dump(&mut self.connection, DumpRequest::default(), |flow| {
+            if choose(flow) {
+                batch.extend(Target::of(flow).map(|target| (target, Patch::timeout(seconds))));
+            }
+            if batch.len() == BATCH && sent.is_ok() {
+                sent = update(&mut other, &batch, &mut outcome);
+                batch.clear();
+            }
+            std::ops::ControlFlow::Continue(())
+        })?;
+        sent?;
+        update(&mut other, &batch, &mut outcome)?;
+        ensure!(outcome.done == u64::from(wanted), "{} of {wanted} timeouts were set", outcome.done);
+        Ok(())
     }
 
     /// Fails unless the table contains `entries` entries.

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use crate::busy::Busy;
-use crate::cases::{Case, TARGETS_FROM, Targets};
+use crate::cases::{Case, Effect, TARGETS_FROM, Targets};
 use crate::measure::{Line, Series};
 use crate::population::Table;
 
@@ -117,7 +117,7 @@ impl Measured {
 pub fn run(case: &Case, table: &mut Table, runs: usize, interrupted: &Arc<AtomicBool>) -> Result<Measured> {
     let mut measured = Measured::new(case);
     let runs = if case.limit.is_none() || case.population.entries == 0 { runs * OFTEN } else { runs };
-    let outcome = table.fill(case.population).and_then(|()| {
+    let outcome = fill(case, table).and_then(|()| {
         (0..runs).try_for_each(|_| {
             ensure!(!interrupted.load(Ordering::Relaxed), "interrupted");
             round(case, table, &mut measured)
@@ -131,9 +131,18 @@ pub fn run(case: &Case, table: &mut Table, runs: usize, interrupted: &Arc<Atomic
     Ok(measured)
 }
 
+fn fill(case: &Case, table: &mut Table) -> Result<()> {
+    table.fill(case.population)?;
+    if case.effect == Effect::Caps { table.shorten(case.population) } else { Ok(()) }
+}
+
 fn round(case: &Case, table: &mut Table, measured: &mut Measured) -> Result<()> {
     if let (Some(line), Some(series)) = (&case.limit, &mut measured.limit) {
-        series.samples.push(line.measure()?);
+        if case.limit_changes {
+            run_and_restore(case, table, line, series)?;
+        } else {
+            series.samples.push(line.measure()?);
+        }
     }
     let changing =
         [(Some(&case.ctnl), Some(&mut measured.ctnl)), (case.conntrack.as_ref(), measured.conntrack.as_mut())];
@@ -148,14 +157,14 @@ fn round(case: &Case, table: &mut Table, measured: &mut Measured) -> Result<()> 
     Ok(())
 }
 
-/// Runs a command that may delete the stale entries, checks that it deleted all of them, and creates
-/// them again.
+/// Runs a command that may change the table, checks that it changed what it should, and restores that.
 fn run_and_restore(case: &Case, table: &mut Table, line: &Line, series: &mut Series) -> Result<()> {
     let beside = Busy::start(&case.beside)?;
     series.samples.push(line.measure()?);
     drop(beside);
-    if case.deletes {
-        table.refill(case.population)?;
+    match case.effect {
+        Effect::None => Ok(()),
+        Effect::Deletes => table.refill(case.population),
+        Effect::Caps => table.raise(case.population),
     }
-    Ok(())
 }

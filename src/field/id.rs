@@ -30,6 +30,8 @@ pub enum FieldId {
     IcmpCode,
     IcmpId,
     GreKey,
+    GreSrcKey,
+    GreDstKey,
     Family,
     Protocol,
     Zone,

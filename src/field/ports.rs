@@ -49,6 +49,16 @@ const fn icmp(
     Field::new(id, name, kind, doc, example, value).only_in(EntryClasses::ICMP)
 }
 
+const fn gre(
+    id: FieldId,
+    name: &'static str,
+    doc: &'static str,
+    example: &'static str,
+    value: for<'a> fn(&Subject<'a>) -> Value<'a>,
+) -> Field {
+    Field::new(id, name, ValueKind::Number(65535), doc, example, value).some_in(EntryClasses::GRE, EntryClasses::NONE)
+}
+
 pub(super) const ROWS: &[Field] = &[
     port(FieldId::Sport, "sport", "source port of the original direction", "sport 1024-65535", |s| {
         one(s.flow.orig.sport())
@@ -169,8 +179,31 @@ pub(super) const ROWS: &[Field] = &[
         },
     )
     .some_in(EntryClasses::GRE, EntryClasses::NONE)
+    .parts(&[(FieldId::GreSrcKey, EntryClasses::ALL), (FieldId::GreDstKey, EntryClasses::ALL)])
     .multi(),
+    gre(
+        FieldId::GreSrcKey,
+        "gre-srckey",
+        "GRE key of the source, of the original direction (srckey of conntrack(8))",
+        "gre-srckey 0x10",
+        |s| one(gre_keys(s.flow).map(|(src, _)| src)),
+    ),
+    gre(
+        FieldId::GreDstKey,
+        "gre-dstkey",
+        "GRE key of the destination, of the original direction (dstkey of conntrack(8))",
+        "gre-dstkey 0x10",
+        |s| one(gre_keys(s.flow).map(|(_, dst)| dst)),
+    ),
 ];
+
+/// The keys of the original direction.
+fn gre_keys(flow: &Flow) -> Option<(u16, u16)> {
+    match flow.orig.l4 {
+        L4::Ports { src, dst } if flow.orig.protocol == Protocol::Gre => Some((src, dst)),
+        _ => None,
+    }
+}
 
 fn one(port: Option<u16>) -> Value<'static> {
     port.map_or(Value::Absent, |port| Value::Number(port.into()))

@@ -47,6 +47,12 @@ pub struct PinnedNetns {
 }
 
 impl PinnedNetns {
+    /// The path by which it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The inode number, as in `net:[4026531840]`. No other namespace has it while this one is
     /// pinned.
     ///

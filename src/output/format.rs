@@ -9,7 +9,7 @@ use super::table::TableWriter;
 use super::text::TextWriter;
 use super::write::WriteEntries;
 use super::writer::{EventWriter, Writer, WriterError, WriterOptions};
-use super::xml::XmlWriter;
+use super::xml::{XmlEvents, XmlWriter};
 
 /// A format: one row of the registry.
 #[derive(Debug)]
@@ -195,6 +195,25 @@ pub static SAVE: Format = Format {
     shows_ages: false,
     events: None,
     create: |_| Ok(Box::new(SaveWriter::new())),
+};
+
+/// The events of `conntrack -E -o xml`: no format of ctnl, whose streams have more records than it can write.
+pub static XML_EVENTS: Format = Format {
+    name: "xml-events",
+    doc: "the document of conntrack(8) -E with -o xml",
+    options: &[],
+    always: &[],
+    has_columns: false,
+    has_independent_lines: false,
+    shows_ages: false,
+    events: Some(EventFormat {
+        options: &[FormatOption::Timestamp, FormatOption::Ktimestamp, FormatOption::Labels],
+        has_columns: false,
+        has_expectations: false,
+        has_context: false,
+        create: |options| Ok(Box::new(XmlEvents::new(options.text))),
+    }),
+    create: |options| Ok(Box::new(XmlWriter::new(options.text))),
 };
 
 /// The registry.

@@ -1,6 +1,8 @@
 //! `-o save`: the line of conntrack(8) with `-o save`, byte for byte: the options with which `conntrack -R`
 //! creates the entry again.
 //!
+//! One difference: for SCTP's states from HEARTBEAT_SENT on, conntrack(8) 1.4.7 and 1.4.9 print `(null)`.
+//!
 //! It has neither mark, helper, labels, counters nor the window scales of TCP, as conntrack's own has not
 //! (`ct_save_snprintf` in its src/conntrack.c); the binary format of `ctnl save` has them.
 
@@ -138,7 +140,8 @@ fn put_state(line: &mut Line<'_>, info: &ProtoInfo) {
         ProtoInfo::Sctp(sctp) => {
             let tags: [(&[u8], _); 2] = [(b"--orig-vtag ", sctp.vtag_orig), (b"--reply-vtag ", sctp.vtag_reply)];
             for (option, tag) in tags {
-                tag.into_iter().for_each(|tag| put_number(line, option, tag));
+                // conntrack(8) prints the bytes of a tag as they are in memory, and reads them so.
+                tag.into_iter().for_each(|tag| put_number(line, option, tag.to_be()));
             }
         }
         ProtoInfo::Dccp(dccp) => {

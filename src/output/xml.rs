@@ -4,13 +4,21 @@
 //! TCP state with the same number), text is escaped, and an empty table is an empty document (conntrack(8)
 //! prints nothing).
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 use super::cursor::{Line, Scratch};
 use super::escape;
+use super::event::{Record, WriteRecords};
 use super::local_time::SECOND;
 use super::text::TextOptions;
 use super::write::WriteEntries;
 use crate::field::Subject;
-use crate::model::{Counters, Family, Flow, L4, LabelNames, Labels, ProtoInfo, Protocol, Status, Tuple, protocol_name};
+use crate::model::{
+    Counters, EventKind, Family, Flow, L4, LabelNames, Labels, ProtoInfo, Protocol, Status, Tuple, protocol_name,
+};
+
+const BEGINNING: &[u8] = b"<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<conntrack>\n";
 
 /// Writes entries as XML.
 #[derive(Debug, Clone)]
@@ -28,30 +36,100 @@ impl XmlWriter {
 
 impl WriteEntries for XmlWriter {
     fn begin(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<conntrack>\n");
+        out.extend_from_slice(BEGINNING);
     }
 
     fn entry(&mut self, out: &mut Vec<u8>, subject: &Subject<'_>) {
-        let flow = subject.flow;
         let mut line = self.scratch.cursor();
-        line.put(b"<flow><meta direction=\"original\">");
-        put_direction(&mut line, flow.family, &flow.orig, flow.counters_orig);
-        line.put(b"<meta direction=\"reply\">");
-        put_direction(&mut line, flow.family, &flow.reply, flow.counters_reply);
-        line.put(b"<meta direction=\"independent\">");
-        put_common(&mut line, out, flow, self.options.labels.as_deref());
-        put_times(&mut line, subject, self.options.ktimestamp);
-        line.put(b"</meta>");
-        if let Some(helper) = &flow.helper {
-            put_text(&mut line, out, b"<helper>", helper.as_str(), b"</helper>");
-        }
-        line.put(b"</flow>\n");
-        line.flush(out);
+        line.put(b"<flow>");
+        put_flow(&mut line, out, subject, subject.flow.mark, &self.options);
+        put_end(&mut line, out, subject.flow);
     }
 
     fn end(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"</conntrack>\n");
     }
+}
+
+/// The events of `conntrack -E -o xml`. It is no format of an event stream of ctnl: a file of it would have no end.
+#[derive(Debug, Clone)]
+pub(super) struct XmlEvents {
+    options: TextOptions,
+    scratch: Scratch,
+}
+
+impl XmlEvents {
+    pub(super) fn new(options: TextOptions) -> Self {
+        XmlEvents { options: options.without_empty_names(), scratch: Scratch::new() }
+    }
+}
+
+impl WriteRecords for XmlEvents {
+    fn is_line(&self, line: &[u8]) -> bool {
+        line.starts_with(b"<flow type=\"")
+    }
+
+    fn begin(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(BEGINNING);
+    }
+
+    fn record(&mut self, out: &mut Vec<u8>, _seq: u64, record: &Record<'_>) -> bool {
+        let Record::Flow(record) = record else { return false };
+        let mut line = self.scratch.cursor();
+        match record.kind {
+            EventKind::New => line.put(b"<flow type=\"new\">"),
+            EventKind::Update => line.put(b"<flow type=\"update\">"),
+            EventKind::Destroy => line.put(b"<flow type=\"destroy\">"),
+        }
+        let mark = record.subject.flow.mark.filter(|_| !record.is_mark_implied);
+        put_flow(&mut line, out, record.subject, mark, &self.options);
+        if self.options.timestamp {
+            put_when(&mut line, record.time.ns, &self.options);
+        }
+        put_end(&mut line, out, record.subject.flow);
+        true
+    }
+}
+
+/// Appends the three parts of an entry.
+fn put_flow(line: &mut Line<'_>, out: &mut Vec<u8>, subject: &Subject<'_>, mark: Option<u32>, options: &TextOptions) {
+    let flow = subject.flow;
+    line.put(b"<meta direction=\"original\">");
+    put_direction(line, flow.family, &flow.orig, flow.counters_orig);
+    line.put(b"<meta direction=\"reply\">");
+    put_direction(line, flow.family, &flow.reply, flow.counters_reply);
+    line.put(b"<meta direction=\"independent\">");
+    put_common(line, out, flow, mark, options.labels.as_deref());
+    put_times(line, subject, options.ktimestamp);
+    line.put(b"</meta>");
+}
+
+fn put_end(line: &mut Line<'_>, out: &mut Vec<u8>, flow: &Flow) {
+    if let Some(helper) = &flow.helper {
+        put_text(line, out, b"<helper>", helper.as_str(), b"</helper>");
+    }
+    line.put(b"</flow>\n");
+    line.flush(out);
+}
+
+/// Appends the local time of an event, with the numbers of `struct tm`: Sunday is 1.
+#[cold]
+fn put_when(line: &mut Line<'_>, ns: u64, options: &TextOptions) {
+    let zone = options.zone.clone().unwrap_or(TimeZone::UTC);
+    let second = i64::try_from(ns / SECOND).unwrap_or(0);
+    let time = Timestamp::from_second(second).unwrap_or_default().to_zoned(zone);
+    let text = format!(
+        "<when><hour>{}</hour><min>{:02}</min><sec>{:02}</sec><wday>{}</wday><day>{}</day><month>{}</month>\
+         <year>{}</year></when>",
+        time.hour(),
+        time.minute(),
+        time.second(),
+        time.weekday().to_sunday_one_offset(),
+        time.day(),
+        time.month(),
+        time.year()
+    );
+    line.text(text.as_bytes());
 }
 
 fn put_direction(line: &mut Line<'_>, family: Family, tuple: &Tuple, counters: Option<Counters>) {
@@ -103,10 +181,10 @@ fn put_l4(line: &mut Line<'_>, tuple: &Tuple) {
     }
 }
 
-fn put_common(line: &mut Line<'_>, out: &mut Vec<u8>, flow: &Flow, names: Option<&LabelNames>) {
+fn put_common(line: &mut Line<'_>, out: &mut Vec<u8>, flow: &Flow, mark: Option<u32>, names: Option<&LabelNames>) {
     put_state(line, &flow.protoinfo);
     number(line, b"<timeout>", flow.timeout, b"</timeout>");
-    number(line, b"<mark>", flow.mark, b"</mark>");
+    number(line, b"<mark>", mark, b"</mark>");
     if let (Some(names), Some(labels)) = (names, flow.labels) {
         put_labels(line, out, names, labels);
     }

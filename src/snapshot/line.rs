@@ -190,7 +190,8 @@ impl Options {
     fn protoinfo(&self, protocol: Protocol) -> Result<ProtoInfo, LineError> {
         let Some(name) = &self.state else { return Ok(ProtoInfo::None) };
         let invalid = || LineError::Invalid { option: "--state".to_owned(), value: name.clone() };
-        let [vtag_orig, vtag_reply] = self.vtags;
+        // The bytes of a tag as they are in memory, as conntrack(8) prints and reads them.
+        let [vtag_orig, vtag_reply] = self.vtags.map(|tag| tag.map(u32::from_be));
         Ok(match protocol {
             Protocol::Tcp => {
                 let state = TcpState::all().find(|state| state.name() == Some(name)).ok_or_else(invalid)?;

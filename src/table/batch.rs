@@ -114,7 +114,8 @@ impl Requests {
     /// Sends them. The kernel has handled them when it returns (`netlink_unicast_kernel` in
     /// net/netlink/af_netlink.c).
     pub(super) fn send(&self, connection: &mut Connection) -> Result<(), Error> {
-        connection.send(self.operation, &self.batch)
+        // The kernel refuses a datagram without a message (`netlink_sendmsg`, ENODATA since Linux 5.17).
+        if self.batch.is_empty() { Ok(()) } else { connection.send(self.operation, &self.batch) }
     }
 
     /// Counts the answers.

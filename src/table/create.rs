@@ -20,7 +20,8 @@ const SETTABLE: Status = Status::SeenReply.union(Status::Assured).union(Status::
 ///
 /// Not created, since the kernel sets them or has no request for them: id, counters, start time, security context,
 /// and the status bits other than SEEN_REPLY, ASSURED and FIXED_TIMEOUT. A flow with a master becomes an entry without
-/// one. A missing timeout is 0: an entry that has expired.
+/// one. A missing timeout is 0: an entry that has expired. Labels are stored only while a rule uses labels, and dropped
+/// without an error otherwise.
 ///
 /// An entry that exists counts as failed with `EEXIST`, one for which the table is full with `ENOMEM`,
 /// one whose hash chain is too long with `ENOSPC` (`nf_conntrack_hash_check_insert` in
@@ -39,8 +40,10 @@ pub fn create(connection: &mut Connection, flows: &[Flow], outcome: &mut Outcome
 /// nor the id (`ctnetlink_new_conntrack` in net/netfilter/nf_conntrack_netlink.c). Where that is not wanted, use
 /// [`get`](super::get()), and [`update`](super::update()) or [`create()`].
 ///
+/// A flow with none of SEEN_REPLY, ASSURED and FIXED_TIMEOUT leaves the status as it is.
+///
 /// An existing entry is refused with `EOPNOTSUPP` if the flow has NAT, `EBUSY` if it has another helper (in
-/// both cases it is not changed), `EBUSY` if it has a status bit that the flow lacks, `EPERM` if its
+/// both cases it is not changed), `EBUSY` if the flow has a status and lacks a bit of the entry's, `EPERM` if its
 /// timeout is fixed, `ENOSPC` if it has no room for labels. The kernel applies helper, timeout, status,
 /// state, mark and labels in this order, and what precedes the one that is refused stays.
 ///
@@ -60,16 +63,25 @@ fn send(connection: &mut Connection, flows: &[Flow], create: u16, outcome: &mut 
             family: flow.family,
             sequence,
         };
-        batch.push(header, |writer| emit(writer, flow));
+        batch.push(header, |writer| {
+            // A new entry is confirmed without it as well (`ctnetlink_create_conntrack`).
+            if create & NLM_F_EXCL != 0 || flow.status.intersects(SETTABLE - Status::Confirmed) {
+                emit_status(writer, flow.status);
+            }
+            emit(writer, flow);
+        });
     })
+}
+
+fn emit_status(writer: &mut AttributeWriter<'_>, status: Status) {
+    let status = (status & SETTABLE) | Status::Confirmed;
+    writer.put(cta::STATUS, &status.bits().to_be_bytes());
 }
 
 fn emit(writer: &mut AttributeWriter<'_>, flow: &Flow) {
     flow.orig.emit(writer, cta::TUPLE_ORIG);
     emit_reply(writer, flow);
     writer.put(cta::TIMEOUT, &flow.timeout.unwrap_or(0).to_be_bytes());
-    let status = (flow.status & SETTABLE) | Status::Confirmed;
-    writer.put(cta::STATUS, &status.bits().to_be_bytes());
     if let Some(mark) = flow.mark {
         writer.put(cta::MARK, &mark.to_be_bytes());
     }
@@ -113,13 +125,21 @@ fn emit_synproxy(writer: &mut AttributeWriter<'_>, synproxy: Option<Synproxy>) {
     });
 }
 
+/// Source NAT also changes the id of an ICMP query (`l4proto_in_range` in net/netfilter/nf_nat_core.c).
+fn icmp_id(reply: &Tuple) -> Option<u16> {
+    match reply.l4 {
+        L4::Icmp { id, .. } => Some(id),
+        L4::None | L4::Ports { .. } => None,
+    }
+}
+
 /// Writes the reply tuple without NAT, and the NAT apart: so the kernel also sets up the rewriting of
 /// packets, and the status bits (`ctnetlink_setup_nat` in net/netfilter/nf_conntrack_netlink.c).
 fn emit_reply(writer: &mut AttributeWriter<'_>, flow: &Flow) {
     let mut plain = flow.reply;
     if flow.status.contains(Status::SrcNat) {
         plain.dst = flow.orig.src;
-        emit_nat(writer, cta::NAT_SRC, flow.reply.dst, flow.reply.dport());
+        emit_nat(writer, cta::NAT_SRC, flow.reply.dst, flow.reply.dport().or(icmp_id(&flow.reply)));
     }
     if flow.status.contains(Status::DstNat) {
         plain.src = flow.orig.dst;

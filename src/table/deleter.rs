@@ -96,11 +96,23 @@ impl Deleter {
     /// handed over. Waits while the queue is full. Breaks when the thread has failed, so that
     /// nothing more would be deleted; [`Deleter::finish`] returns why.
     pub fn end_datagram(&mut self) -> ControlFlow<()> {
-        self.datagrams += 1;
-        if self.batch.targets.len() < BATCH && self.datagrams < DATAGRAMS_PER_BATCH {
-            return ControlFlow::Continue(());
+        if self.hands_over_next() {
+            return self.hand_over();
         }
-        self.hand_over()
+        self.datagrams += 1;
+        ControlFlow::Continue(())
+    }
+
+    /// Whether the next [`Deleter::end_datagram`] hands the targets over: what has to be done before they are
+    /// deleted has to be done now.
+    #[must_use]
+    pub fn hands_over_next(&self) -> bool {
+        self.batch.targets.len() >= BATCH || self.datagrams + 1 >= DATAGRAMS_PER_BATCH
+    }
+
+    /// Drops the targets that have not been handed over. They are counted as not sent.
+    pub fn drop_batch(&mut self) {
+        self.batch = Judged::new();
     }
 
     /// Number of targets pushed.

@@ -1,5 +1,8 @@
 //! Delete expectations.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use nix::errno::Errno;
 
 use super::BATCH;
@@ -7,7 +10,8 @@ use super::batch::{Outcome, Requests};
 use super::expect_get::expect_get;
 use super::expectation_target::ExpectationTarget;
 use super::expectations::expectations;
-use crate::model::Expectation;
+use super::zones::zones_of;
+use crate::model::{Expectation, Tuple};
 use crate::netlink::{Connection, Error};
 use crate::wire::uapi::ipctnl_msg_exp;
 
@@ -46,8 +50,8 @@ pub fn expect_delete(
     Ok(())
 }
 
-/// Deletes the expectations that `choose` returns true for, found by a dump. Those of masters in a zone other than 0
-/// count as gone: a dump does not show their zone.
+/// Deletes the expectations that `choose` returns true for, found by a dump. Returns the number of those that a
+/// delete cannot identify, which are left.
 ///
 /// # Errors
 /// As [`expectations`] and [`expect_delete`].
@@ -55,14 +59,65 @@ pub fn expect_flush(
     connection: &mut Connection,
     mut choose: impl FnMut(&Expectation) -> bool,
     outcome: &mut Outcome,
-) -> Result<(), Error> {
-    let mut targets = Vec::new();
+) -> Result<u64, Error> {
+    let mut chosen = Vec::new();
     expectations(connection, |expectation| {
         if choose(&expectation) {
-            targets.extend(ExpectationTarget::of(&expectation));
+            chosen.push(expectation);
         }
     })?;
-    expect_delete(connection, &targets, outcome)
+    let (mut targets, mut left, mut zones) = (Vec::new(), 0, MasterZones::default());
+    for expectation in &chosen {
+        match ExpectationTarget::of(expectation) {
+            // One that no zone has is gone, which its delete shows.
+            Ok(target) => targets.push(target.in_zone(zones.zone_of(connection, expectation, target)?.unwrap_or(0))),
+            Err(_) => left += 1,
+        }
+    }
+    expect_delete(connection, &targets, outcome)?;
+    Ok(left)
+}
+
+/// The zone of the master of `expectation`, which a dump does not show. `None` where the expectation does not exist any more.
+///
+/// # Errors
+/// As [`expect_get`] and [`zones_of`].
+pub fn expect_zone(connection: &mut Connection, expectation: &Expectation) -> Result<Option<u16>, Error> {
+    match ExpectationTarget::of(expectation) {
+        Ok(target) => MasterZones::default().zone_of(connection, expectation, target),
+        Err(_) => Ok(None),
+    }
+}
+
+/// The zones of masters, each looked up once: that takes up to 0.1 s.
+#[derive(Default)]
+struct MasterZones(HashMap<Tuple, Vec<u16>>);
+
+impl MasterZones {
+    fn zone_of(
+        &mut self,
+        connection: &mut Connection,
+        expectation: &Expectation,
+        target: ExpectationTarget,
+    ) -> Result<Option<u16>, Error> {
+        let is_in = |connection: &mut Connection, zone| {
+            let found = expect_get(connection, target.tuple(), zone)?;
+            Ok(found.and_then(|found| found.id) == Some(target.id()))
+        };
+        if is_in(connection, 0)? {
+            return Ok(Some(0));
+        }
+        let zones = match self.0.entry(expectation.master) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(zones_of(connection, &expectation.master)?),
+        };
+        for zone in zones.iter() {
+            if is_in(connection, *zone)? {
+                return Ok(Some(*zone));
+            }
+        }
+        Ok(None)
+    }
 }
 
 fn count(

@@ -30,7 +30,7 @@ pub enum NotExpectable {
 
 impl ExpectationTarget {
     /// The target of `expectation`. A dump does not show the zone of its master: see
-    /// [`ExpectationTarget::in_zone`].
+    /// [`expect_zone`](super::expect_zone) and [`ExpectationTarget::in_zone`].
     ///
     /// # Errors
     /// What is missing to identify it.

@@ -2,7 +2,7 @@
 
 use super::kernel_filter::Masked;
 use super::target::{NotDeletable, Target};
-use crate::model::{Flow, Labels, ProtoInfo, Protocol, Status, TcpState};
+use crate::model::{Flow, Labels, ProtoInfo, Protocol, SctpState, Status, TcpState};
 use crate::wire::AttributeWriter;
 use crate::wire::uapi::{cta, cta_help, cta_protoinfo};
 
@@ -28,6 +28,9 @@ pub struct Patch {
     /// The state of the TCP tracker.
     #[doc(alias = "CTA_PROTOINFO")]
     pub tcp: TcpPatch,
+    /// The state of the SCTP tracker.
+    #[doc(alias = "CTA_PROTOINFO_SCTP")]
+    pub sctp: Option<SctpPatch>,
     /// Labels to set.
     #[doc(alias = "CTA_LABELS")]
     pub add_labels: Labels,
@@ -53,6 +56,21 @@ pub struct TcpPatch {
     pub flags_reply: Option<(u8, u8)>,
 }
 
+/// A change of the state of the SCTP tracker. The kernel takes no state without both verification tags, and sets them, too: they
+/// should be those of the entry (`nlattr_to_sctp` in net/netfilter/nf_conntrack_proto_sctp.c).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SctpPatch {
+    /// The state.
+    #[doc(alias = "CTA_PROTOINFO_SCTP_STATE")]
+    pub state: SctpState,
+    /// Verification tag of the original side.
+    #[doc(alias = "CTA_PROTOINFO_SCTP_VTAG_ORIGINAL")]
+    pub vtag_orig: u32,
+    /// Verification tag of the reply side.
+    #[doc(alias = "CTA_PROTOINFO_SCTP_VTAG_REPLY")]
+    pub vtag_reply: u32,
+}
+
 /// Why an entry cannot get a patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
@@ -69,8 +87,11 @@ pub enum NotUpdatable {
     /// A state of TCP for an entry of another protocol: the kernel ignores it without an error.
     #[error("not a TCP entry")]
     NotTcp,
-    /// A number without a TCP state.
-    #[error("unknown TCP state")]
+    /// A state of SCTP for an entry of another protocol.
+    #[error("not an SCTP entry")]
+    NotSctp,
+    /// A number without a state, which the kernel refuses for TCP, and stores for SCTP.
+    #[error("unknown state")]
     UnknownState,
     /// A status bit that cannot be added: the kernel ignores it without an error.
     #[error("status bit that cannot be added")]
@@ -92,6 +113,7 @@ impl NotUpdatable {
             NotUpdatable::FixedTimeout => "fixed-timeout",
             NotUpdatable::Offloaded => "offloaded",
             NotUpdatable::NotTcp => "not-tcp",
+            NotUpdatable::NotSctp => "not-sctp",
             NotUpdatable::UnknownState => "unknown-state",
             NotUpdatable::Status => "status",
             NotUpdatable::NoMarks => "no-marks",
@@ -107,6 +129,7 @@ impl Default for Patch {
             mark: None,
             add_status: Status::empty(),
             tcp: TcpPatch::default(),
+            sctp: None,
             add_labels: Labels::default(),
             remove_labels: Labels::default(),
             remove_helper: false,
@@ -157,13 +180,17 @@ impl Patch {
         if self.timeout.is_some() && flow.status.contains(Status::FixedTimeout) {
             return Err(NotUpdatable::FixedTimeout);
         }
-        if (self.timeout.is_some() || has_tcp) && flow.is_offloaded() {
+        if (self.timeout.is_some() || has_tcp || self.sctp.is_some()) && flow.is_offloaded() {
             return Err(NotUpdatable::Offloaded);
         }
         if has_tcp && u8::from(flow.orig.protocol) != u8::from(Protocol::Tcp) {
             return Err(NotUpdatable::NotTcp);
         }
-        if matches!(self.tcp.state, Some(TcpState::Unknown(_))) {
+        if self.sctp.is_some() && u8::from(flow.orig.protocol) != u8::from(Protocol::Sctp) {
+            return Err(NotUpdatable::NotSctp);
+        }
+        let sctp_state = self.sctp.map(|sctp| sctp.state);
+        if matches!(self.tcp.state, Some(TcpState::Unknown(_))) || matches!(sctp_state, Some(SctpState::Unknown(_))) {
             return Err(NotUpdatable::UnknownState);
         }
         Ok(())
@@ -177,6 +204,7 @@ impl Patch {
             && self.mark.is_none_or(|mark| flow.mark.is_some_and(|bits| bits & mark.mask == mark.value & mark.mask))
             && flow.status.contains(self.add_status)
             && self.tcp.is_met_by(&flow.protoinfo)
+            && self.sctp.is_none_or(|sctp| sctp.is_met_by(&flow.protoinfo))
             && labels.bits() & self.add_labels.bits() == self.add_labels.bits()
             && labels.bits() & self.remove_labels.bits() & !self.add_labels.bits() == 0
             && !(self.remove_helper && flow.helper.is_some())
@@ -197,14 +225,15 @@ impl Patch {
             Patch { add_status: self.add_status, ..none },
         ];
         steps.extend(refusable.into_iter().filter(|step| !step.is_empty()));
-        let (mark, tcp) = (self.mark, self.tcp);
-        if (Patch { mark, tcp, ..none }).is_empty() {
+        let (mark, tcp, sctp) = (self.mark, self.tcp, self.sctp);
+        let rest = Patch { mark, tcp, sctp, ..none };
+        if rest.is_empty() {
             return steps;
         }
         match steps.last_mut() {
             // The kernel applies labels after state and mark, and all others before.
-            Some(last) if *last != labels => (last.mark, last.tcp) = (mark, tcp),
-            _ => steps.push(Patch { mark, tcp, ..none }),
+            Some(last) if *last != labels => (last.mark, last.tcp, last.sctp) = (mark, tcp, sctp),
+            _ => steps.push(rest),
         }
         steps
     }
@@ -221,6 +250,9 @@ impl Patch {
             writer.put(cta::STATUS, &(status | self.add_status).bits().to_be_bytes());
         }
         self.tcp.emit(writer);
+        if let Some(sctp) = self.sctp {
+            sctp.emit(writer);
+        }
         if let Some(mark) = self.mark {
             // Bits outside of the mask would be inverted (`ctnetlink_change_mark`).
             writer.put(cta::MARK, &(mark.value & mark.mask).to_be_bytes());
@@ -265,6 +297,23 @@ impl TcpPatch {
     }
 }
 
+impl SctpPatch {
+    fn is_met_by(&self, protoinfo: &ProtoInfo) -> bool {
+        let ProtoInfo::Sctp(sctp) = protoinfo else { return false };
+        (sctp.state, sctp.vtag_orig, sctp.vtag_reply) == (self.state, Some(self.vtag_orig), Some(self.vtag_reply))
+    }
+
+    fn emit(&self, writer: &mut AttributeWriter<'_>) {
+        writer.nest(cta::PROTOINFO, |info| {
+            info.nest(cta_protoinfo::SCTP, |nest| {
+                nest.put(cta_protoinfo::SCTP_STATE, &[self.state.number()]);
+                nest.put(cta_protoinfo::SCTP_VTAG_ORIG, &self.vtag_orig.to_be_bytes());
+                nest.put(cta_protoinfo::SCTP_VTAG_REPLY, &self.vtag_reply.to_be_bytes());
+            });
+        });
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
@@ -292,6 +341,7 @@ mod tests {
                 flags_orig: Some((tcp_flag::BE_LIBERAL, 0xff)),
                 flags_reply: None,
             },
+            sctp: None,
             add_labels: Labels::from_numbers([1]),
             remove_labels: Labels::from_numbers([2]),
             remove_helper: true,
@@ -307,6 +357,10 @@ mod tests {
         assert_eq!(refusal(Patch::timeout(5), with(Status::Offload)), NotUpdatable::Offloaded);
         assert_eq!(refusal(state, with(Status::Offload)), NotUpdatable::Offloaded);
         assert_eq!(refusal(state, flow(17)), NotUpdatable::NotTcp);
+        let sctp = |state| Patch { sctp: Some(SctpPatch { state, vtag_orig: 1, vtag_reply: 2 }), ..Patch::default() };
+        assert_eq!(refusal(sctp(SctpState::Closed), flow(6)), NotUpdatable::NotSctp);
+        assert_eq!(refusal(sctp(SctpState::Unknown(99)), flow(132)), NotUpdatable::UnknownState);
+        assert!(sctp(SctpState::Closed).target_of(&flow(132)).is_ok());
         let unknown = TcpPatch { state: Some(TcpState::Unknown(10)), ..TcpPatch::default() };
         assert_eq!(refusal(Patch { tcp: unknown, ..Patch::default() }, flow(6)), NotUpdatable::UnknownState);
         let nat = Patch { add_status: Status::SrcNat, ..Patch::default() };

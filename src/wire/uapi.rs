@@ -417,6 +417,22 @@ pub mod ipctnl_msg_exp {
     /// Delete.
     #[doc(alias = "IPCTNL_MSG_EXP_DELETE")]
     pub const DELETE: u8 = 2;
+    /// The counters of each processor, with `NLM_F_DUMP`.
+    #[doc(alias = "IPCTNL_MSG_EXP_GET_STATS_CPU")]
+    pub const GET_STATS_CPU: u8 = 3;
+}
+
+/// `enum ctattr_expect_stats`.
+pub mod cta_stats_exp {
+    /// Expectations that packets met.
+    #[doc(alias = "CTA_STATS_EXP_NEW")]
+    pub const NEW: u16 = 1;
+    /// Created.
+    #[doc(alias = "CTA_STATS_EXP_CREATE")]
+    pub const CREATE: u16 = 2;
+    /// Deleted.
+    #[doc(alias = "CTA_STATS_EXP_DELETE")]
+    pub const DELETE: u16 = 3;
 }
 
 /// `enum ctattr_nat`, for create requests.

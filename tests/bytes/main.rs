@@ -8,6 +8,7 @@
 //! - `receiving`: truncated, corrupt, repeated and unknown data
 //! - `events`: the attributes of recorded events
 //! - `updating`: an update is applied as a whole or not at all; expectations are named whole
+//! - `save_lines`: lines of `-o save` are read as the entries that they were written of
 //! - `failing`: deletes that fail halfway account for every entry
 
 #![allow(
@@ -23,5 +24,6 @@ mod failing;
 mod flows;
 mod netlink;
 mod receiving;
+mod save_lines;
 mod sending;
 mod updating;

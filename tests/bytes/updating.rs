@@ -44,6 +44,7 @@ fn any_patch() -> impl Strategy<Value = Patch> {
             mark,
             add_status,
             tcp,
+            sctp: None,
             add_labels,
             remove_labels,
             remove_helper,

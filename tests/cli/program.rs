@@ -8,10 +8,27 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// Every command, as in `ctnl --help`.
-pub const COMMANDS: [&str; 12] =
-    ["list", "count", "get", "delete", "flush", "stats", "events", "spool", "filter", "lab", "completions", "man"];
+pub const COMMANDS: [&str; 16] = [
+    "list",
+    "count",
+    "get",
+    "delete",
+    "flush",
+    "add",
+    "update",
+    "save",
+    "restore",
+    "stats",
+    "events",
+    "spool",
+    "filter",
+    "lab",
+    "completions",
+    "man",
+];
 /// Those of them that talk to the kernel, in a namespace that may be named.
-pub const ON_A_TABLE: [&str; 7] = ["list", "count", "get", "delete", "flush", "stats", "events"];
+pub const ON_A_TABLE: [&str; 11] =
+    ["list", "count", "get", "delete", "flush", "add", "update", "save", "restore", "stats", "events"];
 
 /// A folder to run in.
 pub struct Folder(TempDir);

@@ -14,6 +14,8 @@
 //! - `following`: `ctnl events`, and the entries that its reader can derive
 //! - `flow_log`: `ctnl events --flows=both`, the last packet of a connection, heartbeats
 //! - `flush`, `list`, `entries`: the commands; `filtering`: notations of the filter language
+//! - `compat`: conntrack(8)'s command line, and callers that parse its output
+//! - `changing`: the commands `update` and `add`
 //! - `events`: each event once and in order, and losses counted; `exclusion`: the part of a filter
 //!   that the kernel applies to events
 //! - `memory`: peak memory does not grow with the table
@@ -24,6 +26,7 @@
 //! - `no_proc`: the commands where /proc is not mounted
 //! - `processors`: `--jobs 2`, a single processor, `--kernel-filter`
 //! - `safety`: what a flush must not do
+//! - `saving`: `ctnl save`, `ctnl restore`, `ctnl flush --save`
 //! - `signals`: signals that come twice
 //! - `stats`: the counters of connection tracking
 //! - `meanwhile`: what happens to the table while a flush is stopped, waits or runs
@@ -38,6 +41,8 @@
 )]
 
 mod agreement;
+mod changing;
+mod compat;
 mod entries;
 mod events;
 mod exclusion;
@@ -56,6 +61,7 @@ mod netns;
 mod no_proc;
 mod processors;
 mod safety;
+mod saving;
 mod signals;
 mod stats;
 mod timeouts;
@@ -82,8 +88,10 @@ fn main() -> ExitCode {
     let lists = [
         timeouts::TESTS,
         agreement::TESTS,
+        compat::TESTS,
         verbs::TESTS,
         updating::TESTS,
+        changing::TESTS,
         flushing::TESTS,
         flush::TESTS,
         flow_log::TESTS,
@@ -100,6 +108,7 @@ fn main() -> ExitCode {
         no_proc::TESTS,
         processors::TESTS,
         safety::TESTS,
+        saving::TESTS,
         signals::TESTS,
         stats::TESTS,
         meanwhile::TESTS,

@@ -17,7 +17,10 @@ use ctnl_test_support::harness::{Run, TestNetns, flow, tests};
 
 use crate::netns::NetnsProcess;
 
-tests![after_two_namespaces_have_swapped_their_names_the_set_agrees_with_a_dump_of_each,];
+tests![
+    after_two_namespaces_have_swapped_their_names_the_set_agrees_with_a_dump_of_each,
+    the_stream_of_a_namespace_ends_when_its_name_and_its_last_process_are_gone,
+];
 
 /// How long a condition may take to become true.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -44,6 +47,20 @@ until_true entries 'grep -q "\"sport\":7002," "$OUT"'
 kill -TERM $ctnl
 wait $ctnl || fail "exit code $?"
 for name in a b; do "$CTNL" list -q -o json --netns $name >"$OUT.$name" || fail list; done
+"#;
+
+/// `ip netns delete` unmounts like this.
+const DELETE: &str = r#"
+touch /run/netns/c && unshare --net=/run/netns/c true || fail unshare
+nsenter --net=/run/netns/c sleep 600 & user=$!
+"$CTNL" events --netns c --to "file:$OUT" & ctnl=$!
+until_true seed 'grep -q "\"event\":\"resync\"" "$OUT"'
+umount --lazy /run/netns/c || fail umount
+sleep 6
+kill -0 $ctnl || fail "it has ended while a process is in the namespace"
+kill $user
+wait $ctnl
+[ $? = 1 ] || fail "exit code $?"
 "#;
 
 /// A namespace with a process.
@@ -132,4 +149,14 @@ fn after_two_namespaces_have_swapped_their_names_the_set_agrees_with_a_dump_of_e
         assert_eq!(created.map(|record| &record["netns"]), Some(&Value::from(name)), "{port}");
     }
     run.stderr_contains("a is called b from now on").stderr_contains("b is called a from now on");
+}
+
+fn the_stream_of_a_namespace_ends_when_its_name_and_its_last_process_are_gone(_: &TestNetns) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("log");
+    let (a, b) = (Tenant::new(), Tenant::new());
+    let run = run([&a, &b], &out, DELETE).exits_with(0);
+    let records = parse(&fs::read_to_string(&out).expect("the records"));
+    assert_eq!(records.last().map(|record| &record["reason"]), Some(&Value::from("deleted")), "{records:#?}");
+    run.stderr_contains("/run/netns/c has been deleted");
 }

@@ -3,10 +3,12 @@
 use std::ops::ControlFlow;
 
 use ctnl::model::{
-    Expectation, Flow, HelperName, L4, Labels, ProtoInfo, Protocol, SequenceAdjustment, Status, Synproxy, TcpInfo,
-    TcpState, Tuple,
+    Expectation, Flow, HelperName, L4, Labels, ProtoInfo, Protocol, SctpInfo, SctpState, SequenceAdjustment, Status,
+    Synproxy, TcpInfo, TcpState, Tuple,
 };
-use ctnl::table::{self, DumpRequest, DumpSource, ExpectationTarget, Masked, Outcome, Patch, Target, TcpPatch};
+use ctnl::table::{
+    self, DumpRequest, DumpSource, ExpectationTarget, Masked, Outcome, Patch, SctpPatch, Target, TcpPatch,
+};
 
 use ctnl_test_support::harness::{TestNetns, entry, flow, tests, udp};
 use ctnl_test_support::similar_entries::similar_entries;
@@ -14,9 +16,11 @@ use ctnl_test_support::similar_entries::similar_entries;
 tests![
     a_patch_changes_its_entry_and_no_similar_one,
     a_status_bit_that_came_meanwhile_makes_the_status_fail_and_nothing_after_it,
+    the_state_of_an_sctp_entry_is_set_with_its_tags,
     labels_without_room_are_refused_before_anything_else_is_changed,
     a_timeout_of_a_fixed_entry_is_refused_before_it_is_sent,
     creating_or_updating_changes_an_entry_that_exists,
+    creating_or_updating_without_a_status_keeps_that_of_the_entry,
     a_created_entry_has_its_sequence_adjustment_and_syn_proxy_numbers,
     the_list_of_unconfirmed_entries_is_readable,
     expectations_are_created_read_and_deleted_one_by_one,
@@ -81,6 +85,20 @@ fn a_status_bit_that_came_meanwhile_makes_the_status_fail_and_nothing_after_it(n
     assert_eq!((outcome.done, netns.dumped(&udp(1, 53).orig).unwrap().mark), (1, Some(9)));
 }
 
+fn the_state_of_an_sctp_entry_is_set_with_its_tags(netns: &TestNetns) {
+    let info = |state| SctpInfo { state, vtag_orig: Some(7), vtag_reply: Some(8) };
+    let ports = L4::Ports { src: 1, dst: 2 };
+    let created = Flow { protoinfo: ProtoInfo::Sctp(info(SctpState::Established)), ..flow(Protocol::Sctp, ports) };
+    netns.create(std::slice::from_ref(&created));
+    let sctp = Some(SctpPatch { state: SctpState::ShutdownSent, vtag_orig: 7, vtag_reply: 8 });
+    let patch = Patch { sctp, ..Patch::default() };
+    let target = patch.target_of(&netns.dumped(&created.orig).unwrap()).unwrap();
+    assert_eq!(update(netns, target, patch).done, 1);
+    let found = netns.dumped(&created.orig).unwrap();
+    assert_eq!(found.protoinfo, ProtoInfo::Sctp(info(SctpState::ShutdownSent)));
+    assert!(patch.is_met_by(&found));
+}
+
 fn labels_without_room_are_refused_before_anything_else_is_changed(netns: &TestNetns) {
     netns.create(&[udp(1, 53)]);
     let mark = Some(Masked { value: 9, mask: u32::MAX });
@@ -107,6 +125,18 @@ fn creating_or_updating_changes_an_entry_that_exists(netns: &TestNetns) {
     assert_eq!((outcome.done, outcome.failures()), (3, 0), "{outcome:?}");
     let found = netns.dumped(&udp(1, 53).orig).unwrap();
     assert!(found.mark == Some(5) && found.timeout <= Some(44) && netns.dump().len() == 3);
+}
+
+fn creating_or_updating_without_a_status_keeps_that_of_the_entry(netns: &TestNetns) {
+    let status = Status::Confirmed | Status::SeenReply | Status::Assured;
+    netns.create(&[Flow { status, ..udp(1, 53) }]);
+    let mut outcome = Outcome::default();
+    let flows = [udp(1, 53), udp(2, 53)].map(|flow| Flow { status: Status::Confirmed, mark: Some(5), ..flow });
+    table::create_or_update(&mut netns.connection(), &flows, &mut outcome).unwrap();
+    assert_eq!((outcome.done, outcome.failures()), (2, 0), "{outcome:?}");
+    let found = [1, 2].map(|port| netns.dumped(&udp(port, 53).orig).unwrap());
+    assert!(found.iter().all(|flow| flow.mark == Some(5)), "{found:?}");
+    assert!(found[0].status.contains(status) && found[1].status.contains(Status::Confirmed), "{found:?}");
 }
 
 fn a_created_entry_has_its_sequence_adjustment_and_syn_proxy_numbers(netns: &TestNetns) {
@@ -188,11 +218,16 @@ fn expectations_are_created_read_and_deleted_one_by_one(netns: &TestNetns) {
         ids
     };
     assert_eq!(left(connection).len(), 2);
+    assert_eq!(table::expect_zone(connection, &found).unwrap(), Some(0));
+    assert_eq!(table::expect_zone(connection, &zoned).unwrap(), Some(5));
+    assert_eq!(table::expect_zone(connection, &other).unwrap(), None);
     table::expect_delete(connection, &[ExpectationTarget::of(&zoned).unwrap().in_zone(5)], &mut outcome).unwrap();
     assert_eq!((outcome.done, left(connection)), (1, vec![found.id]));
+    table::expect_create(connection, &[expected(2004, Some(5))], &mut outcome).unwrap();
     let mut outcome = Outcome::default();
     table::expect_flush(connection, |expectation| expectation.tuple.dport() == Some(1), &mut outcome).unwrap();
-    assert_eq!(left(connection), [found.id]);
-    table::expect_flush(connection, |_| true, &mut outcome).unwrap();
-    assert_eq!((outcome.done, left(connection).len()), (1, 0));
+    assert_eq!(left(connection).len(), 2);
+    // Also the one of a master in another zone.
+    assert_eq!(table::expect_flush(connection, |_| true, &mut outcome).unwrap(), 0);
+    assert_eq!((outcome.done, outcome.gone, left(connection).len()), (2, 0, 0));
 }

@@ -30,11 +30,11 @@ const LIBRARY: &[(u8, &[&str])] = &[
 /// Modules of the program, lowest layer first.
 const PROGRAM: &[(u8, &[&str])] = &[
     (8, &["chunk", "fake", "host", "term"]),
-    (9, &["scan"]),
-    (10, &["follow", "purge"]),
+    (9, &["save_file", "scan"]),
+    (10, &["follow", "purge", "restore"]),
     (11, &["sink"]),
     (12, &["conntrack_syntax", "lab", "stream"]),
-    (13, &["commands"]),
+    (13, &["commands", "compat"]),
 ];
 
 /// Crates that the library must not use: arguments, terminals, signals, servers. (Its tests use

@@ -115,7 +115,8 @@ impl Cluster {
         self.client_with(ConnectOptions::with_user_and_password(user.into(), password.into()))
     }
 
-    fn client_with(&self, options: ConnectOptions) -> Client {
+    /// Connects a client with these options.
+    pub fn client_with(&self, options: ConnectOptions) -> Client {
         self.wait_until_it_listens();
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let servers: Vec<ServerAddr> =

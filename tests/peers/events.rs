@@ -257,7 +257,7 @@ fn every_kind(events: &[Event], expectations: &[ExpectationEvent]) -> String {
     }
     write(Record::Gap(GapRecord { cause: GapCause::Spool, lost: Some(u64::MAX), from: 0, to: 1, netns }));
     let reason = SyntheticCause::Reconcile;
-    write(Record::Resync(ResyncRecord { reason, time: 1, entries: 2, added: 3, removed: 4, netns }));
+    write(Record::Resync(ResyncRecord { reason, time: 1, entries: Some(2), added: 3, removed: 4, netns }));
     let oldest = Some(WaitingLine { stream: text.to_owned(), seq: u64::MAX, written_after: Some(1) });
     let sink = SinkState { name: text.to_owned(), oldest, why: Some(text.to_owned()), ..SinkState::default() };
     let sysctls = &[SysctlGroup { netns: vec![text.to_owned(); 2], ..SysctlGroup::default() }];

@@ -9,9 +9,11 @@
 //! - `packet_monitor`: when each flow had its last packet, from the kernel's counters
 //! - `text`: the lines of ctnl are those of conntrack(8); `lines`: those of conntrack(8) name their entries
 //! - `events`: the event lines of ctnl are those of `conntrack -E`, and jq parses them
+//! - `compat`: the command line of conntrack(8), executed by both
 //! - `idle`: the flows that `--older` matches, and those that it must not
 //! - `changed`: idle times after a sysctl has changed, and under policies
 //! - `flushing`: connections in use survive a flush
+//! - `restoring`: connections go on after a save, a router swap and a restore
 //! - `meanwhile`: traffic and settings that change while a flush is stopped, waits or runs
 //! - `service`: systemd-analyze on the unit in `packaging/`
 //! - `ssh`: one's own session is spared
@@ -32,6 +34,7 @@
 
 mod changed;
 mod cluster;
+mod compat;
 mod events;
 mod flushing;
 mod idle;
@@ -41,6 +44,7 @@ mod nats;
 mod packet_monitor;
 mod pipeline;
 mod raw;
+mod restoring;
 mod scope;
 mod service;
 mod ssh;
@@ -71,11 +75,13 @@ fn main() -> ExitCode {
     }
     let lists = [
         text::TESTS,
+        compat::TESTS,
         lines::TESTS,
         events::TESTS,
         idle::TESTS,
         changed::TESTS,
         flushing::TESTS,
+        restoring::TESTS,
         meanwhile::TESTS,
         ssh::TESTS,
         stats::TESTS,

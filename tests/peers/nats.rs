@@ -1,15 +1,18 @@
 //! Lines published to NATS JetStream are stored once, whichever servers are killed meanwhile.
 
+use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::DiscardPolicy;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use crate::cluster::{Client, Cluster, SUBJECT, Stored};
 use ctnl_test_support::chunk::Chunk;
 use ctnl_test_support::harness::{TestNetns, tests};
+use ctnl_test_support::sink::TlsFiles;
 use ctnl_test_support::sink::deliver::{Deliver, DeliveryError};
 use ctnl_test_support::sink::nats::Nats;
 
@@ -22,6 +25,7 @@ tests![
     a_full_stream_refuses_lines_and_nothing_is_lost,
     without_jetstream_the_error_says_so,
     a_password_is_required_and_never_shown,
+    a_server_with_tls_is_verified_and_gets_the_client_certificate,
     a_line_that_is_too_long_is_counted_and_those_beside_it_are_stored,
 ];
 
@@ -29,7 +33,7 @@ tests![
 const TIMEOUT: Duration = Duration::from_secs(90);
 
 fn publisher(rest: &str) -> Nats {
-    Nats::new(rest, None, |_| None).expect("an address")
+    Nats::new(rest, None, &TlsFiles::default(), |_| None).expect("an address")
 }
 
 fn to(cluster: &Cluster) -> Nats {
@@ -273,10 +277,55 @@ fn a_password_is_required_and_never_shown(_: &TestNetns) {
             .find(|(key, _)| *key == name)
             .map(|(_, value)| (*value).to_owned())
     };
-    let mut nats = Nats::new(&format!("127.0.0.1:4220/{SUBJECT}"), None, environment).expect("an address");
+    let mut nats =
+        Nats::new(&format!("127.0.0.1:4220/{SUBJECT}"), None, &TlsFiles::default(), environment).expect("an address");
     deliver(&mut nats, &chunk(4, 3));
     assert_once(&client.messages(), 6);
-    assert!(Nats::new("a/x", Some(Path::new("/nowhere")), |_| None).is_err());
+    assert!(Nats::new("a/x", Some(Path::new("/nowhere")), &TlsFiles::default(), |_| None).is_err());
+}
+
+fn a_server_with_tls_is_verified_and_gets_the_client_certificate(_: &TestNetns) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let mut params = CertificateParams::new([]).expect("parameters");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority");
+    fs::write(path("ca"), issuer.pem()).expect("write");
+    for (name, subject) in [("server", "127.0.0.1"), ("client", "client")] {
+        let (params, key) = (CertificateParams::new([subject.to_owned()]).expect("parameters"), KeyPair::generate());
+        let key = key.expect("a key");
+        fs::write(path(name), params.signed_by(&key, &issuer).expect("a certificate").pem()).expect("write");
+        fs::write(path(&format!("{name}.key")), key.serialize_pem()).expect("write");
+    }
+    let shown = folder.path().display();
+    let cluster = Cluster::with(
+        1,
+        Box::leak(
+            format!(
+                "jetstream {{ store_dir: $STORE }}\ntls {{ cert_file: \"{shown}/server\", key_file: \
+                 \"{shown}/server.key\", ca_file: \"{shown}/ca\", verify: true }}"
+            )
+            .into(),
+        ),
+    );
+    cluster.wait_until_it_listens();
+    let url = format!("tls://127.0.0.1:4220/{SUBJECT}");
+    let trusted = TlsFiles { authorities: Some(path("ca")), ..TlsFiles::default() };
+    let complete = TlsFiles { certificate: Some(path("client")), key: Some(path("client.key")), ..trusted.clone() };
+    let to = |tls: &TlsFiles| Nats::new(&url, None, tls, |_| None).expect("an address");
+    let reason = |tls: &TlsFiles| to(tls).deliver(&chunk(1, 3)).expect_err("not allowed").reason;
+    let unknown = reason(&TlsFiles::default());
+    assert!(unknown.contains("unknown certificate authority\n  hint: --tls-ca FILE"), "{unknown}");
+    let missing = reason(&trusted);
+    assert!(missing.contains("--tls-cert FILE and --tls-key FILE"), "{missing}");
+    let options = async_nats::ConnectOptions::new();
+    let options = options.add_root_certificates(path("ca")).add_client_certificate(path("client"), path("client.key"));
+    let client = cluster.client_with(options);
+    client.make_stream(1, |_| {});
+    deliver(&mut to(&complete), &chunk(1, 3));
+    assert_once(&client.messages(), 3);
+    let mismatch = TlsFiles { key: Some(path("server.key")), ..complete };
+    assert!(Nats::new(&url, None, &mismatch, |_| None).is_err());
 }
 
 fn a_line_that_is_too_long_is_counted_and_those_beside_it_are_stored(_: &TestNetns) {

@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use ctnl_test_support::connections::Udp;
 use ctnl_test_support::harness::{TestNetns, tests};
 use ctnl_test_support::net::{Net, conntrack, nft};
 
 use crate::events::{RULES, make_events};
 
-tests![the_counters_of_each_processor_are_those_of_conntrack, the_rate_of_an_interval_is_what_was_counted_in_it,];
+tests![
+    the_counters_of_each_processor_are_those_of_conntrack,
+    the_rate_of_an_interval_is_what_was_counted_in_it,
+    the_counters_of_entries_are_shown_once_and_reset_by_zero,
+];
 
 /// Counters by processor.
 type ByCpu = BTreeMap<u64, BTreeMap<String, u64>>;
@@ -71,4 +76,24 @@ fn the_rate_of_an_interval_is_what_was_counted_in_it(netns: &TestNetns) {
     // On a slow machine some are made only after the interval.
     let all = object["counters"]["insert"].as_f64().expect("a number");
     assert!(counted > 0.0 && (counted - (all - 100.0)).abs() < 1.0, "{object}");
+}
+
+fn the_counters_of_entries_are_shown_once_and_reset_by_zero(netns: &TestNetns) {
+    let net = Net::new(netns);
+    let udp = Udp::open(&net);
+    (0..3).for_each(|_| udp.exchange());
+    let port = udp.tuple().sport().expect("a port").to_string();
+    let packets = |arguments: &[&str]| {
+        let stdout = netns.ctnl(&[&["list", "-o", "json"], arguments].concat()).exits_with(0).stdout();
+        let line = stdout.lines().find(|line| line.contains(&port)).expect("the flow").to_owned();
+        let object: Value = serde_json::from_str(&line).expect("an object");
+        object["packets"].as_u64().or(object["orig"]["packets"].as_u64()).unwrap_or_else(|| panic!("{object}"))
+    };
+    let before = packets(&[]);
+    assert!(before >= 3, "{before}");
+    // Without consent nothing is reset.
+    netns.ctnl(&["list", "--zero"]).exits_with(2);
+    netns.ctnl(&["list", "--zero", "--yes", "udp"]).exits_with(2);
+    assert_eq!(packets(&["--zero", "--yes"]), before);
+    assert_eq!(packets(&[]), 0);
 }

@@ -14,7 +14,7 @@ use ctnl::clock::Clock;
 use ctnl_test_support::chunk::{Chunk, Outlet};
 use ctnl_test_support::harness::{TestNetns, tests};
 use ctnl_test_support::net::PATH;
-use ctnl_test_support::sink::{Rotation, SinkOptions, Sinks, SyncPolicy, SyslogHeader};
+use ctnl_test_support::sink::{Rotation, SinkOptions, Sinks, SyncPolicy, SyslogHeader, TlsFiles};
 
 tests![
     rsyslog_gets_every_line_over_tcp_although_it_is_killed_in_mid_stream,
@@ -136,6 +136,7 @@ fn options(spool: &Path) -> SinkOptions {
         sync: SyncPolicy::Never,
         syslog: SyslogHeader { facility: 16, severity: 5, app: "ctnl".into(), host: "host.example".into() },
         nats_credentials: None,
+        tls: TlsFiles::default(),
         header: Arc::default(),
         is_own_line: Arc::new(|_| true),
         clock: Clock::system(),

@@ -11,7 +11,7 @@ use vm_tests::cases::Machine;
 use crate::archive::Archive;
 use crate::modules::Module;
 use crate::programs::Programs;
-use crate::run::lines;
+use ctnl_test_support::command::lines;
 
 /// Programs of this machine and the Debian packages that have them.
 pub const HOST_PROGRAMS: [(&str, &str); 6] = [

@@ -1,7 +1,7 @@
 //! Boots ctnl on each kernel of `KERNELS` and runs the cases.
 //!
 //! - `kernels`, `vm_tests::cases`: the columns and rows; `matrix`: runs them, a failed case twice
-//! - `sources`, `packages`, `modules`: a suite's kernel, through apt
+//! - `packages`, `modules`: a suite's kernel, through apt
 //! - `programs`, `archive`, `initramfs`: what the guest starts with
 //! - `machine`, `accelerator`: QEMU
 //! - `console`, `summary`: results
@@ -18,8 +18,8 @@ mod matrix;
 mod modules;
 mod packages;
 mod programs;
-mod run;
-mod sources;
+#[cfg(test)]
+mod sources_tests;
 mod summary;
 
 use std::path::Path;

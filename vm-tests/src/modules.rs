@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::run::succeed;
+use ctnl_test_support::command::succeed;
 
 /// What the cases use. A question mark: not every kernel has it.
 const WANTED: &[&str] = &[

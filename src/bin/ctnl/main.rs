@@ -2,8 +2,7 @@
 
 mod chunk;
 mod commands;
-// Until `ctnl conntrack` calls it.
-#[allow(dead_code, unused_imports)]
+mod compat;
 mod conntrack_syntax;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -12,11 +11,14 @@ mod follow;
 mod host;
 mod lab;
 mod purge;
+mod restore;
+mod save_file;
 mod scan;
 mod sink;
 mod stream;
 mod term;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use ctnl::host::Host;
@@ -29,6 +31,10 @@ use term::limits;
 use term::stderr::Stderr;
 
 fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(arguments) = compat::arguments(&arguments) {
+        return compat::run(&arguments, &Host::system()).into();
+    }
     let run = || {
         limits::check_address_space()?;
         commands::run(commands::parse()?, &Host::system())

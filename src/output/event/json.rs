@@ -162,7 +162,7 @@ fn put_resync(line: &mut Line<'_>, out: &mut Vec<u8>, resynced: &ResyncRecord<'_
     line.put(b",\"event\":\"resync\"");
     put_time(line, resynced.time);
     plain_string(line, b",\"reason\":\"", Some(resynced.reason.name()));
-    number64(line, b",\"entries\":", Some(resynced.entries));
+    number64(line, b",\"entries\":", resynced.entries);
     number64(line, b",\"added\":", Some(resynced.added));
     number64(line, b",\"removed\":", Some(resynced.removed));
     put_netns(line, out, resynced.netns);

@@ -242,8 +242,14 @@ fn csv_rows_have_as_many_cells_as_the_header() {
     );
     let (flow, ages) = (translated(), sample::ages(0));
     let subject = Subject::new(&flow, &ages);
-    let resynced =
-        ResyncRecord { reason: SyntheticCause::Seed, time: 1, entries: 2, added: 3, removed: 4, netns: Some("a") };
+    let resynced = ResyncRecord {
+        reason: SyntheticCause::Seed,
+        time: 1,
+        entries: Some(2),
+        added: 3,
+        removed: 4,
+        netns: Some("a"),
+    };
     let stream = &StreamSnapshot::default();
     let heartbeat = HeartbeatRecord { time: 1, interval: 1, stream, sinks: &[], sysctls: &[] };
     for record in [

@@ -37,4 +37,5 @@ pub use record::{
 pub(super) use csv::EventCsv;
 pub(super) use json::EventJson;
 pub(super) use text::EventText;
+pub use text::expectation_line;
 pub(super) use write::WriteRecords;

@@ -218,11 +218,12 @@ pub struct ResyncRecord<'a> {
     pub reason: SyntheticCause,
     /// When the comparison ended, in ns.
     pub time: u64,
-    /// The number of entries in the reader's set after this record.
-    pub entries: u64,
-    /// The number of synthetic `new` records that the comparison wrote.
+    /// The number of entries in the reader's set after this record; `None` if the stream has not both kinds
+    /// of records that make a set, `new` and `destroy`.
+    pub entries: Option<u64>,
+    /// The number of entries of which the comparison wrote a synthetic beginning.
     pub added: u64,
-    /// The number of synthetic `destroy` records that the comparison wrote.
+    /// The number of entries of which the comparison wrote a synthetic end.
     pub removed: u64,
     /// The name of the network namespace, if the stream covers several.
     pub netns: Option<&'a str>,

@@ -189,7 +189,14 @@ impl RecordContext {
                 to: n,
                 netns,
             }),
-            Record::Resync(ResyncRecord { reason, time: n, entries: n, added: n / 2, removed: 0, netns }),
+            Record::Resync(ResyncRecord {
+                reason,
+                time: n,
+                entries: self.has(11).then_some(n),
+                added: n / 2,
+                removed: 0,
+                netns,
+            }),
             Record::Heartbeat(HeartbeatRecord {
                 time: n,
                 interval: n,

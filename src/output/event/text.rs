@@ -11,7 +11,7 @@ use super::record::{
 };
 use super::time_text::TimeText;
 use super::write::WriteRecords;
-use crate::model::{EXPECTATION_FLAGS, EventKind, Flow};
+use crate::model::{EXPECTATION_FLAGS, EventKind, Expectation, Flow};
 use crate::output::cursor::{Line, Scratch};
 use crate::output::escape;
 use crate::output::text::{TextOptions, put_entry, put_l4};
@@ -227,8 +227,24 @@ fn put_gap(line: &mut Line<'_>, out: &mut Vec<u8>, gap: &GapRecord<'_>, options:
 /// conntrack(8) prints neither id, family nor requester of an expectation, whatever the options.
 #[inline(never)]
 fn put_expectation(line: &mut Line<'_>, out: &mut Vec<u8>, record: &ExpectationRecord<'_>, options: &TextOptions) {
-    let expectation = record.expectation;
     put_prefix(line, record.kind, record.time.ns, options);
+    put_expected(line, out, record.expectation);
+    line.trim_space();
+    put_context(line, out, None, record.netns, record.synthetic);
+}
+
+/// Appends the line of `conntrack -L expect`.
+pub fn expectation_line(out: &mut Vec<u8>, expectation: &Expectation) {
+    let mut scratch = Scratch::new();
+    let mut line = scratch.cursor();
+    put_expected(&mut line, out, expectation);
+    line.trim_space();
+    line.put(b"\n");
+    line.flush(out);
+}
+
+#[inline(never)]
+fn put_expected(line: &mut Line<'_>, out: &mut Vec<u8>, expectation: &Expectation) {
     if let Some(timeout) = expectation.timeout {
         line.decimal(timeout);
         line.put(b" ");
@@ -262,8 +278,6 @@ fn put_expectation(line: &mut Line<'_>, out: &mut Vec<u8>, record: &ExpectationR
         put_name(line, out, b"helper=", helper.as_str());
         line.put(b" ");
     }
-    line.trim_space();
-    put_context(line, out, None, record.netns, record.synthetic);
 }
 
 /// `PERMANENT,INACTIVE `; nothing if no set flag has a name.

@@ -19,6 +19,7 @@ tests![
     a_disk_that_is_full_during_the_snapshot_is_reported_and_left_on_sighup,
     standard_output_to_a_file_on_a_full_disk_ends_with_a_whole_line,
     a_full_disk_under_the_spool_becomes_a_gap_in_the_stream_of_that_sink,
+    a_full_disk_silences_only_the_files_on_it_that_have_a_mode,
     a_renamed_file_is_created_anew_on_sighup_and_no_line_is_lost_or_repeated,
     a_removed_file_is_reported_and_created_again_with_the_next_record,
     a_stream_that_is_rotated_and_stopped_under_load_is_complete,
@@ -148,6 +149,40 @@ fn a_full_disk_under_the_spool_becomes_a_gap_in_the_stream_of_that_sink(netns: &
     assert_eq!(next as usize, written.len() + 1);
     assert!(missing > 1000, "{missing}");
     assert!(stderr.contains(&format!("{missing} lines dropped in total")), "{missing}\n{stderr}");
+}
+
+fn a_full_disk_silences_only_the_files_on_it_that_have_a_mode(netns: &TestNetns) {
+    let folder = Folder::new();
+    let disk = small_disk(&folder, 16 << 20);
+    let filler = fill(&disk, (16 << 20) - (200 << 10));
+    let [spooled, dropping] =
+        ["spool", "drop"].map(|mode| format!("{},mode={mode}", folder.spec("file", &format!("disk/{mode}"))));
+    let (file, unix, spool) = (folder.spec("file", "log"), folder.spec("unix", "socket"), folder.text("spool"));
+    let receiver = Receiver::new(&folder.path("socket"));
+    let sinks = [&spooled, &dropping, &file, &unix].map(|sink| ["--to", sink]).concat();
+    let small = ["--no-seed", "--queue-max", "1MiB", "--spool", &spool];
+    let running = Running::start(netns, &[&small[..], &sinks].concat());
+    let mut traffic = Traffic::new(netns, folder.path("log"));
+    // The events of each batch have to be in the file on another disk: the stream goes on.
+    traffic.make(60);
+    running.wait_for_stderr("No space left");
+    until("line at the socket for each event", || receiver.connections().concat().len() >= 6000);
+    fs::remove_file(filler).expect("make room");
+    until("lines from the spool", || lines(&folder.path("disk/spool")).len() >= lines(&folder.path("log")).len());
+    traffic.make(3);
+    let stderr = running.stop();
+    let written = finished(&folder.path("log"));
+    assert_eq!(account(&written), (6300, 0));
+    assert_eq!(finished(&folder.path("disk/spool")), written);
+    let (mut next, mut missing) = (1, 0);
+    for record in finished(&folder.path("disk/drop")).iter().map(|line| parse(line)) {
+        assert_eq!(number(&record, "seq"), next, "{record}");
+        let dropped = if record["event"] == "gap" { number(&record, "lost") } else { 0 };
+        missing += dropped;
+        next += dropped.max(1);
+    }
+    assert_eq!(next as usize, written.len() + 1);
+    assert!(missing > 1000 && stderr.contains(&format!("{missing} lines dropped in total")), "{missing}\n{stderr}");
 }
 
 fn a_renamed_file_is_created_anew_on_sighup_and_no_line_is_lost_or_repeated(netns: &TestNetns) {

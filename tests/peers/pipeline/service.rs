@@ -17,6 +17,7 @@ tests![
     sighup_ends_a_stream_without_a_file_unless_a_service_manager_sent_it,
     a_terminal_that_goes_away_ends_the_stream,
     the_service_manager_is_notified_of_readiness_watchdog_reload_and_end,
+    the_service_manager_is_notified_by_default_of_the_figures_and_at_the_end_until_all_is_delivered,
     no_thread_keeps_a_capability_besides_cap_net_admin,
 ];
 
@@ -48,6 +49,42 @@ fn a_closed_standard_output_ends_the_stream_without_warnings(netns: &TestNetns) 
     };
     let noise: Vec<&str> = stderr.lines().filter(noise).filter(|line| !line.contains("nf_conntrack_")).collect();
     assert_eq!(noise, [] as [&str; 0]);
+}
+
+/// Nobody listens there, so the lines are waited for until the time for delivering is over.
+fn the_service_manager_is_notified_by_default_of_the_figures_and_at_the_end_until_all_is_delivered(netns: &TestNetns) {
+    let folder = Folder::new();
+    let manager = UnixDatagram::bind(folder.path("notify")).expect("a socket");
+    manager.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
+    let receive = || {
+        let mut message = [0; 4096];
+        let length = manager.recv(&mut message).expect("a message");
+        String::from_utf8_lossy(&message[..length]).into_owned()
+    };
+    let running = Running::with(netns, &["--to", "tcp:127.0.0.1:9"], |command| {
+        let microseconds = WATCHDOG.as_micros().to_string();
+        command.stdout(Stdio::null()).env("NOTIFY_SOCKET", folder.path("notify")).env("WATCHDOG_USEC", microseconds)
+    });
+    netns.create(&udp_flows(1000, 10));
+    let status = std::iter::repeat_with(receive).find(|message| message.contains("received")).expect("figures");
+    assert!(status.starts_with("STATUS=following: ") && status.contains("records"), "{status}");
+    running.signal(Signal::SIGTERM);
+    std::iter::repeat_with(receive).find(|message| message.starts_with("STOPPING=1")).expect("the end");
+    let stopped = Instant::now();
+    let ended = std::thread::spawn(move || running.wait());
+    let (mut last, mut longest, mut count) = (stopped, Duration::ZERO, 0);
+    while !ended.is_finished() {
+        manager.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
+        if manager.recv(&mut [0; 64]).is_ok() {
+            (longest, count) = (longest.max(last.elapsed()), count + 1);
+            last = Instant::now();
+        }
+    }
+    let (status, stderr) = ended.join().expect("its end");
+    assert_eq!(status.code(), Some(3), "{stderr}");
+    assert!(count >= 20 && stopped.elapsed() > Duration::from_secs(8), "{count} messages in {:?}", stopped.elapsed());
+    // A busy machine delays some.
+    assert!(longest < 5 * WATCHDOG, "{longest:?} between two");
 }
 
 fn the_service_manager_is_notified_of_readiness_watchdog_reload_and_end(netns: &TestNetns) {

@@ -4,6 +4,7 @@
 //! - `net`, `connections`: two hosts and a router between them; their connections
 //! - `similar_entries`: entries that differ in one part of their identity
 //! - `deleting`: deletes chosen entries while they are dumped
+//! - `apt`: packages of another suite of Debian; `command`: other programs, run to their end
 //! - `summary`: the program's JSON summaries, key by key
 //! - `flows`, `expressions`: random entries and random filters
 //! - `reference`: the reference evaluator of filters, which shares no code with the library's
@@ -21,6 +22,8 @@
     reason = "a test fails by panicking"
 )]
 
+pub mod apt;
+pub mod command;
 pub mod connections;
 pub mod deleting;
 pub mod expressions;

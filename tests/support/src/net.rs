@@ -27,7 +27,9 @@ pub const OUTSIDE6: Ipv6Addr = Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 2);
 pub struct Namespace(File);
 
 impl Namespace {
-    fn new() -> Self {
+    /// A new namespace.
+    #[allow(clippy::new_without_default, reason = "it makes something in the kernel")]
+    pub fn new() -> Self {
         let made = thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
             File::open("/proc/thread-self/ns/net").expect("its file")
@@ -47,7 +49,7 @@ impl Namespace {
     }
 
     /// A path that other processes can open.
-    fn path(&self) -> String {
+    pub fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
     }
 }

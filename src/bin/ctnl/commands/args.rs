@@ -27,9 +27,9 @@ const SHORT: [(&str, char); 6] =
     [("src", 's'), ("dst", 'd'), ("proto", 'p'), ("mark", 'm'), ("status", 'u'), ("zone", 'w')];
 
 /// An expression and filter flags: the same for every command that takes them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct FilterArgs {
-    expression: String,
+    words: Vec<String>,
     flags: Vec<(&'static str, String)>,
     base_timeouts: Vec<String>,
     trust_netlink_timeouts: bool,
@@ -110,11 +110,10 @@ fn is_frequent(flag: &str) -> bool {
 
 impl FromArgMatches for FilterArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let words: Vec<&str> =
-            matches.get_many::<String>(EXPRESSION).into_iter().flatten().map(String::as_str).collect();
+        let words = matches.get_many::<String>(EXPRESSION).into_iter().flatten().cloned().collect();
         let flags = flags().filter_map(|flag| Some((flag.name, matches.get_one::<String>(flag.name)?.clone())));
         Ok(FilterArgs {
-            expression: words.join(" "),
+            words,
             flags: flags.collect(),
             base_timeouts: matches.get_many::<String>(BASE_TIMEOUT).into_iter().flatten().cloned().collect(),
             trust_netlink_timeouts: matches.get_flag(TRUST_NETLINK),
@@ -129,10 +128,20 @@ impl FromArgMatches for FilterArgs {
 }
 
 impl FilterArgs {
+    /// Removes the last word of the expression, which has another meaning.
+    pub fn take_last_word(&mut self) -> Option<String> {
+        self.words.pop()
+    }
+
+    /// The expression, without the filter flags.
+    pub fn expression(&self) -> String {
+        self.words.join(" ")
+    }
+
     /// The filter of these arguments.
     pub fn filter(&self, host: &Host) -> Result<Filter> {
         // Without terms, neither services nor labels are read.
-        if self.expression.trim().is_empty() && self.flags.is_empty() {
+        if self.expression().trim().is_empty() && self.flags.is_empty() {
             return Ok(Filter::default());
         }
         let services = files::services(host);
@@ -148,7 +157,7 @@ impl FilterArgs {
     }
 
     fn build(&self, context: &Context<'_>) -> Result<Filter, ParseError> {
-        let mut builder = FilterBuilder::new(context).expression(&self.expression)?;
+        let mut builder = FilterBuilder::new(context).expression(&self.expression())?;
         for (name, value) in &self.flags {
             builder = builder.flag(name, value)?;
         }
@@ -172,7 +181,7 @@ impl FilterArgs {
 }
 
 /// How the table is dumped, for commands that only read.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct ScanArgs {
     /// Let the kernel filter the dump as far as it can (costs: see --help)
     ///
@@ -213,7 +222,7 @@ impl ScanArgs {
 }
 
 /// The network namespace, and verbosity.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct CommonArgs {
     /// Network namespace: a name of `ip netns`, a PID, or a path [default: the current one]
     #[arg(long, value_name = "NAME|PID|PATH")]

@@ -1,18 +1,12 @@
 //! `ctnl flush`.
 
 use anyhow::Result;
-use ctnl::filter::Filter;
 use ctnl::host::Host;
-use ctnl::table::{self, Action, Patch};
 
 use super::args::{CommonArgs, FilterArgs, seconds};
-use crate::host::ssh::{self, OwnSessions};
-use crate::host::timeout_notes::{self, WrittenTimeout};
-use crate::purge::{Options, Purge, Purged, report};
-use crate::scan::{Selection, Watch, sample_and_wait};
-use crate::term::console::percent;
-use crate::term::exit::{Exit, usage};
-use crate::term::interrupt::Interrupt;
+use super::purging;
+use crate::purge::Task;
+use crate::term::exit::Exit;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,6 +16,8 @@ Examples:
       Delete established entries that have certainly been idle for 12 hours.
   ctnl flush 'udp and unreplied and dst 203.0.113.5' --max 1000
       Delete at most a thousand of these.
+  ctnl flush --src 203.0.113.9 --save undo.ctnl
+      Delete, and undo with: ctnl restore undo.ctnl
   ctnl flush --dst 10.9.0.0/16 --soft
       Lower their timeout to ten seconds: the next packet of a live flow restores it.
   ctnl flush 'dport 53 and idle >= 30s' --confirm-idle 30s --yes --json
@@ -30,10 +26,6 @@ Examples:
 `ctnl help filter` explains idle times and undecided entries.
 Exit codes: 0 done, also when nothing matched; 1 failed; 2 bad usage, nothing was
 changed; 3 partly done.";
-
-/// Without a terminal, a flush that requires no idle time stops before it deletes more than this part of a
-/// table, in percent.
-const STOP_ABOVE: u8 = 90;
 
 /// Delete the entries that match
 ///
@@ -68,6 +60,13 @@ pub struct Args {
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "10s",
           value_parser = soft_timeout)]
     soft: Option<u32>,
+
+    /// Write each entry to FILE before its delete is sent: `ctnl restore FILE` creates them again
+    ///
+    /// FILE must not exist. Where it cannot be written any more (a full disk), nothing more is deleted. docs/save.md
+    /// has what is kept and what is not.
+    #[arg(long, value_name = "FILE")]
+    save: Option<String>,
 
     /// Do not spare your own SSH session
     #[arg(long)]
@@ -106,108 +105,20 @@ fn soft_timeout(text: &str) -> Result<u32, String> {
 
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
-    let filter = args.filter.filter(host)?;
-    let timeouts = args.filter.timeout_options()?;
-    args.refuse_everything(&filter)?;
-    let mut console = args.common.console();
-    if filter.never_matches() {
-        console.warn("this filter can match nothing");
-    }
-
-    let interrupt = Interrupt::listen()?;
-    let mut connection = args.common.connect()?;
-    let before = table::count(&mut connection)?;
-    let mut selection = Selection::new(filter, &mut connection, host, &timeouts, false)?;
-    let mut watch = Watch::new(&mut console, &interrupt, host, before.entries.into());
-    if let Some(seconds) = args.filter.confirm_idle
-        && !sample_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
-    {
-        console.warn("interrupted; nothing was deleted");
-        return Ok(Exit::Partly);
-    }
-    let own = if args.no_spare_ssh { OwnSessions::default() } else { ssh::own_sessions(host)? };
-    if let Some(warning) = own.warning() {
-        watch.console.warn(&warning);
-    }
-    if let Some(note) = own.note() {
-        watch.console.note(&note);
-    } else if own.sessions.is_empty() && !args.no_spare_ssh && watch.console.can_ask() {
-        watch.console.note("found no SSH session of yours, so none is spared");
-    }
-    let options = args.options(selection.filter(), own);
-    let soft = options.soft().filter(|_| !args.dry_run);
-    let written = soft.map(|seconds| WrittenTimeout::new(connection.netns(), host, seconds));
-    let mut purge = Purge::new(selection, options, watch, before);
-    if !args.no_spare_ssh {
-        purge = purge.looking_up_sessions(|| ssh::own_sessions(host));
-    }
-    let purged = purge.run(&mut connection, |console| {
-        if let Some(Err(error)) = written.as_ref().map(WrittenTimeout::begin) {
-            console.warn(&format!(
-                "cannot note the written timeout in {}: {error}\n  hint: until these entries have expired or had a \
-                 packet, idle times do not take it into account",
-                timeout_notes::FOLDER
-            ));
-        }
-    })?;
-    drop(written);
-    match purged {
-        Purged::Ran(summary) => report(&summary, &mut console, args.json, args.fail_if_none),
-        Purged::Declined => {
-            console.warn("nothing was deleted");
-            Ok(Exit::Failed)
-        }
-        Purged::Interrupted => {
-            console.warn("interrupted; nothing was deleted");
-            Ok(Exit::Partly)
-        }
-        Purged::Stopped { chosen, seen } => Err(usage(format!(
-            "this filter matches {chosen} of {seen} entries ({}) and requires no idle time, and there is no terminal \
-             to ask on: nothing was deleted\n  hint: allow it with --yes; check it with --dry-run, bound it with --max \
-             N or --older",
-            percent(chosen, seen)
-        ))),
-    }
-}
-
-impl Args {
-    fn refuse_everything(&self, filter: &Filter) -> Result<()> {
-        if self.all {
-            return Ok(());
-        }
-        if filter.negates_empty_file() {
-            return Err(usage(format!(
-                "the filter excludes what is in '{}', which contains no values: nothing is excluded\n  hint: leave that \
-                 term out, or delete nevertheless with --all",
-                filter.empty_files().join("', '")
-            )));
-        }
-        if !filter.matches_everything() {
-            return Ok(());
-        }
-        let what = if filter.is_empty() { "no filter is given" } else { "this filter matches every entry" };
-        Err(usage(format!(
-            "{what}, which would delete the whole table\n  hint: select entries, e.g. --state established --older \
-             12h; or delete all with --all"
-        )))
-    }
-
-    /// Whether a script has to allow what would empty most of the table. A table of which most is stale is
-    /// the emergency that a flush by idle time is for.
-    fn stops_where_nobody_is_asked(&self, filter: &Filter) -> bool {
-        let requires_idle = filter.bounds_idle_from_below() || self.filter.confirm_idle.is_some();
-        !self.yes && !self.all && !requires_idle
-    }
-
-    fn options(&self, filter: &Filter, sessions: OwnSessions) -> Options {
-        Options {
-            command: "flush",
-            preview: self.dry_run,
-            action: self.soft.map_or(Action::Delete, |soft| Action::Update(Patch::timeout(soft))),
-            sessions,
-            max: self.max,
-            ask_above: (!self.yes).then_some(self.ask_above),
-            stop_above: self.stops_where_nobody_is_asked(filter).then_some(STOP_ABOVE),
-        }
-    }
+    let request = purging::Request {
+        command: "flush",
+        task: args.soft.map_or(Task::Delete, Task::LowerTimeout),
+        filter: &args.filter,
+        all: args.all,
+        dry_run: args.dry_run,
+        max: args.max,
+        save: args.save.as_deref(),
+        no_spare_ssh: args.no_spare_ssh,
+        yes: args.yes,
+        ask_above: args.ask_above,
+        json: args.json,
+        fail_if_none: args.fail_if_none,
+        common: &args.common,
+    };
+    purging::run(&request, host)
 }

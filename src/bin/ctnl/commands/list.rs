@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 use ctnl::field::field;
+use ctnl::filter::Filter;
 use ctnl::host::Host;
 use ctnl::netlink::Connection;
 use ctnl::output::{Format, Writer};
-use ctnl::table::{DumpRequest, DumpTotals};
+use ctnl::table::{DumpRequest, DumpSource, DumpTotals};
 
 use super::direction::split_direction;
 use super::format::{Chosen, FormatArgs, hint_for};
@@ -14,7 +15,7 @@ use super::report;
 use crate::scan::two_sockets::{Part, SharedPrinter, halves, may_split, walk_halves};
 use crate::scan::{Order, Printed, Printer, Selection, Unsorted, Watch, walk_matches};
 use crate::term::console::Console;
-use crate::term::exit::{Exit, usage_at};
+use crate::term::exit::{Exit, usage, usage_at};
 use crate::term::stdout::Delivered;
 
 const EXAMPLES: &str = "\
@@ -48,8 +49,40 @@ pub struct Args {
     #[arg(long, short = 'n', value_name = "N")]
     limit: Option<u64>,
 
+    /// The list to show
+    ///
+    /// Entries of the dying list have been destroyed, and their event could not be delivered yet; before Linux 6.1 also
+    /// those that are being destroyed. The unconfirmed list has those whose first packet has not passed all hooks; Linux
+    /// 6.1 and later have none.
+    #[arg(long, value_enum, default_value_t = Table::Conntrack, value_name = "TABLE",
+          conflicts_with_all = ["jobs", "kernel_filter", "confirm-idle"])]
+    table: Table,
+
+    /// Show packets and bytes, and reset those of every entry to 0: asks first
+    ///
+    /// The kernel reads and resets an entry at once, so that nothing is counted twice or lost in between. What is
+    /// not shown then is lost: a reader that ends early (head), an interrupt or a full disk lose the counters of up to two
+    /// datagrams of entries (some 270). Resets the whole table, so it takes no filter.
+    #[arg(long, conflicts_with_all = ["limit", "jobs", "kernel_filter", "confirm-idle", "table"])]
+    zero: bool,
+
+    /// Do not ask before --zero
+    #[arg(long, short, requires = "zero")]
+    yes: bool,
+
     #[command(flatten)]
     read: ReadArgs,
+}
+
+/// The lists of entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Table {
+    /// The conntrack table
+    Conntrack,
+    /// Destroyed entries whose event waits
+    Dying,
+    /// Entries that are not in the table yet
+    Unconfirmed,
 }
 
 /// Runs the command.
@@ -57,6 +90,9 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let criteria = args.read.criteria(host)?;
     let order = args.sort.as_deref().map(parse_order).transpose()?;
     let chosen = args.format.choose(host)?;
+    if args.zero {
+        args.refuse_zero(&criteria.filter)?;
+    }
     let with_ages = chosen.format.shows_ages || order.is_some();
     args.read.read(criteria, with_ages, host, |reading| list(args, order, chosen, reading))
 }
@@ -67,7 +103,15 @@ fn list(args: &Args, order: Option<Order>, chosen: Chosen, reading: Reading<'_>)
     if let Some(note) = note {
         watch.console.note(note);
     }
-    let request = args.read.scan.request(selection.filter());
+    if args.zero && !args.yes {
+        let question = format!("Reset the counters of all entries (about {}) to 0?", watch.expected);
+        let interrupt = watch.interrupt;
+        if !watch.console.ask(&question, || interrupt.requested())? {
+            watch.console.warn("nothing was reset");
+            return Ok(Exit::Failed);
+        }
+    }
+    let request = DumpRequest { source: args.source(), ..args.read.scan.request(selection.filter()) };
     let (totals, is_interrupted, printed) = match args.may_use_two_jobs(&selection, format, request, watch.console) {
         Some(requests) => list_halves(requests, connection, writer, &mut selection, &mut watch)?,
         None => {
@@ -81,6 +125,9 @@ fn list(args: &Args, order: Option<Order>, chosen: Chosen, reading: Reading<'_>)
     };
     let walked = Walked { totals, is_interrupted, is_resized: watch.warn_if_resized() };
     args.summarize(watch.console, &selection, walked, &printed, order);
+    if args.table == Table::Unconfirmed && walked.totals.entries == 0 {
+        watch.console.note("no unconfirmed entries\n  hint: Linux 6.1 and later keep no list of them");
+    }
     Ok(args.read.exit(&mut watch, walked, printed.entries))
 }
 
@@ -102,6 +149,32 @@ fn list_halves(
 }
 
 impl Args {
+    fn source(&self) -> DumpSource {
+        match self.table {
+            Table::Conntrack if self.zero => DumpSource::TableResettingCounters,
+            Table::Conntrack => DumpSource::Table,
+            Table::Dying => DumpSource::Dying,
+            Table::Unconfirmed => DumpSource::Unconfirmed,
+        }
+    }
+
+    /// The kernel resets every entry that it sends, also those that do not match.
+    fn refuse_zero(&self, filter: &Filter) -> Result<()> {
+        if !filter.is_empty() {
+            return Err(usage(
+                "--zero resets the counters of every entry, also of those that do not match\n  hint: leave the filter out, \
+                 and select from the output",
+            ));
+        }
+        if !self.yes && !self.read.common.console().can_ask() {
+            return Err(usage(
+                "--zero destroys the counters of the table, and there is no terminal to ask on: nothing was reset\n  hint: \
+                 allow it with --yes",
+            ));
+        }
+        Ok(())
+    }
+
     /// The two halves to dump, where --jobs 2 is given; `None` with a note where that would change the output.
     fn may_use_two_jobs(
         &self,

@@ -2,11 +2,13 @@
 //!
 //! Adding a command is one file and its rows here.
 
+mod add;
 mod args;
 mod completions;
 mod count;
 mod delete;
 mod direction;
+mod entry_values;
 mod events;
 mod filter;
 mod flush;
@@ -16,10 +18,15 @@ mod lab;
 mod list;
 mod lookup;
 mod man;
+mod new_entry;
+mod purging;
 mod read;
 mod report;
+mod restore;
+mod save;
 mod spool;
 mod stats;
+mod update;
 
 use std::ffi::OsString;
 
@@ -40,7 +47,9 @@ The table is full:
 Rehearse in private namespaces, no root needed:
   ctnl lab --entries 200000 -- ctnl flush --state established --older 12h
 
-`ctnl help filter` explains the filters of list, count, flush and events.
+`ctnl help filter` explains the filters of list, count, flush, update, save and events.
+`ctnl conntrack` takes the command line of conntrack(8), for scripts; so does a link to
+ctnl that is named conntrack. `ctnl help conntrack` lists its options.
 Exit codes: 0 done, also when nothing matched; 1 failed; 2 usage error, nothing
 was changed; 3 partly done.";
 
@@ -68,6 +77,14 @@ enum Verb {
     Delete(delete::Args),
     /// Delete the entries that match
     Flush(flush::Args),
+    /// Create entries
+    Add(Box<add::Args>),
+    /// Change the entries that match: mark, timeout, status, TCP state, labels
+    Update(Box<update::Args>),
+    /// Save the entries that match to a file, for `ctnl restore`
+    Save(Box<save::Args>),
+    /// Create the entries of a save file
+    Restore(restore::Args),
     /// Show the counters of connection tracking: drops, evictions, failed inserts
     Stats(stats::Args),
     /// Stream conntrack events
@@ -104,6 +121,10 @@ pub fn run(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Get(args) => get::run(&args, host),
         Verb::Delete(args) => delete::run(&args, host),
         Verb::Flush(args) => flush::run(&args, host),
+        Verb::Save(args) => save::run(&args, host),
+        Verb::Restore(args) => restore::run(&args, host),
+        Verb::Add(args) => add::run(&args, host),
+        Verb::Update(args) => update::run(&args, host),
         Verb::Stats(args) => stats::run(&args, host),
         Verb::Events(args) => events::run(&args, host),
         Verb::Spool(args) => spool::run(&args, host),

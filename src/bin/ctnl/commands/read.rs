@@ -15,7 +15,7 @@ use crate::term::exit::Exit;
 use crate::term::interrupt::Interrupt;
 
 /// Which entries are read, and how.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct ReadArgs {
     #[command(flatten)]
     pub filter: FilterArgs,

@@ -24,8 +24,7 @@ mod values;
 pub use batch::parse_line;
 pub use error::{ErrorExit, SyntaxError};
 pub use parse::parse;
-pub use protocols::ProtocolNames;
 pub use request::{
-    AddressPair, Command, EventMask, Invocation, LabelChange, Mark, NatArgument, OutputOptions, PortPair,
-    ProtocolArguments, Request, StatusArgument, Table,
+    AddressPair, Command, EventMask, Invocation, LabelChange, Mark, NatArgument, PortPair, Request, StatusArgument,
+    Table,
 };

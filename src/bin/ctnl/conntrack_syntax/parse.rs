@@ -45,6 +45,7 @@ pub fn parse_request<'a>(
         long: options::long(),
         protocol: None,
         protocols: 0,
+        is_table_attached: false,
         names,
     };
     while let Some(given) = getopt.next_option(options::short, &parser.long)? {
@@ -61,6 +62,8 @@ struct Parser<'a> {
     protocol: Option<Protocol>,
     /// How often `-p` was given.
     protocols: u16,
+    /// The table is a value that conntrack(8) ignores.
+    is_table_attached: bool,
     names: &'a dyn ProtocolNames,
 }
 
@@ -135,6 +138,7 @@ impl Parser<'_> {
     }
 
     fn command(&mut self, letter: u8, table: &OptionalValue) -> Result<(), SyntaxError> {
+        self.is_table_attached |= table.is_attached;
         let table = table.parse(names::table)?.unwrap_or(Table::Conntrack);
         let command = match (letter, table) {
             (b'L', table) => Command::List(table),
@@ -268,7 +272,14 @@ impl Parser<'_> {
 
     /// Checks the options against the command.
     fn finish(self) -> Result<Request, SyntaxError> {
-        let request = self.request;
+        // Without a command, conntrack(8) reads its table of options beyond the end.
+        let is_stricter = self.is_table_attached || self.request.command == Command::None;
+        self.check().map_err(|error| SyntaxError { is_stricter: error.is_stricter || is_stricter, ..error })?;
+        Ok(self.request)
+    }
+
+    fn check(&self) -> Result<(), SyntaxError> {
+        let request = &self.request;
         let command = request.command;
         if request.any_nat.is_some() && (request.src_nat.is_some() || request.dst_nat.is_some()) {
             return Err(SyntaxError::usage("--any-nat excludes --src-nat and --dst-nat"));
@@ -282,18 +293,34 @@ impl Parser<'_> {
         {
             protocol.check(command, &request.protocol_arguments)?;
         }
-        check_combinations(&request, &self.given)?;
-        Ok(request)
+        check_combinations(request, &self.given)?;
+        check_status(request)
+    }
+}
+
+/// A filter that every entry passes is an error: with `-D`, conntrack(8) deletes them all.
+fn check_status(request: &Request) -> Result<(), SyntaxError> {
+    let is_filter = matches!(request.command, Command::List(_) | Command::Delete(_) | Command::Event(_));
+    match request.status {
+        Some(status) if is_filter && status.set.is_empty() && status.unset.is_empty() => {
+            Err(SyntaxError::stricter("--status has no bit that can be compared"))
+        }
+        _ => Ok(()),
     }
 }
 
 /// What conntrack(8) checks when it runs the command, before it sends anything.
 fn check_combinations(request: &Request, given: &[u8]) -> Result<(), SyntaxError> {
     const FILTERS: &[u8] = b"psdrqmcuiwl()";
+    const NAT: &[u8] = b"ngj";
     let filters = match request.command {
         Command::List(Table::Conntrack) => {
             if request.zero && given.iter().any(|letter| FILTERS.contains(letter)) {
                 return Err(SyntaxError::usage("--zero goes with no filter"));
+            }
+            if request.zero && given.iter().any(|letter| NAT.contains(letter)) {
+                // conntrack(8) resets the counters of entries that it does not list.
+                return Err(SyntaxError::stricter("--zero goes with no filter"));
             }
             true
         }

@@ -71,7 +71,6 @@ fn a_command_is_given_once_and_with_what_it_takes() {
         "-I -s 192.0.2.1 -d 192.0.2.2 -t 5",
         "-U expect",
         "-D dying",
-        "-s 192.0.2.1",
         "-L -f ipv4 -s ::1",
         "-E -b",
         "-L --labelmap a --labelmap b",
@@ -123,6 +122,11 @@ fn a_filter_of_which_a_part_would_be_ignored_is_refused() {
         "-L -f ipv4x",
         "-D -s 10.0.0.0/24 -s 10.0.1.1",
         "-U -t 5s",
+        "-D -u SRC_NAT",
+        "-L -u UNSET",
+        "-L -z -n",
+        "-f ipv4",
+        "--delete=expect -s 10.0.0.1",
     ] {
         assert_eq!(refusal(line), "stricter", "{line}");
     }
@@ -138,7 +142,7 @@ fn without_a_family_a_reading_command_is_of_both() {
 #[test]
 fn what_is_ignored_gives_a_warning() {
     assert_eq!(request("-L -a 192.0.2.1").warnings.len(), 1);
-    assert_eq!(request("-L -u SRC_NAT").warnings.len(), 1);
+    assert_eq!(request("-L -u SRC_NAT,ASSURED").warnings.len(), 1);
 }
 
 #[test]

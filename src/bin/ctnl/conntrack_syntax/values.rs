@@ -9,8 +9,8 @@ use super::request::{Mark, NatArgument};
 /// A number of `strtoul` or `strtol`, with what follows it.
 struct Number<'a> {
     negative: bool,
-    /// `u64::MAX` where it is larger.
-    magnitude: u64,
+    /// `None` where it does not fit.
+    magnitude: Option<u64>,
     rest: &'a [u8],
 }
 
@@ -33,13 +33,13 @@ fn leading_number(text: &[u8], prefixes: bool) -> Option<Number<'_>> {
     let length = digits.iter().take_while(is_digit).count();
     let (number, rest) = digits.split_at_checked(length).filter(|(number, _)| !number.is_empty())?;
     let magnitude = str::from_utf8(number).ok().and_then(|number| u64::from_str_radix(number, radix).ok());
-    Some(Number { negative, magnitude: magnitude.unwrap_or(u64::MAX), rest })
+    Some(Number { negative, magnitude, rest })
 }
 
 impl Number<'_> {
     /// Its value, if that is not negative and not above `max`. `-0` is 0.
     fn within(&self, max: u64) -> Option<u64> {
-        (self.magnitude <= max && (!self.negative || self.magnitude == 0)).then_some(self.magnitude)
+        self.magnitude.filter(|magnitude| *magnitude <= max && (!self.negative || *magnitude == 0))
     }
 }
 
@@ -81,7 +81,7 @@ pub fn checked(option: &str, text: &[u8], max: u32) -> Result<u32, SyntaxError> 
 
 /// Whether `strtoul` makes a negative number one that is in range.
 fn wraps(number: &Number<'_>, max: u64) -> bool {
-    number.negative && number.magnitude != u64::MAX && number.magnitude.wrapping_neg() <= max
+    number.negative && number.magnitude.is_some_and(|magnitude| magnitude.wrapping_neg() <= max)
 }
 
 /// `VALUE[/MASK]`.
@@ -167,7 +167,9 @@ pub fn prefix(text: &[u8], address: IpAddr) -> Result<Option<u8>, SyntaxError> {
     match number.within(max).and_then(|prefix| u8::try_from(prefix).ok()) {
         Some(prefix) => Ok(Some(prefix)),
         // conntrack(8) ignores all but the lower 32 bits.
-        None if number.magnitude > u64::from(u32::MAX) / 2 => Err(SyntaxError::stricter(refused())),
+        None if number.magnitude.is_none_or(|magnitude| magnitude > u64::from(u32::MAX) / 2) => {
+            Err(SyntaxError::stricter(refused()))
+        }
         None => Err(SyntaxError::usage(refused())),
     }
 }
@@ -181,7 +183,7 @@ fn inet_aton(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
             return None;
         }
         let number = leading_number(rest, true)?;
-        let value = u32::try_from(number.magnitude).ok()?;
+        let value = u32::try_from(number.magnitude?).ok()?;
         rest = number.rest;
         parts += 1;
         match rest {
@@ -264,7 +266,7 @@ mod tests {
         for text in ["", "x", "5x", "0x", "-1", "4294967296", "5/1x", "5/ 1 ", "/1", "5/x"] {
             assert_eq!(mark(text), Err("failed"), "{text}");
         }
-        for text in ["5/", "5/4294967296", "5/-1"] {
+        for text in ["5/", "5/4294967296", "5/-1", "-18446744073709551615"] {
             assert_eq!(mark(text), Err("stricter"), "{text}");
         }
     }

@@ -30,10 +30,13 @@ const MAX_REFRESHES: usize = 64;
 /// The longest wait. A signal interrupts it, unless it arrives just before poll(2).
 const MAX_WAIT: Duration = Duration::from_millis(200);
 
+/// The reason of an end: the only namespace has been deleted.
+pub const DELETED: &str = "deleted";
+
 /// The end of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamEnd {
-    /// The reason: the name of a signal, `closed` or `gap`.
+    /// The reason: the name of a signal, `closed`, `gap` or [`DELETED`].
     pub reason: &'static str,
     /// The sums.
     pub totals: Totals,
@@ -44,6 +47,8 @@ pub struct StreamEnd {
 struct Engine<'a> {
     emitter: Emitter<'a>,
     streams: Streams,
+    /// There is one namespace only, and no other will appear.
+    is_single: bool,
     changes_at: Duration,
     sysctls_at: Duration,
     /// When the expectations are compared next; `None` where they are not.
@@ -62,13 +67,15 @@ pub fn follow<'a>(
     env: &'a mut dyn Environment,
 ) -> Result<StreamEnd, Error> {
     let at = env.monotonic();
+    let is_single = streams.iter().all(|stream| stream.name.is_none());
     let streams = streams_of(streams)?;
     let (totals, reported) = (Totals::default(), ReportedStats::none(at));
     let heartbeat = Heartbeat::new(options.heartbeat, at);
     let (is_ending, is_over) = (false, false);
     let emitter = Emitter { options, filter, lines, totals, reported, heartbeat, env, is_ending, is_over };
     let expectations_at = emitter.options.kinds.expectations.then_some(at);
-    let mut engine = Engine { emitter, streams, changes_at: at, sysctls_at: at + POLL_INTERVAL, expectations_at };
+    let mut engine =
+        Engine { emitter, streams, is_single, changes_at: at, sysctls_at: at + POLL_INTERVAL, expectations_at };
     engine.begin();
     let ended = engine.run().and_then(|reason| engine.finish().map(|()| reason));
     engine.emitter.emit_close(ended.as_ref().copied().unwrap_or("error"));
@@ -101,6 +108,9 @@ impl Engine<'_> {
             }
             let now = self.emitter.env.monotonic();
             self.apply_changes(now)?;
+            if self.is_single && self.streams.iter().next().is_none() {
+                return Ok(DELETED);
+            }
             self.check_event_sysctls(now);
             self.emitter.emit_stats(|_| StreamSample::of(self.streams.iter()));
             let turned = turn(&mut self.emitter, &mut self.streams)?;
@@ -204,6 +214,7 @@ impl Engine<'_> {
                 return Ok(());
             }
             self.emitter.emit_vanished(&mut stream);
+            self.streams.remove(place);
         }
         Ok(())
     }
@@ -214,7 +225,7 @@ impl Engine<'_> {
         self.emitter.is_ending = true;
         self.emitter.env.notify(Notification::Ending);
         // All of them first, so that every queue has an end.
-        let sound = self.streams.iter_mut().filter(|stream| !stream.is_broken);
+        let sound = self.streams.all_at_the_end().filter(|stream| !stream.is_broken);
         let mut ended = Ok(());
         for stream in sound {
             if keep_error(&mut ended, stream.source.unsubscribe()) {

@@ -83,6 +83,8 @@ pub enum Notification<'a> {
     Resized,
     /// The interval of the statistics has passed.
     Stats(&'a StreamSnapshot),
+    /// That of the status of the service has.
+    Status(&'a StreamSnapshot),
 }
 
 /// The host of an event loop.
@@ -101,6 +103,11 @@ pub trait Environment {
 
     /// The longest time between two calls of [`Environment::stop`], where it is limited.
     fn longest_wait(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The time between two reports of the status, where a service manager shows it.
+    fn status_interval(&self) -> Option<Duration> {
         None
     }
 

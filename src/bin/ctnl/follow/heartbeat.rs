@@ -82,7 +82,7 @@ impl Heartbeat {
     }
 
     /// Reads the sysctls of the namespaces.
-    pub(super) fn sample_sysctls<'s>(&mut self, streams: impl Iterator<Item = &'s NamespaceStream>) {
+    pub(super) fn sample_sysctls<'a>(&mut self, streams: impl Iterator<Item = &'a NamespaceStream>) {
         if self.interval.is_none() {
             return;
         }

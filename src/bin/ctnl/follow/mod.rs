@@ -38,7 +38,7 @@ mod tests;
 mod totals;
 mod turn;
 
-pub use engine::{StreamEnd, follow};
+pub use engine::{DELETED, StreamEnd, follow};
 pub use environment::{Environment, NamespaceChange, Notification};
 pub use event_sysctl::ReportedSysctls;
 pub use lines::Lines;

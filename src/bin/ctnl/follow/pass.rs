@@ -15,7 +15,7 @@ use super::emitter::{CAPACITY_POLL, Drained, Emitter, MAX_EVENTS_PER_TURN};
 use super::environment::Notification;
 use super::event_sysctl::EventMode;
 use super::namespace::NamespaceStream;
-use super::options::Reconcile;
+use super::options::{Reconcile, RecordKinds};
 use super::sample::StreamSample;
 use super::streams::Streams;
 use super::turn::turn;
@@ -61,7 +61,7 @@ pub(super) fn pass(
                 emit_resynced(
                     emitter,
                     stream,
-                    ResyncRecord { reason: why, time: now, entries: 0, added, removed, netns: None },
+                    ResyncRecord { reason: why, time: now, entries: None, added, removed, netns: None },
                 );
             } else if why == SyntheticCause::Seed {
                 // With `--on-gap resync` the next pass is scheduled. Without it, the reader still
@@ -102,10 +102,21 @@ fn schedule_reconciliation(emitter: &mut Emitter<'_>, stream: &mut NamespaceStre
 }
 
 fn emit_resynced(emitter: &mut Emitter<'_>, stream: &NamespaceStream, resynced: ResyncRecord<'_>) {
-    let entries = stream.live.as_ref().map_or(0, Live::len) as u64;
-    let resynced = ResyncRecord { entries, netns: stream.name.as_deref(), ..resynced };
-    emitter.lines.record(&Record::Resync(resynced));
-    emitter.env.notify(Notification::Resynced(&resynced));
+    let entries = Some(stream.live.as_ref().map_or(0, Live::len) as u64);
+    let compared = ResyncRecord { entries, netns: stream.name.as_deref(), ..resynced };
+    emitter.lines.record(&Record::Resync(written(compared, &emitter.options.kinds)));
+    emitter.env.notify(Notification::Resynced(&compared));
+}
+
+/// The comparison as far as it is in the stream. A reader of one kind of records cannot keep a set.
+fn written<'a>(compared: ResyncRecord<'a>, kinds: &RecordKinds) -> ResyncRecord<'a> {
+    let RecordKinds { new, destroy, flows, .. } = *kinds;
+    ResyncRecord {
+        entries: compared.entries.filter(|_| new && destroy),
+        added: if new { compared.added } else { 0 },
+        removed: if destroy || flows { compared.removed } else { 0 },
+        ..compared
+    }
 }
 
 fn walk(

@@ -171,8 +171,8 @@ impl Emitter<'_> {
                 if kind == EventKind::Destroy {
                     self.emit_destroyed(netns, ages, &entry, SyntheticCause::Netns, now);
                 } else {
-                    let subject = &Subject::new(&entry.flow, ages);
-                    self.emit_synthetic(kind, netns, subject, None, SyntheticCause::Netns, now);
+                    let subject = Subject::new(&entry.flow, ages);
+                    self.emit_synthetic(kind, netns, &subject, None, SyntheticCause::Netns, now);
                 }
             });
         }

@@ -40,6 +40,8 @@ impl StreamSample {
 pub(super) struct ReportedStats {
     /// When they were reported.
     pub(super) at: Duration,
+    /// When the status of the service was reported.
+    pub(super) status_at: Duration,
     /// When the queues were sampled last.
     pub(super) sampled_at: Duration,
     /// Events received until then.
@@ -50,6 +52,6 @@ pub(super) struct ReportedStats {
 
 impl ReportedStats {
     pub(super) fn none(now: Duration) -> Self {
-        ReportedStats { at: now, sampled_at: now, received: 0, sample: StreamSample::default() }
+        ReportedStats { at: now, status_at: now, sampled_at: now, received: 0, sample: StreamSample::default() }
     }
 }

@@ -25,19 +25,25 @@ impl Emitter<'_> {
         self.options.stats_interval.map(|interval| self.reported.at + interval)
     }
 
-    /// Reports statistics, and writes the heartbeat record, if they are due. `sample` gets the last
-    /// sample, for callers that cannot access the namespaces.
+    /// Reports statistics, writes the heartbeat record, and updates the status of the service, if they are due.
+    /// `sample` gets the last sample, for callers that cannot access the namespaces.
     pub(super) fn emit_stats(&mut self, sample: impl FnOnce(StreamSample) -> StreamSample) {
         let now = self.env.monotonic();
         let is_due = self.next_report().is_some_and(|at| at <= now);
+        let has_status = self.env.status_interval().is_some_and(|interval| now >= self.reported.status_at + interval);
         // While the chunk is full and no sink takes it, the heartbeat waits: memory is constant.
         let has_heartbeat = self.heartbeat.is_due(now) && (!self.lines.is_full() || self.lines.flush());
-        if !is_due && !has_heartbeat && now < self.reported.sampled_at + SAMPLE_INTERVAL {
+        if !is_due && !has_status && !has_heartbeat && now < self.reported.sampled_at + SAMPLE_INTERVAL {
             return;
         }
         let sample = sample(self.reported.sample);
         self.reported.sampled_at = now;
         self.reported.sample = sample;
+        if has_status {
+            self.reported.status_at = now;
+            let snapshot = self.snapshot(sample, self.reported.at..now, self.reported.received);
+            self.env.notify(Notification::Status(&snapshot));
+        }
         if is_due {
             let snapshot = self.snapshot(sample, self.reported.at..now, self.reported.received);
             self.reported = ReportedStats { at: now, received: snapshot.received, ..self.reported };

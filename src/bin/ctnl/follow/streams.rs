@@ -38,6 +38,8 @@ pub struct Streams {
 #[derive(Debug)]
 struct Slot {
     stream: Option<Box<NamespaceStream>>,
+    /// The stream has been taken out, and will be put back or removed.
+    is_taken: bool,
     /// Its queue may have something: it was reported, and has not been read empty since.
     is_ready: bool,
     /// Its socket is watched; otherwise it is read in each turn.
@@ -62,7 +64,7 @@ impl Streams {
     /// # Errors
     /// An error of epoll_ctl(2): the stream is not added.
     pub fn add(&mut self, stream: Box<NamespaceStream>) -> Result<(), Error> {
-        let free = self.slots.iter().position(|slot| slot.stream.is_none());
+        let free = self.slots.iter().position(|slot| slot.stream.is_none() && !slot.is_taken);
         let place = free.unwrap_or(self.slots.len());
         let is_watched = match stream.source.descriptor() {
             Some(descriptor) => {
@@ -73,7 +75,7 @@ impl Streams {
             }
             None => false,
         };
-        let slot = Slot { stream: Some(stream), is_ready: false, is_watched };
+        let slot = Slot { stream: Some(stream), is_taken: false, is_ready: false, is_watched };
         match self.slots.get_mut(place) {
             Some(free) => *free = slot,
             None => self.slots.push(slot),
@@ -98,7 +100,10 @@ impl Streams {
     pub fn take(&mut self, which: impl Fn(&NamespaceStream) -> bool) -> Option<(usize, Box<NamespaceStream>)> {
         let is_meant = |slot: &Slot| slot.stream.as_deref().is_some_and(&which);
         let place = self.slots.iter().position(is_meant)?;
-        let stream = self.slots.get_mut(place).and_then(|slot| slot.stream.take())?;
+        let slot = self.slots.get_mut(place)?;
+        slot.set_empty_at(self.polled_at);
+        let stream = slot.stream.take()?;
+        slot.is_taken = true;
         Some((place, stream))
     }
 
@@ -106,8 +111,22 @@ impl Streams {
     pub fn put_back(&mut self, place: usize, stream: Box<NamespaceStream>) {
         if let Some(slot) = self.slots.get_mut(place) {
             slot.stream = Some(stream);
+            slot.is_taken = false;
         }
         self.mark(place, None);
+    }
+
+    /// The stream that was taken out there is not put back.
+    pub fn remove(&mut self, place: usize) {
+        if let Some(slot) = self.slots.get_mut(place) {
+            slot.is_taken = false;
+        }
+    }
+
+    /// The streams, which are to be read whether or not something was reported of them.
+    pub fn all_at_the_end(&mut self) -> impl Iterator<Item = &mut NamespaceStream> {
+        self.slots.iter_mut().for_each(|slot| slot.set_empty_at(self.polled_at));
+        self.iter_mut()
     }
 
     /// Waits until a queue is not empty, a signal arrives or the time has passed; `now` is the time before.
@@ -166,12 +185,20 @@ impl Streams {
     /// Its queue is to be read. Where it was reported now and not at the time `empty_at`, it was empty then.
     fn mark(&mut self, place: usize, empty_at: Option<u64>) {
         let Some(slot) = self.slots.get_mut(place) else { return };
-        if std::mem::replace(&mut slot.is_ready, true) {
-            return;
+        if let Some(at) = empty_at {
+            slot.set_empty_at(at);
         }
-        self.ready.push(place);
-        if let (Some(stream), Some(at)) = (&mut slot.stream, empty_at) {
-            stream.complete_until = stream.complete_until.max(at);
+        if !std::mem::replace(&mut slot.is_ready, true) {
+            self.ready.push(place);
+        }
+    }
+}
+
+impl Slot {
+    /// At this time the queue was polled. Unless it was reported, and has not been read since, it was empty.
+    fn set_empty_at(&mut self, polled_at: u64) {
+        if let Some(stream) = self.stream.as_deref_mut().filter(|_| self.is_watched && !self.is_ready) {
+            stream.complete_until = stream.complete_until.max(polled_at);
         }
     }
 }

@@ -18,6 +18,7 @@ use nix::libc::O_NONBLOCK;
 const MAX_SIZE: u64 = 16 * 1024 * 1024;
 /// The file that libnetfilter_conntrack reads names of labels from.
 const LABELS: &str = "/etc/xtables/connlabel.conf";
+const PROTOCOLS: &str = "/etc/protocols";
 const SERVICES: &str = "/etc/services";
 const TIME_ZONE: &str = "/etc/localtime";
 const ZONES: &str = "/usr/share/zoneinfo";
@@ -32,6 +33,19 @@ pub fn labels(host: &Host) -> Arc<LabelNames> {
     let names =
         read(&host.path(LABELS)).map_or_else(|_| LabelNames::default(), |text| LabelNames::parse(&lossy(&text)));
     Arc::new(names)
+}
+
+/// Names of labels in the file at `path`.
+///
+/// # Errors
+/// It cannot be read, or is no regular file.
+pub fn labels_of(path: &Path) -> io::Result<Arc<LabelNames>> {
+    Ok(Arc::new(LabelNames::parse(&lossy(&read(path)?))))
+}
+
+/// The text of /etc/protocols; none where it does not exist.
+pub fn protocols(host: &Host) -> Option<String> {
+    read(&host.path(PROTOCOLS)).ok().map(|text| lossy(&text).into_owned())
 }
 
 /// The time zone of `TZ`, else the host's; UTC where that is unknown.

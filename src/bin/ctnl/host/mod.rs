@@ -8,6 +8,7 @@ pub mod namespaces;
 pub mod privileges;
 pub mod process_by_portid;
 pub mod procfs;
+pub mod protocols;
 pub mod sd_notify;
 pub mod ssh;
 pub mod timeout_notes;

@@ -27,6 +27,8 @@ use nix::sys::prctl;
 pub struct Needs {
     /// Find and enter all network namespaces.
     pub all_netns: bool,
+    /// Find out whether a process uses another network namespace, which has been entered before.
+    pub other_netns: bool,
 }
 
 impl Needs {
@@ -36,6 +38,9 @@ impl Needs {
             // For setns(2), and to read /proc/PID/ns/net of a process of another user or with more
             // capabilities.
             capabilities.extend([Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_PTRACE]);
+        }
+        if self.other_netns {
+            capabilities.insert(Capability::CAP_SYS_PTRACE);
         }
         capabilities
     }
@@ -172,14 +177,14 @@ mod tests {
     #[test]
     fn every_set_keeps_the_needed_capabilities_and_no_other() {
         check(Needs::default());
-        check(Needs { all_netns: true });
+        check(Needs { all_netns: true, other_netns: false });
     }
 
     #[test]
     fn dropping_twice_is_no_error_and_missing_capabilities_are_named() {
         let kept = in_a_thread(|| {
             drop_in_this_thread(Needs::default()).unwrap();
-            drop_in_this_thread(Needs { all_netns: true }).unwrap()
+            drop_in_this_thread(Needs { all_netns: true, other_netns: false }).unwrap()
         });
         assert!(kept.absent.contains(&"CAP_SYS_ADMIN".to_owned()), "{kept}");
     }

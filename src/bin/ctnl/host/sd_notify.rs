@@ -4,7 +4,7 @@
 //! sd-notify has no abstract sockets and reads the environment for each message. Here one
 //! unconnected socket is opened at the start; it still works after privileges were dropped
 //! (the manager's socket is world-writable) and after the manager was restarted. A message
-//! waits at most one second, and `alive` never waits.
+//! waits at most one second, and `alive` and `status` never wait.
 
 use std::ffi::OsString;
 use std::io;
@@ -93,9 +93,12 @@ impl SdNotify {
         self.send(&format!("STOPPING=1\nSTATUS={}", one_line(status)))
     }
 
-    /// One line for `systemctl status`.
+    /// One line for `systemctl status`. It does not wait for the manager: the next one replaces it.
     pub fn status(&mut self, text: &str) -> io::Result<()> {
-        self.send(&format!("STATUS={}", one_line(text)))
+        match &self.manager {
+            Some(manager) => manager.try_send(&format!("STATUS={}", one_line(text))),
+            None => Ok(()),
+        }
     }
 
     /// Sends a watchdog message if one is due at `now` (`CLOCK_MONOTONIC`); most calls only compare

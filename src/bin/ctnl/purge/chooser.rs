@@ -12,7 +12,7 @@ use ctnl::units::Nanos;
 
 use super::options::Options;
 use super::rechecker::Rechecker;
-use super::skip_reason::{SkipReason, target};
+use super::skip_reason::SkipReason;
 use super::summary::{Share, Summary};
 use crate::host::ssh::OwnSessions;
 use crate::scan::{Selection, Tally};
@@ -40,7 +40,7 @@ struct Counts {
     spared: u64,
     beyond_max: u64,
     beyond_agreed: u64,
-    already_expiring: u64,
+    already_done: u64,
     skipped: BTreeMap<SkipReason, u64>,
 }
 
@@ -114,11 +114,11 @@ impl Chooser {
             counts.spared += 1;
             return None;
         }
-        if options.already_expires(flow) {
-            counts.already_expiring += 1;
+        if options.task.is_done(flow) {
+            counts.already_done += 1;
             return None;
         }
-        let target = match target(flow, options.soft().is_some()) {
+        let target = match options.task.target(flow) {
             Ok(target) => target,
             Err(why) => {
                 *counts.skipped.entry(why).or_default() += 1;
@@ -156,7 +156,7 @@ impl Chooser {
         summary.spared_all_ssh = self.options.sessions.include_all_of_server();
         summary.beyond_max = counts.beyond_max;
         summary.beyond_agreed = counts.beyond_agreed;
-        summary.already_expiring = counts.already_expiring;
+        summary.set_already_done(counts.already_done);
         summary.skipped = counts.skipped.iter().map(|(why, count)| (why.name(), *count)).collect();
         if let Some(breakdown) = &self.breakdown {
             summary.by_state = shares(&breakdown.by_state, usize::MAX);

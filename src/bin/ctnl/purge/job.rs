@@ -1,4 +1,4 @@
-//! A purge: preview, question, and the walk that deletes.
+//! A purge: preview, question, and the walk that deletes or changes entries.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +13,7 @@ use ctnl::units::Nanos;
 use super::chooser::Chooser;
 use super::options::{Options, SMALL_TABLE};
 use super::summary::Summary;
+use super::undo_file::UndoFile;
 use crate::host::ssh::OwnSessions;
 use crate::scan::{End, Selection, Visitor, Watch, walk};
 use crate::term::console::{Console, percent};
@@ -50,7 +51,12 @@ pub struct Purge<'a> {
     watch: Watch<'a>,
     before: Occupancy,
     look_up_sessions: Option<LookUpSessions<'a>>,
+    observer: Option<Observer<'a>>,
+    undo: Option<UndoFile>,
 }
+
+/// Is called with each entry that is chosen, before the request for it is sent.
+type Observer<'a> = Box<dyn FnMut(&Flow, &DatagramTime) + Send + 'a>;
 
 /// Looks up the sessions that are spared.
 type LookUpSessions<'a> = Box<dyn Fn() -> Result<OwnSessions> + 'a>;
@@ -59,13 +65,24 @@ impl<'a> Purge<'a> {
     /// A purge of what `selection` matches, in a table that was `before` so full.
     pub fn new(selection: Selection, options: Options, watch: Watch<'a>, before: Occupancy) -> Self {
         let chooser = Chooser::new(selection, options.clone());
-        Purge { options, chooser, watch, before, look_up_sessions: None }
+        Purge { options, chooser, watch, before, look_up_sessions: None, observer: None, undo: None }
+    }
+
+    /// Calls `observer` with each entry that is chosen, before the request for it is sent. It runs on the thread that
+    /// walks the table.
+    pub fn observed_by(self, observer: impl FnMut(&Flow, &DatagramTime) + Send + 'a) -> Self {
+        Purge { observer: Some(Box::new(observer)), ..self }
     }
 
     /// Also spares the sessions that `look_up` finds once the purge may begin: one may have been attached
     /// while the table was counted or the question stood.
     pub fn looking_up_sessions(self, look_up: impl Fn() -> Result<OwnSessions> + 'a) -> Self {
         Purge { look_up_sessions: Some(Box::new(look_up)), ..self }
+    }
+
+    /// Writes each entry to `undo` before its delete is sent.
+    pub fn saving_to(self, undo: Option<UndoFile>) -> Self {
+        Purge { undo, ..self }
     }
 
     /// Runs it over `connection`; the deletes have a connection of their own. `before_first` is called when
@@ -99,7 +116,7 @@ impl<'a> Purge<'a> {
         (summary.seen, summary.interrupted) = self.count(connection)?;
         summary.resized = self.watch.warn_if_resized();
         self.chooser.report(&mut summary);
-        summary.deleted = self.chooser.chosen();
+        summary.set_done(self.chooser.chosen());
         summary.set_table(self.before, Some(self.before));
         summary.seconds = self.seconds_since(started);
         Ok(summary)
@@ -165,7 +182,7 @@ impl<'a> Purge<'a> {
     /// Asks on the terminal. The settings may have changed while the question stood.
     fn ask(&mut self, chosen: u64, seen: u64) -> Result<Consent> {
         let most = with_margin(chosen);
-        let what = if self.options.soft().is_some() { "Lower the timeout of" } else { "Delete" };
+        let what = self.options.task.question();
         let part = percent(chosen, seen);
         let question = format!("{what} {chosen} of {seen} entries ({part}), and no more than {most}?");
         let interrupt = self.watch.interrupt;
@@ -187,10 +204,12 @@ impl<'a> Purge<'a> {
         let started = self.watch.clock.now().monotonic;
         let (clock, seen) = (self.watch.clock.clone(), AtomicU64::new(0));
         let rechecker = self.chooser.rechecker();
-        let deleter = Deleter::start(connection.reopen()?, self.options.action, &clock, rechecker);
+        let deleter = Deleter::start(connection.reopen()?, self.options.task.action(), &clock, rechecker);
         let mut deciding = Deciding {
             chooser: &mut self.chooser,
+            observer: self.observer.as_mut(),
             deleter: deleter.context("start a thread")?,
+            undo: self.undo.take(),
             interrupt: self.watch.interrupt,
             seen: &seen,
             totals: DumpTotals::default(),
@@ -199,17 +218,23 @@ impl<'a> Purge<'a> {
         };
         let work = || {
             let walked = walk(connection, DumpRequest::default(), &clock, &mut deciding);
-            let Deciding { deleter, totals, is_interrupted, refreshed, .. } = deciding;
-            (walked.and_then(|walked| refreshed.map(|()| walked)), deleter.finish(), totals, is_interrupted)
+            // Also what was chosen and has not been handed over is saved before it is deleted.
+            let _ = deciding.save_batch();
+            let Deciding { deleter, undo, totals, is_interrupted, refreshed, .. } = deciding;
+            let deleted = deleter.finish();
+            (walked.and_then(|walked| refreshed.map(|()| walked)), deleted, undo, totals, is_interrupted)
         };
-        let (walked, (deletions, deleted), totals, is_interrupted) =
-            self.watch.show_during("deleting", &seen, work).context("start a thread")?;
+        let (walked, (deletions, deleted), undo, totals, is_interrupted) =
+            self.watch.show_during(self.options.task.progress(), &seen, work).context("start a thread")?;
         let mut summary = Summary::new(&self.options, self.chooser.filter());
         summary.seen = totals.entries;
         summary.interrupted = is_interrupted && walked.as_ref().is_ok_and(|walked| walked.end == End::Stopped);
         summary.resized = self.watch.warn_if_resized();
         let error = deleted.err().or(walked.err());
         summary.add(&deletions, error.as_ref());
+        if let Some(undo) = undo {
+            summary.add_saved(undo.finish());
+        }
         self.chooser.report(&mut summary);
         summary.set_table(self.before, table::count(connection).ok());
         summary.seconds = self.seconds_since(started);
@@ -245,9 +270,11 @@ impl Visitor for Counting<'_, '_> {
 }
 
 /// Chooses and pushes what is chosen to the deleter. Nothing here blocks but the deleter's queue.
-struct Deciding<'d> {
+struct Deciding<'d, 'o> {
     chooser: &'d mut Chooser,
+    observer: Option<&'d mut Observer<'o>>,
     deleter: Deleter,
+    undo: Option<UndoFile>,
     interrupt: &'d Interrupt,
     seen: &'d AtomicU64,
     totals: DumpTotals,
@@ -255,10 +282,28 @@ struct Deciding<'d> {
     refreshed: Result<(), Error>,
 }
 
-impl Visitor for Deciding<'_> {
+impl Deciding<'_, '_> {
+    /// Writes the entries that were chosen to the undo file. Where that fails, none of those that have not been
+    /// handed over is deleted.
+    fn save_batch(&mut self) -> ControlFlow<()> {
+        if self.undo.as_mut().is_none_or(UndoFile::write) {
+            return ControlFlow::Continue(());
+        }
+        self.deleter.drop_batch();
+        ControlFlow::Break(())
+    }
+}
+
+impl Visitor for Deciding<'_, '_> {
     #[inline]
     fn entry(&mut self, flow: &Flow, time: &DatagramTime) {
         if let Some(target) = self.chooser.choose(flow, time) {
+            if let Some(observer) = &mut self.observer {
+                observer(flow, time);
+            }
+            if let Some(undo) = &mut self.undo {
+                undo.add(flow, time);
+            }
             self.deleter.push(target, self.chooser.judgement(time));
         }
     }
@@ -266,6 +311,9 @@ impl Visitor for Deciding<'_> {
     fn end_datagram(&mut self, totals: DumpTotals) -> ControlFlow<()> {
         self.totals = totals;
         self.seen.store(totals.entries, Ordering::Relaxed);
+        if self.deleter.hands_over_next() {
+            self.save_batch()?;
+        }
         self.deleter.end_datagram()?;
         self.refreshed = self.chooser.refresh_old_settings();
         self.is_interrupted = self.interrupt.requested();

@@ -1,8 +1,8 @@
 //! What a command asks for, besides the filter.
 
 use ctnl::model::Flow;
-use ctnl::table::Action;
 
+use super::task::Task;
 use crate::host::ssh::OwnSessions;
 
 /// What is done with the entries that match, and its bounds.
@@ -13,7 +13,7 @@ pub struct Options {
     /// Count what would be done, by state and by source, and change nothing.
     pub preview: bool,
     /// What is done.
-    pub action: Action,
+    pub task: Task,
     /// Sessions whose entries are spared.
     pub sessions: OwnSessions,
     /// Most entries to act on.
@@ -30,21 +30,8 @@ pub struct Options {
 pub const SMALL_TABLE: u64 = 100;
 
 impl Options {
-    /// The seconds to which timeouts are lowered; `None` where entries are deleted.
-    pub fn soft(&self) -> Option<u32> {
-        match self.action {
-            Action::Delete => None,
-            Action::Update(patch) => patch.timeout,
-        }
-    }
-
     /// Whether `flow` carries a session that is spared.
     pub fn spares(&self, flow: &Flow) -> bool {
         self.sessions.include(flow)
-    }
-
-    /// Whether the timeout would not be lowered, but raised.
-    pub fn already_expires(&self, flow: &Flow) -> bool {
-        self.soft().is_some_and(|soft| flow.timeout.is_some_and(|left| left <= soft))
     }
 }

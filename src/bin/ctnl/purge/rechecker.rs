@@ -6,7 +6,6 @@ use ctnl::table::{DatagramTime, Recheck};
 use ctnl::units::Nanos;
 
 use super::options::Options;
-use super::skip_reason::target;
 use crate::scan::Selection;
 
 /// The same decision as that of the chooser, without its counts and bounds.
@@ -32,7 +31,7 @@ impl Recheck for Rechecker {
         let options = &self.options;
         self.selection.judge(flow, time).is_some()
             && !options.spares(flow)
-            && !options.already_expires(flow)
-            && target(flow, options.soft().is_some()).is_ok()
+            && !options.task.is_done(flow)
+            && options.task.target(flow).is_ok()
     }
 }

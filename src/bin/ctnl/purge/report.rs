@@ -34,6 +34,11 @@ pub fn report(summary: &Summary, console: &mut Console, as_json: bool, fail_if_n
         let reason = Undecided::ALL.into_iter().find(|reason| reason.name() == *why);
         console.note(&format!("undecided: {count} {why}: {}", reason.map_or("", |reason| reason.hint())));
     }
+    for errno in summary.failed.keys().filter(|_| summary.updated.is_some()) {
+        if let Some(hint) = hint(errno) {
+            console.warn(&format!("  hint: {errno}: {hint}"));
+        }
+    }
     if let Some(error) = &summary.error {
         console.warn(&format!("ended early: {error}"));
     }
@@ -53,17 +58,31 @@ pub fn report(summary: &Summary, console: &mut Console, as_json: bool, fail_if_n
     })
 }
 
+/// What an error of an update means (`ctnetlink_change_conntrack` in net/netfilter/nf_conntrack_netlink.c).
+fn hint(errno: &str) -> Option<&'static str> {
+    match errno {
+        "ENOSPC" => Some(
+            "the entry has no room for labels, which the kernel gives to those that are created while a rule of nftables \
+             or iptables uses labels",
+        ),
+        "EBUSY" => Some("the status of the entry changed meanwhile: run it again"),
+        "EPERM" => Some("the timeout of the entry is fixed by now"),
+        "EOPNOTSUPP" => Some("the kernel is built without labels, or (since 7.3) removes no helper"),
+        _ => None,
+    }
+}
+
 /// The tables of a preview.
 fn breakdown(summary: &Summary) -> String {
     let table = |head: &str, shares: &[Share]| {
         let mut columns = Columns::new(vec!["ENTRIES".into(), "SHARE".into(), head.into()], 2);
         for share in shares {
-            let part = percent(share.entries, summary.deleted);
+            let part = percent(share.entries, summary.done());
             columns.push(vec![share.entries.to_string(), part, share.key.clone()]);
         }
         columns.to_text()
     };
-    if summary.deleted == 0 {
+    if summary.done() == 0 {
         return String::new();
     }
     let mut text = format!("{}\n{}", table("STATE", &summary.by_state), table("TOP SOURCES", &summary.by_source));

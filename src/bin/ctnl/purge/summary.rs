@@ -10,6 +10,8 @@ use nix::errno::Errno;
 use serde::Serialize;
 
 use super::options::Options;
+use super::task::Task;
+use super::undo_file::Saved;
 use crate::term::console::percent;
 
 /// Version of the JSON document.
@@ -17,7 +19,7 @@ const VERSION: u32 = 1;
 
 /// The results of a purge.
 ///
-/// `matched` is the sum of `deleted`, `gone`, `no_longer_matching`, `spared`, `beyond_max`, `beyond_agreed`,
+/// `matched` is the sum of `deleted`, `updated`, `unchanged`, `gone`, `no_longer_matching`, `spared`, `beyond_max`, `beyond_agreed`,
 /// `already_expiring`, `skipped`, `failed`, `unanswered` and `unsent`.
 #[derive(Debug, Default, Serialize)]
 pub struct Summary {
@@ -27,7 +29,7 @@ pub struct Summary {
     pub command: &'static str,
     /// Nothing was changed.
     pub dry_run: bool,
-    /// `delete`, or `soft`: timeouts are lowered to `soft_seconds`.
+    /// `delete`; `soft`: timeouts are lowered to `soft_seconds`; `update`.
     pub action: &'static str,
     /// See `action`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,6 +42,15 @@ pub struct Summary {
     pub matched: u64,
     /// Entries deleted, or whose timeout was lowered.
     pub deleted: u64,
+    /// With `update`: entries that were changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updated: Option<u64>,
+    /// With `update`: entries that were as wanted already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unchanged: Option<u64>,
+    /// With `update`: entries among `gone` and `failed` of which a part was changed before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partly: Option<u64>,
     /// Entries that were already gone.
     pub gone: u64,
     /// Entries that were read again before their delete, because too much time had passed or the settings
@@ -90,6 +101,12 @@ pub struct Summary {
     /// The longest time from reading an entry to the end of its delete, or of the change of its timeout, in
     /// milliseconds: a packet that arrives within this time is not noticed.
     pub window_ms: f64,
+    /// The file of `--save`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub saved_to: Option<String>,
+    /// Entries that were written to it, each before its delete was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub saved: Option<u64>,
     /// Of a preview: what would be deleted, by state.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub by_state: Vec<Share>,
@@ -127,21 +144,50 @@ impl Summary {
             v: VERSION,
             command: options.command,
             dry_run: options.preview,
-            action: if options.soft().is_some() { "soft" } else { "delete" },
-            soft_seconds: options.soft(),
+            action: match options.task {
+                Task::Delete => "delete",
+                Task::LowerTimeout(_) => "soft",
+                Task::CapTimeout(_) | Task::Update(_) => "update",
+            },
+            soft_seconds: options.task.written_timeout().filter(|_| !options.task.is_update()),
+            updated: options.task.is_update().then_some(0),
+            unchanged: options.task.is_update().then_some(0),
+            partly: options.task.is_update().then_some(0),
             filter: filter.to_string(),
             ..Summary::default()
         }
     }
 
-    /// Adds the results of the deletes.
+    /// Sets the number of entries that were, or would be, deleted or updated.
+    pub fn set_done(&mut self, entries: u64) {
+        match &mut self.updated {
+            Some(updated) => *updated = entries,
+            None => self.deleted = entries,
+        }
+    }
+
+    /// Entries that were, or would be, deleted or updated.
+    pub fn done(&self) -> u64 {
+        self.updated.unwrap_or(self.deleted)
+    }
+
+    /// Sets the number of entries for which there was nothing to do.
+    pub fn set_already_done(&mut self, entries: u64) {
+        match &mut self.unchanged {
+            Some(unchanged) => *unchanged = entries,
+            None => self.already_expiring = entries,
+        }
+    }
+
+    /// Adds the results of the requests.
     pub fn add(&mut self, deletions: &Deletions, error: Option<&Error>) {
         let outcome = &deletions.outcome;
         self.rechecked = deletions.rechecked;
         self.no_longer_matching = deletions.no_longer_matching;
         // To the microsecond.
         self.window_ms = (deletions.window.as_millis_f64() * 1000.0).round() / 1000.0;
-        self.deleted = outcome.done;
+        self.set_done(outcome.done);
+        self.partly = self.partly.map(|_| outcome.partly);
         self.gone = outcome.gone;
         self.unanswered = outcome.unanswered;
         self.unsent = outcome.unsent;
@@ -149,6 +195,15 @@ impl Summary {
             self.failed.insert(format!("{:?}", Errno::from_raw(*errno)), *count);
         }
         self.error = error.map(ToString::to_string);
+    }
+
+    /// Adds the results of `--save`. Where it failed, that is why the purge ended early.
+    pub fn add_saved(&mut self, saved: Saved) {
+        self.saved_to = Some(saved.name);
+        self.saved = Some(saved.entries);
+        if let Some(error) = saved.error {
+            self.error = Some(error);
+        }
     }
 
     /// Sets the counts of the table.
@@ -170,19 +225,22 @@ impl Summary {
 
     /// Whether nothing has changed for certain.
     pub fn is_untouched(&self) -> bool {
-        self.dry_run || self.deleted + self.gone + self.unanswered == 0
+        self.dry_run || self.done() + self.partly.unwrap_or(0) + self.gone + self.unanswered == 0
     }
 
     /// The summary as text.
     pub fn to_text(&self) -> String {
         let mut text = format!("{} matched", self.matched);
         let verb = match (self.dry_run, self.soft_seconds) {
+            (true, None) if self.updated.is_some() => "would be updated".to_owned(),
+            (false, None) if self.updated.is_some() => "updated".to_owned(),
             (true, Some(seconds)) => format!("would be given a timeout of {seconds} s"),
             (true, None) => "would be deleted".to_owned(),
             (false, Some(seconds)) => format!("given a timeout of {seconds} s"),
             (false, None) => "deleted".to_owned(),
         };
-        add(&mut text, self.deleted, &verb, true);
+        add(&mut text, self.done(), &verb, true);
+        add(&mut text, self.unchanged.unwrap_or(0), "already as wanted", false);
         add(&mut text, self.gone, "already gone", false);
         add(&mut text, self.no_longer_matching, "no longer matching when read again", false);
         let spared = if self.spared_all_ssh { ALL_SSH } else { "spared (own SSH session)" };
@@ -197,11 +255,15 @@ impl Summary {
         for (errno, count) in &self.failed {
             add(&mut text, *count, &format!("failed: {errno}"), false);
         }
+        add(&mut text, self.partly.unwrap_or(0), "of those changed in part", false);
         add(&mut text, self.unanswered, "unanswered", false);
         add(&mut text, self.unsent, "not sent", false);
         let _ = write!(text, "; {} entries seen in {:.2} s", self.seen, self.seconds);
         self.write_window(&mut text);
         self.write_table(&mut text);
+        if let (Some(name), Some(saved)) = (&self.saved_to, self.saved) {
+            let _ = write!(text, "\n{saved} saved to {name}; undo with: ctnl restore {name}");
+        }
         if self.interrupted {
             text.push_str("\ninterrupted before the end of the table");
         }
@@ -210,7 +272,8 @@ impl Summary {
 
     fn write_window(&self, text: &mut String) {
         if self.window_ms > 0.0 {
-            let verb = if self.soft_seconds.is_some() { "changed" } else { "deleted" };
+            let is_changed = self.soft_seconds.is_some() || self.updated.is_some();
+            let verb = if is_changed { "changed" } else { "deleted" };
             let _ = write!(text, ", each {verb} within {:.1} ms of being read", self.window_ms);
         }
     }

@@ -17,7 +17,7 @@ mod walk;
 mod watch;
 
 pub use matches::walk_matches;
-pub use printer::{Printed, Printer};
+pub use printer::{Printed, Printer, finish_chunks, stdout_in_chunks};
 pub use samples::sample_and_wait;
 pub use selection::{Selection, Tally};
 pub use sorted::{Order, Unsorted};

@@ -41,7 +41,7 @@ struct Output {
 impl Printer {
     /// A printer of at most `limit` entries.
     pub fn new(writer: Writer, limit: Option<u64>, order: Option<Order>) -> Self {
-        let mut chunks = stdout();
+        let mut chunks = stdout_in_chunks();
         writer.begin(chunks.buffer());
         let limit = limit.unwrap_or(u64::MAX);
         Printer {
@@ -110,12 +110,12 @@ impl Output {
 
     fn end(mut self) -> Result<Delivered> {
         self.writer.end(self.chunks.buffer());
-        end(self.chunks, self.failed)
+        finish_chunks(self.chunks, self.failed)
     }
 }
 
 /// Standard output in chunks.
-pub(super) fn stdout() -> ChunkWriter<Stdout> {
+pub fn stdout_in_chunks() -> ChunkWriter<Stdout> {
     let stdout = for_many_lines();
     if stdout.is_terminal() {
         ChunkWriter::terminal(stdout)
@@ -127,7 +127,7 @@ pub(super) fn stdout() -> ChunkWriter<Stdout> {
 }
 
 /// Writes the rest, unless writing has failed before.
-pub(super) fn end(chunks: ChunkWriter<Stdout>, failed: Option<io::Error>) -> Result<Delivered> {
+pub fn finish_chunks(chunks: ChunkWriter<Stdout>, failed: Option<io::Error>) -> Result<Delivered> {
     let ended = match failed {
         Some(error) => Err(error),
         None => chunks.finish().map(drop),

@@ -35,19 +35,23 @@ pub struct FileSink {
 }
 
 impl FileSink {
-    /// Opens the file.
-    pub fn open(path: &str, options: &SinkOptions) -> Result<Self> {
+    /// Opens the file. A disk that is full is an error unless the sink `may_be_down`: then the next
+    /// attempt follows with the first lines.
+    pub fn open(path: &str, may_be_down: bool, options: &SinkOptions) -> Result<Self> {
         let path = PathBuf::from(path);
         let content =
             FileContent { header: Arc::clone(&options.header), is_own_line: Arc::clone(&options.is_own_line) };
-        let open = OpenFile::open(&path, &content).with_context(|| format!("open {}", path.display()))?;
+        let open = match OpenFile::open(&path, &content) {
+            Err(error) if may_be_down && is_full(&error) => None,
+            opened => Some(opened.with_context(|| format!("open {}", path.display()))?),
+        };
         Ok(FileSink {
             path,
             rotation: options.rotation,
             sync: options.sync,
             clock: options.clock.clone(),
             content,
-            open: Some(open),
+            open,
             failed_rotation: None,
             warnings: Vec::new(),
         })
@@ -138,6 +142,10 @@ impl FileSink {
         self.open = None;
         Ok(())
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl Deliver for FileSink {

@@ -3,13 +3,14 @@
 //! `spec` has the registry of sink kinds and parses `--to`. Each running sink (`state`) has a
 //! `queue` in memory and, if its kind can be down, a `spool` on disk. A `worker` thread passes the
 //! oldest item to the sink's implementation of `deliver`; a `spiller` thread moves what waits too
-//! long to the disk. Only standard output and files apply backpressure.
+//! long to the disk. Only standard output and files of mode `block` apply backpressure.
 //!
 //! Each line is delivered at least once. A repeated line has the same stream name and number.
 //!
 //! Nothing here depends on conntrack: lines are bytes, and the caller formats the line that
 //! reports a gap. Of the library only the clock is used.
 
+mod address;
 mod backoff;
 pub mod deliver;
 mod file;
@@ -27,6 +28,8 @@ mod spool;
 mod state;
 mod stdout;
 mod syslog;
+#[cfg(feature = "tls")]
+mod tls;
 mod worker;
 
 #[cfg(test)]
@@ -44,10 +47,10 @@ use crate::chunk::{Chunk, Outlet};
 use crate::term::exit::usage;
 
 pub use deliver::Deliver;
-pub use options::{GapFormatter, LineTest, SinkOptions, SyncPolicy, SyslogHeader};
+pub use options::{GapFormatter, LineTest, SinkOptions, SyncPolicy, SyslogHeader, TlsFiles};
 pub use queue::{DropCause, Gap, Item};
 pub use rotation::Rotation;
-pub use spec::{SINK_KINDS, SinkSpec};
+pub use spec::{Mode, SINK_KINDS, SinkSpec};
 pub use spool::folder::sink_of;
 pub use spool::survey::{Damage, Finding, is_spool, spools_below, survey};
 pub use state::Statistics;
@@ -92,10 +95,11 @@ impl Sinks {
             if specs.iter().take(index).any(|other| other.name() == spec.name()) {
                 return Err(usage(format!("--to {} is given twice", spec.name())));
             }
+            if spec.kind.has_modes && spec.mode == Mode::Spool && options.spool.is_none() {
+                return Err(usage(format!("--to {}: mode=spool needs --spool DIR", spec.text)));
+            }
             let spool = match &options.spool {
-                Some(folder) if !spec.kind.applies_backpressure => {
-                    Some(Spool::open(folder, &spec.name(), options.spool_max)?)
-                }
+                Some(folder) if spec.mode == Mode::Spool => Some(Spool::open(folder, &spec.name(), options.spool_max)?),
                 _ => None,
             };
             let target = (spec.kind.open)(spec, options)?;
@@ -105,13 +109,16 @@ impl Sinks {
         Ok(sinks)
     }
 
-    /// The spool of a sink has its name: after a change of `--to`, nobody delivers what is left in it.
+    /// The spool of a sink has its name: after a change of `--to`, also of a file's mode, nobody delivers
+    /// what is left in it.
     fn warn_of_orphaned_spools(&self, options: &SinkOptions) {
-        let names: Vec<String> = self.sinks.iter().map(|sink| sink.statistics().name).collect();
+        let spooling = self.sinks.iter().filter(|sink| sink.has_spool());
+        let names: Vec<String> = spooling.map(|sink| sink.statistics().name).collect();
         let orphaned = options.spool.iter().flat_map(|parent| spool::folder::orphaned(parent, &names));
         let warnings = orphaned.map(|(folder, bytes)| {
             format!(
-                "the spool {} has {bytes} bytes for a sink that --to does not name: they are not delivered\n  hint: run \
+                "the spool {} has {bytes} bytes for a sink that --to does not name, or not with a spool: they are not \
+                 delivered\n  hint: run \
                  it once with the --to of before, or remove the folder",
                 folder.display()
             )
@@ -128,7 +135,7 @@ impl Sinks {
         spool: Option<Spool>,
         options: &SinkOptions,
     ) -> Result<()> {
-        let (now, backpressure) = (self.now(), spec.kind.applies_backpressure);
+        let (now, backpressure) = (self.now(), spec.mode == Mode::Block);
         let sink = Arc::new(Sink::new(spec.name(), backpressure, options.queue_max, spool, now));
         let format_gap = Arc::clone(&options.format_gap);
         let worker = Worker { sink: Arc::clone(&sink), target, format_gap, clock: self.clock.clone() };

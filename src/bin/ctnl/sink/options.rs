@@ -32,6 +32,9 @@ pub struct SinkOptions {
     /// The credentials file for NATS.
     #[cfg_attr(not(feature = "nats"), allow(dead_code, reason = "nothing else reads it"))]
     pub nats_credentials: Option<PathBuf>,
+    /// The files for TLS.
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "nothing else reads it"))]
+    pub tls: TlsFiles,
     /// The clock.
     pub clock: Clock,
     /// How a gap is reported in the stream.
@@ -41,6 +44,25 @@ pub struct SinkOptions {
     pub header: Arc<[u8]>,
     /// Recognises the lines of the stream's format in a file that exists.
     pub is_own_line: LineTest,
+}
+
+/// The files for TLS, all PEM.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "nothing else reads it"))]
+pub struct TlsFiles {
+    /// The certificate authorities to trust, instead of those of the host.
+    pub authorities: Option<PathBuf>,
+    /// The certificate of this client, followed by the intermediate ones.
+    pub certificate: Option<PathBuf>,
+    /// Its private key.
+    pub key: Option<PathBuf>,
+}
+
+impl TlsFiles {
+    /// Whether there is any.
+    pub fn are_given(&self) -> bool {
+        *self != TlsFiles::default()
+    }
 }
 
 /// When a file is synchronised to the disk. What was written survives the end of the process

@@ -8,7 +8,22 @@ use super::deliver::Deliver;
 #[cfg(feature = "nats")]
 use super::nats;
 use super::options::SinkOptions;
-use super::{file, journald, remote, stdout, syslog};
+use super::{address, file, journald, remote, stdout, syslog};
+
+/// What becomes of lines while a sink is down or slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// A full queue stops the reader, so that the kernel's queue fills and the kernel counts the loss.
+    Block,
+    /// They are moved to the spool if there is one, and dropped and counted when that and the queue
+    /// are full.
+    Spool,
+    /// They are dropped and counted when the queue is full.
+    Drop,
+}
+
+/// The modes of a sink that has the choice, by their names.
+const MODES: &[(&str, Mode)] = &[("block", Mode::Block), ("spool", Mode::Spool), ("drop", Mode::Drop)];
 
 /// One kind of sink: a row of the registry.
 #[derive(Debug)]
@@ -19,10 +34,10 @@ pub struct SinkKind {
     pub syntax: &'static str,
     /// What it is, for the help.
     pub doc: &'static str,
-    /// Whether a full queue stops the reader, so that the kernel's queue fills and the kernel
-    /// counts the loss. The other kinds can be down for long: their lines are spooled, or dropped
-    /// and counted.
-    pub applies_backpressure: bool,
+    /// What becomes of lines while it is down or slow. A server can be down for long.
+    pub mode: Mode,
+    /// Whether `,mode=MODE` at the end of the argument chooses another mode.
+    pub has_modes: bool,
     /// Whether SIGHUP reopens it.
     pub is_reopened: bool,
     /// Creates it. Opens files; connections are made later.
@@ -37,16 +52,20 @@ pub const SINK_KINDS: &[SinkKind] = &[
         prefix: "-",
         syntax: "-",
         doc: "standard output",
-        applies_backpressure: true,
+        mode: Mode::Block,
+        has_modes: false,
         is_reopened: false,
         open: open_stdout,
         validate: nothing,
     },
     SinkKind {
         prefix: "file:",
-        syntax: "file:PATH",
-        doc: "append to a file; rotated by --rotate-size and --rotate-every, reopened on SIGHUP",
-        applies_backpressure: true,
+        syntax: "file:PATH[,mode=block|spool|drop]",
+        doc: "append to a file; rotated by --rotate-size and --rotate-every, reopened on SIGHUP. While its disk is \
+              full: block applies backpressure, which also stops the other sinks; spool moves lines to --spool; drop \
+              drops what exceeds --queue-max. The default is block",
+        mode: Mode::Block,
+        has_modes: true,
         is_reopened: true,
         open: open_file,
         validate: path,
@@ -55,7 +74,8 @@ pub const SINK_KINDS: &[SinkKind] = &[
         prefix: "unix:",
         syntax: "unix:PATH",
         doc: "lines to a Unix stream socket",
-        applies_backpressure: false,
+        mode: Mode::Spool,
+        has_modes: false,
         is_reopened: false,
         open: connect_unix,
         validate: path,
@@ -64,16 +84,29 @@ pub const SINK_KINDS: &[SinkKind] = &[
         prefix: "tcp:",
         syntax: "tcp:HOST:PORT",
         doc: "lines over TCP",
-        applies_backpressure: false,
+        mode: Mode::Spool,
+        has_modes: false,
         is_reopened: false,
         open: connect_tcp,
         validate: host_and_port,
     },
     SinkKind {
+        prefix: "tls:",
+        syntax: "tls:HOST:PORT",
+        doc: "lines over TLS; the server is verified (--tls-ca)",
+        mode: Mode::Spool,
+        has_modes: false,
+        is_reopened: false,
+        open: connect_tls,
+        validate: tls_address,
+    },
+    SinkKind {
         prefix: "syslog:",
-        syntax: "syslog:[PATH|tcp:HOST:PORT]",
-        doc: "RFC 5424 messages to /dev/log or another Unix socket, or over TCP with octet counting",
-        applies_backpressure: false,
+        syntax: "syslog:[PATH|tcp:HOST:PORT|tls:HOST[:PORT]|udp:HOST[:PORT]]",
+        doc: "RFC 5424 messages to /dev/log or another Unix socket, over TCP or TLS (port 6514) with octet counting, or \
+              over UDP (port 514), which loses lines silently",
+        mode: Mode::Spool,
+        has_modes: false,
         is_reopened: false,
         open: connect_syslog,
         validate: syslog_address,
@@ -82,7 +115,8 @@ pub const SINK_KINDS: &[SinkKind] = &[
         prefix: "journald:",
         syntax: "journald:[PATH]",
         doc: "the systemd journal, in its native protocol",
-        applies_backpressure: false,
+        mode: Mode::Spool,
+        has_modes: false,
         is_reopened: false,
         open: connect_journald,
         validate: anything,
@@ -91,33 +125,58 @@ pub const SINK_KINDS: &[SinkKind] = &[
         prefix: "nats:",
         syntax: "nats:URL/SUBJECT",
         doc: "a NATS JetStream subject; each line is acknowledged and has an id for deduplication",
-        applies_backpressure: false,
+        mode: Mode::Spool,
+        has_modes: false,
         is_reopened: false,
         open: connect_nats,
         validate: nats_address,
     },
 ];
 
+impl SinkKind {
+    /// Splits what follows the prefix into the address and the mode.
+    fn split_mode<'a>(&self, text: &'a str) -> std::result::Result<(&'a str, Mode), String> {
+        let Some((address, name)) = text.rsplit_once(",mode=").filter(|_| self.has_modes) else {
+            return Ok((text, self.mode));
+        };
+        let mode = MODES.iter().find(|(known, _)| *known == name);
+        mode.map(|(_, mode)| (address, *mode)).ok_or_else(|| format!("unknown mode '{name}'"))
+    }
+}
+
 /// A parsed argument of `--to`.
 #[derive(Debug, Clone)]
 pub struct SinkSpec {
     /// The whole argument, as it was typed.
     pub text: String,
-    /// What follows the prefix.
+    /// What follows the prefix, without the mode.
     pub address: String,
     /// The kind of sink.
     pub kind: &'static SinkKind,
+    /// What becomes of lines while it is down or slow.
+    pub mode: Mode,
 }
 
 impl SinkSpec {
-    /// The argument without a password: the sink's name in messages, and that of its spool.
+    /// Whether it may use TLS.
+    pub fn may_use_tls(&self) -> bool {
+        match self.kind.prefix {
+            "tls:" | "nats:" => true,
+            "syslog:" => matches!(syslog::Address::parse(&self.address), syslog::Address::Tls(_)),
+            _ => false,
+        }
+    }
+
+    /// The argument without a mode and without a password: the sink's name in messages, and that of
+    /// its spool.
     pub fn name(&self) -> String {
-        match (self.text.find("://"), self.text.rfind('@')) {
+        let text = format!("{}{}", self.kind.prefix, self.address);
+        match (text.find("://"), text.rfind('@')) {
             (Some(scheme), Some(at)) if scheme < at => {
-                let (before, after) = (self.text.get(..scheme + 3), self.text.get(at + 1..));
+                let (before, after) = (text.get(..scheme + 3), text.get(at + 1..));
                 format!("{}{}", before.unwrap_or_default(), after.unwrap_or_default())
             }
-            _ => self.text.clone(),
+            _ => text,
         }
     }
 }
@@ -131,8 +190,9 @@ impl FromStr for SinkSpec {
             format!("unknown sink: expected {}", syntaxes.join(", "))
         })?;
         let address = text.strip_prefix(kind.prefix).unwrap_or_default();
+        let (address, mode) = kind.split_mode(address).map_err(|why| format!("{why}: expected {}", kind.syntax))?;
         (kind.validate)(address).map_err(|why| format!("{why}: expected {}", kind.syntax))?;
-        Ok(SinkSpec { text: text.to_owned(), address: address.to_owned(), kind })
+        Ok(SinkSpec { text: text.to_owned(), address: address.to_owned(), kind, mode })
     }
 }
 
@@ -141,7 +201,7 @@ fn open_stdout(_: &SinkSpec, options: &SinkOptions) -> Result<Box<dyn Deliver>> 
 }
 
 fn open_file(spec: &SinkSpec, options: &SinkOptions) -> Result<Box<dyn Deliver>> {
-    Ok(Box::new(file::FileSink::open(&spec.address, options)?))
+    Ok(Box::new(file::FileSink::open(&spec.address, spec.mode != Mode::Block, options)?))
 }
 
 fn connect_unix(spec: &SinkSpec, options: &SinkOptions) -> Result<Box<dyn Deliver>> {
@@ -154,8 +214,15 @@ fn connect_tcp(spec: &SinkSpec, options: &SinkOptions) -> Result<Box<dyn Deliver
     Ok(Box::new(remote::Remote::plain(endpoint, options)))
 }
 
+fn connect_tls(spec: &SinkSpec, options: &SinkOptions) -> Result<Box<dyn Deliver>> {
+    let endpoint = remote::Endpoint::tls(spec.address.clone(), options);
+    let endpoint = endpoint.map_err(|why| anyhow!("{}: {why}", spec.name()))?;
+    Ok(Box::new(remote::Remote::plain(endpoint, options)))
+}
+
 fn connect_syslog(spec: &SinkSpec, options: &SinkOptions) -> Result<Box<dyn Deliver>> {
-    Ok(Box::new(syslog::connect(&spec.address, options)))
+    let sink = syslog::connect(syslog::Address::parse(&spec.address), options);
+    Ok(Box::new(sink.map_err(|why| anyhow!("{}: {why}", spec.name()))?))
 }
 
 fn connect_journald(spec: &SinkSpec, options: &SinkOptions) -> Result<Box<dyn Deliver>> {
@@ -165,7 +232,7 @@ fn connect_journald(spec: &SinkSpec, options: &SinkOptions) -> Result<Box<dyn De
 #[cfg(feature = "nats")]
 fn connect_nats(spec: &SinkSpec, options: &SinkOptions) -> Result<Box<dyn Deliver>> {
     let environment = |name: &str| std::env::var(name).ok();
-    let nats = nats::Nats::new(&spec.address, options.nats_credentials.as_deref(), environment);
+    let nats = nats::Nats::new(&spec.address, options.nats_credentials.as_deref(), &options.tls, environment);
     nats.map(|nats| Box::new(nats) as Box<dyn Deliver>).map_err(|why| anyhow!("{}: {why}", spec.name()))
 }
 
@@ -187,21 +254,15 @@ fn path(address: &str) -> std::result::Result<(), String> {
 }
 
 fn host_and_port(address: &str) -> std::result::Result<(), String> {
-    let (host, port) = address.rsplit_once(':').ok_or("missing port")?;
-    if host.is_empty() {
-        return Err("missing host".into());
-    }
-    if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
-        return Err(format!("IPv6 address '{host}' without brackets"));
-    }
-    match port.parse::<u16>() {
-        Ok(port) if port > 0 => Ok(()),
-        _ => Err(format!("not a port: '{port}'")),
-    }
+    address::validate(address, None)
+}
+
+fn tls_address(address: &str) -> std::result::Result<(), String> {
+    remote::validate_tls(address, None)
 }
 
 fn syslog_address(address: &str) -> std::result::Result<(), String> {
-    address.strip_prefix("tcp:").map_or(Ok(()), host_and_port)
+    syslog::Address::parse(address).validate()
 }
 
 #[cfg(feature = "nats")]
@@ -237,16 +298,39 @@ mod tests {
             ("syslog:", "syslog:", ""),
             ("syslog:/run/log", "syslog:", "/run/log"),
             ("syslog:tcp:a:514", "syslog:", "tcp:a:514"),
+            ("syslog:udp:a", "syslog:", "udp:a"),
+            ("syslog:udp:[2001:db8::1]:514", "syslog:", "udp:[2001:db8::1]:514"),
+            ("syslog:tls:a", "syslog:", "tls:a"),
+            ("tls:a:6514", "tls:", "a:6514"),
             ("journald:", "journald:", ""),
             ("nats:nats://a:4222/ct.events", "nats:", "nats://a:4222/ct.events"),
             ("nats:a/x", "nats:", "a/x"),
         ] {
-            if prefix == "nats:" && cfg!(not(feature = "nats")) {
+            if prefix == "nats:" && cfg!(not(feature = "nats")) || text.contains("tls:") && cfg!(not(feature = "tls")) {
                 continue;
             }
             let spec: SinkSpec = text.parse().unwrap();
             assert_eq!((spec.kind.prefix, &*spec.address, &*spec.text), (prefix, address, text));
         }
+    }
+
+    #[test]
+    fn a_file_has_a_mode_and_its_name_has_none() {
+        for (text, address, mode) in [
+            ("file:/a", "/a", Mode::Block),
+            ("file:/a,mode=block", "/a", Mode::Block),
+            ("file:/a,mode=spool", "/a", Mode::Spool),
+            ("file:/a,b,mode=drop", "/a,b", Mode::Drop),
+            ("file:/a,mode=x,mode=drop", "/a,mode=x", Mode::Drop),
+        ] {
+            let spec: SinkSpec = text.parse().unwrap();
+            assert_eq!((&*spec.address, spec.mode, spec.name()), (address, mode, format!("file:{address}")));
+        }
+        for text in ["file:/a,mode=", "file:/a,mode=0640", "file:/a,mode=spool,x"] {
+            let why = text.parse::<SinkSpec>().unwrap_err();
+            assert!(why.starts_with("unknown mode '") && why.contains("mode=block|spool|drop"), "{why}");
+        }
+        assert_eq!("unix:/a,mode=drop".parse::<SinkSpec>().unwrap().address, "/a,mode=drop");
     }
 
     #[test]
@@ -269,12 +353,16 @@ mod tests {
             "tcp:a:0",
             "tcp:::1:5",
             "syslog:tcp:a",
+            "syslog:udp:",
+            "syslog:udp:a:0",
+            "syslog:tls:::1",
+            "tls:a",
             "nats:a",
             "nats:nats://a/",
         ] {
             let why = text.parse::<SinkSpec>().unwrap_err();
             let kind = SINK_KINDS.iter().find(|kind| text.starts_with(kind.prefix));
-            let syntax = kind.map_or("-, file:PATH, unix:PATH", |kind| kind.syntax);
+            let syntax = kind.map_or("-, file:PATH[,mode=block|spool|drop], unix:PATH", |kind| kind.syntax);
             assert!(why.contains(&format!(": expected {syntax}")), "{text}: {why}");
         }
     }

@@ -1,5 +1,5 @@
-//! `syslog:`: RFC 5424 messages, as datagrams to a Unix socket or over TCP with octet counting
-//! (RFC 6587).
+//! `syslog:`: RFC 5424 messages, as datagrams to a Unix socket or over UDP (RFC 5426), or with octet counting
+//! over TCP (RFC 6587) and TLS (RFC 5425).
 //!
 //! The header's time is that of sending; the event's own is in the line. `sequenceId` is the
 //! line's number, in the range that RFC 5424 section 7.3.1 defines: 1 to 2^31 - 1, then 1 again.
@@ -13,8 +13,9 @@ use std::io::Write;
 use ctnl::clock::Clock;
 use jiff::Timestamp;
 
+use super::address;
 use super::options::{SinkOptions, SyslogHeader};
-use super::remote::{Endpoint, Framing, Packed, Remote};
+use super::remote::{Endpoint, Framing, Packed, Remote, validate_tls};
 use crate::chunk::Chunk;
 
 /// The facilities, by number.
@@ -33,15 +34,53 @@ struct SyslogFraming {
     clock: Clock,
 }
 
-/// The sink for an address behind `syslog:`.
-pub fn connect(address: &str, options: &SinkOptions) -> Remote {
-    let endpoint = match (address.strip_prefix("tcp:"), address) {
-        (Some(address), _) => Endpoint::Tcp(address.to_owned()),
-        (None, "") => Endpoint::Datagram(DEV_LOG.into()),
-        (None, path) => Endpoint::Datagram(path.into()),
-    };
+/// Default ports: RFC 5425 section 4.1, RFC 5426 section 3.3.
+const TLS_PORT: u16 = 6514;
+const UDP_PORT: u16 = 514;
+
+/// An address behind `syslog:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Address<'a> {
+    Socket(&'a str),
+    Tcp(&'a str),
+    Tls(&'a str),
+    Udp(&'a str),
+}
+
+impl<'a> Address<'a> {
+    pub fn parse(text: &'a str) -> Self {
+        match text.split_once(':') {
+            Some(("tcp", address)) => Address::Tcp(address),
+            Some(("tls", address)) => Address::Tls(address),
+            Some(("udp", address)) => Address::Udp(address),
+            _ => Address::Socket(text),
+        }
+    }
+
+    pub fn validate(self) -> Result<(), String> {
+        match self {
+            Address::Socket(_) => Ok(()),
+            Address::Tcp(address) => address::validate(address, None),
+            Address::Tls(address) => validate_tls(address, Some(TLS_PORT)),
+            Address::Udp(address) => address::validate(address, Some(UDP_PORT)),
+        }
+    }
+
+    fn endpoint(self, options: &SinkOptions) -> Result<Endpoint, String> {
+        Ok(match self {
+            Address::Socket("") => Endpoint::Datagram(DEV_LOG.into()),
+            Address::Socket(path) => Endpoint::Datagram(path.into()),
+            Address::Tcp(address) => Endpoint::Tcp(address.to_owned()),
+            Address::Tls(address) => Endpoint::tls(address::with_port(address, TLS_PORT), options)?,
+            Address::Udp(address) => Endpoint::Udp(address::with_port(address, UDP_PORT)),
+        })
+    }
+}
+
+/// The sink for an address.
+pub fn connect(address: Address<'_>, options: &SinkOptions) -> Result<Remote, String> {
     let framing = SyslogFraming { header: options.syslog.clone(), clock: options.clock.clone() };
-    Remote::new(endpoint, Box::new(framing), options.clock.clone())
+    Ok(Remote::new(address.endpoint(options)?, Box::new(framing), options.clock.clone()))
 }
 
 impl SyslogFraming {

@@ -22,6 +22,8 @@ use crate::sink::Statistics;
 use crate::term::console::Console;
 use crate::term::interrupt::Interrupt;
 
+/// The status that the service manager shows is at most this old.
+const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 /// The sinks are checked at this interval.
 const SINK_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// While files are being reopened, that is checked at this interval.
@@ -105,6 +107,11 @@ impl<'a> HostEnvironment<'a> {
         }
     }
 
+    /// The service manager, which is still to be notified while the sinks deliver.
+    pub fn into_manager(self) -> Option<SdNotify> {
+        self.manager
+    }
+
     /// Reports the changes of the sinks.
     fn check_sinks(&mut self, now: Duration) {
         if now < self.next_check {
@@ -180,15 +187,15 @@ impl<'a> HostEnvironment<'a> {
         self.losses = UnreportedLosses { events: 0, uncounted: 0, reported_at: Some(now) };
     }
 
-    fn report_stats(&mut self, snapshot: &StreamSnapshot) {
-        let mut line = format!("stats: {}", metrics::line(STREAM, snapshot));
+    /// The figures of the stream and of each sink.
+    fn figures(&self, snapshot: &StreamSnapshot) -> String {
+        let mut line = metrics::line(STREAM, snapshot);
         for sink in self.sinks.statistics() {
             let Statistics { name, queued, spooled, delivered, dropped, .. } = sink;
             let snapshot = SinkSnapshot { queued, spooled, delivered, dropped };
             line.push_str(&format!(" {name}: {}", metrics::line(SINK, &snapshot)));
         }
-        self.console.warn(&line);
-        self.notify_manager(|manager| manager.status(&line));
+        line
     }
 
     /// Notifies the service manager. An error is not fatal.
@@ -213,6 +220,10 @@ impl Environment for HostEnvironment<'_> {
     fn longest_wait(&self) -> Option<Duration> {
         let longest = self.manager.as_ref().and_then(SdNotify::longest_wait);
         if self.reloading_since.is_some() { Some(REOPEN_POLL) } else { longest }
+    }
+
+    fn status_interval(&self) -> Option<Duration> {
+        self.manager.as_ref().filter(|manager| manager.is_present()).map(|_| STATUS_INTERVAL)
     }
 
     fn stop(&mut self) -> Option<&'static str> {
@@ -252,7 +263,14 @@ impl Environment for HostEnvironment<'_> {
                 self.reloading_since = None;
                 self.notify_manager(|manager| manager.stopping("delivering what is queued"));
             }
-            Notification::Stats(snapshot) => self.report_stats(snapshot),
+            Notification::Stats(snapshot) => {
+                let line = format!("stats: {}", self.figures(snapshot));
+                self.console.warn(&line);
+            }
+            Notification::Status(snapshot) => {
+                let status = format!("following: {}", self.figures(snapshot));
+                self.notify_manager(|manager| manager.status(&status));
+            }
             Notification::Silent { .. } => {
                 if !std::mem::replace(&mut self.has_reported_silent, true) {
                     self.console.note(&describe(&notification));
@@ -300,7 +318,7 @@ fn describe(notification: &Notification<'_>) -> String {
             "{}{}: {} entries in the live set, {} added, {} removed",
             prefix(resynced.netns),
             resynced.reason.name(),
-            resynced.entries,
+            resynced.entries.unwrap_or(0),
             resynced.added,
             resynced.removed
         ),
@@ -314,6 +332,10 @@ fn describe(notification: &Notification<'_>) -> String {
             format!("the network namespace {} is called {to} from now on", from.unwrap_or_default())
         }
         Notification::Resized => "the hash table was resized during a dump; the dump is repeated".to_owned(),
-        Notification::Ready | Notification::Ending | Notification::Lost(_) | Notification::Stats(_) => String::new(),
+        Notification::Ready
+        | Notification::Ending
+        | Notification::Lost(_)
+        | Notification::Stats(_)
+        | Notification::Status(_) => String::new(),
     }
 }

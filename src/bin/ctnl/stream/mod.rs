@@ -1,16 +1,18 @@
 //! The event stream of a host as a service: opens the namespaces and the sinks, drops
 //! privileges, runs the event loop ([`crate::follow`]) and delivers what is queued at the end.
 
+mod deletion;
 mod environment;
 mod monitor;
 mod opener;
+mod poll;
 mod report;
 mod sinks;
 mod starts;
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use ctnl::filter::Filter;
 use ctnl::host::Host;
 use ctnl::netlink::Netns;
@@ -21,6 +23,7 @@ use self::environment::HostEnvironment;
 use self::monitor::{NamespaceMonitor, UnstartedMonitor};
 use self::opener::Opener;
 use crate::follow::{FollowOptions, Lines, NamespaceStream, RecordKinds, StreamEnd, follow};
+use crate::host::namespaces::KeptNamespace;
 use crate::host::privileges::{self, Needs};
 use crate::host::procfs;
 use crate::sink::{SinkOptions, SinkSpec};
@@ -79,18 +82,25 @@ pub fn run(options: StreamOptions, host: &Host, interrupt: &Interrupt, console: 
     let (streams, monitor) = open(&options, host, console)?;
     // A thread inherits the privileges of its creator: drop them before the first is started.
     if !options.keep_privileges {
-        let kept = privileges::drop_all_but(Needs { all_netns: matches!(options.scope, Scope::All) }, &host.proc())?;
+        let needs = Needs {
+            all_netns: matches!(options.scope, Scope::All),
+            other_netns: matches!(options.scope, Scope::One(Netns::Pinned(_))),
+        };
+        let kept = privileges::drop_all_but(needs, &host.proc())?;
         console.detail(&kept.to_string());
     }
     let monitor = monitor.map(NamespaceMonitor::start).transpose()?;
-    let StreamOptions { follow: follow_options, filter, writer, sinks, sink_options, keep_privileges, .. } = options;
+    let StreamOptions { follow: follow_options, filter, writer, scope, sinks, sink_options, keep_privileges, .. } =
+        options;
+    // It would keep a namespace that has been deleted.
+    drop(scope);
     let mut sinks = sinks::open(&sinks, &sink_options, !keep_privileges)?;
     let mut env = HostEnvironment::new(host, console, interrupt, sinks.clone(), monitor, hangup);
     let lines = Lines::new(Arc::clone(&follow_options.stream), writer, &mut sinks);
     let end = follow(follow_options, filter, streams, lines, &mut env);
     // Ends the thread of the monitor.
-    drop(env);
-    let undelivered = sinks.finish(console);
+    let manager = env.into_manager();
+    let undelivered = sinks.finish(console, manager, &host.clock);
     let end = end?;
     report::end(console, &end);
     Ok(StreamOutcome { end, undelivered })
@@ -117,7 +127,9 @@ fn open(
         Scope::One(netns) => {
             let stream = opener.open(netns, None)?;
             report::start(console, host, netns, stream.buffer());
-            Ok((vec![stream], None))
+            let Netns::Pinned(pinned) = netns else { return Ok((vec![stream], None)) };
+            let kept = KeptNamespace::new(&host.proc(), pinned).context("read the inode number of the namespace")?;
+            Ok((vec![stream.with_inode(kept.inode())], Some(NamespaceMonitor::of_one(kept))))
         }
     }
 }

@@ -9,22 +9,16 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Context, Result, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use super::deletion::DeletionPoller;
 use super::opener::Opener;
+use super::poll::{Poll, PollerMessage};
 use super::starts::{Start, StartReport};
 use crate::follow::{NamespaceChange, NamespaceStream};
-use crate::host::namespaces::{Namespace, Namespaces, POLL_INTERVAL};
+use crate::host::namespaces::{KeptNamespace, Namespace, Namespaces, POLL_INTERVAL};
 use crate::term::console::Console;
 
 /// File descriptors that a followed namespace needs, two of them for heartbeats.
 const DESCRIPTORS: u64 = 8;
-
-/// A message of the polling thread.
-#[derive(Debug)]
-enum PollerMessage {
-    Change(NamespaceChange),
-    Opened(Start),
-    Failed(String),
-}
 
 /// Receives the messages of the polling thread.
 #[derive(Debug)]
@@ -39,7 +33,9 @@ pub struct NamespaceMonitor {
 #[derive(Debug)]
 pub struct UnstartedMonitor {
     monitor: NamespaceMonitor,
-    poller: NamespacePoller,
+    poller: Box<dyn Poll>,
+    /// For what fails.
+    errors: Sender<PollerMessage>,
 }
 
 /// Polls the namespaces, and opens the stream of each new one.
@@ -60,6 +56,7 @@ impl NamespaceMonitor {
     pub fn open(opener: Opener, console: &mut Console) -> Result<(Vec<NamespaceStream>, UnstartedMonitor)> {
         raise_descriptor_limit(console);
         let (sender, messages) = channel();
+        let errors = sender.clone();
         let namespaces = Namespaces::new(opener.host.proc());
         let mut poller = NamespacePoller { namespaces, opener, messages: sender, failed: BTreeMap::new() };
         poller.poll().context("find the network namespaces")?;
@@ -80,7 +77,15 @@ impl NamespaceMonitor {
                  CAP_SYS_PTRACE\n  hint: run it as root, or follow one namespace without --all-netns"
             );
         }
-        Ok((streams, UnstartedMonitor { monitor, poller }))
+        Ok((streams, UnstartedMonitor { monitor, poller: Box::new(poller), errors }))
+    }
+
+    /// Watches one namespace, which is kept open.
+    pub fn of_one(namespace: KeptNamespace) -> UnstartedMonitor {
+        let (sender, messages) = channel();
+        let monitor = NamespaceMonitor { messages, starts: StartReport::default(), thread: None };
+        let errors = sender.clone();
+        UnstartedMonitor { monitor, poller: Box::new(DeletionPoller::new(namespace, sender)), errors }
     }
 
     /// Starts the polling thread.
@@ -88,13 +93,17 @@ impl NamespaceMonitor {
     /// # Errors
     /// The thread cannot be created.
     pub fn start(unstarted: UnstartedMonitor) -> Result<Self> {
-        let UnstartedMonitor { mut monitor, mut poller } = unstarted;
+        let UnstartedMonitor { mut monitor, mut poller, errors } = unstarted;
         let (running, until_dropped) = channel::<()>();
         let thread = thread::Builder::new().name("namespaces".into()).spawn(move || {
+            let mut reported = None;
             while until_dropped.recv_timeout(POLL_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                if let Err(error) = poller.poll() {
-                    poller.send(PollerMessage::Failed(format!("cannot find the network namespaces: {error}")));
+                let failed = poller.poll().err().map(|error| format!("cannot find the network namespaces: {error}"));
+                if let Some(message) = failed.as_ref().filter(|_| failed != reported) {
+                    // An error means that the stream has ended.
+                    drop(errors.send(PollerMessage::Failed(message.clone())));
                 }
+                reported = failed;
             }
         });
         monitor.thread = Some((running, thread.context("start the thread that finds network namespaces")?));
@@ -136,8 +145,8 @@ fn raise_descriptor_limit(console: &mut Console) {
     }
 }
 
-impl NamespacePoller {
-    /// Finds the changes since the last poll, and opens the new namespaces.
+impl Poll for NamespacePoller {
+    /// Also opens the new namespaces.
     fn poll(&mut self) -> io::Result<()> {
         let changes = self.namespaces.refresh()?;
         for namespace in changes.vanished {
@@ -161,7 +170,9 @@ impl NamespacePoller {
         }
         Ok(())
     }
+}
 
+impl NamespacePoller {
     fn open(&self, namespace: &Namespace) -> Result<()> {
         let netns = namespace.open()?;
         let name = namespace.name.to_string();

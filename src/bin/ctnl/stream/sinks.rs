@@ -4,19 +4,26 @@
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Error, Result, anyhow};
+use ctnl::clock::Clock;
 use ctnl::output::{EventWriter, GapCause, GapRecord, LineContext, Record};
 use nix::unistd::geteuid;
 
 use crate::chunk::{Chunk, Outlet};
+use crate::host::sd_notify::SdNotify;
 use crate::sink::{DropCause, Gap, GapFormatter, LineTest, SinkOptions, SinkSpec, Sinks, Statistics};
 use crate::term::console::Console;
 
 /// At the end, sinks that are down get this much time.
 const DELIVERY_TIME: Duration = Duration::from_secs(10);
+/// Delivering and then spooling a full queue takes less, unless the disk hangs. It is the `TimeoutStopSec` of
+/// the packaged unit.
+const FINISH_TIME: Duration = Duration::from_secs(60);
 
 /// The header of the format, which every file and connection begins with.
 pub fn header(writer: &EventWriter) -> Arc<[u8]> {
@@ -104,15 +111,15 @@ impl SharedSinks {
         self.0.borrow().statistics()
     }
 
-    /// Delivers what is queued, as far as possible. Returns the number of lines that are lost.
-    pub fn finish(self, console: &mut Console) -> u64 {
+    /// Delivers what is queued, as far as possible, and meanwhile notifies the service manager's watchdog. Returns the number of lines that are lost.
+    pub fn finish(self, console: &mut Console, manager: Option<SdNotify>, clock: &Clock) -> u64 {
         let Ok(sinks) = Rc::try_unwrap(self.0) else { return 0 };
         let mut sinks = sinks.into_inner();
         // A closed standard output is a normal end.
         let ended: Vec<String> =
             sinks.statistics().into_iter().filter(|sink| sink.ended).map(|sink| sink.name).collect();
         let mut lost = 0;
-        let undelivered = sinks.finish(DELIVERY_TIME);
+        let undelivered = watched(manager, clock, || sinks.finish(DELIVERY_TIME));
         sinks.take_warnings().iter().for_each(|warning| console.warn(warning));
         report_dropped(&sinks, console);
         for sink in undelivered {
@@ -133,6 +140,29 @@ impl SharedSinks {
         }
         lost
     }
+}
+
+/// Runs `work`, which has a limit of its own, while the watchdog of the service manager gets its messages.
+/// After [`FINISH_TIME`] it gets none: a disk that does not answer has no limit.
+fn watched<T>(manager: Option<SdNotify>, clock: &Clock, work: impl FnOnce() -> T) -> T {
+    let notify = manager.and_then(|manager| manager.longest_wait().map(|wait| (manager, wait)));
+    let Some((mut manager, wait)) = notify else { return work() };
+    thread::scope(|scope| {
+        let (running, until_dropped) = channel::<()>();
+        let end = clock.now().monotonic.plus(FINISH_TIME.into());
+        let watchdog = thread::Builder::new().name("watchdog".into());
+        // Without the thread the watchdog may restart the service: nothing is lost by trying.
+        let _ = watchdog.spawn_scoped(scope, move || {
+            let mut now = clock.now().monotonic;
+            while now < end && until_dropped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+                now = clock.now().monotonic;
+                manager.alive(now.into());
+            }
+        });
+        let result = work();
+        drop(running);
+        result
+    })
 }
 
 /// Lines that gap records stand for; a format may have no line for a gap.

@@ -24,5 +24,6 @@ memory is constant.
 An entry is reported if it matches when its event arrives. The end of a reported entry is
 always reported; of one that ends without an event (nf_conntrack_events=2), when a dump
 shows it (--reconcile).
-Exit codes: 0 ended by SIGTERM, SIGINT or the reader; 1 failed; 2 bad usage; 3 ended by a
-loss (--on-gap exit), or lines could not be delivered.";
+Exit codes: 0 ended by SIGTERM, SIGINT or the reader; 1 failed, or the
+namespace of --netns was deleted; 2 bad usage; 3 ended by a loss (--on-gap exit), or lines
+could not be delivered.";

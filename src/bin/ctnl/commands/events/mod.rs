@@ -16,7 +16,7 @@ use self::output::OutputArgs;
 use self::sinks::SinkArgs;
 use super::args::{CommonArgs, FilterArgs};
 use super::report;
-use crate::follow::{FollowOptions, OnGap, Reconcile, RecordKinds};
+use crate::follow::{DELETED, FollowOptions, OnGap, Reconcile, RecordKinds};
 use crate::host::sd_notify::SdNotify;
 use crate::scan::Tally;
 use crate::stream::{self, Scope, StreamOptions, StreamOutcome};
@@ -115,8 +115,8 @@ pub struct Args {
 
     /// Keep all privileges
     ///
-    /// By default all capabilities but CAP_NET_ADMIN (with --all-netns also CAP_SYS_ADMIN and
-    /// CAP_SYS_PTRACE) are dropped once the sockets are open. Root cannot write files of other
+    /// By default all capabilities but CAP_NET_ADMIN (with --netns also CAP_SYS_PTRACE, with
+    /// --all-netns also CAP_SYS_ADMIN) are dropped once the sockets are open. Root cannot write files of other
     /// users then.
     #[arg(long)]
     keep_privileges: bool,
@@ -185,6 +185,9 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     }
     let StreamOutcome { end, undelivered } = stream::run(options, host, &interrupt, &mut console)?;
     report::print_undecided(&mut console, &Tally { undecided: end.totals.undecided, ..Tally::default() });
+    if end.reason == DELETED {
+        return Ok(Exit::Failed);
+    }
     Ok(if end.reason == "gap" || undelivered > 0 { Exit::Partly } else { Exit::Done })
 }
 

@@ -8,7 +8,9 @@ use ctnl::host::Host;
 use ctnl::output::{EventWriter, LineContext};
 
 use super::{bytes, time};
-use crate::sink::{FACILITIES, Rotation, SEVERITIES, SINK_KINDS, SinkOptions, SinkSpec, SyncPolicy, SyslogHeader};
+use crate::sink::{
+    FACILITIES, Mode, Rotation, SEVERITIES, SINK_KINDS, SinkOptions, SinkSpec, SyncPolicy, SyslogHeader, TlsFiles,
+};
 use crate::stream::{gap_formatter, header, line_test};
 use crate::term::exit::usage;
 
@@ -18,17 +20,18 @@ const HEADING: &str = "Sinks (each --to gets every line)";
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = HEADING)]
 pub struct SinkArgs {
-    /// Sink: standard output (-, the default), file:PATH, unix:PATH, tcp:HOST:PORT,
-    /// syslog:[PATH|tcp:HOST:PORT], journald:[PATH] or nats:URL/SUBJECT; may be given several times
+    /// Sink: standard output (-, the default), file:PATH[,mode=MODE], unix:PATH, tcp:HOST:PORT,
+    /// tls:HOST:PORT, syslog:[PATH|tcp:HOST:PORT|tls:HOST[:PORT]|udp:HOST[:PORT]], journald:[PATH]
+    /// or nats:URL/SUBJECT; may be given several times
     #[arg(long, value_name = "SINK", long_help = sinks_help())]
     to: Vec<String>,
 
-    /// Queue limit of each sink in bytes of memory; standard output and file sinks then apply
-    /// backpressure: events stay in the socket's receive buffer
+    /// Queue limit of each sink in bytes of memory; standard output and files of mode block then
+    /// apply backpressure: events stay in the socket's receive buffer
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = bytes)]
     queue_max: usize,
 
-    /// Spool lines in this folder while a server is down; they are delivered in order, at least once,
+    /// Spool lines in this folder while a server, or a file of mode spool, is down; they are delivered in order, at least once,
     /// also after a restart
     #[arg(long, value_name = "DIR")]
     spool: Option<PathBuf>,
@@ -41,6 +44,20 @@ pub struct SinkArgs {
     /// NATS_TOKEN of the environment, or the URL
     #[arg(long, value_name = "FILE")]
     nats_creds: Option<PathBuf>,
+
+    /// File with the certificate authorities (PEM) that `tls:`, `syslog:tls:` and `nats:` trust.
+    /// Default: those of the host
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+
+    /// File with the client certificate (PEM) for `tls:`, `syslog:tls:` and `nats:`, followed by the
+    /// intermediate ones; read again for each connection
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// File with the private key (PEM) of --tls-cert
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
 
     /// Rotate a file before it exceeds this size
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
@@ -74,7 +91,8 @@ enum SyncArg {
 fn sinks_help() -> String {
     let mut text = String::from("Sink of the lines; may be given several times");
     for kind in SINK_KINDS {
-        let backpressure = if kind.applies_backpressure { "; applies backpressure when it is slow" } else { "" };
+        let backpressure =
+            if kind.mode == Mode::Block && !kind.has_modes { "; applies backpressure when it is slow" } else { "" };
         text.push_str(&format!("\n  {:<30} {}{backpressure}", kind.syntax, kind.doc));
     }
     text
@@ -94,7 +112,19 @@ impl SinkArgs {
     pub fn specs(&self) -> Result<Vec<SinkSpec>> {
         let default = ["-".to_owned()];
         let typed = if self.to.is_empty() { &default } else { &*self.to };
-        typed.iter().map(|text| text.parse().map_err(|why| usage(format!("--to {text}: {why}")))).collect()
+        let specs: Vec<SinkSpec> = typed
+            .iter()
+            .map(|text| text.parse().map_err(|why| usage(format!("--to {text}: {why}"))))
+            .collect::<Result<_>>()?;
+        if self.tls_files().are_given() && !specs.iter().any(SinkSpec::may_use_tls) {
+            let hint = "use tls:HOST:PORT, syslog:tls:HOST or nats:tls://HOST/SUBJECT";
+            return Err(usage(format!("--tls-ca and --tls-cert need a sink with TLS\n  hint: {hint}")));
+        }
+        Ok(specs)
+    }
+
+    fn tls_files(&self) -> TlsFiles {
+        TlsFiles { authorities: self.tls_ca.clone(), certificate: self.tls_cert.clone(), key: self.tls_key.clone() }
     }
 
     /// The options of the sinks.
@@ -119,6 +149,7 @@ impl SinkArgs {
             clock: host.clock.clone(),
             format_gap: gap_formatter(writer.clone(), context),
             nats_credentials: self.nats_creds.clone(),
+            tls: self.tls_files(),
             header: header(writer),
             is_own_line: line_test(writer.clone()),
         }

@@ -4,7 +4,7 @@ use ctnl::table::{COUNTERS, Counters, CpuStats, Occupancy};
 use ctnl::units::Nanos;
 use serde_json::{Map, Value, json};
 
-use super::sample::Sample;
+use super::sample::{Sample, SampledNetns};
 use super::seconds;
 use crate::term::columns::Columns;
 
@@ -24,9 +24,12 @@ pub struct Rates {
 impl Rates {
     /// The changes from the samples `earlier` to `samples`, which were taken `span` later.
     pub fn between(earlier: &[Sample], samples: &[Sample], span: Nanos) -> Self {
-        let inode = |sample: &Sample| sample.netns.as_ref().map(|(_, inode)| *inode);
+        let is_same = |one: &Sample, other: &Sample| match (&one.netns, &other.netns) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
         let change = |sample: &Sample| {
-            let before = earlier.iter().find(|before| inode(before) == inode(sample))?;
+            let before = earlier.iter().find(|before| is_same(before, sample))?;
             let since =
                 |cpu: &CpuStats| before.cpus.iter().find(|other| other.cpu == cpu.cpu).map(|other| cpu.since(other));
             Some(sample.cpus.iter().filter_map(since).collect())
@@ -83,7 +86,7 @@ impl Output {
     fn object(&self, sample: &Sample) -> Map<String, Value> {
         let mut object = Map::new();
         object.insert("v".into(), 1.into());
-        if let Some((name, inode)) = &sample.netns {
+        if let Some(SampledNetns { name, inode, .. }) = &sample.netns {
             object.insert("netns".into(), name.as_str().into());
             object.insert("netns_inode".into(), (*inode).into());
         }
@@ -133,7 +136,7 @@ impl Output {
         };
         let total = changes.map(Counters::total);
         let label = match (&sample.netns, self.per_cpu) {
-            (Some((name, _)), _) => name.as_str(),
+            (Some(netns), _) => netns.name.as_str(),
             (None, true) => "all",
             (None, false) => "",
         };
@@ -178,7 +181,7 @@ fn table(samples: &[Sample], per_cpu: bool) -> String {
         std::iter::once(entries).chain(COUNTERS.iter().map(value)).chain([label]).collect()
     };
     for sample in samples {
-        let label = sample.netns.as_ref().map_or_else(|| "all".to_owned(), |(name, _)| name.clone());
+        let label = sample.netns.as_ref().map_or_else(|| "all".to_owned(), |netns| netns.name.clone());
         columns.push(row(sample.occupancy.entries.to_string(), &Counters::total(&sample.cpus), label));
         for cpu in sample.cpus.iter().filter(|_| per_cpu) {
             columns.push(row(String::new(), &cpu.counters, cpu.cpu.to_string()));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 use ctnl::host::Host;
-use ctnl::netlink::{Connection, Error};
+use ctnl::netlink::{Connection, Error, Netns};
 use ctnl::table::{self, CpuStats, Occupancy};
 
 use crate::host::namespaces::{Namespace, Namespaces};
@@ -13,12 +13,31 @@ use crate::term::console::Console;
 /// The figures of a namespace at one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
-    /// The name and the inode number of the namespace, where several are shown.
-    pub netns: Option<(String, u64)>,
+    /// The namespace, where several are shown.
+    pub netns: Option<SampledNetns>,
     /// Entries and maximum.
     pub occupancy: Occupancy,
     /// Counters by processor.
     pub cpus: Vec<CpuStats>,
+}
+
+/// A namespace at the time of a sample. Nothing keeps it until the next sample.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SampledNetns {
+    /// Its name, which another one can have in the next sample.
+    pub name: String,
+    /// Its inode number, which another one can have once it is gone.
+    pub inode: u64,
+    /// No other namespace has its cookie until the next boot. `None` before Linux 5.14.
+    pub cookie: Option<u64>,
+}
+
+impl SampledNetns {
+    /// Whether it is the namespace of another sample. Before Linux 5.14 a namespace that has the inode number of
+    /// one that was deleted between the samples is taken for it.
+    pub fn is_same(&self, other: &SampledNetns) -> bool {
+        (self.inode, self.cookie) == (other.inode, other.cookie)
+    }
 }
 
 /// Reads samples.
@@ -61,7 +80,7 @@ impl Sampler {
     }
 }
 
-fn sample(connection: &mut Connection, netns: Option<(String, u64)>) -> Result<Sample, Error> {
+fn sample(connection: &mut Connection, netns: Option<SampledNetns>) -> Result<Sample, Error> {
     Ok(Sample { netns, occupancy: table::count(connection)?, cpus: table::stats(connection)? })
 }
 
@@ -96,6 +115,22 @@ impl AllNamespaces {
 }
 
 fn read(namespace: &Namespace) -> Result<Sample> {
-    let mut connection = Connection::open(&namespace.open()?)?;
-    Ok(sample(&mut connection, Some((namespace.name.to_string(), namespace.inode)))?)
+    let netns = namespace.open()?;
+    let mut connection = Connection::open(&netns)?;
+    let cookie = netns.run(Netns::current_cookie)?.context("read the cookie of the namespace")?;
+    let sampled = SampledNetns { name: namespace.name.to_string(), inode: namespace.inode, cookie };
+    Ok(sample(&mut connection, Some(sampled))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_with_the_inode_number_of_a_deleted_one_is_another_and_with_another_name_it_is_the_same() {
+        let sampled = |name: &str, cookie| SampledNetns { name: name.into(), inode: 7, cookie };
+        assert!(sampled("a", Some(1)).is_same(&sampled("b", Some(1))));
+        assert!(!sampled("a", Some(1)).is_same(&sampled("a", Some(2))));
+        assert!(sampled("a", None).is_same(&sampled("b", None)));
+    }
 }

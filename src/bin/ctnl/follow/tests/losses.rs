@@ -157,3 +157,25 @@ fn with_reliable_events_no_entry_is_taken_for_ended_while_refused_events_may_be_
     let end = records.iter().find(|record| record["event"] == "destroy").unwrap();
     assert!(end["time_ns"].as_u64() >= Some(17_000_000_000), "{end}");
 }
+
+#[test]
+fn a_resync_has_the_size_of_the_set_only_where_the_reader_can_keep_one() {
+    let all = RecordKinds::default();
+    let cases = [
+        (RecordKinds { new: true, ..all }, serde_json::json!([null, 1, 0])),
+        (RecordKinds { destroy: true, ..all }, serde_json::json!([null, 0, 1])),
+        (RecordKinds { update: true, ..all }, serde_json::json!([null, 0, 0])),
+        (RecordKinds { flows: true, ..all }, serde_json::json!([null, 0, 1])),
+        (RecordKinds { new: true, destroy: true, ..all }, serde_json::json!([2, 1, 1])),
+    ];
+    for (kinds, expected) in cases {
+        let source = script([Scripted::New(1), Scripted::New(2), Scripted::Lost(Some(5))]);
+        let (outlet, mut env) = (StoredChunks::default(), env(5));
+        let options = FollowOptions { kinds, ..options(false, OnGap::Resync) };
+        run(options, vec![stream(None, &source, table(&[2, 3]))], &outlet, &mut env);
+        let records = outlet.records();
+        let resync = records.iter().find(|record| record["event"] == "resync").unwrap();
+        let found = ["entries", "added", "removed"].map(|key| resync[key].clone());
+        assert_eq!(Value::from(found.to_vec()), expected, "{kinds:?}");
+    }
+}

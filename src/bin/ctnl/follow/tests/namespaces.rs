@@ -116,6 +116,18 @@ fn the_start_of_an_entry_is_after_the_last_time_when_its_queue_was_seen_empty() 
 }
 
 #[test]
+fn a_stream_whose_only_namespace_has_been_deleted_ends_with_its_entries() {
+    let source = script([Scripted::New(1)]);
+    let (outlet, mut env) = (StoredChunks::default(), env(60));
+    env.changes = vec![(Duration::from_secs(1), NamespaceChange::Vanished(7))];
+    let streams = vec![stream(None, &source, table(&[1])).with_inode(7)];
+    let end = run(options(true, OnGap::Resync), streams, &outlet, &mut env);
+    assert_eq!(end.reason, "deleted");
+    assert_eq!(outlet.story(), ["open", "new 1", "resync seed", "destroy 1 netns", "close 0"]);
+    assert!(env.now < Duration::from_secs(3));
+}
+
+#[test]
 fn a_busy_namespace_does_not_keep_the_others_from_being_read() {
     let busy = script((0..20_000).map(Scripted::New));
     let calm = script([Scripted::New(60_000)]);

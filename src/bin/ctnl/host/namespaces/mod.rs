@@ -7,6 +7,7 @@
 //! find a namespace that only a file descriptor of another process refers to, nor one that has
 //! only threads of processes in other namespaces.
 
+mod deletion;
 mod mountinfo;
 mod scan;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use ctnl::netlink::Netns;
 
+pub use self::deletion::{KeptNamespace, Usage};
 pub use self::mountinfo::unescape;
 use self::scan::Scan;
 

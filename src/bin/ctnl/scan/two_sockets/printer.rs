@@ -8,7 +8,7 @@ use anyhow::Result;
 use ctnl::field::Subject;
 use ctnl::output::{CHUNK, ChunkWriter, Writer};
 
-use super::super::printer::{end, stdout};
+use super::super::printer::{finish_chunks, stdout_in_chunks};
 use super::halves::HalfWork;
 use crate::term::stdout::Delivered;
 
@@ -35,7 +35,7 @@ const LAST_DATAGRAM: usize = CHUNK / 4;
 impl SharedPrinter {
     /// A printer of the format of `writer`.
     pub fn new(writer: &mut Writer) -> Self {
-        let mut chunks = stdout();
+        let mut chunks = stdout_in_chunks();
         writer.begin(chunks.buffer());
         SharedPrinter { chunks: Mutex::new((chunks, None)) }
     }
@@ -52,7 +52,7 @@ impl SharedPrinter {
     /// Prints the rest.
     pub fn finish(self) -> Result<Delivered> {
         let (chunks, failed) = self.chunks.into_inner().unwrap_or_else(PoisonError::into_inner);
-        end(chunks, failed)
+        finish_chunks(chunks, failed)
     }
 }
 

@@ -14,6 +14,8 @@ use self::address::{Address, Login};
 use self::error::{NatsError, StreamLookup};
 use self::session::Session;
 use super::deliver::{Deliver, DeliveryError};
+use super::options::TlsFiles;
+use super::tls::TlsClient;
 use crate::chunk::Chunk;
 
 /// Checks what follows `nats:`.
@@ -25,6 +27,7 @@ pub fn validate(address: &str) -> Result<(), String> {
 pub struct Nats {
     address: Address,
     login: Option<Login>,
+    tls: TlsFiles,
     session: Option<Session>,
     /// The last error was that no stream acknowledged.
     is_unacknowledged: bool,
@@ -33,10 +36,11 @@ pub struct Nats {
 
 impl Nats {
     /// A sink that connects later. `credentials` is a file as `nsc` writes it; without one the URL
-    /// and then the environment have the login.
+    /// and then the environment have the login. `tls` has the files for servers with TLS.
     pub fn new(
         address: &str,
         credentials: Option<&Path>,
+        tls: &TlsFiles,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, String> {
         let address = Address::parse(address)?;
@@ -45,7 +49,11 @@ impl Nats {
             Some(file) => Some(read_credentials(&file)?),
             None => address.login.clone().or_else(|| Login::from_environment(environment)),
         };
-        Ok(Nats { address, login, session: None, is_unacknowledged: false, refused: Vec::new() })
+        if tls.are_given() {
+            TlsClient::load(tls)?;
+        }
+        let tls = tls.clone();
+        Ok(Nats { address, login, tls, session: None, is_unacknowledged: false, refused: Vec::new() })
     }
 
     /// Publishes over the existing connection or a new one. The existing one may have ended while
@@ -58,7 +66,7 @@ impl Nats {
                 done => return done,
             }
         }
-        let session = Session::open(&self.address, self.login.as_ref())?;
+        let session = Session::open(&self.address, self.login.as_ref(), &self.tls)?;
         self.session.insert(session).publish(subject, chunk)
     }
 
@@ -80,7 +88,7 @@ impl Nats {
     /// Connects before there are lines to publish. After a missing acknowledgement the connection
     /// is no use until there is a stream; a user without the right to look it up has to try.
     fn open(&mut self) -> Result<(), DeliveryError> {
-        let opened = Session::open(&self.address, self.login.as_ref());
+        let opened = Session::open(&self.address, self.login.as_ref(), &self.tls);
         let mut session = opened.map_err(|error| self.describe(&error, &StreamLookup::NoAnswer))?;
         if self.is_unacknowledged && session.look_up_stream(self.address.subject.as_str()) == StreamLookup::NotFound {
             return Err(self.describe(&NatsError::NoResponders, &StreamLookup::NotFound));

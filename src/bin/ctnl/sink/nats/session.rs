@@ -13,12 +13,14 @@ use std::time::Duration;
 use async_nats::jetstream;
 use async_nats::jetstream::context::{ContextBuilder, PublishAckFuture, PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::{ConnectOptions, Event};
+use async_nats::{ConnectOptions, Event, ServerAddr};
 use bytes::Bytes;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::super::options::TlsFiles;
+use super::super::tls::{TlsClient, describe_cause};
 use super::address::{Address, Login};
 use super::error::{NatsError, StreamLookup, with_causes};
 use crate::chunk::Chunk;
@@ -58,10 +60,10 @@ pub struct Session {
 
 impl Session {
     /// Connects to one of the servers.
-    pub fn open(address: &Address, login: Option<&Login>) -> Result<Self, NatsError> {
+    pub fn open(address: &Address, login: Option<&Login>, tls: &TlsFiles) -> Result<Self, NatsError> {
         let runtime = start_runtime().map_err(|error| NatsError::Unreachable(format!("no runtime: {error}")))?;
         let (report, error) = watch::channel(None);
-        let opened = runtime.block_on(async { timeout(OPEN_TIMEOUT, connect(address, login, report)).await });
+        let opened = runtime.block_on(async { timeout(OPEN_TIMEOUT, connect(address, login, tls, report)).await });
         match opened.unwrap_or_else(|_| Err(NatsError::Unreachable("no server answers".into()))) {
             Ok(context) => Ok(Session { runtime: Some(runtime), context, error }),
             Err(failed) => {
@@ -120,6 +122,7 @@ impl Drop for Session {
 async fn connect(
     address: &Address,
     login: Option<&Login>,
+    tls: &TlsFiles,
     report: watch::Sender<Option<String>>,
 ) -> Result<jetstream::Context, NatsError> {
     let connected = Arc::new(AtomicBool::new(false));
@@ -146,8 +149,19 @@ async fn connect(
         Some(login) => login.apply(options).map_err(NatsError::Unreachable)?,
         None => options,
     };
-    let client = options.connect(&address.servers[..]).await;
-    let client = client.map_err(|error| NatsError::Unreachable(with_causes(&error)))?;
+    let tls = match tls.are_given() || address.servers.iter().any(ServerAddr::tls_required) {
+        true => Some(TlsClient::load(tls).map_err(NatsError::Unreachable)?),
+        // If a server requires it all the same, the client trusts the authorities of the host.
+        false => None,
+    };
+    let options = match &tls {
+        Some(tls) => options.tls_client_config((*tls.config).clone()),
+        None => options,
+    };
+    let client = options.connect(&address.servers[..]).await.map_err(|error| {
+        let is_missing = tls.as_ref().is_some_and(|tls| tls.identity.is_missing());
+        NatsError::Unreachable(describe_cause(&error, is_missing).unwrap_or_else(|| with_causes(&error)))
+    })?;
     connected.store(true, Ordering::Relaxed);
     Ok(ContextBuilder::new()
         .timeout(ACK_TIMEOUT)

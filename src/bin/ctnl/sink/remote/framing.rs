@@ -27,6 +27,17 @@ pub trait Framing: Send {
 pub struct Packed {
     pub bytes: Vec<u8>,
     pub ends: Vec<usize>,
+    /// The indexes of those that the kernel refused to send.
+    pub refused: Vec<usize>,
+}
+
+impl Packed {
+    /// Removes everything, and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+        self.refused.clear();
+    }
 }
 
 /// Lines as they are.

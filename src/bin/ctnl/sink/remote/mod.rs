@@ -7,6 +7,10 @@
 //! again too, before anything else. Lines are repeated by that, and a line is lost only if a
 //! receiver leaves more than that unprocessed.
 //!
+//! With TLS, what counts is that the peer's kernel has acknowledged the encrypted bytes: none of them stay in
+//! the TLS layer. Over UDP nothing shows what was received. If the kernel reports that nobody has the port,
+//! the last ten seconds are sent again; what it refuses to send is reported line by line.
+//!
 //! A peer that closes its sending direction counts as gone. A peer that reads nothing is waited
 //! for, over TCP for a minute: a dead host looks the same.
 
@@ -15,20 +19,22 @@ mod datagram;
 mod framing;
 mod outq;
 mod recent;
+mod tcp;
+mod udp;
 
 use std::io;
 use std::sync::Arc;
 
 use ctnl::clock::Clock;
 
-use self::connection::Connection;
+use self::connection::{Confirmation, Connection};
 use self::framing::PlainFraming;
 use self::recent::RecentChunks;
 use super::deliver::{Deliver, DeliveryError};
 use super::options::SinkOptions;
 use crate::chunk::Chunk;
 
-pub use self::connection::Endpoint;
+pub use self::connection::{Endpoint, validate_tls};
 pub use self::datagram::DatagramSocket;
 pub use self::framing::{Framing, Packed};
 
@@ -44,6 +50,8 @@ pub struct Remote {
     /// The recent chunks were sent over a connection that broke: they must be sent again first.
     needs_replay: bool,
     packed: Packed,
+    /// The numbers of the lines that the kernel refused to send.
+    refused: Vec<u64>,
 }
 
 impl Remote {
@@ -58,6 +66,7 @@ impl Remote {
             recent: RecentChunks::default(),
             needs_replay: false,
             packed: Packed::default(),
+            refused: Vec::new(),
         }
     }
 
@@ -86,7 +95,7 @@ impl Remote {
 
     fn ensure_connected(&mut self) -> io::Result<()> {
         if self.connection.is_none() {
-            let (connection, sent) = Connection::open(&self.endpoint, self.framing.header())?;
+            let (connection, sent) = Connection::open(&self.endpoint, self.framing.header(), &self.clock)?;
             self.sent = sent;
             self.connection = Some(connection);
         }
@@ -101,9 +110,10 @@ impl Remote {
     fn replay(&mut self) -> io::Result<()> {
         let connection = self.connection.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         self.recent.confirm(0);
-        for (chunk, end) in self.recent.iter_mut() {
+        for (chunk, sent_at, end) in self.recent.iter_mut() {
             self.sent += connection.send(&*self.framing, &mut self.packed, chunk)?;
             *end = self.sent;
+            *sent_at = self.clock.now().monotonic;
         }
         self.drain()
     }
@@ -111,27 +121,36 @@ impl Remote {
     fn send(&mut self, chunk: &Chunk) -> io::Result<()> {
         let connection = self.connection.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         self.sent += connection.send(&*self.framing, &mut self.packed, chunk)?;
-        self.update_confirmed()
+        self.update_confirmed()?;
+        // Only now: after an error, the whole chunk follows again.
+        self.refused.extend(self.packed.refused.iter().map(|index| chunk.first + *index as u64));
+        Ok(())
     }
 
     /// Waits until the peer has everything.
     fn drain(&mut self) -> io::Result<()> {
-        self.connection.as_ref().ok_or(io::ErrorKind::NotConnected)?.drain()?;
+        self.connection.as_mut().ok_or(io::ErrorKind::NotConnected)?.drain()?;
         self.recent.confirm(self.sent);
         Ok(())
     }
 
-    /// Over TCP, acknowledgements may come later. On a Unix socket the kernel only shows whether
-    /// everything was read, so that is waited for.
+    /// Acknowledgements may come later. On a Unix socket the kernel only shows whether everything was
+    /// read, so that is waited for.
     fn update_confirmed(&mut self) -> io::Result<()> {
-        match &self.connection {
-            Some(connection @ Connection::Tcp(_)) => {
+        let connection = self.connection.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let unconfirmed = match connection.confirmation() {
+            Confirmation::EmptyQueue => return self.drain(),
+            Confirmation::Acknowledgement => {
                 connection.check()?;
-                self.recent.confirm(self.sent.saturating_sub(connection.unacknowledged()?));
-                Ok(())
+                connection.unacknowledged()?
             }
-            _ => self.drain(),
-        }
+            Confirmation::None => {
+                connection.check()?;
+                0
+            }
+        };
+        self.recent.confirm(self.sent.saturating_sub(unconfirmed));
+        Ok(())
     }
 
     fn has_nothing_to_check(&self) -> bool {
@@ -165,6 +184,12 @@ impl Deliver for Remote {
         if self.has_nothing_to_check() {
             return Ok(());
         }
-        self.with_connection("wait for acknowledgements", Remote::drain)
+        self.with_connection("wait for acknowledgements", Remote::drain)?;
+        self.connection.iter_mut().for_each(Connection::close);
+        Ok(())
+    }
+
+    fn take_refused(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.refused)
     }
 }

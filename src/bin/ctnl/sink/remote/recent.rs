@@ -47,9 +47,10 @@ impl RecentChunks {
         }
     }
 
-    /// The chunks, oldest first, and where each ends.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&Chunk, &mut u64)> {
-        self.chunks.iter_mut().map(|(_, end, chunk)| (&*chunk, end))
+    /// The chunks, oldest first, when each was sent, and where it ends. They change when it is sent again: a
+    /// peer that accepts connections and processes nothing does not make it older.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&Chunk, &mut Nanos, &mut u64)> {
+        self.chunks.iter_mut().map(|(sent, end, chunk)| (&*chunk, sent, end))
     }
 
     /// Bytes of the chunks that are not confirmed.

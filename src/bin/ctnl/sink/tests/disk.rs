@@ -123,6 +123,90 @@ fn a_full_disk_under_the_spool_is_a_gap_with_exact_numbers() {
     });
 }
 
+/// A file of this mode on a full disk, beside a socket whose reader gets everything meanwhile. Returns
+/// the lines of the file after there is space again, the number of lines, and that of dropped ones.
+fn a_full_file_beside_a_socket(disk: &Path, mode: &str) -> (Vec<String>, u64, u64) {
+    let filler = fill(disk, 20 << 10);
+    let folder = tempfile::tempdir().unwrap();
+    let (path, socket) = (disk.join("x"), folder.path().join("socket"));
+    let listener = UnixListener::bind(&socket).unwrap();
+    let reading = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        BufReader::new(stream).lines().map(Result::unwrap).collect::<Vec<_>>()
+    });
+    let specs = [format!("file:{},mode={mode}", path.display()), format!("unix:{}", socket.display())];
+    let specs = specs.map(|spec| spec.parse().unwrap());
+    let options = SinkOptions { queue_max: 50_000, ..spooling(&folder.path().join("spool"), 8 << 20) };
+    let mut sinks = Sinks::open(&specs, &options).unwrap();
+    let put = 333 * 300;
+    for first in (1..put).step_by(333) {
+        assert!(sinks.has_capacity());
+        sinks.put(chunk(first, 333));
+        // The reader of the socket is never slow.
+        until(|| {
+            let [file, socket] = &sinks.statistics()[..] else { panic!("two sinks") };
+            socket.delivered == first + 332 && (file.down_since.is_some() || file.delivered == first + 332)
+        });
+    }
+    let full = sinks.statistics()[0].clone();
+    assert!(full.why.as_deref().is_some_and(|why| why.contains("No space left")), "{full:?}");
+    let written = read(&path);
+    assert_eq!(written, lines("s", 1..=written.len() as u64));
+    assert!(!written.is_empty() && written.len() < 3000);
+    fs::remove_file(filler).unwrap();
+    // Beyond the size of the disk, but the rest of the test needs little.
+    let mount = Command::new("mount").args(["-o", "remount,size=8m"]).arg(disk).status().unwrap();
+    assert!(mount.success());
+    until(|| {
+        let now = &sinks.statistics()[0];
+        now.down_since.is_none() && now.queued == 0 && now.spooled == 0
+    });
+    sinks.put(chunk(put + 1, 1));
+    assert_eq!(sinks.finish(LONG), []);
+    assert_eq!(reading.join().unwrap(), lines("s", 1..=put + 1));
+    (read(&path), put + 1, sinks.statistics()[0].dropped)
+}
+
+#[test]
+fn a_full_disk_under_a_file_of_mode_spool_delays_the_lines_of_that_file_alone() {
+    const NAME: &str = "a_full_disk_under_a_file_of_mode_spool_delays_the_lines_of_that_file_alone";
+    on_a_small_disk(NAME, |disk| {
+        let (written, put, dropped) = a_full_file_beside_a_socket(&disk, "spool");
+        assert_eq!((written, dropped), (lines("s", 1..=put), 0));
+    });
+}
+
+#[test]
+fn a_full_disk_under_a_file_of_mode_drop_is_an_exact_gap_in_that_file_alone() {
+    const NAME: &str = "a_full_disk_under_a_file_of_mode_drop_is_an_exact_gap_in_that_file_alone";
+    on_a_small_disk(NAME, |disk| {
+        let (written, put, dropped) = a_full_file_beside_a_socket(&disk, "drop");
+        assert!(dropped > 10_000, "{dropped}");
+        assert_eq!(account(&written), (put, dropped));
+        assert_eq!(written.iter().filter(|line| line.contains("gap")).count(), 1);
+    });
+}
+
+#[test]
+fn a_disk_that_is_full_at_the_start_is_an_error_for_a_file_of_mode_block_alone() {
+    const NAME: &str = "a_disk_that_is_full_at_the_start_is_an_error_for_a_file_of_mode_block_alone";
+    on_a_small_disk(NAME, |disk| {
+        // No inode is left.
+        let mount = Command::new("mount").args(["-o", "remount,nr_inodes=1"]).arg(&disk).status().unwrap();
+        assert!(mount.success());
+        let path = disk.join("x");
+        let block = Sinks::open(&[format!("file:{}", path.display()).parse().unwrap()], &options());
+        assert!(format!("{:#}", block.err().unwrap()).contains("No space left"));
+        let sinks = open(&format!("file:{},mode=drop", path.display()), &options());
+        until_down(&sinks);
+        let mount = Command::new("mount").args(["-o", "remount,nr_inodes=9"]).arg(&disk).status().unwrap();
+        assert!(mount.success());
+        until_up(&sinks);
+        assert_eq!(finish(sinks), []);
+        assert!(path.exists());
+    });
+}
+
 /// It would be prepended to the spool: so is the gap for it.
 #[test]
 fn items_in_flight_that_a_full_disk_rejects_at_the_end_become_gaps_before_the_spool() {

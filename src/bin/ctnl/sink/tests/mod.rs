@@ -7,16 +7,21 @@
 //! - `surveys`: spools that are read without being changed
 //! - `files`: rotation, SIGHUP, pipes
 //! - `disk`: a full disk
+//! - `datagrams`: UDP
+//! - `tls`: servers with TLS
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod damage;
+mod datagrams;
 mod disk;
 mod ends;
 mod files;
 mod remotes;
 mod spools;
 mod surveys;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::fs;
 use std::path::Path;
@@ -46,6 +51,7 @@ fn options() -> SinkOptions {
         sync: SyncPolicy::Rotate,
         syslog: SyslogHeader { facility: 3, severity: 6, app: "ctnl".into(), host: "h".into() },
         nats_credentials: None,
+        tls: TlsFiles::default(),
         header: Arc::default(),
         is_own_line: Arc::new(|line| line.starts_with(b"s ") || line == b"head"),
         clock: Clock::from_fn(move || Time {

@@ -264,6 +264,34 @@ fn a_peer_that_sends_data_is_connected_and_one_that_shuts_down_its_side_is_gone(
     finish(sinks);
 }
 
+/// Such as a proxy without a server behind it.
+#[test]
+fn a_peer_that_accepts_reads_and_disconnects_for_long_gets_every_line_at_last() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let time = Arc::new(AtomicU64::new(1));
+    let clock = Arc::clone(&time);
+    let clock = Clock::from_fn(move || Time {
+        monotonic: Nanos(clock.load(Ordering::Relaxed)),
+        realtime: Nanos(clock.load(Ordering::Relaxed)),
+    });
+    let mut sinks = open(&format!("tcp:{}", listener.local_addr().unwrap()), &SinkOptions { clock, ..options() });
+    sinks.put(chunk(1, 100));
+    for _ in 0..4 {
+        let mut accepted = None;
+        until(|| {
+            accepted = listener.accept().ok();
+            accepted.is_some()
+        });
+        let receiver = BufReader::new(accepted.unwrap().0);
+        assert_eq!(receiver.lines().take(100).map(Result::unwrap).collect::<Vec<_>>(), lines("s", 1..=100));
+        // The lines count as delivered, and the connection breaks. It takes six seconds to the next one.
+        until_down(&sinks);
+        time.fetch_add(6 * Nanos::PER_SECOND, Ordering::Relaxed);
+    }
+    sinks.finish(Duration::ZERO);
+}
+
 #[test]
 fn the_journal_gets_fields_in_a_datagram_and_a_long_line_in_a_memory_file() {
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};

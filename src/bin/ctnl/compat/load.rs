@@ -1,0 +1,192 @@
+//! `-R`: run the lines of a file.
+//!
+//! All lines are parsed before the first one is run, so that a file with an error changes nothing; they are parsed
+//! again when they are run, so that memory does not grow with the file. Consecutive creates are sent together.
+
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+
+use anyhow::{Context, Result, anyhow};
+use ctnl::host::Host;
+use ctnl::model::Flow;
+use ctnl::netlink::{Connection, Netns};
+use ctnl::table::{BATCH, Outcome, create, create_or_update};
+use nix::libc::{O_CLOEXEC, O_TMPFILE};
+
+use super::{change, criteria, entry, message};
+use crate::conntrack_syntax::{Command, Request, SyntaxError, parse_line};
+use crate::host::protocols::ProtocolNumbers;
+use crate::term::exit::{Exit, usage};
+use crate::term::interrupt::Interrupt;
+
+/// Bytes of a pipe that are kept in memory. What is longer is kept in an unnamed file.
+const IN_MEMORY: u64 = 4 << 20;
+/// Bytes that are read at once.
+const READ: usize = 64 << 10;
+
+/// Runs the lines of the file at `path`; `-` is standard input.
+pub fn run(path: &OsStr, host: &Host) -> Result<Exit> {
+    let interrupt = Interrupt::listen()?;
+    let mut lines = Lines { input: open(path)?, line: Vec::new(), number: 0, names: ProtocolNumbers::of(host) };
+    while let Some(request) = lines.next()? {
+        request.and_then(|request| check(&request, host)).map_err(|error| lines.refused(&error))?;
+    }
+    lines.start_over()?;
+    let mut creates = Creates::new(Connection::open(&Netns::Current)?);
+    while let Some(request) = lines.next()? {
+        if interrupt.requested() {
+            creates.send()?;
+            return Err(anyhow!("interrupted before line {}", lines.number));
+        }
+        let request = request.map_err(|error| lines.refused(&error))?;
+        match request.command {
+            Command::Create(_) | Command::Add => creates.add(&request, lines.number, host)?,
+            _ => {
+                creates.send()?;
+                run_line(&request, &interrupt, host).with_context(|| format!("line {}", lines.number))?;
+            }
+        }
+    }
+    creates.send()?;
+    Ok(Exit::Done)
+}
+
+/// Whether the line can be run, as far as it is known before the kernel is asked.
+fn check(request: &Request, host: &Host) -> Result<()> {
+    message::warnings(request);
+    match request.command {
+        Command::Create(_) | Command::Add => entry::flow(request, host).map(drop),
+        Command::Update => criteria::filter(request, host).and(change::patch(request, host).map(drop)),
+        _ => criteria::filter(request, host).map(drop),
+    }
+}
+
+/// conntrack(8) does not count the entries of a file.
+fn run_line(request: &Request, interrupt: &Interrupt, host: &Host) -> Result<()> {
+    match request.command {
+        Command::Update => change::update_matching(request, interrupt, host).map(drop),
+        Command::Flush(_) => change::flush_table(request, interrupt, host),
+        _ => change::delete_matching(request, interrupt, host).map(drop),
+    }
+}
+
+/// The lines of a file, one in memory at a time.
+struct Lines {
+    input: Input,
+    line: Vec<u8>,
+    number: u64,
+    names: ProtocolNumbers,
+}
+
+type Input = Box<dyn BufReadSeek>;
+
+/// What can be read line by line, twice.
+trait BufReadSeek: BufRead + Seek {}
+impl<T: BufRead + Seek> BufReadSeek for T {}
+
+impl Lines {
+    /// The next line that is neither empty nor a comment. `None` at the end of the file.
+    fn next(&mut self) -> Result<Option<Result<Request>>> {
+        loop {
+            self.line.clear();
+            self.number += 1;
+            if self.input.read_until(b'\n', &mut self.line).context("read the file")? == 0 {
+                return Ok(None);
+            }
+            let names = |name: &[u8]| self.names.number(str::from_utf8(name).ok()?);
+            match parse_line(&self.line, &names) {
+                Ok(None) => {}
+                Ok(Some(request)) => return Ok(Some(Ok(request))),
+                Err(error) => return Ok(Some(Err(into_error(&error)))),
+            }
+        }
+    }
+
+    /// The error with the number of the line.
+    fn refused(&self, error: &anyhow::Error) -> anyhow::Error {
+        usage(format!("line {}: {error:#}; nothing was changed", self.number))
+    }
+
+    fn start_over(&mut self) -> Result<()> {
+        self.number = 0;
+        self.input.rewind().context("read the file again")
+    }
+}
+
+fn into_error(error: &SyntaxError) -> anyhow::Error {
+    anyhow!("{error}")
+}
+
+/// Opens a file, or keeps what a pipe contains: it is read twice.
+fn open(path: &OsStr) -> Result<Input> {
+    let path = if path == "-" { OsStr::new("/dev/stdin") } else { path };
+    let file = File::open(path).map_err(|error| usage(format!("cannot open '{}': {error}", path.display())))?;
+    let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+    if is_file {
+        // Standard input may have been read by others before.
+        let mut reader = BufReader::with_capacity(READ, file);
+        reader.rewind()?;
+        return Ok(Box::new(reader));
+    }
+    keep(file).context("read the input")
+}
+
+fn keep(mut input: File) -> io::Result<Input> {
+    let mut start = Vec::new();
+    (&mut input).take(IN_MEMORY).read_to_end(&mut start)?;
+    if (start.len() as u64) < IN_MEMORY {
+        return Ok(Box::new(Cursor::new(start)));
+    }
+    let folder = std::env::temp_dir();
+    let flags = O_TMPFILE | O_CLOEXEC;
+    let mut kept = OpenOptions::new().read(true).write(true).custom_flags(flags).mode(0o600).open(folder)?;
+    kept.write_all(&start)?;
+    io::copy(&mut input, &mut kept)?;
+    kept.rewind()?;
+    Ok(Box::new(BufReader::with_capacity(READ, kept)))
+}
+
+/// Entries to create, which are sent together.
+struct Creates {
+    connection: Connection,
+    flows: Vec<Flow>,
+    command: Command,
+    first_line: u64,
+    last_line: u64,
+}
+
+impl Creates {
+    fn new(connection: Connection) -> Self {
+        let (flows, command) = (Vec::with_capacity(BATCH), Command::None);
+        Creates { connection, flows, command, first_line: 0, last_line: 0 }
+    }
+
+    fn add(&mut self, request: &Request, line: u64, host: &Host) -> Result<()> {
+        if request.command != self.command || self.flows.len() >= BATCH {
+            self.send()?;
+        }
+        if self.flows.is_empty() {
+            (self.command, self.first_line) = (request.command, line);
+        }
+        self.flows.push(entry::flow(request, host)?);
+        self.last_line = line;
+        Ok(())
+    }
+
+    /// # Errors
+    /// One of the entries was refused. Those behind it, in the same batch, have been sent as well.
+    fn send(&mut self) -> Result<()> {
+        let mut outcome = Outcome::default();
+        let (connection, flows) = (&mut self.connection, &self.flows);
+        let sent = match self.command {
+            Command::Add => create_or_update(connection, flows, &mut outcome),
+            _ => create(connection, flows, &mut outcome),
+        };
+        self.flows.clear();
+        sent.with_context(|| format!("lines {} to {}", self.first_line, self.last_line))?;
+        super::create::check(&outcome, self.command)
+            .with_context(|| format!("lines {} to {}", self.first_line, self.last_line))
+    }
+}
