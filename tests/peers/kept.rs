@@ -35,6 +35,7 @@ fn options(folder: &Path, keep: bool) -> SinkOptions {
         spool_max: 64 << 20,
         spool_keep: keep.then_some(Duration::from_secs(300)),
         rotation: Rotation { size: None, every: None, keep: 1 },
+        compression: None,
         sync: SyncPolicy::Never,
         syslog: SyslogHeader::new(3, 6, "h"),
         nats_credentials: None,
