@@ -98,7 +98,7 @@ impl Case {
         let mut connections = (0..self.used).map(connect).collect::<Result<Vec<_>>>()?;
         // What it does at its start is not measured.
         thread::sleep(Duration::from_secs(2));
-        let population = Population { entries: ENTRIES, families: Families::V4, stale: 0, short: false };
+        let population = Population { entries: ENTRIES, families: Families::V4, stale: 0 };
         let (start, used) = (Instant::now(), processor_time(pid)?);
         for number in 0..ENTRIES {
             let due = start + Duration::from_millis(number.into());

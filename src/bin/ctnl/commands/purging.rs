@@ -34,7 +34,7 @@ pub struct Request<'a> {
     pub dry_run: bool,
     /// Most entries.
     pub max: Option<u64>,
-    /// The file that has each entry before its delete is sent.
+    /// The file with a copy of each entry.
     pub save: Option<&'a str>,
     /// The own SSH session is not spared.
     pub no_spare_ssh: bool,
@@ -55,7 +55,7 @@ pub fn run(request: &Request<'_>, host: &Host) -> Result<Exit> {
     let filter = request.filter.filter(host)?;
     let timeouts = request.filter.timeout_options()?;
     request.refuse_everything(&filter)?;
-    request.save.map_or(Ok(()), |name| refuse(name, false))?;
+    request.save.iter().try_for_each(|name| refuse(name, false))?;
     let mut console = request.common.console();
     if filter.never_matches() {
         console.warn("this filter can match nothing");
@@ -136,6 +136,17 @@ impl Request<'_> {
         )))
     }
 
+    /// The file of --save. It is removed unless an entry is written to it.
+    fn undo_file(&self, selection: &Selection, before: Occupancy, host: &Host) -> Result<Option<UndoFile>> {
+        let Some(name) = self.save.filter(|_| !self.dry_run) else { return Ok(None) };
+        if name == STANDARD {
+            return Err(usage("--save -: expected a file, which is whole when a delete is sent; a pipe is not"));
+        }
+        let file = SaveFile::create(name, false)?;
+        let head = head(host, before, selection.filter().to_string());
+        Ok(Some(UndoFile::new(name, file, &head)))
+    }
+
     /// The sessions that are spared; what is certain of them is printed.
     fn own_sessions(&self, host: &Host, console: &mut Console) -> Result<OwnSessions> {
         let own = if self.no_spare_ssh { OwnSessions::default() } else { ssh::own_sessions(host)? };
@@ -148,17 +159,6 @@ impl Request<'_> {
             console.note("found no SSH session of yours, so none is spared");
         }
         Ok(own)
-    }
-
-    /// The file of --save. It is removed unless an entry is written to it.
-    fn undo_file(&self, selection: &Selection, before: Occupancy, host: &Host) -> Result<Option<UndoFile>> {
-        let Some(name) = self.save.filter(|_| !self.dry_run) else { return Ok(None) };
-        if name == STANDARD {
-            return Err(usage("--save -: expected a file, which is whole when a delete is sent; a pipe is not"));
-        }
-        let file = SaveFile::create(name, false)?;
-        let head = head(host, before, selection.filter().to_string());
-        Ok(Some(UndoFile::new(name, file, &head)))
     }
 
     /// Whether a script has to allow what would empty most of the table. A table of which most is stale is
