@@ -132,6 +132,7 @@ fn options(spool: &Path) -> SinkOptions {
         queue_max: 1 << 20,
         spool: Some(spool.to_owned()),
         spool_max: 64 << 20,
+        spool_keep: None,
         rotation: Rotation { size: None, every: None, keep: 1 },
         sync: SyncPolicy::Never,
         syslog: SyslogHeader { facility: 16, severity: 5, app: "ctnl".into(), host: "host.example".into() },

@@ -18,7 +18,6 @@ mod lab;
 mod list;
 mod lookup;
 mod man;
-mod new_entry;
 mod purging;
 mod read;
 mod report;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ctnl::clock::Clock;
 
@@ -23,6 +24,8 @@ pub struct SinkOptions {
     pub spool: Option<PathBuf>,
     /// Limit of one sink's spool in bytes.
     pub spool_max: u64,
+    /// How long lines are kept in the spool that a destination has acknowledged.
+    pub spool_keep: Option<Duration>,
     /// When files are rotated.
     pub rotation: Rotation,
     /// When files are synchronised to the disk.

@@ -40,6 +40,14 @@ pub struct SinkArgs {
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = bytes, requires = "spool")]
     spool_max: usize,
 
+    /// Keep lines in the spool for this time after JetStream (nats:) has acknowledged them, and send
+    /// them again, with the same ids, if the stream has lost them
+    ///
+    /// nats-server writes to the disk every 2 minutes by default: a power loss of all replicas costs
+    /// what it acknowledged since. Kept lines count against --spool-max, and give way to lines that wait.
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "spool")]
+    spool_keep: Option<Duration>,
+
     /// File with the credentials of `nats:`. Default: NATS_CREDS, NATS_USER and NATS_PASSWORD, or
     /// NATS_TOKEN of the environment, or the URL
     #[arg(long, value_name = "FILE")]
@@ -93,7 +101,8 @@ fn sinks_help() -> String {
     for kind in SINK_KINDS {
         let backpressure =
             if kind.mode == Mode::Block && !kind.has_modes { "; applies backpressure when it is slow" } else { "" };
-        text.push_str(&format!("\n  {:<30} {}{backpressure}", kind.syntax, kind.doc));
+        let separator = if kind.syntax.len() > 30 { format!("\n  {:<30}", "") } else { String::new() };
+        text.push_str(&format!("\n  {:<30}{separator} {}{backpressure}", kind.syntax, kind.doc));
     }
     text
 }
@@ -116,6 +125,9 @@ impl SinkArgs {
             .iter()
             .map(|text| text.parse().map_err(|why| usage(format!("--to {text}: {why}"))))
             .collect::<Result<_>>()?;
+        if let (None, Some(spec)) = (&self.spool, specs.iter().find(|spec| spec.requires_spool())) {
+            return Err(usage(format!("--to {}: mode=spool needs --spool DIR", spec.text)));
+        }
         if self.tls_files().are_given() && !specs.iter().any(SinkSpec::may_use_tls) {
             let hint = "use tls:HOST:PORT, syslog:tls:HOST or nats:tls://HOST/SUBJECT";
             return Err(usage(format!("--tls-ca and --tls-cert need a sink with TLS\n  hint: {hint}")));
@@ -135,6 +147,7 @@ impl SinkArgs {
             queue_max: self.queue_max,
             spool: self.spool.clone(),
             spool_max: self.spool_max as u64,
+            spool_keep: self.spool_keep,
             rotation: Rotation {
                 size: self.rotate_size.map(|size| size as u64),
                 every: self.rotate_every,

@@ -4,11 +4,13 @@
 //! - `spools`: spools over restarts, and at their limit
 //! - `damage`: spools on a failing disk
 //! - `ends`: what a run leaves in the spool at its end
+//! - `kept`: lines that are kept after they were acknowledged
 //! - `surveys`: spools that are read without being changed
 //! - `files`: rotation, SIGHUP, pipes
 //! - `disk`: a full disk
 //! - `datagrams`: UDP
 //! - `tls`: servers with TLS
+//! - `specs`: the argument of `--to`
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -17,7 +19,9 @@ mod datagrams;
 mod disk;
 mod ends;
 mod files;
+mod kept;
 mod remotes;
+mod specs;
 mod spools;
 mod surveys;
 #[cfg(feature = "tls")]
@@ -47,6 +51,7 @@ fn options() -> SinkOptions {
         queue_max: 1 << 20,
         spool: None,
         spool_max: 1 << 20,
+        spool_keep: None,
         rotation: Rotation { size: None, every: None, keep: 1 },
         sync: SyncPolicy::Rotate,
         syslog: SyslogHeader { facility: 3, severity: 6, app: "ctnl".into(), host: "h".into() },
