@@ -3,6 +3,7 @@
 //! Adding a command is one file and its rows here.
 
 mod add;
+mod all_netns;
 mod args;
 mod completions;
 mod count;
