@@ -64,7 +64,7 @@ pub fn all() -> Vec<Case> {
     let files = fs::read_dir(folder()).expect("tests/data/compat").flatten().map(|entry| entry.path());
     let mut files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "cases")).collect();
     files.sort();
-    files.iter().flat_map(|path| read(path)).collect()
+    files.iter().flat_map(read).collect()
 }
 
 fn read(path: &PathBuf) -> Vec<Case> {

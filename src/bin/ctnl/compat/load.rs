@@ -16,7 +16,7 @@ use ctnl::table::{BATCH, Outcome, create, create_or_update};
 use nix::libc::{O_CLOEXEC, O_TMPFILE};
 
 use super::{change, criteria, entry, message};
-use crate::conntrack_syntax::{Command, Request, SyntaxError, parse_line};
+use crate::conntrack_syntax::{Command, ErrorExit, Request, SyntaxError, parse_line};
 use crate::host::protocols::ProtocolNumbers;
 use crate::term::exit::{Exit, usage};
 use crate::term::interrupt::Interrupt;
@@ -99,24 +99,24 @@ impl Lines {
             match parse_line(&self.line, &names) {
                 Ok(None) => {}
                 Ok(Some(request)) => return Ok(Some(Ok(request))),
-                Err(error) => return Ok(Some(Err(into_error(&error)))),
+                Err(error) => return Ok(Some(Err(error.into()))),
             }
         }
     }
 
     /// The error with the number of the line.
     fn refused(&self, error: &anyhow::Error) -> anyhow::Error {
-        usage(format!("line {}: {error:#}; nothing was changed", self.number))
+        let message = format!("line {}: {error:#}; nothing was changed", self.number);
+        match error.downcast_ref::<SyntaxError>() {
+            Some(error) if error.exit == ErrorExit::Failed => anyhow!(message),
+            _ => usage(message),
+        }
     }
 
     fn start_over(&mut self) -> Result<()> {
         self.number = 0;
         self.input.rewind().context("read the file again")
     }
-}
-
-fn into_error(error: &SyntaxError) -> anyhow::Error {
-    anyhow!("{error}")
 }
 
 /// Opens a file, or keeps what a pipe contains: it is read twice.

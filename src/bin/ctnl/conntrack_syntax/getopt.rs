@@ -179,6 +179,7 @@ fn find(name: &[u8], word: &OsStr, long: &[LongOption]) -> Result<LongOption, Sy
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 

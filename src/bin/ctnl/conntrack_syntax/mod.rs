@@ -17,7 +17,7 @@ mod parse;
 mod protocols;
 mod request;
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 mod tests;
 mod values;
 

@@ -143,6 +143,7 @@ pub fn table(name: &[u8]) -> Result<Table, SyntaxError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 

@@ -188,6 +188,7 @@ pub fn needs_addresses(command: Command) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 

@@ -90,7 +90,7 @@ fn a_command_is_given_once_and_with_what_it_takes() {
 #[test]
 fn an_entry_is_created_with_one_direction_or_the_other() {
     let ends = "-p tcp -t 5 --state NONE";
-    assert!(read(&format!("-I -s 192.0.2.1 -d 192.0.2.2 --protonum 6 -t 5 --state NONE --sport 1 --dport 2")).is_ok());
+    assert!(read("-I -s 192.0.2.1 -d 192.0.2.2 --protonum 6 -t 5 --state NONE --sport 1 --dport 2").is_ok());
     assert!(read(&format!("-A -r 192.0.2.1 -q 192.0.2.2 {ends} --reply-port-src 1 --reply-port-dst 2")).is_ok());
     assert_eq!(refusal(&format!("-I -s 192.0.2.1 -q 192.0.2.2 {ends} --sport 1 --dport 2")), "usage");
     assert_eq!(refusal(&format!("-I -s 192.0.2.1 -d 192.0.2.2 {ends} --sport 1 --reply-port-src 2")), "usage");

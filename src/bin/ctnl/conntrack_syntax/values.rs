@@ -243,6 +243,7 @@ fn port(port: &[u8], whole: &[u8]) -> Result<u16, SyntaxError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::super::error::ErrorExit;
     use super::*;
