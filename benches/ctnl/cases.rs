@@ -2,6 +2,7 @@
 
 use crate::measure::Line;
 use crate::population::{CAP, Families, Population};
+use crate::saved::{Name, SavedFiles};
 
 /// Targets are ratios of medians. They apply to tables of at least this many entries.
 pub const TARGETS_FROM: u32 = 1_000_000;
@@ -36,6 +37,8 @@ pub enum Effect {
     None,
     /// It deletes the stale entries, which are then created again.
     Deletes,
+    /// It creates all entries, in an empty table, from a file of [`SavedFiles`].
+    Creates,
     /// It lowers the timeouts of the others to [`CAP`], which are then raised again.
     Caps,
 }
@@ -139,6 +142,7 @@ pub fn cases(commands: &Commands, sizes: &[u32]) -> Vec<Case> {
         }
     }
     cases.extend(flushes(commands, largest));
+    cases.extend(saves(commands, plain(largest, Families::V4)));
     cases.extend(drop_in(commands, largest));
     cases.push(update(commands, largest));
     cases
@@ -162,6 +166,15 @@ fn drop_in(commands: &Commands, entries: u32) -> Vec<Case> {
         case("drop-in -L", 0, "list -o conntrack -q", "-L"),
         case("drop-in -L, filter", 0, "list -o conntrack -q tcp and dport 443", "-L -p tcp --dport 443"),
         case("drop-in -D, 50 %", entries / 2, "flush mark 1/1 --yes -q", "-D -m 1/1"),
+        Case {
+            population: population(entries / 2),
+            ..case(
+                "drop-in -U, 50 %",
+                0,
+                "update src 10.128.0.0/9 --set-timeout 400000 --yes -q",
+                "-U -s 10.128.0.0/9 -t 400000",
+            )
+        },
     ]
 }
 
@@ -255,6 +268,26 @@ fn flushes(commands: &Commands, entries: u32) -> Vec<Case> {
     ];
     cases.extend(narrow);
     cases
+}
+
+/// Saving a table to nowhere and to a file, and restoring it from files.
+fn saves(commands: &Commands, population: Population) -> [Case; 3] {
+    let path = |name| SavedFiles::path(name).display().to_string();
+    let lines = commands.conntrack("-L -o save");
+    let save = Case { targets: Targets::new(1.10), ..commands.case("save", population, "save -q -", lines.clone()) };
+    let file = format!("save -q --overwrite {}", path(Name::Written));
+    let to_file = Case { name: "save to a file".to_owned(), ctnl: commands.ctnl(&file), ..save.clone() };
+    let restore = format!("restore -q {}", path(Name::Binary));
+    let theirs = commands.conntrack(&format!("-R {}", path(Name::Lines)));
+    let case = commands.case("restore", population, &restore, theirs);
+    let of_lines = commands.ctnl(&format!("restore -q {}", path(Name::Lines)));
+    let others = if commands.conntrack_installed { vec![of_lines] } else { Vec::new() };
+    let limit = Some(commands.limit_with("create", &path(Name::Requests)));
+    [
+        save,
+        to_file,
+        Case { effect: Effect::Creates, limit_changes: true, limit, others, targets: Targets::new(1.15), ..case },
+    ]
 }
 
 /// conntrack(8) cannot select by idle time: it is given the stale entries'

@@ -1,10 +1,11 @@
-//! The limit: the kernel's own time for a dump over one socket and over two, for a flush, and for
-//! events, when the received data is discarded.
+//! The limit: the kernel's own time for a dump over one socket and over two, for a flush, for creates in batches,
+//! and for events, when the received data is discarded.
 //!
 //! Runs as a child process, so that it is measured in the same way as the programs that it is
 //! compared with. Uses a plain netlink socket, not `ctnl::netlink`.
 
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -86,6 +87,25 @@ pub fn flush(mark: Option<u32>) -> Result<()> {
         }
     });
     converse(&request).map(drop)
+}
+
+/// Sends the datagrams of the file `requests`, each behind its length, and receives the acknowledgement of each.
+pub fn create(requests: &str) -> Result<()> {
+    let file = File::open(requests).with_context(|| format!("open {requests}"))?;
+    let mut file = BufReader::with_capacity(BUFFER, file);
+    let mut socket = Socket::new(NETLINK_NETFILTER).context("open a netlink socket")?;
+    socket.bind_auto().context("bind a netlink socket")?;
+    let (mut datagram, mut buffer) = (Vec::new(), vec![0; BUFFER]);
+    while !file.fill_buf().context("read the requests")?.is_empty() {
+        let mut length = [0; 4];
+        file.read_exact(&mut length).context("read the requests")?;
+        datagram.resize(u32::from_ne_bytes(length) as usize, 0);
+        file.read_exact(&mut datagram).context("read the requests")?;
+        socket.send(&datagram, 0).context("send")?;
+        let received = socket.recv(&mut buffer.as_mut_slice(), 0).context("receive")?;
+        ensure!(walk(buffer.get(..received).unwrap_or_default(), &mut 0)?, "no acknowledgement");
+    }
+    Ok(())
 }
 
 fn header(command: u8, flags: u16) -> Header {

@@ -3,6 +3,7 @@
 //! - `netns`: the private network namespace, and the kernel's limits
 //! - `population`: the entries of the table
 //! - `cases`, `measure`, `rounds`: the command lines, one run, all runs of a case
+//! - `saved`: the files of the cases that restore a table
 //! - `events`, `listener`: the same for event listeners
 //! - `namespaces`: the listener of many namespaces
 //! - `report`, `print`: the results as text, and where it is printed
@@ -28,6 +29,7 @@ mod population;
 mod print;
 mod report;
 mod rounds;
+mod saved;
 mod soak;
 
 use std::env;
@@ -88,6 +90,7 @@ fn child(what: &str, outside: &str, rest: &[&str]) -> Result<()> {
         ("spin", []) => loop {
             std::hint::spin_loop();
         },
+        ("create", [requests]) => limit::create(requests),
         ("flush-marked", []) => limit::flush(Some(1)),
         ("event-soak", [ctnl, minutes]) => event_soak::child(ctnl, minutes.parse()?),
         ("churn", [ctnl, entries]) => {
@@ -170,7 +173,7 @@ fn measure_all(options: &Options, netns: &BenchNetns, interrupted: &Arc<AtomicBo
     let mut cases = Vec::new();
     for case in cases::cases(&commands, &options.sizes()).iter().filter(|case| chosen(&case.name)) {
         print::note(&format!("{} ({} entries)", case.name, case.population.entries));
-        cases.push(one(case, netns, &mut table, options.rounds(), interrupted)?);
+        cases.push(one(case, netns, &mut table, options.rounds(), &commands, interrupted)?);
     }
     // Before the churn check and the events, which need more memory than the cases.
     let peak_floor = measure::own_peak();
@@ -194,10 +197,11 @@ fn one(
     netns: &BenchNetns,
     table: &mut Table,
     rounds: usize,
+    commands: &Commands,
     interrupted: &Arc<AtomicBool>,
 ) -> Result<Measured> {
     if netns.has_capacity_for(case.population.entries.into()) {
-        return rounds::run(case, table, rounds, interrupted);
+        return rounds::run(case, table, rounds, commands, interrupted);
     }
     let (max, _) = netns.limits();
     let why = format!("nf_conntrack_max is {max} and may not be raised from here (run as root)");

@@ -8,9 +8,11 @@ use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use crate::busy::Busy;
-use crate::cases::{Case, Effect, TARGETS_FROM, Targets};
+use crate::cases::{Case, Commands, Effect, TARGETS_FROM, Targets};
+use crate::limit;
 use crate::measure::{Line, Series};
 use crate::population::Table;
+use crate::saved::SavedFiles;
 
 /// A command that takes a few milliseconds is run this many times as often.
 const OFTEN: usize = 5;
@@ -114,10 +116,21 @@ impl Measured {
 }
 
 /// Measures `case`. A failure is part of the result; only an interrupt is an error.
-pub fn run(case: &Case, table: &mut Table, runs: usize, interrupted: &Arc<AtomicBool>) -> Result<Measured> {
+pub fn run(
+    case: &Case,
+    table: &mut Table,
+    runs: usize,
+    commands: &Commands,
+    interrupted: &Arc<AtomicBool>,
+) -> Result<Measured> {
+    // Removed at the end.
+    let files = SavedFiles::new()?;
     let mut measured = Measured::new(case);
     let runs = if case.limit.is_none() || case.population.entries == 0 { runs * OFTEN } else { runs };
     let outcome = fill(case, table).and_then(|()| {
+        if case.effect == Effect::Creates {
+            files.write(case.population, &commands.ctnl, commands.conntrack_installed)?;
+        }
         (0..runs).try_for_each(|_| {
             ensure!(!interrupted.load(Ordering::Relaxed), "interrupted");
             round(case, table, &mut measured)
@@ -159,12 +172,16 @@ fn round(case: &Case, table: &mut Table, measured: &mut Measured) -> Result<()> 
 
 /// Runs a command that may change the table, checks that it changed what it should, and restores that.
 fn run_and_restore(case: &Case, table: &mut Table, line: &Line, series: &mut Series) -> Result<()> {
+    if case.effect == Effect::Creates {
+        limit::flush(None)?;
+    }
     let beside = Busy::start(&case.beside)?;
     series.samples.push(line.measure()?);
     drop(beside);
     match case.effect {
         Effect::None => Ok(()),
         Effect::Deletes => table.refill(case.population),
+        Effect::Creates => table.expect(case.population.entries),
         Effect::Caps => table.raise(case.population),
     }
 }

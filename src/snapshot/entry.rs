@@ -46,7 +46,7 @@ pub(super) mod tracker {
 }
 
 /// The longest security context, in bytes: the kernel's are shorter. A longer one is left out.
-const MAX_SECCTX: usize = 32 * 1024;
+pub(super) const MAX_SECCTX: usize = 32 * 1024;
 
 /// Appends `flow`, behind its length.
 #[inline]

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::bytes::Bytes;
-use super::entry::{field, tracker, tuple};
+use super::entry::{MAX_SECCTX, field, tracker, tuple};
 use crate::model::{
     Counters, DccpInfo, Family, Flow, HelperName, L4, Labels, ProtoInfo, Protocol, SctpInfo, SequenceAdjustment,
     Status, Synproxy, TcpInfo, Tuple,
@@ -145,8 +145,9 @@ fn decode_rare(bytes: &mut Bytes<'_>, fields: u32, flow: &mut Flow) -> Option<()
         flow.synproxy = Some(Synproxy { isn: bytes.u32()?, its: bytes.u32()?, tsoff: bytes.u32()? });
     }
     if has(field::SECCTX) {
-        let length = bytes.u16()?;
-        flow.secctx = Some(std::str::from_utf8(bytes.slice(length.into())?).ok()?.into());
+        let length = usize::from(bytes.u16()?);
+        let context = bytes.slice(length).filter(|context| context.len() <= MAX_SECCTX)?;
+        flow.secctx = Some(std::str::from_utf8(context).ok()?.into());
     }
     Some(())
 }

@@ -20,10 +20,10 @@ const OPERATION: &str = "delete expectations";
 /// Deletes `targets` and adds the result of each to `outcome`. An expectation that no longer exists, or that has another
 /// id by now, counts as gone.
 ///
-/// Kernels until 6.x compare the id of a delete with something else than the id that they send
-/// (`ctnetlink_del_expect` in net/netfilter/nf_conntrack_netlink.c uses the address, `nf_expect_get_id` a hash), and
-/// answer `ENOENT` for every one. So what is not found is fetched, and deleted without an id if the kernel
-/// finds the expectation with that id.
+/// A kernel since 5.1 without a later fix compares the id of a delete with the address of the expectation, and not with the
+/// hash that it sends (`ctnetlink_del_expect` and `nf_expect_get_id` in
+/// net/netfilter/nf_conntrack_netlink.c), and answers `ENOENT` for every one. So what is not found is fetched, and deleted
+/// without an id if the kernel finds the expectation with that id.
 ///
 /// # Errors
 /// As [`super::delete()`].

@@ -49,6 +49,8 @@ mod halves;
 mod kernel_filter;
 mod losses;
 mod patch;
+#[cfg(test)]
+mod patch_tests;
 mod policies;
 mod recent_entries;
 mod recheck;

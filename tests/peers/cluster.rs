@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::future::Future;
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -81,6 +82,16 @@ impl Cluster {
         let mut child = self.nodes[node].take().expect("a server that runs");
         child.kill().expect("kill");
         child.wait().expect("its end");
+    }
+
+    /// Copies the store of a server that is stopped to `to`, or from there with `back`.
+    pub fn copy_store(&self, node: usize, to: &Path, back: bool) {
+        assert!(self.nodes[node].is_none(), "it runs");
+        let store = PathBuf::from(self.path(&format!("n{node}")));
+        let (from, to) = if back { (to, &*store) } else { (&*store, to) };
+        let _ = fs::remove_dir_all(to);
+        let copied = Command::new("cp").arg("-a").args([from, to]).status().expect("cp");
+        assert!(copied.success());
     }
 
     fn path(&self, name: &str) -> String {
@@ -181,6 +192,29 @@ impl Client {
         };
         change(&mut config);
         self.retry(|| self.context.create_stream(config.clone()));
+    }
+
+    /// Deletes the stream.
+    pub fn delete_stream(&self) {
+        self.retry(|| self.context.delete_stream(STREAM));
+    }
+
+    /// Removes every message of the stream.
+    pub fn purge_stream(&self) {
+        self.retry(|| async {
+            let stream = self.context.get_stream(STREAM).await.map_err(|error| error.to_string())?;
+            stream.purge().await.map_err(|error| error.to_string())
+        });
+    }
+
+    /// Publishes a message to the stream.
+    pub fn publish(&self, id: &str, payload: &str) {
+        self.retry(|| async {
+            let mut headers = async_nats::HeaderMap::new();
+            headers.insert("Nats-Msg-Id", id);
+            let published = self.context.publish_with_headers(SUBJECT, headers, payload.to_owned().into()).await;
+            published.map_err(|error| error.to_string())?.await.map_err(|error| error.to_string())
+        });
     }
 
     /// The stream's state, from its leader.

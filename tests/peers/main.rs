@@ -22,6 +22,7 @@
 //! - `syslog`: rsyslogd receives a stream of events, and is killed in the middle of it
 //! - `pipeline`: the program with such receivers, when either of them is killed
 //! - `nats`: lines published to three nats-servers (`cluster`) that are killed
+//! - `kept`: a nats-server that has lost what it acknowledged
 
 #![allow(
     clippy::unwrap_used,
@@ -38,6 +39,7 @@ mod compat;
 mod events;
 mod flushing;
 mod idle;
+mod kept;
 mod lines;
 mod meanwhile;
 mod nats;
@@ -89,6 +91,7 @@ fn main() -> ExitCode {
         service::TESTS,
         syslog::TESTS,
         nats::TESTS,
+        kept::TESTS,
         pipeline::journal::TESTS,
         pipeline::servers::TESTS,
         pipeline::disk::TESTS,

@@ -18,6 +18,7 @@ tests![
     a_flush_of_everything_spares_the_session_of_the_environment,
     a_flush_of_everything_spares_the_session_of_an_ancestor,
     a_flush_with_no_spare_ssh_deletes_the_session,
+    an_update_spares_the_session_and_the_next_packet_of_the_others_restores_their_timeouts,
     the_session_is_spared_behind_destination_nat,
     every_connection_of_sshd_is_spared_if_the_named_session_is_closed,
     the_connection_that_carries_a_tunnelled_session_is_spared_too,
@@ -86,6 +87,20 @@ fn a_flush_with_no_spare_ssh_deletes_the_session(netns: &TestNetns) {
     let output = run.stderr();
     assert!(output.contains("4 deleted") && !output.contains("spared"), "{output}");
     assert_eq!(netns.dump(), []);
+}
+
+fn an_update_spares_the_session_and_the_next_packet_of_the_others_restores_their_timeouts(netns: &TestNetns) {
+    let mut fixture = Fixture::new(netns);
+    let run = fixture.run(&[CTNL, "update", "tcp", "--cap-timeout", "100", "--yes"]).exits_with(0);
+    run.stderr_contains("3 matched, 2 updated, 1 spared (own SSH session)");
+    let other = fixture.others.0.tuple();
+    let left = |netns: &TestNetns, tuple| netns.dumped(&tuple).expect("an entry").timeout.expect("a timeout");
+    assert!(left(netns, fixture.session.tuple()) > 100 && left(netns, other) <= 100);
+    fixture.others.0.exchange();
+    assert!(left(netns, other) > 100);
+    // The note of the timeout: those that had no packet since are not idle for days.
+    let idle = netns.ctnl(&["count", "-q", "tcp and idle >= 1h"]).exits_with(0).stdout();
+    assert_eq!(idle.trim(), "0");
 }
 
 /// The server's socket has the address after NAT, the entry has both.

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use ctnl::model::{Family, Flow, L4, Protocol, Tuple};
 use ctnl::netlink::Connection;
-use ctnl::wire::uapi::{cta, cttimeout, ipctnl_msg_ct, nfnl_subsys};
-use ctnl::wire::{Batch, Header, Messages};
+use ctnl::wire::uapi::{cta, cta_stats_global, cttimeout, ipctnl_msg_ct, nfnl_subsys};
+use ctnl::wire::{Batch, Header, Message, Messages};
 use netlink_packet_core::{NLM_F_MULTIPART, NLMSG_DONE, NLMSG_ERROR};
 use nix::errno::Errno;
 
@@ -83,6 +83,36 @@ pub fn udp_timeouts(seconds: Arc<AtomicU32>) -> Connection {
             writer.put(cttimeout::DATA, &[timeout(1), timeout(2)].concat());
         });
         vec![batch.as_bytes().to_vec(), message(NLMSG_ERROR, 0, request.sequence, &[0; 20])]
+    })
+}
+
+/// A kernel with `max` entries at most (0: no limit), of which there are `entries`: it creates whatever is requested and
+/// adds it to them.
+pub fn table_with_room(entries: Arc<AtomicU32>, max: u32) -> Connection {
+    Connection::fake(move |datagram| {
+        let requests: Vec<_> = Messages::new(datagram).map(Result::unwrap).collect();
+        let sequence = requests.last().unwrap().sequence;
+        let done = message(NLMSG_ERROR, 0, sequence, &[0; 20]);
+        let is_new = |request: &Message<'_>| request.attributes().any(|part| part.unwrap().kind == cta::TUPLE_ORIG);
+        if requests.iter().all(is_new) {
+            let created = u32::try_from(requests.len()).unwrap();
+            let now = entries.fetch_add(created, Ordering::Relaxed) + created;
+            assert!(max == 0 || now <= max, "the kernel would evict entries");
+            return vec![done];
+        }
+        let header = Header {
+            subsystem: nfnl_subsys::CTNETLINK,
+            command: ipctnl_msg_ct::GET_STATS,
+            flags: 0,
+            family: Family::UNSPEC,
+            sequence,
+        };
+        let mut batch = Batch::new();
+        batch.push(header, |writer| {
+            writer.put(cta_stats_global::ENTRIES, &entries.load(Ordering::Relaxed).to_be_bytes());
+            writer.put(cta_stats_global::MAX_ENTRIES, &max.to_be_bytes());
+        });
+        vec![batch.as_bytes().to_vec(), done]
     })
 }
 

@@ -6,19 +6,17 @@
 use std::sync::Arc;
 
 use super::context::{LineContext, SEQ};
-use super::duration::{DurationNanos, duration};
+use super::duration::duration;
 use super::expectation::put_expectation;
+use super::flat::{put_begin, put_end};
 use super::heartbeat::{self, HeartbeatRecord};
-use super::record::{
-    BeginRecord, ClockSource, CloseRecord, EndRecord, ExpectationRecord, FlowRecord, GapRecord, LastPacket, OpenRecord,
-    Record, Requester, ResyncRecord, StartTime, SyntheticCause,
-};
+use super::members::{put_clock, put_context, put_netns, put_start, put_synthetic, put_time};
+use super::record::{CloseRecord, ExpectationRecord, FlowRecord, GapRecord, OpenRecord, Record, ResyncRecord};
 use super::time_text::TimeText;
 use super::write::WriteRecords;
-use crate::model::{EventKind, Flow, L4, LabelNames, Protocol, Status, Tuple};
+use crate::model::{EventKind, LabelNames};
 use crate::output::cursor::{Line, Scratch};
-use crate::output::json::{boolean, number, number64, plain_string, put_flow, put_protocols, put_state, put_string};
-use crate::units::Nanos;
+use crate::output::json::{number64, plain_string, put_flow, put_string};
 
 /// Every line of this version begins with it.
 const VERSION: &[u8] = b"{\"v\":1,";
@@ -181,186 +179,4 @@ fn put_expectation_event(line: &mut Line<'_>, out: &mut Vec<u8>, record: &Expect
     put_clock(line, record.time.clock);
     put_context(line, out, record.netns, None, record.requester);
     put_expectation(line, out, record.expectation);
-}
-
-/// The flat record of `--flows=both` at the beginning.
-fn put_begin(line: &mut Line<'_>, out: &mut Vec<u8>, begun: &BeginRecord<'_>) {
-    line.put(b",\"event\":\"begin\"");
-    put_synthetic(line, begun.synthetic);
-    put_time(line, begun.time.ns);
-    put_clock(line, begun.time.clock);
-    put_context(line, out, begun.netns, None, begun.requester);
-    if let Some(start) = begun.start {
-        put_start(line, start, None);
-    }
-    put_connection(line, begun.flow);
-}
-
-/// The flat record of `--flows`.
-fn put_end(line: &mut Line<'_>, out: &mut Vec<u8>, ended: &EndRecord<'_>) {
-    line.put(b",\"event\":\"end\"");
-    put_synthetic(line, ended.synthetic);
-    put_time(line, ended.end.ns);
-    put_clock(line, ended.end.clock);
-    put_context(line, out, ended.netns, ended.killed, ended.requester);
-    if let Some(start) = ended.start {
-        put_start(line, start, duration(Some(start), ended.end, ended.synthetic));
-    }
-    if let Some(LastPacket { after, before }) = ended.last_packet {
-        number64(line, b",\"last_packet_after_ns\":", after);
-        number64(line, b",\"last_packet_before_ns\":", Some(before));
-    }
-    put_connection(line, ended.flow);
-}
-
-/// The connection of a flat record.
-fn put_connection(line: &mut Line<'_>, flow: &Flow) {
-    line.put(b",");
-    put_protocols(line, flow.family, flow.orig.protocol);
-    put_state(line, &flow.protoinfo);
-    put_original(line, &flow.orig);
-    put_translation(line, flow);
-    if let Some(counters) = flow.counters_orig {
-        number64(line, b",\"packets_orig\":", Some(counters.packets));
-        number64(line, b",\"bytes_orig\":", Some(counters.bytes));
-    }
-    if let Some(counters) = flow.counters_reply {
-        number64(line, b",\"packets_reply\":", Some(counters.packets));
-        number64(line, b",\"bytes_reply\":", Some(counters.bytes));
-    }
-    number(line, b",\"mark\":", flow.mark);
-    number(line, b",\"zone\":", flow.zone_both.map(u32::from));
-    number(line, b",\"zone_orig\":", flow.orig.zone.map(u32::from));
-    number(line, b",\"zone_reply\":", flow.reply.zone.map(u32::from));
-}
-
-/// The original direction: addresses, and ports, keys or ICMP values.
-fn put_original(line: &mut Line<'_>, tuple: &Tuple) {
-    put_address(line, b",\"src\":\"", &tuple.src);
-    put_address(line, b",\"dst\":\"", &tuple.dst);
-    match tuple.l4 {
-        L4::None => {}
-        L4::Ports { src, dst } if tuple.protocol == Protocol::Gre => {
-            number(line, b",\"srckey\":", Some(src.into()));
-            number(line, b",\"dstkey\":", Some(dst.into()));
-        }
-        L4::Ports { src, dst } => {
-            number(line, b",\"sport\":", Some(src.into()));
-            number(line, b",\"dport\":", Some(dst.into()));
-        }
-        L4::Icmp { kind, code, id } => {
-            number(line, b",\"icmp_type\":", Some(kind.into()));
-            number(line, b",\"icmp_code\":", Some(code.into()));
-            number(line, b",\"icmp_id\":", Some(id.into()));
-        }
-    }
-}
-
-/// The translated source and destination. For each that NAT rewrites, both address and port are written,
-/// even if only one of them differs.
-fn put_translation(line: &mut Line<'_>, flow: &Flow) {
-    let (reply, is_gre) = (&flow.reply, flow.reply.protocol == Protocol::Gre);
-    if flow.status.contains(Status::SrcNat) {
-        put_address(line, b",\"nat_src\":\"", &reply.dst);
-        match reply.l4 {
-            L4::None => {}
-            L4::Ports { dst, .. } if is_gre => number(line, b",\"nat_srckey\":", Some(dst.into())),
-            L4::Ports { dst, .. } => number(line, b",\"nat_sport\":", Some(dst.into())),
-            L4::Icmp { id, .. } => number(line, b",\"nat_icmp_id\":", Some(id.into())),
-        }
-    }
-    if flow.status.contains(Status::DstNat) {
-        put_address(line, b",\"nat_dst\":\"", &reply.src);
-        match reply.l4 {
-            L4::None | L4::Icmp { .. } => {}
-            L4::Ports { src, .. } if is_gre => number(line, b",\"nat_dstkey\":", Some(src.into())),
-            L4::Ports { src, .. } => number(line, b",\"nat_dport\":", Some(src.into())),
-        }
-    }
-}
-
-fn put_address<const N: usize>(line: &mut Line<'_>, key: &[u8; N], address: &std::net::IpAddr) {
-    line.put(key);
-    line.address(address);
-    line.put(b"\"");
-}
-
-#[inline(always)]
-fn put_time(line: &mut Line<'_>, ns: u64) {
-    line.put(b",\"time_ns\":");
-    line.decimal64(ns);
-}
-
-#[inline(always)]
-fn put_clock(line: &mut Line<'_>, clock: ClockSource) {
-    match clock {
-        ClockSource::Kernel => line.put(b",\"clock\":\"kernel\""),
-        ClockSource::Received => line.put(b",\"clock\":\"received\""),
-    }
-}
-
-#[inline(always)]
-fn put_synthetic(line: &mut Line<'_>, synthetic: Option<SyntheticCause>) {
-    plain_string(line, b",\"synthetic\":\"", synthetic.map(SyntheticCause::name));
-}
-
-#[inline(always)]
-fn put_context(
-    line: &mut Line<'_>,
-    out: &mut Vec<u8>,
-    netns: Option<&str>,
-    killed: Option<bool>,
-    requester: Option<Requester<'_>>,
-) {
-    put_netns(line, out, netns);
-    if let Some(killed) = killed {
-        line.put(b",\"killed\":");
-        boolean(line, killed);
-    }
-    if let Some(requester) = requester {
-        line.out_of_line(|line| put_requester(line, out, requester));
-    }
-}
-
-#[inline(never)]
-fn put_requester(line: &mut Line<'_>, out: &mut Vec<u8>, requester: Requester<'_>) {
-    number(line, b",\"requester\":{\"port\":", Some(requester.port));
-    if let Some(process) = requester.process {
-        put_string(line, out, b",\"process\":", process);
-        if !requester.is_certain {
-            line.put(b",\"guess\":true");
-        }
-    }
-    line.put(b"}");
-}
-
-#[inline(always)]
-fn put_start(line: &mut Line<'_>, start: StartTime, duration: Option<DurationNanos>) {
-    match start {
-        StartTime::Exact(ns) => {
-            number64(line, b",\"since_ns\":", Some(ns));
-            line.put(b",\"since_clock\":\"kernel\",\"since\":\"exactly\"");
-        }
-        StartTime::After(ns) => {
-            number64(line, b",\"since_ns\":", Some(ns));
-            line.put(b",\"since_clock\":\"received\",\"since\":\"after\"");
-        }
-        StartTime::Before(ns) => {
-            number64(line, b",\"since_ns\":", Some(ns));
-            line.put(b",\"since_clock\":\"received\",\"since\":\"before\"");
-        }
-    }
-    match duration {
-        Some(DurationNanos::Exact(Nanos(ns))) => number64(line, b",\"duration_ns\":", Some(ns)),
-        Some(DurationNanos::AtLeast(Nanos(ns))) => number64(line, b",\"duration_at_least_ns\":", Some(ns)),
-        Some(DurationNanos::AtMost(Nanos(ns))) => number64(line, b",\"duration_at_most_ns\":", Some(ns)),
-        None => {}
-    }
-}
-
-#[inline(always)]
-fn put_netns(line: &mut Line<'_>, out: &mut Vec<u8>, netns: Option<&str>) {
-    if let Some(netns) = netns {
-        line.out_of_line(|line| put_string(line, out, b",\"netns\":", netns));
-    }
 }

@@ -6,11 +6,16 @@ mod context;
 mod csv;
 mod duration;
 mod expectation;
+mod flat;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod flat_lines;
 mod heartbeat;
 mod json;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod lines;
+mod members;
 mod record;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -103,7 +103,8 @@ pub fn run(request: &Request<'_>, host: &Host) -> Result<Exit> {
     }
 }
 
-fn begin_note(written: Option<&WrittenTimeout>, console: &mut Console) {
+/// Notes that the timeout is going to be written, or reports why that cannot be noted.
+pub fn begin_note(written: Option<&WrittenTimeout>, console: &mut Console) {
     if let Some(Err(error)) = written.map(WrittenTimeout::begin) {
         console.warn(&format!(
             "cannot note the written timeout in {}: {error}\n  hint: until these entries have expired or had a \

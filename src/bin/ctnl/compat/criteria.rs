@@ -1,5 +1,6 @@
 //! The filter of a request, as a filter of ctnl: there is one evaluator.
 
+use std::io;
 use std::net::IpAddr;
 
 use anyhow::Result;
@@ -13,7 +14,7 @@ use crate::conntrack_syntax::{Command, NatArgument, PortPair, Request, StatusArg
 use crate::term::exit::usage;
 
 /// Ranges that a mask with holes may have.
-const MOST_RANGES: u32 = 4096;
+const MOST_RANGES: u32 = 1 << 16;
 
 /// What no entry matches.
 const NOTHING: &str = "(ipv4 and ipv6)";
@@ -24,8 +25,8 @@ const NOTHING: &str = "(ipv4 and ipv6)";
 /// A label without a number, or what ctnl cannot filter by and conntrack(8) ignores, where entries would be
 /// deleted or changed that were not meant.
 pub fn filter(request: &Request, host: &Host) -> Result<Filter> {
-    let mut terms = Terms(Vec::new());
-    terms.add_tuples(request)?;
+    let (mut terms, mut sets) = (Terms(Vec::new()), Sets::default());
+    terms.add_tuples(request, &mut sets)?;
     terms.add_protocol(request)?;
     terms.add_identity(request);
     for (side, nat) in [(Side::Src, request.src_nat), (Side::Dst, request.dst_nat)] {
@@ -40,8 +41,20 @@ pub fn filter(request: &Request, host: &Host) -> Result<Filter> {
     if request.command != Command::Update {
         terms.add_state(request);
     }
-    let text = terms.0.join(" and ");
-    Filter::parse(&text, &Context::default()).map_err(|error| usage(error.render()))
+    let read_file = |name: &str| sets.get(name);
+    let context = Context { read_file: &read_file, ..Context::default() };
+    Filter::parse(&terms.0.join(" and "), &context).map_err(|error| usage(error.render()))
+}
+
+/// Sets of addresses that a term refers to as `@NAME`: an expression has a limit, a file of values a larger one.
+#[derive(Default)]
+struct Sets(Vec<(&'static str, String)>);
+
+impl Sets {
+    fn get(&self, name: &str) -> io::Result<Vec<u8>> {
+        let found = self.0.iter().find(|(known, _)| *known == name);
+        found.map(|(_, ranges)| ranges.as_bytes().to_vec()).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
 }
 
 /// The filter of `-F`: the family alone.
@@ -58,7 +71,7 @@ fn family_term(family: Family) -> String {
 struct Terms(Vec<String>);
 
 impl Terms {
-    fn add_tuples(&mut self, request: &Request) -> Result<()> {
+    fn add_tuples(&mut self, request: &Request, sets: &mut Sets) -> Result<()> {
         self.0.extend(request.family.map(family_term));
         for (option, field, address, mask) in [
             ("src", "src", request.original.src, request.mask.src),
@@ -67,7 +80,7 @@ impl Terms {
             ("reply-dst", "reply-dst", request.reply.dst, None),
         ] {
             match (address, mask) {
-                (Some(address), Some(mask)) => self.0.push(network_term(field, address, mask)?),
+                (Some(address), Some(mask)) => self.0.push(network_term(field, address, mask, sets)?),
                 (Some(address), None) => self.0.push(format!("{field} {address}")),
                 (None, Some(_)) => return Err(usage(format!("--mask-{option} needs --{option}"))),
                 (None, None) => {}
@@ -190,14 +203,13 @@ fn nat_term(side: Side, nat: NatArgument) -> String {
 }
 
 /// The addresses that are `address` under `mask`.
-fn network_term(field: &str, address: IpAddr, mask: IpAddr) -> Result<String> {
+fn network_term(field: &'static str, address: IpAddr, mask: IpAddr, sets: &mut Sets) -> Result<String> {
     let (address, mask, width) = match (address, mask) {
         (IpAddr::V4(address), IpAddr::V4(mask)) => (address.to_bits().into(), mask.to_bits().into(), 32),
         (IpAddr::V6(address), IpAddr::V6(mask)) => (address.to_bits(), mask.to_bits(), 128),
         _ => return Ok(NOTHING.to_owned()),
     };
-    let all = u128::MAX >> (128 - width);
-    let ranges = masked_ranges(address, mask, all).ok_or_else(|| {
+    let ranges = masked_ranges(address, mask, u128::MAX >> (128 - width)).ok_or_else(|| {
         usage(format!(
             "--mask-{field}: a mask with holes for more than {MOST_RANGES} ranges of addresses is not supported"
         ))
@@ -206,8 +218,14 @@ fn network_term(field: &str, address: IpAddr, mask: IpAddr) -> Result<String> {
         Ok(bits) if width == 32 => IpAddr::V4(bits.into()),
         _ => IpAddr::V6(bits.into()),
     };
-    let ranges: Vec<String> = ranges.iter().map(|(low, high)| format!("{}-{}", text(*low), text(*high))).collect();
-    Ok(format!("{field} {{{}}}", ranges.join(",")))
+    let lines: Vec<String> = ranges.iter().map(|(low, high)| format!("{}-{}", text(*low), text(*high))).collect();
+    match &*lines {
+        [range] => Ok(format!("{field} {range}")),
+        _ => {
+            sets.0.push((field, lines.join("\n")));
+            Ok(format!("{field} @{field}"))
+        }
+    }
 }
 
 /// The ranges of numbers that are `value` under `mask`; `None` if there are too many. The free bits below the lowest
@@ -224,4 +242,31 @@ fn masked_ranges(value: u128, mask: u128, all: u128) -> Option<Vec<(u128, u128)>
         starts.extend(starts.clone().into_iter().map(|start| start | hole));
     }
     Some(starts.into_iter().map(|start| (start, start | low)).collect())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_with_holes_is_a_range_for_each_way_to_fill_them() {
+        let ranges = |value, mask| masked_ranges(value, mask, 0xff).unwrap();
+        assert_eq!(ranges(0xab, 0xff), [(0xab, 0xab)]);
+        assert_eq!(ranges(0xab, 0xf0), [(0xa0, 0xaf)]);
+        assert_eq!(ranges(0xab, 0), [(0, 0xff)]);
+        assert_eq!(ranges(0xab, 0xfc & !0x10), [(0xa8, 0xab), (0xb8, 0xbb)]);
+        assert_eq!(masked_ranges(0, u128::MAX << 127 | 1, u128::MAX), None);
+    }
+
+    #[test]
+    fn every_number_that_is_the_same_under_the_mask_is_in_a_range_and_no_other() {
+        for (value, mask) in [(0x5a_u128, 0xf5_u128), (0x00, 0x81), (0xff, 0x7e), (0x33, 0x42)] {
+            let ranges = masked_ranges(value, mask, 0xff).unwrap();
+            for number in 0..=0xff_u128 {
+                let is_in = ranges.iter().any(|(low, high)| (*low..=*high).contains(&number));
+                assert_eq!(is_in, number & mask == value & mask, "{number:#x} {value:#x}/{mask:#x}");
+            }
+        }
+    }
 }

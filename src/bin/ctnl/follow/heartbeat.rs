@@ -42,7 +42,7 @@ impl Heartbeat {
 
     /// When the next one is due.
     pub(super) fn at(&self) -> Option<Duration> {
-        self.interval.map(|interval| self.last + interval)
+        self.interval.map(|interval| self.last.saturating_add(interval))
     }
 
     pub(super) fn is_due(&self, now: Duration) -> bool {
@@ -77,8 +77,8 @@ impl Heartbeat {
 
     /// One is written. Those that could not be written in time are left out.
     fn advance(&mut self, interval: Duration, now: Duration) {
-        let next = self.last + interval;
-        self.last = if now < next + interval { next } else { now };
+        let next = self.last.saturating_add(interval);
+        self.last = if now < next.saturating_add(interval) { next } else { now };
     }
 
     /// Reads the sysctls of the namespaces.

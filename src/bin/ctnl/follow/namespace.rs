@@ -152,7 +152,12 @@ impl NamespaceStream {
         NamespaceStream { ages: timeouts.estimator(), timeouts: Some(timeouts), ..self }
     }
 
-    /// Reads the timeouts again, if it is time to.
+    /// Whether it is time to read the timeouts again.
+    pub(super) fn has_old_timeouts(&self, now: Duration) -> bool {
+        self.timeouts.as_ref().is_some_and(|timeouts| timeouts.is_due(now))
+    }
+
+    /// Reads the timeouts again.
     pub(super) fn refresh_timeouts(&mut self, now: Duration) {
         if let (Some(timeouts), Some(connection)) = (&mut self.timeouts, &mut self.connection)
             && let Some(ages) = timeouts.refresh(connection, now)

@@ -110,10 +110,10 @@ fn emit_resynced(emitter: &mut Emitter<'_>, stream: &NamespaceStream, resynced: 
 
 /// The comparison as far as it is in the stream. A reader of one kind of records cannot keep a set.
 fn written<'a>(compared: ResyncRecord<'a>, kinds: &RecordKinds) -> ResyncRecord<'a> {
-    let RecordKinds { new, destroy, flows, .. } = *kinds;
+    let RecordKinds { new, destroy, flows, begins, .. } = *kinds;
     ResyncRecord {
         entries: compared.entries.filter(|_| new && destroy),
-        added: if new { compared.added } else { 0 },
+        added: if new || begins { compared.added } else { 0 },
         removed: if destroy || flows { compared.removed } else { 0 },
         ..compared
     }

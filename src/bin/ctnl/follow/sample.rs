@@ -42,6 +42,8 @@ pub(super) struct ReportedStats {
     pub(super) at: Duration,
     /// When the status of the service was reported.
     pub(super) status_at: Duration,
+    /// Events received until then.
+    pub(super) status_received: u64,
     /// When the queues were sampled last.
     pub(super) sampled_at: Duration,
     /// Events received until then.
@@ -52,6 +54,13 @@ pub(super) struct ReportedStats {
 
 impl ReportedStats {
     pub(super) fn none(now: Duration) -> Self {
-        ReportedStats { at: now, status_at: now, sampled_at: now, received: 0, sample: StreamSample::default() }
+        ReportedStats {
+            at: now,
+            status_at: now,
+            status_received: 0,
+            sampled_at: now,
+            received: 0,
+            sample: StreamSample::default(),
+        }
     }
 }

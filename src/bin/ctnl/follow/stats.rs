@@ -40,8 +40,8 @@ impl Emitter<'_> {
         self.reported.sampled_at = now;
         self.reported.sample = sample;
         if has_status {
-            self.reported.status_at = now;
-            let snapshot = self.snapshot(sample, self.reported.at..now, self.reported.received);
+            let snapshot = self.snapshot(sample, self.reported.status_at..now, self.reported.status_received);
+            (self.reported.status_at, self.reported.status_received) = (now, snapshot.received);
             self.env.notify(Notification::Status(&snapshot));
         }
         if is_due {

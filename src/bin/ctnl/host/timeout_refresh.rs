@@ -42,12 +42,13 @@ impl TimeoutRefresh {
         IdleEstimator::new(&self.context, 0)
     }
 
-    /// Reads the settings again if it is time to. The estimator, if they have changed.
+    /// Whether it is time to read the settings again.
+    pub fn is_due(&self, now: Duration) -> bool {
+        self.next.is_none_or(|next| next <= now)
+    }
+
+    /// Reads the settings again. The estimator, if they have changed.
     pub fn refresh(&mut self, connection: &mut Connection, now: Duration) -> Option<IdleEstimator> {
-        let next = *self.next.get_or_insert(now + INTERVAL);
-        if now < next {
-            return None;
-        }
         self.next = Some(now + INTERVAL);
         // Without the privilege to enter the namespace again, files cannot be read: what they had stays.
         let read = self.options.read(connection, &self.host).ok()?;

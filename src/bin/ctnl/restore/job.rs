@@ -238,3 +238,57 @@ fn add_outcome(summary: &mut Summary, outcome: &Outcome) {
         *summary.failed.entry(format!("{:?}", Errno::ENOENT)).or_default() += outcome.gone;
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use ctnl::snapshot::{BinaryWriter, Head};
+    use ctnl::units::Nanos;
+
+    use super::*;
+    use crate::fake;
+
+    /// Restores `ports` entries into a table of `before` entries.
+    fn restore(ports: u16, before: u32, max: u32) -> (Summary, u32) {
+        let (folder, mut file) = (tempfile::tempdir().unwrap(), Vec::new());
+        let mut writer = BinaryWriter::begin(&mut file, &Head::default());
+        for port in 0..ports {
+            let flow = Flow { timeout: Some(100), ..fake::flow(port) };
+            writer.entry(&mut file, &flow, Nanos(1));
+        }
+        writer.end(&mut file);
+        let path = folder.path().join("table");
+        std::fs::write(&path, file).unwrap();
+        let entries = Arc::new(AtomicU32::new(before));
+        let mut kernel = fake::table_with_room(Arc::clone(&entries), max);
+        let (mut console, interrupt) = (Console::new(true, false), Interrupt::default());
+        let restore = Restore {
+            options: Options { no_age: true, ..Options::default() },
+            source: Source::open(path.to_str().unwrap(), folder.path()).unwrap(),
+            console: &mut console,
+            interrupt: &interrupt,
+            clock: Clock::system(),
+        };
+        let summary = restore.run(&mut kernel).unwrap();
+        (summary, entries.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn a_restore_fills_the_table_up_to_its_maximum_and_evicts_nothing() {
+        let (summary, entries) = restore(1_000, 500, 1_250);
+        assert_eq!((summary.restored, summary.unsent, summary.table_full, entries), (750, 250, true, 1_250));
+        let (summary, entries) = restore(1_000, 250, 1_250);
+        assert_eq!((summary.restored, summary.unsent, summary.table_full, entries), (1_000, 0, false, 1_250));
+        let (summary, _) = restore(10, 1_250, 1_250);
+        assert_eq!((summary.restored, summary.unsent, summary.table_full), (0, 10, true));
+    }
+
+    #[test]
+    fn a_maximum_of_0_is_no_limit() {
+        let (summary, entries) = restore(1_000, 500, 0);
+        assert_eq!((summary.restored, summary.table_full, entries), (1_000, false, 1_500));
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use crate::chunk::Chunk;
 
@@ -47,10 +48,50 @@ pub trait Deliver: Send {
         Ok(())
     }
 
+    /// Whether the destination stores lines and returns receipts, so that lines that it loses can be
+    /// sent again if they are kept.
+    fn gives_receipts(&self) -> bool {
+        false
+    }
+
+    /// Returns and clears the receipt for the last delivered chunk. None if nothing of it was stored.
+    fn take_receipt(&mut self) -> Option<Receipt> {
+        None
+    }
+
+    /// Delivered lines are kept from now on: if the destination has lost what is behind `last`, nothing is
+    /// delivered until this is called again. `last` is None if it is not known what it has.
+    fn keep(&mut self, _last: Option<Receipt>) {}
+
+    /// Whether the destination has lost lines that it had acknowledged.
+    fn has_lost_lines(&self) -> bool {
+        false
+    }
+
+    /// The index of the first of `receipts`, oldest first, whose lines the destination has lost; their
+    /// number if it has all of them. The lines of that one that it still has are skipped when they are
+    /// delivered again.
+    fn first_lost(&mut self, receipts: &[Receipt]) -> Result<usize, DeliveryError> {
+        Ok(receipts.len())
+    }
+
     /// Returns and clears what the operator must know although lines are delivered.
     fn take_warnings(&mut self) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// Where a destination has stored the lines of a chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The name of the store.
+    pub store: Arc<str>,
+    /// The least and the greatest number that the store has given to one of the lines.
+    pub first: u64,
+    pub last: u64,
+    /// The line with the number `last`: its stream and its own number.
+    pub stream: Arc<str>,
+    pub line: u64,
 }
 
 /// Why lines could not be delivered.

@@ -12,9 +12,11 @@
 
 mod address;
 mod backoff;
+mod compress;
 pub mod deliver;
 mod file;
 mod journald;
+mod keeping;
 #[cfg(feature = "nats")]
 pub mod nats;
 mod open_file;
@@ -46,6 +48,7 @@ use ctnl::units::Nanos;
 use crate::chunk::{Chunk, Outlet};
 use crate::term::exit::usage;
 
+pub use compress::Compression;
 pub use deliver::Deliver;
 pub use options::{GapFormatter, LineTest, SinkOptions, SyncPolicy, SyslogHeader, TlsFiles};
 pub use queue::{DropCause, Gap, Item};
@@ -95,18 +98,29 @@ impl Sinks {
             if specs.iter().take(index).any(|other| other.name() == spec.name()) {
                 return Err(usage(format!("--to {} is given twice", spec.name())));
             }
-            if spec.kind.has_modes && spec.mode == Mode::Spool && options.spool.is_none() {
-                return Err(usage(format!("--to {}: mode=spool needs --spool DIR", spec.text)));
-            }
             let spool = match &options.spool {
                 Some(folder) if spec.mode == Mode::Spool => Some(Spool::open(folder, &spec.name(), options.spool_max)?),
                 _ => None,
             };
-            let target = (spec.kind.open)(spec, options)?;
+            let mut target = (spec.kind.open)(spec, options)?;
+            let spool = sinks.keep(spool, &mut *target, options)?;
             sinks.start(spec, target, spool, options).context("start a thread")?;
         }
         sinks.warn_of_orphaned_spools(options);
         Ok(sinks)
+    }
+
+    /// Prepares to keep delivered lines, for a sink whose destination may lose what it has acknowledged.
+    fn keep(&self, spool: Option<Spool>, target: &mut dyn Deliver, options: &SinkOptions) -> Result<Option<Spool>> {
+        if !target.gives_receipts() {
+            return Ok(spool);
+        }
+        let Some(spool) = spool else { return Ok(None) };
+        let spool = spool.keeping(options.spool_keep, self.clock.now().monotonic).context("open the kept lines")?;
+        if let Some(newest) = spool.newest_receipt() {
+            target.keep(newest);
+        }
+        Ok(Some(spool))
     }
 
     /// The spool of a sink has its name: after a change of `--to`, also of a file's mode, nobody delivers
@@ -138,7 +152,8 @@ impl Sinks {
         let (now, backpressure) = (self.now(), spec.mode == Mode::Block);
         let sink = Arc::new(Sink::new(spec.name(), backpressure, options.queue_max, spool, now));
         let format_gap = Arc::clone(&options.format_gap);
-        let worker = Worker { sink: Arc::clone(&sink), target, format_gap, clock: self.clock.clone() };
+        let worker =
+            Worker { sink: Arc::clone(&sink), target, format_gap, clock: self.clock.clone(), keeping_failed: false };
         self.threads.push(thread::Builder::new().name("deliver".into()).spawn(move || worker.run())?);
         if sink.has_spool() {
             let sink = Arc::clone(&sink);

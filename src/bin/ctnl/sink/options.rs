@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ctnl::clock::Clock;
 
+use super::compress::Compression;
 use super::queue::Gap;
 use super::rotation::Rotation;
 
@@ -23,8 +25,12 @@ pub struct SinkOptions {
     pub spool: Option<PathBuf>,
     /// Limit of one sink's spool in bytes.
     pub spool_max: u64,
+    /// How long lines are kept in the spool that a destination has acknowledged.
+    pub spool_keep: Option<Duration>,
     /// When files are rotated.
     pub rotation: Rotation,
+    /// How rotated files are compressed.
+    pub compression: Option<Compression>,
     /// When files are synchronised to the disk.
     pub sync: SyncPolicy,
     /// The header fields of syslog messages and journal entries.

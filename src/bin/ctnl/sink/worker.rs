@@ -23,6 +23,8 @@ pub struct Worker {
     pub target: Box<dyn Deliver>,
     pub format_gap: GapFormatter,
     pub clock: Clock,
+    /// Whether it was reported that lines cannot be kept.
+    pub keeping_failed: bool,
 }
 
 /// What to do next.
@@ -57,11 +59,13 @@ impl Worker {
             Next::Item(item, spooled) => self.deliver(&item, spooled),
             Next::Recheck => true,
             Next::Unreadable(error) => self.on_error(DeliveryError::io("read the spool", &error), IDLE),
-            Next::Idle => self.retry(|target| target.idle(), |_| ()),
-            Next::Finish => {
-                self.retry(|target| target.finish(), |_| ());
-                false
+            Next::Idle => {
+                let tried = self.retry(|target| target.idle(), |_| true);
+                self.expire_kept(tried);
+                tried != Tried::Over
             }
+            // Lines that the destination has lost are delivered again first.
+            Next::Finish => self.retry(|target| target.finish(), |_| true) == Tried::Restored,
             Next::End => false,
         };
         let warnings = self.target.take_warnings();
@@ -134,14 +138,24 @@ impl Worker {
         };
         // While the target is down, the item is moved to the spool.
         let mut moved = false;
-        let mut on_error = |sink: &Sink| moved = spooled || moved || sink.spool_in_flight(item);
-        if !chunk.bytes.is_empty() && !self.retry(|target| target.deliver(&chunk), &mut on_error) {
-            return false;
+        let mut on_error = |sink: &Sink| {
+            moved = spooled || moved || sink.spool_in_flight(item);
+            moved
+        };
+        if !chunk.bytes.is_empty() {
+            match self.retry(|target| target.deliver(&chunk), &mut on_error) {
+                Tried::Done => {}
+                tried => return tried == Tried::Restored,
+            }
         }
+        let receipt = self.target.take_receipt();
         let refused = self.target.take_refused();
         let gaps = self.refused_gaps(&refused, &chunk.stream);
-        if !gaps.iter().all(|gap| self.retry(|target| target.deliver(gap), &mut on_error)) {
-            return false;
+        for gap in &gaps {
+            match self.retry(|target| target.deliver(gap), &mut on_error) {
+                Tried::Done => {}
+                tried => return tried == Tried::Restored,
+            }
         }
         // If the line that reports the gap is refused too, only the statistics have the loss.
         self.target.take_refused();
@@ -150,7 +164,9 @@ impl Worker {
             (false, true) => Location::MovedToSpool,
             (false, false) => Location::InFlight,
         };
-        self.mark_delivered(item, &chunk, refused.len() as u64, gaps, location)
+        let goes_on = self.mark_delivered(item, &chunk, refused.len() as u64, gaps, location);
+        self.keep(item, receipt.as_ref());
+        goes_on
     }
 
     /// Records a delivered item and removes it from where it was.
@@ -211,24 +227,31 @@ impl Worker {
         self.clock.now().realtime.0
     }
 
-    /// Repeats `attempt` until it succeeds. Returns false if it never will, or at the end.
+    /// Repeats `attempt` until it succeeds, unless the destination has lost lines. `on_error` returns whether
+    /// the item is in the spool.
     fn retry(
         &mut self,
         mut attempt: impl FnMut(&mut dyn Deliver) -> Result<(), DeliveryError>,
-        mut on_error: impl FnMut(&Sink),
-    ) -> bool {
+        mut on_error: impl FnMut(&Sink) -> bool,
+    ) -> Tried {
         let mut backoff = Backoff::default();
         loop {
             match attempt(&mut *self.target) {
                 Ok(()) => {
                     self.update_sent();
-                    return self.on_success();
+                    return if self.on_success() { Tried::Done } else { Tried::Over };
                 }
-                Err(error) => {
+                Err(mut error) => {
                     self.update_sent();
-                    on_error(&self.sink);
+                    let is_spooled = on_error(&self.sink);
+                    if is_spooled && self.target.has_lost_lines() {
+                        match self.restore() {
+                            Ok(()) => return Tried::Restored,
+                            Err(why) => error = why,
+                        }
+                    }
                     if !self.on_error(error, backoff.next_delay()) {
-                        return false;
+                        return Tried::Over;
                     }
                 }
             }
@@ -287,6 +310,16 @@ impl Worker {
             state = self.sink.wait(state, Duration::from_nanos(left.0)).0;
         }
     }
+}
+
+/// The end of repeated attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tried {
+    Done,
+    /// Lines that the destination had lost are in the spool, and so is the item, behind them.
+    Restored,
+    /// There must be no other attempt.
+    Over,
 }
 
 /// Where an item was when it was delivered.

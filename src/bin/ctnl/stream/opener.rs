@@ -17,7 +17,10 @@ pub struct Opener {
     /// The host.
     pub host: Host,
     subscription: Subscription,
+    /// The filter needs the timeouts.
     needs_timeouts: bool,
+    /// Records have what they show, if they can be read.
+    shows_timeouts: bool,
     reports_sysctls: bool,
     timeouts: TimeoutOptions,
 }
@@ -25,13 +28,13 @@ pub struct Opener {
 impl Opener {
     /// Opens `subscription`, for events that are judged by `filter`.
     pub fn new(subscription: Subscription, filter: &Filter, timeouts: TimeoutOptions, host: Host) -> Self {
-        Opener { host, subscription, needs_timeouts: filter.needs().idle, reports_sysctls: false, timeouts }
+        let needs_timeouts = filter.needs().idle;
+        Opener { host, subscription, needs_timeouts, shows_timeouts: false, reports_sysctls: false, timeouts }
     }
 
     /// The same with what the records of `options` need.
     pub fn with_needs_of(self, options: &FollowOptions) -> Self {
-        let needs_timeouts = self.needs_timeouts || options.kinds.flows;
-        Opener { needs_timeouts, reports_sysctls: options.heartbeat.is_some(), ..self }
+        Opener { shows_timeouts: options.kinds.flows, reports_sysctls: options.heartbeat.is_some(), ..self }
     }
 
     /// Subscribes in `netns`. Whatever is read of the table is read after that.
@@ -42,9 +45,7 @@ impl Opener {
         let events = Events::subscribe(netns, &self.subscription)?;
         let mut connection = Connection::open(netns)?;
         let ages = IdleEstimator::without_timeouts(0);
-        let (timeouts, host) = (self.timeouts.clone(), self.host.clone());
-        let begin = |connection| TimeoutRefresh::begin(timeouts, host, connection);
-        let timeouts = self.needs_timeouts.then(|| begin(&mut connection)).transpose()?;
+        let timeouts = self.timeouts(&mut connection)?;
         // Without it the records have ports without the names of processes.
         let processes = ProcessByPortid::of(netns, self.host.proc()).ok();
         let netfilter = self.host.netfilter();
@@ -59,5 +60,15 @@ impl Opener {
             Some(timeouts) => stream.with_timeouts(timeouts),
             None => stream,
         })
+    }
+
+    fn timeouts(&self, connection: &mut Connection) -> Result<Option<TimeoutRefresh>, Error> {
+        if !self.needs_timeouts && !self.shows_timeouts {
+            return Ok(None);
+        }
+        match TimeoutRefresh::begin(self.timeouts.clone(), self.host.clone(), connection) {
+            Err(error) if self.needs_timeouts => Err(error),
+            read => Ok(read.ok()),
+        }
     }
 }

@@ -201,6 +201,7 @@ impl Args {
         if self.expect && !format.events.as_ref().is_some_and(|events| events.has_expectations) {
             return Err(usage("--expect: csv has no columns for expectations\n  hint: -o json or -o conntrack"));
         }
+        let sinks = self.sinks.specs()?;
         let stream = stream::name(host);
         let context = self.context.context(host, &stream, format)?;
         writer.set_context(&context);
@@ -211,7 +212,7 @@ impl Args {
             scope: if self.all_netns { Scope::All } else { Scope::One(self.common.netns()?.pin()?) },
             buffer: self.buffer,
             keep_privileges: self.keep_privileges,
-            sinks: self.sinks.specs()?,
+            sinks,
             sink_options: self.sinks.options(host, &writer, context),
             writer,
         })

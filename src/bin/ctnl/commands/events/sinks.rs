@@ -9,7 +9,8 @@ use ctnl::output::{EventWriter, LineContext};
 
 use super::{bytes, time};
 use crate::sink::{
-    FACILITIES, Mode, Rotation, SEVERITIES, SINK_KINDS, SinkOptions, SinkSpec, SyncPolicy, SyslogHeader, TlsFiles,
+    Compression, FACILITIES, Mode, Rotation, SEVERITIES, SINK_KINDS, SinkOptions, SinkSpec, SyncPolicy, SyslogHeader,
+    TlsFiles,
 };
 use crate::stream::{gap_formatter, header, line_test};
 use crate::term::exit::usage;
@@ -39,6 +40,14 @@ pub struct SinkArgs {
     /// Spool limit of each sink in bytes; lines beyond it become a gap record
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = bytes, requires = "spool")]
     spool_max: usize,
+
+    /// Keep lines in the spool for this time after JetStream (nats:) has acknowledged them, and send
+    /// them again, with the same ids, if the stream has lost them
+    ///
+    /// nats-server writes to the disk every 2 minutes by default: a power loss of all replicas costs
+    /// what it acknowledged since. Kept lines count against --spool-max, and give way to lines that wait.
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "spool")]
+    spool_keep: Option<Duration>,
 
     /// File with the credentials of `nats:`. Default: NATS_CREDS, NATS_USER and NATS_PASSWORD, or
     /// NATS_TOKEN of the environment, or the URL
@@ -71,6 +80,12 @@ pub struct SinkArgs {
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     rotate_keep: u32,
 
+    /// Compress rotated files, on a thread of its own
+    ///
+    /// PATH.1 becomes PATH.1.gz or PATH.1.zst; the plain file is removed once the compressed one is on the disk.
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    rotate_compress: Option<CompressArg>,
+
     /// Flush files to the disk: never (left to the kernel), at each rotation, or always (after each
     /// chunk of up to 256 KiB)
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = SyncArg::Rotate)]
@@ -88,12 +103,20 @@ enum SyncArg {
     Always,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum CompressArg {
+    Gzip,
+    #[cfg(feature = "zstd")]
+    Zstd,
+}
+
 fn sinks_help() -> String {
     let mut text = String::from("Sink of the lines; may be given several times");
     for kind in SINK_KINDS {
         let backpressure =
             if kind.mode == Mode::Block && !kind.has_modes { "; applies backpressure when it is slow" } else { "" };
-        text.push_str(&format!("\n  {:<30} {}{backpressure}", kind.syntax, kind.doc));
+        let separator = if kind.syntax.len() > 30 { format!("\n  {:<30}", "") } else { String::new() };
+        text.push_str(&format!("\n  {:<30}{separator} {}{backpressure}", kind.syntax, kind.doc));
     }
     text
 }
@@ -110,12 +133,20 @@ fn priority(text: &str) -> Result<(u8, u8), String> {
 impl SinkArgs {
     /// The sinks that were given; standard output where none was.
     pub fn specs(&self) -> Result<Vec<SinkSpec>> {
+        if self.rotate_compress.is_some() && self.rotate_size.is_none() && self.rotate_every.is_none() {
+            return Err(usage(
+                "--rotate-compress: expected --rotate-size or --rotate-every too: without them no file is rotated",
+            ));
+        }
         let default = ["-".to_owned()];
         let typed = if self.to.is_empty() { &default } else { &*self.to };
         let specs: Vec<SinkSpec> = typed
             .iter()
             .map(|text| text.parse().map_err(|why| usage(format!("--to {text}: {why}"))))
             .collect::<Result<_>>()?;
+        if let (None, Some(spec)) = (&self.spool, specs.iter().find(|spec| spec.requires_spool())) {
+            return Err(usage(format!("--to {}: mode=spool needs --spool DIR", spec.text)));
+        }
         if self.tls_files().are_given() && !specs.iter().any(SinkSpec::may_use_tls) {
             let hint = "use tls:HOST:PORT, syslog:tls:HOST or nats:tls://HOST/SUBJECT";
             return Err(usage(format!("--tls-ca and --tls-cert need a sink with TLS\n  hint: {hint}")));
@@ -135,11 +166,17 @@ impl SinkArgs {
             queue_max: self.queue_max,
             spool: self.spool.clone(),
             spool_max: self.spool_max as u64,
+            spool_keep: self.spool_keep,
             rotation: Rotation {
                 size: self.rotate_size.map(|size| size as u64),
                 every: self.rotate_every,
                 keep: self.rotate_keep,
             },
+            compression: self.rotate_compress.map(|format| match format {
+                CompressArg::Gzip => Compression::Gzip,
+                #[cfg(feature = "zstd")]
+                CompressArg::Zstd => Compression::Zstd,
+            }),
             sync: match self.fsync {
                 SyncArg::Never => SyncPolicy::Never,
                 SyncArg::Rotate => SyncPolicy::Rotate,

@@ -56,6 +56,8 @@ pub struct Contents {
     pub waiting: Amount,
     /// What is delivered and still on the disk.
     pub delivered: Amount,
+    /// What the destination has acknowledged and `--spool-keep` keeps.
+    pub kept: Amount,
     /// Lines that are missing.
     pub missing: u64,
     /// The streams of the lines that wait, in the order of delivery.
@@ -76,7 +78,25 @@ impl Contents {
             contents.add(finding);
             true
         })?;
+        contents.read_kept()?;
         Ok(contents)
+    }
+
+    /// The oldest segments of kept lines are removed all the time: what is missing there is no damage.
+    fn read_kept(&mut self) -> io::Result<()> {
+        let folder = self.folder.join("kept");
+        if !folder.is_dir() {
+            return Ok(());
+        }
+        survey(&folder, &mut |finding| {
+            match finding {
+                Finding::Waiting(item) => self.kept.add(item),
+                Finding::Damage(Damage::Segments { .. } | Damage::Lines { .. }) => {}
+                finding @ (Finding::Damage(_) | Finding::Segment { .. }) => self.add(finding),
+                Finding::Delivered(_) => {}
+            }
+            true
+        })
     }
 
     /// Whether a part is not as it was written.

@@ -17,6 +17,9 @@ pub fn text(contents: &Contents) -> String {
     let _ = writeln!(text, "  sink       {}", sink(contents));
     let _ = writeln!(text, "  waiting    {}", amount(contents.waiting));
     let _ = writeln!(text, "  delivered  {}, still on the disk", amount(contents.delivered));
+    if contents.kept.lines > 0 {
+        let _ = writeln!(text, "  kept       {} after they were acknowledged", amount(contents.kept));
+    }
     let _ = writeln!(text, "  disk       {bytes} bytes in {segments} segments");
     if contents.missing > 0 {
         let _ = writeln!(text, "  missing    {} lines", contents.missing);
@@ -113,6 +116,7 @@ pub fn json(contents: &Contents) -> String {
     }
     put("waiting", amount(contents.waiting));
     put("delivered", amount(contents.delivered));
+    put("kept", amount(contents.kept));
     put("segments", contents.segments.0.into());
     put("disk_bytes", contents.segments.1.into());
     put("missing", contents.missing.into());

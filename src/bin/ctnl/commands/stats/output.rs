@@ -86,9 +86,10 @@ impl Output {
     fn object(&self, sample: &Sample) -> Map<String, Value> {
         let mut object = Map::new();
         object.insert("v".into(), 1.into());
-        if let Some(SampledNetns { name, inode, .. }) = &sample.netns {
+        if let Some(SampledNetns { name, inode, cookie }) = &sample.netns {
             object.insert("netns".into(), name.as_str().into());
             object.insert("netns_inode".into(), (*inode).into());
+            object.extend(cookie.map(|cookie| ("netns_cookie".into(), cookie.into())));
         }
         object.insert("entries".into(), sample.occupancy.entries.into());
         object.insert("max".into(), json!(sample.occupancy.max));

@@ -19,6 +19,10 @@ pub enum NatsError {
     Timeout,
     /// JetStream refused a message.
     Refused(String, ErrorCode),
+    /// The stream of this name has lost lines that it had acknowledged.
+    LinesLost(String),
+    /// The stream does not answer what it has.
+    Unchecked(String),
 }
 
 impl NatsError {
@@ -38,6 +42,13 @@ impl NatsError {
         matches!(self, NatsError::Disconnected(_))
     }
 
+    /// Whether the server ended a request to the API of JetStream, for which the user has no permission.
+    pub fn is_forbidden_request(&self) -> bool {
+        let is_forbidden =
+            |why: &String| why.contains("$JS.API") && why.to_lowercase().contains("permissions violation");
+        matches!(self, NatsError::Disconnected(why) if is_forbidden(why))
+    }
+
     /// Whether this message is too long for the stream: it will never be accepted.
     pub fn is_message_too_long(&self) -> bool {
         let sizes = [ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM, ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM];
@@ -50,6 +61,10 @@ impl NatsError {
             (NatsError::Unreachable(why), _) => format!("cannot connect: {why}"),
             (NatsError::Disconnected(why), _) => format!("connection lost: {why}"),
             (NatsError::Refused(why, code), _) => format!("JetStream refused a line: {why}{}", hint(*code)),
+            (NatsError::LinesLost(stream), _) => {
+                format!("the stream '{stream}' has lost lines that it had acknowledged")
+            }
+            (NatsError::Unchecked(why), _) => format!("cannot check which lines the stream has: {why}"),
             (_, StreamLookup::NotFound) => format!(
                 "no stream has the subject '{subject}'\n  hint: nats stream add NAME --subjects={subject} \
                  --storage=file --replicas=3 --discard=new --dupe-window=10m"

@@ -3,7 +3,7 @@
 //! It is never reconnected, only replaced: the client's own reconnect would send what is still
 //! buffered in it after messages that were lost, and lines would change places.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +13,7 @@ use std::time::Duration;
 use async_nats::jetstream;
 use async_nats::jetstream::context::{ContextBuilder, PublishAckFuture, PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::publish::PublishAck;
 use async_nats::{ConnectOptions, Event, ServerAddr};
 use bytes::Bytes;
 use tokio::runtime::{Builder, Runtime};
@@ -20,10 +21,11 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::super::options::TlsFiles;
-use super::super::tls::{TlsClient, describe_cause};
+use super::super::tls::{ClientAuth, TlsClient, describe_cause};
 use super::address::{Address, Login};
 use super::error::{NatsError, StreamLookup, with_causes};
 use crate::chunk::Chunk;
+use crate::sink::deliver::Receipt;
 
 /// Timeout for one server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -73,11 +75,21 @@ impl Session {
         }
     }
 
-    /// Publishes every line of a chunk and waits for all acknowledgements. Returns the numbers of
-    /// the lines that are too long for the server or the stream.
-    pub fn publish(&mut self, subject: &str, chunk: &Chunk) -> Result<Vec<u64>, NatsError> {
+    /// Publishes every line of a chunk, apart from those with the numbers `except`, and waits for all
+    /// acknowledgements.
+    pub fn publish(
+        &mut self,
+        subject: &str,
+        chunk: &Chunk,
+        except: Option<&BTreeSet<u64>>,
+    ) -> Result<Published, NatsError> {
         let context = self.context.clone();
-        self.run(Publishing::new(&context, subject, chunk).run())
+        self.run(Publishing::new(&context, subject, chunk, except).run())
+    }
+
+    /// A client of JetStream over this connection.
+    pub(super) fn context(&self) -> jetstream::Context {
+        self.context.clone()
     }
 
     /// Drives the client for a moment: it answers pings, and detects that the server is gone.
@@ -97,7 +109,7 @@ impl Session {
     }
 
     /// Runs `operation` until it ends or the connection has an error.
-    fn run<T>(&mut self, operation: impl Future<Output = Result<T, NatsError>>) -> Result<T, NatsError> {
+    pub(super) fn run<T>(&mut self, operation: impl Future<Output = Result<T, NatsError>>) -> Result<T, NatsError> {
         let Some(runtime) = &self.runtime else { return Err(NatsError::Disconnected("closed".into())) };
         let error = &mut self.error;
         runtime.block_on(async {
@@ -159,8 +171,9 @@ async fn connect(
         None => options,
     };
     let client = options.connect(&address.servers[..]).await.map_err(|error| {
-        let is_missing = tls.as_ref().is_some_and(|tls| tls.identity.is_missing());
-        NatsError::Unreachable(describe_cause(&error, is_missing).unwrap_or_else(|| with_causes(&error)))
+        let unknown = ClientAuth { has_certificate: false, is_requested: false };
+        let client = tls.as_ref().map_or(unknown, |tls| tls.identity.client_auth());
+        NatsError::Unreachable(describe_cause(&error, client).unwrap_or_else(|| with_causes(&error)))
     })?;
     connected.store(true, Ordering::Relaxed);
     Ok(ContextBuilder::new()
@@ -187,24 +200,45 @@ async fn first_error(error: &mut watch::Receiver<Option<String>>) -> String {
     }
 }
 
+/// A published chunk.
+#[derive(Debug, Default)]
+pub struct Published {
+    /// Numbers of the lines that are too long for the server or the stream.
+    pub refused: Vec<u64>,
+    /// Where the others are stored.
+    pub receipt: Option<Receipt>,
+    /// The least number under which one of them was stored now, and not before.
+    pub stored_from: Option<u64>,
+}
+
 /// The lines of a chunk that are being published.
 struct Publishing<'a> {
     context: &'a jetstream::Context,
     subject: async_nats::Subject,
     chunk: &'a Chunk,
+    except: Option<&'a BTreeSet<u64>>,
     /// Numbers of sent lines, and their pending acknowledgements, oldest first.
     pending: VecDeque<(u64, PublishAckFuture)>,
-    refused: Vec<u64>,
+    published: Published,
 }
 
 impl<'a> Publishing<'a> {
-    fn new(context: &'a jetstream::Context, subject: &str, chunk: &'a Chunk) -> Self {
-        Publishing { context, subject: subject.into(), chunk, pending: VecDeque::new(), refused: Vec::new() }
+    fn new(
+        context: &'a jetstream::Context,
+        subject: &str,
+        chunk: &'a Chunk,
+        except: Option<&'a BTreeSet<u64>>,
+    ) -> Self {
+        let (subject, published) = (subject.into(), Published::default());
+        Publishing { context, subject, chunk, except, pending: VecDeque::new(), published }
     }
 
-    async fn run(mut self) -> Result<Vec<u64>, NatsError> {
+    async fn run(mut self) -> Result<Published, NatsError> {
         let bytes = Bytes::copy_from_slice(&self.chunk.bytes);
         for (line, number) in self.chunk.bytes.split_inclusive(|byte| *byte == b'\n').zip(self.chunk.first..) {
+            if self.except.is_some_and(|except| except.contains(&number)) {
+                continue;
+            }
             // A message contains the line without its newline.
             let length = line.len() - usize::from(line.ends_with(b"\n"));
             let start = line.as_ptr().addr() - self.chunk.bytes.as_ptr().addr();
@@ -216,17 +250,16 @@ impl<'a> Publishing<'a> {
         while !self.pending.is_empty() {
             self.await_oldest().await?;
         }
-        Ok(self.refused)
+        Ok(self.published)
     }
 
     /// Sends one line. If it is sent again after a lost acknowledgement, the stream recognises its
     /// id and drops it.
     async fn send(&mut self, line: Bytes, number: u64) -> Result<(), NatsError> {
-        let id = format!("{}-{number}", self.chunk.stream);
-        let message = PublishMessage::build().payload(line).message_id(id);
+        let message = PublishMessage::build().payload(line).message_id(line_id(&self.chunk.stream, number));
         match self.context.send_publish(self.subject.clone(), message).await {
             Ok(acknowledgement) => self.pending.push_back((number, acknowledgement)),
-            Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => self.refused.push(number),
+            Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => self.published.refused.push(number),
             Err(error) => return Err(NatsError::from_publish(&error)),
         }
         Ok(())
@@ -236,12 +269,38 @@ impl<'a> Publishing<'a> {
     async fn await_oldest(&mut self) -> Result<(), NatsError> {
         let Some((number, oldest)) = self.pending.pop_front() else { return Ok(()) };
         match oldest.await.map_err(|error: PublishError| NatsError::from_publish(&error)) {
-            Ok(_) => Ok(()),
+            Ok(acknowledgement) => {
+                self.on_stored(number, &acknowledgement);
+                Ok(())
+            }
             Err(error) if error.is_message_too_long() => {
-                self.refused.push(number);
+                self.published.refused.push(number);
                 Ok(())
             }
             Err(error) => Err(error),
         }
     }
+
+    fn on_stored(&mut self, line: u64, acknowledgement: &PublishAck) {
+        let PublishAck { stream: store, sequence, duplicate, .. } = acknowledgement;
+        let stored_from = self.published.stored_from.map_or(*sequence, |least| least.min(*sequence));
+        self.published.stored_from = if *duplicate { self.published.stored_from } else { Some(stored_from) };
+        match &mut self.published.receipt {
+            Some(receipt) => {
+                receipt.first = receipt.first.min(*sequence);
+                if *sequence > receipt.last {
+                    (receipt.last, receipt.line) = (*sequence, line);
+                }
+            }
+            receipt => {
+                let (store, stream) = (store.as_str().into(), Arc::clone(&self.chunk.stream));
+                *receipt = Some(Receipt { store, first: *sequence, last: *sequence, stream, line });
+            }
+        }
+    }
+}
+
+/// The id of a line.
+pub fn line_id(stream: &str, line: u64) -> String {
+    format!("{stream}-{line}")
 }

@@ -59,13 +59,15 @@ fn is_refused(error: &io::Error) -> bool {
 
 fn send_one(to: &UdpSocket, datagram: &[u8]) -> io::Result<()> {
     let (retries, delay) = RETRIES;
+    let mut is_too_long = false;
     for _ in 0..retries {
         match to.send(datagram) {
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => thread::sleep(delay),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
+            // The first one may be that of an earlier datagram, if a router has reported a smaller MTU.
+            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) && !is_too_long => {
+                is_too_long = true;
                 discard_error_queue(to);
-                return Err(error);
             }
             sent => return sent.map(drop),
         }

@@ -12,6 +12,8 @@ pub const KIND_HEADER: u8 = 0;
 pub const KIND_CHUNK: u8 = 1;
 /// Kind of a frame for missing lines.
 pub const KIND_GAP: u8 = 2;
+/// Kind of a frame for what acknowledged the item before it.
+pub const KIND_RECEIPT: u8 = 3;
 /// A longer body is taken for damage.
 const MAX_BODY: usize = 64 << 20;
 

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use super::frame::{FRAME_HEADER, KIND_CHUNK, KIND_GAP, encode_frame, split_u64};
+use super::frame::{FRAME_HEADER, KIND_CHUNK, KIND_GAP, KIND_RECEIPT, encode_frame, split_u64};
 use crate::chunk::Chunk;
+use crate::sink::deliver::Receipt;
 use crate::sink::queue::{DropCause, Gap, Item};
 
 /// Bytes of a frame's body besides the stream's name and the lines, at most.
@@ -57,6 +58,28 @@ pub fn decode_item(kind: u8, body: &[u8]) -> Option<Item> {
         }
         _ => None,
     }
+}
+
+/// Encodes a receipt.
+pub fn encode_receipt(receipt: &Receipt) -> Vec<u8> {
+    let Receipt { store, first, last, stream, line } = receipt;
+    let mut body = [*first, *last, *line].map(u64::to_le_bytes).concat();
+    body.extend((store.len() as u32).to_le_bytes());
+    body.extend(store.bytes());
+    body.extend(stream.bytes());
+    encode_frame(KIND_RECEIPT, &body)
+}
+
+/// Decodes a receipt from a frame's kind and body.
+pub fn decode_receipt(kind: u8, body: &[u8]) -> Option<Receipt> {
+    let (first, rest) = split_u64(body)?;
+    let (last, rest) = split_u64(rest)?;
+    let (line, rest) = split_u64(rest)?;
+    let (length, rest) = rest.split_first_chunk()?;
+    let (store, stream) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    let (store, stream) = (std::str::from_utf8(store).ok()?, std::str::from_utf8(stream).ok()?);
+    let receipt = Receipt { store: store.into(), first, last, stream: stream.into(), line };
+    (kind == KIND_RECEIPT).then_some(receipt)
 }
 
 fn encode_cause(cause: DropCause) -> u8 {

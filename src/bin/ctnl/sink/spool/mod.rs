@@ -10,16 +10,21 @@
 //! the host at most the last segment. Unreadable frames are skipped, and a gap replaces them if the
 //! lines around it, or the header of a later segment, show how many are missing: the numbers of a
 //! stream's lines are consecutive.
+//!
+//! What was delivered can be `kept` for a while, within the same limit, and moved back to the beginning of
+//! the spool (`keep`).
 
 pub mod folder;
 mod frame;
 mod item;
+mod keep;
+mod kept;
 mod position;
 mod read;
 mod segment;
 pub mod survey;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -30,6 +35,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use nix::fcntl::Flock;
 
+use self::kept::Kept;
 use self::position::{LineId, Position, read_position, write_position};
 use self::segment::{SegmentReader, SegmentWriter};
 use super::queue::{Gap, Item};
@@ -62,6 +68,14 @@ pub struct Spool {
     gap: Option<Gap>,
     /// The gap is at the end of the spool: only this process has a record of it.
     gap_is_last: bool,
+    /// Segments that are delivered up to an offset, but are not the first any more: items were inserted before
+    /// them. They are delivered from their beginning, unless the inserted items are all that were delivered
+    /// before.
+    partly_delivered: BTreeMap<u64, u64>,
+    /// Whether that is so: kept items were restored.
+    has_restored: bool,
+    /// Delivered items.
+    kept: Option<Kept>,
     damaged: u64,
     unreadable_lines: u64,
     closed: bool,
@@ -107,6 +121,9 @@ impl Spool {
             expected: None,
             gap: None,
             gap_is_last: false,
+            partly_delivered: BTreeMap::new(),
+            has_restored: false,
+            kept: None,
             damaged: 0,
             unreadable_lines: 0,
             closed: false,
@@ -157,24 +174,35 @@ impl Spool {
     /// Appends an item.
     pub fn append(&mut self, item: &Item) -> Result<(), SpoolError> {
         let allowance = if matches!(item, Item::Gap(_)) { GAP_ALLOWANCE } else { 0 };
-        if self.total() + item::encoded_size(item) > self.limit + allowance {
+        let size = item::encoded_size(item);
+        if self.total() + size > self.limit + allowance {
             return Err(SpoolError::Full);
         }
+        self.make_space_for(size);
         self.append_beyond_limit(item).map_err(SpoolError::Disk)
     }
 
     /// Appends an item, whatever the limit.
     pub fn append_beyond_limit(&mut self, item: &Item) -> io::Result<()> {
-        let max = SEGMENT_MAX.min(self.limit / 8);
+        let max = self.segment_max();
         if self.writer.as_ref().is_some_and(|writer| !writer.accepts(item, max)) {
             self.close_writer()?;
         }
-        let written = self.append_to_last(item);
+        let mut written = self.append_to_last(item);
+        while written.as_ref().is_err_and(keep::is_full) && self.drop_oldest_kept() {
+            self.update_last_size();
+            written = self.append_to_last(item);
+        }
         if written.is_err() {
             // A segment without a frame does no harm.
             self.update_last_size();
         }
         written
+    }
+
+    /// The size at which a segment is full.
+    fn segment_max(&self) -> u64 {
+        SEGMENT_MAX.min(self.limit / 8)
     }
 
     fn append_to_last(&mut self, item: &Item) -> io::Result<()> {
@@ -233,6 +261,7 @@ impl Spool {
         let written = self.write_before(number, item);
         match &written {
             Ok(size) => {
+                self.note_partly_delivered();
                 self.segments.push_front((number, *size));
                 (self.reader, self.gap) = (None, None);
             }
@@ -243,6 +272,13 @@ impl Spool {
             }
         }
         written.map(drop)
+    }
+
+    /// Notes how far the first segment is delivered, before another one is inserted before it.
+    fn note_partly_delivered(&mut self) {
+        if let Some(reader) = &self.reader {
+            self.partly_delivered.insert(reader.number(), reader.offset());
+        }
     }
 
     /// Writes a gap at the end of the spool, of which only this process has a record.

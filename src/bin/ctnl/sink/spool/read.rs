@@ -17,7 +17,8 @@ impl Spool {
                 return Ok(Some(Item::Gap(gap.clone())));
             }
             if self.reader.is_none() {
-                self.open_reader(number, 0)?;
+                let delivered = self.partly_delivered.get(&number).filter(|_| self.has_restored);
+                self.open_reader(number, delivered.copied().unwrap_or(0))?;
             }
             let end = if self.segments.len() == 1 { self.writer.as_ref().map(SegmentWriter::size) } else { None };
             match self.reader.as_mut().map_or(Ok(Peeked::End), |reader| reader.peek(end))? {
@@ -121,8 +122,9 @@ impl Spool {
     pub(super) fn remove_oldest(&mut self) {
         self.reader = None;
         if let Some((number, _)) = self.segments.pop_front() {
+            self.partly_delivered.remove(&number);
             match self.segments.front() {
-                None => (self.writer, self.expected) = (None, None),
+                None => (self.writer, self.expected, self.has_restored) = (None, None, false),
                 // Somebody has deleted the segments in between.
                 Some((next, _)) => self.damaged += u64::from(*next != number + 1),
             }

@@ -10,8 +10,11 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::frame::{FRAME_HEADER, KIND_CHUNK, KIND_GAP, KIND_HEADER, encode_frame, read_frame, read_whole, split_u64};
-use super::item::{decode_item, encode_item};
+use super::frame::{
+    FRAME_HEADER, KIND_CHUNK, KIND_GAP, KIND_HEADER, KIND_RECEIPT, encode_frame, read_frame, read_whole, split_u64,
+};
+use super::item::{decode_item, decode_receipt, encode_item, encode_receipt};
+use crate::sink::deliver::Receipt;
 use crate::sink::queue::Item;
 
 const MAGIC: &[u8; 8] = b"ctnlspl3";
@@ -65,6 +68,11 @@ impl SegmentWriter {
         self.write(&encode_item(item))?;
         self.end = self.end.max(item.end());
         Ok(())
+    }
+
+    /// Appends the receipt of the last item.
+    pub fn append_receipt(&mut self, receipt: &Receipt) -> io::Result<()> {
+        self.write(&encode_receipt(receipt))
     }
 
     /// After an error the next frame overwrites what was written of this one.
@@ -158,11 +166,19 @@ impl SegmentReader {
 
     /// The next item, without removing it. `end` is the size of a segment that is still written.
     pub fn peek(&mut self, end: Option<u64>) -> io::Result<Peeked> {
-        let end = end.map_or_else(|| self.file.metadata().map(|metadata| metadata.len()), Ok)?;
-        if end <= self.offset {
-            return Ok(Peeked::End);
+        let end = end.map_or_else(|| self.len(), Ok)?;
+        let mut frame;
+        loop {
+            if end <= self.offset {
+                return Ok(Peeked::End);
+            }
+            frame = read_frame(&self.file, self.offset, end)?;
+            match &frame {
+                // It is of no use here: the item is delivered again.
+                Some((KIND_RECEIPT, body)) => self.offset += (FRAME_HEADER + body.len()) as u64,
+                _ => break,
+            }
         }
-        let frame = read_frame(&self.file, self.offset, end)?;
         let read = frame.and_then(|(kind, body)| Some((body.len(), decode_item(kind, &body)?)));
         let Some((length, item)) = read else {
             self.offset = self.find_frame(end)?;
@@ -195,6 +211,34 @@ impl SegmentReader {
         self.offset += length;
         Some((stream, end))
     }
+}
+
+/// The receipts of a segment, each with the offset of its item.
+pub fn read_receipts(path: &Path) -> io::Result<Vec<(u64, Receipt)>> {
+    let mut receipts = Vec::new();
+    let Some(mut reader) = SegmentReader::open(path, 0, 0)? else { return Ok(receipts) };
+    let end = reader.len()?;
+    loop {
+        // Also behind a receipt.
+        match reader.peek(Some(end))? {
+            Peeked::Item(_) => {
+                let offset = reader.offset();
+                reader.advance();
+                let frame = read_frame(&reader.file, reader.offset(), end)?;
+                let receipt = frame.and_then(|(kind, body)| decode_receipt(kind, &body));
+                receipts.extend(receipt.map(|receipt| (offset, receipt)));
+            }
+            Peeked::Damaged => {}
+            Peeked::End => return Ok(receipts),
+        }
+    }
+}
+
+/// Synchronises a segment to the disk; returns its size.
+pub fn synchronise(path: &Path) -> io::Result<u64> {
+    let file = File::open(path)?;
+    file.sync_data()?;
+    Ok(file.metadata()?.len())
 }
 
 fn read_header(file: &File) -> io::Result<Option<Header>> {

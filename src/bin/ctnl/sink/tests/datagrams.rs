@@ -21,7 +21,8 @@ fn receive(socket: &UdpSocket, count: usize) -> Vec<String> {
 #[test]
 fn each_line_is_one_udp_message() {
     for host in ["127.0.0.1", "[::1]"] {
-        let socket = UdpSocket::bind(format!("{host}:0")).unwrap();
+        let socket = UdpSocket::bind(format!("{host}:0"))
+            .unwrap_or_else(|error| panic!("{host} has to be on the loopback device: {error}"));
         let spec = format!("syslog:udp:{host}:{}", socket.local_addr().unwrap().port());
         let mut sinks = open(&spec, &options());
         sinks.put(chunk(1, 10));

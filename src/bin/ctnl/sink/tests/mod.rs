@@ -4,20 +4,27 @@
 //! - `spools`: spools over restarts, and at their limit
 //! - `damage`: spools on a failing disk
 //! - `ends`: what a run leaves in the spool at its end
+//! - `kept`: lines that are kept after they were acknowledged
 //! - `surveys`: spools that are read without being changed
 //! - `files`: rotation, SIGHUP, pipes
+//! - `compressed`: rotated files that are compressed
 //! - `disk`: a full disk
 //! - `datagrams`: UDP
 //! - `tls`: servers with TLS
+//! - `specs`: the argument of `--to`
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+#[cfg(feature = "zstd")]
+mod compressed;
 mod damage;
 mod datagrams;
 mod disk;
 mod ends;
 mod files;
+mod kept;
 mod remotes;
+mod specs;
 mod spools;
 mod surveys;
 #[cfg(feature = "tls")]
@@ -47,7 +54,9 @@ fn options() -> SinkOptions {
         queue_max: 1 << 20,
         spool: None,
         spool_max: 1 << 20,
+        spool_keep: None,
         rotation: Rotation { size: None, every: None, keep: 1 },
+        compression: None,
         sync: SyncPolicy::Rotate,
         syslog: SyslogHeader { facility: 3, severity: 6, app: "ctnl".into(), host: "h".into() },
         nats_credentials: None,

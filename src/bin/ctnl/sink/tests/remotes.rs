@@ -283,7 +283,9 @@ fn a_peer_that_accepts_reads_and_disconnects_for_long_gets_every_line_at_last() 
             accepted = listener.accept().ok();
             accepted.is_some()
         });
-        let receiver = BufReader::new(accepted.unwrap().0);
+        let receiver = accepted.unwrap().0;
+        receiver.set_read_timeout(Some(LONG)).unwrap();
+        let receiver = BufReader::new(receiver);
         assert_eq!(receiver.lines().take(100).map(Result::unwrap).collect::<Vec<_>>(), lines("s", 1..=100));
         // The lines count as delivered, and the connection breaks. It takes six seconds to the next one.
         until_down(&sinks);

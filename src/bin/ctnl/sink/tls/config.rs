@@ -15,6 +15,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, Error, RootCertStore, SignatureScheme};
 
 use super::super::options::TlsFiles;
+use super::error::ClientAuth;
 
 /// What a connection is made with.
 pub struct TlsClient {
@@ -49,13 +50,13 @@ pub struct Identity {
 }
 
 impl Identity {
-    pub fn is_requested(&self) -> bool {
-        self.is_requested.load(Ordering::Relaxed)
+    /// What is known about it, for an error.
+    pub fn client_auth(&self) -> ClientAuth {
+        ClientAuth { has_certificate: self.key.is_some(), is_requested: self.is_requested() }
     }
 
-    /// Whether a server has requested a certificate and there is none.
-    pub fn is_missing(&self) -> bool {
-        self.is_requested() && self.key.is_none()
+    pub fn is_requested(&self) -> bool {
+        self.is_requested.load(Ordering::Relaxed)
     }
 }
 

@@ -7,12 +7,26 @@ use jiff::Timestamp;
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error};
 
-/// The error for the operator. `certificate_missing`: the server has requested a client certificate, and
-/// there is none.
-pub fn describe(error: &Error, certificate_missing: bool) -> String {
+/// What is known about the certificate of this client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAuth {
+    /// There is one.
+    pub has_certificate: bool,
+    /// The server has requested one, as far as is known.
+    pub is_requested: bool,
+}
+
+impl ClientAuth {
+    fn is_missing(self, alert: AlertDescription) -> bool {
+        !self.has_certificate && (self.is_requested || concerns_certificate(alert))
+    }
+}
+
+/// The error for the operator.
+pub fn describe(error: &Error, client: ClientAuth) -> String {
     match error {
         Error::InvalidCertificate(why) => describe_certificate(why),
-        Error::AlertReceived(alert) if certificate_missing => rejected(&format!("alert {}", name_of(*alert))),
+        Error::AlertReceived(alert) if client.is_missing(*alert) => rejected(&format!("alert {}", name_of(*alert))),
         Error::AlertReceived(alert) => {
             let hint = hint_for_alert(*alert).map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
             format!("the server ended TLS with the alert {}{hint}", name_of(*alert))
@@ -27,13 +41,13 @@ pub fn describe(error: &Error, certificate_missing: bool) -> String {
 
 /// The same, for the error of a client with TLS inside.
 #[cfg_attr(not(feature = "nats"), allow(dead_code, reason = "nothing else has such errors"))]
-pub fn describe_cause(error: &(dyn StdError + 'static), certificate_missing: bool) -> Option<String> {
+pub fn describe_cause(error: &(dyn StdError + 'static), client: ClientAuth) -> Option<String> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         let tls = inner.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref());
         if let Some(tls) = tls {
-            return Some(describe(tls, certificate_missing));
+            return Some(describe(tls, client));
         }
         cause = match inner {
             Some(inner) => Some(inner),
@@ -102,10 +116,15 @@ fn name_of(alert: AlertDescription) -> String {
     name
 }
 
+/// Whether a server that gets no client certificate may answer with it.
+fn concerns_certificate(alert: AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    matches!(alert, Alert::CertificateRequired | Alert::BadCertificate | Alert::CertificateUnknown)
+}
+
 fn hint_for_alert(alert: AlertDescription) -> Option<&'static str> {
     use AlertDescription as Alert;
     match alert {
-        Alert::CertificateRequired => Some("use --tls-cert FILE and --tls-key FILE"),
         Alert::DecryptError
         | Alert::BadCertificate
         | Alert::UnknownCA

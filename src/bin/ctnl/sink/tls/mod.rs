@@ -8,7 +8,7 @@ mod stream;
 
 pub use config::TlsClient;
 #[cfg(feature = "nats")]
-pub use error::describe_cause;
+pub use error::{ClientAuth, describe_cause};
 pub use stream::TlsStream;
 
 use super::options::TlsFiles;

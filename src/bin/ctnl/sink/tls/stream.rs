@@ -13,7 +13,7 @@ use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 
 use super::config::{Identity, TlsClient};
-use super::error::{describe, rejected};
+use super::error::{ClientAuth, describe, rejected};
 
 /// Bytes that are encrypted at a time: less than the 64 KiB that rustls buffers by default.
 const PART: usize = 32 << 10;
@@ -63,15 +63,17 @@ impl TlsStream {
 
     /// A server without TLS, and one that misses a certificate, may just close the connection.
     fn explain_end(&self, error: io::Error) -> io::Error {
-        match error.kind() {
-            io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset if self.identity.is_missing() => {
-                io::Error::new(error.kind(), rejected(&error.to_string()))
-            }
-            io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => io::Error::new(
-                error.kind(),
-                format!("TLS handshake: {error}\n  hint: does the server expect TLS at this port?"),
-            ),
-            _ => error,
+        if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+            return error;
+        }
+        let ClientAuth { has_certificate, is_requested } = self.identity.client_auth();
+        if is_requested && !has_certificate {
+            io::Error::new(error.kind(), rejected(&error.to_string()))
+        } else if self.tls.is_handshaking() {
+            let hint = "does the server expect TLS at this port?";
+            io::Error::new(error.kind(), format!("TLS handshake: {error}\n  hint: {hint}"))
+        } else {
+            error
         }
     }
 
@@ -130,7 +132,7 @@ impl TlsStream {
                 Err(error) => {
                     // The server gets an alert with the reason, if its queue accepts it.
                     let _ = self.flush();
-                    let why = describe(&error, self.identity.is_missing());
+                    let why = describe(&error, self.identity.client_auth());
                     return Err(io::Error::new(io::ErrorKind::InvalidData, why));
                 }
             };
