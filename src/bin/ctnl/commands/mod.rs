@@ -3,6 +3,7 @@
 //! Adding a command is one file and its rows here.
 
 mod add;
+mod all_netns;
 mod args;
 mod completions;
 mod count;
@@ -47,8 +48,8 @@ Rehearse in private namespaces, no root needed:
   ctnl lab --entries 200000 -- ctnl flush --state established --older 12h
 
 `ctnl help filter` explains the filters of list, count, flush, update, save and events.
-`ctnl conntrack` takes the command line of conntrack(8), for scripts; so does a link
-named conntrack. `ctnl help conntrack` lists its options.
+`ctnl conntrack` takes the command line of conntrack(8), for scripts; a link to this
+program that is named conntrack does, too. `ctnl help conntrack` lists its options.
 Exit codes: 0 done, also when nothing matched; 1 failed; 2 usage error, nothing
 was changed; 3 partly done.";
 
