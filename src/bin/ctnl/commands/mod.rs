@@ -11,6 +11,7 @@ mod delete;
 mod direction;
 mod entry_values;
 mod events;
+mod expect;
 mod filter;
 mod flush;
 mod format;
@@ -85,6 +86,8 @@ enum Verb {
     Save(Box<save::Args>),
     /// Create the entries of a save file
     Restore(restore::Args),
+    /// List, create, delete and follow the expectations of helpers
+    Expect(expect::Args),
     /// Show the counters of connection tracking: drops, evictions, failed inserts
     Stats(stats::Args),
     /// Stream conntrack events
@@ -125,6 +128,7 @@ pub fn run(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Restore(args) => restore::run(&args, host),
         Verb::Add(args) => add::run(&args, host),
         Verb::Update(args) => update::run(&args, host),
+        Verb::Expect(args) => expect::run(args, host),
         Verb::Stats(args) => stats::run(&args, host),
         Verb::Events(args) => events::run(&args, host),
         Verb::Spool(args) => spool::run(&args, host),
