@@ -46,10 +46,14 @@ pub fn parse_request<'a>(
         protocol: None,
         protocols: 0,
         is_table_attached: false,
+        ignored: None,
         names,
     };
     while let Some(given) = getopt.next_option(options::short, &parser.long)? {
         parser.option(given, &mut getopt)?;
+    }
+    if let Some(operand) = getopt.operand() {
+        parser.ignored = Some(operand.to_string_lossy().into_owned());
     }
     parser.finish()
 }
@@ -64,6 +68,8 @@ struct Parser<'a> {
     protocols: u16,
     /// The table is a value that conntrack(8) ignores.
     is_table_attached: bool,
+    /// What conntrack(8) ignores: a word that is no option, or `--nat-range`.
+    ignored: Option<String>,
     names: &'a dyn ProtocolNames,
 }
 
@@ -92,6 +98,7 @@ impl Parser<'_> {
             b'>' => self.delete_labels(&optional(given, getopt))?,
             b'a' => {
                 self.request.warnings.push("ignoring --nat-range: use --src-nat or --dst-nat".to_owned());
+                self.ignored = Some("--nat-range".to_owned());
                 return Ok(());
             }
             letter => self.valued(letter, given.value.unwrap_or_default().as_bytes())?,
@@ -294,7 +301,18 @@ impl Parser<'_> {
             protocol.check(command, &request.protocol_arguments)?;
         }
         check_combinations(request, &self.given)?;
-        check_status(request)
+        check_status(request)?;
+        self.check_ignored()
+    }
+
+    /// What conntrack(8) ignores may have been meant as a filter: more would be deleted or changed than was meant.
+    fn check_ignored(&self) -> Result<(), SyntaxError> {
+        match (&self.ignored, self.request.command) {
+            (Some(word), Command::Delete(_) | Command::Update | Command::Flush(_)) => {
+                Err(SyntaxError::stricter(format!("'{word}' selects nothing: expected options that do")))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -305,6 +323,10 @@ fn check_status(request: &Request) -> Result<(), SyntaxError> {
         Some(status) if is_filter && status.set.is_empty() && status.unset.is_empty() => {
             Err(SyntaxError::stricter("--status has no bit that can be compared"))
         }
+        // It would be ignored, and every entry be updated that the other options select.
+        Some(status) if request.command == Command::Update && !status.unset.is_empty() => Err(SyntaxError::stricter(
+            "--status sets bits with --update: none can be cleared, and it selects no entries",
+        )),
         _ => Ok(()),
     }
 }
