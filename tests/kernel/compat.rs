@@ -22,6 +22,7 @@ tests![
     a_file_with_an_error_changes_nothing,
     a_file_whose_last_line_may_be_cut_short_deletes_nothing,
     a_delete_with_a_word_that_is_no_option_deletes_nothing,
+    an_entry_whose_timeout_an_add_has_lowered_does_not_look_idle,
     a_long_file_from_a_pipe_is_read_as_a_whole_before_it_is_run,
     the_lines_of_a_file_are_run_in_their_order,
     a_created_entry_has_nat,
@@ -71,6 +72,25 @@ fn a_delete_with_a_word_that_is_no_option_deletes_nothing(netns: &TestNetns) {
         conntrack(netns, line).exits_with(2);
         assert_eq!(ports(netns), [1, 2], "{line}");
     }
+}
+
+fn an_entry_whose_timeout_an_add_has_lowered_does_not_look_idle(netns: &TestNetns) {
+    crate::meanwhile::with_a_run_folder_of_its_own();
+    let tcp = |port: u16, seconds: u32| {
+        format!(
+            "-A -p tcp -s 10.0.0.1 -d 192.0.2.1 --sport {port} --dport 443 --state ESTABLISHED -u SEEN_REPLY,ASSURED \
+             -t {seconds}"
+        )
+    };
+    each(netns, &[&tcp(1, 431_990), &tcp(2, 431_990)]);
+    assert!(!fs::exists("/run/ctnl").unwrap(), "nothing that existed was changed");
+    each(netns, &[&tcp(1, 2_000)]);
+    let lines = format!("{}\n{}\n", tcp(2, 3_000), tcp(3, 431_990));
+    fed(netns, &["conntrack", "-R", "-"], lines.as_bytes()).exits_with(0);
+    // 2000 of 432000 s left would be five days.
+    let older = ["flush", "--state", "established", "--older", "12h", "--trust-netlink-timeouts", "--yes"];
+    netns.ctnl(&older).exits_with(0).stderr_contains("written-timeout");
+    assert_eq!(ports(netns), [1, 2, 3]);
 }
 
 /// The source ports of the entries in the table, sorted.

@@ -12,9 +12,10 @@ use anyhow::{Context, Result, anyhow};
 use ctnl::host::Host;
 use ctnl::model::Flow;
 use ctnl::netlink::{Connection, Netns};
-use ctnl::table::{BATCH, Outcome, create, create_or_update};
+use ctnl::table::{BATCH, Outcome, create};
 use nix::libc::{O_CLOEXEC, O_TMPFILE};
 
+use super::create::Additions;
 use super::{change, criteria, entry, message};
 use crate::conntrack_syntax::{Command, ErrorExit, MAX_LINE, Request, SyntaxError, parse_line};
 use crate::host::protocols::ProtocolNumbers;
@@ -37,7 +38,7 @@ pub fn run(path: &OsStr, host: &Host) -> Result<Exit> {
     lines.start_over()?;
     // From here on, a signal has to wait for the end of a batch.
     let interrupt = Interrupt::listen()?;
-    let mut creates = Creates::new(Connection::open(&Netns::Current)?);
+    let mut creates = Creates::new(Connection::open(&Netns::Current)?, host);
     while let Some(request) = lines.next()? {
         if interrupt.requested() {
             creates.send()?;
@@ -159,6 +160,7 @@ fn keep(mut input: File) -> io::Result<Input> {
 /// Entries to create, which are sent together.
 struct Creates {
     connection: Connection,
+    additions: Additions,
     flows: Vec<Flow>,
     command: Command,
     first_line: u64,
@@ -166,9 +168,9 @@ struct Creates {
 }
 
 impl Creates {
-    fn new(connection: Connection) -> Self {
+    fn new(connection: Connection, host: &Host) -> Self {
         let (flows, command) = (Vec::with_capacity(BATCH), Command::None);
-        Creates { connection, flows, command, first_line: 0, last_line: 0 }
+        Creates { connection, additions: Additions::new(host), flows, command, first_line: 0, last_line: 0 }
     }
 
     fn add(&mut self, request: &Request, line: u64, host: &Host) -> Result<()> {
@@ -189,7 +191,7 @@ impl Creates {
         let mut outcome = Outcome::default();
         let (connection, flows) = (&mut self.connection, &self.flows);
         let sent = match self.command {
-            Command::Add => create_or_update(connection, flows, &mut outcome),
+            Command::Add => self.additions.send(connection, flows, &mut outcome),
             _ => create(connection, flows, &mut outcome),
         };
         self.flows.clear();
