@@ -46,11 +46,13 @@ pub fn parse_request<'a>(
         protocol: None,
         protocols: 0,
         has_attached: false,
+        ignored: None,
         names,
     };
     while let Some(given) = getopt.next_option(options::short, &parser.long)? {
         parser.option(given, &mut getopt).map_err(|error| parser.marked(error))?;
     }
+    parser.ignored = parser.ignored.or_else(|| getopt.operand().map(|word| word.to_string_lossy().into_owned()));
     parser.check().map_err(|error| parser.marked(error))?;
     Ok(parser.request)
 }
@@ -65,6 +67,8 @@ struct Parser<'a> {
     protocols: u16,
     /// An optional value was attached. conntrack(8) ignores it, so it may accept what follows.
     has_attached: bool,
+    /// What conntrack(8) ignores: a word that is no option, or `--nat-range`.
+    ignored: Option<String>,
     names: &'a dyn ProtocolNames,
 }
 
@@ -86,6 +90,7 @@ impl Parser<'_> {
             }
             b'a' => {
                 self.request.warnings.push("ignoring --nat-range: use --src-nat or --dst-nat".to_owned());
+                self.ignored = Some("--nat-range".to_owned());
                 return Ok(());
             }
             letter => self.valued(letter, given.value.unwrap_or_default().as_bytes())?,
@@ -293,7 +298,18 @@ impl Parser<'_> {
             protocol.check(command, &request.protocol_arguments)?;
         }
         check_combinations(request, &self.given)?;
-        check_status(request)
+        check_status(request)?;
+        self.check_ignored()
+    }
+
+    /// What conntrack(8) ignores may have been meant as a filter: more would be deleted or changed than was meant.
+    fn check_ignored(&self) -> Result<(), SyntaxError> {
+        match (&self.ignored, self.request.command) {
+            (Some(word), Command::Delete(_) | Command::Update | Command::Flush(_)) => {
+                Err(SyntaxError::stricter(format!("'{word}' selects nothing: expected options that do")))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -304,6 +320,10 @@ fn check_status(request: &Request) -> Result<(), SyntaxError> {
         Some(status) if is_filter && status.set.is_empty() && status.unset.is_empty() => {
             Err(SyntaxError::stricter("--status has no bit that can be compared"))
         }
+        // It would be ignored, and every entry be updated that the other options select.
+        Some(status) if request.command == Command::Update && !status.unset.is_empty() => Err(SyntaxError::stricter(
+            "--status sets bits with --update: none can be cleared, and it selects no entries",
+        )),
         _ => Ok(()),
     }
 }
