@@ -67,7 +67,7 @@ pub use crate::model::Family;
 pub use action::Action;
 pub use batch::{BATCH, Outcome};
 pub use count::{Occupancy, count};
-pub use create::{create, create_or_update};
+pub use create::{create, create_missing, create_or_update};
 pub use delete::delete;
 pub use deleter::Deleter;
 pub use dump::{Dump, DumpRequest, DumpSource, DumpTotals, dump};

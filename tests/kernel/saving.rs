@@ -169,7 +169,10 @@ fn the_file_of_a_flush_has_what_was_deleted_and_no_more(netns: &TestNetns) {
     assert_eq!((saved.len(), &saved), (50, &deleted));
     netns.ctnl(&["flush", "tcp", "--dry-run", "--save", &dry]).exits_with(0);
     assert!(!folder.path("dry").exists());
-    netns.ctnl(&["flush", "tcp", "--yes", "--save", "-"]).exits_with(2);
+    for no_file in ["-", "/dev/null", "/dev/full"] {
+        netns.ctnl(&["flush", "tcp", "--yes", "--save", no_file]).exits_with(2);
+    }
+    assert_eq!(netns.dump().len(), before.len() - 50);
     // Refused without --yes: nothing is left behind.
     netns.ctnl(&["flush", "proto", "0-255", "--save", &dry]).exits_with(2);
     assert!(!folder.path("dry").exists());

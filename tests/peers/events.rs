@@ -400,8 +400,22 @@ fn the_documented_mappings_keep_every_connection(netns: &TestNetns) {
         let mapped = jq(program, &lines);
         assert_eq!(field(&format!("{id} | tojson"), &mapped), ids, "{program}");
         assert_eq!(field(&format!("{connection} | tojson"), &mapped), ends, "{program}");
+        let mapped = jq(program, ODD_RECORD);
+        for number in 900_001..=900_014 {
+            assert!(mapped.contains(&number.to_string()), "{number}: {mapped}");
+        }
+        assert!(mapped.contains("after") && mapped.contains("a value"), "{mapped}");
     }
 }
+
+/// Bounds instead of exact times, zones, GRE, a requester, and a key of a later version: each has a number of its own.
+const ODD_RECORD: &str = r#"{"v":1,"host":"h","stream":"s","line_id":"s-900001","seq":900001,"event":"end",
+    "time_ns":1700000123000000000,"clock":"received","synthetic":"resync","requester":{"port":900002,"process":"p"},
+    "since_ns":900003,"since_clock":"received","since":"after","duration_at_most_ns":900004,
+    "last_packet_before_ns":900005,"family":"ipv4","proto":47,"src":"192.0.2.2","dst":"192.0.2.3",
+    "srckey":900006,"dstkey":900007,"nat_src":"192.0.2.4","nat_srckey":900008,"packets_orig":900009,
+    "mark":900010,"zone":900011,"zone_orig":900012,"zone_reply":900013,"of_a_later_version":900014,
+    "fields":{"key":"a value"}}"#;
 
 /// The fenced blocks of a language.
 fn blocks(text: &str, language: &str) -> Vec<String> {

@@ -24,6 +24,7 @@ mod options;
 mod queue;
 mod remote;
 mod rotation;
+mod sent;
 mod spec;
 mod spiller;
 mod spool;
