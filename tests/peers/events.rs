@@ -220,19 +220,20 @@ fn event_lines_are_those_of_conntrack(netns: &TestNetns) {
     }
 }
 
-/// The kernel sends events of an expectation only if its master sends events: with `nf_conntrack_events=2`, the
-/// default, not where the master is older than the first subscription (`nf_ct_expect_event_report` in
-/// net/netfilter/nf_conntrack_ecache.c).
+/// The kernel sends events of an expectation only if its master sends events (`nf_ct_expect_event_report` in
+/// net/netfilter/nf_conntrack_ecache.c). With `nf_conntrack_events=2`, the default, it does not where it is older than the
+/// first subscription in any namespace; with 0, as here, other programs of the host change nothing.
 fn an_expectation_is_reported_with_the_line_of_conntrack_and_also_where_conntrack_reports_none(netns: &TestNetns) {
     netns.require_ftp_helper();
-    netns.set_sysctl("netfilter/nf_conntrack_events", 2);
     let master =
         |port| Flow { helper: Some(HelperName::new(b"ftp")), ..flow(Protocol::Tcp, L4::Ports { src: port, dst: 21 }) };
     let add = |port: u16, dport: u16| {
         let (tuple, master) = (format!("192.0.2.1:{dport}"), format!("tcp 10.0.0.1:{port} 192.0.2.1:21"));
         netns.ctnl(&["expect", "add", "tcp", "10.0.0.1:0", &tuple, "--master", &master]).exits_with(0);
     };
+    netns.set_sysctl("netfilter/nf_conntrack_events", 0);
     netns.create(&[master(40_000)]);
+    netns.set_sysctl("netfilter/nf_conntrack_events", 1);
     let theirs = ConntrackMonitor::new(&["expect"]);
     let ours = ConntrackMonitor::of(netns.ctnl_command(&["expect", "events", "-q", "-o", "conntrack", "--no-seed"]));
     wait_for_listeners(2);
