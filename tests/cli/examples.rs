@@ -112,6 +112,19 @@ fn every_help_has_examples_and_each_is_parsed() {
 }
 
 #[test]
+fn every_verb_of_expect_has_examples_that_are_parsed_and_a_man_page() {
+    let folder = Folder::new();
+    let pages = folder.path().join("pages");
+    assert_eq!(folder.ctnl(&words(&["man", pages.to_str().unwrap()])).code, Some(0));
+    for verb in ["list", "get", "add", "delete", "flush", "count", "events"] {
+        let help = folder.ctnl(&words(&["expect", verb, "--help"])).stdout;
+        let (_, examples) = help.split_once("Examples:\n").unwrap_or_else(|| panic!("{verb}: no examples"));
+        assert!(check_lines(&folder, verb, examples.lines()) > 0, "{verb}: no example of ours");
+        assert!(pages.join(format!("ctnl-expect-{verb}.1")).is_file(), "{verb}");
+    }
+}
+
+#[test]
 fn every_command_of_the_documents_is_parsed() {
     let folder = Folder::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -21,12 +21,12 @@ const EXAMPLES: &str = "\
 Examples:
   ctnl expect add tcp 10.0.0.1:0 192.0.2.1:4000 --master 'tcp 10.0.0.1:40000 192.0.2.1:21'
       From any port of 10.0.0.1: a source port of 0 is not compared.
-  ctnl expect add udp 0.0.0.0:0 192.0.2.1:7000 --mask-src 0.0.0.0 --master 'udp 10.0.0.1:5060 192.0.2.1:5060' \\
-      --timeout 1m --flag permanent
+  ctnl expect add udp 0.0.0.0:0 10.0.0.2:70 --mask-src 0.0.0.0 --master 'tcp 10.0.0.1:9 10.0.0.2:21'
+      From any address.
 
-The master is an entry with a helper: `ctnl add … --helper ftp`. The kernel masks the source alone; the
-destination is always compared as a whole. A helper allows so many expectations of one master (ftp: 1):
-for a new one the kernel deletes the oldest, which is printed to stderr.
+The master is an entry with a helper: `ctnl add … --helper ftp`. The kernel masks the source alone;
+the destination is always compared as a whole. A helper allows so many expectations of one master
+(ftp: 1): for a new one the kernel deletes the oldest, which is printed to stderr.
 Exit codes: 0 done; 1 failed; 2 bad usage, nothing was created; 3 created without its timeout.";
 
 /// Create an expectation of an entry that has a helper
@@ -114,18 +114,17 @@ pub fn run(args: &Args) -> Result<Exit> {
         console.warn("created, but the kernel refused its timeout: it has that of the helper's class");
     }
     console.note("1 added");
-    let after = of_master(&mut connection, &expectation.master)?;
-    for lost in before.iter().filter(|lost| after.iter().all(|kept| kept.id != lost.id)) {
-        let line = args.format.line(lost, None);
-        console.warn(&format!("not there any more: {}", String::from_utf8_lossy(&line).trim_end()));
-        console.note(EVICTED);
+    match show(args, &mut connection, &expectation, &before, &mut console) {
+        // It exists, whatever becomes of its line.
+        Err(error) => {
+            console.warn(&format!("ctnl: {error:#}"));
+            Ok(Exit::Partly)
+        }
+        Ok(()) => Ok(if is_partly { Exit::Partly } else { Exit::Done }),
     }
-    let is_printed = show(args, &mut connection, &expectation, &mut console)?;
-    Ok(if is_partly || !is_printed { Exit::Partly } else { Exit::Done })
 }
 
-/// `evict_oldest_expect` in
-/// net/netfilter/nf_conntrack_expect.c.
+/// `evict_oldest_expect` in net/netfilter/nf_conntrack_expect.c.
 const EVICTED: &str =
     "  hint: a helper allows so many expectations of one master (ftp: 1): for a new one the kernel deletes the oldest";
 
@@ -142,15 +141,23 @@ fn of_master(connection: &mut Connection, master: &Tuple) -> Result<Vec<Expectat
     Ok(found)
 }
 
-/// Prints the expectation as the kernel has it. It exists, whatever becomes of its line.
-fn show(args: &Args, connection: &mut Connection, created: &Expectation, console: &mut Console) -> Result<bool> {
-    let Some(found) = expect_get(connection, &created.tuple, created.zone.unwrap_or(0))? else { return Ok(true) };
-    match print(args.format.line(&found, created.zone)) {
-        Ok(()) => Ok(true),
-        Err(error) => {
-            console.warn(&format!("ctnl: {error:#}"));
-            Ok(false)
-        }
+/// Prints those of `before` that the kernel has deleted, and the expectation as the kernel has it.
+fn show(
+    args: &Args,
+    connection: &mut Connection,
+    created: &Expectation,
+    before: &[Expectation],
+    console: &mut Console,
+) -> Result<()> {
+    let after = of_master(connection, &created.master)?;
+    for lost in before.iter().filter(|lost| after.iter().all(|kept| kept.id != lost.id)) {
+        let line = args.format.line(lost, None);
+        console.warn(&format!("not there any more: {}", String::from_utf8_lossy(&line).trim_end()));
+        console.note(EVICTED);
+    }
+    match expect_get(connection, &created.tuple, created.zone.unwrap_or(0))? {
+        Some(found) => print(args.format.line(&found, created.zone)),
+        None => Ok(()),
     }
 }
 

@@ -15,12 +15,13 @@ use crate::term::stdout::print;
 const EXAMPLES: &str = "\
 Examples:
   ctnl expect delete tcp 10.0.0.1:0 192.0.2.1:4000
-  ctnl expect delete '300 proto=6 src=10.0.0.1 dst=192.0.2.1 sport=0 dport=4000 mask-src=…' --zone 5
+  ctnl expect delete '300 proto=6 src=10.0.0.1 dst=192.0.2.1 sport=0 dport=4000 mask-src=…' -w 5
       A line of `ctnl expect list` or of conntrack.
 
 The tuple is the whole one that the list shows, 0 for a port of which any is expected: unlike
 `conntrack -D expect`, a tuple that an expectation would match under its mask does not name it. The
-expectation is printed to stdout, and deleted by its tuple, zone and id. Exit code 1 when there is none.";
+expectation is printed to stdout, and deleted by its tuple, zone and id. Exit code 1 when there
+is none.";
 
 /// Delete the expectation of one exact tuple
 #[derive(Debug, clap::Args)]

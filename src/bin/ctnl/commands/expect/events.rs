@@ -13,10 +13,11 @@ Examples:
   ctnl expect events -o conntrack --no-seed
       The lines of `conntrack -E expect`.
 
-All options are those of `ctnl events`; docs/events.md has the records. The kernel sends events of an
-expectation only if its master sends events. With nf_conntrack_events=2, the default, a connection that
-is older than the first subscription of any program does not: its expectations are found by a dump,
-every two seconds, and reported with \"synthetic\":\"reconcile\". `conntrack -E expect` does not report them.";
+All options are those of `ctnl events`; docs/events.md has the records. The kernel sends events
+of an expectation only if its master sends events. With nf_conntrack_events=2, the default, a
+connection that is older than the first subscription of any program does not: its expectations
+are found by a dump, every two seconds, and reported with \"synthetic\":\"reconcile\".
+`conntrack -E expect` does not report them.";
 
 /// Stream events of expectations: `ctnl events --expect`
 #[derive(Debug, clap::Args)]

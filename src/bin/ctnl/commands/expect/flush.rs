@@ -17,8 +17,9 @@ Examples:
   ctnl expect flush --helper ftp --master-dst 192.0.2.1
   ctnl expect flush --all --dry-run
 
-Expectations are listed, and each is deleted by its tuple, zone and id: one that is created meanwhile
-stays. Their masters stay, too. Connections that an expectation has led to are not affected.
+Expectations are listed, and each is deleted by its tuple, zone and id: one that is created
+meanwhile stays. Their masters stay, too. Connections that an expectation has led to are not
+affected.
 Exit codes: 0 done, 1 failed, 2 bad usage, nothing was deleted; 3 partly done.";
 
 /// Delete the expectations that match
@@ -71,11 +72,16 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
         let deleted = expect_delete(&mut connection, &targets, &mut summary.outcome);
         summary.error = deleted.err().map(|error| error.to_string());
     }
-    summary.print(&mut args.common.console());
-    if args.json {
-        print(format!("{}\n", summary.document()))?;
+    let mut console = args.common.console();
+    summary.print(&mut console);
+    match args.json.then(|| print(format!("{}\n", summary.document()))) {
+        // They are deleted, whatever becomes of the summary.
+        Some(Err(error)) if !args.dry_run && summary.outcome.sent() > 0 => {
+            console.warn(&format!("ctnl: {error:#}"));
+            Ok(Exit::Partly)
+        }
+        printed => printed.transpose().map(|_| summary.exit()),
     }
-    Ok(summary.exit())
 }
 
 fn target(chosen: &Chosen) -> Option<ExpectationTarget> {
