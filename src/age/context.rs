@@ -43,6 +43,22 @@ impl TimeoutContext {
         let (timeouts, policies) = read_timeouts(connection, netfilter, had_timeout)?;
         Ok(TimeoutContext { timeouts, policies, ..self.clone() })
     }
+
+    /// The same with the timeouts and policies that the kernel reports over netlink now, and otherwise those
+    /// of before: for a process that has entered the namespace and may not do so again.
+    ///
+    /// # Errors
+    /// An error of the kernel.
+    pub fn read_again_over_netlink(&self, connection: &mut Connection) -> Result<Self, Error> {
+        let policies = table::policies(connection)?;
+        let timeouts = replaced(&self.timeouts, &table::timeouts(connection)?);
+        Ok(TimeoutContext { timeouts, policies, merged_timeouts: Vec::new(), ..self.clone() })
+    }
+}
+
+/// The timeouts of `now`, and those of `before` that it does not have.
+fn replaced(before: &Timeouts, now: &Timeouts) -> Timeouts {
+    now.iter().fold(before.clone(), |timeouts, (timer, seconds)| timeouts.with(timer, seconds))
 }
 
 /// The timeouts, also from the files of the rows for which `may_have_file`, and the timeout policies.
@@ -98,6 +114,13 @@ mod tests {
         assert_eq!(timeouts.get(Timer::Icmp), Some(32));
         assert_eq!(timeouts.get(Timer::Generic), None);
         assert_eq!(timeouts.get(Timer::TcpEstablished), None);
+    }
+
+    #[test]
+    fn a_timeout_that_is_not_reported_again_stays() {
+        let before = Timeouts::default().with(Timer::Udp, 30).with(Timer::Icmp, 31);
+        let now = replaced(&before, &Timeouts::default().with(Timer::Udp, 3).with(Timer::Generic, 5));
+        assert_eq!(now, Timeouts::default().with(Timer::Udp, 3).with(Timer::Icmp, 31).with(Timer::Generic, 5));
     }
 
     #[test]

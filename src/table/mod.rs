@@ -73,7 +73,7 @@ pub use deleter::Deleter;
 pub use dump::{Dump, DumpRequest, DumpSource, DumpTotals, dump};
 pub use events::{Buffer, Events, Queue, Step, Subscription};
 pub use expect_create::expect_create;
-pub use expect_delete::{expect_delete, expect_flush, expect_zone};
+pub use expect_delete::{expect_delete, expect_flush, expect_zone, expect_zones};
 pub use expect_get::expect_get;
 pub use expect_stats::{ExpectStats, expect_stats};
 pub use expectation_target::{ExpectationTarget, NotExpectable};

@@ -26,6 +26,7 @@ tests![
     a_long_file_from_a_pipe_is_read_as_a_whole_before_it_is_run,
     the_lines_of_a_file_are_run_in_their_order,
     a_created_entry_has_nat,
+    what_is_saved_can_be_created_again,
     the_program_is_chosen_by_its_name,
     events_are_printed_until_a_signal,
     resetting_counters_is_refused_beside_a_filter,
@@ -312,6 +313,35 @@ fn a_created_entry_has_nat(netns: &TestNetns) {
         let text = format!("{count} flow entries have been shown");
         conntrack(netns, &format!("-L {nat}")).exits_with(0).stderr_contains(&text);
     }
+}
+
+fn what_is_saved_can_be_created_again(netns: &TestNetns) {
+    each(
+        netns,
+        &[
+            &udp(1, "-n 203.0.113.5 -w 7"),
+            &udp(2, "-g 198.51.100.7 -u SEEN_REPLY,ASSURED"),
+            "-I -p icmp -s 10.0.0.1 -d 192.0.2.1 --icmp-type 8 --icmp-code 0 --icmp-id 7 -t 600",
+            "-I -p gre -s 10.0.0.1 -d 192.0.2.1 --srckey 0x5 --dstkey 0x6 -t 600",
+            "-I -p sctp -s 10.0.0.1 -d 192.0.2.1 --sport 1 --dport 2 --state CLOSED --orig-vtag 3 --reply-vtag 4 -t 600",
+            "-I -p tcp -s 2001:db8::1 -d 2001:db8::2 --sport 1 --dport 2 --state TIME_WAIT -t 600",
+            "-I -p 253 -s 10.0.0.1 -d 192.0.2.1 -t 600",
+        ],
+    );
+    let saved = || {
+        let lines = conntrack(netns, "-L -o save").exits_with(0).stdout();
+        let without_time =
+            |line: &str| line.split(' ').filter(|word| !word.starts_with("59")).collect::<Vec<_>>().join(" ");
+        let mut sorted: Vec<String> = lines.lines().map(without_time).collect();
+        sorted.sort();
+        (lines, sorted)
+    };
+    let (lines, before) = saved();
+    assert!(lines.contains("--orig-vtag 3 --reply-vtag 4"), "{lines}");
+    let deleted = conntrack(netns, "-D -o save").exits_with(0).stdout();
+    assert_eq!((deleted.lines().count(), netns.dump().len()), (7, 0));
+    fed(netns, &["conntrack", "-R", "-"], deleted.replace("-D ", "-I ").as_bytes()).exits_with(0);
+    assert_eq!(saved().1, before);
 }
 
 fn the_program_is_chosen_by_its_name(netns: &TestNetns) {

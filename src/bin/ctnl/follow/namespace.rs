@@ -152,9 +152,9 @@ impl NamespaceStream {
         NamespaceStream { ages: timeouts.estimator(), timeouts: Some(timeouts), ..self }
     }
 
-    /// Whether it is time to read the timeouts again.
-    pub(super) fn has_old_timeouts(&self, now: Duration) -> bool {
-        self.timeouts.as_ref().is_some_and(|timeouts| timeouts.is_due(now))
+    /// When the timeouts are to be read again.
+    pub(super) fn timeouts_due_at(&self) -> Option<Duration> {
+        self.timeouts.as_ref().map(TimeoutRefresh::due_at)
     }
 
     /// Reads the timeouts again.

@@ -32,6 +32,27 @@ impl TimeoutOptions {
         self.read_with(connection, host, &notes)
     }
 
+    /// As [`TimeoutOptions::read`], after `before` was read of the same namespace. Where this process may not enter
+    /// it again, what only files and notes have is that of before, or unknown.
+    ///
+    /// # Errors
+    /// An error of the kernel.
+    pub fn read_again(
+        &self,
+        connection: &mut Connection,
+        host: &Host,
+        before: &TimeoutContext,
+    ) -> Result<TimeoutContext, Error> {
+        match self.read(connection, host) {
+            Err(Error::Netns { .. }) => {
+                let mut context = before.read_again_over_netlink(connection)?;
+                TimeoutNotes::of(connection.netns(), host).read_into(&mut context);
+                Ok(context)
+            }
+            read => read,
+        }
+    }
+
     /// As [`TimeoutOptions::read`], with the `notes` of the connection's namespace.
     ///
     /// # Errors

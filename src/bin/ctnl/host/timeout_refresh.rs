@@ -42,16 +42,15 @@ impl TimeoutRefresh {
         IdleEstimator::new(&self.context, 0)
     }
 
-    /// Whether it is time to read the settings again.
-    pub fn is_due(&self, now: Duration) -> bool {
-        self.next.is_none_or(|next| next <= now)
+    /// When the settings are to be read again.
+    pub fn due_at(&self) -> Duration {
+        self.next.unwrap_or_default()
     }
 
     /// Reads the settings again. The estimator, if they have changed.
     pub fn refresh(&mut self, connection: &mut Connection, now: Duration) -> Option<IdleEstimator> {
         self.next = Some(now + INTERVAL);
-        // Without the privilege to enter the namespace again, files cannot be read: what they had stays.
-        let read = self.options.read(connection, &self.host).ok()?;
+        let read = self.options.read_again(connection, &self.host, &self.context).ok()?;
         let merged = merge(&self.context, &self.written, &read);
         self.written = read.written;
         (merged != self.context).then(|| {
@@ -59,6 +58,13 @@ impl TimeoutRefresh {
             self.estimator()
         })
     }
+}
+
+/// Which of several reads is the next one, if one is due: that which has waited longest, so that all have a turn
+/// however many there are.
+pub fn longest_due(due_at: impl Iterator<Item = Duration>, now: Duration) -> Option<usize> {
+    let due = due_at.enumerate().filter(|(_, at)| *at <= now);
+    due.min_by_key(|(_, at)| *at).map(|(index, _)| index)
 }
 
 /// What was read now, with what was read before. A written timeout ends by itself: only those of the last
@@ -74,6 +80,7 @@ fn merge(before: &TimeoutContext, written: &[Seconds], now: &TimeoutContext) -> 
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use ctnl::model::{Timeouts, Timer};
 
@@ -94,6 +101,22 @@ mod tests {
         }
         context = merge(&context, &[], &udp(100));
         assert!(context.unknown_written_timeouts && context.merged_timeouts.len() == MAX_SETTINGS);
+    }
+
+    #[test]
+    fn of_more_namespaces_than_can_be_read_in_time_each_has_its_turn() {
+        let (mut due_at, mut reads) = (vec![Duration::ZERO; 1000], vec![0; 1000]);
+        for round in 0..500 {
+            let now = Duration::from_millis(200 * round);
+            for _ in 0..8 {
+                if let Some(index) = longest_due(due_at.iter().copied(), now) {
+                    due_at[index] = now + INTERVAL;
+                    reads[index] += 1;
+                }
+            }
+        }
+        assert_eq!((reads.iter().min(), reads.iter().max()), (Some(&4), Some(&4)));
+        assert_eq!(longest_due(std::iter::once(INTERVAL), Duration::ZERO), None);
     }
 
     #[test]

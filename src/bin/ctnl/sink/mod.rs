@@ -12,6 +12,7 @@
 
 mod address;
 mod backoff;
+mod compress;
 pub mod deliver;
 mod file;
 mod journald;
@@ -23,6 +24,7 @@ mod options;
 mod queue;
 mod remote;
 mod rotation;
+mod sent;
 mod spec;
 mod spiller;
 mod spool;
@@ -47,6 +49,7 @@ use ctnl::units::Nanos;
 use crate::chunk::{Chunk, Outlet};
 use crate::term::exit::usage;
 
+pub use compress::Compression;
 pub use deliver::Deliver;
 pub use options::{GapFormatter, LineTest, SinkOptions, SyncPolicy, SyslogHeader, TlsFiles};
 pub use queue::{DropCause, Gap, Item};

@@ -91,9 +91,8 @@ pub fn spool_undelivered(sink: &Sink, now: u64) -> u64 {
     let mut spool = sink.spool();
     let mut state = sink.state();
     let unconfirmed = state.unconfirmed;
-    state.keep_sent(unconfirmed);
-    let unconfirmed = state.sent.drain(..).map(|(item, _)| item).collect::<Vec<_>>();
-    let mut sent = unconfirmed.into_iter().chain(state.in_flight.take()).collect::<Vec<_>>();
+    state.sent.keep_last(unconfirmed);
+    let mut sent = state.sent.take_all().chain(state.in_flight.take()).collect::<Vec<_>>();
     let mut lost = Vec::new();
     if let Some(spool) = &mut spool {
         prepend_all(spool, &mut sent, now);

@@ -5,11 +5,11 @@
 //! taken before the state's, and never by the thread that reads events. Nobody writes to the disk
 //! while the state is locked, except at the end.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::queue::{DropCause, Item, Queue};
+use super::sent::SentItems;
 use super::spool::{Spool, SpoolError};
 use crate::chunk::Chunk;
 
@@ -58,8 +58,8 @@ pub struct State {
     pub phase: Phase,
     /// The item being delivered, if it came from the queue. One from the spool stays there.
     pub in_flight: Option<Item>,
-    /// Delivered items that may have to be delivered again, oldest first, each with its size in bytes.
-    pub sent: VecDeque<(Item, usize)>,
+    /// Delivered items that may have to be delivered again.
+    pub sent: SentItems,
     /// Bytes of the last of them that are not confirmed.
     pub unconfirmed: usize,
     /// How often files were to be reopened, and how often that was done.
@@ -76,18 +76,6 @@ impl State {
     /// Whether files are still to be reopened. A sink that is closed for good has none.
     pub fn has_to_reopen(&self) -> bool {
         self.reopens_requested > self.reopens_done && matches!(self.phase, Phase::Running | Phase::Draining)
-    }
-
-    /// Removes the oldest sent items: all but those that make up the last `bytes`.
-    pub fn keep_sent(&mut self, bytes: usize) {
-        let mut total: usize = self.sent.iter().map(|(_, size)| size).sum();
-        while let Some((item, size)) = self.sent.pop_front() {
-            if total <= bytes || total - size < bytes {
-                self.sent.push_front((item, size));
-                return;
-            }
-            total -= size;
-        }
     }
 }
 
@@ -108,7 +96,7 @@ impl Sink {
             queue: Queue::new(queue_max, now),
             phase: Phase::Running,
             in_flight: None,
-            sent: VecDeque::new(),
+            sent: SentItems::default(),
             unconfirmed: 0,
             reopens_requested: 0,
             reopens_done: 0,

@@ -188,8 +188,9 @@ impl Worker {
         // A gap is kept as such: the line for it does not contain how many numbers it covers.
         let delivered = [(item.clone(), chunk.bytes.len())];
         let gaps = gaps.into_iter().map(|line| (Item::Chunk(Arc::clone(&line)), line.bytes.len()));
-        state.sent.extend(delivered.into_iter().chain(gaps).filter(|(_, size)| *size > 0));
-        state.keep_sent(recent);
+        let sent = delivered.into_iter().chain(gaps).filter(|(_, size)| *size > 0);
+        sent.for_each(|(item, size)| state.sent.push(item, size));
+        state.sent.keep_last(recent);
         state.unconfirmed = unconfirmed;
         // It may have been moved although no delivery failed: at the end.
         let is_moved = location == Location::InFlight && state.in_flight.take().is_none();
@@ -272,7 +273,7 @@ impl Worker {
         let mut state = self.sink.state();
         // When the time is over, the thread that ends the sink has taken them.
         if state.phase != Phase::Abandoned {
-            state.keep_sent(recent);
+            state.sent.keep_last(recent);
             state.unconfirmed = unconfirmed;
         }
     }

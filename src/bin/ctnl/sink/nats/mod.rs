@@ -75,13 +75,16 @@ impl Nats {
     fn publish(&mut self, chunk: &Chunk) -> Result<Published, NatsError> {
         let subject = self.address.subject.as_str();
         if let Some(session) = &mut self.session {
+            self.lost.ensure_restored()?;
             match session.publish(subject, chunk, self.lost.still_stored(&chunk.stream)) {
                 Err(error) if error.is_disconnect() => self.session = None,
                 done => return done,
             }
         }
         let mut session = self.connect()?;
-        let published = session.publish(self.address.subject.as_str(), chunk, self.lost.still_stored(&chunk.stream));
+        let subject = self.address.subject.as_str();
+        let ready = self.lost.ensure_restored();
+        let published = ready.and_then(|()| session.publish(subject, chunk, self.lost.still_stored(&chunk.stream)));
         self.session = Some(session);
         published
     }
@@ -196,7 +199,9 @@ impl Deliver for Nats {
 
     fn idle(&mut self) -> Result<(), DeliveryError> {
         match &mut self.session {
-            Some(session) => session.poll().map_err(|error| self.on_error(&error)),
+            Some(session) => {
+                self.lost.ensure_restored().and_then(|()| session.poll()).map_err(|error| self.on_error(&error))
+            }
             None => self.open(),
         }
     }

@@ -57,6 +57,15 @@ impl LostLines {
         self.is_kept && self.is_lost
     }
 
+    /// An error while lost lines are still to be sent again: what is published before them would be behind a
+    /// hole, and the receipt for it would hide that they are lost.
+    pub fn ensure_restored(&self) -> Result<(), NatsError> {
+        match &self.last {
+            Some(last) if self.are_to_be_restored() => Err(NatsError::LinesLost(last.store.to_string())),
+            _ => Ok(()),
+        }
+    }
+
     /// The lines of `stream` that are not to be published.
     pub fn still_stored(&self, stream: &str) -> Option<&BTreeSet<u64>> {
         self.still_stored.as_ref().filter(|stored| *stored.stream == *stream).map(|stored| &stored.lines)
@@ -217,5 +226,39 @@ async fn message_id(stream: &Stream<()>, number: u64) -> Result<Option<String>, 
             }
             _ => Err(MessageError::Other(with_causes(&error))),
         },
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn published(first: u64, line: u64) -> Published {
+        let receipt = Receipt { store: "S".into(), first, last: first, stream: "s".into(), line };
+        Published { refused: Vec::new(), receipt: Some(receipt), stored_from: Some(first) }
+    }
+
+    #[test]
+    fn after_a_loss_nothing_is_published_until_the_kept_lines_are_to_be_sent_again() {
+        let mut lost = LostLines::default();
+        lost.keep(None);
+        lost.on_published(published(7, 70)).unwrap();
+        lost.ensure_restored().unwrap();
+        let error = NatsError::LinesLost("S".into());
+        assert_eq!(lost.on_published(published(5, 71)).unwrap_err(), error);
+        // Also if restoring them fails for now, and another publisher has stored enough to hide the loss.
+        assert_eq!(lost.ensure_restored().unwrap_err(), error);
+        lost.keep(Some(published(4, 40).receipt.unwrap()));
+        lost.ensure_restored().unwrap();
+    }
+
+    #[test]
+    fn without_kept_lines_a_loss_is_reported_and_publishing_goes_on() {
+        let mut lost = LostLines::default();
+        lost.on_published(published(7, 70)).unwrap();
+        lost.on_published(published(5, 71)).unwrap();
+        lost.ensure_restored().unwrap();
+        assert_eq!(lost.take_warnings().len(), 1);
     }
 }

@@ -55,7 +55,8 @@ impl RecentChunks {
 
     /// Bytes of the chunks that are not confirmed.
     pub fn unconfirmed(&self) -> usize {
-        let unconfirmed = self.chunks.iter().filter(|(_, end, _)| *end > self.confirmed);
+        // The ends ascend, unless sending them again has failed: then none counts as confirmed.
+        let unconfirmed = self.chunks.iter().rev().take_while(|(_, end, _)| *end > self.confirmed);
         unconfirmed.map(|(_, _, chunk)| chunk.bytes.len()).sum()
     }
 

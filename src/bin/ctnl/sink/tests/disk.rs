@@ -219,7 +219,7 @@ fn items_in_flight_that_a_full_disk_rejects_at_the_end_become_gaps_before_the_sp
         fill(&disk, 24 << 10);
         let gap = Item::Gap(ends::gap(301, 50, DropCause::Queue, 1, 2));
         let on_their_way = [Item::Chunk(ends::wide("s", 1, 300)), gap, Item::Chunk(ends::wide("s", 351, 10))];
-        sink.state().sent.extend(on_their_way.map(|item| (item, 1)));
+        on_their_way.into_iter().for_each(|item| sink.state().sent.push(item, 1));
         sink.state().unconfirmed = usize::MAX;
         sink.state().in_flight = Some(Item::Chunk(ends::wide("s", 361, 200)));
         sink.state().queue.push_front(Item::Chunk(ends::wide("s", 571, 300)));

@@ -256,7 +256,7 @@ impl Run<'_> {
 fn unconfirmed(sink: &Sink, item: Item) {
     let size = item.bytes();
     let mut state = sink.state();
-    state.sent.push_back((item, size));
+    state.sent.push(item, size);
     state.unconfirmed += size;
 }
 
