@@ -38,6 +38,7 @@ fn options(folder: &Path, keep: bool) -> SinkOptions {
         sync: SyncPolicy::Never,
         syslog: SyslogHeader::new(3, 6, "h"),
         nats_credentials: None,
+        tls: Default::default(),
         header: Arc::default(),
         is_own_line: Arc::new(|_| true),
         clock: Clock::system(),
