@@ -166,6 +166,15 @@ fn drop_in(commands: &Commands, entries: u32) -> Vec<Case> {
         case("drop-in -L", 0, "list -o conntrack -q", "-L"),
         case("drop-in -L, filter", 0, "list -o conntrack -q tcp and dport 443", "-L -p tcp --dport 443"),
         case("drop-in -D, 50 %", entries / 2, "flush mark 1/1 --yes -q", "-D -m 1/1"),
+        Case {
+            population: population(entries / 2),
+            ..case(
+                "drop-in -U, 50 %",
+                0,
+                "update src 10.128.0.0/9 --set-timeout 400000 --yes -q",
+                "-U -s 10.128.0.0/9 -t 400000",
+            )
+        },
     ]
 }
 

@@ -15,7 +15,7 @@ use libfuzzer_sys::fuzz_target;
 #[allow(dead_code, unused_imports)]
 mod conntrack_syntax;
 
-use conntrack_syntax::{ErrorExit, Invocation, SyntaxError, parse, parse_line};
+use conntrack_syntax::{Command as Verb, ErrorExit, Invocation, SyntaxError, parse, parse_line};
 
 /// Words of a command line.
 const MAX_WORDS: usize = 32;
@@ -23,7 +23,8 @@ const MAX_WORDS: usize = 32;
 static ORIGINAL: LazyLock<Option<OsString>> = LazyLock::new(|| std::env::var_os("CTNL_CONNTRACK"));
 
 fuzz_target!(|bytes: &[u8]| {
-    let words: Vec<OsString> = bytes.split(|byte| *byte == 0).take(MAX_WORDS).map(|word| OsStr::from_bytes(word).to_owned()).collect();
+    let words: Vec<OsString> =
+        bytes.split(|byte| *byte == 0).take(MAX_WORDS).map(|word| OsStr::from_bytes(word).to_owned()).collect();
     let names = |_: &[u8]| None;
     let parsed = parse(&words, &names);
     let _ = parse_line(bytes, &names);
@@ -53,6 +54,8 @@ fn compare(original: &OsStr, words: &[OsString], parsed: &Result<Invocation, Syn
     };
     match parsed {
         Err(error) if error.is_stricter => {}
+        // The original reads its table of options beyond the end.
+        Ok(Invocation::Request(request)) if request.command == Verb::None => {}
         Err(error) => assert_eq!(Some(error.exit), refused, "{words:?}: {error}: {stderr}"),
         Ok(_) => assert_eq!(refused, None, "{words:?}: {stderr}"),
     }

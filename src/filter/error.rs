@@ -120,6 +120,15 @@ impl ParseError {
         ParseError { hint: Some(clean(&hint.into())), ..self }
     }
 
+    /// The same error in the value of a flag with another name, for a command that has the flag under that name.
+    #[must_use]
+    pub fn of_flag(self, name: &str) -> Self {
+        match self.origin {
+            Origin::Flag(_) => ParseError { origin: Origin::Flag(name.into()), ..self },
+            _ => self,
+        }
+    }
+
     /// The message, the line with a caret under the error, and the hint, without a newline at
     /// the end. Control characters of the text are replaced.
     #[must_use]

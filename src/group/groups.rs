@@ -27,7 +27,10 @@ pub struct Groups {
     hasher: RandomState,
     counters: Vec<Counter>,
     keys: Vec<u8>,
+    /// The key of the flow that is counted. Begins with the part in groups of several parts.
     scratch: Vec<u8>,
+    /// Bytes of the part in each key.
+    part_length: usize,
     total: Totals,
     most: usize,
     beyond: u64,
@@ -54,6 +57,8 @@ impl Slot {
 /// One group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group<'a> {
+    /// The number of its part, see [`Groups::start_part`]; 0 without parts.
+    pub part: u32,
     /// The values, in the order of the fields.
     pub values: Vec<Value<'a>>,
     /// What was counted.
@@ -85,12 +90,30 @@ impl Groups {
             counters: Vec::new(),
             keys: Vec::new(),
             scratch: Vec::with_capacity(64),
+            part_length: 0,
             total: Totals::default(),
             most: usize::MAX,
             beyond: 0,
             is_out_of_memory: false,
             undecided: BTreeMap::new(),
         })
+    }
+
+    /// Separates the flows of several parts, such as network namespaces: equal values in two parts are two
+    /// groups. Call it before a flow is counted.
+    #[must_use]
+    pub fn in_parts(mut self) -> Self {
+        self.part_length = size_of::<u32>();
+        self.start_part(0);
+        self
+    }
+
+    /// The flows that follow are of part `part`. Without [`Groups::in_parts`], all are of one.
+    pub fn start_part(&mut self, part: u32) {
+        if self.part_length > 0 {
+            self.scratch.clear();
+            self.scratch.extend_from_slice(&part.to_be_bytes());
+        }
     }
 
     /// Limits the number of groups, so that memory is bounded: the first `groups` are kept, with
@@ -116,7 +139,7 @@ impl Groups {
 
     /// Counts a flow.
     pub fn add(&mut self, subject: &Subject<'_>) {
-        self.scratch.clear();
+        self.scratch.truncate(self.part_length);
         for (place, by) in self.by.iter().enumerate() {
             let value = by.value(subject);
             if let Value::Undecided(why) = value {
@@ -258,7 +281,7 @@ impl Groups {
     }
 
     fn values(&self, at: u32) -> impl Iterator<Item = Value<'_>> {
-        let mut rest = key_at(&self.counters, &self.keys, at);
+        let mut rest = key_at(&self.counters, &self.keys, at).get(self.part_length..).unwrap_or_default();
         self.by.iter().map_while(move |by| {
             let (value, behind) = unpack(by.field, rest)?;
             rest = behind;
@@ -269,7 +292,9 @@ impl Groups {
     fn group(&self, at: u32) -> Option<Group<'_>> {
         let totals = self.counters.get(at as usize)?.totals();
         let values = self.values(at).collect();
-        Some(Group { values, totals, share: totals.entries as f64 / self.total.entries.max(1) as f64 })
+        let part =
+            key_at(&self.counters, &self.keys, at).get(..self.part_length)?.try_into().map_or(0, u32::from_be_bytes);
+        Some(Group { part, values, totals, share: totals.entries as f64 / self.total.entries.max(1) as f64 })
     }
 }
 

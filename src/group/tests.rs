@@ -26,6 +26,29 @@ fn with_more_groups_than_the_limit_the_kept_ones_are_counted_exactly() {
     assert_eq!((groups.beyond(), groups.total().entries), (3, 7));
 }
 
+#[test]
+fn equal_values_in_two_parts_are_two_groups_and_equal_counts_are_in_the_order_of_the_parts() {
+    let mut groups = Groups::by("mark").unwrap().in_parts();
+    let ages = IdleEstimator::without_timeouts(0);
+    for (part, mark) in [(7, 1), (7, 1), (300, 1), (7, 2), (2, 2)] {
+        groups.start_part(part);
+        groups.add(&Subject::new(&Flow { mark: Some(mark), ..Flow::blank() }, &ages));
+    }
+    let shown = |groups: &Groups| {
+        groups
+            .top(9)
+            .iter()
+            .map(|group| (group.part, group.values[0].to_string(), group.totals.entries))
+            .collect::<Vec<_>>()
+    };
+    let expected = [(7, "1", 2), (2, "2", 1), (7, "2", 1), (300, "1", 1)];
+    assert_eq!(shown(&groups), expected.map(|(part, mark, entries)| (part, mark.to_owned(), entries)));
+    let mut groups = Groups::by("mark").unwrap();
+    groups.start_part(7);
+    groups.add(&Subject::new(&Flow { mark: Some(1), ..Flow::blank() }, &ages));
+    assert_eq!(shown(&groups), [(0, "1".to_owned(), 1)]);
+}
+
 /// Groups by mark: of each flow its mark, and its packets where they are counted.
 fn by_mark(flows: &[(u32, Option<u64>)]) -> Groups {
     let mut groups = Groups::by("mark").unwrap();

@@ -59,7 +59,7 @@ pub use columns::UnknownColumn;
 pub use event::{
     BeginRecord, ClockSource, CloseRecord, EndRecord, EventTime, ExpectationRecord, FlowRecord, GapCause, GapRecord,
     HeartbeatRecord, LastPacket, LineContext, OpenRecord, Record, Requester, ResyncRecord, SinkState, StartTime,
-    SyntheticCause, SysctlGroup, WaitingLine, expectation_line,
+    SyntheticCause, SysctlGroup, WaitingLine, expectation_json, expectation_line,
 };
 pub use format::{CONNTRACK, CSV, EventFormat, FORMATS, Format, FormatOption, JSON, SAVE, TABLE, XML, XML_EVENTS};
 pub use text::TextOptions;

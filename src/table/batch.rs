@@ -43,6 +43,18 @@ impl Outcome {
         self.done + self.gone + self.failures() + self.unanswered
     }
 
+    /// Adds the results of other requests.
+    pub fn add(&mut self, other: &Outcome) {
+        self.done += other.done;
+        self.gone += other.gone;
+        self.partly += other.partly;
+        self.unanswered += other.unanswered;
+        self.unsent += other.unsent;
+        for (errno, count) in &other.failed {
+            *self.failed.entry(*errno).or_default() += count;
+        }
+    }
+
     pub(super) fn add_refused(&mut self, errno: i32) {
         if errno == Errno::ENOENT as i32 {
             self.gone += 1;
@@ -59,14 +71,28 @@ pub(super) fn send_each<T>(
     operation: &'static str,
     items: &[T],
     outcome: &mut Outcome,
+    write: impl FnMut(&mut Batch, u32, u16, &T),
+) -> Result<(), Error> {
+    send_each_with_refusals(connection, operation, items, outcome, write, |_, _| {})
+}
+
+/// [`send_each`], which calls `refused` with the place in `items` and the error number of each refused request.
+pub(super) fn send_each_with_refusals<T>(
+    connection: &mut Connection,
+    operation: &'static str,
+    items: &[T],
+    outcome: &mut Outcome,
     mut write: impl FnMut(&mut Batch, u32, u16, &T),
+    mut refused: impl FnMut(usize, i32),
 ) -> Result<(), Error> {
     let (mut requests, mut unsent) = (Requests::new(operation), items.len() as u64);
-    for part in items.chunks(BATCH) {
+    for (number, part) in items.chunks(BATCH).enumerate() {
         requests.fill(connection, part, &mut write);
         let sent = requests.send(connection).and_then(|()| {
             unsent -= part.len() as u64;
-            requests.count_answers(connection, outcome)
+            let counted = requests.count_answers(connection, outcome);
+            requests.refused().iter().for_each(|(place, errno)| refused(number * BATCH + place, *errno));
+            counted
         });
         if sent.is_err() {
             outcome.unsent += unsent;

@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use nix::errno::Errno;
 
-use super::batch::{Outcome, send_each};
+use super::batch::{Outcome, send_each_with_refusals};
 use crate::model::{Flow, L4, ProtoInfo, SequenceAdjustment, Status, Synproxy, Tuple};
 use crate::netlink::{Connection, Error};
 use crate::wire::uapi::{cta, cta_help, cta_nat, cta_protoinfo, cta_seqadj, cta_synproxy, ipctnl_msg_ct, nfnl_subsys};
-use crate::wire::{AttributeWriter, Header};
+use crate::wire::{AttributeWriter, Batch, Header};
 
 /// Status bits that a request may set; the kernel sets the others itself.
 const SETTABLE: Status = Status::SeenReply.union(Status::Assured).union(Status::Confirmed).union(Status::FixedTimeout);
@@ -32,7 +33,29 @@ const SETTABLE: Status = Status::SeenReply.union(Status::Assured).union(Status::
 /// As [`super::delete()`].
 #[doc(alias = "IPCTNL_MSG_CT_NEW")]
 pub fn create(connection: &mut Connection, flows: &[Flow], outcome: &mut Outcome) -> Result<(), Error> {
-    send(connection, flows, NLM_F_CREATE | NLM_F_EXCL, outcome)
+    send(connection, flows, NLM_F_CREATE | NLM_F_EXCL, outcome, |_, _| {})
+}
+
+/// [`create()`], which adds the places in `flows` of those that exist to `existing` and does not count them.
+///
+/// # Errors
+/// As [`super::delete()`].
+pub fn create_missing(
+    connection: &mut Connection,
+    flows: &[Flow],
+    outcome: &mut Outcome,
+    existing: &mut Vec<usize>,
+) -> Result<(), Error> {
+    let (mut created, mut exist) = (Outcome::default(), Vec::new());
+    let sent = send(connection, flows, NLM_F_CREATE | NLM_F_EXCL, &mut created, |place, errno| {
+        if errno == Errno::EEXIST as i32 {
+            exist.push(place);
+        }
+    });
+    created.failed.remove(&(Errno::EEXIST as i32));
+    outcome.add(&created);
+    existing.append(&mut exist);
+    sent
 }
 
 /// [`create()`], where an entry that exists is changed instead: to the timeout, status, state, mark and labels of the
@@ -51,11 +74,17 @@ pub fn create(connection: &mut Connection, flows: &[Flow], outcome: &mut Outcome
 /// As [`super::delete()`].
 #[doc(alias = "ctnetlink_new_conntrack")]
 pub fn create_or_update(connection: &mut Connection, flows: &[Flow], outcome: &mut Outcome) -> Result<(), Error> {
-    send(connection, flows, NLM_F_CREATE, outcome)
+    send(connection, flows, NLM_F_CREATE, outcome, |_, _| {})
 }
 
-fn send(connection: &mut Connection, flows: &[Flow], create: u16, outcome: &mut Outcome) -> Result<(), Error> {
-    send_each(connection, "create entries", flows, outcome, |batch, sequence, flags, flow| {
+fn send(
+    connection: &mut Connection,
+    flows: &[Flow],
+    create: u16,
+    outcome: &mut Outcome,
+    refused: impl FnMut(usize, i32),
+) -> Result<(), Error> {
+    let write = |batch: &mut Batch, sequence: u32, flags: u16, flow: &Flow| {
         let header = Header {
             subsystem: nfnl_subsys::CTNETLINK,
             command: ipctnl_msg_ct::NEW,
@@ -70,7 +99,8 @@ fn send(connection: &mut Connection, flows: &[Flow], create: u16, outcome: &mut 
             }
             emit(writer, flow);
         });
-    })
+    };
+    send_each_with_refusals(connection, "create entries", flows, outcome, write, refused)
 }
 
 fn emit_status(writer: &mut AttributeWriter<'_>, status: Status) {

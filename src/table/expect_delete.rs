@@ -66,11 +66,12 @@ pub fn expect_flush(
             chosen.push(expectation);
         }
     })?;
-    let (mut targets, mut left, mut zones) = (Vec::new(), 0, MasterZones::default());
-    for expectation in &chosen {
+    let zones = expect_zones(connection, &chosen)?;
+    let (mut targets, mut left) = (Vec::new(), 0);
+    for (expectation, zone) in chosen.iter().zip(zones) {
         match ExpectationTarget::of(expectation) {
             // One that no zone has is gone, which its delete shows.
-            Ok(target) => targets.push(target.in_zone(zones.zone_of(connection, expectation, target)?.unwrap_or(0))),
+            Ok(target) => targets.push(target.in_zone(zone.unwrap_or(0))),
             Err(_) => left += 1,
         }
     }
@@ -83,10 +84,16 @@ pub fn expect_flush(
 /// # Errors
 /// As [`expect_get`] and [`zones_of`].
 pub fn expect_zone(connection: &mut Connection, expectation: &Expectation) -> Result<Option<u16>, Error> {
-    match ExpectationTarget::of(expectation) {
-        Ok(target) => MasterZones::default().zone_of(connection, expectation, target),
-        Err(_) => Ok(None),
-    }
+    MasterZones::default().zone_of(connection, expectation)
+}
+
+/// As [`expect_zone`], of each of `expectations` in their order; the zones of each master are looked up once.
+///
+/// # Errors
+/// As [`expect_zone`].
+pub fn expect_zones(connection: &mut Connection, expectations: &[Expectation]) -> Result<Vec<Option<u16>>, Error> {
+    let mut zones = MasterZones::default();
+    expectations.iter().map(|expectation| zones.zone_of(connection, expectation)).collect()
 }
 
 /// The zones of masters, each looked up once: that takes up to 0.1 s.
@@ -94,12 +101,8 @@ pub fn expect_zone(connection: &mut Connection, expectation: &Expectation) -> Re
 struct MasterZones(HashMap<Tuple, Vec<u16>>);
 
 impl MasterZones {
-    fn zone_of(
-        &mut self,
-        connection: &mut Connection,
-        expectation: &Expectation,
-        target: ExpectationTarget,
-    ) -> Result<Option<u16>, Error> {
+    fn zone_of(&mut self, connection: &mut Connection, expectation: &Expectation) -> Result<Option<u16>, Error> {
+        let Ok(target) = ExpectationTarget::of(expectation) else { return Ok(None) };
         let is_in = |connection: &mut Connection, zone| {
             let found = expect_get(connection, target.tuple(), zone)?;
             Ok(found.and_then(|found| found.id) == Some(target.id()))

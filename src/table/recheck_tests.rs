@@ -9,10 +9,11 @@ use netlink_packet_core::{NLM_F_ACK, NLMSG_ERROR};
 use nix::errno::Errno;
 
 use super::{
-    Action, DatagramTime, Deleter, Deletions, Judgement, MAX_AGE, MAX_AGE_WITHOUT_QUEUE, Recheck, SampledAt, Target,
+    Action, DatagramTime, Deleter, Deletions, Judgement, MAX_AGE, MAX_AGE_WITHOUT_QUEUE, Patch, Recheck, SampledAt,
+    Target,
 };
 use crate::clock::{Clock, Time};
-use crate::model::{Flow, L4, Protocol, Tuple};
+use crate::model::{Flow, L4, Protocol, Status, Tuple};
 use crate::netlink::{Connection, Error};
 use crate::units::Nanos;
 use crate::wire::uapi::{cta, ipctnl_msg_ct, nfnl_subsys};
@@ -104,6 +105,7 @@ impl FakeTable {
         }
         match place.filter(|at| flows[*at].id == id) {
             None => Some(error(request, Errno::ENOENT as i32)),
+            Some(at) if request.kind.to_be_bytes()[1] == ipctnl_msg_ct::NEW => change(request, &mut flows[at]),
             Some(at) => {
                 flows.remove(at);
                 (request.flags & NLM_F_ACK != 0).then(|| error(request, 0))
@@ -114,11 +116,15 @@ impl FakeTable {
     /// Deletes all flows, which were judged `age` ago by the settings of version 0; `meanwhile` happens
     /// after that.
     fn flush(&self, age: u64, meanwhile: impl FnOnce(&FakeTable)) -> Deletions {
+        self.run(Action::Delete, age, meanwhile)
+    }
+
+    fn run(&self, action: Action, age: u64, meanwhile: impl FnOnce(&FakeTable)) -> Deletions {
         let targets: Vec<Target> = self.flows().iter().map(|flow| Target::of(flow).unwrap()).collect();
         let earliest = Nanos(self.now.fetch_add(age, Ordering::Relaxed));
         meanwhile(self);
         let recheck = IsIdle(self.clone());
-        let mut deleter = Deleter::start(self.connection(), Action::Delete, &self.clock(), recheck).unwrap();
+        let mut deleter = Deleter::start(self.connection(), action, &self.clock(), recheck).unwrap();
         let judgement = Judgement { sampled: SampledAt { earliest, latest: earliest }, settings: 0 };
         targets.into_iter().for_each(|target| deleter.push(target, judgement));
         let (deletions, ended) = deleter.finish();
@@ -129,6 +135,24 @@ impl FakeTable {
     fn gets(&self) -> u64 {
         self.gets.load(Ordering::Relaxed)
     }
+}
+
+/// As the kernel does it: a status must have the bits that the entry has.
+fn change(request: &Message<'_>, flow: &mut Flow) -> Option<Vec<u8>> {
+    for attribute in request.attributes().map(Result::unwrap) {
+        match attribute.kind {
+            cta::TIMEOUT => flow.timeout = Some(attribute.be32().unwrap()),
+            cta::STATUS => {
+                let status = Status::from_bits_retain(attribute.be32().unwrap());
+                if !status.contains(flow.status) {
+                    return Some(error(request, Errno::EBUSY as i32));
+                }
+                flow.status = status;
+            }
+            _ => {}
+        }
+    }
+    (request.flags & NLM_F_ACK != 0).then(|| error(request, 0))
 }
 
 fn is_get(request: &Message<'_>) -> bool {
@@ -142,6 +166,7 @@ fn entry(request: &Message<'_>, flow: &Flow) -> Vec<u8> {
     batch.push(header, |writer| {
         flow.orig.emit(writer, cta::TUPLE_ORIG);
         flow.reply.emit(writer, cta::TUPLE_REPLY);
+        writer.put(cta::STATUS, &flow.status.bits().to_be_bytes());
         flow.id.into_iter().for_each(|id| writer.put(cta::ID, &id.to_be_bytes()));
         flow.timeout.into_iter().for_each(|left| writer.put(cta::TIMEOUT, &left.to_be_bytes()));
     });
@@ -241,4 +266,22 @@ fn a_host_that_is_always_too_slow_deletes_nothing_and_counts_it() {
     let done = table.flush(MAX_AGE.0 + 1, |_| {});
     assert_eq!((done.outcome.done, done.outcome.unsent, done.rechecked), (0, 40, 40));
     assert_eq!(table.ports().len(), 40);
+}
+
+#[test]
+fn an_update_of_an_entry_that_was_read_too_long_ago_repeats_the_status_that_it_has_now() {
+    let action = Action::Update(Patch { add_status: Status::Assured, ..Patch::timeout(50) });
+    let replied = |table: &FakeTable| table.flows()[0].status = Status::SeenReply;
+    let table = FakeTable::of(1..4);
+    let done = table.run(action, MAX_AGE.0 + 1, replied);
+    assert_eq!((done.outcome.done, done.rechecked, table.gets()), (3, 3, 3));
+    assert_eq!(table.flows()[0].status, Status::SeenReply | Status::Assured);
+    assert!(table.flows().iter().all(|flow| flow.timeout == Some(50) && flow.status.contains(Status::Assured)));
+    // Meanwhile, after the last reading: nothing is set that would clear a bit, and the part that was applied is counted.
+    let table = FakeTable::of(1..4);
+    let done = table.run(action, 0, replied);
+    assert_eq!((done.outcome.done, done.outcome.partly, table.gets()), (2, 1, 0));
+    assert_eq!(done.outcome.failed, [(Errno::EBUSY as i32, 1)].into());
+    let first = table.flows()[0].clone();
+    assert_eq!((first.status, first.timeout), (Status::SeenReply, Some(50)));
 }

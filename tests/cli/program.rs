@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// Every command, as in `ctnl --help`.
-pub const COMMANDS: [&str; 16] = [
+pub const COMMANDS: [&str; 17] = [
     "list",
     "count",
     "get",
@@ -18,6 +18,7 @@ pub const COMMANDS: [&str; 16] = [
     "update",
     "save",
     "restore",
+    "expect",
     "stats",
     "events",
     "spool",
@@ -27,8 +28,8 @@ pub const COMMANDS: [&str; 16] = [
     "man",
 ];
 /// Those of them that talk to the kernel, in a namespace that may be named.
-pub const ON_A_TABLE: [&str; 11] =
-    ["list", "count", "get", "delete", "flush", "add", "update", "save", "restore", "stats", "events"];
+pub const ON_A_TABLE: [&str; 12] =
+    ["list", "count", "get", "delete", "flush", "add", "update", "save", "restore", "expect", "stats", "events"];
 
 /// A folder to run in.
 pub struct Folder(TempDir);
@@ -70,7 +71,10 @@ impl Folder {
         if is_on_a_table && !arguments.iter().any(|word| word == "--netns") {
             // All of them would be found, and one is.
             arguments.retain(|word| word != "--all-netns");
-            arguments.splice(1..1, ["--netns".to_owned(), "/nonexistent".to_owned()]);
+            // `expect` has commands of its own.
+            let behind = if arguments.first().is_some_and(|verb| verb == "expect") { 2 } else { 1 };
+            let behind = behind.min(arguments.len());
+            arguments.splice(behind..behind, ["--netns".to_owned(), "/nonexistent".to_owned()]);
         }
         self.ctnl(&arguments)
     }

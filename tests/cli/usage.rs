@@ -69,6 +69,9 @@ fn valid_input_reaches_the_kernel() {
         &["count", "--by", "state"],
         &["get", "tcp", "10.0.0.1:1", "10.0.0.2:2"],
         &["delete", "tcp", "10.0.0.1:1", "10.0.0.2:2"],
+        &["expect", "list"],
+        &["expect", "flush", "--helper", "ftp"],
+        &["expect", "delete", "tcp", "10.0.0.1:0", "10.0.0.2:2"],
     ] {
         let run = folder.ctnl_without_kernel(&words(arguments));
         assert!(run.code == Some(1) && run.stderr.contains("/nonexistent"), "{}", run.explain());

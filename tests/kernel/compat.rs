@@ -20,9 +20,13 @@ tests![
     nothing_found_is_a_failure_except_of_a_list,
     bad_usage_has_another_exit_code_than_a_failure,
     a_file_with_an_error_changes_nothing,
+    a_file_whose_last_line_may_be_cut_short_deletes_nothing,
+    a_delete_with_a_word_that_is_no_option_deletes_nothing,
+    an_entry_whose_timeout_an_add_has_lowered_does_not_look_idle,
     a_long_file_from_a_pipe_is_read_as_a_whole_before_it_is_run,
     the_lines_of_a_file_are_run_in_their_order,
     a_created_entry_has_nat,
+    what_is_saved_can_be_created_again,
     the_program_is_chosen_by_its_name,
     events_are_printed_until_a_signal,
     resetting_counters_is_refused_beside_a_filter,
@@ -48,6 +52,46 @@ fn each(netns: &TestNetns, lines: &[&str]) {
 /// An entry of UDP from 10.0.0.1 to 192.0.2.1, by its source port.
 fn udp(port: u16, options: &str) -> String {
     format!("-I -p udp -s 10.0.0.1 -d 192.0.2.1 --sport {port} --dport 53 -t 600 {options}")
+}
+
+fn a_file_whose_last_line_may_be_cut_short_deletes_nothing(netns: &TestNetns) {
+    each(netns, &[&udp(1, ""), &udp(2, "")]);
+    for cut in ["-D -s 10.9.9.9\n-D", "-F", "-D -s 10.0.0.0/2", "-U -t 1 -p udp"] {
+        fed(netns, &["conntrack", "-R", "-"], cut.as_bytes()).exits_with(2).stderr_contains("line feed");
+        assert_eq!(ports(netns), [1, 2], "{cut}");
+    }
+    let long = [b"# ", [b'x'; 20_000].as_slice(), b"\n-F\n"].concat();
+    fed(netns, &["conntrack", "-R", "-"], &long).exits_with(2).stderr_contains("bytes");
+    assert_eq!(ports(netns), [1, 2]);
+    fed(netns, &["conntrack", "-R", "-"], b"-D -p udp --sport 2 # gone\n").exits_with(0);
+    assert_eq!(ports(netns), [1]);
+}
+
+fn a_delete_with_a_word_that_is_no_option_deletes_nothing(netns: &TestNetns) {
+    each(netns, &[&udp(1, ""), &udp(2, "")]);
+    for line in ["-D -o id 10.9.9.9", "-D -- -s 10.9.9.9", "-D -a 10.9.9.9", "-F -f ipv4 x", "-U -t 1 -u !ASSURED"] {
+        conntrack(netns, line).exits_with(2);
+        assert_eq!(ports(netns), [1, 2], "{line}");
+    }
+}
+
+fn an_entry_whose_timeout_an_add_has_lowered_does_not_look_idle(netns: &TestNetns) {
+    crate::meanwhile::with_a_run_folder_of_its_own();
+    let tcp = |port: u16, seconds: u32| {
+        format!(
+            "-A -p tcp -s 10.0.0.1 -d 192.0.2.1 --sport {port} --dport 443 --state ESTABLISHED -u SEEN_REPLY,ASSURED \
+             -t {seconds}"
+        )
+    };
+    each(netns, &[&tcp(1, 431_990), &tcp(2, 431_990)]);
+    assert!(!fs::exists("/run/ctnl").unwrap(), "nothing that existed was changed");
+    each(netns, &[&tcp(1, 2_000)]);
+    let lines = format!("{}\n{}\n", tcp(2, 3_000), tcp(3, 431_990));
+    fed(netns, &["conntrack", "-R", "-"], lines.as_bytes()).exits_with(0);
+    // 2000 of 432000 s left would be five days.
+    let older = ["flush", "--state", "established", "--older", "12h", "--trust-netlink-timeouts", "--yes"];
+    netns.ctnl(&older).exits_with(0).stderr_contains("written-timeout");
+    assert_eq!(ports(netns), [1, 2, 3]);
 }
 
 /// The source ports of the entries in the table, sorted.
@@ -269,6 +313,35 @@ fn a_created_entry_has_nat(netns: &TestNetns) {
         let text = format!("{count} flow entries have been shown");
         conntrack(netns, &format!("-L {nat}")).exits_with(0).stderr_contains(&text);
     }
+}
+
+fn what_is_saved_can_be_created_again(netns: &TestNetns) {
+    each(
+        netns,
+        &[
+            &udp(1, "-n 203.0.113.5 -w 7"),
+            &udp(2, "-g 198.51.100.7 -u SEEN_REPLY,ASSURED"),
+            "-I -p icmp -s 10.0.0.1 -d 192.0.2.1 --icmp-type 8 --icmp-code 0 --icmp-id 7 -t 600",
+            "-I -p gre -s 10.0.0.1 -d 192.0.2.1 --srckey 0x5 --dstkey 0x6 -t 600",
+            "-I -p sctp -s 10.0.0.1 -d 192.0.2.1 --sport 1 --dport 2 --state CLOSED --orig-vtag 3 --reply-vtag 4 -t 600",
+            "-I -p tcp -s 2001:db8::1 -d 2001:db8::2 --sport 1 --dport 2 --state TIME_WAIT -t 600",
+            "-I -p 253 -s 10.0.0.1 -d 192.0.2.1 -t 600",
+        ],
+    );
+    let saved = || {
+        let lines = conntrack(netns, "-L -o save").exits_with(0).stdout();
+        let without_time =
+            |line: &str| line.split(' ').filter(|word| !word.starts_with("59")).collect::<Vec<_>>().join(" ");
+        let mut sorted: Vec<String> = lines.lines().map(without_time).collect();
+        sorted.sort();
+        (lines, sorted)
+    };
+    let (lines, before) = saved();
+    assert!(lines.contains("--orig-vtag 3 --reply-vtag 4"), "{lines}");
+    let deleted = conntrack(netns, "-D -o save").exits_with(0).stdout();
+    assert_eq!((deleted.lines().count(), netns.dump().len()), (7, 0));
+    fed(netns, &["conntrack", "-R", "-"], deleted.replace("-D ", "-I ").as_bytes()).exits_with(0);
+    assert_eq!(saved().1, before);
 }
 
 fn the_program_is_chosen_by_its_name(netns: &TestNetns) {

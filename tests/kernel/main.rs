@@ -18,6 +18,7 @@
 //! - `changing`: the commands `update` and `add`
 //! - `events`: each event once and in order, and losses counted; `exclusion`: the part of a filter
 //!   that the kernel applies to events
+//! - `expecting`: the commands `expect list`, `add`, `delete`, `flush`, `events` and others
 //! - `memory`: peak memory does not grow with the table
 //! - `host`: what the event stream reads of the host: namespaces, settings, privileges
 //! - `lab`: `ctnl lab`, and the population that it creates
@@ -46,6 +47,7 @@ mod compat;
 mod entries;
 mod events;
 mod exclusion;
+mod expecting;
 mod filtering;
 mod flow_log;
 mod flush;
@@ -99,6 +101,7 @@ fn main() -> ExitCode {
         entries::TESTS,
         events::TESTS,
         exclusion::TESTS,
+        expecting::TESTS,
         filtering::TESTS,
         list::TESTS,
         host::TESTS,

@@ -32,7 +32,7 @@ tests![
 ];
 
 /// In a mount namespace of its own, so that the notes of these tests are theirs for any user.
-fn with_a_run_folder_of_its_own() {
+pub(crate) fn with_a_run_folder_of_its_own() {
     unshare(CloneFlags::CLONE_NEWNS).expect("a private mount namespace");
     for arguments in [&["--make-rprivate", "/"][..], &["-t", "tmpfs", "none", "/run"]] {
         assert!(Command::new("mount").args(arguments).status().unwrap().success(), "{arguments:?}");

@@ -20,6 +20,7 @@ use crate::netns::NetnsProcess;
 tests![
     after_two_namespaces_have_swapped_their_names_the_set_agrees_with_a_dump_of_each,
     the_stream_of_a_namespace_ends_when_its_name_and_its_last_process_are_gone,
+    a_count_of_all_namespaces_is_that_of_each_with_a_filter_and_by_field,
 ];
 
 /// How long a condition may take to become true.
@@ -61,6 +62,19 @@ kill -0 $ctnl || fail "it has ended while a process is in the namespace"
 kill $user
 wait $ctnl
 [ $? = 1 ] || fail "exit code $?"
+"#;
+
+/// For each way to count: the objects of all namespaces, then those of each one.
+const COUNT: &str = r#"
+for what in "" "udp and dport 53" "--by proto,dport" "--by dport udp"; do
+    "$CTNL" count -q --json --all-netns $what >>"$OUT.all" || fail "$what"
+    for name in a b; do "$CTNL" count -q --json --netns $name $what >"$OUT.one" || fail "$what in $name"
+        sed "s/^{/{\"netns\":\"$name\",/" "$OUT.one" >>"$OUT.each"; done
+done
+"$CTNL" count --all-netns --by dport --top 1 --sort dport:desc
+"$CTNL" count --all-netns
+"$CTNL" count -q --all-netns --fail-if-none sctp
+[ $? = 1 ] || fail "nothing matches"
 "#;
 
 /// A namespace with a process.
@@ -159,4 +173,36 @@ fn the_stream_of_a_namespace_ends_when_its_name_and_its_last_process_are_gone(_:
     let records = parse(&fs::read_to_string(&out).expect("the records"));
     assert_eq!(records.last().map(|record| &record["reason"]), Some(&Value::from("deleted")), "{records:#?}");
     run.stderr_contains("/run/netns/c has been deleted");
+}
+
+fn a_count_of_all_namespaces_is_that_of_each_with_a_filter_and_by_field(_: &TestNetns) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("log");
+    let (a, b) = (Tenant::new(), Tenant::new());
+    let https = |from: u16, count: u16| -> Vec<Flow> {
+        (from..from + count).map(|port| flow(Protocol::Udp, L4::Ports { src: port, dst: 443 })).collect()
+    };
+    a.create(&[udp_flows(1000, 30), https(1000, 7)].concat());
+    b.create(&udp_flows(1000, 20));
+    let run = run([&a, &b], &out, COUNT).exits_with(0);
+    let read = |end: &str| parse(&fs::read_to_string(format!("{}.{end}", out.display())).expect("lines"));
+    // Shares are of all namespaces; the third one is that of the test.
+    let plain = |mut line: Value| {
+        let object = line.as_object_mut().expect("an object");
+        ["netns_inode", "netns_cookie", "share"].iter().for_each(|key| drop(object.remove(*key)));
+        line.to_string()
+    };
+    let all: BTreeSet<String> = read("all").into_iter().filter(|line| line["netns"] != "host").map(plain).collect();
+    let each: BTreeSet<String> = read("each").into_iter().map(plain).collect();
+    assert!(each.len() >= 8 && all == each, "{all:#?}\n{each:#?}");
+    let shares: f64 =
+        read("all").iter().filter(|line| line["proto"] == "udp").filter_map(|line| line["share"].as_f64()).sum();
+    assert!((shares - 1.0).abs() < 1e-9, "{shares}");
+    let stdout = run.stdout();
+    let rows: Vec<Vec<&str>> = stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["ENTRIES", "SHARE", "EVICTABLE", "NETNS", "DPORT"], "{rows:?}");
+    assert_eq!(rows[1], ["7", "12.3", "%", "7", "a", "443"], "{rows:?}");
+    assert!(rows[2] == ["ENTRIES", "MAX", "NETNS"] && rows[3][0] == "37" && rows[3][2] == "a", "{rows:?}");
+    run.stderr_contains("57 matched, 57 entries seen, 3 groups, 57 evictable in 3 network namespaces")
+        .stderr_contains("57 entries in 3 network namespaces");
 }

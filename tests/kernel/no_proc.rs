@@ -62,9 +62,13 @@ fn events_are_followed_without_proc_and_without_privileges(netns: &TestNetns) {
 
 fn what_needs_proc_names_it_and_the_command_that_mounts_it(netns: &TestNetns) {
     hide_proc();
-    for arguments in
-        [&["lab", "--", "true"][..], &["events", "--all-netns"], &["stats", "--all-netns"], &["list", "--netns", "1"]]
-    {
+    for arguments in [
+        &["lab", "--", "true"][..],
+        &["events", "--all-netns"],
+        &["stats", "--all-netns"],
+        &["count", "--all-netns"],
+        &["list", "--netns", "1"],
+    ] {
         let run = netns.ctnl(arguments).exits_with(1).stderr_contains("/proc");
         run.stderr_contains("not mounted").stderr_contains("mount -t proc proc /proc");
     }

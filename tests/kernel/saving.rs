@@ -23,6 +23,7 @@ tests![
     a_filter_selects_what_is_saved,
     what_flush_saved_is_the_same_table_after_a_restore,
     the_file_of_a_flush_has_what_was_deleted_and_no_more,
+    what_a_killed_flush_has_deleted_is_in_its_file,
     a_full_disk_ends_a_flush_and_what_it_deleted_is_restored,
     an_existing_file_is_neither_overwritten_nor_is_anything_deleted,
     a_killed_restore_can_be_repeated,
@@ -115,13 +116,13 @@ fn a_filter_selects_what_is_saved(netns: &TestNetns) {
     let folder = Folder::new();
     let file = folder.name("udp.ctnl");
     let flows = netns.fill(172, 500);
-    netns.ctnl(&["save", "udp", "and", "zone", "0", &file]).exits_with(0);
-    let udp = |flow: &&Flow| u8::from(flow.orig.protocol) == 17 && flow.zone().orig() == 0;
+    netns.ctnl(&["save", "udp", "and", "not", "mark", "1", &file]).exits_with(0);
+    let udp = |flow: &&Flow| u8::from(flow.orig.protocol) == 17 && flow.mark != Some(1);
     let expected: Vec<Flow> = flows.iter().filter(udp).cloned().collect();
     assert!(expected.len() > 10);
     delete_all(netns);
     let restored = restore(netns, &[&file], 0);
-    assert_eq!(restored.saved_filter, "proto udp and zone = 0");
+    assert_eq!(restored.saved_filter, "proto udp and not mark = 1");
     assert_same_entries(&netns.dump(), &expected);
     // What is a filter as a whole names no file.
     for words in [&["save", "udp"][..], &["save", "udp", "and", "dport", "53"], &["save"]] {
@@ -168,10 +169,39 @@ fn the_file_of_a_flush_has_what_was_deleted_and_no_more(netns: &TestNetns) {
     assert_eq!((saved.len(), &saved), (50, &deleted));
     netns.ctnl(&["flush", "tcp", "--dry-run", "--save", &dry]).exits_with(0);
     assert!(!folder.path("dry").exists());
-    netns.ctnl(&["flush", "tcp", "--yes", "--save", "-"]).exits_with(2);
+    for no_file in ["-", "/dev/null", "/dev/full"] {
+        netns.ctnl(&["flush", "tcp", "--yes", "--save", no_file]).exits_with(2);
+    }
+    assert_eq!(netns.dump().len(), before.len() - 50);
     // Refused without --yes: nothing is left behind.
     netns.ctnl(&["flush", "proto", "0-255", "--save", &dry]).exits_with(2);
     assert!(!folder.path("dry").exists());
+}
+
+fn what_a_killed_flush_has_deleted_is_in_its_file(netns: &TestNetns) {
+    const ENTRIES: u32 = 30_000;
+    let folder = Folder::new();
+    let file = folder.name("undo");
+    netns.fill(179, ENTRIES.into());
+    let before = netns.dump();
+    let running = Running::start(netns, &["flush", "--all", "--yes", "--save", &file]);
+    let mut connection = netns.connection();
+    let mut left = ENTRIES;
+    until(
+        || {
+            left = table::count(&mut connection).expect("count").entries;
+            left < ENTRIES - 1_000
+        },
+        || "nothing is deleted".to_owned(),
+    );
+    running.signal(Signal::SIGKILL);
+    assert_eq!(running.wait().signal(), Some(Signal::SIGKILL as i32));
+    let left = netns.dump().len() as u64;
+    assert!(left > 0, "it was killed in the middle");
+    netns.ctnl(&["restore", &file]).exits_with(1).stderr_contains("cut short");
+    let restored = restore(netns, &["--incomplete", &file], 0);
+    assert_eq!(restored.restored, u64::from(ENTRIES) - left, "{restored:?}");
+    assert_restored(netns, &before, SECONDS);
 }
 
 fn a_full_disk_ends_a_flush_and_what_it_deleted_is_restored(netns: &TestNetns) {

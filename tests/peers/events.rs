@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use ctnl::age::IdleEstimator;
 use ctnl::field::Subject;
 use ctnl::metrics::StreamSnapshot;
-use ctnl::model::{Event, EventKind, Expectation, ExpectationEvent};
+use ctnl::model::{Event, EventKind, Expectation, ExpectationEvent, Flow, HelperName, L4, Protocol};
 use ctnl::output::{
     BeginRecord, CONNTRACK, ClockSource, CloseRecord, EndRecord, EventTime, ExpectationRecord, FlowRecord, GapCause,
     GapRecord, HeartbeatRecord, JSON, LastPacket, LineContext, OpenRecord, Record, Requester, ResyncRecord, SinkState,
@@ -21,11 +21,12 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
 
 use ctnl_test_support::connections::{Tcp, Udp};
-use ctnl_test_support::harness::{Run, TestNetns, tests, udp};
+use ctnl_test_support::harness::{Run, TestNetns, flow, tests, udp};
 use ctnl_test_support::net::{Net, OUTSIDE, PATH, conntrack, nft};
 
 tests![
     event_lines_are_those_of_conntrack,
+    an_expectation_is_reported_with_the_line_of_conntrack_and_also_where_conntrack_reports_none,
     jq_parses_every_kind_of_line,
     the_documented_jq_commands_print_results,
     the_documented_mappings_keep_every_connection,
@@ -48,7 +49,13 @@ struct ConntrackMonitor {
 impl ConntrackMonitor {
     fn new(arguments: &[&str]) -> Self {
         let mut command = Command::new("conntrack");
-        command.arg("-E").args(arguments).env_clear().env("PATH", PATH).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.arg("-E").args(arguments).env_clear().env("PATH", PATH);
+        Self::of(command)
+    }
+
+    /// Another program that prints a line for each event.
+    fn of(mut command: Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("conntrack");
         let stdout = child.stdout.take().expect("its output");
         let (sender, lines) = channel();
@@ -211,6 +218,39 @@ fn event_lines_are_those_of_conntrack(netns: &TestNetns) {
         assert!(writer.record(&mut out, 1, &Record::Expectation(expected(event))));
         assert_eq!(String::from_utf8_lossy(&out), expectation_monitor.next() + "\n");
     }
+}
+
+/// The kernel sends events of an expectation only if its master sends events: with `nf_conntrack_events=2`, the
+/// default, not where the master is older than the first subscription (`nf_ct_expect_event_report` in
+/// net/netfilter/nf_conntrack_ecache.c).
+fn an_expectation_is_reported_with_the_line_of_conntrack_and_also_where_conntrack_reports_none(netns: &TestNetns) {
+    netns.require_ftp_helper();
+    netns.set_sysctl("netfilter/nf_conntrack_events", 2);
+    let master =
+        |port| Flow { helper: Some(HelperName::new(b"ftp")), ..flow(Protocol::Tcp, L4::Ports { src: port, dst: 21 }) };
+    let add = |port: u16, dport: u16| {
+        let (tuple, master) = (format!("192.0.2.1:{dport}"), format!("tcp 10.0.0.1:{port} 192.0.2.1:21"));
+        netns.ctnl(&["expect", "add", "tcp", "10.0.0.1:0", &tuple, "--master", &master]).exits_with(0);
+    };
+    netns.create(&[master(40_000)]);
+    let theirs = ConntrackMonitor::new(&["expect"]);
+    let ours = ConntrackMonitor::of(netns.ctnl_command(&["expect", "events", "-q", "-o", "conntrack", "--no-seed"]));
+    wait_for_listeners(2);
+    netns.create(&[master(40_001)]);
+    add(40_001, 4001);
+    let new = theirs.next();
+    assert!(new.starts_with("    [NEW] 300 proto=6 ") && new.contains("dport=4001 "), "{new}");
+    assert_eq!(ours.next(), new);
+    netns.ctnl(&["expect", "delete", new.trim_start().trim_start_matches("[NEW] ")]).exits_with(0);
+    let destroyed = theirs.next();
+    assert!(destroyed.starts_with("[DESTROY] "), "{destroyed}");
+    assert_eq!(ours.next(), destroyed);
+    add(40_000, 4000);
+    let found = ours.next();
+    assert!(found.contains("[NEW]") && found.contains("dport=4000 ") && found.ends_with(" [RECONCILE]"), "{found}");
+    // Conntrack did not report that one.
+    add(40_001, 4002);
+    assert!(theirs.next().contains("dport=4002 "));
 }
 
 fn expected(event: &ExpectationEvent) -> ExpectationRecord<'_> {

@@ -11,7 +11,7 @@ use ctnl::clock::Clock;
 use crate::cluster::{Client, Cluster, SUBJECT, Stored};
 use ctnl_test_support::chunk::{Chunk, Outlet};
 use ctnl_test_support::harness::{TestNetns, tests};
-use ctnl_test_support::sink::{Rotation, SinkOptions, Sinks, SyncPolicy, SyslogHeader};
+use ctnl_test_support::sink::{Rotation, SinkOptions, Sinks, SyncPolicy, SyslogHeader, TlsFiles};
 
 tests![
     lines_that_a_server_lost_after_it_acknowledged_them_are_stored_again_once,
@@ -35,10 +35,11 @@ fn options(folder: &Path, keep: bool) -> SinkOptions {
         spool_max: 64 << 20,
         spool_keep: keep.then_some(Duration::from_secs(300)),
         rotation: Rotation { size: None, every: None, keep: 1 },
+        compression: None,
         sync: SyncPolicy::Never,
         syslog: SyslogHeader::new(3, 6, "h"),
         nats_credentials: None,
-        tls: Default::default(),
+        tls: TlsFiles::default(),
         header: Arc::default(),
         is_own_line: Arc::new(|_| true),
         clock: Clock::system(),

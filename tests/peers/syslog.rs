@@ -134,6 +134,7 @@ fn options(spool: &Path) -> SinkOptions {
         spool_max: 64 << 20,
         spool_keep: None,
         rotation: Rotation { size: None, every: None, keep: 1 },
+        compression: None,
         sync: SyncPolicy::Never,
         syslog: SyslogHeader { facility: 16, severity: 5, app: "ctnl".into(), host: "host.example".into() },
         nats_credentials: None,

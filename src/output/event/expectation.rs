@@ -1,8 +1,19 @@
-//! Expectations as JSON, for `event/json.rs`.
+//! Expectations as JSON, for `event/json.rs` and for lists.
 
 use crate::model::{EXPECTATION_FLAGS, Expectation, ExpectedNat, Tuple};
-use crate::output::cursor::Line;
+use crate::output::cursor::{Line, Scratch};
 use crate::output::json::{number, numbers, put_protocols, put_string, put_tuple};
+
+/// Appends a line with the JSON object of an expectation: `{"v":1,"expectation":{…}}`. The inner object is that of
+/// an event record.
+pub fn expectation_json(out: &mut Vec<u8>, expectation: &Expectation) {
+    let mut scratch = Scratch::new();
+    let mut line = scratch.cursor();
+    line.put(b"{\"v\":1");
+    put_expectation(&mut line, out, expectation);
+    line.put(b"}\n");
+    line.flush(out);
+}
 
 /// Appends the member `expectation`.
 pub(super) fn put_expectation(line: &mut Line<'_>, out: &mut Vec<u8>, expectation: &Expectation) {

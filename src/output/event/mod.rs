@@ -35,6 +35,7 @@ pub use record::{
 };
 
 pub(super) use csv::EventCsv;
+pub use expectation::expectation_json;
 pub(super) use json::EventJson;
 pub(super) use text::EventText;
 pub use text::expectation_line;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::Value;
 
+use super::expectation::expectation_json;
 use super::recorded::{events, expectations};
 use super::*;
 use crate::field::Subject;
@@ -266,6 +267,10 @@ fn recorded_events_match_the_schema() {
         let record = ExpectationRecord { kind: event.kind, ..context.expectation(&event.expectation) };
         let value = check(&Record::Expectation(record), 1);
         assert_eq!(value["event"], format!("expect-{}", event.kind.name()));
+        let mut listed = Vec::new();
+        expectation_json(&mut listed, &event.expectation);
+        let listed: Value = serde_json::from_slice(&listed).unwrap();
+        assert_eq!(listed, serde_json::json!({ "v": 1, "expectation": value["expectation"] }));
     }
 }
 

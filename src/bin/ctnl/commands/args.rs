@@ -133,6 +133,11 @@ impl FilterArgs {
         self.words.pop()
     }
 
+    /// Whether an expression or a filter flag is given.
+    pub fn is_given(&self) -> bool {
+        !self.expression().trim().is_empty() || !self.flags.is_empty()
+    }
+
     /// The expression, without the filter flags.
     pub fn expression(&self) -> String {
         self.words.join(" ")
@@ -141,7 +146,7 @@ impl FilterArgs {
     /// The filter of these arguments.
     pub fn filter(&self, host: &Host) -> Result<Filter> {
         // Without terms, neither services nor labels are read.
-        if self.expression().trim().is_empty() && self.flags.is_empty() {
+        if !self.is_given() {
             return Ok(Filter::default());
         }
         let services = files::services(host);

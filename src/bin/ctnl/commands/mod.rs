@@ -3,6 +3,7 @@
 //! Adding a command is one file and its rows here.
 
 mod add;
+mod all_netns;
 mod args;
 mod completions;
 mod count;
@@ -10,6 +11,7 @@ mod delete;
 mod direction;
 mod entry_values;
 mod events;
+mod expect;
 mod filter;
 mod flush;
 mod format;
@@ -47,8 +49,8 @@ Rehearse in private namespaces, no root needed:
   ctnl lab --entries 200000 -- ctnl flush --state established --older 12h
 
 `ctnl help filter` explains the filters of list, count, flush, update, save and events.
-`ctnl conntrack` takes the command line of conntrack(8), for scripts; so does a link to
-ctnl that is named conntrack. `ctnl help conntrack` lists its options.
+`ctnl conntrack` takes the command line of conntrack(8), for scripts; a link to this
+program that is named conntrack does, too. `ctnl help conntrack` lists its options.
 Exit codes: 0 done, also when nothing matched; 1 failed; 2 usage error, nothing
 was changed; 3 partly done.";
 
@@ -84,6 +86,8 @@ enum Verb {
     Save(Box<save::Args>),
     /// Create the entries of a save file
     Restore(restore::Args),
+    /// List, create, delete and follow the expectations of helpers
+    Expect(expect::Args),
     /// Show the counters of connection tracking: drops, evictions, failed inserts
     Stats(stats::Args),
     /// Stream conntrack events
@@ -124,6 +128,7 @@ pub fn run(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Restore(args) => restore::run(&args, host),
         Verb::Add(args) => add::run(&args, host),
         Verb::Update(args) => update::run(&args, host),
+        Verb::Expect(args) => expect::run(args, host),
         Verb::Stats(args) => stats::run(&args, host),
         Verb::Events(args) => events::run(&args, host),
         Verb::Spool(args) => spool::run(&args, host),

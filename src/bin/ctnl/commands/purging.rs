@@ -1,6 +1,8 @@
 //! What flush and update have in common: which filters are refused, the own session, the note of a timeout that is
 //! written, the purge and its report.
 
+use std::fs;
+
 use anyhow::Result;
 use ctnl::filter::Filter;
 use ctnl::host::Host;
@@ -142,6 +144,11 @@ impl Request<'_> {
         let Some(name) = self.save.filter(|_| !self.dry_run) else { return Ok(None) };
         if name == STANDARD {
             return Err(usage("--save -: expected a file, which is whole when a delete is sent; a pipe is not"));
+        }
+        if fs::metadata(name).is_ok_and(|found| !found.is_file()) {
+            return Err(usage(format!(
+                "--save: '{name}' is no regular file, which alone undoes a delete: expected a new one"
+            )));
         }
         let file = SaveFile::create(name, false)?;
         let head = head(host, before, selection.filter().to_string());

@@ -35,7 +35,7 @@ pub struct ReadArgs {
 #[derive(Debug)]
 pub struct Criteria {
     pub filter: Filter,
-    timeouts: TimeoutOptions,
+    pub timeouts: TimeoutOptions,
 }
 
 /// What a walk is made with.

@@ -62,10 +62,11 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
-    let interrupt = Interrupt::listen()?;
     let mut console = args.common.console();
     let mut connection = args.common.connect()?;
+    // A signal ends it while it waits for a pipe.
     let source = Source::open(&args.file, &std::env::temp_dir())?;
+    let interrupt = Interrupt::listen()?;
     let options = Options {
         dry_run: args.dry_run,
         no_age: args.no_age,

@@ -215,5 +215,6 @@ fn check(summary: &Summary, done: &str) -> Result<()> {
         reasons.push("the hash table was resized during the dump, so entries may be missing: run it again".to_owned());
     }
     let count = summary.updated.unwrap_or(summary.deleted);
-    Err(anyhow!("{count} flow entries have been {done}, not all: {}", reasons.join(", ")))
+    // Callers take "0 flow entries have been deleted" for success.
+    Err(anyhow!("not all that was selected was {done}, only {count}: {}", reasons.join(", ")))
 }

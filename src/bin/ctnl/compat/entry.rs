@@ -146,8 +146,9 @@ fn protoinfo(request: &Request) -> ProtoInfo {
         }
         Some(Protocol::Sctp) => ProtoInfo::Sctp(SctpInfo {
             state: SctpState::from(arguments.state.unwrap_or(0)),
-            vtag_orig: arguments.original_vtag,
-            vtag_reply: arguments.reply_vtag,
+            // conntrack(8) sends the bytes of the number as they are in memory, and prints them so.
+            vtag_orig: arguments.original_vtag.map(u32::from_be),
+            vtag_reply: arguments.reply_vtag.map(u32::from_be),
         }),
         _ => ProtoInfo::None,
     }

@@ -91,8 +91,11 @@ pub fn delete(request: &Request) -> Result<Exit> {
 pub fn flush(request: &Request) -> Result<Exit> {
     let mut outcome = Outcome::default();
     let mut connection = Connection::open(&Netns::Current)?;
-    expect_flush(&mut connection, |_| true, &mut outcome)?;
+    let left = expect_flush(&mut connection, |_| true, &mut outcome)?;
     check(&Outcome { gone: 0, ..outcome }, request.command)?;
+    if left > 0 {
+        return Err(anyhow!("{left} expectations cannot be identified, and are left"));
+    }
     message::line("expectation table has been emptied.");
     Ok(Exit::Done)
 }

@@ -12,11 +12,12 @@ use anyhow::{Context, Result, anyhow};
 use ctnl::host::Host;
 use ctnl::model::Flow;
 use ctnl::netlink::{Connection, Netns};
-use ctnl::table::{BATCH, Outcome, create, create_or_update};
+use ctnl::table::{BATCH, Outcome, create};
 use nix::libc::{O_CLOEXEC, O_TMPFILE};
 
+use super::create::Additions;
 use super::{change, criteria, entry, message};
-use crate::conntrack_syntax::{Command, ErrorExit, Request, SyntaxError, parse_line};
+use crate::conntrack_syntax::{Command, ErrorExit, MAX_LINE, Request, SyntaxError, parse_line};
 use crate::host::protocols::ProtocolNumbers;
 use crate::term::exit::{Exit, usage};
 use crate::term::interrupt::Interrupt;
@@ -28,19 +29,22 @@ const READ: usize = 64 << 10;
 
 /// Runs the lines of the file at `path`; `-` is standard input.
 pub fn run(path: &OsStr, host: &Host) -> Result<Exit> {
-    let interrupt = Interrupt::listen()?;
     let mut lines = Lines { input: open(path)?, line: Vec::new(), number: 0, names: ProtocolNumbers::of(host) };
     while let Some(request) = lines.next()? {
-        request.and_then(|request| check(&request, host)).map_err(|error| lines.refused(&error))?;
+        request
+            .and_then(|request| check(&request, host))
+            .map_err(|error| lines.refused(&error, "nothing was changed"))?;
     }
     lines.start_over()?;
-    let mut creates = Creates::new(Connection::open(&Netns::Current)?);
+    // From here on, a signal has to wait for the end of a batch.
+    let interrupt = Interrupt::listen()?;
+    let mut creates = Creates::new(Connection::open(&Netns::Current)?, host);
     while let Some(request) = lines.next()? {
         if interrupt.requested() {
             creates.send()?;
             return Err(anyhow!("interrupted before line {}", lines.number));
         }
-        let request = request.map_err(|error| lines.refused(&error))?;
+        let request = request.map_err(|error| lines.refused(&error, "the file has changed since it was checked"))?;
         match request.command {
             Command::Create(_) | Command::Add => creates.add(&request, lines.number, host)?,
             _ => {
@@ -92,8 +96,13 @@ impl Lines {
         loop {
             self.line.clear();
             self.number += 1;
-            if self.input.read_until(b'\n', &mut self.line).context("read the file")? == 0 {
+            // A longer line is not read to its end.
+            let mut input = (&mut self.input).take(MAX_LINE as u64 + 2);
+            if input.read_until(b'\n', &mut self.line).context("read the file")? == 0 {
                 return Ok(None);
+            }
+            if self.line.len() > MAX_LINE + 1 && !self.line.ends_with(b"\n") {
+                return Ok(Some(Err(usage(format!("a line has more than {MAX_LINE} bytes")))));
             }
             let names = |name: &[u8]| self.names.number(str::from_utf8(name).ok()?);
             match parse_line(&self.line, &names) {
@@ -105,8 +114,8 @@ impl Lines {
     }
 
     /// The error with the number of the line.
-    fn refused(&self, error: &anyhow::Error) -> anyhow::Error {
-        let message = format!("line {}: {error:#}; nothing was changed", self.number);
+    fn refused(&self, error: &anyhow::Error, result: &str) -> anyhow::Error {
+        let message = format!("line {}: {error:#}; {result}", self.number);
         match error.downcast_ref::<SyntaxError>() {
             Some(error) if error.exit == ErrorExit::Failed => anyhow!(message),
             _ => usage(message),
@@ -151,6 +160,7 @@ fn keep(mut input: File) -> io::Result<Input> {
 /// Entries to create, which are sent together.
 struct Creates {
     connection: Connection,
+    additions: Additions,
     flows: Vec<Flow>,
     command: Command,
     first_line: u64,
@@ -158,9 +168,9 @@ struct Creates {
 }
 
 impl Creates {
-    fn new(connection: Connection) -> Self {
+    fn new(connection: Connection, host: &Host) -> Self {
         let (flows, command) = (Vec::with_capacity(BATCH), Command::None);
-        Creates { connection, flows, command, first_line: 0, last_line: 0 }
+        Creates { connection, additions: Additions::new(host), flows, command, first_line: 0, last_line: 0 }
     }
 
     fn add(&mut self, request: &Request, line: u64, host: &Host) -> Result<()> {
@@ -181,7 +191,7 @@ impl Creates {
         let mut outcome = Outcome::default();
         let (connection, flows) = (&mut self.connection, &self.flows);
         let sent = match self.command {
-            Command::Add => create_or_update(connection, flows, &mut outcome),
+            Command::Add => self.additions.send(connection, flows, &mut outcome),
             _ => create(connection, flows, &mut outcome),
         };
         self.flows.clear();

@@ -13,7 +13,7 @@ const MAX_WORDS: usize = 253;
 /// Bytes of a word.
 const MAX_WORD: usize = 1023;
 /// Bytes of a line. conntrack(8) takes what follows for another line.
-const MAX_LINE: usize = 10_238;
+pub const MAX_LINE: usize = 10_238;
 
 /// Parses a line, with or without its line feed. `None`: an empty line, or a comment.
 ///
@@ -29,6 +29,10 @@ pub fn parse_line(line: &[u8], names: &dyn ProtocolNames) -> Result<Option<Reque
     let words = split(line)?;
     let request = parse_request(words.iter().map(OsString::as_os_str), names)?;
     match request.command {
+        // The beginning of such a line selects more than the whole one.
+        Command::Update | Command::Delete(_) | Command::Flush(_) if !is_whole => {
+            Err(SyntaxError::stricter("the last line has no line feed: the file may be cut short"))
+        }
         Command::Create(Table::Conntrack)
         | Command::Add
         | Command::Update

@@ -74,6 +74,12 @@ impl<'a> Getopt<'a> {
         Some(OsString::from(word))
     }
 
+    /// The first operand, once there are no more options: what begins with `#` is a comment of a line.
+    pub fn operand(&self) -> Option<&'a OsStr> {
+        let operands = self.words.get(self.operands.clone()).unwrap_or_default();
+        operands.iter().copied().find(|word| *word != "--").filter(|word| !word.as_bytes().starts_with(b"#"))
+    }
+
     /// Skips operands, and `--` with all that follows it.
     fn next_option_word(&mut self) -> Option<&'a [u8]> {
         self.operands = self.operands.start.min(self.next)..self.operands.end.min(self.next);

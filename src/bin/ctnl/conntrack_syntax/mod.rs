@@ -21,7 +21,7 @@ mod request;
 mod tests;
 mod values;
 
-pub use batch::parse_line;
+pub use batch::{MAX_LINE, parse_line};
 pub use error::{ErrorExit, SyntaxError};
 pub use parse::parse;
 pub use request::{

@@ -1,5 +1,7 @@
 //! The options of every command line, and which command takes which.
 
+use std::sync::LazyLock;
+
 use super::error::SyntaxError;
 use super::getopt::{LongOption, Value};
 use super::request::{Command, Table};
@@ -126,6 +128,9 @@ const COMMANDS: &[(u8, &str, Value, Value)] = &[
     (b'h', "help", NoValue, NoValue),
 ];
 
+/// Long options of a protocol, roughly.
+const MOST_OF_A_PROTOCOL: usize = 32;
+
 /// Whether the short option has a value; `None` where there is no such option.
 pub fn short(letter: u8) -> Option<Value> {
     let command = COMMANDS.iter().find(|command| command.0 == letter).map(|command| command.2);
@@ -133,13 +138,20 @@ pub fn short(letter: u8) -> Option<Value> {
     command.or_else(options)
 }
 
-/// The long options, without those of protocols.
+/// The long options, without those of protocols, and room for these. A file of `-R` has a million lines, and each of
+/// them needs the list.
 pub fn long() -> Vec<LongOption> {
-    let commands = COMMANDS.iter().map(|&(letter, name, _, value)| LongOption { name, value, code: u16::from(letter) });
-    let options = OPTIONS.iter().chain([&NAT_RANGE]).flat_map(|row| {
-        row.names.iter().map(|name| LongOption { name, value: row.value, code: u16::from(row.letter) })
+    static LONG: LazyLock<Vec<LongOption>> = LazyLock::new(|| {
+        let commands =
+            COMMANDS.iter().map(|&(letter, name, _, value)| LongOption { name, value, code: u16::from(letter) });
+        let options = OPTIONS.iter().chain([&NAT_RANGE]).flat_map(|row| {
+            row.names.iter().map(|name| LongOption { name, value: row.value, code: u16::from(row.letter) })
+        });
+        commands.chain(options).collect()
     });
-    commands.chain(options).collect()
+    let mut long = Vec::with_capacity(LONG.len() + MOST_OF_A_PROTOCOL);
+    long.extend_from_slice(&LONG);
+    long
 }
 
 /// The long name of a letter, for messages.

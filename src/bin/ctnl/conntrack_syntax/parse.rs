@@ -45,13 +45,16 @@ pub fn parse_request<'a>(
         long: options::long(),
         protocol: None,
         protocols: 0,
-        is_table_attached: false,
+        has_attached: false,
+        ignored: None,
         names,
     };
     while let Some(given) = getopt.next_option(options::short, &parser.long)? {
-        parser.option(given, &mut getopt)?;
+        parser.option(given, &mut getopt).map_err(|error| parser.marked(error))?;
     }
-    parser.finish()
+    parser.ignored = parser.ignored.or_else(|| getopt.operand().map(|word| word.to_string_lossy().into_owned()));
+    parser.check().map_err(|error| parser.marked(error))?;
+    Ok(parser.request)
 }
 
 struct Parser<'a> {
@@ -62,23 +65,11 @@ struct Parser<'a> {
     protocol: Option<Protocol>,
     /// How often `-p` was given.
     protocols: u16,
-    /// The table is a value that conntrack(8) ignores.
-    is_table_attached: bool,
+    /// An optional value was attached. conntrack(8) ignores it, so it may accept what follows.
+    has_attached: bool,
+    /// What conntrack(8) ignores: a word that is no option, or `--nat-range`.
+    ignored: Option<String>,
     names: &'a dyn ProtocolNames,
-}
-
-/// An optional value. conntrack(8) ignores an attached one.
-struct OptionalValue {
-    text: Option<OsString>,
-    is_attached: bool,
-}
-
-impl OptionalValue {
-    /// `parse` of the value, with its errors marked where conntrack(8) would not read it.
-    fn parse<T>(&self, parse: impl FnOnce(&[u8]) -> Result<T, SyntaxError>) -> Result<Option<T>, SyntaxError> {
-        let value = self.text.as_ref().map(|text| parse(text.as_bytes())).transpose();
-        value.map_err(|error| SyntaxError { is_stricter: error.is_stricter || self.is_attached, ..error })
-    }
 }
 
 impl Parser<'_> {
@@ -86,12 +77,20 @@ impl Parser<'_> {
         let Ok(letter) = u8::try_from(given.code) else { return self.protocol_option(&given) };
         match letter {
             b'L' | b'I' | b'A' | b'D' | b'U' | b'G' | b'F' | b'E' | b'C' | b'S' | b'V' | b'h' => {
-                return self.command(letter, &optional(given, getopt));
+                let table = self.optional(given, getopt);
+                return self.command(letter, table.as_deref());
             }
-            b'n' | b'g' | b'j' => self.nat(letter, &optional(given, getopt))?,
-            b'>' => self.delete_labels(&optional(given, getopt))?,
+            b'n' | b'g' | b'j' => {
+                let nat = self.optional(given, getopt);
+                self.nat(letter, nat.as_deref())?;
+            }
+            b'>' => {
+                let names = self.optional(given, getopt);
+                self.delete_labels(names.as_deref())?;
+            }
             b'a' => {
                 self.request.warnings.push("ignoring --nat-range: use --src-nat or --dst-nat".to_owned());
+                self.ignored = Some("--nat-range".to_owned());
                 return Ok(());
             }
             letter => self.valued(letter, given.value.unwrap_or_default().as_bytes())?,
@@ -137,9 +136,19 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn command(&mut self, letter: u8, table: &OptionalValue) -> Result<(), SyntaxError> {
-        self.is_table_attached |= table.is_attached;
-        let table = table.parse(names::table)?.unwrap_or(Table::Conntrack);
+    /// The attached value, or the next word.
+    fn optional(&mut self, given: Given, getopt: &mut Getopt<'_>) -> Option<OsString> {
+        self.has_attached |= given.value.is_some();
+        given.value.or_else(|| getopt.optional_word())
+    }
+
+    /// An error, marked where conntrack(8) may accept the command line.
+    fn marked(&self, error: SyntaxError) -> SyntaxError {
+        SyntaxError { is_stricter: error.is_stricter || self.has_attached, ..error }
+    }
+
+    fn command(&mut self, letter: u8, table: Option<&OsStr>) -> Result<(), SyntaxError> {
+        let table = table.map_or(Ok(Table::Conntrack), |name| names::table(name.as_bytes()))?;
         let command = match (letter, table) {
             (b'L', table) => Command::List(table),
             (_, Table::Dying | Table::Unconfirmed) => {
@@ -231,8 +240,8 @@ impl Parser<'_> {
         protocol.set(given.code, text.as_bytes(), &mut self.request.protocol_arguments)
     }
 
-    fn nat(&mut self, letter: u8, value: &OptionalValue) -> Result<(), SyntaxError> {
-        let nat = value.parse(|text| values::nat(options::name(letter), text))?.unwrap_or_default();
+    fn nat(&mut self, letter: u8, text: Option<&OsStr>) -> Result<(), SyntaxError> {
+        let nat = text.map(|text| values::nat(options::name(letter), text.as_bytes())).transpose()?.unwrap_or_default();
         if let Some(address) = nat.address {
             self.set_family(family_of(address))?;
         }
@@ -257,8 +266,8 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn delete_labels(&mut self, value: &OptionalValue) -> Result<(), SyntaxError> {
-        let names: Option<Vec<OsString>> = value.text.as_ref().map(|text| split_names(text.as_bytes()).collect());
+    fn delete_labels(&mut self, names: Option<&OsStr>) -> Result<(), SyntaxError> {
+        let names: Option<Vec<OsString>> = names.map(|text| split_names(text.as_bytes()).collect());
         let change = match (self.request.label_change.take(), names) {
             (Some(LabelChange::Add(_)), _) => return Err(both_label_changes()),
             (Some(LabelChange::Delete(earlier)), Some(names)) => LabelChange::Delete([earlier, names].concat()),
@@ -271,20 +280,15 @@ impl Parser<'_> {
     }
 
     /// Checks the options against the command.
-    fn finish(self) -> Result<Request, SyntaxError> {
-        // Without a command, conntrack(8) reads its table of options beyond the end.
-        let is_stricter = self.is_table_attached || self.request.command == Command::None;
-        self.check().map_err(|error| SyntaxError { is_stricter: error.is_stricter || is_stricter, ..error })?;
-        Ok(self.request)
-    }
-
     fn check(&self) -> Result<(), SyntaxError> {
         let request = &self.request;
         let command = request.command;
         if request.any_nat.is_some() && (request.src_nat.is_some() || request.dst_nat.is_some()) {
             return Err(SyntaxError::usage("--any-nat excludes --src-nat and --dst-nat"));
         }
-        check(command, usages(&self.given))?;
+        // Without a command, conntrack(8) reads its table of options beyond the end.
+        let is_stricter = command == Command::None;
+        check(command, usages(&self.given)).map_err(|error| SyntaxError { is_stricter, ..error })?;
         if needs_addresses(command) && !is_pair(request.original) && !is_pair(request.reply) {
             return Err(SyntaxError::usage("this command needs --src and --dst, or --reply-src and --reply-dst"));
         }
@@ -294,7 +298,18 @@ impl Parser<'_> {
             protocol.check(command, &request.protocol_arguments)?;
         }
         check_combinations(request, &self.given)?;
-        check_status(request)
+        check_status(request)?;
+        self.check_ignored()
+    }
+
+    /// What conntrack(8) ignores may have been meant as a filter: more would be deleted or changed than was meant.
+    fn check_ignored(&self) -> Result<(), SyntaxError> {
+        match (&self.ignored, self.request.command) {
+            (Some(word), Command::Delete(_) | Command::Update | Command::Flush(_)) => {
+                Err(SyntaxError::stricter(format!("'{word}' selects nothing: expected options that do")))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -305,6 +320,10 @@ fn check_status(request: &Request) -> Result<(), SyntaxError> {
         Some(status) if is_filter && status.set.is_empty() && status.unset.is_empty() => {
             Err(SyntaxError::stricter("--status has no bit that can be compared"))
         }
+        // It would be ignored, and every entry be updated that the other options select.
+        Some(status) if request.command == Command::Update && !status.unset.is_empty() => Err(SyntaxError::stricter(
+            "--status sets bits with --update: none can be cleared, and it selects no entries",
+        )),
         _ => Ok(()),
     }
 }
@@ -336,11 +355,6 @@ fn check_combinations(request: &Request, given: &[u8]) -> Result<(), SyntaxError
 
 fn is_pair(addresses: AddressPair) -> bool {
     addresses.src.is_some() && addresses.dst.is_some()
-}
-
-fn optional(given: Given, getopt: &mut Getopt<'_>) -> OptionalValue {
-    let is_attached = given.value.is_some();
-    OptionalValue { text: given.value.or_else(|| getopt.optional_word()), is_attached }
 }
 
 fn refuse_prefix(letter: u8, text: &[u8]) -> Result<(), SyntaxError> {

@@ -127,6 +127,19 @@ fn a_filter_of_which_a_part_would_be_ignored_is_refused() {
         "-L -z -n",
         "-f ipv4",
         "--delete=expect -s 10.0.0.1",
+        "-D -- -s 10.0.0.1",
+        "-D -o id src 10.0.0.1",
+        "-D -s 10.0.0.1 10.0.0.2",
+        "-D -s 10.0.0.1 x -o id -- -y",
+        "-D -o id -",
+        "-F -f ipv6 ipv4",
+        "-U -m 1 10.0.0.1",
+        "-D -n !192.0.2.1",
+        "-D -a 192.0.2.1",
+        "-F -a 192.0.2.1",
+        "-U -m 1 --nat-range 192.0.2.1",
+        "-U -m 1 -u UNREPLIED",
+        "-U -t 1 -u SEEN_REPLY,!ASSURED",
     ] {
         assert_eq!(refusal(line), "stricter", "{line}");
     }
@@ -137,6 +150,23 @@ fn without_a_family_a_reading_command_is_of_both() {
     assert_eq!(request("-D -p tcp").effective_family(), Family::UNSPEC);
     assert_eq!(request("-L expect").effective_family(), Family::V4);
     assert_eq!(request("-D -d ::1").effective_family(), Family::V6);
+}
+
+#[test]
+fn a_command_that_only_reads_may_have_words_that_are_ignored() {
+    for line in ["-L -o id 10.0.0.1", "-L -- -s", "-L -n !x", "-D --"] {
+        assert!(read(line).is_ok(), "{line}");
+    }
+}
+
+#[test]
+fn the_last_line_of_a_file_is_whole_where_it_selects_entries() {
+    for cut in ["-D -s 10.0.0.0/2", "-D", "-F", "-U -m 1 -p tcp"] {
+        assert!(line(cut).is_err_and(|error| error.is_stricter), "{cut}");
+        assert!(line(&format!("{cut}\n")).unwrap().is_some(), "{cut}");
+    }
+    assert!(line("-I -p udp -s 10.0.0.1 -d 10.0.0.2 --sport 1 --dport 2 -t 5").unwrap().is_some());
+    assert!(line("-D -s 10.0.0.1 # a comment\n").unwrap().is_some());
 }
 
 #[test]
@@ -164,9 +194,9 @@ fn a_file_has_commands_comments_and_empty_lines() {
     let delete = line("\t-D  -s \"192.0.2.1\" -u ASS\"URED\"\n").unwrap().unwrap();
     assert_eq!(delete.command, Command::Delete(Table::Conntrack));
     assert_eq!(delete.status.map(|status| status.set), Some(Status::Assured));
-    let labels = line(r#"-U -l "a \"b\"" -l c"#).unwrap().unwrap().labels;
+    let labels = line("-U -l \"a \\\"b\\\"\" -l c\n").unwrap().unwrap().labels;
     assert_eq!(labels, ["a \"b\"", "c"]);
-    assert!(line("-F").unwrap().is_some());
+    assert!(line("-F\n").unwrap().is_some());
 }
 
 #[test]

@@ -107,6 +107,9 @@ pub struct Summary {
     /// Entries that were written to it, each before its delete was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub saved: Option<u64>,
+    /// It has its end, so `ctnl restore` takes it as it is.
+    #[serde(skip)]
+    is_save_whole: bool,
     /// Of a preview: what would be deleted, by state.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub by_state: Vec<Share>,
@@ -201,6 +204,7 @@ impl Summary {
     pub fn add_saved(&mut self, saved: Saved) {
         self.saved_to = Some(saved.name);
         self.saved = Some(saved.entries);
+        self.is_save_whole = saved.error.is_none();
         if let Some(error) = saved.error {
             self.error = Some(error);
         }
@@ -262,7 +266,10 @@ impl Summary {
         self.write_window(&mut text);
         self.write_table(&mut text);
         if let (Some(name), Some(saved)) = (&self.saved_to, self.saved) {
-            let _ = write!(text, "\n{saved} saved to {name}; undo with: ctnl restore {name}");
+            let _ = write!(text, "\n{saved} saved to {name}");
+            if saved > 0 && self.is_save_whole {
+                let _ = write!(text, "; undo with: ctnl restore {name}");
+            }
         }
         if self.interrupted {
             text.push_str("\ninterrupted before the end of the table");

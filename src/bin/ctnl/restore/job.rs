@@ -55,6 +55,10 @@ impl Restore<'_> {
             .map_err(|zone| usage(format!("--zone-map: zone {zone} is mapped to two zones")))?;
         let mut summary = Summary::new(&self.source.name, self.options.dry_run);
         self.check(&mut summary)?;
+        if summary.interrupted {
+            summary.unsent = summary.entries;
+            return Ok(summary);
+        }
         for zone in zones.sources().filter(|zone| !summary.zones.contains_key(zone)) {
             self.console.warn(&format!("--zone-map: the file has no entry in zone {zone}"));
         }
@@ -85,7 +89,7 @@ impl Restore<'_> {
         Ok(summary)
     }
 
-    /// Reads the whole file. Nothing is created unless all of it is right.
+    /// Reads the whole file, unless a signal ends that. Nothing is created unless all of it is right.
     fn check(&mut self, summary: &mut Summary) -> Result<()> {
         let refused = |name: &str, entries: u64, error: SnapshotError| {
             let hint = match &error {
@@ -120,7 +124,8 @@ impl Restore<'_> {
                 let entries = reader.totals().entries;
                 self.console.progress(|| format!("checking {name}: {entries} entries"));
                 if self.interrupt.requested() {
-                    return Err(anyhow!("interrupted; nothing was restored"));
+                    summary.interrupted = true;
+                    break;
                 }
             }
         }

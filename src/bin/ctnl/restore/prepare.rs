@@ -36,6 +36,7 @@ impl Preparation {
             return Err(NotCreated::Incomplete);
         }
         self.zones.apply(flow);
+        let was_offloaded = flow.is_offloaded() || flow.timeout.is_none();
         let left = flow.timeout.unwrap_or_else(|| self.timeout_of_offloaded(flow));
         let since = if self.ages { saved.map_or(0, |saved| now.since(saved).seconds().0) } else { 0 };
         let left = u64::from(left).saturating_sub(since);
@@ -45,7 +46,7 @@ impl Preparation {
             0 => Some(1),
             left => Some(left),
         };
-        if flow.is_offloaded() {
+        if was_offloaded {
             restore_tracking(flow);
         }
         Ok(())

@@ -103,8 +103,8 @@ impl Summary {
     }
 
     fn is_partial(&self) -> bool {
-        let not_done = self.unanswered + self.unsent > 0 || !self.failed.is_empty() || !self.skipped.is_empty();
-        not_done || self.interrupted || self.error.is_some()
+        let not_done = self.unanswered + self.unsent > 0 || !self.failed.is_empty();
+        not_done || self.interrupted || self.error.is_some() || (!self.dry_run && !self.skipped.is_empty())
     }
 
     fn is_untouched(&self) -> bool {

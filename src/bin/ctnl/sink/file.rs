@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use ctnl::clock::Clock;
 use ctnl::units::Nanos;
 
+use super::compress::Compressor;
 use super::deliver::{Deliver, DeliveryError};
 use super::open_file::{FileContent, OpenFile};
 use super::options::{SinkOptions, SyncPolicy};
@@ -25,6 +26,7 @@ const RETRY_ROTATION: Duration = Duration::from_secs(60);
 pub struct FileSink {
     path: PathBuf,
     rotation: Rotation,
+    compressor: Option<Compressor>,
     sync: SyncPolicy,
     clock: Clock,
     content: FileContent,
@@ -45,9 +47,12 @@ impl FileSink {
             Err(error) if may_be_down && is_full(&error) => None,
             opened => Some(opened.with_context(|| format!("open {}", path.display()))?),
         };
+        let compression = options.compression.filter(|_| options.rotation.is_active());
+        let compressor = compression.map(|compression| Compressor::start(&path, compression)).transpose()?;
         Ok(FileSink {
             path,
             rotation: options.rotation,
+            compressor,
             sync: options.sync,
             clock: options.clock.clone(),
             content,
@@ -86,10 +91,16 @@ impl FileSink {
             return Ok(());
         }
         self.sync_before_close()?;
-        match rotation.rotate(&self.path) {
+        let rotated = match &self.compressor {
+            Some(compressor) => compressor.while_no_file_is_replaced(|| rotation.rotate(&self.path)),
+            None => rotation.rotate(&self.path),
+        };
+        match rotated {
             Ok(()) => {
                 self.failed_rotation = None;
+                // It is compressed once it is closed.
                 self.open = None;
+                self.compressor.iter().for_each(Compressor::wake);
             }
             Err(error) => self.on_failed_rotation(&error, now.monotonic.plus(RETRY_ROTATION.into())),
         }
@@ -180,6 +191,8 @@ impl Deliver for FileSink {
     }
 
     fn take_warnings(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.warnings)
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.extend(self.compressor.iter().flat_map(Compressor::take_warnings));
+        warnings
     }
 }

@@ -12,6 +12,7 @@
 
 mod address;
 mod backoff;
+mod compress;
 pub mod deliver;
 mod file;
 mod journald;
@@ -48,6 +49,7 @@ use ctnl::units::Nanos;
 use crate::chunk::{Chunk, Outlet};
 use crate::term::exit::usage;
 
+pub use compress::Compression;
 pub use deliver::Deliver;
 pub use options::{GapFormatter, LineTest, SinkOptions, SyncPolicy, SyslogHeader, TlsFiles};
 pub use queue::{DropCause, Gap, Item};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ctnl::clock::Clock;
 
+use super::compress::Compression;
 use super::queue::Gap;
 use super::rotation::Rotation;
 
@@ -28,6 +29,8 @@ pub struct SinkOptions {
     pub spool_keep: Option<Duration>,
     /// When files are rotated.
     pub rotation: Rotation,
+    /// How rotated files are compressed.
+    pub compression: Option<Compression>,
     /// When files are synchronised to the disk.
     pub sync: SyncPolicy,
     /// The header fields of syslog messages and journal entries.

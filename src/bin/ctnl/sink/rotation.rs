@@ -19,6 +19,11 @@ pub struct Rotation {
 }
 
 impl Rotation {
+    /// Whether files are rotated at all.
+    pub fn is_active(&self) -> bool {
+        self.size.is_some() || self.every.is_some()
+    }
+
     /// Whether a file of `length` bytes, last written at `last_write`, must be rotated before
     /// `more` bytes are appended at `now`. Times in ns of `CLOCK_REALTIME`.
     pub fn is_due(&self, length: u64, more: u64, last_write: u64, now: u64) -> bool {
@@ -29,35 +34,49 @@ impl Rotation {
     }
 
     /// Renames `path` to `PATH.1`, and before that `PATH.1` to `PATH.2` and so on up to the first
-    /// number that is not in use. Only then it removes the file that is one too many: however
-    /// often a rotation fails, it deletes nothing.
+    /// number that is not in use. Only then it removes the files that are one too many: however
+    /// often a rotation fails, it deletes nothing. A compressed file has the number of the plain one.
     pub fn rotate(&self, path: &Path) -> io::Result<()> {
         let free = first_free(path)?;
         for number in (1..free).rev() {
-            rename(&rotated(path, number), &rotated(path, number + 1))?;
+            for suffix in files_of(path, number)? {
+                rename(&with_suffix(path, number, suffix), &with_suffix(path, number + 1, suffix))?;
+            }
         }
         rename(path, &rotated(path, 1))?;
-        let excess = rotated(path, u64::from(self.keep.max(1)) + 1);
-        match fs::remove_file(&excess) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(with_operation(&format!("remove {}", excess.display()), error))
-            }
-            _ => Ok(()),
+        let excess = u64::from(self.keep.max(1)) + 1;
+        for suffix in files_of(path, excess)? {
+            let file = with_suffix(path, excess, suffix);
+            fs::remove_file(&file).map_err(|error| with_operation(&format!("remove {}", file.display()), error))?;
         }
+        Ok(())
     }
 }
 
-/// The first number that no rotated file has.
-fn first_free(path: &Path) -> io::Result<u64> {
-    let mut number = 1;
-    loop {
-        let file = rotated(path, number);
+/// What may follow the number of a rotated file.
+const SUFFIXES: [&str; 3] = ["", ".gz", ".zst"];
+
+/// The suffixes of the rotated files that exist with this number.
+fn files_of(path: &Path, number: u64) -> io::Result<Vec<&'static str>> {
+    let mut found = Vec::new();
+    for suffix in SUFFIXES {
+        let file = with_suffix(path, number, suffix);
         match file.symlink_metadata() {
-            Ok(_) => number += 1,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(number),
+            Ok(_) => found.push(suffix),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(with_operation(&format!("stat {}", file.display()), error)),
         }
     }
+    Ok(found)
+}
+
+/// The first number that no rotated file has.
+pub fn first_free(path: &Path) -> io::Result<u64> {
+    let mut number = 1;
+    while !files_of(path, number)?.is_empty() {
+        number += 1;
+    }
+    Ok(number)
 }
 
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
@@ -69,9 +88,15 @@ fn with_operation(operation: &str, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{operation}: {error}"))
 }
 
-fn rotated(path: &Path, number: u64) -> PathBuf {
+/// The rotated file with this number.
+pub fn rotated(path: &Path, number: u64) -> PathBuf {
+    with_suffix(path, number, "")
+}
+
+/// The compressed rotated file with this number.
+pub fn with_suffix(path: &Path, number: u64, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
-    name.push(format!(".{number}"));
+    name.push(format!(".{number}{suffix}"));
     name.into()
 }
 
@@ -133,6 +158,18 @@ mod tests {
         fs::write(&path, "0").unwrap();
         rotation.rotate(&path).unwrap();
         assert_eq!(texts(folder.path()), texts_of(&[("x.1", "0"), ("x.2", "1")]));
+    }
+
+    #[test]
+    fn compressed_files_keep_their_number_beside_plain_ones_and_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        for name in ["x", "x.1", "x.2.gz", "x.3", "x.3.gz", "x.4.zst"] {
+            fs::write(folder.path().join(name), name).unwrap();
+        }
+        Rotation { size: None, every: None, keep: 4 }.rotate(&path).unwrap();
+        let names: Vec<_> = texts(folder.path()).into_iter().map(|(name, text)| format!("{name}={text}")).collect();
+        assert_eq!(names, ["x.1=x", "x.2=x.1", "x.3.gz=x.2.gz", "x.4=x.3", "x.4.gz=x.3.gz"]);
     }
 
     #[test]

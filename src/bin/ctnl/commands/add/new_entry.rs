@@ -36,14 +36,6 @@ pub fn endpoint(text: &str) -> Result<Endpoint, String> {
         .map_err(|_| format!("'{text}' is no address: expected 192.0.2.1, 192.0.2.1:80 or [2001:db8::1]:80"))
 }
 
-/// A helper's name, which the kernel keeps in 15 bytes (`NF_CT_HELPER_NAME_LEN`).
-pub fn helper(text: &str) -> Result<HelperName, String> {
-    if text.is_empty() || text.len() > 15 || text.contains('\0') {
-        return Err(format!("'{text}' is no name of a helper: expected 1 to 15 bytes, e.g. ftp"));
-    }
-    Ok(HelperName::new(text.as_bytes()))
-}
-
 /// The keys of a tuple, the only ones that are read: what else a line shows of an entry has to be given as an option.
 const KEYS: [&str; 10] = ["src", "dst", "sport", "dport", "type", "code", "id", "srckey", "dstkey", "zone"];
 
@@ -127,27 +119,36 @@ fn nat_bits(orig: &Tuple, reply: &Tuple) -> Status {
     bits
 }
 
-/// Refuses what `get` reads of a pasted line and ignores, such as its mark.
+/// Refuses what `get` reads of a pasted line and ignores, such as its mark and its timeout.
 fn check_words(text: &str) -> Result<(), String> {
     if text.trim_start().starts_with('{') {
         return Err("expected a tuple, not JSON: `ctnl restore` reads whole entries".to_owned());
     }
+    let mut plain = Vec::new();
     for word in text.split_whitespace() {
-        let refused = match word.split_once('=') {
-            Some((key, _)) => !KEYS.contains(&key),
-            None => word.starts_with('['),
-        };
-        // An IPv6 address with a port has brackets, too.
-        if refused && !word.contains("]:") {
-            return Err(format!("'{word}' is not a part of a tuple: give it as an option, e.g. --mark or --status"));
+        match word.split_once('=') {
+            Some((key, _)) if KEYS.contains(&key) => {}
+            None if is_endpoint(word) => {}
+            None if !word.starts_with('[') => plain.push(word),
+            _ => {
+                return Err(format!(
+                    "'{word}' is not a part of a tuple: give it as an option, e.g. --mark or --status"
+                ));
+            }
         }
     }
-    let before_keys = text.split_whitespace().take_while(|word| !word.contains('=')).count();
-    let has_keys = text.contains('=');
-    if has_keys && before_keys > 3 {
-        return Err("expected a tuple, not a line of an entry: give its timeout and state as options".to_owned());
+    match *plain {
+        [_] | [] | ["ipv4" | "ipv6", _] => Ok(()),
+        [.., word] => Err(format!(
+            "'{word}' is not a part of a tuple: expected one protocol (of a line, give timeout and state as options)"
+        )),
     }
-    Ok(())
+}
+
+/// Whether it is an address, with or without brackets and port.
+fn is_endpoint(word: &str) -> bool {
+    let bare = word.strip_prefix('[').and_then(|word| word.strip_suffix(']')).unwrap_or(word);
+    bare.parse::<IpAddr>().is_ok() || word.parse::<SocketAddr>().is_ok()
 }
 
 #[cfg(test)]
@@ -188,6 +189,7 @@ mod tests {
     fn what_of_a_line_would_be_ignored_is_refused() {
         for (line, part) in [
             ("tcp 6 431999 ESTABLISHED src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2", "timeout and state"),
+            ("udp 17 29 src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2", "'29'"),
             ("tcp src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 mark=5", "'mark=5'"),
             ("tcp src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 [ASSURED]", "'[ASSURED]'"),
             ("{\"proto\":\"tcp\"}", "not JSON"),
@@ -196,7 +198,14 @@ mod tests {
             let error = template().flow(line).unwrap_err();
             assert!(error.contains(part), "{line}: {error}");
         }
-        assert!(template().flow("udp [2001:db8::1]:53 [2001:db8::2]:4000").is_ok());
+        for tuple in [
+            "udp [2001:db8::1]:53 [2001:db8::2]:4000",
+            "ipv4 udp 10.0.0.1:1 10.0.0.2:53 zone=5",
+            "icmp 10.0.0.1 10.0.0.2 type=8 code=0 id=1",
+            "17 src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2",
+        ] {
+            assert!(template().flow(tuple).is_ok(), "{tuple}: {:?}", template().flow(tuple));
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use ctnl::model::Undecided;
 use ctnl::text::nearest;
 use serde_json::{Map, Value as Json, json};
 
+use crate::commands::all_netns::SampledNetns;
 use crate::commands::direction::split_direction;
 use crate::term::columns::Widths;
 use crate::term::console::percent;
@@ -27,6 +28,8 @@ pub struct Grouping {
     /// `--sort`, as it was given.
     sort: Option<String>,
     top: usize,
+    /// With `--all-netns`: the namespaces, each a part of the groups.
+    netns: Vec<SampledNetns>,
 }
 
 impl Grouping {
@@ -36,7 +39,22 @@ impl Grouping {
             usage_at("--by", by, error.span.clone(), &error.to_string(), &format!("\n  hint: {}", error.hint()))
         })?;
         let order = sort.map_or_else(|| Ok(GroupOrder::default()), |sort| parse_order(&groups, sort))?;
-        Ok(Grouping { groups, order, sort: sort.map(str::to_owned), top: top.unwrap_or(usize::MAX) })
+        Ok(Grouping { groups, order, sort: sort.map(str::to_owned), top: top.unwrap_or(usize::MAX), netns: Vec::new() })
+    }
+
+    /// Counts by namespace, too.
+    pub fn by_netns(self) -> Self {
+        Grouping { groups: self.groups.in_parts(), ..self }
+    }
+
+    /// The entries that follow are of this namespace.
+    pub fn start_netns(&mut self, netns: &SampledNetns) {
+        self.groups.start_part(u32::try_from(self.netns.len()).unwrap_or(u32::MAX));
+        self.netns.push(netns.clone());
+    }
+
+    fn netns_of(&self, group: &Group<'_>) -> Option<&SampledNetns> {
+        self.netns.get(group.part as usize)
     }
 
     /// Counts an entry. Breaks where memory has run out.
@@ -65,7 +83,7 @@ impl Grouping {
 
     fn write(&self, out: &mut impl Write, sorted: &SortedGroups<'_>, as_json: bool) -> io::Result<()> {
         if as_json {
-            return sorted.iter().try_for_each(|group| writeln!(out, "{}", as_json_object(&self.groups, &group)));
+            return sorted.iter().try_for_each(|group| writeln!(out, "{}", self.as_json_object(&group)));
         }
         let (heads, numbers) = self.heads();
         let mut widths = Widths::of(&heads, numbers);
@@ -109,6 +127,7 @@ impl Grouping {
             heads.extend(["PACKETS".into(), "BYTES".into()]);
         }
         let numbers = heads.len();
+        heads.extend((!self.netns.is_empty()).then(|| "NETNS".to_owned()));
         heads.extend(self.groups.fields().iter().map(|by| by.to_string().to_ascii_uppercase()));
         (heads, numbers)
     }
@@ -120,8 +139,28 @@ impl Grouping {
         if self.has_traffic() {
             row.extend([totals.packets, totals.bytes].map(|sum| sum_text(sum, totals)));
         }
+        row.extend(self.netns_of(group).map(|netns| netns.name.clone()));
         row.extend(group.values.iter().map(ToString::to_string));
         row
+    }
+
+    fn as_json_object(&self, group: &Group<'_>) -> Json {
+        let Totals { entries, evictable, counted, packets, bytes, .. } = group.totals;
+        let mut object = Map::new();
+        object.insert("v".into(), 1.into());
+        object.extend(self.netns_of(group).into_iter().flat_map(SampledNetns::members));
+        for (by, value) in self.groups.fields().iter().zip(&group.values) {
+            object.insert(by.field.name.into(), json_value(value));
+        }
+        object.insert("entries".into(), entries.into());
+        object.insert("share".into(), json!(group.share));
+        object.insert("evictable".into(), evictable.into());
+        if let (Some(packets), Some(bytes)) = (packets, bytes) {
+            object.insert("counted".into(), counted.into());
+            object.insert("packets".into(), packets.into());
+            object.insert("bytes".into(), bytes.into());
+        }
+        Json::Object(object)
     }
 }
 
@@ -145,24 +184,6 @@ fn sum_text(sum: Option<u64>, totals: &Totals) -> String {
         Some(sum) if totals.is_all_counted() => sum.to_string(),
         Some(sum) => format!("{sum}+"),
     }
-}
-
-fn as_json_object(groups: &Groups, group: &Group<'_>) -> Json {
-    let Totals { entries, evictable, counted, packets, bytes, .. } = group.totals;
-    let mut object = Map::new();
-    object.insert("v".into(), 1.into());
-    for (by, value) in groups.fields().iter().zip(&group.values) {
-        object.insert(by.field.name.into(), json_value(value));
-    }
-    object.insert("entries".into(), entries.into());
-    object.insert("share".into(), json!(group.share));
-    object.insert("evictable".into(), evictable.into());
-    if let (Some(packets), Some(bytes)) = (packets, bytes) {
-        object.insert("counted".into(), counted.into());
-        object.insert("packets".into(), packets.into());
-        object.insert("bytes".into(), bytes.into());
-    }
-    Json::Object(object)
 }
 
 fn json_value(value: &Value<'_>) -> Json {

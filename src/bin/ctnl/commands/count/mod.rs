@@ -1,5 +1,6 @@
 //! `ctnl count`.
 
+mod all_netns;
 mod groups;
 
 use std::ops::ControlFlow;
@@ -31,6 +32,8 @@ Examples:
       The ten IPv4 /24 and IPv6 /64 networks with the most bytes.
   ctnl count --by src,dport --top 20 --json
       The largest groups, one JSON object per line (docs/summary.md).
+  ctnl count --all-netns --by src --top 10 tcp and unreplied
+      The ten largest groups of all network namespaces, with the namespace of each.
 
 EVICTABLE are entries that are not ASSURED. A full table does not take them from anywhere: for
 the first packet of a new flow, the kernel looks at 8 hash buckets at most, that of the flow and
@@ -67,6 +70,12 @@ pub struct Args {
     #[arg(long, value_name = "N", requires = "by")]
     top: Option<usize>,
 
+    /// Count in each network namespace of the host: a row for each, and with --by a column NETNS
+    ///
+    /// Shares and --top are of all namespaces. The sum is printed to stderr.
+    #[arg(long, conflicts_with_all = ["netns", "jobs", "confirm-idle"])]
+    all_netns: bool,
+
     /// JSON on stdout
     #[arg(long)]
     json: bool,
@@ -79,6 +88,9 @@ pub struct Args {
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let criteria = args.read.criteria(host)?;
     let grouping = args.by.as_deref().map(|by| Grouping::parse(by, args.sort.as_deref(), args.top)).transpose()?;
+    if args.all_netns {
+        return all_netns::run(args, &criteria, grouping, host);
+    }
     if criteria.filter.is_empty() && grouping.is_none() && args.read.filter.confirm_idle.is_none() {
         return count_all(args);
     }

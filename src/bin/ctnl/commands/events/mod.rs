@@ -192,6 +192,19 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
 }
 
 impl Args {
+    /// These arguments with --expect, for `ctnl expect events`.
+    ///
+    /// # Errors
+    /// A filter, which would not apply.
+    pub fn of_expectations(self) -> Result<Self> {
+        if self.filter.is_given() && !(self.new || self.update || self.destroy || self.flows.is_some()) {
+            return Err(usage(
+                "a filter is of entries, and does not apply to expectations\n  hint: select from the output",
+            ));
+        }
+        Ok(Args { expect: true, ..self })
+    }
+
     fn options(&self, host: &Host) -> Result<StreamOptions> {
         let filter = self.filter.filter(host)?;
         if self.filter.confirm_idle.is_some() {

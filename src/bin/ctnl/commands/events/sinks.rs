@@ -9,7 +9,8 @@ use ctnl::output::{EventWriter, LineContext};
 
 use super::{bytes, time};
 use crate::sink::{
-    FACILITIES, Mode, Rotation, SEVERITIES, SINK_KINDS, SinkOptions, SinkSpec, SyncPolicy, SyslogHeader, TlsFiles,
+    Compression, FACILITIES, Mode, Rotation, SEVERITIES, SINK_KINDS, SinkOptions, SinkSpec, SyncPolicy, SyslogHeader,
+    TlsFiles,
 };
 use crate::stream::{gap_formatter, header, line_test};
 use crate::term::exit::usage;
@@ -79,6 +80,12 @@ pub struct SinkArgs {
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     rotate_keep: u32,
 
+    /// Compress rotated files, on a thread of its own
+    ///
+    /// PATH.1 becomes PATH.1.gz or PATH.1.zst; the plain file is removed once the compressed one is on the disk.
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    rotate_compress: Option<CompressArg>,
+
     /// Flush files to the disk: never (left to the kernel), at each rotation, or always (after each
     /// chunk of up to 256 KiB)
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = SyncArg::Rotate)]
@@ -94,6 +101,13 @@ enum SyncArg {
     Never,
     Rotate,
     Always,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum CompressArg {
+    Gzip,
+    #[cfg(feature = "zstd")]
+    Zstd,
 }
 
 fn sinks_help() -> String {
@@ -119,6 +133,11 @@ fn priority(text: &str) -> Result<(u8, u8), String> {
 impl SinkArgs {
     /// The sinks that were given; standard output where none was.
     pub fn specs(&self) -> Result<Vec<SinkSpec>> {
+        if self.rotate_compress.is_some() && self.rotate_size.is_none() && self.rotate_every.is_none() {
+            return Err(usage(
+                "--rotate-compress: expected --rotate-size or --rotate-every too: without them no file is rotated",
+            ));
+        }
         let default = ["-".to_owned()];
         let typed = if self.to.is_empty() { &default } else { &*self.to };
         let specs: Vec<SinkSpec> = typed
@@ -153,6 +172,11 @@ impl SinkArgs {
                 every: self.rotate_every,
                 keep: self.rotate_keep,
             },
+            compression: self.rotate_compress.map(|format| match format {
+                CompressArg::Gzip => Compression::Gzip,
+                #[cfg(feature = "zstd")]
+                CompressArg::Zstd => Compression::Zstd,
+            }),
             sync: match self.fsync {
                 SyncArg::Never => SyncPolicy::Never,
                 SyncArg::Rotate => SyncPolicy::Rotate,

@@ -14,7 +14,6 @@ use ctnl::units::{Nanos, Seconds};
 use self::output::{Output, Rates};
 use self::sample::Sampler;
 use super::args::CommonArgs;
-use crate::host::procfs;
 use crate::term::console::Console;
 use crate::term::exit::Exit;
 use crate::term::interrupt::Interrupt;
@@ -79,12 +78,7 @@ fn interval(text: &str) -> Result<Seconds, String> {
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let mut console = args.common.console();
-    let mut sampler = if args.all_netns {
-        procfs::require(host, "--all-netns")?;
-        Sampler::all(host)
-    } else {
-        Sampler::one(args.common.connect()?)
-    };
+    let mut sampler = if args.all_netns { Sampler::all(host)? } else { Sampler::one(args.common.connect()?) };
     let mut output = Output::new(args.json, args.per_cpu);
     match args.watch {
         None => {

@@ -4,8 +4,9 @@ use ctnl::table::{COUNTERS, Counters, CpuStats, Occupancy};
 use ctnl::units::Nanos;
 use serde_json::{Map, Value, json};
 
-use super::sample::{Sample, SampledNetns};
+use super::sample::Sample;
 use super::seconds;
+use crate::commands::all_netns::SampledNetns;
 use crate::term::columns::Columns;
 
 /// Intervals after which the header of a watched table is repeated.
@@ -86,11 +87,7 @@ impl Output {
     fn object(&self, sample: &Sample) -> Map<String, Value> {
         let mut object = Map::new();
         object.insert("v".into(), 1.into());
-        if let Some(SampledNetns { name, inode, cookie }) = &sample.netns {
-            object.insert("netns".into(), name.as_str().into());
-            object.insert("netns_inode".into(), (*inode).into());
-            object.extend(cookie.map(|cookie| ("netns_cookie".into(), cookie.into())));
-        }
+        object.extend(sample.netns.iter().flat_map(SampledNetns::members));
         object.insert("entries".into(), sample.occupancy.entries.into());
         object.insert("max".into(), json!(sample.occupancy.max));
         object.insert("counters".into(), counters(&Counters::total(&sample.cpus), |count| count.into()));

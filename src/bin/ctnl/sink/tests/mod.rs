@@ -7,6 +7,7 @@
 //! - `kept`: lines that are kept after they were acknowledged
 //! - `surveys`: spools that are read without being changed
 //! - `files`: rotation, SIGHUP, pipes
+//! - `compressed`: rotated files that are compressed
 //! - `disk`: a full disk
 //! - `datagrams`: UDP
 //! - `tls`: servers with TLS
@@ -14,6 +15,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+#[cfg(feature = "zstd")]
+mod compressed;
 mod damage;
 mod datagrams;
 mod disk;
@@ -53,6 +56,7 @@ fn options() -> SinkOptions {
         spool_max: 1 << 20,
         spool_keep: None,
         rotation: Rotation { size: None, every: None, keep: 1 },
+        compression: None,
         sync: SyncPolicy::Rotate,
         syslog: SyslogHeader { facility: 3, severity: 6, app: "ctnl".into(), host: "h".into() },
         nats_credentials: None,
