@@ -73,6 +73,12 @@ impl TimeoutNotes {
         TimeoutNotes { host: host.clone(), netns: netns.clone(), namespace: OnceCell::new(), process }
     }
 
+    /// Finds out which namespace it is, as long as this process may enter it.
+    pub fn identify(&self) {
+        // Without that, it is not known whether what others wrote is of this namespace.
+        let _ = self.namespace();
+    }
+
     /// The timeouts that other processes wrote and that may be in force, in ascending order.
     ///
     /// # Errors

@@ -32,8 +32,8 @@ impl TimeoutOptions {
         self.read_with(connection, host, &notes)
     }
 
-    /// As [`TimeoutOptions::read`], after `before` was read of the same namespace. Where this process may not enter
-    /// it again, what only files and notes have is that of before, or unknown.
+    /// As [`TimeoutOptions::read_with`], after `before` was read of the same namespace. Where this process may not enter
+    /// it again, what only files have is that of before.
     ///
     /// # Errors
     /// An error of the kernel.
@@ -41,12 +41,13 @@ impl TimeoutOptions {
         &self,
         connection: &mut Connection,
         host: &Host,
+        notes: &TimeoutNotes,
         before: &TimeoutContext,
     ) -> Result<TimeoutContext, Error> {
-        match self.read(connection, host) {
+        match self.read_with(connection, host, notes) {
             Err(Error::Netns { .. }) => {
                 let mut context = before.read_again_over_netlink(connection)?;
-                TimeoutNotes::of(connection.netns(), host).read_into(&mut context);
+                notes.read_into(&mut context);
                 Ok(context)
             }
             read => read,

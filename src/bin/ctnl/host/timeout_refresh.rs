@@ -7,6 +7,7 @@ use ctnl::host::Host;
 use ctnl::netlink::{Connection, Error};
 use ctnl::units::Seconds;
 
+use super::timeout_notes::TimeoutNotes;
 use super::timeout_options::TimeoutOptions;
 
 /// Time between two reads.
@@ -20,6 +21,7 @@ const MAX_SETTINGS: usize = 16;
 pub struct TimeoutRefresh {
     options: TimeoutOptions,
     host: Host,
+    notes: TimeoutNotes,
     context: TimeoutContext,
     /// The written timeouts of the last read.
     written: Vec<Seconds>,
@@ -32,9 +34,11 @@ impl TimeoutRefresh {
     /// # Errors
     /// As [`TimeoutContext::read`].
     pub fn begin(options: TimeoutOptions, host: Host, connection: &mut Connection) -> Result<Self, Error> {
-        let context = options.read(connection, &host)?;
+        let notes = TimeoutNotes::of(connection.netns(), &host);
+        notes.identify();
+        let context = options.read_with(connection, &host, &notes)?;
         let written = context.written.clone();
-        Ok(TimeoutRefresh { options, host, context, written, next: None })
+        Ok(TimeoutRefresh { options, host, notes, context, written, next: None })
     }
 
     /// The estimator with what was read until now.
@@ -50,7 +54,7 @@ impl TimeoutRefresh {
     /// Reads the settings again. The estimator, if they have changed.
     pub fn refresh(&mut self, connection: &mut Connection, now: Duration) -> Option<IdleEstimator> {
         self.next = Some(now + INTERVAL);
-        let read = self.options.read_again(connection, &self.host, &self.context).ok()?;
+        let read = self.options.read_again(connection, &self.host, &self.notes, &self.context).ok()?;
         let merged = merge(&self.context, &self.written, &read);
         self.written = read.written;
         (merged != self.context).then(|| {

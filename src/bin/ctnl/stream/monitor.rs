@@ -7,6 +7,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result, bail};
+use ctnl::netlink::Error;
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::deletion::DeletionPoller;
@@ -44,8 +46,29 @@ struct NamespacePoller {
     namespaces: Namespaces,
     opener: Opener,
     messages: Sender<PollerMessage>,
-    /// Namespaces that cannot be opened, with the error that was reported.
-    failed: BTreeMap<u64, String>,
+    failures: Failures,
+}
+
+/// Namespaces that the last poll could not open: the error, and whether it was reported.
+#[derive(Debug, Default)]
+struct Failures(BTreeMap<u64, (String, bool)>);
+
+impl Failures {
+    /// Adds one. Whether it is to be reported: once, and if the namespace has vanished since the scan, only if
+    /// the next scan finds it again. A process of short life is not worth a message.
+    fn add(&mut self, earlier: &Self, inode: u64, message: &str, has_vanished: bool) -> bool {
+        let before = earlier.0.get(&inode).filter(|(before, _)| before == message);
+        let was_reported = before.is_some_and(|(_, was_reported)| *was_reported);
+        let is_meant = before.is_some() || !has_vanished;
+        self.0.insert(inode, (message.to_owned(), is_meant));
+        is_meant && !was_reported
+    }
+}
+
+/// Whether the path of the namespace does not exist any more.
+fn has_vanished(error: &anyhow::Error) -> bool {
+    let errno = error.downcast_ref::<Error>().and_then(Error::errno);
+    matches!(errno, Some(Errno::ENOENT | Errno::ESRCH))
 }
 
 impl NamespaceMonitor {
@@ -58,7 +81,7 @@ impl NamespaceMonitor {
         let (sender, messages) = channel();
         let errors = sender.clone();
         let namespaces = Namespaces::new(opener.host.proc());
-        let mut poller = NamespacePoller { namespaces, opener, messages: sender, failed: BTreeMap::new() };
+        let mut poller = NamespacePoller { namespaces, opener, messages: sender, failures: Failures::default() };
         poller.poll().context("find the network namespaces")?;
         if poller.namespaces.unreadable() > 0 {
             let count = poller.namespaces.unreadable();
@@ -157,14 +180,13 @@ impl Poll for NamespacePoller {
             self.send(PollerMessage::Change(NamespaceChange::Renamed(names.collect())));
         }
         // One that cannot be opened is removed from the set, so that every poll finds it again.
-        let reported = std::mem::take(&mut self.failed);
+        let earlier = std::mem::take(&mut self.failures);
         for namespace in changes.appeared {
             if let Err(error) = self.open(&namespace) {
                 let message = format!("{}: {error:#}", namespace.name);
-                if reported.get(&namespace.inode) != Some(&message) {
-                    self.send(PollerMessage::Failed(message.clone()));
+                if self.failures.add(&earlier, namespace.inode, &message, has_vanished(&error)) {
+                    self.send(PollerMessage::Failed(message));
                 }
-                self.failed.insert(namespace.inode, message);
                 self.namespaces.forget(namespace.inode);
             }
         }
@@ -186,5 +208,25 @@ impl NamespacePoller {
     fn send(&self, message: PollerMessage) {
         // An error means that the stream has ended.
         drop(self.messages.send(message));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_that_cannot_be_opened_is_reported_once_and_one_that_has_vanished_only_if_it_is_found_again() {
+        let mut earlier = Failures::default();
+        for expected in [[false, true], [true, false], [false, false]] {
+            let mut failures = Failures::default();
+            let reported = [("no such file", true), ("no permission", false)]
+                .map(|(message, vanished)| failures.add(&earlier, message.len() as u64, message, vanished));
+            assert_eq!(reported, expected);
+            earlier = failures;
+        }
+        assert!(Failures::default().add(&earlier, 13, "another error", false));
+        let gone = Error::Netns { path: "x".into(), errno: Errno::ENOENT };
+        assert!(has_vanished(&gone.into()) && !has_vanished(&anyhow::anyhow!("x")));
     }
 }

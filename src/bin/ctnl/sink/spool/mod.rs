@@ -252,6 +252,16 @@ impl Spool {
     /// Inserts an item before all others.
     pub fn prepend(&mut self, item: &Item) -> io::Result<()> {
         self.save_last_gap()?;
+        let mut written = self.prepend_once(item);
+        // What waits has precedence over what is kept.
+        while written.as_ref().is_err_and(keep::is_full) && self.drop_oldest_kept() {
+            written = self.prepend_once(item);
+        }
+        written
+    }
+
+    /// After an error nothing has changed.
+    fn prepend_once(&mut self, item: &Item) -> io::Result<()> {
         let Some((oldest, _)) = self.segments.front().copied() else {
             return self.append_to_last(item).inspect_err(|_| self.remove_oldest());
         };

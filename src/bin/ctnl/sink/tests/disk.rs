@@ -231,6 +231,23 @@ fn items_in_flight_that_a_full_disk_rejects_at_the_end_become_gaps_before_the_sp
     });
 }
 
+/// The item in flight goes before the spooled ones.
+#[test]
+fn kept_lines_give_way_to_an_item_in_flight_when_the_disk_is_full() {
+    on_a_small_disk("kept_lines_give_way_to_an_item_in_flight_when_the_disk_is_full", |disk| {
+        let (now, keep) = (Clock::system().now().monotonic, Some(Duration::from_secs(100)));
+        let spool = Spool::open(&disk.join("spool"), "x", 1 << 20).unwrap();
+        let mut spool = spool.keeping(keep, now).unwrap();
+        spool.keep(&Item::Chunk(ends::wide("s", 1, 300)), None, now).unwrap();
+        fs::write(disk.join("filler"), vec![0; 256 << 10]).unwrap_err();
+        // First into an empty spool, and then before what is in it.
+        spool.prepend(&Item::Chunk(ends::wide("s", 401, 100))).unwrap();
+        assert_eq!(spool.kept_segments(), [] as [u64; 0]);
+        spool.prepend(&Item::Chunk(ends::wide("s", 301, 100))).unwrap();
+        assert_eq!(spool.peek(0).unwrap().map(|item| item.first()), Some(301));
+    });
+}
+
 /// A bind mount on a single file, as in a container: a rename of it is EBUSY.
 #[test]
 fn a_rotation_that_fails_is_reported_once_and_lines_are_appended_to_the_same_file() {
