@@ -13,6 +13,7 @@ use crate::following::{Follower, count, delete, is, real, synthetic, udp_flows, 
 tests![
     with_both_each_connection_has_one_begin_record_and_one_end_record,
     the_last_packet_of_a_connection_lies_between_the_bounds_of_its_end_record,
+    a_changed_timeout_is_read_also_where_the_namespace_may_not_be_entered_again,
     a_heartbeat_tells_a_quiet_stream_from_one_whose_events_are_disabled,
 ];
 
@@ -63,6 +64,34 @@ fn the_last_packet_of_a_connection_lies_between_the_bounds_of_its_end_record(net
         [Some(after), Some(before)] => {
             assert!(after <= created.end && created.start <= before, "{created:?} {end}");
             assert!(before < end["time_ns"].as_u64().unwrap() && before - after < 2_000_000_000, "{end}");
+        }
+        // Linux 5.10 does not send the remaining timeout.
+        bounds => assert_eq!((bounds, end.get("killed")), ([None, None], None), "{end}"),
+    }
+}
+
+/// With `--netns` the privilege to enter it has been dropped.
+fn a_changed_timeout_is_read_also_where_the_namespace_may_not_be_entered_again(netns: &TestNetns) {
+    for (name, value) in [("events", 1), ("timestamp", 1), ("udp_timeout", 60), ("udp_timeout_stream", 60)] {
+        netns.set_sysctl(&format!("netfilter/nf_conntrack_{name}"), value);
+    }
+    let namespace = format!("/proc/{}/task/{}/ns/net", std::process::id(), nix::unistd::gettid());
+    let follower = Follower::start(netns, &["--flows", "--netns", &namespace]);
+    netns.set_sysctl("netfilter/nf_conntrack_udp_timeout", 50);
+    // They are read two seconds after the start, and every ten seconds.
+    thread::sleep(Duration::from_millis(3500));
+    let before = wall_clock();
+    // As if a packet had set the timeout.
+    netns.create(&udp_flows(1000, 1).into_iter().map(|flow| Flow { timeout: Some(50), ..flow }).collect::<Vec<_>>());
+    let created = before..wall_clock();
+    thread::sleep(Duration::from_millis(1500));
+    delete(netns, |_| true);
+    follower.wait_for("the end", |records| count(records, "end") == 1);
+    let records = follower.stop().records;
+    let end = records.iter().find(|record| is(record, "end")).unwrap();
+    match ["last_packet_after_ns", "last_packet_before_ns"].map(|key| end[key].as_u64()) {
+        [Some(after), Some(before)] => {
+            assert!(after <= created.end && created.start <= before, "{created:?} {end}");
         }
         // Linux 5.10 does not send the remaining timeout.
         bounds => assert_eq!((bounds, end.get("killed")), ([None, None], None), "{end}"),

@@ -1,7 +1,7 @@
 //! Values of an entry as arguments, for `add` and `update`.
 
 use ctnl::host::Host;
-use ctnl::model::{Labels, STATUS_BITS, Status, TcpState};
+use ctnl::model::{HelperName, Labels, STATUS_BITS, Status, TcpState};
 use ctnl::table::{Masked, Patch};
 
 use super::args::seconds;
@@ -61,6 +61,14 @@ pub fn tcp_state(text: &str) -> Result<TcpState, String> {
         let names: Vec<String> = TcpState::all().filter_map(TcpState::name).map(str::to_ascii_lowercase).collect();
         format!("unknown TCP state '{text}': expected {}", names.join(", "))
     })
+}
+
+/// A helper's name, which the kernel keeps in 15 bytes (`NF_CT_HELPER_NAME_LEN`).
+pub fn helper(text: &str) -> Result<HelperName, String> {
+    if text.is_empty() || text.len() > 15 || text.contains('\0') {
+        return Err(format!("'{text}' is no name of a helper: expected 1 to 15 bytes, e.g. ftp"));
+    }
+    Ok(HelperName::new(text.as_bytes()))
 }
 
 /// Labels by number, or by their names in connlabel.conf, with commas.

@@ -8,7 +8,7 @@ use ctnl::table::{Masked, Patch, TcpPatch};
 use super::super::args::CommonArgs;
 use super::super::entry_values;
 use super::super::format::FormatArgs;
-use super::new_entry::{Endpoint, Template, endpoint, helper};
+use super::new_entry::{Endpoint, Template, endpoint};
 use crate::term::exit::usage;
 
 const EXAMPLES: &str = "\
@@ -64,7 +64,7 @@ pub struct Args {
     pub label: Option<String>,
 
     /// Helper, e.g. ftp
-    #[arg(long, value_parser = helper)]
+    #[arg(long, value_parser = entry_values::helper)]
     pub helper: Option<HelperName>,
 
     /// Rewrite the source of its packets

@@ -36,14 +36,6 @@ pub fn endpoint(text: &str) -> Result<Endpoint, String> {
         .map_err(|_| format!("'{text}' is no address: expected 192.0.2.1, 192.0.2.1:80 or [2001:db8::1]:80"))
 }
 
-/// A helper's name, which the kernel keeps in 15 bytes (`NF_CT_HELPER_NAME_LEN`).
-pub fn helper(text: &str) -> Result<HelperName, String> {
-    if text.is_empty() || text.len() > 15 || text.contains('\0') {
-        return Err(format!("'{text}' is no name of a helper: expected 1 to 15 bytes, e.g. ftp"));
-    }
-    Ok(HelperName::new(text.as_bytes()))
-}
-
 /// The keys of a tuple, the only ones that are read: what else a line shows of an entry has to be given as an option.
 const KEYS: [&str; 10] = ["src", "dst", "sport", "dport", "type", "code", "id", "srckey", "dstkey", "zone"];
 

@@ -12,7 +12,7 @@ use super::format::FormatArgs;
 use super::named::tuple;
 use crate::commands::args::CommonArgs;
 use crate::commands::entry_values;
-use crate::commands::new_entry::helper;
+use crate::commands::entry_values::helper;
 use crate::term::console::Console;
 use crate::term::exit::{Exit, usage};
 use crate::term::stdout::print;

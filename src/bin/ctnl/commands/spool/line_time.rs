@@ -1,5 +1,7 @@
 //! The time of a spooled line, whatever its format.
 
+use jiff::Timestamp;
+
 /// The time of a line in ns since 1970: the `time_ns` of JSON, the third column of csv, the timestamp of
 /// text. None if it has none.
 pub fn line_time(line: &[u8]) -> Option<u64> {
@@ -21,10 +23,14 @@ fn json_time(line: &[u8]) -> Option<u64> {
     number(rest.get(..length)?)
 }
 
-/// `1700000000.123456]`, as conntrack(8) prints it.
+/// `1700000000.123456]`, as conntrack(8) prints it, or that of `--time iso`.
 fn text_time(text: &[u8]) -> Option<u64> {
     let end = text.iter().position(|byte| *byte == b']')?;
-    let (seconds, fraction) = std::str::from_utf8(text.get(..end)?).ok()?.split_once('.')?;
+    let text = std::str::from_utf8(text.get(..end)?).ok()?;
+    if text.contains('T') {
+        return text.parse::<Timestamp>().ok()?.as_nanosecond().try_into().ok();
+    }
+    let (seconds, fraction) = text.split_once('.')?;
     let digits = u32::try_from(fraction.len()).ok().filter(|digits| *digits <= 9)?;
     let fraction = number(fraction.as_bytes())? * 10_u64.pow(9 - digits);
     number(seconds.as_bytes())?.checked_mul(1_000_000_000)?.checked_add(fraction)
@@ -49,6 +55,9 @@ mod tests {
             ("new,17,1795325357312000123,kernel,,", Some(1795325357312000123)),
             ("new,x,1795325357312000123,kernel,,", None),
             ("[1700000000.123456]\t    [NEW] tcp 6", Some(1700000000123456000)),
+            ("[2023-11-14T22:13:20.123456789Z]\t    [NEW] tcp 6", Some(1700000000123456789)),
+            ("[2023-11-14T23:13:20.123456789+01:00]\t[HEARTBEAT] rate=1/s", Some(1700000000123456789)),
+            ("[1969-11-14T22:13:20.0Z]\t    [NEW] tcp 6", None),
             ("    [NEW] tcp      6 120 SYN_SENT src=10.0.0.1", None),
             ("[DESTROY] tcp", None),
             ("[99999999999999999999.1]", None),
