@@ -139,7 +139,7 @@ impl Request<'_> {
         )))
     }
 
-    /// The file of --save. It is removed unless an entry is written to it.
+    /// The file of --save. It is removed where the purge does not run.
     fn undo_file(&self, selection: &Selection, before: Occupancy, host: &Host) -> Result<Option<UndoFile>> {
         let Some(name) = self.save.filter(|_| !self.dry_run) else { return Ok(None) };
         if name == STANDARD {

@@ -36,7 +36,7 @@ Examples:
 
 docs/save.md has the format, what is kept, and recipes (router swap, undo).
 Exit codes: 0 saved; 1 failed, and no file is left; 2 bad usage, e.g. the file exists;
-3 saved, but the kernel's hash table was resized meanwhile: entries may be missing.";
+3 interrupted, and no file is left; or saved while the kernel's hash table was resized: entries may be missing.";
 
 /// Save the entries that match to a file, for `ctnl restore`
 ///

@@ -304,7 +304,11 @@ impl Parser<'_> {
 
     /// What conntrack(8) ignores may have been meant as a filter: more would be deleted or changed than was meant.
     fn check_ignored(&self) -> Result<(), SyntaxError> {
-        match (&self.ignored, self.request.command) {
+        let Request { command, zero, .. } = self.request;
+        match (&self.ignored, command) {
+            (Some(word), _) if zero => {
+                Err(SyntaxError::stricter(format!("'{word}' selects nothing, and --zero resets all")))
+            }
             (Some(word), Command::Delete(_) | Command::Update | Command::Flush(_)) => {
                 Err(SyntaxError::stricter(format!("'{word}' selects nothing: expected options that do")))
             }

@@ -136,6 +136,8 @@ fn a_filter_of_which_a_part_would_be_ignored_is_refused() {
         "-U -m 1 10.0.0.1",
         "-D -n !192.0.2.1",
         "-D -a 192.0.2.1",
+        "-L -z 192.0.2.1",
+        "-L -z -a 192.0.2.1",
         "-F -a 192.0.2.1",
         "-U -m 1 --nat-range 192.0.2.1",
         "-U -m 1 -u UNREPLIED",

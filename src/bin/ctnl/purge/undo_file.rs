@@ -38,7 +38,8 @@ pub struct Saved {
 }
 
 impl UndoFile {
-    /// A file that is removed again unless an entry is written to it.
+    /// A file that is removed again where a write fails before the first entry, or nothing runs. One that ends without
+    /// entries stays: it is whole.
     pub fn new(name: &str, file: SaveFile, head: &Head) -> Self {
         let mut pending = Vec::new();
         let writer = BinaryWriter::begin(&mut pending, head);

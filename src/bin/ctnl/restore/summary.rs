@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use ctnl::table::Occupancy;
+use ctnl::text::printable;
 use ctnl::units::{Nanos, Seconds};
 use nix::errno::Errno;
 use serde::Serialize;
@@ -149,11 +150,12 @@ impl Summary {
             return;
         };
         let _ = match now.since(Nanos(saved)).seconds() {
+            _ if saved > now.0 => write!(text, " (saved"),
             Seconds(0) => write!(text, " (saved just now"),
             since => write!(text, " (saved {since} ago"),
         };
         if !self.saved_kernel.is_empty() {
-            let _ = write!(text, " on Linux {}", self.saved_kernel);
+            let _ = write!(text, " on Linux {}", printable(&self.saved_kernel));
         }
         if saved > now.0 {
             text.push_str("; its time is later than this host's clock, so timeouts are as in the file");
@@ -224,4 +226,17 @@ pub fn report(summary: &Summary, now: Nanos, console: &mut Console, as_json: boo
         (true, _) => Exit::Partly,
         (false, _) => Exit::Done,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_adds_no_line_to_the_summary_and_its_later_time_is_not_now() {
+        let (saved_at, saved_kernel) = (Some(5_000_000_000), "6.12\n9 restored".to_owned());
+        let text = Summary { saved_at, saved_kernel, ..Summary::new("file", false) }.to_text(Nanos(0));
+        assert!(!text.contains("\n9 restored") && text.contains("\n0 restored"), "{text}");
+        assert!(text.contains("later than this host's clock") && !text.contains("just now"), "{text}");
+    }
 }
