@@ -40,7 +40,7 @@ const ADDRESSES: [&str; 11] = [
     "master-src",
     "master-dst",
 ];
-const PORTS: [&str; 10] = [
+const PORTS: [&str; 12] = [
     "sport",
     "dport",
     "port",
@@ -51,6 +51,8 @@ const PORTS: [&str; 10] = [
     "nat-sport",
     "nat-dport",
     "gre-key",
+    "gre-srckey",
+    "gre-dstkey",
 ];
 const NUMBERS: [&str; 17] = [
     "timeout",

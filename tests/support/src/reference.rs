@@ -327,6 +327,8 @@ fn ports(flow: &Flow, field: &str) -> Vec<u16> {
         "reply-dport" => nth(&reply, 1),
         "any-port" => [orig, reply].concat(),
         "gre-key" => of(flow.orig.l4, true),
+        "gre-srckey" => nth(&of(flow.orig.l4, true), 0),
+        "gre-dstkey" => nth(&of(flow.orig.l4, true), 1),
         "nat-sport" => nth(&if src_nat { reply } else { vec![] }, 1),
         "nat-dport" => nth(&if dst_nat { reply } else { vec![] }, 0),
         "nat-port" => [ports(flow, "nat-sport"), ports(flow, "nat-dport")].concat(),
