@@ -6,7 +6,7 @@ use nix::sys::resource::{Resource, getrlimit};
 
 /// Least address space. With less, an allocation may fail, at which a Rust program aborts; a debug build
 /// is larger.
-const LEAST: Bytes = Bytes(if cfg!(debug_assertions) { 28 << 20 } else { 16 << 20 });
+const LEAST: Bytes = Bytes(if cfg!(debug_assertions) { 40 << 20 } else { 20 << 20 });
 
 /// Fails where the process may not use enough address space to run (`ulimit -v`).
 ///
