@@ -27,11 +27,11 @@ tests![
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs with the namespaces of the processes $A and $B as `/run/netns/a` and `b`, in a mount and a PID
-/// namespace of its own: no other namespace is visible.
+/// namespace of its own: no other namespace is visible. Options are those of busybox, too.
 const OUTSIDE: &str = r#"
 mount -t tmpfs none /run && mkdir /run/netns && touch /run/netns/a /run/netns/b /run/netns/other &&
 mount --bind /proc/$A/ns/net /run/netns/a && mount --bind /proc/$B/ns/net /run/netns/b &&
-exec unshare --pid --fork --mount-proc --kill-child sh -c "$INSIDE"
+exec unshare -p -f --mount-proc sh -c "$INSIDE"
 "#;
 
 const FUNCTIONS: &str = r#"
@@ -56,7 +56,7 @@ touch /run/netns/c && unshare --net=/run/netns/c true || fail unshare
 nsenter --net=/run/netns/c sleep 600 & user=$!
 "$CTNL" events --netns c --to "file:$OUT" & ctnl=$!
 until_true seed 'grep -q "\"event\":\"resync\"" "$OUT"'
-umount --lazy /run/netns/c || fail umount
+umount -l /run/netns/c || fail umount
 sleep 6
 kill -0 $ctnl || fail "it has ended while a process is in the namespace"
 kill $user

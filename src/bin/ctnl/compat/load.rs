@@ -6,6 +6,7 @@
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 
 use anyhow::{Context, Result, anyhow};
@@ -130,8 +131,12 @@ impl Lines {
 
 /// Opens a file, or keeps what a pipe contains: it is read twice.
 fn open(path: &OsStr) -> Result<Input> {
-    let path = if path == "-" { OsStr::new("/dev/stdin") } else { path };
-    let file = File::open(path).map_err(|error| usage(format!("cannot open '{}': {error}", path.display())))?;
+    // Not /dev/stdin, which needs /proc.
+    let opened = match path == "-" {
+        true => io::stdin().as_fd().try_clone_to_owned().map(File::from),
+        false => File::open(path),
+    };
+    let file = opened.map_err(|error| usage(format!("cannot open '{}': {error}", path.display())))?;
     let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
     if is_file {
         // Standard input may have been read by others before.
