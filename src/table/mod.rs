@@ -18,10 +18,10 @@
 //! ```
 //!
 //! [`Dump`] and [`dump()`] read the table, [`get()`] one entry, [`count()`] the number of entries, [`stats()`] the counters,
-//! [`expectations()`] and [`expect_get`] the expectations;
+//! [`expectations()`] and [`expect_get()`] the expectations;
 //! [`create()`], [`delete()`] and [`update()`], which takes a [`Patch`], change entries in batches, and a [`Deleter`]
 //! deletes or updates on a thread of its own while the table is being dumped, each entry only while its sample is
-//! recent. [`expect_create`] and [`expect_delete`] do the same for expectations.
+//! recent. [`expect_create()`] and [`expect_delete()`] do the same for expectations.
 //! [`timeouts()`] and [`policies()`] read the timeouts in force. [`Events`] subscribes to changes.
 //!
 //! To the kernel, a delete request without a tuple is a flush of the whole table

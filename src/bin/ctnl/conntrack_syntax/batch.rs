@@ -7,6 +7,7 @@ use super::error::SyntaxError;
 use super::parse::parse_request;
 use super::protocols::ProtocolNames;
 use super::request::{Command, Request, Table};
+use super::saved_line;
 
 /// Words of a line, the name of the program not among them.
 const MAX_WORDS: usize = 253;
@@ -25,6 +26,9 @@ pub fn parse_line(line: &[u8], names: &dyn ProtocolNames) -> Result<Option<Reque
     let line = line.get(start..).unwrap_or_default();
     if line.starts_with(b"#") || line.is_empty() && is_whole {
         return Ok(None);
+    }
+    if let Some(request) = saved_line::parse(line).filter(|_| line.len() <= MAX_WORD) {
+        return Ok(Some(request));
     }
     let words = split(line)?;
     let request = parse_request(words.iter().map(OsString::as_os_str), names)?;

@@ -16,6 +16,7 @@ mod options;
 mod parse;
 mod protocols;
 mod request;
+mod saved_line;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 mod tests;

@@ -256,12 +256,20 @@ fn set(row: &Row, protocol: u8, text: &[u8], arguments: &mut ProtocolArguments) 
     Ok(())
 }
 
-/// The number of a state. `LISTEN` is the former name of TCP's `SYN_SENT2`.
+/// The number of a state of TCP. `LISTEN` is the former name of `SYN_SENT2`.
+pub fn tcp_state(text: &[u8]) -> Option<u8> {
+    if text == b"LISTEN" {
+        return Some(TcpState::SynSent2.number());
+    }
+    let is_name = |state: &TcpState| state.name().is_some_and(|name| name.as_bytes() == text);
+    TcpState::all().find(is_name).map(TcpState::number)
+}
+
+/// The number of a state.
 fn state(protocol: u8, text: &[u8]) -> Result<u8, SyntaxError> {
     let is_name = |name: Option<&'static str>| name.is_some_and(|name| name.as_bytes() == text);
     let number = match protocol {
-        TCP if text == b"LISTEN" => Some(TcpState::SynSent2.number()),
-        TCP => TcpState::all().find(|state| is_name(state.name())).map(TcpState::number),
+        TCP => tcp_state(text),
         SCTP => {
             let number = SctpState::all().find(|state| is_name(state.name())).map(SctpState::number);
             number.filter(|number| *number < SCTP_STATES)
