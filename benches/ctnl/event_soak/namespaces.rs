@@ -83,6 +83,8 @@ impl Namespaces {
         self.short_lived += 1;
         let mut namespace = Namespace::create(&format!("short{}", self.short_lived))?;
         namespace.wait_for_subscription()?;
+        // What exists for less may have no lines (docs/events.md).
+        thread::sleep(Duration::from_secs(2));
         let events = namespace.create_and_delete(300, self.short_lived)?;
         Ok(Sent { events, namespaces: 1 })
     }
