@@ -97,7 +97,11 @@ proptest! {
 /// entry of the sample has one between them (`idle <= 6s or not idle <= 7s`); or the quantities
 /// depend on each other, for which `Filter::matches_everything` promises no proof.
 fn is_beyond_the_sample(filter: &Filter) -> bool {
-    const RELATED: [&[FieldId]; 4] = [
+    const RELATED: [&[FieldId]; 7] = [
+        // What is translated is there.
+        &[FieldId::NatSport, FieldId::NatDport, FieldId::NatPort, FieldId::ReplySport, FieldId::ReplyDport],
+        &[FieldId::Protocol, FieldId::GreKey, FieldId::GreSrcKey, FieldId::GreDstKey],
+        &[FieldId::IcmpType, FieldId::IcmpCode, FieldId::IcmpId],
         &[FieldId::Packets, FieldId::OrigPackets, FieldId::ReplyPackets],
         &[FieldId::Bytes, FieldId::OrigBytes, FieldId::ReplyBytes],
         &[FieldId::Zone, FieldId::OrigZone, FieldId::ReplyZone],

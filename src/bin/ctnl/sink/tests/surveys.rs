@@ -138,7 +138,8 @@ fn what_a_running_program_appends_and_delivers_is_no_damage() {
             for _ in 0..60 {
                 let found = look(path);
                 assert_eq!((&found.missing[..], &found.damage[..]), (&[][..], &[][..]));
-                assert!(found.waiting.windows(2).all(|pair| pair[1] == pair[0] + 1), "{found:?}");
+                // What is delivered between the readings of two segments waits in neither.
+                assert!(found.waiting.is_sorted_by(|one, next| one < next), "{found:?}");
                 lines += found.waiting.len();
             }
             lines
