@@ -271,7 +271,7 @@ fn flushes(commands: &Commands, entries: u32) -> Vec<Case> {
 }
 
 /// Saving a table to nowhere and to a file, and restoring it from files.
-fn saves(commands: &Commands, population: Population) -> [Case; 3] {
+fn saves(commands: &Commands, population: Population) -> Vec<Case> {
     let path = |name| SavedFiles::path(name).display().to_string();
     let lines = commands.conntrack("-L -o save");
     let save = Case { targets: Targets::new(1.10), ..commands.case("save", population, "save -q -", lines.clone()) };
@@ -281,13 +281,22 @@ fn saves(commands: &Commands, population: Population) -> [Case; 3] {
     let theirs = commands.conntrack(&format!("-R {}", path(Name::Lines)));
     let case = commands.case("restore", population, &restore, theirs);
     let of_lines = commands.ctnl(&format!("restore -q {}", path(Name::Lines)));
-    let others = if commands.conntrack_installed { vec![of_lines] } else { Vec::new() };
+    let others = if commands.conntrack_installed { vec![of_lines.clone()] } else { Vec::new() };
     let limit = Some(commands.limit_with("create", &path(Name::Requests)));
-    [
-        save,
-        to_file,
-        Case { effect: Effect::Creates, limit_changes: true, limit, others, targets: Targets::new(1.15), ..case },
-    ]
+    let restore =
+        Case { effect: Effect::Creates, limit_changes: true, limit, others, targets: Targets::new(1.15), ..case };
+    let drop_in = Case {
+        name: "drop-in -R".to_owned(),
+        limit: Some(of_lines),
+        ctnl: commands.ctnl(&format!("conntrack -R {}", path(Name::Lines))),
+        others: Vec::new(),
+        targets: Targets::new(1.10),
+        ..restore.clone()
+    };
+    let mut cases = vec![save, to_file, restore];
+    // conntrack(8) writes its lines.
+    cases.extend(commands.conntrack_installed.then_some(drop_in));
+    cases
 }
 
 /// conntrack(8) cannot select by idle time: it is given the stale entries'

@@ -18,7 +18,7 @@ use nix::libc::{O_CLOEXEC, O_TMPFILE};
 
 use super::create::Additions;
 use super::{change, criteria, entry, message};
-use crate::conntrack_syntax::{Command, ErrorExit, MAX_LINE, Request, SyntaxError, parse_line};
+use crate::conntrack_syntax::{Command, ErrorExit, MAX_LINE, Request, SyntaxError, is_saved_line, parse_line};
 use crate::host::protocols::ProtocolNumbers;
 use crate::term::exit::{Exit, usage};
 use crate::term::interrupt::Interrupt;
@@ -31,7 +31,7 @@ const READ: usize = 64 << 10;
 /// Runs the lines of the file at `path`; `-` is standard input.
 pub fn run(path: &OsStr, host: &Host) -> Result<Exit> {
     let mut lines = Lines { input: open(path)?, line: Vec::new(), number: 0, names: ProtocolNumbers::of(host) };
-    while let Some(request) = lines.next()? {
+    while let Some(request) = lines.next(is_saved_line)? {
         request
             .and_then(|request| check(&request, host))
             .map_err(|error| lines.refused(&error, "nothing was changed"))?;
@@ -40,7 +40,7 @@ pub fn run(path: &OsStr, host: &Host) -> Result<Exit> {
     // From here on, a signal has to wait for the end of a batch.
     let interrupt = Interrupt::listen()?;
     let mut creates = Creates::new(Connection::open(&Netns::Current)?, host);
-    while let Some(request) = lines.next()? {
+    while let Some(request) = lines.next(|_| false)? {
         if interrupt.requested() {
             creates.send()?;
             return Err(anyhow!("interrupted before line {}", lines.number));
@@ -92,8 +92,8 @@ trait BufReadSeek: BufRead + Seek {}
 impl<T: BufRead + Seek> BufReadSeek for T {}
 
 impl Lines {
-    /// The next line that is neither empty nor a comment. `None` at the end of the file.
-    fn next(&mut self) -> Result<Option<Result<Request>>> {
+    /// The next line that is neither empty nor a comment, nor one that `skips`. `None` at the end of the file.
+    fn next(&mut self, skips: impl Fn(&[u8]) -> bool) -> Result<Option<Result<Request>>> {
         loop {
             self.line.clear();
             self.number += 1;
@@ -104,6 +104,9 @@ impl Lines {
             }
             if self.line.len() > MAX_LINE + 1 && !self.line.ends_with(b"\n") {
                 return Ok(Some(Err(usage(format!("a line has more than {MAX_LINE} bytes")))));
+            }
+            if skips(&self.line) {
+                continue;
             }
             let names = |name: &[u8]| self.names.number(str::from_utf8(name).ok()?);
             match parse_line(&self.line, &names) {

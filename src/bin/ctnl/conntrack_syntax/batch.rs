@@ -27,7 +27,7 @@ pub fn parse_line(line: &[u8], names: &dyn ProtocolNames) -> Result<Option<Reque
     if line.starts_with(b"#") || line.is_empty() && is_whole {
         return Ok(None);
     }
-    if let Some(request) = saved_line::parse(line).filter(|_| line.len() <= MAX_WORD) {
+    if let Some(request) = saved(line) {
         return Ok(Some(request));
     }
     let words = split(line)?;
@@ -44,6 +44,16 @@ pub fn parse_line(line: &[u8], names: &dyn ProtocolNames) -> Result<Option<Reque
         | Command::Flush(Table::Conntrack) => Ok(Some(request)),
         _ => Err(SyntaxError::usage("a file of --load-file may have -I, -A, -U, -D and -F of conntrack entries only")),
     }
+}
+
+/// Whether a line, with or without its line feed, is one that `-o save` writes for TCP or UDP: it can be run.
+pub fn is_saved_line(line: &[u8]) -> bool {
+    saved(line.strip_suffix(b"\n").unwrap_or(line)).is_some()
+}
+
+/// Its words are shorter than the longest that is accepted.
+fn saved(line: &[u8]) -> Option<Request> {
+    saved_line::parse(line).filter(|_| line.len() <= MAX_WORD)
 }
 
 /// The words of a line: between white space, or in double quotes, where a backslash escapes.

@@ -22,7 +22,7 @@ mod saved_line;
 mod tests;
 mod values;
 
-pub use batch::{MAX_LINE, parse_line};
+pub use batch::{MAX_LINE, is_saved_line, parse_line};
 pub use error::{ErrorExit, SyntaxError};
 pub use parse::parse;
 pub use request::{
