@@ -161,21 +161,24 @@ impl Engine<'_> {
         self.changes_at = now + MAX_WAIT;
         for change in self.emitter.env.changes() {
             match change {
-                NamespaceChange::Appeared(mut stream) => {
-                    let now = self.emitter.env.now();
-                    stream.begin(&self.emitter.options, now);
-                    self.emitter.check_event_sysctl(&mut stream);
-                    let name = stream.name.clone();
-                    if let Err(error) = self.streams.add(stream) {
-                        let netns = name.as_deref().unwrap_or_default();
-                        self.emitter.env.notify(Notification::Failed { netns, error: &error });
-                    }
-                }
+                NamespaceChange::Appeared(stream) => self.add(stream),
                 NamespaceChange::Renamed(names) => self.rename(names),
                 NamespaceChange::Vanished(inode) => self.remove(|stream| stream.has_inode(inode))?,
             }
         }
         self.remove(|stream| stream.is_broken)
+    }
+
+    /// Begins to follow a namespace.
+    fn add(&mut self, mut stream: Box<NamespaceStream>) {
+        let now = self.emitter.env.now();
+        stream.begin(&self.emitter.options, now);
+        self.emitter.check_event_sysctl(&mut stream);
+        let name = stream.name.clone();
+        if let Err(error) = self.streams.add(stream) {
+            let netns = name.as_deref().unwrap_or_default();
+            self.emitter.env.notify(Notification::Failed { netns, error: &error });
+        }
     }
 
     fn rename(&mut self, names: Vec<(u64, String)>) {
@@ -238,6 +241,12 @@ impl Engine<'_> {
     fn finish(&mut self) -> Result<(), Error> {
         self.emitter.is_ending = true;
         self.emitter.env.notify(Notification::Ending);
+        // A namespace that appeared last has a queue, too.
+        for change in self.emitter.env.changes() {
+            if let NamespaceChange::Appeared(stream) = change {
+                self.add(stream);
+            }
+        }
         // All of them first, so that every queue has an end.
         let sound = self.streams.all_at_the_end().filter(|stream| !stream.is_broken);
         let mut ended = Ok(());

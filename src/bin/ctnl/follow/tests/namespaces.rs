@@ -42,6 +42,16 @@ fn the_entries_of_a_namespace_appear_are_renamed_and_vanish_with_it() {
 }
 
 #[test]
+fn the_events_of_a_namespace_that_appears_right_before_the_end_are_written() {
+    let (first, second) = (script([]), script([Scripted::New(9)]));
+    let (outlet, mut env) = (StoredChunks::default(), env(2));
+    let appeared = stream(Some("b"), &second, table(&[])).with_inode(7);
+    env.changes = vec![(Duration::from_secs(2), NamespaceChange::Appeared(Box::new(appeared)))];
+    run(options(true, OnGap::Resync), vec![stream(Some("a"), &first, table(&[]))], &outlet, &mut env);
+    assert_eq!(outlet.story(), ["open", "resync seed a", "new 9 b", "close 0"]);
+}
+
+#[test]
 fn two_namespaces_that_swap_their_names_leave_the_reader_with_the_entries_of_both() {
     let (first, second) = (script([]), script([Scripted::New(4)]));
     let (outlet, mut env) = (StoredChunks::default(), env(3));
