@@ -2,10 +2,13 @@
 //! ip with their libraries, and the kernel's modules.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use vm_tests::cases::Machine;
 
 use crate::archive::Archive;
@@ -59,7 +62,13 @@ pub fn build(machine: Machine, programs: &Programs, modules: &[Module]) -> Resul
     }
     add_host_programs(&mut archive)?;
     add_modules(&mut archive, modules);
-    Ok(archive.finish())
+    compressed(&archive.finish())
+}
+
+/// While it is unpacked it is in memory twice: as it is, a machine of 128 MiB runs out of memory.
+fn compressed(archive: &[u8]) -> Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(archive).and_then(|()| encoder.finish()).context("compress the initramfs")
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
