@@ -166,8 +166,10 @@ fn drop_in(commands: &Commands, entries: u32) -> Vec<Case> {
         case("drop-in -L", 0, "list -o conntrack -q", "-L"),
         case("drop-in -L, filter", 0, "list -o conntrack -q tcp and dport 443", "-L -p tcp --dport 443"),
         case("drop-in -D, 50 %", entries / 2, "flush mark 1/1 --yes -q", "-D -m 1/1"),
+        // conntrack(8) 1.4.7 ends with ENOBUFS.
         Case {
             population: population(entries / 2),
+            conntrack: None,
             ..case(
                 "drop-in -U, 50 %",
                 0,
