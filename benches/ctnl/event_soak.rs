@@ -93,7 +93,7 @@ pub fn child(ctnl: &str, minutes: u64) -> Result<()> {
     Ok(())
 }
 
-/// Makes events for [`RUN`], and disturbs meanwhile. The peers disturb by themselves.
+/// Makes events for [`RUN`], renames files and kills nats-server. The peers disturb on their own threads.
 fn one(
     run: &StreamRun,
     namespaces: &mut Namespaces,

@@ -4,22 +4,21 @@
 //! again when they are run, so that memory does not grow with the file. Consecutive creates are sent together.
 
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
 
 use anyhow::{Context, Result, anyhow};
 use ctnl::host::Host;
 use ctnl::model::Flow;
 use ctnl::netlink::{Connection, Netns};
 use ctnl::table::{BATCH, Outcome, create};
-use nix::libc::{O_CLOEXEC, O_TMPFILE};
 
 use super::create::Additions;
 use super::{change, criteria, entry, message};
 use crate::conntrack_syntax::{Command, ErrorExit, MAX_LINE, Request, SyntaxError, is_saved_line, parse_line};
 use crate::host::protocols::ProtocolNumbers;
+use crate::restore::unnamed;
 use crate::term::exit::{Exit, usage};
 use crate::term::interrupt::Interrupt;
 
@@ -147,20 +146,18 @@ fn open(path: &OsStr) -> Result<Input> {
         reader.rewind()?;
         return Ok(Box::new(reader));
     }
-    keep(file).context("read the input")
+    keep(file)
 }
 
-fn keep(mut input: File) -> io::Result<Input> {
+fn keep(mut input: File) -> Result<Input> {
     let mut start = Vec::new();
-    (&mut input).take(IN_MEMORY).read_to_end(&mut start)?;
+    (&mut input).take(IN_MEMORY).read_to_end(&mut start).context("read the input")?;
     if (start.len() as u64) < IN_MEMORY {
         return Ok(Box::new(Cursor::new(start)));
     }
-    let folder = std::env::temp_dir();
-    let flags = O_TMPFILE | O_CLOEXEC;
-    let mut kept = OpenOptions::new().read(true).write(true).custom_flags(flags).mode(0o600).open(folder)?;
+    let mut kept = unnamed(&std::env::temp_dir())?;
     kept.write_all(&start)?;
-    io::copy(&mut input, &mut kept)?;
+    io::copy(&mut input, &mut kept).context("read the input")?;
     kept.rewind()?;
     Ok(Box::new(BufReader::with_capacity(READ, kept)))
 }

@@ -10,6 +10,6 @@ mod summary;
 mod zone_map;
 
 pub use job::{Options, Restore};
-pub use source::Source;
+pub use source::{Source, unnamed};
 pub use summary::report;
 pub use zone_map::ZoneMapping;

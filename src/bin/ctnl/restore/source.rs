@@ -57,7 +57,10 @@ impl Source {
 }
 
 /// A file that no one else can open, and that is gone with this process.
-fn unnamed(folder: &Path) -> Result<File> {
+///
+/// # Errors
+/// It cannot be created.
+pub fn unnamed(folder: &Path) -> Result<File> {
     let open = |options: &mut OpenOptions, path: &Path| options.read(true).write(true).mode(0o600).open(path);
     let name = folder.join(format!(".ctnl-restore-{}", std::process::id()));
     let file = match open(OpenOptions::new().custom_flags(libc::O_TMPFILE), folder) {

@@ -6,7 +6,7 @@ use ctnl::table::{ExpectationTarget, Outcome, expect_delete};
 use nix::errno::Errno;
 
 use super::format::FormatArgs;
-use super::named::{find, tuple};
+use super::named::{find, tuple_in_zone};
 use super::select::Chosen;
 use crate::commands::args::CommonArgs;
 use crate::term::exit::{Exit, usage};
@@ -52,13 +52,10 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
-    let (tuple, named_zone) = tuple(&args.tuple.join(" "))?;
-    if named_zone.is_some() && args.zone.is_some() && named_zone != args.zone {
-        return Err(usage("--zone: the tuple has another zone"));
-    }
+    let (tuple, zone) = tuple_in_zone(&args.tuple.join(" "), args.zone)?;
     let (mut console, mut connection) = (args.common.console(), args.common.connect()?);
     let mut chosen = find(&mut connection, &tuple, args.id)?;
-    chosen.retain(|chosen| named_zone.or(args.zone).is_none_or(|zone| chosen.zone == Some(zone)));
+    chosen.retain(|chosen| zone.is_none_or(|zone| chosen.zone == Some(zone)));
     let Chosen { expectation, zone } = match (chosen.pop(), chosen.is_empty()) {
         (Some(only), true) => only,
         (Some(_), false) => {

@@ -6,7 +6,7 @@ use ctnl::netlink::Connection;
 use ctnl::table::expect_get;
 
 use super::format::FormatArgs;
-use super::named::{find, tuple};
+use super::named::{find, tuple_in_zone};
 use crate::commands::args::CommonArgs;
 use crate::term::exit::{Exit, usage};
 use crate::term::stdout::print;
@@ -41,11 +41,8 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
-    let (tuple, named_zone) = tuple(&args.tuple.join(" "))?;
-    if named_zone.is_some() && args.zone.is_some() && named_zone != args.zone {
-        return Err(usage("--zone: the tuple has another zone"));
-    }
-    let (given, mut connection) = (named_zone.or(args.zone), args.common.connect()?);
+    let (tuple, given) = tuple_in_zone(&args.tuple.join(" "), args.zone)?;
+    let mut connection = args.common.connect()?;
     let zone = given.unwrap_or(0);
     let mut found = expect_get(&mut connection, &tuple, zone)?.map(|expectation| (expectation, zone));
     if found.is_none() && given.is_none() {

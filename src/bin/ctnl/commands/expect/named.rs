@@ -24,6 +24,18 @@ pub fn tuple(text: &str) -> Result<(Tuple, Option<u16>)> {
     Ok((named.tuple, named.zone))
 }
 
+/// The tuple, and its zone or that of `--zone`.
+///
+/// # Errors
+/// As [`tuple`]; both zones are given and differ.
+pub fn tuple_in_zone(text: &str, zone: Option<u16>) -> Result<(Tuple, Option<u16>)> {
+    let (tuple, named) = tuple(text)?;
+    if named.is_some() && zone.is_some() && named != zone {
+        return Err(usage("--zone: the tuple has another zone"));
+    }
+    Ok((tuple, named.or(zone)))
+}
+
 /// The expected tuple in the line of an expectation: what is between `proto=` and `mask-src=`. Another text as it is.
 fn expected_of_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();

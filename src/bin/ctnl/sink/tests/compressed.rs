@@ -28,7 +28,7 @@ fn content(path: &Path) -> String {
     text
 }
 
-/// Compresses what is there.
+/// Compresses the rotated files.
 fn compress(path: &Path, compression: Compression, until_names: &[&str]) -> Vec<String> {
     let compressor = Compressor::start(path, compression).unwrap();
     until(|| names(path.parent().unwrap()) == until_names);
