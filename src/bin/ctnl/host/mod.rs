@@ -5,6 +5,7 @@
 #[allow(dead_code, unused_imports)]
 pub mod boot;
 pub mod buckets;
+pub mod conntrack_sysctls;
 pub mod event_sysctls;
 pub mod files;
 pub mod namespaces;
