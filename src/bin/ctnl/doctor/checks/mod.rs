@@ -14,6 +14,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_documentation_has_a_row_for_each_check_and_for_no_other() {
+        let text = include_str!("../../../../../docs/doctor.md");
+        let (_, checks) = text.split_once("\n## Checks\n").unwrap_or_default();
+        let (checks, _) = checks.split_once("\n## ").unwrap_or_default();
+        let rows = checks.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |"));
+        let rows: BTreeSet<_> = rows.filter_map(|row| row.split_once("` | ")).collect();
+        assert_eq!(rows, CHECKS.iter().map(|check| (check.name, check.about)).collect());
+    }
+
+    #[test]
     fn every_check_has_a_name_of_its_own_and_says_what_it_looks_at() {
         let names: BTreeSet<_> = CHECKS.iter().map(|check| check.name).collect();
         assert_eq!(names.len(), CHECKS.len());
