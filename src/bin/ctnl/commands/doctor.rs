@@ -9,6 +9,7 @@ use ctnl::units::Seconds;
 
 use super::args::CommonArgs;
 use crate::doctor::{CHECKS, Check, Evidence, Report, Severity, Source};
+use crate::kernel_probe;
 use crate::term::exit::{Exit, usage};
 use crate::term::interrupt::Interrupt;
 use crate::term::stdout::print;
@@ -21,6 +22,8 @@ Examples:
   ctnl doctor --explain accounting
   ctnl doctor --root /mnt/image
       The settings of an installation that does not run.
+  ctnl doctor --kernel
+      What this kernel does, probed with made-up entries in a namespace of its own.
 
 Exit codes: 0 nothing wrong, 4 warnings, 5 critical; 1 failed, 2 usage error.";
 
@@ -43,6 +46,11 @@ pub struct Args {
     #[arg(long, value_name = "DIR", conflicts_with = "netns")]
     root: Option<PathBuf>,
 
+    /// Probe what this kernel does: filters, flushes, defaults; with made-up entries in a network namespace of
+    /// its own, and no other check
+    #[arg(long, conflicts_with_all = ["watch", "explain", "root", "netns"])]
+    kernel: bool,
+
     /// JSON on stdout
     #[arg(long)]
     json: bool,
@@ -63,6 +71,9 @@ fn window(text: &str) -> Result<Seconds, String> {
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     if let Some(name) = &args.explain {
         return explain(name);
+    }
+    if args.kernel {
+        return probe_kernel(args.json, host);
     }
     let interrupt = Interrupt::listen()?;
     let mut console = args.common.console();
@@ -90,6 +101,13 @@ fn source(args: &Args, host: &Host) -> Result<Source> {
         bail!("--root {}: no such folder", root.display());
     }
     Ok(Source { host: Host::at(root, host.clock.clone()), netns: None, netns_argument, window })
+}
+
+/// The process is in another network namespace afterwards.
+fn probe_kernel(json: bool, host: &Host) -> Result<Exit> {
+    let report = kernel_probe::run(host)?;
+    print(if json { report.to_json() } else { report.to_text() })?;
+    Ok(if report.is_complete() { Exit::Done } else { Exit::Partly })
 }
 
 fn explain(name: &str) -> Result<Exit> {
