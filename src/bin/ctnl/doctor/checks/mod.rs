@@ -1,11 +1,15 @@
 //! The checks, one file each. Adding one is its file and its row here.
 
 mod accounting;
+mod counters;
+mod entries;
+mod fullness;
+mod unreplied;
 
 use super::check::Check;
 
 /// All checks, in the order in which findings of the same severity are shown.
-pub const CHECKS: &[Check] = &[accounting::CHECK];
+pub const CHECKS: &[Check] = &[fullness::CHECK, counters::CHECK, entries::CHECK, unreplied::CHECK, accounting::CHECK];
 
 #[cfg(test)]
 mod tests {
