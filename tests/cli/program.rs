@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// Every command, as in `ctnl --help`.
-pub const COMMANDS: [&str; 17] = [
+pub const COMMANDS: [&str; 18] = [
     "list",
     "count",
     "get",
@@ -20,6 +20,7 @@ pub const COMMANDS: [&str; 17] = [
     "restore",
     "expect",
     "stats",
+    "doctor",
     "events",
     "spool",
     "filter",
@@ -28,8 +29,10 @@ pub const COMMANDS: [&str; 17] = [
     "man",
 ];
 /// Those of them that talk to the kernel, in a namespace that may be named.
-pub const ON_A_TABLE: [&str; 12] =
-    ["list", "count", "get", "delete", "flush", "add", "update", "save", "restore", "expect", "stats", "events"];
+pub const ON_A_TABLE: [&str; 13] = [
+    "list", "count", "get", "delete", "flush", "add", "update", "save", "restore", "expect", "stats", "doctor",
+    "events",
+];
 
 /// A folder to run in.
 pub struct Folder(TempDir);

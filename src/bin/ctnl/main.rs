@@ -4,6 +4,7 @@ mod chunk;
 mod commands;
 mod compat;
 mod conntrack_syntax;
+mod doctor;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod fake;

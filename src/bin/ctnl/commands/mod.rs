@@ -9,6 +9,7 @@ mod completions;
 mod count;
 mod delete;
 mod direction;
+mod doctor;
 mod entry_values;
 mod events;
 mod expect;
@@ -90,6 +91,8 @@ enum Verb {
     Expect(expect::Args),
     /// Show the counters of connection tracking: drops, evictions, failed inserts
     Stats(stats::Args),
+    /// Find out why the table is full, and what mends it
+    Doctor(doctor::Args),
     /// Stream conntrack events
     Events(Box<events::Args>),
     /// Show or check what is in a spool of `ctnl events`
@@ -130,6 +133,7 @@ pub fn run(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Update(args) => update::run(&args, host),
         Verb::Expect(args) => expect::run(args, host),
         Verb::Stats(args) => stats::run(&args, host),
+        Verb::Doctor(args) => doctor::run(&args, host),
         Verb::Events(args) => events::run(&args, host),
         Verb::Spool(args) => spool::run(&args, host),
         Verb::Filter(args) => filter::run(&args, host),

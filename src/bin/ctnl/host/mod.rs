@@ -2,6 +2,7 @@
 //! files and the service manager.
 
 pub mod buckets;
+pub mod conntrack_sysctls;
 pub mod event_sysctls;
 pub mod files;
 pub mod namespaces;

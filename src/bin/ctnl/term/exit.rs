@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use ctnl::text::underline;
 
-/// The exit codes, the same for every command.
+/// The exit codes. 0 to 3 are the same for every command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// 0: done, also when nothing matched.
@@ -16,6 +16,10 @@ pub enum Exit {
     Usage,
     /// 3: partly done: interrupted, or some entries failed.
     Partly,
+    /// 4: `ctnl doctor` found nothing worse than warnings.
+    Warnings,
+    /// 5: `ctnl doctor` found something critical.
+    Critical,
     /// The exit code of the command that ran in the lab.
     Child(u8),
 }
@@ -27,6 +31,8 @@ impl From<Exit> for ExitCode {
             Exit::Failed => 1,
             Exit::Usage => 2,
             Exit::Partly => 3,
+            Exit::Warnings => 4,
+            Exit::Critical => 5,
             Exit::Child(code) => code,
         })
     }

@@ -1,0 +1,93 @@
+//! `ctnl doctor`.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use ctnl::host::Host;
+use ctnl::text::nearest;
+use ctnl::units::Seconds;
+
+use super::args::CommonArgs;
+use crate::doctor::{CHECKS, Check, Evidence, Report, Severity, Source};
+use crate::term::exit::{Exit, usage};
+use crate::term::stdout::print;
+
+const EXAMPLES: &str = "\
+Examples:
+  ctnl doctor
+  ctnl doctor --watch 10s
+      Measure the counters over 10 s.
+  ctnl doctor --explain accounting
+  ctnl doctor --root /mnt/image
+      The settings of an installation that does not run.
+
+Exit codes: 0 nothing wrong, 4 warnings, 5 critical; 1 failed, 2 usage error.";
+
+/// Find out why the table is full, and what mends it
+///
+/// Checks the host, and prints what is wrong, worst first: evidence, consequence, and the command that mends
+/// it. A check that cannot run says why. Nothing is changed, and the table is dumped once.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    /// Measure the counters over this time: totals since boot say nothing about now
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = window)]
+    watch: Seconds,
+
+    /// Explain a check, and run none
+    #[arg(long, value_name = "CHECK")]
+    explain: Option<String>,
+
+    /// Read the files below this folder, as of an image; nothing of the running kernel is read then
+    #[arg(long, value_name = "DIR", conflicts_with = "netns")]
+    root: Option<PathBuf>,
+
+    /// JSON on stdout
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// The time over which counters are measured.
+fn window(text: &str) -> Result<Seconds, String> {
+    super::args::seconds(text, 3600).map(Seconds)
+}
+
+/// Runs the command.
+pub fn run(args: &Args, host: &Host) -> Result<Exit> {
+    if let Some(name) = &args.explain {
+        return explain(name);
+    }
+    let report = Report::of(&Evidence::gather(&source(args, host)?));
+    print(if args.json { format!("{}\n", report.json()) } else { report.text() })?;
+    Ok(match report.worst() {
+        Some(Severity::Critical) => Exit::Critical,
+        Some(Severity::Warning) => Exit::Warnings,
+        Some(Severity::Note) | None => Exit::Done,
+    })
+}
+
+fn source(args: &Args, host: &Host) -> Result<Source> {
+    let window = args.watch;
+    let Some(root) = &args.root else {
+        return Ok(Source { host: host.clone(), netns: Some(args.common.netns()?.pin()?), window });
+    };
+    if !root.is_dir() {
+        bail!("--root {}: no such folder", root.display());
+    }
+    Ok(Source { host: Host::at(root, host.clock.clone()), netns: None, window })
+}
+
+fn explain(name: &str) -> Result<Exit> {
+    let Some(check) = CHECKS.iter().find(|check| check.name == name) else {
+        let names: Vec<_> = CHECKS.iter().map(|check| check.name).collect();
+        let hint = nearest(name, names.iter().copied())
+            .map_or_else(|| format!("expected one of {}", names.join(", ")), |near| format!("did you mean {near}?"));
+        return Err(usage(format!("--explain: unknown check '{name}'\n  hint: {hint}")));
+    };
+    let Check { name, about, explanation, .. } = check;
+    print(format!("{name}: {about}\n\n{explanation}\n"))?;
+    Ok(Exit::Done)
+}

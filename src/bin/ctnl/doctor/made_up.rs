@@ -1,0 +1,74 @@
+//! Made-up hosts for the tests of the checks: a tree of files, and figures of a kernel as data.
+
+use std::fs;
+use std::sync::Arc;
+
+use ctnl::clock::Clock;
+use ctnl::host::Host;
+use ctnl::units::Seconds;
+use tempfile::TempDir;
+
+use super::check::Outcome;
+use super::evidence::{Evidence, Source};
+use super::finding::Finding;
+
+/// A host in a temporary folder. A clone is a copy of its own.
+#[derive(Debug)]
+pub struct MadeUpHost {
+    root: Arc<TempDir>,
+    files: Vec<(String, String)>,
+}
+
+impl Clone for MadeUpHost {
+    fn clone(&self) -> Self {
+        let mut copy = MadeUpHost::new();
+        for (path, content) in &self.files {
+            copy.file(path, content);
+        }
+        copy
+    }
+}
+
+impl MadeUpHost {
+    /// A host without any file.
+    pub fn new() -> Self {
+        MadeUpHost { root: Arc::new(tempfile::tempdir().unwrap()), files: Vec::new() }
+    }
+
+    /// Writes the file of the absolute `path`.
+    pub fn file(&mut self, path: &str, content: &str) -> &mut Self {
+        let full = self.host().path(path);
+        fs::create_dir_all(full.parent().unwrap()).unwrap();
+        fs::write(full, content).unwrap();
+        self.files.push((path.to_owned(), content.to_owned()));
+        self
+    }
+
+    /// Sets a sysctl of conntrack, such as `nf_conntrack_max`.
+    pub fn sysctl(&mut self, name: &str, value: u64) -> &mut Self {
+        self.file(&format!("/proc/sys/net/netfilter/{name}"), &format!("{value}\n"))
+    }
+
+    /// Its files.
+    pub fn host(&self) -> Host {
+        Host::at(self.root.path(), Clock::system())
+    }
+
+    /// What is read of it. Nothing of a running kernel is: set those fields.
+    pub fn evidence(&self) -> Evidence {
+        Evidence::gather(&Source { host: self.host(), netns: None, window: Seconds(2) })
+    }
+
+    /// What the check `run` finds.
+    pub fn findings(&self, run: fn(&Evidence) -> Outcome) -> Vec<Finding> {
+        findings(run(&self.evidence()))
+    }
+}
+
+/// The findings of an outcome.
+pub fn findings(outcome: Outcome) -> Vec<Finding> {
+    match outcome {
+        Outcome::Findings(findings) => findings,
+        Outcome::CannotRun(why) => panic!("the check cannot run: {why}"),
+    }
+}
