@@ -18,6 +18,7 @@ mod scan;
 mod sink;
 mod stream;
 mod term;
+mod tune;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

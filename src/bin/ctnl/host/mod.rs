@@ -15,7 +15,6 @@ pub mod procfs;
 pub mod protocols;
 pub mod sd_notify;
 pub mod ssh;
-#[allow(dead_code, reason = "for the commands doctor and tune")]
 pub mod table_memory;
 pub mod timeout_notes;
 pub mod timeout_options;
