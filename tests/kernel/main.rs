@@ -21,6 +21,7 @@
 //! - `expecting`: the commands `expect list`, `add`, `delete`, `flush`, `events` and others
 //! - `memory`: peak memory does not grow with the table
 //! - `host`: what the event stream reads of the host: namespaces, settings, privileges
+//! - `kernel_probe`: `ctnl doctor --kernel`
 //! - `lab`: `ctnl lab`, and the population that it creates
 //! - `namespaces`: `ctnl events` while namespaces get other names or vanish
 //! - `netns`: other network namespaces
@@ -54,6 +55,7 @@ mod flush;
 mod flushing;
 mod following;
 mod host;
+mod kernel_probe;
 mod lab;
 mod list;
 mod meanwhile;
@@ -105,6 +107,7 @@ fn main() -> ExitCode {
         filtering::TESTS,
         list::TESTS,
         host::TESTS,
+        kernel_probe::TESTS,
         lab::TESTS,
         namespaces::TESTS,
         netns::TESTS,

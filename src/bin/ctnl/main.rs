@@ -10,6 +10,7 @@ mod doctor;
 mod fake;
 mod follow;
 mod host;
+mod kernel_probe;
 mod lab;
 mod purge;
 mod restore;

@@ -9,6 +9,7 @@ pub mod conntrack_sysctls;
 pub mod event_sysctls;
 pub mod files;
 pub mod namespaces;
+pub mod new_namespaces;
 pub mod privileges;
 pub mod process_by_portid;
 pub mod procfs;
