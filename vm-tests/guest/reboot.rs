@@ -109,11 +109,32 @@ mod saved {
 mod survived {
     use super::*;
 
-    tests![with_persist_the_settings_survive_the_reboot];
+    tests![
+        with_persist_the_settings_survive_the_reboot,
+        procps_sets_them_too,
+        the_options_of_the_module_are_those_of_modprobe_d,
+    ];
 
     fn with_persist_the_settings_survive_the_reboot(_: &TestNetns) {
         assert!(is_loaded(), "systemd-modules-load has loaded it");
         assert_eq!(settings(), [MAX, BUCKETS], "as systemd-sysctl has set them");
         println!("note: maximum {MAX} and {BUCKETS} buckets after the reboot");
+    }
+
+    fn procps_sets_them_too(_: &TestNetns) {
+        host::in_first_namespace(|| {
+            host::write("/proc/sys/net/netfilter/nf_conntrack_max", 30_000).unwrap();
+            host::write("/proc/sys/net/netfilter/nf_conntrack_buckets", 8192).unwrap();
+            succeed("sysctl", &["--system"]);
+        });
+        assert_eq!(settings(), [MAX, BUCKETS]);
+    }
+
+    /// Also where nothing applies the settings again.
+    fn the_options_of_the_module_are_those_of_modprobe_d(_: &TestNetns) {
+        succeed("modprobe", &["-r", "nf_conntrack_netlink", "nf_conntrack"]);
+        assert!(!is_loaded());
+        succeed("modprobe", &["nf_conntrack"]);
+        assert_eq!(settings()[1], BUCKETS);
     }
 }
