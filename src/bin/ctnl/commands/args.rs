@@ -262,6 +262,11 @@ impl CommonArgs {
         Ok(netns)
     }
 
+    /// `--netns` as it was given.
+    pub fn netns_argument(&self) -> Option<&str> {
+        self.netns.as_deref()
+    }
+
     /// A connection to the kernel in that namespace. Open a second one with
     /// [`Connection::reopen`]: by then the name may refer to another namespace.
     pub fn connect(&self) -> Result<Connection> {

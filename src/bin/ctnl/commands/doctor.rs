@@ -11,6 +11,7 @@ use super::args::CommonArgs;
 use crate::doctor::{CHECKS, Check, Evidence, Report, Severity, Source};
 use crate::kernel_probe;
 use crate::term::exit::{Exit, usage};
+use crate::term::interrupt::Interrupt;
 use crate::term::stdout::print;
 
 const EXAMPLES: &str = "\
@@ -33,7 +34,7 @@ Exit codes: 0 nothing wrong, 4 warnings, 5 critical; 1 failed, 2 usage error.";
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// Measure the counters over this time: totals since boot say nothing about now
+    /// Measure the counters over this time (0: as long as the dump takes): totals since boot say nothing about now
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = window)]
     watch: Seconds,
 
@@ -58,9 +59,12 @@ pub struct Args {
     common: CommonArgs,
 }
 
-/// The time over which counters are measured.
+/// The time over which counters are measured, up to an hour.
 fn window(text: &str) -> Result<Seconds, String> {
-    super::args::seconds(text, 3600).map(Seconds)
+    match text.parse() {
+        Ok(Seconds(0)) => Ok(Seconds(0)),
+        _ => super::args::seconds(text, 3600).map(Seconds),
+    }
 }
 
 /// Runs the command.
@@ -71,8 +75,15 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     if args.kernel {
         return probe_kernel(args.json, host);
     }
-    let report = Report::of(&Evidence::gather(&source(args, host)?));
+    let interrupt = Interrupt::listen()?;
+    let mut console = args.common.console();
+    let evidence = Evidence::gather(&source(args, host)?, &mut console, &interrupt);
+    let report = Report::of(&evidence);
     print(if args.json { format!("{}\n", report.json()) } else { report.text() })?;
+    if evidence.is_interrupted {
+        console.warn("interrupted: the report is of what was read until then");
+        return Ok(Exit::Partly);
+    }
     Ok(match report.worst() {
         Some(Severity::Critical) => Exit::Critical,
         Some(Severity::Warning) => Exit::Warnings,
@@ -81,14 +92,15 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
 }
 
 fn source(args: &Args, host: &Host) -> Result<Source> {
-    let window = args.watch;
+    let (window, netns_argument) = (args.watch, args.common.netns_argument().map(str::to_owned));
     let Some(root) = &args.root else {
-        return Ok(Source { host: host.clone(), netns: Some(args.common.netns()?.pin()?), window });
+        let netns = Some(args.common.netns()?.pin()?);
+        return Ok(Source { host: host.clone(), netns, netns_argument, window });
     };
     if !root.is_dir() {
         bail!("--root {}: no such folder", root.display());
     }
-    Ok(Source { host: Host::at(root, host.clock.clone()), netns: None, window })
+    Ok(Source { host: Host::at(root, host.clock.clone()), netns: None, netns_argument, window })
 }
 
 /// The process is in another network namespace afterwards.

@@ -11,6 +11,8 @@ use tempfile::TempDir;
 use super::check::Outcome;
 use super::evidence::{Evidence, Source};
 use super::finding::Finding;
+use crate::term::console::Console;
+use crate::term::interrupt::Interrupt;
 
 /// A host in a temporary folder. A clone is a copy of its own.
 #[derive(Debug)]
@@ -56,7 +58,8 @@ impl MadeUpHost {
 
     /// What is read of it. Nothing of a running kernel is: set those fields.
     pub fn evidence(&self) -> Evidence {
-        Evidence::gather(&Source { host: self.host(), netns: None, window: Seconds(2) })
+        let source = Source { host: self.host(), netns: None, netns_argument: None, window: Seconds(2) };
+        Evidence::gather(&source, &mut Console::new(true, false), &Interrupt::default())
     }
 
     /// What the check `run` finds.

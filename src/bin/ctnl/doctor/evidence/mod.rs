@@ -1,11 +1,26 @@
 //! What is read of the host: once, before any check runs, and as plain values, so that a check is a function that
 //! a test calls with a made-up host.
 
+mod measurement;
+mod namespaces;
+mod occupancy;
+pub mod survey;
+mod window;
+
 use ctnl::host::Host;
-use ctnl::netlink::Netns;
+use ctnl::netlink::{Connection, Netns};
 use ctnl::units::Seconds;
 
+use self::measurement::Measurement;
 use crate::host::conntrack_sysctls::ConntrackSysctls;
+use crate::scan::Watch;
+use crate::term::console::Console;
+use crate::term::interrupt::Interrupt;
+
+pub use self::namespaces::NamespaceTables;
+pub use self::occupancy::OccupancyChange;
+pub use self::survey::Survey;
+pub use self::window::Window;
 
 /// What was read, or why it is missing.
 pub type Reading<T> = Result<T, String>;
@@ -17,6 +32,18 @@ pub struct Evidence {
     pub host: Host,
     /// The values of conntrack's sysctls.
     pub sysctls: Reading<ConntrackSysctls>,
+    /// The number of entries at both ends of the window.
+    pub occupancy: Reading<OccupancyChange>,
+    /// The counters over the window.
+    pub window: Reading<Window>,
+    /// What the dump of the table has shown.
+    pub survey: Reading<Survey>,
+    /// The tables of the host's namespaces.
+    pub namespaces: Reading<NamespaceTables>,
+    /// A signal ended the reading: what was read until then is here.
+    pub is_interrupted: bool,
+    /// What `--netns` was given, for commands that are to be run in the same namespace.
+    netns_argument: Option<String>,
 }
 
 /// Where the evidence is.
@@ -26,15 +53,65 @@ pub struct Source {
     pub host: Host,
     /// The network namespace; `None` for files below another root, of which there is no running kernel.
     pub netns: Option<Netns>,
+    /// `--netns`, where it was given: then no other namespace is read.
+    pub netns_argument: Option<String>,
     /// The time over which counters are measured.
     pub window: Seconds,
 }
 
 impl Evidence {
-    /// Reads everything.
-    pub fn gather(source: &Source) -> Self {
+    /// Reads everything. What takes time shows its progress on `console` and ends at a signal.
+    pub fn gather(source: &Source, console: &mut Console, interrupt: &Interrupt) -> Self {
         let sysctls = in_netns(source, || ConntrackSysctls::read(&source.host).map_err(|error| cannot_read(&error)));
-        Evidence { host: source.host.clone(), sysctls }
+        let Measurement { occupancy, window, survey, is_interrupted } = measure(source, console, interrupt);
+        let namespaces = read_namespaces(source);
+        let (host, netns_argument) = (source.host.clone(), source.netns_argument.clone());
+        Evidence { host, sysctls, occupancy, window, survey, namespaces, is_interrupted, netns_argument }
+    }
+
+    /// A command line of ctnl, to be run in the namespace that was examined: `flush --older 12h` is
+    /// `ctnl flush --older 12h`, with `--netns` where this program was given it.
+    pub fn command(&self, rest: &str) -> String {
+        command_in(self.netns_argument.as_deref(), rest)
+    }
+}
+
+/// A command line of ctnl with that `--netns`.
+pub fn command_in(netns: Option<&str>, rest: &str) -> String {
+    let netns = netns.map(|netns| format!(" --netns {}", shell_word(netns))).unwrap_or_default();
+    format!("ctnl {rest}{netns}")
+}
+
+/// A word of a command line that is copied into a shell.
+fn shell_word(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@%+=,".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// Why something of a running kernel is missing with `--root`.
+pub fn not_running(what: &str) -> String {
+    format!("--root: {what} of a kernel that does not run")
+}
+
+fn measure(source: &Source, console: &mut Console, interrupt: &Interrupt) -> Measurement {
+    let Some(netns) = &source.netns else { return Measurement::missing(&not_running("counters and entries")) };
+    match Connection::open(netns) {
+        Err(error) => Measurement::missing(&error.to_string()),
+        Ok(mut connection) => {
+            let mut watch = Watch::new(console, interrupt, &source.host, 0);
+            Measurement::take(&mut connection, &source.host, source.window, &mut watch)
+        }
+    }
+}
+
+fn read_namespaces(source: &Source) -> Reading<NamespaceTables> {
+    match (&source.netns, &source.netns_argument) {
+        (None, _) => Err(not_running("namespaces")),
+        (_, Some(netns)) => Err(format!("only the namespace {netns} was read (--netns)")),
+        (Some(_), None) => NamespaceTables::read(&source.host),
     }
 }
 

@@ -78,6 +78,25 @@ pub struct Namespace {
 }
 
 impl Namespace {
+    /// Whether this program is in it.
+    pub fn is_own(&self) -> bool {
+        self.is_own
+    }
+
+    /// What `--netns` takes for it; `None` where nothing that is reachable refers to it.
+    pub fn argument(&self) -> Option<String> {
+        let path = || self.path.to_str().map(str::to_owned);
+        match &self.name {
+            // A number is a process.
+            Name::Named(name) if name.bytes().all(|byte| byte.is_ascii_digit()) => path(),
+            Name::Named(name) => Some(name.clone()),
+            Name::Mounted(_) => path(),
+            Name::Host => Some("1".to_owned()),
+            Name::Process { pid, .. } => Some(pid.to_string()),
+            Name::Inode(_) => None,
+        }
+    }
+
     /// Opens the namespace, and verifies its inode number.
     ///
     /// # Errors

@@ -1,0 +1,85 @@
+//! What takes time: the counters over the window, and the dump within it.
+
+use ctnl::clock::Clock;
+use ctnl::host::Host;
+use ctnl::netlink::{Connection, Error};
+use ctnl::table::{self, CpuStats, Occupancy};
+use ctnl::units::{Nanos, Seconds};
+
+use super::Reading;
+use super::occupancy::OccupancyChange;
+use super::survey::Survey;
+use super::window::Window;
+use crate::scan::Watch;
+
+/// What was measured.
+#[derive(Debug)]
+pub struct Measurement {
+    /// The number of entries at both ends of the window.
+    pub occupancy: Reading<OccupancyChange>,
+    /// The counters over the window.
+    pub window: Reading<Window>,
+    /// What the dump has shown.
+    pub survey: Reading<Survey>,
+    /// A signal ended it.
+    pub is_interrupted: bool,
+}
+
+/// The counters at one time.
+struct Sample {
+    taken: Nanos,
+    occupancy: Result<Occupancy, Error>,
+    cpus: Result<Vec<CpuStats>, Error>,
+}
+
+impl Measurement {
+    /// Nothing was measured, and why.
+    pub fn missing(why: &str) -> Self {
+        let why = || why.to_owned();
+        let (occupancy, window, survey) = (Err(why()), Err(why()), Err(why()));
+        Measurement { occupancy, window, survey, is_interrupted: false }
+    }
+
+    /// Samples the counters, dumps the table, waits until `window` is over, and samples them again. A signal ends it at
+    /// the next datagram or at once: then the window is what had passed.
+    pub fn take(connection: &mut Connection, host: &Host, window: Seconds, watch: &mut Watch<'_>) -> Self {
+        let before = Sample::take(connection, &host.clock);
+        watch.expected = before.occupancy.as_ref().map_or(0, |occupancy| occupancy.entries.into());
+        let survey = Survey::take(connection, host, watch).map_err(|error| error.to_string());
+        wait_until(before.taken.plus(window.into()), watch);
+        let after = Sample::take(connection, &host.clock);
+        let span = after.taken.since(before.taken);
+        Measurement {
+            occupancy: both(before.occupancy, after.occupancy).map(|(before, after)| OccupancyChange {
+                before,
+                after,
+                span,
+            }),
+            window: both(before.cpus, after.cpus).map(|(before, after)| Window::between(&before, &after, span)),
+            survey,
+            is_interrupted: watch.interrupt.requested(),
+        }
+    }
+}
+
+impl Sample {
+    fn take(connection: &mut Connection, clock: &Clock) -> Self {
+        // First what changes fastest; both take less than a millisecond.
+        let taken = clock.now().monotonic;
+        Sample { taken, occupancy: table::count(connection), cpus: table::stats(connection) }
+    }
+}
+
+fn both<T>(before: Result<T, Error>, after: Result<T, Error>) -> Reading<(T, T)> {
+    let before = before.map_err(|error| error.to_string())?;
+    Ok((before, after.map_err(|error| error.to_string())?))
+}
+
+/// Waits until the clock shows `end`, or a signal is received.
+fn wait_until(end: Nanos, watch: &mut Watch<'_>) {
+    let left = end.since(watch.clock.now().monotonic);
+    let console = &mut *watch.console;
+    watch.interrupt.sleep(left.into(), |left| {
+        console.progress(|| format!("measuring the counters: {} s left", left.as_secs() + 1));
+    });
+}
