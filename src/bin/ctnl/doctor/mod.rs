@@ -15,6 +15,7 @@ mod made_up;
 #[allow(clippy::unwrap_used)]
 mod made_up_kernel;
 mod report;
+mod tune_command;
 
 pub use check::Check;
 pub use checks::CHECKS;

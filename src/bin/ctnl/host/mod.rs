@@ -1,10 +1,9 @@
 //! What the program reads from its host: processes, namespaces, privileges,
 //! files and the service manager.
 
-// Read by the commands doctor and tune, which follow.
-#[allow(dead_code, unused_imports)]
 pub mod boot;
 pub mod buckets;
+pub mod conntrack_module;
 pub mod conntrack_sysctls;
 pub mod event_sysctls;
 pub mod files;
@@ -16,7 +15,6 @@ pub mod procfs;
 pub mod protocols;
 pub mod sd_notify;
 pub mod ssh;
-#[allow(dead_code, reason = "for the commands doctor and tune")]
 pub mod table_memory;
 pub mod timeout_notes;
 pub mod timeout_options;
