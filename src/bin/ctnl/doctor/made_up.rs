@@ -37,6 +37,24 @@ impl MadeUpHost {
         MadeUpHost { root: Arc::new(tempfile::tempdir().unwrap()), files: Vec::new() }
     }
 
+    /// A host with systemd and 8 GiB, whose module is loaded early and whose maximum and buckets are written down.
+    pub fn systemd() -> Self {
+        let mut host = MadeUpHost::new();
+        for (path, content) in [
+            ("/usr/lib/systemd/systemd-sysctl", ""),
+            ("/lib/modules/6.1.0/modules.builtin", "kernel/fs/ext4/ext4.ko\n"),
+            ("/etc/modules-load.d/conntrack.conf", "nf_conntrack\n"),
+            ("/etc/sysctl.d/50-conntrack.conf", "net.netfilter.nf_conntrack_max = 524288\n"),
+            ("/etc/modprobe.d/conntrack.conf", "options nf_conntrack hashsize=131072\n"),
+            ("/proc/meminfo", "MemTotal:        8388608 kB\n"),
+        ] {
+            host.file(path, content);
+        }
+        host.sysctl("nf_conntrack_max", 524_288).sysctl("nf_conntrack_buckets", 131_072);
+        host.sysctl("nf_conntrack_tcp_timeout_established", 432_000).sysctl("nf_conntrack_acct", 0);
+        host
+    }
+
     /// Writes the file of the absolute `path`.
     pub fn file(&mut self, path: &str, content: &str) -> &mut Self {
         let full = self.host().path(path);

@@ -12,6 +12,7 @@ mod finding;
 #[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 mod made_up;
 mod report;
+mod tune_command;
 
 pub use check::Check;
 pub use checks::CHECKS;

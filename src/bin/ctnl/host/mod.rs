@@ -1,10 +1,9 @@
 //! What the program reads from its host: processes, namespaces, privileges,
 //! files and the service manager.
 
-// Read by the commands doctor and tune, which follow.
-#[allow(dead_code, unused_imports)]
 pub mod boot;
 pub mod buckets;
+pub mod conntrack_module;
 pub mod conntrack_sysctls;
 pub mod event_sysctls;
 pub mod files;

@@ -1,11 +1,23 @@
 //! The checks, one file each. Adding one is its file and its row here.
 
 mod accounting;
+mod boot_hashsize;
+mod boot_module;
+mod boot_sysctls;
+mod module_unload;
+mod other_writers;
 
 use super::check::Check;
 
 /// All checks, in the order in which findings of the same severity are shown.
-pub const CHECKS: &[Check] = &[accounting::CHECK];
+pub const CHECKS: &[Check] = &[
+    boot_sysctls::CHECK,
+    boot_hashsize::CHECK,
+    boot_module::CHECK,
+    module_unload::CHECK,
+    other_writers::CHECK,
+    accounting::CHECK,
+];
 
 #[cfg(test)]
 mod tests {

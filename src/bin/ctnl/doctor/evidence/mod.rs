@@ -1,6 +1,7 @@
 //! What is read of the host: once, before any check runs, and as plain values, so that a check is a function that
 //! a test calls with a made-up host.
 
+mod boot;
 mod measurement;
 mod namespaces;
 mod occupancy;
@@ -17,6 +18,7 @@ use crate::scan::Watch;
 use crate::term::console::Console;
 use crate::term::interrupt::Interrupt;
 
+pub use self::boot::BootEvidence;
 pub use self::namespaces::NamespaceTables;
 pub use self::occupancy::OccupancyChange;
 pub use self::survey::Survey;
@@ -32,6 +34,8 @@ pub struct Evidence {
     pub host: Host,
     /// The values of conntrack's sysctls.
     pub sysctls: Reading<ConntrackSysctls>,
+    /// What the next boot sets.
+    pub boot: BootEvidence,
     /// The number of entries at both ends of the window.
     pub occupancy: Reading<OccupancyChange>,
     /// The counters over the window.
@@ -63,10 +67,11 @@ impl Evidence {
     /// Reads everything. What takes time shows its progress on `console` and ends at a signal.
     pub fn gather(source: &Source, console: &mut Console, interrupt: &Interrupt) -> Self {
         let sysctls = in_netns(source, || ConntrackSysctls::read(&source.host).map_err(|error| cannot_read(&error)));
+        let boot = BootEvidence::read(&source.host, is_first_netns(source));
         let Measurement { occupancy, window, survey, is_interrupted } = measure(source, console, interrupt);
         let namespaces = read_namespaces(source);
         let (host, netns_argument) = (source.host.clone(), source.netns_argument.clone());
-        Evidence { host, sysctls, occupancy, window, survey, namespaces, is_interrupted, netns_argument }
+        Evidence { host, sysctls, boot, occupancy, window, survey, namespaces, is_interrupted, netns_argument }
     }
 
     /// A command line of ctnl, to be run in the namespace that was examined: `flush --older 12h` is
@@ -83,7 +88,7 @@ pub fn command_in(netns: Option<&str>, rest: &str) -> String {
 }
 
 /// A word of a command line that is copied into a shell.
-fn shell_word(word: &str) -> String {
+pub fn shell_word(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@%+=,".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
         return word.to_owned();
@@ -113,6 +118,13 @@ fn read_namespaces(source: &Source) -> Reading<NamespaceTables> {
         (_, Some(netns)) => Err(format!("only the namespace {netns} was read (--netns)")),
         (Some(_), None) => NamespaceTables::read(&source.host),
     }
+}
+
+/// Only the first network namespace has the sysctl net.nf_conntrack_max (`nf_conntrack_standalone_init_sysctl` and
+/// `nf_ct_netfilter_table` in net/netfilter/nf_conntrack_standalone.c). Files below another root are of that one.
+fn is_first_netns(source: &Source) -> bool {
+    let path = source.host.path("/proc/sys/net/nf_conntrack_max");
+    source.netns.is_none() || in_netns(source, || Ok(path.exists())).unwrap_or(false)
 }
 
 fn cannot_read(error: &std::io::Error) -> String {

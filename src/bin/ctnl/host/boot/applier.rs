@@ -1,5 +1,6 @@
 //! Which program applies the sysctls at boot, and which files it reads in which order.
 
+use super::reason::Reason;
 use super::shell;
 use super::tree::Tree;
 
@@ -65,18 +66,6 @@ impl Init {
             Init::Unknown
         }
     }
-
-    /// The name of the init system, for messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Init::Systemd => "systemd",
-            Init::RedHatSysV => "rc.sysinit",
-            Init::DebianSysV => "sysvinit",
-            Init::OpenRc => "OpenRC",
-            Init::Procd => "procd",
-            Init::Unknown => "an unknown init system",
-        }
-    }
 }
 
 const SYSTEMD_SYSCTL: &[&str] = &["/usr/lib/systemd/systemd-sysctl", "/lib/systemd/systemd-sysctl"];
@@ -123,17 +112,17 @@ impl Applier {
     }
 
     /// Files that look as if they were applied and are not, each with the reason.
-    pub fn left_out(&self, tree: &Tree<'_>) -> Vec<(String, String)> {
+    pub fn left_out(&self, tree: &Tree<'_>) -> Vec<(String, Reason)> {
         let mut known: Vec<String> = self.files(tree).into_iter().flat_map(|file| [file.path, file.opened]).collect();
         let mut left_out = Vec::new();
-        let mut add = |path: String, why: String| {
+        let mut add = |path: String, why: Reason| {
             let resolved = tree.resolve(&path).filter(|resolved| resolved != "/dev/null" && !known.contains(resolved));
             if let Some(resolved) = resolved {
                 known.push(resolved);
                 left_out.push((path, why));
             }
         };
-        add(SYSCTL_CONF.to_owned(), format!("{} does not read it at boot", self.name()));
+        add(SYSCTL_CONF.to_owned(), Reason::NotRead { by: self.name() });
         for folder in SYSCTL_FOLDERS {
             for name in tree.names(folder) {
                 let why = self.why_left_out(tree, folder, &name);
@@ -143,13 +132,13 @@ impl Applier {
         left_out
     }
 
-    fn why_left_out(&self, tree: &Tree<'_>, folder: &str, name: &str) -> String {
+    fn why_left_out(&self, tree: &Tree<'_>, folder: &str, name: &str) -> Reason {
         let stronger = SYSCTL_FOLDERS.iter().take_while(|other| **other != folder);
         let mask = stronger.map(|other| format!("{other}/{name}")).find(|path| tree.resolve(path).is_some());
         match mask {
-            Some(mask) if !matches!(self, Applier::Script(_)) => format!("{mask} stands in for it"),
-            _ if !name.ends_with(".conf") => "its name does not end in .conf".to_owned(),
-            _ => format!("{} does not read it at boot", self.name()),
+            Some(by) if !matches!(self, Applier::Script(_)) => Reason::Masked { by },
+            _ if !name.ends_with(".conf") => Reason::Suffix,
+            _ => Reason::NotRead { by: self.name() },
         }
     }
 }

@@ -5,10 +5,12 @@
 
 mod applier;
 mod assignment;
+pub mod defaults;
 mod file_line;
 mod key;
 mod loading;
 mod modprobe;
+mod reason;
 mod scripts;
 mod services;
 mod settings;
@@ -18,19 +20,23 @@ mod sysctl_file;
 #[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 mod tests;
 mod tree;
+mod writers;
 
 use ctnl::host::Host;
 
 pub use applier::{Applier, Init};
-pub use assignment::{Assignment, HASHSIZE, Stage, number};
+pub use assignment::{Assignment, HASHSIZE, Stage};
 pub use file_line::FileLine;
-pub use key::{CONNTRACK, canonical, dotted, is_old};
+pub use key::{CONNTRACK, canonical};
 pub use loading::Loading;
-pub use modprobe::{Modprobe, ModprobeLine};
+pub use modprobe::Modprobe;
+pub use reason::Reason;
 pub use settings::WithoutEffect;
-pub use tree::{PlannedFile, Tree, Unreadable};
+pub use tree::{PlannedFile, Unreadable};
+pub use writers::Writer;
 
 use settings::Settings;
+use tree::Tree;
 
 /// What a boot of a host sets.
 #[derive(Debug, Clone)]
@@ -45,9 +51,25 @@ pub struct Boot {
     pub modprobe: Modprobe,
     /// Lines that look as if they set something of conntrack, and do not.
     pub without_effect: Vec<WithoutEffect>,
+    /// Programs besides that write settings of conntrack while the host runs.
+    pub writers: Vec<Writer>,
+    /// What unloads the module while the host runs, so that its settings fall back to the defaults.
+    pub unloads: Vec<FileLine>,
+    /// Major and minor version of the running kernel.
+    pub kernel: Option<(u32, u32)>,
     /// Files that exist and could not be read: what they set is unknown.
     pub unreadable: Vec<Unreadable>,
     settings: Settings,
+}
+
+/// The first version in which the sysctl nf_conntrack_buckets can be written (`nf_conntrack_hash_sysctl` in
+/// net/netfilter/nf_conntrack_standalone.c).
+pub const BUCKETS_WRITABLE: (u32, u32) = (4, 7);
+
+fn kernel(tree: &Tree<'_>) -> Option<(u32, u32)> {
+    let release = tree.text("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.trim().parse().ok());
+    Some((numbers.next()?, numbers.next()?))
 }
 
 /// What a boot does with a line.
@@ -77,7 +99,11 @@ impl Boot {
         let modprobe = Modprobe::read(&tree, init);
         let loading = Loading::of(&tree, init, &modprobe);
         let (settings, without_effect) = Settings::read(&tree, init, &applier, &modprobe, &loading);
-        Boot { init, applier, loading, modprobe, without_effect, unreadable: tree.unreadable(), settings }
+        let writers = writers::find(&tree);
+        let unloads = services::unloads(&tree);
+        let kernel = kernel(&tree);
+        let unreadable = tree.unreadable();
+        Boot { init, applier, loading, modprobe, without_effect, writers, unloads, kernel, unreadable, settings }
     }
 
     /// The line that decides on the sysctl `name`, such as `net.netfilter.nf_conntrack_max`, in any spelling;
@@ -89,6 +115,22 @@ impl Boot {
     /// The line that decides on the hash size that the module is loaded with, or that a script sets later.
     pub fn hashsize(&self) -> Option<Assignment> {
         self.settings.decisive(HASHSIZE, false)
+    }
+
+    /// The hash size that the module is loaded with.
+    pub fn hashsize_of_module(&self) -> Option<Assignment> {
+        let all = self.hashsize()?;
+        let overrides = all.overrides.clone();
+        [all].into_iter().chain(overrides).find(|line| line.stage == Stage::Module)
+    }
+
+    /// Whether an option of modprobe.d gives the setting `name`, such as `nf_conntrack_acct`, its first value.
+    pub fn sets_parameter(&self, name: &str) -> bool {
+        match name {
+            "nf_conntrack_acct" => self.modprobe.sets("acct"),
+            "nf_conntrack_timestamp" => self.modprobe.sets("tstamp"),
+            _ => false,
+        }
     }
 
     /// The line that decides on the number of buckets: [`Boot::hashsize`], or the sysctl nf_conntrack_buckets where

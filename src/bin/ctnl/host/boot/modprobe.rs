@@ -2,6 +2,7 @@
 
 use super::applier::{Init, drop_in_files};
 use super::assignment::{Assignment, HASHSIZE, Stage};
+use super::reason::Reason;
 use super::tree::Tree;
 
 /// The folders of modprobe.d(5), the strongest first.
@@ -30,7 +31,7 @@ pub struct ModprobeLine {
 pub struct Modprobe {
     pub lines: Vec<ModprobeLine>,
     /// Lines with a hash size that have no effect, each with the reason.
-    pub without_effect: Vec<(Assignment, String)>,
+    pub without_effect: Vec<(Assignment, Reason)>,
 }
 
 impl Modprobe {
@@ -50,24 +51,25 @@ impl Modprobe {
         }
         modprobe.lines = paths.iter().flat_map(|path| lines(path, &tree.text(path).unwrap_or_default())).collect();
         for path in unread {
-            let why = if path == MODPROBE_CONF {
-                "modprobe reads /etc/modprobe.d/*.conf only"
-            } else {
-                "its name does not end in .conf"
-            };
+            let why = if path == MODPROBE_CONF { Reason::ModprobeConf } else { Reason::Suffix };
             let lines = lines(&path, &tree.text(&path).unwrap_or_default());
             let sizes = lines.iter().filter(|line| line.module == "nf_conntrack").flat_map(hashsizes);
-            modprobe.without_effect.extend(sizes.map(|size| (size, why.to_owned())));
+            modprobe.without_effect.extend(sizes.map(|size| (size, why.clone())));
         }
         let old = modprobe.lines.iter().filter(|line| line.module == OLD_NAME).flat_map(hashsizes);
-        let why = "the module ip_conntrack is called nf_conntrack since Linux 2.6.22";
-        modprobe.without_effect.extend(old.map(|size| (size, why.to_owned())));
+        modprobe.without_effect.extend(old.map(|size| (size, Reason::OldModule)));
         modprobe
     }
 
     /// The hash sizes of nf_conntrack, in the order in which the kernel parses them: the last wins.
     pub fn hashsizes(&self) -> impl Iterator<Item = Assignment> {
         self.lines.iter().filter(|line| line.module == "nf_conntrack").flat_map(hashsizes)
+    }
+
+    /// Whether an option gives the parameter `name` of nf_conntrack a value.
+    pub fn sets(&self, name: &str) -> bool {
+        let options = self.lines.iter().filter(|line| line.command == "options" && line.module == "nf_conntrack");
+        options.flat_map(|line| &line.arguments).any(|argument| argument.split('=').next() == Some(name))
     }
 
     /// The line that keeps `module` from being loaded by its name: by an `install` command that does nothing.

@@ -5,6 +5,7 @@ use super::applier::{Init, drop_in_files};
 use super::assignment::{Assignment, HASHSIZE, Stage};
 use super::loading;
 use super::modprobe::hashsizes_of;
+use super::reason::Reason;
 use super::shell::{self, Command};
 use super::tree::Tree;
 
@@ -21,7 +22,7 @@ pub enum Later {
         stage: Stage,
     },
     /// A line that is not run, with the reason.
-    WithoutEffect(Assignment, String),
+    WithoutEffect(Assignment, Reason),
 }
 
 /// The hash sizes that come after those of modprobe.d: from the kernel command line, from OpenWrt's /etc/modules.d,
@@ -105,8 +106,8 @@ fn tmpfiles(tree: &Tree<'_>, file: &str) -> Vec<Later> {
 fn ufw(tree: &Tree<'_>) -> Option<String> {
     let setting = |file: &str, name: &str| {
         let text = tree.text(file)?;
-        let values = text.lines().filter_map(|line| line.trim().strip_prefix(name)?.trim_start().strip_prefix('='));
-        values.last().map(|value| value.trim().trim_matches(['"', '\'']).to_owned())
+        let mut values = text.lines().filter_map(|line| line.trim().strip_prefix(name)?.trim_start().strip_prefix('='));
+        values.next_back().map(|value| value.trim().trim_matches(['"', '\'']).to_owned())
     };
     let enabled = setting("/etc/ufw/ufw.conf", "ENABLED")?;
     let file = setting("/etc/default/ufw", "IPT_SYSCTL")?;
@@ -116,8 +117,7 @@ fn ufw(tree: &Tree<'_>) -> Option<String> {
 /// A script at the end of the boot.
 struct EndScript {
     path: String,
-    /// Why it is not run.
-    not_run: Option<String>,
+    is_run: bool,
 }
 
 fn end_scripts(tree: &Tree<'_>, init: Init) -> Vec<EndScript> {
@@ -129,9 +129,8 @@ fn end_scripts(tree: &Tree<'_>, init: Init) -> Vec<EndScript> {
         paths = names.map(|name| format!("/etc/local.d/{name}")).collect();
     }
     let script = |path: String| {
-        let runs = init == Init::Procd || tree.is_executable(&path);
-        let not_run = (!runs).then(|| format!("{path} is not executable, so {} does not run it", init.name()));
-        EndScript { path, not_run }
+        let is_run = init == Init::Procd || tree.is_executable(&path);
+        EndScript { path, is_run }
     };
     paths.into_iter().map(script).collect()
 }
@@ -140,10 +139,10 @@ fn run(tree: &Tree<'_>, script: &EndScript) -> Vec<Later> {
     let text = tree.text(&script.path).unwrap_or_default();
     let mut found = Vec::new();
     for command in shell::commands(&script.path, &text, Stage::Script) {
-        match (command, &script.not_run) {
-            (Command::Set(assignment), None) => found.push(Later::Set(assignment)),
-            (Command::Set(assignment), Some(why)) => found.push(Later::WithoutEffect(assignment, why.clone())),
-            (Command::ApplyFiles { files, .. }, None) => {
+        match (command, script.is_run) {
+            (Command::Set(assignment), true) => found.push(Later::Set(assignment)),
+            (Command::Set(assignment), false) => found.push(Later::WithoutEffect(assignment, Reason::NotExecutable)),
+            (Command::ApplyFiles { files, .. }, true) => {
                 let files = (!files.is_empty()).then_some(files);
                 found.push(Later::Files { files, stage: Stage::Script });
             }

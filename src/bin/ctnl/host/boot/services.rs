@@ -1,6 +1,8 @@
 //! Services of a host that are started at boot and concern conntrack.
 
+use super::assignment::Stage;
 use super::file_line::FileLine;
+use super::shell::{self, Command};
 use super::tree::Tree;
 
 /// Services that load nf_conntrack with their rules.
@@ -68,4 +70,63 @@ pub fn iptables_rules_track(tree: &Tree<'_>) -> bool {
             || [" state ", " conntrack ", " connmark ", " CT "].iter().any(|word| line.contains(word))
     };
     rules.lines().filter(|line| !line.starts_with('#')).any(tracks)
+}
+
+/// The services of Red Hat that unload modules when they stop: the service, its settings, the setting, and the one
+/// that lists the sysctls which it applies again.
+const UNLOADING: &[(&str, &str, &str, &str)] = &[
+    ("iptables", "/etc/sysconfig/iptables-config", "IPTABLES_MODULES_UNLOAD", "IPTABLES_SYSCTL_LOAD_LIST"),
+    ("ip6tables", "/etc/sysconfig/ip6tables-config", "IP6TABLES_MODULES_UNLOAD", "IP6TABLES_SYSCTL_LOAD_LIST"),
+];
+const FIREWALLD: &str = "/etc/firewalld/firewalld.conf";
+const CONNTRACK_MODULES: &[&str] = &["nf_conntrack", "nf_conntrack_ipv4", "nf_conntrack_ipv6", "ip_conntrack"];
+
+/// What unloads nf_conntrack while the host runs.
+pub fn unloads(tree: &Tree<'_>) -> Vec<FileLine> {
+    let mut found: Vec<FileLine> = UNLOADING.iter().filter_map(|row| unloads_on_stop(tree, row)).collect();
+    if enabled(tree, "firewalld").is_some()
+        && let Some((line, value)) = setting(tree, FIREWALLD, "CleanupModulesOnExit")
+        && ["yes", "true"].contains(&value.to_ascii_lowercase().as_str())
+    {
+        let what = "firewalld unloads the modules when it stops".to_owned();
+        found.push(FileLine { file: FIREWALLD.to_owned(), line, what });
+    }
+    let mut scripts: Vec<String> = Vec::new();
+    for folder in ["/etc/init.d", "/etc/rc.d/init.d", "/etc/cron.d", "/etc/cron.daily"] {
+        let paths = tree.names(folder).into_iter().filter_map(|name| tree.resolve(&format!("{folder}/{name}")));
+        scripts.extend(paths.filter(|path| !tree.is_folder(path)));
+    }
+    scripts.sort();
+    scripts.dedup();
+    found.extend(scripts.iter().flat_map(|script| unloads_in(tree, script)));
+    found
+}
+
+fn unloads_on_stop(tree: &Tree<'_>, (service, file, name, list): &(&str, &str, &str, &str)) -> Option<FileLine> {
+    enabled(tree, service)?;
+    let (line, value) = setting(tree, file, name)?;
+    let applies_again = setting(tree, file, list).is_some_and(|(_, list)| list.contains("nf_conntrack"));
+    let what = format!("the service {service} unloads the modules when it stops or restarts");
+    (value == "yes" && !applies_again).then(|| FileLine { file: (*file).to_owned(), line, what })
+}
+
+fn unloads_in(tree: &Tree<'_>, script: &str) -> Vec<FileLine> {
+    let commands = shell::commands(script, &tree.text(script).unwrap_or_default(), Stage::Script);
+    let unloaded = commands.into_iter().filter_map(|command| match command {
+        Command::Unload { module, line } if CONNTRACK_MODULES.contains(&module.as_str()) => {
+            Some(FileLine { file: script.to_owned(), line, what: format!("unloads {module}") })
+        }
+        _ => None,
+    });
+    unloaded.collect()
+}
+
+/// The last line that sets `name` in a file of `NAME=value`, and the value.
+fn setting(tree: &Tree<'_>, file: &str, name: &str) -> Option<(usize, String)> {
+    let text = tree.text(file)?;
+    let values = text.lines().enumerate().filter_map(|(index, line)| {
+        let value = line.trim().strip_prefix(name)?.trim_start().strip_prefix('=')?;
+        Some((index + 1, value.trim().trim_matches(['"', '\'']).to_owned()))
+    });
+    values.last()
 }

@@ -7,6 +7,7 @@ use super::assignment::{Assignment, HASHSIZE, Stage};
 use super::key;
 use super::loading::Loading;
 use super::modprobe::Modprobe;
+use super::reason::Reason;
 use super::scripts;
 use super::sysctl_file::{self, Line};
 use super::tree::Tree;
@@ -15,7 +16,7 @@ use super::tree::Tree;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WithoutEffect {
     pub assignment: Assignment,
-    pub why: String,
+    pub why: Reason,
 }
 
 /// The lines that set something, the first that is applied first.
@@ -38,10 +39,8 @@ impl Settings {
         let mut without_effect = Vec::new();
         let sizes: Vec<Assignment> = if init == Init::Procd { Vec::new() } else { modprobe.hashsizes().collect() };
         match loading {
-            Loading::BuiltIn { file } => without_effect.extend(sizes.into_iter().map(|assignment| WithoutEffect {
-                assignment,
-                why: format!("nf_conntrack is built into the kernel ({file}): modprobe never loads it"),
-            })),
+            Loading::BuiltIn { .. } => without_effect
+                .extend(sizes.into_iter().map(|assignment| WithoutEffect { assignment, why: Reason::BuiltIn })),
             _ => settings.lines.extend(sizes),
         }
         let ineffective = modprobe.without_effect.iter().cloned();
@@ -87,7 +86,7 @@ impl Settings {
     /// Adds a line, unless its name is one that this kernel does not have any more.
     fn add(&mut self, tree: &Tree<'_>, assignment: Assignment, without_effect: &mut Vec<WithoutEffect>) {
         if key::is_old(&assignment.key) && !key::exists(tree, &assignment.key) {
-            let why = format!("the name was removed from the kernel; now it is {}", assignment.canonical());
+            let why = Reason::OldName { current: assignment.canonical() };
             let line = WithoutEffect { assignment, why };
             if !without_effect.contains(&line) {
                 without_effect.push(line);
@@ -113,7 +112,7 @@ impl Settings {
         let mut lines: Vec<&Assignment> = self.lines.iter().filter(|line| explicit(line) || by_pattern(line)).collect();
         lines.sort_by_key(|line| line.stage);
         let takes_effect = |line: &&Assignment| line.number().is_some() || line.is_computed();
-        let last_stage = lines.iter().rposition(|line| takes_effect(line)).or(lines.len().checked_sub(1))?;
+        let last_stage = lines.iter().rposition(takes_effect).or(lines.len().checked_sub(1))?;
         let last_file = lines.iter().rposition(|line| line.stage == Stage::Sysctl);
         // The last line of the files is the one that systemd-sysctl writes, whether the kernel takes it or not.
         let wins = match last_file {

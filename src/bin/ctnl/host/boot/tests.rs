@@ -93,7 +93,7 @@ fn a_file_of_the_same_name_in_a_stronger_folder_stands_in_and_a_link_to_dev_null
     assert_eq!(max_of(&root), Vec::<String>::new());
     let left_out = &root.boot().without_effect;
     assert_eq!(left_out.len(), 1);
-    assert_eq!(left_out[0].why, "/etc/sysctl.d/50.conf stands in for it");
+    assert_eq!(left_out[0].why, Reason::Masked { by: "/etc/sysctl.d/50.conf".into() });
     root.write("/usr/lib/sysctl.d/60.conf", &line(2));
     root.link("/dev/null", "/etc/sysctl.d/60.conf");
     assert_eq!(max_of(&root), Vec::<String>::new());
@@ -103,7 +103,7 @@ fn a_file_of_the_same_name_in_a_stronger_folder_stands_in_and_a_link_to_dev_null
 fn systemd_reads_sysctl_conf_only_where_a_link_leads_to_it() {
     let root = Root::systemd(&[("/etc/sysctl.conf", "net.netfilter.nf_conntrack_max=5\n")]);
     assert_eq!(max_of(&root), Vec::<String>::new());
-    assert_eq!(root.boot().without_effect[0].why, "systemd-sysctl does not read it at boot");
+    assert_eq!(root.boot().without_effect[0].why, Reason::NotRead { by: "systemd-sysctl" });
     root.link("../sysctl.conf", "/etc/sysctl.d/99-sysctl.conf");
     root.write("/etc/sysctl.d/90-ctnl.conf", "net.netfilter.nf_conntrack_max=6\n");
     let expected = [
@@ -124,14 +124,9 @@ fn a_file_without_its_suffix_is_not_read() {
     ]);
     let boot = root.boot();
     assert_eq!((boot.sysctl(MAX), boot.hashsize()), (None, None));
-    let why: Vec<_> =
-        boot.without_effect.iter().map(|line| (line.assignment.value.as_str(), line.why.as_str())).collect();
-    let expected = [
-        ("7", "its name does not end in .conf"),
-        ("8", "modprobe reads /etc/modprobe.d/*.conf only"),
-        ("9", "the module ip_conntrack is called nf_conntrack since Linux 2.6.22"),
-        ("5", "its name does not end in .conf"),
-    ];
+    let why: Vec<_> = boot.without_effect.iter().map(|line| (line.assignment.value.as_str(), &line.why)).collect();
+    let expected =
+        [("7", &Reason::Suffix), ("8", &Reason::ModprobeConf), ("9", &Reason::OldModule), ("5", &Reason::Suffix)];
     assert_eq!(why, expected);
 }
 
@@ -237,7 +232,7 @@ fn the_command_line_is_stronger_than_modprobe_d_and_a_later_script_than_both() {
     assert_eq!(shown(root.boot().hashsize()), expected);
     root.write("/etc/rc.local", "echo 4 > /sys/module/nf_conntrack/parameters/hashsize\n");
     assert_eq!(root.boot().hashsize().unwrap().value, "3");
-    assert_eq!(root.boot().without_effect[0].why, "/etc/rc.local is not executable, so systemd does not run it");
+    assert_eq!(root.boot().without_effect[0].why, Reason::NotExecutable);
     let root = root.executable("/etc/rc.local");
     assert_eq!(root.boot().hashsize().unwrap().value, "4");
     root.write("/usr/lib/tmpfiles.d/x.conf", "w /sys/module/nf_conntrack/parameters/hashsize - - - - 5\n");
@@ -253,7 +248,7 @@ fn options_of_a_built_in_module_have_no_effect() {
     ]);
     let boot = root.boot();
     assert_eq!((boot.hashsize(), boot.buckets().unwrap().value.as_str()), (None, "3"));
-    assert!(boot.without_effect[0].why.starts_with("nf_conntrack is built into the kernel"));
+    assert_eq!(boot.without_effect[0].why, Reason::BuiltIn);
     assert_eq!(boot.effect(&boot.sysctl(MAX).unwrap()), Effect::Applied);
 }
 
@@ -282,8 +277,8 @@ fn an_old_name_sets_something_only_where_the_kernel_has_it() {
         ("/etc/sysctl.d/a.conf", "net.ipv4.netfilter.ip_conntrack_max=2\nnet.ipv4.ip_conntrack_max=3\n"),
     ]);
     assert_eq!(max_of(&root), Vec::<String>::new());
-    let why = "the name was removed from the kernel; now it is net.netfilter.nf_conntrack_max";
-    assert!(root.boot().without_effect.iter().all(|line| line.why == why));
+    let old = Reason::OldName { current: MAX.into() };
+    assert!(root.boot().without_effect.iter().all(|line| line.why == old));
     root.write("/proc/sys/net/ipv4/netfilter/ip_conntrack_max", "2\n");
     assert_eq!(max_of(&root), ["/etc/sysctl.d/a.conf:1: net.ipv4.netfilter.ip_conntrack_max = 2"]);
 }

@@ -9,12 +9,12 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 
 use ctnl::host::Host;
-use nix::libc::O_NONBLOCK;
+use nix::libc::{ESRCH, O_NONBLOCK};
 
 /// Most bytes of one file. Those that systems have are below 100 KiB.
 const MAX_SIZE: u64 = 4 * 1024 * 1024;
 /// Most names of one folder.
-const MAX_NAMES: usize = 10_000;
+const MAX_NAMES: usize = 100_000;
 /// Symbolic links that one path may lead through, as in the kernel (`MAXSYMLINKS` in include/linux/namei.h).
 const MAX_LINKS: usize = 40;
 
@@ -111,6 +111,13 @@ impl<'a> Tree<'a> {
         self.metadata(path).is_some_and(|metadata| metadata.is_dir())
     }
 
+    /// Whether the file at `path`, which is no link, begins with `#!`.
+    pub fn is_script(&self, path: &str) -> bool {
+        let mut begin = [0; 2];
+        let opened = File::options().read(true).custom_flags(O_NONBLOCK).open(self.host.path(path));
+        opened.and_then(|mut file| file.read_exact(&mut begin)).is_ok() && begin == *b"#!"
+    }
+
     fn metadata(&self, path: &str) -> Option<Metadata> {
         let path = self.resolve(path)?;
         fs::symlink_metadata(self.host.path(&path)).ok()
@@ -179,7 +186,9 @@ impl<'a> Tree<'a> {
 
     /// Notes that `file` cannot be read, unless it is missing.
     fn failed<T>(&self, file: &str, error: &io::Error) -> Option<T> {
-        if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
+        // ESRCH: a process that has ended while its files were read.
+        let is_gone = error.raw_os_error() == Some(ESRCH);
+        if !is_gone && !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
             let unreadable = Unreadable { file: file.to_owned(), why: error.to_string() };
             let mut all = self.unreadable.borrow_mut();
             if !all.contains(&unreadable) {
@@ -216,7 +225,7 @@ fn list(path: &PathBuf) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(path)? {
         if names.len() == MAX_NAMES {
-            return Err(io::Error::other("more than 10000 names"));
+            return Err(io::Error::other("more than 100000 names"));
         }
         names.push(entry?.file_name().to_string_lossy().into_owned());
     }
