@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// Every command, as in `ctnl --help`.
-pub const COMMANDS: [&str; 18] = [
+pub const COMMANDS: [&str; 19] = [
     "list",
     "count",
     "get",
@@ -21,6 +21,7 @@ pub const COMMANDS: [&str; 18] = [
     "expect",
     "stats",
     "doctor",
+    "tune",
     "events",
     "spool",
     "filter",

@@ -16,6 +16,7 @@
 
 mod bare;
 mod cases;
+mod disk;
 mod emergency;
 mod events;
 mod facts;
@@ -26,6 +27,7 @@ mod init;
 mod namespaces;
 mod offload;
 mod policies;
+mod reboot;
 mod running;
 mod tcp;
 mod traffic;

@@ -19,6 +19,7 @@ mod scan;
 mod sink;
 mod stream;
 mod term;
+mod tune;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

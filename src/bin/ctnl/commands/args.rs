@@ -128,6 +128,11 @@ impl FromArgMatches for FilterArgs {
 }
 
 impl FilterArgs {
+    /// A filter that a command has of its own.
+    pub fn of_expression(expression: &str) -> Self {
+        FilterArgs { words: vec![expression.to_owned()], ..FilterArgs::default() }
+    }
+
     /// Removes the last word of the expression, which has another meaning.
     pub fn take_last_word(&mut self) -> Option<String> {
         self.words.pop()
@@ -271,6 +276,11 @@ impl CommonArgs {
     /// [`Connection::reopen`]: by then the name may refer to another namespace.
     pub fn connect(&self) -> Result<Connection> {
         Ok(Connection::open(&self.netns()?)?)
+    }
+
+    /// Whether verbose output is requested.
+    pub fn is_verbose(&self) -> bool {
+        self.verbose
     }
 
     /// Whether notes and hints are left out.

@@ -28,6 +28,7 @@ mod restore;
 mod save;
 mod spool;
 mod stats;
+mod tune;
 mod update;
 
 use std::ffi::OsString;
@@ -93,6 +94,8 @@ enum Verb {
     Stats(stats::Args),
     /// Find out why the table is full, and what mends it
     Doctor(doctor::Args),
+    /// Change settings now and at boot: maximum, buckets, timeouts
+    Tune(tune::Args),
     /// Stream conntrack events
     Events(Box<events::Args>),
     /// Show or check what is in a spool of `ctnl events`
@@ -132,6 +135,7 @@ pub fn run(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Add(args) => add::run(&args, host),
         Verb::Update(args) => update::run(&args, host),
         Verb::Expect(args) => expect::run(args, host),
+        Verb::Tune(args) => tune::run(args, host),
         Verb::Stats(args) => stats::run(&args, host),
         Verb::Doctor(args) => doctor::run(&args, host),
         Verb::Events(args) => events::run(&args, host),

@@ -54,39 +54,11 @@ pub struct Request<'a> {
 
 /// Runs the command.
 pub fn run(request: &Request<'_>, host: &Host) -> Result<Exit> {
+    // It may be read from a pipe, which a signal ends.
     let filter = request.filter.filter(host)?;
-    let timeouts = request.filter.timeout_options()?;
-    request.refuse_everything(&filter)?;
-    request.save.iter().try_for_each(|name| refuse(name, false))?;
     let mut console = request.common.console();
-    if filter.never_matches() {
-        console.warn("this filter can match nothing");
-    }
-
-    let interrupt = Interrupt::listen()?;
-    let mut connection = request.common.connect()?;
-    let before = table::count(&mut connection)?;
-    let mut selection = Selection::new(filter, &mut connection, host, &timeouts, false)?;
-    let mut watch = Watch::new(&mut console, &interrupt, host, before.entries.into());
     let nothing_done = format!("nothing was {}", request.task.done());
-    if let Some(seconds) = request.filter.confirm_idle
-        && !sample_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
-    {
-        console.warn(&format!("interrupted; {nothing_done}"));
-        return Ok(Exit::Partly);
-    }
-    let own = request.own_sessions(host, watch.console)?;
-    let undo = request.undo_file(&selection, before, host)?;
-    let options = request.options(selection.filter(), own);
-    let timeout = options.task.written_timeout().filter(|_| !request.dry_run);
-    let written = timeout.map(|seconds| WrittenTimeout::new(connection.netns(), host, seconds));
-    let mut purge = Purge::new(selection, options, watch, before).saving_to(undo);
-    if !request.no_spare_ssh {
-        purge = purge.looking_up_sessions(|| ssh::own_sessions(host));
-    }
-    let purged = purge.run(&mut connection, |console| begin_note(written.as_ref(), console))?;
-    drop(written);
-    match purged {
+    match purge(request, filter, host, &Interrupt::listen()?, &mut console)? {
         Purged::Ran(summary) => report(&summary, &mut console, request.json, request.fail_if_none),
         Purged::Declined => {
             console.warn(&nothing_done);
@@ -103,6 +75,44 @@ pub fn run(request: &Request<'_>, host: &Host) -> Result<Exit> {
             percent(chosen, seen)
         ))),
     }
+}
+
+/// Deletes or changes what `filter` matches, or counts it.
+pub fn purge(
+    request: &Request<'_>,
+    filter: Filter,
+    host: &Host,
+    interrupt: &Interrupt,
+    console: &mut Console,
+) -> Result<Purged> {
+    let timeouts = request.filter.timeout_options()?;
+    request.refuse_everything(&filter)?;
+    request.save.iter().try_for_each(|name| refuse(name, false))?;
+    if filter.never_matches() {
+        console.warn("this filter can match nothing");
+    }
+
+    let mut connection = request.common.connect()?;
+    let before = table::count(&mut connection)?;
+    let mut selection = Selection::new(filter, &mut connection, host, &timeouts, false)?;
+    let mut watch = Watch::new(console, interrupt, host, before.entries.into());
+    if let Some(seconds) = request.filter.confirm_idle
+        && !sample_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
+    {
+        return Ok(Purged::Interrupted);
+    }
+    let own = request.own_sessions(host, watch.console)?;
+    let undo = request.undo_file(&selection, before, host)?;
+    let options = request.options(selection.filter(), own);
+    let timeout = options.task.written_timeout().filter(|_| !request.dry_run);
+    let written = timeout.map(|seconds| WrittenTimeout::new(connection.netns(), host, seconds));
+    let mut purge = Purge::new(selection, options, watch, before).saving_to(undo);
+    if !request.no_spare_ssh {
+        purge = purge.looking_up_sessions(|| ssh::own_sessions(host));
+    }
+    let purged = purge.run(&mut connection, |console| begin_note(written.as_ref(), console))?;
+    drop(written);
+    Ok(purged)
 }
 
 /// Notes that the timeout is going to be written, or reports why that cannot be noted.

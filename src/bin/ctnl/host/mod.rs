@@ -15,6 +15,7 @@ pub mod procfs;
 pub mod protocols;
 pub mod sd_notify;
 pub mod ssh;
+pub mod table_memory;
 pub mod timeout_notes;
 pub mod timeout_options;
 pub mod timeout_refresh;

@@ -14,6 +14,7 @@ const HONOURED: &str = "honoured";
 const IGNORED: &str = "ignored";
 const INVERTED: &str = "inverted";
 const PARTLY: &str = "partly";
+const NOTHING: &str = "matches_nothing";
 
 fn word(part: Part) -> &'static str {
     match part {
@@ -21,10 +22,15 @@ fn word(part: Part) -> &'static str {
         Part::Others => INVERTED,
         Part::Protocol | Part::Family | Part::Table => IGNORED,
         Part::Some => PARTLY,
+        Part::Nothing => NOTHING,
     }
 }
 
-const NO_GAIN: &str = "--kernel-filter gains nothing here: ctnl gets all entries and filters itself";
+const NO_GAIN: (&str, &str) =
+    (IGNORED, "--kernel-filter gains nothing by it: the kernel sends all entries, and ctnl filters");
+const NOT_SUPPORTED: (&str, &str) = (REFUSED, "--kernel-filter dumps without it, and ctnl filters");
+const WRONG: (&str, &str) =
+    ("", "entries that match may be missing: do not use --kernel-filter or --jobs 2 on this kernel");
 
 pub const ROWS: &[Row] = &[
     Row {
@@ -34,7 +40,12 @@ pub const ROWS: &[Row] = &[
             let (family, describes) = (Family::UNSPEC, Some(Made::Marked));
             probes.dump(Request { family, protocol: None, describes, fill: by_mark }, word)
         },
-        meanings: &[(HONOURED, "--kernel-filter leaves marks to the kernel"), ("", NO_GAIN)],
+        meanings: &[
+            (HONOURED, "--kernel-filter lets the kernel leave out other marks; ctnl checks each entry again"),
+            NO_GAIN,
+            NOT_SUPPORTED,
+            WRONG,
+        ],
     },
     Row {
         name: "dump_filter_status",
@@ -44,8 +55,10 @@ pub const ROWS: &[Row] = &[
             probes.dump(Request { family, protocol: None, describes, fill: by_status }, word)
         },
         meanings: &[
-            (HONOURED, "--kernel-filter leaves status bits to the kernel, and --jobs 2 halves the table by them"),
-            ("", "--jobs 2 reads the whole table twice and leaves out the repetitions; --kernel-filter gains nothing"),
+            (HONOURED, "--kernel-filter lets the kernel leave out other states, and --jobs 2 halves the table by them"),
+            (IGNORED, "--jobs 2 reads the whole table twice and leaves out repetitions; --kernel-filter gains nothing"),
+            (REFUSED, "--jobs 2 and --kernel-filter gain nothing"),
+            WRONG,
         ],
     },
     Row {
@@ -55,7 +68,12 @@ pub const ROWS: &[Row] = &[
             let (family, describes) = (Family::UNSPEC, Some(Made::Zoned));
             probes.dump(Request { family, protocol: None, describes, fill: by_zone }, word)
         },
-        meanings: &[(HONOURED, "--kernel-filter leaves zones to the kernel"), ("", NO_GAIN)],
+        meanings: &[
+            (HONOURED, "--kernel-filter lets the kernel leave out other zones; ctnl checks each entry again"),
+            NO_GAIN,
+            NOT_SUPPORTED,
+            WRONG,
+        ],
     },
     Row {
         name: "dump_filter_port",
@@ -64,7 +82,15 @@ pub const ROWS: &[Row] = &[
             let (protocol, describes) = (Some(Protocol::Udp), Some(Made::Assured));
             probes.dump(Request { family: Family::V4, protocol, describes, fill: by_udp_port }, word)
         },
-        meanings: &[(HONOURED, "--kernel-filter leaves ports of TCP and UDP to the kernel"), ("", NO_GAIN)],
+        meanings: &[
+            (
+                HONOURED,
+                "--kernel-filter lets the kernel leave out other ports of TCP and UDP; ctnl checks each entry again",
+            ),
+            NO_GAIN,
+            NOT_SUPPORTED,
+            WRONG,
+        ],
     },
     Row {
         name: "dump_filter_sctp_port",
@@ -88,7 +114,6 @@ pub const ROWS: &[Row] = &[
         meanings: &[
             (HONOURED, "ctnl filters IPv6 addresses itself in any case: other kernels return all other addresses"),
             (INVERTED, "a dump by an IPv6 address has all other addresses: ctnl filters IPv6 addresses itself"),
-            (REFUSED, "ctnl filters IPv6 addresses itself"),
             ("", "ctnl filters IPv6 addresses itself"),
         ],
     },

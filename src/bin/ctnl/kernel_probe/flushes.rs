@@ -16,6 +16,7 @@ const FAMILY: &str = "deletes_the_family";
 const PROTOCOL: &str = "deletes_the_protocol";
 const OTHERS: &str = "deletes_all_others";
 const SOME: &str = "deletes_some";
+const NOTHING: &str = "deletes_nothing";
 
 fn word(part: Part) -> &'static str {
     match part {
@@ -25,6 +26,7 @@ fn word(part: Part) -> &'static str {
         Part::Family => FAMILY,
         Part::Table => EVERYTHING,
         Part::Some => SOME,
+        Part::Nothing => NOTHING,
     }
 }
 
@@ -32,6 +34,7 @@ const MEANINGS: &[(&str, &str)] = &[
     (HONOURED, "a program that flushes by it deletes what it names"),
     (REFUSED, "a program that flushes by it gets an error; nothing is deleted"),
     (EVERYTHING, "a program that flushes by it empties the table of its namespace, without an error"),
+    (NOTHING, "a program that flushes by it deletes nothing"),
     (OTHERS, "a program that flushes by it deletes every other entry of the family, without an error"),
     ("", "a program that flushes by it deletes more than it names, without an error"),
 ];

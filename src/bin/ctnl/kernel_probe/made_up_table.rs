@@ -196,7 +196,9 @@ impl MadeUpTable {
         if foreign {
             bail!("the private network namespace has an entry that was not made here");
         }
+        // An entry may come twice.
         found.sort_unstable();
+        found.dedup();
         selected(dumped, found)
     }
 

@@ -34,8 +34,8 @@ pub enum Part {
     Family,
     /// All entries.
     Table,
-    /// Some.
     Some,
+    Nothing,
 }
 
 /// A request, and the entry that it describes.
@@ -84,21 +84,9 @@ impl Probes {
 
     fn part(&self, request: Request, selected: &[Made]) -> Part {
         let family = self.table.of(request.family, None);
-        let others: Vec<Made> = family.iter().copied().filter(|made| Some(*made) != request.describes).collect();
         let protocol = request.protocol.map(|protocol| self.table.of(request.family, Some(protocol)));
-        if selected == self.table.of(Family::UNSPEC, None) {
-            Part::Table
-        } else if selected == family {
-            Part::Family
-        } else if request.describes.is_some_and(|made| selected == [made]) {
-            Part::Match
-        } else if protocol.is_some_and(|all| selected == all) {
-            Part::Protocol
-        } else if selected == others {
-            Part::Others
-        } else {
-            Part::Some
-        }
+        let all = self.table.of(Family::UNSPEC, None);
+        part(request.describes, selected, &[all, family], protocol.as_deref())
     }
 
     /// The value of what the stored entry `made` shows; the kernel's error where it was refused.
@@ -118,5 +106,48 @@ impl Probes {
             Ok(None) => Value::Word(absent),
             Err(error) => Value::Unknown(format!("{error:#}")),
         }
+    }
+}
+
+/// Which part `selected` is: of all entries, of those of the family, and of those of the protocol.
+fn part(described: Option<Made>, selected: &[Made], [all, family]: &[Vec<Made>; 2], protocol: Option<&[Made]>) -> Part {
+    let others = family.iter().filter(|made| Some(**made) != described);
+    if selected == all {
+        Part::Table
+    } else if selected == family {
+        Part::Family
+    } else if described.is_some_and(|made| selected == [made]) {
+        Part::Match
+    } else if protocol.is_some_and(|protocol| selected == protocol) {
+        Part::Protocol
+    } else if selected.iter().eq(others) {
+        Part::Others
+    } else if selected.is_empty() {
+        Part::Nothing
+    } else {
+        Part::Some
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_request_selects_is_named_by_the_largest_part_that_it_is() {
+        use Made::{Assured, Plain, Sctp, V6, V6Second, V6Third};
+        let all = vec![Plain, Assured, V6, V6Second, V6Third, Sctp];
+        let (v4, v6) = (vec![Plain, Assured, Sctp], vec![V6, V6Second, V6Third]);
+        let by_port =
+            |selected: &[Made]| part(Some(Assured), selected, &[all.clone(), v4.clone()], Some(&[Plain, Assured]));
+        assert_eq!(by_port(&[Assured]), Part::Match);
+        assert_eq!(by_port(&[Plain, Assured]), Part::Protocol);
+        assert_eq!(by_port(&v4), Part::Family);
+        assert_eq!(by_port(&all), Part::Table);
+        assert_eq!([by_port(&[]), by_port(&[Plain])], [Part::Nothing, Part::Some]);
+        let by_address = |selected: &[Made]| part(Some(V6), selected, &[all.clone(), v6.clone()], None);
+        assert_eq!(by_address(&[V6Second, V6Third]), Part::Others);
+        assert_eq!(by_address(&[V6]), Part::Match);
+        assert_eq!(part(None, &all, &[all.clone(), all.clone()], None), Part::Table);
     }
 }
