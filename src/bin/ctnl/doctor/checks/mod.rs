@@ -4,13 +4,21 @@ mod accounting;
 mod boot_hashsize;
 mod boot_module;
 mod boot_sysctls;
+mod counters;
+mod entries;
+mod fullness;
 mod module_unload;
 mod other_writers;
+mod unreplied;
 
 use super::check::Check;
 
 /// All checks, in the order in which findings of the same severity are shown.
 pub const CHECKS: &[Check] = &[
+    fullness::CHECK,
+    counters::CHECK,
+    entries::CHECK,
+    unreplied::CHECK,
     boot_sysctls::CHECK,
     boot_hashsize::CHECK,
     boot_module::CHECK,

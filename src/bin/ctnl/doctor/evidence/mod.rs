@@ -19,10 +19,10 @@ use crate::term::console::Console;
 use crate::term::interrupt::Interrupt;
 
 pub use self::boot::BootEvidence;
-pub use self::namespaces::NamespaceTables;
+pub use self::namespaces::{NamespaceTable, NamespaceTables};
 pub use self::occupancy::OccupancyChange;
 pub use self::survey::Survey;
-pub use self::window::Window;
+pub use self::window::{CounterChange, Window};
 
 /// What was read, or why it is missing.
 pub type Reading<T> = Result<T, String>;

@@ -19,11 +19,11 @@ use ctnl::table::DumpRequest;
 use crate::host::timeout_options::TimeoutOptions;
 use crate::scan::{Selection, Settings, Watch, walk_matches};
 
-pub use endpoints::Endpoints;
+pub use endpoints::{Destination, Endpoints};
 pub use entry::{SurveyedEntry, Tally};
-pub use idle_times::AllIdleTimes;
+pub use idle_times::{AllIdleTimes, Older};
 pub use states::States;
-pub use unanswered::AllUnanswered;
+pub use unanswered::{AllUnanswered, Missing, Unanswered};
 
 /// What was counted of the table.
 #[derive(Debug, Clone, Default)]
