@@ -103,6 +103,11 @@ impl Report {
     fn names_the_cause(&self, netns: &TestNetns, stale: u64) {
         let full = self.finding("(fullness)");
         assert!(full.starts_with("critical: the table is full"), "{full}");
+        let drops = self.finding("(counters)");
+        assert!(drops.starts_with("critical") && drops.contains("drop"), "{drops}");
+        let entries = self.finding("(entries)");
+        assert!(entries.contains(&INSIDE.to_string()) && entries.contains(&OUTSIDE.to_string()), "{entries}");
+        assert!(entries.contains("ESTABLISHED") || entries.contains("established"), "{entries}");
         let log = self.finding("(kernel-log)");
         assert!(log.starts_with("critical") && log.contains("dev/kmsg"), "{log}");
         if host::release() >= NAMES_NAMESPACE {
@@ -112,11 +117,6 @@ impl Report {
         } else {
             assert!(host::log().contains("nf_conntrack: table full, dropping packet"));
         }
-        let drops = self.finding("(counters)");
-        assert!(drops.starts_with("critical") && drops.contains("drop"), "{drops}");
-        let entries = self.finding("(entries)");
-        assert!(entries.contains(&INSIDE.to_string()) && entries.contains(&OUTSIDE.to_string()), "{entries}");
-        assert!(entries.contains("ESTABLISHED") || entries.contains("established"), "{entries}");
         let left = netns.dump().len() as u64;
         assert!(left >= stale, "doctor deletes nothing: {left} of {stale}");
     }
