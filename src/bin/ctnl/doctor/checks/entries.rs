@@ -1,9 +1,12 @@
 //! Who fills the table.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::hash::Hash;
 
 use ctnl::group::FrequentItems;
+use ctnl::model::Undecided;
 use serde_json::{Value, json};
 
 use crate::doctor::check::{Check, Outcome};
@@ -110,13 +113,22 @@ fn top<K: Hash + Ord + Clone + Display>(what: &str, items: &FrequentItems<K>, en
 fn idle_line(survey: &Survey) -> String {
     let idle = &survey.idle;
     let named = idle.all.named().map(|(name, count)| format!("{name} {count}"));
-    let unknown = (idle.all.unknown() > 0).then(|| format!("unknown {}", idle.all.unknown()));
+    let unknown =
+        (idle.all.unknown() > 0).then(|| format!("unknown {} ({})", idle.all.unknown(), reasons(&idle.unknown)));
     let mut line = format!("idle: {}", named.chain(unknown).collect::<Vec<_>>().join(", "));
-    // The most frequent reason is enough to know what to do.
-    if let Some((why, count)) = idle.uncertain.iter().max_by_key(|(_, count)| **count) {
-        line += &format!("; not certain of {count}: {why}");
+    let longer: u64 = idle.lower_bounds.values().sum();
+    if longer > 0 {
+        line += &format!("; {longer} of them perhaps longer ({})", reasons(&idle.lower_bounds));
     }
     line
+}
+
+/// The reasons with most entries, as `ctnl flush` names them.
+fn reasons(entries: &BTreeMap<Undecided, u64>) -> String {
+    let mut reasons: Vec<_> = entries.iter().collect();
+    reasons.sort_by_key(|(why, count)| (Reverse(**count), **why));
+    let shown: Vec<_> = reasons.iter().take(ROWS).map(|(why, count)| format!("{why} {count}")).collect();
+    shown.join(", ")
 }
 
 /// What each idle time frees, and the command for the longest that is worth it.
@@ -147,7 +159,13 @@ fn with_figures(finding: Finding, survey: &Survey) -> Finding {
         .figure("destinations", top_figures(&survey.endpoints.destinations))
         .figure("zones", top_figures(&survey.endpoints.zones))
         .figure("idle", survey.idle.all.json())
+        .figure("idle_unknown", by_reason(&survey.idle.unknown))
+        .figure("idle_lower_bounds", by_reason(&survey.idle.lower_bounds))
         .figure("freed", Value::Object(freed.into_iter().collect()))
+}
+
+fn by_reason(entries: &BTreeMap<Undecided, u64>) -> Value {
+    Value::Object(entries.iter().map(|(why, count)| (why.name().to_owned(), (*count).into())).collect())
 }
 
 /// Those with most entries, and by how much a count may be too small.
@@ -159,6 +177,7 @@ fn top_figures<K: Hash + Ord + Clone + Display>(items: &FrequentItems<K>) -> Val
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
+    use ctnl::age::Idle;
     use ctnl::model::TcpState;
 
     use super::*;
@@ -226,6 +245,23 @@ mod tests {
         let line = &finding.evidence[1];
         assert!(line.starts_with("source: 10.0.0.7 at least 99") && line.contains("; more than "), "{line}");
         assert!(finding.figures["sources"]["error"].as_u64().unwrap() > 0);
+    }
+
+    #[test]
+    fn why_an_idle_time_is_not_certain_is_named() {
+        let mut kernel = MadeUpKernel::new(1_000);
+        kernel.entries(100, |number| {
+            let flow = tcp(TcpState::Established, address(number), address(9), 443);
+            match number % 4 {
+                0 => (flow, Idle::Unknown(Undecided::Offloaded)),
+                1 => (flow, Idle::AtLeast(5, Undecided::AmbiguousTimeout)),
+                _ => (flow, idle(5)),
+            }
+        });
+        let line = &one(&kernel).evidence[3];
+        let expected =
+            "idle: under 1 min 75, unknown 25 (offloaded 25); 25 of them perhaps longer (ambiguous-timeout 25)";
+        assert_eq!(line, expected);
     }
 
     #[test]
