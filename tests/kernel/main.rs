@@ -15,6 +15,7 @@
 //! - `flow_log`: `ctnl events --flows=both`, the last packet of a connection, heartbeats
 //! - `flush`, `list`, `entries`: the commands; `filtering`: notations of the filter language
 //! - `compat`: conntrack(8)'s command line, and callers that parse its output
+//! - `doctor`: `ctnl doctor` on the entries and counters of the running kernel
 //! - `changing`: the commands `update` and `add`
 //! - `events`: each event once and in order, and losses counted; `exclusion`: the part of a filter
 //!   that the kernel applies to events
@@ -46,6 +47,7 @@
 mod agreement;
 mod changing;
 mod compat;
+mod doctor;
 mod entries;
 mod events;
 mod exclusion;
@@ -95,6 +97,7 @@ fn main() -> ExitCode {
         timeouts::TESTS,
         agreement::TESTS,
         compat::TESTS,
+        doctor::TESTS,
         verbs::TESTS,
         updating::TESTS,
         changing::TESTS,
