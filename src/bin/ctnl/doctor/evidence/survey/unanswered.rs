@@ -9,7 +9,10 @@ use super::endpoints::Destination;
 use super::entry::{SurveyedEntry, Tally};
 
 /// Counters of each kind by source, by destination and by both.
-const COUNTERS: usize = 2_048;
+const COUNTERS: usize = 880;
+
+/// One in so many is counted by source and destination: that is for a share, and the kernel dumps in the order of hashes.
+const PAIR_EVERY: u64 = 8;
 
 /// What is missing of the conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,7 +56,7 @@ pub struct Unanswered {
     pub sources: FrequentItems<IpAddr>,
     /// By destination and port.
     pub destinations: FrequentItems<Destination>,
-    /// By source and destination address.
+    /// By source and destination address, of a sample.
     pub pairs: FrequentItems<(IpAddr, IpAddr)>,
 }
 
@@ -92,7 +95,9 @@ impl Tally for AllUnanswered {
             let orig = &entry.flow.orig;
             unanswered.sources.add(orig.src);
             unanswered.destinations.add(Destination::of(orig));
-            unanswered.pairs.add((orig.src, orig.dst));
+            if unanswered.sources.total() % PAIR_EVERY == 1 {
+                unanswered.pairs.add((orig.src, orig.dst));
+            }
         }
     }
 }
