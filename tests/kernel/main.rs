@@ -32,6 +32,7 @@
 //! - `saving`: `ctnl save`, `ctnl restore`, `ctnl flush --save`
 //! - `signals`: signals that come twice
 //! - `stats`: the counters of connection tracking
+//! - `tuning`: `ctnl tune`: values, rollback, confirmation
 //! - `meanwhile`: what happens to the table while a flush is stopped, waits or runs
 
 #![allow(
@@ -71,6 +72,7 @@ mod saving;
 mod signals;
 mod stats;
 mod timeouts;
+mod tuning;
 mod updating;
 mod verbs;
 
@@ -120,6 +122,7 @@ fn main() -> ExitCode {
         saving::TESTS,
         signals::TESTS,
         stats::TESTS,
+        tuning::TESTS,
         meanwhile::TESTS,
     ];
     let run = |lists: &[&[harness::Test]]| {

@@ -4,11 +4,16 @@ mod accounting;
 mod boot_hashsize;
 mod boot_module;
 mod boot_sysctls;
+mod busy_port;
 mod counters;
 mod entries;
 mod fullness;
 mod module_unload;
+mod nat_ports;
 mod other_writers;
+mod silent_flows;
+mod stale_nat;
+mod tracking_need;
 mod unreplied;
 
 use super::check::Check;
@@ -24,6 +29,11 @@ pub const CHECKS: &[Check] = &[
     boot_module::CHECK,
     module_unload::CHECK,
     other_writers::CHECK,
+    nat_ports::CHECK,
+    stale_nat::CHECK,
+    busy_port::CHECK,
+    tracking_need::CHECK,
+    silent_flows::CHECK,
     accounting::CHECK,
 ];
 
