@@ -57,7 +57,7 @@ pub struct Unanswered {
     /// By destination and port.
     pub destinations: FrequentItems<Destination>,
     /// By source and destination address, of a sample.
-    pub pairs: FrequentItems<(IpAddr, IpAddr)>,
+    pairs: FrequentItems<(IpAddr, IpAddr)>,
 }
 
 impl Default for Unanswered {
@@ -74,6 +74,12 @@ impl Unanswered {
     /// The entries.
     pub fn entries(&self) -> u64 {
         self.sources.total()
+    }
+
+    /// The source and destination with most entries, and how many there are by the sample.
+    pub fn largest_pair(&self) -> Option<((IpAddr, IpAddr), u64)> {
+        let (pair, sampled) = self.pairs.top(1).into_iter().next()?;
+        Some((pair, sampled.saturating_mul(self.entries()) / self.pairs.total().max(1)))
     }
 }
 
