@@ -13,6 +13,7 @@ mod finding;
 mod made_up;
 mod report;
 mod tune_command;
+mod when;
 
 pub use check::Check;
 pub use checks::CHECKS;

@@ -4,13 +4,19 @@ mod accounting;
 mod boot_hashsize;
 mod boot_module;
 mod boot_sysctls;
+mod buckets;
+mod kernel_log;
 mod module_unload;
 mod other_writers;
+mod timeouts;
 
 use super::check::Check;
 
 /// All checks, in the order in which findings of the same severity are shown.
 pub const CHECKS: &[Check] = &[
+    kernel_log::CHECK,
+    buckets::CHECK,
+    timeouts::CHECK,
     boot_sysctls::CHECK,
     boot_hashsize::CHECK,
     boot_module::CHECK,

@@ -2,9 +2,12 @@
 //! a test calls with a made-up host.
 
 mod boot;
+mod identity;
+mod log;
 mod measurement;
 mod namespaces;
 mod occupancy;
+mod series;
 pub mod survey;
 mod window;
 
@@ -14,14 +17,20 @@ use ctnl::units::Seconds;
 
 use self::measurement::Measurement;
 use crate::host::conntrack_sysctls::ConntrackSysctls;
+use crate::host::table_memory::TableMemory;
 use crate::scan::Watch;
 use crate::term::console::Console;
 use crate::term::interrupt::Interrupt;
 
 pub use self::boot::BootEvidence;
+pub use self::identity::Identity;
+pub use self::log::LogEvidence;
 pub use self::namespaces::NamespaceTables;
 pub use self::occupancy::OccupancyChange;
+pub use self::series::SeriesPoint;
 pub use self::survey::Survey;
+#[cfg(test)]
+pub use self::window::CounterChange;
 pub use self::window::Window;
 
 /// What was read, or why it is missing.
@@ -32,14 +41,22 @@ pub type Reading<T> = Result<T, String>;
 pub struct Evidence {
     /// The files.
     pub host: Host,
+    /// Which host it is.
+    pub identity: Identity,
     /// The values of conntrack's sysctls.
     pub sysctls: Reading<ConntrackSysctls>,
+    /// What the kernel has logged.
+    pub kernel_log: LogEvidence,
+    /// The memory of the table and of the host.
+    pub memory: TableMemory,
     /// What the next boot sets.
     pub boot: BootEvidence,
     /// The number of entries at both ends of the window.
     pub occupancy: Reading<OccupancyChange>,
     /// The counters over the window.
     pub window: Reading<Window>,
+    /// Samples within the window; none where nothing was measured.
+    pub series: Vec<SeriesPoint>,
     /// What the dump of the table has shown.
     pub survey: Reading<Survey>,
     /// The tables of the host's namespaces.
@@ -47,7 +64,7 @@ pub struct Evidence {
     /// A signal ended the reading: what was read until then is here.
     pub is_interrupted: bool,
     /// What `--netns` was given, for commands that are to be run in the same namespace.
-    netns_argument: Option<String>,
+    pub netns_argument: Option<String>,
 }
 
 /// Where the evidence is.
@@ -68,10 +85,24 @@ impl Evidence {
     pub fn gather(source: &Source, console: &mut Console, interrupt: &Interrupt) -> Self {
         let sysctls = in_netns(source, || ConntrackSysctls::read(&source.host).map_err(|error| cannot_read(&error)));
         let boot = BootEvidence::read(&source.host, is_first_netns(source));
-        let Measurement { occupancy, window, survey, is_interrupted } = measure(source, console, interrupt);
+        let Measurement { occupancy, window, series, survey, is_interrupted } = measure(source, console, interrupt);
         let namespaces = read_namespaces(source);
         let (host, netns_argument) = (source.host.clone(), source.netns_argument.clone());
-        Evidence { host, sysctls, boot, occupancy, window, survey, namespaces, is_interrupted, netns_argument }
+        Evidence {
+            identity: Identity::read(source),
+            kernel_log: LogEvidence::read(source),
+            memory: TableMemory::read(&host),
+            host,
+            sysctls,
+            boot,
+            occupancy,
+            window,
+            series,
+            survey,
+            namespaces,
+            is_interrupted,
+            netns_argument,
+        }
     }
 
     /// A command line of ctnl, to be run in the namespace that was examined: `flush --older 12h` is
