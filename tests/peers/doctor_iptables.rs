@@ -7,7 +7,7 @@ use serde_json::Value;
 use ctnl_test_support::harness::{Run, TestNetns, tests};
 use ctnl_test_support::net::{Net, OUTSIDE, PATH};
 
-use crate::doctor::{busy_dns, clients, dns_entries_after_traffic, doctor, finding, findings, send, sink, texts};
+use crate::doctor_nat::{busy_dns, clients, dns_entries_after_traffic, doctor, finding, findings, send, sink, texts};
 
 tests![
     nat_rules_of_both_kinds_of_iptables_are_read,

@@ -10,7 +10,8 @@
 //! - `text`: the lines of ctnl are those of conntrack(8); `lines`: those of conntrack(8) name their entries
 //! - `events`: the event lines of ctnl are those of `conntrack -E`, and jq parses them
 //! - `compat`: the command line of conntrack(8), executed by both
-//! - `doctor`: `ctnl doctor` about rules and NAT; `doctor_iptables`: with rules of iptables
+//! - `doctor`: what `ctnl doctor` finds in traffic; `doctor_nat`: about rules and NAT; `doctor_iptables`: with rules of
+//!   iptables
 //! - `idle`: the flows that `--older` matches, and those that it must not
 //! - `changed`: idle times after a sysctl has changed, and under policies
 //! - `flushing`: connections in use survive a flush
@@ -39,6 +40,7 @@ mod cluster;
 mod compat;
 mod doctor;
 mod doctor_iptables;
+mod doctor_nat;
 mod events;
 mod flushing;
 mod idle;
@@ -81,6 +83,9 @@ fn main() -> ExitCode {
     let lists = [
         text::TESTS,
         compat::TESTS,
+        doctor::TESTS,
+        doctor_nat::TESTS,
+        doctor_iptables::TESTS,
         lines::TESTS,
         events::TESTS,
         idle::TESTS,
@@ -91,8 +96,6 @@ fn main() -> ExitCode {
         ssh::TESTS,
         stats::TESTS,
         scope::TESTS,
-        doctor::TESTS,
-        doctor_iptables::TESTS,
         service::TESTS,
         syslog::TESTS,
         nats::TESTS,

@@ -15,6 +15,7 @@ use super::check::Outcome;
 use super::evidence::survey::SurveyedEntry;
 use super::evidence::{Evidence, Source, Survey};
 use super::finding::Finding;
+use super::made_up_kernel::MadeUpKernel;
 use crate::term::console::Console;
 use crate::term::interrupt::Interrupt;
 
@@ -23,11 +24,12 @@ use crate::term::interrupt::Interrupt;
 pub struct MadeUpHost {
     root: Arc<TempDir>,
     files: Vec<(String, String)>,
+    kernel: Option<MadeUpKernel>,
 }
 
 impl Clone for MadeUpHost {
     fn clone(&self) -> Self {
-        let mut copy = MadeUpHost::new();
+        let mut copy = MadeUpHost { kernel: self.kernel.clone(), ..MadeUpHost::new() };
         for (path, content) in &self.files {
             copy.file(path, content);
         }
@@ -38,7 +40,7 @@ impl Clone for MadeUpHost {
 impl MadeUpHost {
     /// A host without any file.
     pub fn new() -> Self {
-        MadeUpHost { root: Arc::new(tempfile::tempdir().unwrap()), files: Vec::new() }
+        MadeUpHost { root: Arc::new(tempfile::tempdir().unwrap()), files: Vec::new(), kernel: None }
     }
 
     /// A host with systemd and 8 GiB, whose module is loaded early and whose maximum and buckets are written down.
@@ -78,10 +80,20 @@ impl MadeUpHost {
         Host::at(self.root.path(), Clock::system())
     }
 
-    /// What is read of it. Nothing of a running kernel is: set those fields.
+    /// Gives it a running kernel.
+    pub fn running(&mut self, kernel: &MadeUpKernel) -> &mut Self {
+        self.kernel = Some(kernel.clone());
+        self
+    }
+
+    /// What is read of it; of a running kernel only what [`MadeUpHost::running`] gave it.
     pub fn evidence(&self) -> Evidence {
         let source = Source { host: self.host(), netns: None, netns_argument: None, window: Seconds(2) };
-        Evidence::gather(&source, &mut Console::new(true, false), &Interrupt::default())
+        let mut evidence = Evidence::gather(&source, &mut Console::new(true, false), &Interrupt::default());
+        if let Some(kernel) = self.kernel.clone() {
+            kernel.put_into(&mut evidence);
+        }
+        evidence
     }
 
     /// What the check `run` finds.

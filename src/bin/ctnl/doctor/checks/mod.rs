@@ -5,17 +5,25 @@ mod boot_hashsize;
 mod boot_module;
 mod boot_sysctls;
 mod busy_port;
+mod counters;
+mod entries;
+mod fullness;
 mod module_unload;
 mod nat_ports;
 mod other_writers;
 mod silent_flows;
 mod stale_nat;
 mod tracking_need;
+mod unreplied;
 
 use super::check::Check;
 
 /// All checks, in the order in which findings of the same severity are shown.
 pub const CHECKS: &[Check] = &[
+    fullness::CHECK,
+    counters::CHECK,
+    entries::CHECK,
+    unreplied::CHECK,
     boot_sysctls::CHECK,
     boot_hashsize::CHECK,
     boot_module::CHECK,

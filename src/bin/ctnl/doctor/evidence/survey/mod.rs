@@ -24,13 +24,13 @@ use crate::host::timeout_options::TimeoutOptions;
 use crate::scan::{Selection, Settings, Watch, walk_matches};
 
 pub use busy_ports::{BusyPorts, PortEntries, ServicePort};
-pub use endpoints::Endpoints;
+pub use endpoints::{Destination, Endpoints};
 pub use entry::{SurveyedEntry, Tally};
-pub use idle_times::AllIdleTimes;
+pub use idle_times::{AllIdleTimes, Older};
 pub use nat::NatTally;
 pub use starts::Starts;
 pub use states::States;
-pub use unanswered::AllUnanswered;
+pub use unanswered::{AllUnanswered, Missing, Unanswered};
 
 /// What was counted of the table.
 #[derive(Debug, Clone, Default)]
