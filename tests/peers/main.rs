@@ -1,6 +1,7 @@
-//! Comparisons with Debian's conntrack(8), nft(8), ip(8), jq(1) and rsyslogd(8), with real traffic.
+//! Comparisons with Debian's conntrack(8), nft(8), ip(8), iptables(8), jq(1) and rsyslogd(8), with real traffic.
 //!
-//! Written against conntrack 1.4.7, nftables 1.0.6, iproute2 6.1, rsyslog 8.2302, nats-server 2.9.10 and Chromium 156 (Debian 12);
+//! Written against conntrack 1.4.7, nftables 1.0.6, iptables 1.8.9, iproute2 6.1, rsyslog 8.2302, nats-server 2.9.10 and
+//! Chromium 156 (Debian 12);
 //! what differs from the installed conntrack names its version. As any user: all
 //! happens in a private user namespace, see `harness`.
 //!
@@ -10,7 +11,8 @@
 //! - `text`: the lines of ctnl are those of conntrack(8); `lines`: those of conntrack(8) name their entries
 //! - `events`: the event lines of ctnl are those of `conntrack -E`, and jq parses them
 //! - `compat`: the command line of conntrack(8), executed by both
-//! - `doctor`: what `ctnl doctor` finds in traffic
+//! - `doctor`: what `ctnl doctor` finds in traffic; `doctor_nat`: about rules and NAT; `doctor_iptables`: with rules of
+//!   iptables
 //! - `idle`: the flows that `--older` matches, and those that it must not
 //! - `changed`: idle times after a sysctl has changed, and under policies
 //! - `flushing`: connections in use survive a flush
@@ -40,6 +42,8 @@ mod changed;
 mod cluster;
 mod compat;
 mod doctor;
+mod doctor_iptables;
+mod doctor_nat;
 mod doctor_page;
 mod events;
 mod flushing;
@@ -85,6 +89,8 @@ fn main() -> ExitCode {
         compat::TESTS,
         doctor::TESTS,
         doctor_page::TESTS,
+        doctor_nat::TESTS,
+        doctor_iptables::TESTS,
         lines::TESTS,
         events::TESTS,
         idle::TESTS,

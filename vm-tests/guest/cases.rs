@@ -34,7 +34,20 @@ const PROGRAM_CASES: [(&str, &str, &[&str]); 2] = [
     (
         "peers",
         "/usr/bin/peer-tests",
-        &["--skip", "service::", "--skip", "syslog::", "--skip", "nats::", "--skip", "kept::", "--skip", "pipeline::"],
+        &[
+            "--skip",
+            "service::",
+            "--skip",
+            "syslog::",
+            "--skip",
+            "nats::",
+            "--skip",
+            "kept::",
+            "--skip",
+            "pipeline::",
+            "--skip",
+            "doctor_iptables::",
+        ],
     ),
 ];
 

@@ -14,14 +14,16 @@ pub const CHECK: Check = Check {
     name: "busy-port",
     about: "whether one destination port carries most entries and could be exempt from tracking",
     explanation: "\
-Looks at the entries by protocol (TCP, UDP) and destination port, and at how full the table is. Found is a port that has at
-least half of the entries of a table that is at least a quarter full, with NAT in at most a tenth of them.
+Looks at the entries by protocol (TCP, UDP) and destination port, and at how full the table is.
+Found is a port that has at least half of the entries of a table that is at least a quarter full,
+with NAT in at most a tenth of them.
 
-A busy service of this host (DNS, memcached, a web server behind no NAT) can do without an entry for each client: notrack
-rules before the tracker, for both directions, in prerouting and output. The rules that are printed are to be reviewed:
-NAT does not work for these packets, rules that compare the connection's state no longer match them (their state is
-'untracked': accept it explicitly, in both directions, with addresses where possible), and whoever sends from that source
-port is not tracked either. Entries that are there already expire by themselves.
+A busy service of this host (DNS, memcached, a web server behind no NAT) can do without an entry for
+each client: notrack rules before the tracker, for both directions, in prerouting and output. The
+rules that are printed are to be reviewed: NAT does not work for these packets, rules that compare
+the connection's state no longer match them (their state is 'untracked': accept it explicitly, in
+both directions, with addresses where possible), and whoever sends from that source port is not
+tracked either. Entries that are there already expire by themselves.
 
 `ctnl doctor` changes no rule.",
     run,

@@ -23,18 +23,22 @@ pub const CHECK: Check = Check {
     name: "nat-ports",
     about: "whether source NAT runs out of ports",
     explanation: "\
-Looks at the entries with source NAT, by NAT address, protocol, destination and its port: each of these has ports of its own,
-since replies are told apart by all of them. The range is that of the rule (`snat to 192.0.2.1:2000-2009`), else that of the
-kernel, which depends on the port that the inside host has chosen: 1-511 below 512, 600-1023 below 1024, 1024-65535 above.
+Looks at the entries with source NAT, by NAT address, protocol, destination and its port: each of
+these has ports of its own, since replies are told apart by all of them. The range is that of the
+rule (`snat to 192.0.2.1:2000-2009`), else that of the kernel, which depends on the port that the
+inside host has chosen: 1-511 below 512, 600-1023 below 1024, 1024-65535 above.
 
-Found is what uses 80 % of its ports; critical from 95 % on, or where the rest is used up within an hour at the present rate. The
-rate is measured: what uses over half is counted again at the end of --watch, by a second dump, which is made only then.
-Without growth over so short a time no rate is given: a longer --watch gives a better one.
+Found is what uses 80 % of its ports; critical from 95 % on, or where the rest is used up within an
+hour at the present rate. The rate is measured: what uses over half is counted again at the end of
+--watch, by a second dump, which is made only then. Without growth over so short a time no rate is
+given: a longer --watch gives a better one.
 
-Where no port is free the kernel gives up after some 128 to 240 tries, the new connection gets one that is in use, and its first
-packet is dropped (insert_failed). The counter found rises with each try that finds a port in use.
+Where the kernel finds no free port in 128 to 240 tries, the new connection gets one that is in use,
+and its first packet is dropped (insert_failed). Newer kernels take that of a TCP connection in
+TIME_WAIT then. The counter found rises with each try that finds a port in use.
 
-In a table of millions, what has less than 1/2048 of all entries may be missed, unless a rule gives it 256 ports or fewer.",
+In a table of millions, what has less than 1/2048 of all entries may be missed, unless a rule gives
+it 256 ports or fewer.",
     run,
 };
 
@@ -98,8 +102,10 @@ impl PortsInUse {
         let mut finding = Finding::new(self.severity()?, title, consequence)
             .evidence(format!("{at_least}{} of the {capacity} ports {first}-{last} are in use", self.used))
             .evidence(self.rate_line());
-        for (src, used) in survey.nat.ports.sources_of(&self.key, SOURCES) {
-            finding = finding.evidence(format!("{src} uses {used} of them"));
+        let (sources, is_exact) = survey.nat.ports.sources_of(&self.key, SOURCES);
+        let bound = if is_exact { "" } else { "at least " };
+        for (src, used) in sources {
+            finding = finding.evidence(format!("{src} uses {bound}{used} of them"));
         }
         for line in counters(evidence) {
             finding = finding.evidence(line);
@@ -228,6 +234,8 @@ mod tests {
     fn clients_with_low_ports_have_few_of_them() {
         let found = findings(run(&host(None, 1, 490, 1)));
         assert_eq!(found[0].evidence[0], "490 of the 511 ports 1-511 are in use");
+        // 63 are counted before the sources are.
+        assert_eq!(found[0].evidence[2], "10.0.0.11 uses at least 214 of them");
         assert_eq!(found[0].severity, Severity::Critical);
     }
 

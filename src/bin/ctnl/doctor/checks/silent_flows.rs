@@ -8,16 +8,19 @@ pub const CHECK: Check = Check {
     name: "silent-flows",
     about: "whether entries are older than those who listen to events, and so send none",
     explanation: "\
-Looks at nf_conntrack_events, at who listens to events in this namespace (/proc/net/netlink), and at the times of creation of
-entries, where nf_conntrack_timestamp is on.
+Looks at nf_conntrack_events, at who listens to events in this namespace (/proc/net/netlink), and at
+the times of creation of entries, where nf_conntrack_timestamp is on.
 
-With nf_conntrack_events=2, the default of kernels since 5.19, an entry sends events only if somebody listened when it was created,
-and this holds for its life. A program that starts to listen later never sees the end of such an entry: its records and caches keep
-it for ever. An entry does not show whether it sends events. So the number that is given is a bound: entries that are older than
-the first listener of now, and those whose age is unknown. Those that an earlier listener has seen do send events.
+With nf_conntrack_events=2, the default of kernels since 5.19, an entry sends events only if
+somebody listened when it was created, and this holds for its life. A program that starts to listen
+later never sees the end of such an entry: its records and caches keep it for ever. An entry does
+not show whether it sends events. So the number that is given is a bound: entries that are older
+than the first listener of now, and those whose age is unknown. Those that an earlier listener has
+seen do send events.
 
-With nf_conntrack_events=1 every entry that is created from then on sends events. `ctnl events` compares its records with the table
-itself and reports the ends that the kernel does not, so it is no reason for a finding; conntrackd, ulogd and others are.",
+With nf_conntrack_events=1 every entry that is created from then on sends events. `ctnl events`
+compares its records with the table itself and reports the ends that the kernel does not, so it is
+no reason for a finding; conntrackd, ulogd and others are.",
     run,
 };
 

@@ -19,18 +19,21 @@ pub const CHECK: Check = Check {
     explanation: "\
 Looks at the entries with NAT, the NAT rules and the addresses of this host.
 
-NAT is chosen with the first packet of a connection and kept as long as its entry. A UDP client that goes on sending from the same
-port refreshes the entry, so it goes to the old target for ever: after a DNAT rule was changed, a container was started anew with
-another address, or the address of a dialled line has changed. Conntrack cannot see that nobody answers.
+NAT is chosen with the first packet of a connection and kept as long as its entry. A UDP client that
+goes on sending from the same port refreshes the entry, so it goes to the old target for ever: after
+a DNAT rule was changed, a container was started anew with another address, or the address of a
+dialled line has changed. Conntrack cannot see that nobody answers.
 
-Found are entries without replies (or with one in a hundred packets at most, where packets are counted) whose destination NAT leads
-to an address that no rule has, and entries whose source NAT is to an address that neither a rule nor this host has. Entries with
-replies are not counted: they may be connections that an old target still serves. What a helper expected is left out.
+Found are entries without replies (or with one in a hundred packets at most, where packets are
+counted) whose destination NAT leads to an address that no rule has, and entries whose source NAT is
+to an address that neither a rule nor this host has. Entries with replies are not counted: they may
+be connections that an old target still serves. What a helper expected is left out.
 
-The filter that is printed matches those entries and no other. After the flush the next packet makes an entry by the rules of now.
+The filter that is printed matches those entries and no other. After the flush the next packet makes
+an entry by the rules of now.
 
-The check cannot run where a NAT rule could not be read. Open vSwitch and tc's ct action do NAT without rules: where they are
-loaded, findings are notes. The port of a target is not compared.",
+The check cannot run where a NAT rule could not be read. Open vSwitch and tc's ct action do NAT
+without rules: where they are loaded, findings are notes. The port of a target is not compared.",
     run,
 };
 

@@ -9,18 +9,21 @@ pub const CHECK: Check = Check {
     name: "tracking-need",
     about: "whether any rule needs the connections that are tracked",
     explanation: "\
-Looks at the rules of nf_tables and ip_tables (nft, iptables-save and ip6tables-save are run) and at the loaded modules.
+Looks at the rules of nf_tables and ip_tables (nft, iptables-save and ip6tables-save are run) and at
+the loaded modules.
 
-The kernel tracks connections in a network namespace while a rule there needs it: one that compares a connection's state,
-mark or counters, does NAT, assigns a helper, or uses a flowtable or the SYN proxy. notrack needs no tracking itself. With
-the last such rule tracking stops by itself; entries that are left expire by their timeouts.
+The kernel tracks connections in a network namespace while a rule there needs it: one that compares
+a connection's state, mark or counters, does NAT, assigns a helper, or uses a flowtable or the SYN
+proxy. notrack needs no tracking itself. With the last such rule tracking stops by itself; entries
+that are left expire by their timeouts.
 
-Found is a table with entries although no rule needs them, and rules that look at connections although no rule does
-anything but accept, count and log: then tracking decides nothing. What uses tracking without rules (Open vSwitch, IPVS,
-tc's ct action, BPF programs) is not in any list of rules; the first three are seen where they are loaded as modules.
+Found is a table with entries although no rule needs them, and rules that look at connections
+although no rule does anything but accept, count and log: then tracking decides nothing. What uses
+tracking without rules (Open vSwitch, IPVS, tc's ct action, BPF programs) is not in any list of
+rules; the first three are seen where they are loaded as modules.
 
-Where a program is missing, fails, or prints what is not understood, the check cannot run: rules that were not read are
-never taken for none.",
+Where a program is missing, fails, or prints what is not understood, the check cannot run: rules
+that were not read are never taken for none.",
     run,
 };
 

@@ -107,8 +107,7 @@ impl Evidence {
         let hidden_users = in_running_netns(source, "modules", || rules::hidden_users(&source.host));
         let addresses = in_running_netns(source, "addresses", || Addresses::read(&source.host));
         let listeners = in_running_netns(source, "listeners", || Listeners::read(&source.host));
-        let nat = KnownNat::of(rules.as_ref().ok(), addresses.as_ref().ok());
-        let empty = Survey::beside(nat, listeners.as_ref().ok().and_then(Listeners::first_start));
+        let empty = empty_survey(&rules, &addresses, &listeners);
         let Measurement { occupancy, window, series, survey, port_growth, is_interrupted } =
             measure(source, empty, console, interrupt);
         let namespaces = read_namespaces(source);
@@ -160,6 +159,12 @@ pub fn shell_word(word: &str) -> String {
 /// Why something of a running kernel is missing with `--root`.
 pub fn not_running(what: &str) -> String {
     format!("--root: {what} of a kernel that does not run")
+}
+
+/// The survey before it has an entry: what entries are compared with is read before them.
+fn empty_survey(rules: &Reading<Rules>, addresses: &Reading<Addresses>, listeners: &Reading<Listeners>) -> Survey {
+    let nat = KnownNat::of(rules.as_ref().ok(), addresses.as_ref().ok());
+    Survey::beside(nat, listeners.as_ref().ok().and_then(Listeners::first_start))
 }
 
 fn measure(source: &Source, survey: Survey, console: &mut Console, interrupt: &Interrupt) -> Measurement {

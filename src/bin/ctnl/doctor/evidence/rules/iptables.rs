@@ -190,6 +190,8 @@ fn nat_rule(words: &[String], text: &str) -> Option<NatRule> {
     };
     let mut rule = NatRule::new(kind, text);
     for option in ["--to-source", "--to-destination", "--to"] {
+        // An old form of DNAT has several.
+        rule.is_complete &= words.iter().filter(|word| *word == option).count() <= 1;
         if let Some(value) = value(option) {
             rule.is_complete &= add_destination(value, &mut rule).is_some();
         }
@@ -296,7 +298,9 @@ COMMIT
         let (rules, tables) = rules_of("bash: no such thing\n");
         assert_eq!(rules.unread, ["iptables-save prints a line that is not understood: bash: no such thing"]);
         assert_eq!(tables, Tables::default());
-        let (rules, _) = rules_of("*nat\n-A PREROUTING -j DNAT --to-destination example\n");
-        assert!(!rules.knows_all_nat());
+        for target in ["example", "10.0.0.1 --to-destination 10.0.0.2"] {
+            let (rules, _) = rules_of(&format!("*nat\n-A PREROUTING -j DNAT --to-destination {target}\n"));
+            assert!(!rules.knows_all_nat(), "{target}");
+        }
     }
 }

@@ -18,6 +18,8 @@ const COUNTERS: usize = 4_096;
 /// Ports that are so few that a destination is counted apart, beside the others of this kind alone. Those of the
 /// kernel for ports below 1024 are not among them: who has many of these has a share of the table.
 const FEW_PORTS: u64 = 256;
+/// Entries of a destination from which on its sources are counted.
+const MANY: u64 = 64;
 /// Counters of the inside sources.
 const SOURCE_COUNTERS: usize = 4_096;
 /// Counters for the addresses, of which a host has few.
@@ -79,7 +81,7 @@ pub struct PortUse {
     pub keys: FrequentItems<PortKey>,
     /// The same for addresses of which a rule uses few ports, so that they are not missed.
     pub few: FrequentItems<PortKey>,
-    /// By inside source as well.
+    /// By inside source as well, without the first of each that has many ports: at least that many.
     pub sources: FrequentItems<(PortKey, IpAddr)>,
     /// Entries by NAT address and protocol.
     pub addresses: FrequentItems<(IpAddr, u8)>,
@@ -110,8 +112,16 @@ impl PortUse {
     pub fn add(&mut self, flow: &Flow) {
         let Some(key) = PortKey::of(flow, &self.ranges) else { return };
         self.addresses.add((key.nat, key.protocol));
-        self.sources.add((key, flow.orig.src));
-        if key.has_few_ports() { self.few.add(key) } else { self.keys.add(key) }
+        if key.has_few_ports() {
+            self.few.add(key);
+            self.sources.add((key, flow.orig.src));
+        } else {
+            self.keys.add(key);
+            // Most destinations of a large table have a few entries: to count their sources would cost as much again.
+            if self.keys.count(&key) >= MANY {
+                self.sources.add((key, flow.orig.src));
+            }
+        }
     }
 
     /// What uses at least `share` of its ports, in hundredths: the fullest first, with the ports in use, which are at
@@ -128,9 +138,10 @@ impl PortUse {
         if key.has_few_ports() { self.few.error() } else { self.keys.error() }
     }
 
-    /// The inside sources with most ports of `key`.
-    pub fn sources_of(&self, key: &PortKey, count: usize) -> Vec<(IpAddr, u64)> {
-        let all = self.sources.top(SOURCE_COUNTERS);
-        all.into_iter().filter(|((of, _), _)| of == key).map(|((_, src), used)| (src, used)).take(count).collect()
+    /// The inside sources with most ports of `key`, which are at least that many, and whether they are exact.
+    pub fn sources_of(&self, key: &PortKey, count: usize) -> (Vec<(IpAddr, u64)>, bool) {
+        let all = self.sources.top(SOURCE_COUNTERS).into_iter();
+        let of_key = all.filter(|((of, _), _)| of == key).map(|((_, src), used)| (src, used)).take(count).collect();
+        (of_key, key.has_few_ports() && self.sources.is_exact())
     }
 }
