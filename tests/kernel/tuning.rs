@@ -1,5 +1,5 @@
 //! `ctnl tune` on the real kernel, in a private namespace: timeouts, acct, timestamp and events are its own, sizes are not.
-//! /var/lib and /etc are private, too.
+//! /var/lib, /etc and /run are private, too.
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
@@ -22,6 +22,7 @@ tests![
     sizes_are_named_with_the_place_where_they_are_set,
     a_value_that_the_kernel_refuses_rolls_back_those_before_it,
     existing_entries_are_lowered_to_the_new_timeout_and_never_raised,
+    existing_entries_are_lowered_at_the_confirmation_in_the_namespace_of_the_operation,
     another_namespace_is_tuned_by_its_name_and_its_operation_is_not_reverted_elsewhere,
     what_nobody_confirms_is_rolled_back_without_a_terminal,
     a_confirmation_from_another_session_keeps_the_values_and_writes_the_files,
@@ -37,11 +38,11 @@ tests![
 const ESTABLISHED: &str = "netfilter/nf_conntrack_tcp_timeout_established";
 const GENERIC: &str = "netfilter/nf_conntrack_generic_timeout";
 
-/// Gives the calling thread, and what it starts, folders of its own in place of /var/lib and /etc.
+/// Gives the calling thread, and what it starts, folders of its own in place of those that are written to.
 fn private_folders() {
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
     mount(&["--make-rprivate", "/"]);
-    for folder in ["/var/lib", "/etc"] {
+    for folder in ["/var/lib", "/etc", "/run"] {
         mount(&["-t", "tmpfs", "none", folder]);
     }
 }
@@ -144,6 +145,41 @@ fn existing_entries_are_lowered_to_the_new_timeout_and_never_raised(netns: &Test
     assert!((3500..=3600).contains(&left(established(1, 0))) && (3500..=3600).contains(&left(established(2, 0))));
     assert!(left(established(3, 0)) <= 900 && left(established(3, 0)) > 800);
     assert!(left(udp(4, 53)) > 500 && netns.sysctl(ESTABLISHED) == "3600");
+}
+
+fn existing_entries_are_lowered_at_the_confirmation_in_the_namespace_of_the_operation(netns: &TestNetns) {
+    private_folders();
+    netns.create(&[established(1, 400_000)]);
+    let path = format!("/proc/{}/task/{}/ns/net", std::process::id(), nix::unistd::gettid());
+    // The entry has the same tuple in another namespace, from which everything is called.
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            let other = TestNetns::new();
+            other.create(&[established(1, 400_000)]);
+            let set = ["tune", "set", "--established-timeout", "1h", "--existing", "--confirm-within", "20s"];
+            other.ctnl(&[&set[..], &["--netns", &path, "--yes"]].concat()).exits_with(0);
+            let left = netns_left(&path);
+            assert!(left > 300_000, "{left}");
+            other.ctnl(&["tune", "confirm"]).exits_with(0).stderr_contains("1 of 1 lowered to 3600 s");
+            assert!(netns_left(&path) <= 3600);
+            other.dumped(&established(1, 0).orig).unwrap().timeout.unwrap()
+        });
+        let left = other.join().unwrap();
+        assert!(left > 300_000, "that of the other namespace: {left}");
+    });
+}
+
+/// What is left of the timeout of the one entry of a namespace.
+fn netns_left(path: &str) -> u32 {
+    let netns = ctnl::netlink::Netns::Path(path.into());
+    let mut connection = ctnl::netlink::Connection::open(&netns).unwrap();
+    let mut left = None;
+    let keep = |flow: &Flow| {
+        left = flow.timeout;
+        std::ops::ControlFlow::Continue(())
+    };
+    ctnl::table::dump(&mut connection, ctnl::table::DumpRequest::default(), keep).unwrap();
+    left.unwrap()
 }
 
 fn another_namespace_is_tuned_by_its_name_and_its_operation_is_not_reverted_elsewhere(netns: &TestNetns) {

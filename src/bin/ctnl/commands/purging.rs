@@ -6,6 +6,7 @@ use std::fs;
 use anyhow::Result;
 use ctnl::filter::Filter;
 use ctnl::host::Host;
+use ctnl::netlink::{Connection, Netns};
 use ctnl::table::{self, Occupancy};
 
 use super::args::{CommonArgs, FilterArgs};
@@ -58,7 +59,8 @@ pub fn run(request: &Request<'_>, host: &Host) -> Result<Exit> {
     let filter = request.filter.filter(host)?;
     let mut console = request.common.console();
     let nothing_done = format!("nothing was {}", request.task.done());
-    match purge(request, filter, host, &Interrupt::listen()?, &mut console)? {
+    let interrupt = Interrupt::listen()?;
+    match purge(request, filter, &request.common.netns()?, host, &interrupt, &mut console)? {
         Purged::Ran(summary) => report(&summary, &mut console, request.json, request.fail_if_none),
         Purged::Declined => {
             console.warn(&nothing_done);
@@ -77,10 +79,11 @@ pub fn run(request: &Request<'_>, host: &Host) -> Result<Exit> {
     }
 }
 
-/// Deletes or changes what `filter` matches, or counts it.
+/// Deletes or changes what `filter` matches in `netns`, or counts it.
 pub fn purge(
     request: &Request<'_>,
     filter: Filter,
+    netns: &Netns,
     host: &Host,
     interrupt: &Interrupt,
     console: &mut Console,
@@ -92,7 +95,7 @@ pub fn purge(
         console.warn("this filter can match nothing");
     }
 
-    let mut connection = request.common.connect()?;
+    let mut connection = Connection::open(netns)?;
     let before = table::count(&mut connection)?;
     let mut selection = Selection::new(filter, &mut connection, host, &timeouts, false)?;
     let mut watch = Watch::new(console, interrupt, host, before.entries.into());

@@ -107,8 +107,8 @@ pub fn judge(values: &[(Setting, u64)], sizes: &Sizes, memory: &TableMemory, wor
 
 fn judge_max(value: u64, sizes: &Sizes, words: Words, verdict: &mut Verdict) {
     if value == 0 {
-        let reason = "max 0: no limit where the kernel takes it (until Linux 7.2), so that a flood can take all memory; \
-                      newer kernels refuse 0";
+        let reason = "max 0: no limit, so that a flood can take all memory, where the kernel takes it; newer kernels (7.3) \
+                      refuse it";
         return verdict.refuse(words.unlimited, "--unlimited", reason.into());
     }
     if let Some(entries) = sizes.entries.filter(|entries| *entries > value) {

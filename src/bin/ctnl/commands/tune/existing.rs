@@ -3,12 +3,12 @@
 //! The kernel does not: an entry keeps the timeout that its last packet set.
 
 use anyhow::{Result, anyhow};
-use ctnl::host::Host;
 use ctnl::model::Timer;
 use serde_json::{Value, json};
 
 use super::super::args::{CommonArgs, FilterArgs};
 use super::super::purging::{self, Request};
+use super::target::Target;
 use crate::purge::{Purged, Summary, Task};
 use crate::term::console::Console;
 use crate::term::interrupt::Interrupt;
@@ -80,15 +80,15 @@ impl Capped {
 /// Lowers the timeouts of existing entries to `values`, or counts them.
 pub fn cap(
     values: &[(String, u64)],
+    target: &Target,
     common: &CommonArgs,
     dry_run: bool,
-    host: &Host,
     interrupt: &Interrupt,
     console: &mut Console,
 ) -> Vec<Capped> {
     let timers = values.iter().filter_map(|(name, seconds)| Some((Timer::from_name(name)?, *seconds)));
     let capped = timers.map(|(timer, seconds)| {
-        let purged = cap_one(timer, seconds, common, dry_run, host, interrupt, console);
+        let purged = cap_one(timer, seconds, target, common, dry_run, interrupt, console);
         let (summary, error) = match purged {
             Ok(summary) => (Some(summary), None),
             Err(error) => (None, Some(format!("{error:#}"))),
@@ -101,9 +101,9 @@ pub fn cap(
 fn cap_one(
     timer: Timer,
     seconds: u64,
+    target: &Target,
     common: &CommonArgs,
     dry_run: bool,
-    host: &Host,
     interrupt: &Interrupt,
     console: &mut Console,
 ) -> Result<Box<Summary>> {
@@ -126,7 +126,8 @@ fn cap_one(
         fail_if_none: false,
         common,
     };
-    match purging::purge(&request, filter.filter(host)?, host, interrupt, console)? {
+    let host = &target.host;
+    match purging::purge(&request, filter.filter(host)?, &target.netns, host, interrupt, console)? {
         Purged::Ran(summary) => Ok(summary),
         Purged::Declined | Purged::Interrupted | Purged::Stopped { .. } => Err(anyhow!("interrupted")),
     }
@@ -141,6 +142,7 @@ pub fn timeouts(values: &[(crate::tune::Setting, u64)]) -> Vec<(String, u64)> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use ctnl::host::Host;
     use ctnl::model::TIMERS;
 
     use super::*;

@@ -5,6 +5,7 @@ mod confirm;
 mod existing;
 mod log;
 mod pending;
+mod plan;
 mod report;
 mod revert;
 mod run;

@@ -136,9 +136,10 @@ impl Env<'_> {
         work(&mut Session { clock, log: locked, places: &mut places, interrupted: &interrupted })
     }
 
-    fn cap(&mut self, values: &[(String, u64)]) -> Vec<existing::Capped> {
+    /// Lowers the timeouts of existing entries.
+    pub fn cap(&mut self, values: &[(String, u64)]) -> Vec<existing::Capped> {
         let Env { target, common, console, interrupt, .. } = self;
-        existing::cap(values, common, false, &target.host, interrupt, console)
+        existing::cap(values, target, common, false, interrupt, console)
     }
 
     fn ask_to_stay(&mut self, op: u64, seconds: u64, waiting: End, outcome: &mut Outcome) -> Result<()> {

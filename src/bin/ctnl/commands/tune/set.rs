@@ -4,22 +4,19 @@ use anyhow::Result;
 use ctnl::host::Host;
 use ctnl::units::Seconds;
 
+use super::ask;
 use super::existing::{self, Capped};
 use super::pending;
+use super::plan::{Plan, PlanOptions};
 use super::report::{Outcome, diff_text, show_before};
 use super::run::{Env, Job};
 use super::set_args::ValueArgs;
-use super::target::{Target, TargetArgs};
-use super::{ask, target};
-use crate::host::namespaces::Namespaces;
-use crate::host::table_memory::TableMemory;
+use super::target::TargetArgs;
 use crate::term::console::{Console, percent};
 use crate::term::exit::{Exit, usage};
 use crate::term::interrupt::Interrupt;
 use crate::term::stdout::print;
-use crate::tune::{
-    BootPlan, Change, HostPlaces, Log, Place, Places, Refusal, Setting, Sizes, Words, judge, plan_files, sort_safely,
-};
+use crate::tune::{Log, Words};
 
 /// Where nobody is asked, existing entries are not made shorter-lived in a larger part of the table without --yes.
 const STOP_ABOVE: u64 = 90;
@@ -114,16 +111,6 @@ pub fn confirm_time(text: &str) -> Result<u64, String> {
     if (5..=86_400).contains(&seconds) { Ok(seconds) } else { Err(format!("{text} is not in 5s..=1d")) }
 }
 
-/// What is going to be changed.
-#[derive(Debug, Default)]
-struct Plan {
-    changes: Vec<Change>,
-    files: BootPlan,
-    existing: Vec<(String, u64)>,
-    entries: Option<u64>,
-    notes: Vec<String>,
-}
-
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let values = args.values.values()?;
@@ -131,10 +118,11 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let log = Log::of(&target.host);
     let mut console = args.target.common.console();
     pending::warn(&target, &log, &mut console, None)?;
-    let plan = args.plan(&target, &values)?;
+    let options = args.plan_options();
+    let plan = Plan::make(&target, &values, options)?;
     let interrupt = Interrupt::listen()?;
     let common = &args.target.common;
-    let preview = existing::cap(&plan.existing, common, true, &target.host, &interrupt, &mut console);
+    let preview = existing::cap(&plan.existing, &target, common, true, &interrupt, &mut console);
     args.show(&plan, &preview, &mut console)?;
     let outcome = Outcome {
         command: "set",
@@ -164,8 +152,7 @@ impl Args {
             return Err(anyhow::anyhow!("nothing was changed"));
         }
         if is_empty {
-            let existing =
-                existing::cap(&plan.existing, env.common, false, &env.target.host, env.interrupt, env.console);
+            let existing = env.cap(&plan.existing);
             return Ok(Outcome { existing, ..outcome });
         }
         let (mut changes, mut on_confirm) = (plan.changes, plan.files.changes);
@@ -198,64 +185,15 @@ impl Args {
         )))
     }
 
-    fn plan(&self, target: &Target, values: &[(Setting, u64)]) -> Result<Plan> {
-        let mut places = target.places();
-        let now = read_now(&mut places, values)?;
-        self.refuse_absent(target, &now)?;
-        refuse_read_only(target, &places, &now)?;
-        let memory = TableMemory::read(&target.host);
-        let entries = entries(&mut places, target, values);
-        let sizes = sizes(&mut places, values, entries);
-        let verdict = judge(values, &sizes, &memory, self.words());
-        refuse(&verdict.refusals)?;
-        let mut plan = Plan { entries, notes: verdict.notes, ..Plan::default() };
-        plan.changes = changes(target, &memory, &now);
-        if self.existing {
-            plan.existing = existing::timeouts(values);
-        }
-        if self.persist {
-            plan.files = plan_files(&target.host, &mut places, values, sizes.max_now)
-                .map_err(|error| anyhow::anyhow!("--persist: {error}"))?;
-            plan.notes.append(&mut plan.files.notes);
-            self.refuse_overridden(&plan.files.overridden)?;
-        }
-        Ok(plan)
-    }
-
-    fn words(&self) -> Words {
-        Words {
+    fn plan_options(&self) -> PlanOptions {
+        let words = Words {
             beyond_memory: self.beyond_memory,
             below_count: self.below_count,
             unlimited: self.unlimited,
             long_chains: self.long_chains,
             any_timeout: self.any_timeout,
-        }
-    }
-
-    /// A setting that does not exist: of an image, only the file is written.
-    fn refuse_absent(&self, target: &Target, now: &[(Setting, u64, Option<u64>)]) -> Result<()> {
-        let absent: Vec<_> = now.iter().filter(|(.., now)| now.is_none()).map(|(setting, ..)| setting.key()).collect();
-        if absent.is_empty() || self.persist && !target.is_live() {
-            return Ok(());
-        }
-        let names = absent.join(", ");
-        let hint = match (target.is_live(), absent.len() == now.len()) {
-            (false, _) => "an image has no settings, only files: write them with --persist",
-            (true, true) => "the module is not loaded: modprobe nf_conntrack; or /proc is not mounted",
-            (true, false) => "this kernel does not have it, or not in this network namespace",
         };
-        Err(usage(format!("there is no sysctl {names}: nothing was changed\n  hint: {hint}")))
-    }
-
-    fn refuse_overridden(&self, overridden: &[String]) -> Result<()> {
-        if overridden.is_empty() || self.overridden {
-            return Ok(());
-        }
-        Err(usage(format!(
-            "--persist: the next boot would not give these values, so nothing was changed:\n  {}\n  hint: change or remove \
-             that line; or write the files nevertheless with --overridden",
-            overridden.join("\n  ")
-        )))
+        PlanOptions { words, persist: self.persist, existing: self.existing, overridden: self.overridden }
     }
 
     fn show(&self, plan: &Plan, preview: &[Capped], console: &mut Console) -> Result<()> {
@@ -279,97 +217,4 @@ impl Args {
             }
         }
     }
-}
-
-/// Each setting with its new value and the one now; `None` where there is no such sysctl.
-fn read_now(places: &mut HostPlaces, values: &[(Setting, u64)]) -> Result<Vec<(Setting, u64, Option<u64>)>> {
-    let read = |(setting, value): &(Setting, u64)| Ok((*setting, *value, number(places, *setting)?));
-    values.iter().map(read).collect()
-}
-
-fn number(places: &mut HostPlaces, setting: Setting) -> Result<Option<u64>> {
-    let text = places.read(Place::Sysctl(setting));
-    let text = text.map_err(|error| anyhow::anyhow!("read {}: {error}", setting.path()))?;
-    let parse =
-        |text: String| text.parse().map_err(|_| anyhow::anyhow!("{} has '{text}': expected a number", setting.path()));
-    text.map(parse).transpose()
-}
-
-/// Names the settings that this namespace may not set, each with the error of the kernel and where it is set.
-fn refuse_read_only(target: &Target, places: &HostPlaces, now: &[(Setting, u64, Option<u64>)]) -> Result<()> {
-    let exist = now.iter().filter(|(.., now)| now.is_some());
-    let refused: Vec<_> = exist
-        .filter_map(|(setting, ..)| places.check_writable(*setting).err().map(|error| (*setting, error)))
-        .collect();
-    let Some((_, first)) = refused.first() else { return Ok(()) };
-    let names = refused.iter().map(|(setting, _)| setting.name()).collect::<Vec<_>>().join(", ");
-    let is_read_only = first.raw_os_error() == Some(nix::libc::EROFS);
-    let hint = if is_read_only {
-        "/proc/sys is mounted read-only here (a container): set it on the host, with --netns PID for a namespace's own"
-    } else if refused.iter().all(|(setting, _)| setting.is_global()) && target.is_live() {
-        "these have one value for the whole host, which only its first network namespace may set: run it there (nsenter \
-         -t 1 -n, or outside of the container)"
-    } else {
-        "run it as root of the user namespace that owns this network namespace"
-    };
-    Err(usage(format!("{names}: read-only here ({first}): nothing was changed\n  hint: {hint}")))
-}
-
-fn refuse(refusals: &[Refusal]) -> Result<()> {
-    if refusals.is_empty() {
-        return Ok(());
-    }
-    let lines = refusals.iter().map(|refusal| match refusal.word {
-        Some(word) => format!("{} (allow it with {word})", refusal.reason),
-        None => refusal.reason.clone(),
-    });
-    Err(usage(format!("refused, nothing was changed:\n  {}", lines.collect::<Vec<_>>().join("\n  "))))
-}
-
-/// The changes of settings, in their order.
-fn changes(target: &Target, memory: &TableMemory, now: &[(Setting, u64, Option<u64>)]) -> Vec<Change> {
-    let mut changes: Vec<_> = now
-        .iter()
-        .filter_map(|(setting, value, now)| {
-            let rounds = *setting == Setting::Buckets && target.is_live();
-            let value = if rounds { memory.round_buckets(*value) } else { *value };
-            now.filter(|now| *now != value).map(|now| Change::of_setting(*setting, now, value))
-        })
-        .collect();
-    sort_safely(&mut changes);
-    changes
-}
-
-fn sizes(places: &mut HostPlaces, values: &[(Setting, u64)], entries: Option<u64>) -> Sizes {
-    let mut now = |setting| number(places, setting).ok().flatten();
-    let (max_now, buckets_now) = (now(Setting::Max), now(Setting::Buckets));
-    let new = |wanted, now: Option<u64>| {
-        values.iter().find(|(setting, _)| *setting == wanted).map(|(_, value)| *value).or(now)
-    };
-    Sizes {
-        max_now,
-        max: new(Setting::Max, max_now),
-        buckets_now,
-        buckets: new(Setting::Buckets, buckets_now),
-        entries,
-    }
-}
-
-/// Entries of the fullest namespace, since the maximum is compared with the count of each; where the maximum is not
-/// lowered, those of this one.
-fn entries(places: &mut HostPlaces, target: &Target, values: &[(Setting, u64)]) -> Option<u64> {
-    let own = target::entries(target);
-    let max_now = number(places, Setting::Max).ok().flatten();
-    let new = values.iter().find(|(setting, _)| *setting == Setting::Max).map(|(_, value)| *value);
-    let is_lowered = new.is_some_and(|new| max_now.is_none_or(|now| now == 0 || new < now));
-    if !is_lowered || !target.is_live() {
-        return own;
-    }
-    let mut namespaces = Namespaces::new(target.host.proc());
-    let found = namespaces.refresh().map(|changes| changes.appeared).unwrap_or_default();
-    let others = found.iter().filter_map(|namespace| {
-        let host = &target.host;
-        namespace.open().ok()?.run(|| host.netfilter().read("nf_conntrack_count").ok()).ok().flatten()
-    });
-    others.chain(own).max()
 }

@@ -4,11 +4,19 @@ mod accounting;
 mod boot_hashsize;
 mod boot_module;
 mod boot_sysctls;
+mod buckets;
+mod busy_port;
 mod counters;
 mod entries;
 mod fullness;
+mod kernel_log;
 mod module_unload;
+mod nat_ports;
 mod other_writers;
+mod silent_flows;
+mod stale_nat;
+mod timeouts;
+mod tracking_need;
 mod unreplied;
 
 use super::check::Check;
@@ -17,13 +25,21 @@ use super::check::Check;
 pub const CHECKS: &[Check] = &[
     fullness::CHECK,
     counters::CHECK,
+    kernel_log::CHECK,
     entries::CHECK,
     unreplied::CHECK,
+    buckets::CHECK,
+    timeouts::CHECK,
     boot_sysctls::CHECK,
     boot_hashsize::CHECK,
     boot_module::CHECK,
     module_unload::CHECK,
     other_writers::CHECK,
+    nat_ports::CHECK,
+    stale_nat::CHECK,
+    busy_port::CHECK,
+    tracking_need::CHECK,
+    silent_flows::CHECK,
     accounting::CHECK,
 ];
 
