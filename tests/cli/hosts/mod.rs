@@ -53,28 +53,41 @@ fn nothing_is_found_on_a_healthy_host_of_any_distribution() {
 }
 
 #[test]
-fn every_planted_fault_is_found_by_its_check_with_its_evidence_and_a_remedy() {
-    for Fault { host, name, edits, check, evidence } in &faults(&HOSTS) {
+fn every_planted_fault_is_found_by_its_check_alone_with_its_evidence_and_a_remedy() {
+    for Fault { host, name, edits, check, evidence } in faults(&HOSTS) {
         let tree = Tree::of(host);
         edits.iter().for_each(|edit| tree.edit(edit));
         let diagnosis = diagnose(&tree);
         assert!(diagnosis.has(check, evidence), "{host}, {name}: {:#}", diagnosis.document);
         assert_eq!(diagnosis.code, Some(4), "{host}, {name}: {:#}", diagnosis.document);
         for finding in diagnosis.findings() {
+            assert_eq!(finding["check"], *check, "{host}, {name}: {finding:#}");
             assert_ne!(finding["fixes"].as_array().map(Vec::len), Some(0), "{host}, {name}: {finding:#}");
         }
     }
 }
 
 #[test]
-fn a_planted_fault_is_found_by_no_check_that_it_does_not_concern() {
-    for Fault { host, name, edits, check, .. } in &faults(&HOSTS) {
+fn the_first_command_of_a_finding_mends_it() {
+    let mut tried = BTreeSet::new();
+    for Fault { host, name, edits, check, .. } in faults(&HOSTS) {
         let tree = Tree::of(host);
         edits.iter().for_each(|edit| tree.edit(edit));
-        let diagnosis = diagnose(&tree);
-        let others: BTreeSet<_> = diagnosis.findings().iter().map(|finding| finding["check"].to_string()).collect();
-        assert_eq!(others, BTreeSet::from([format!("\"{check}\"")]), "{host}, {name}: {:#}", diagnosis.document);
+        for finding in diagnose(&tree).findings() {
+            let Some(command) = finding["fixes"][0]["command"].as_str() else { continue };
+            // What resizes the table of a running kernel changes nothing in its files.
+            if finding["title"].as_str().is_some_and(|title| title.starts_with("the hash table has 4096 ")) {
+                continue;
+            }
+            tried.insert(command.split(' ').next().unwrap().to_owned());
+            tree.run(command);
+            let title = finding["title"].to_string();
+            let after = diagnose(&tree);
+            assert!(!after.has(check, &title), "{host}, {name}, {command}: {:#}", after.document);
+        }
     }
+    let all = ["chmod", "ctnl", "echo", "ln", "mv", "printf", "sed"];
+    assert_eq!(tried, all.map(str::to_owned).into());
 }
 
 #[test]

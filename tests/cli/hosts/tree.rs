@@ -6,8 +6,11 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
+use std::process::Command;
 
 use tempfile::TempDir;
+
+use crate::program::Folder;
 
 /// A change of a file.
 pub enum Edit {
@@ -69,6 +72,19 @@ impl Tree {
             }
             Edit::Remove(path) => fs::remove_file(self.at(path)).unwrap_or_else(|error| panic!("{path}: {error}")),
         }
+    }
+
+    /// Runs a command line of a finding on this tree: `ctnl tune` with --root, another one with its paths below it.
+    pub fn run(&self, command: &str) {
+        if let Some(arguments) = command.strip_prefix("ctnl ") {
+            let arguments = format!("{arguments} --root {} --yes", self.path());
+            let run = Folder::new().ctnl(&arguments.split(' ').map(str::to_owned).collect::<Vec<_>>());
+            assert_eq!(run.code, Some(0), "{}", run.explain());
+            return;
+        }
+        let below = command.replace(" /etc/", &format!(" {}/etc/", self.path()));
+        let status = Command::new("sh").args(["-c", &below]).status().expect("sh");
+        assert!(status.success() && below != command, "{below}");
     }
 
     fn write(&self, path: &str, content: &str, mode: u32) {

@@ -49,7 +49,11 @@ fn finding(boot: &Boot, ignored: &[Assignment]) -> Finding {
         }
         _ => finding.evidence("no file loads nf_conntrack: the first rule that needs it does"),
     };
-    finding.command(load_early(boot.init))
+    // A blacklisted module is loaded by rules, and not by modules-load.d.
+    match boot.modprobe.blacklisted("nf_conntrack").or(boot.modprobe.disabled("nf_conntrack")) {
+        Some(line) => finding.text(format!("remove {}:{} ({} nf_conntrack)", line.file, line.line, line.command)),
+        None => finding.command(load_early(boot.init)),
+    }
 }
 
 /// The command that makes the init system load the module first.
@@ -57,10 +61,10 @@ fn load_early(init: Init) -> String {
     match init {
         Init::RedHatSysV => {
             let file = "/etc/sysconfig/modules/nf_conntrack.modules";
-            format!("printf '#!/bin/sh\\nmodprobe nf_conntrack\\n' > {file} && chmod +x {file}")
+            format!("printf '#!/bin/sh\\nmodprobe nf_conntrack\\n' | install -D -m 755 /dev/stdin {file}")
         }
-        Init::Procd => "echo nf_conntrack > /etc/modules.d/nf-conntrack".to_owned(),
-        _ => "echo nf_conntrack > /etc/modules-load.d/nf_conntrack.conf".to_owned(),
+        Init::Procd => "echo nf_conntrack >> /etc/modules.d/10-nf_conntrack".to_owned(),
+        _ => "echo nf_conntrack >> /etc/modules-load.d/nf_conntrack.conf".to_owned(),
     }
 }
 
@@ -81,7 +85,7 @@ mod tests {
         assert_eq!(found[0].title, "/etc/sysctl.d/50-conntrack.conf:1 is ignored at boot");
         let starts = "/etc/systemd/system/multi-user.target.wants/firewalld.service: starts firewalld, whose rules load nf_conntrack";
         assert_eq!(found[0].evidence[1], starts);
-        let early = "echo nf_conntrack > /etc/modules-load.d/nf_conntrack.conf";
+        let early = "echo nf_conntrack >> /etc/modules-load.d/nf_conntrack.conf";
         assert_eq!(found[0].fixes, [Fix::Command(early.to_owned())]);
     }
 
@@ -94,6 +98,14 @@ mod tests {
         host.file("/etc/modules-load.d/conntrack.conf", "");
         host.file("/lib/modules/6.1.0/modules.builtin", "kernel/net/netfilter/nf_conntrack.ko\n");
         assert_eq!(host.findings(run), []);
+    }
+
+    #[test]
+    fn a_blacklisted_module_is_mended_by_removing_that_line() {
+        let mut host = MadeUpHost::systemd();
+        host.file("/etc/modprobe.d/no.conf", "blacklist nf_conntrack\n");
+        let remove = "remove /etc/modprobe.d/no.conf:1 (blacklist nf_conntrack)";
+        assert_eq!(host.findings(run)[0].fixes, [Fix::Text(remove.to_owned())]);
     }
 
     #[test]

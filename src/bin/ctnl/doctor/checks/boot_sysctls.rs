@@ -169,7 +169,9 @@ fn contradicted(boot: &BootEvidence, set: &Assignment) -> Option<Finding> {
     if set.file.starts_with("/etc/ufw/") {
         return None;
     }
-    let severity = if loser.file == set.file { Severity::Note } else { Severity::Warning };
+    // Two lines of one file are seen together, and the file of tune is written to win.
+    let is_known = loser.file == set.file || set.file.ends_with(TUNE_FILE);
+    let severity = if is_known { Severity::Note } else { Severity::Warning };
     let title = format!("{} is set to {} and to {}", set.canonical(), loser.value, set.value);
     let consequence = format!("the value {} is never in force: the other line is applied later", loser.value);
     Some(
@@ -352,7 +354,9 @@ mod tests {
         let title = "net.netfilter.nf_conntrack_max is set to 1 and to 524288".to_owned();
         assert_eq!(titles(&host), [(Severity::Note, title.clone())]);
         host.file(FILE, &format!("{MAX} = 1\n")).file("/etc/sysctl.d/60.conf", &format!("{MAX} = 524288\n"));
-        assert_eq!(titles(&host), [(Severity::Warning, title)]);
+        assert_eq!(titles(&host), [(Severity::Warning, title.clone())]);
+        host.file("/etc/sysctl.d/60.conf", "").file("/etc/sysctl.d/90-ctnl.conf", &format!("{MAX} = 524288\n"));
+        assert_eq!(titles(&host), [(Severity::Note, title)], "tune was told to");
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub const CHECK: Check = Check {
 Looks for programs that write settings of conntrack: kube-proxy (its command line and its configuration: maxPerCore, min,
 tcpEstablishedTimeout, tcpCloseWaitTimeout, also inside of k3s), ufw (IPT_SYSCTL), TuneD where it does not apply the files
 again, units of systemd in /etc and the scripts that they run, cron, hooks of NetworkManager, networkd-dispatcher, ifupdown
-and OpenWrt, cloud-init, init scripts. firewalld and Docker write no setting of conntrack apart from its automatic helpers.
+and OpenWrt, cloud-init, init scripts. A program that writes settings without a line in one of these is not seen.
 
 Found where such a program writes another value than a file of the boot sets: whichever comes last wins, so that the value
 changes when the program restarts. Let one of both decide.",
