@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use ctnl::host::Host;
+use ctnl::text::printable_lines;
 use ctnl::units::Seconds;
 
 use super::ask;
@@ -210,7 +211,7 @@ impl Args {
         }
         match (self.dry_run, self.target.json) {
             (true, true) => Ok(()),
-            (true, false) => print(&text),
+            (true, false) => print(&*printable_lines(&text)),
             (false, _) => {
                 show_before(text.trim_end(), self.yes, console);
                 Ok(())
