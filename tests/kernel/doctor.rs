@@ -156,7 +156,8 @@ fn the_report_follows_its_schema_and_names_no_entry_of_another_namespace(netns: 
     let errors: Vec<_> = validator.iter_errors(&report).map(|error| error.to_string()).collect();
     assert_eq!(errors, Vec::<String>::new(), "{report}");
     // With --netns only that one is read, and commands have it.
-    let path = format!("/proc/{}/ns/net", std::process::id());
+    let thread = std::fs::read_link("/proc/thread-self").unwrap();
+    let path = format!("/proc/{}/ns/net", thread.display());
     let run = trusting(netns, &["doctor", "--watch", "0", "--json", "--netns", &path]);
     let report: Value = serde_json::from_str(&run.stdout()).unwrap();
     assert_eq!(findings(&report, "fullness"), Vec::<&Value>::new(), "{report}");

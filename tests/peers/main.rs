@@ -1,6 +1,6 @@
 //! Comparisons with Debian's conntrack(8), nft(8), ip(8), jq(1) and rsyslogd(8), with real traffic.
 //!
-//! Written against conntrack 1.4.7, nftables 1.0.6, iproute2 6.1, rsyslog 8.2302 and nats-server 2.9.10 (Debian 12);
+//! Written against conntrack 1.4.7, nftables 1.0.6, iproute2 6.1, rsyslog 8.2302, nats-server 2.9.10 and Chromium 156 (Debian 12);
 //! what differs from the installed conntrack names its version. As any user: all
 //! happens in a private user namespace, see `harness`.
 //!
@@ -23,6 +23,7 @@
 //! - `syslog`: rsyslogd receives a stream of events, and is killed in the middle of it
 //! - `pipeline`: the program with such receivers, when either of them is killed
 //! - `nats`: lines published to three nats-servers (`cluster`) that are killed
+//! - `doctor_page`: the page of `ctnl doctor --html` in a headless Chromium (`browser`)
 //! - `kept`: a nats-server that has lost what it acknowledged
 
 #![allow(
@@ -34,10 +35,12 @@
     reason = "a test fails by panicking"
 )]
 
+mod browser;
 mod changed;
 mod cluster;
 mod compat;
 mod doctor;
+mod doctor_page;
 mod events;
 mod flushing;
 mod idle;
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         text::TESTS,
         compat::TESTS,
         doctor::TESTS,
+        doctor_page::TESTS,
         lines::TESTS,
         events::TESTS,
         idle::TESTS,

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use libtest_mimic::{Arguments, Conclusion};
 
 use crate::bare::{no_capability, no_conntrack, no_ctnetlink, no_proc};
-use crate::{emergency, events, facts, flush, full, namespaces, offload, policies, reboot};
+use crate::{doctor, emergency, events, facts, flush, full, namespaces, offload, policies, reboot};
 use ctnl_test_support::harness::{self, Test};
 
 /// The cases whose tests are in this program.
@@ -17,6 +17,7 @@ const GUEST_CASES: &[(&str, &[Test])] = &[
     ("no-capability", no_capability::TESTS),
     ("table-full-small", full::small::TESTS),
     ("table-full", full::TESTS),
+    ("doctor", doctor::TESTS),
     ("emergency", emergency::TESTS),
     ("flush", flush::TESTS),
     ("events", events::TESTS),

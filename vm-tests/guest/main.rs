@@ -17,6 +17,7 @@
 mod bare;
 mod cases;
 mod disk;
+mod doctor;
 mod emergency;
 mod events;
 mod facts;

@@ -29,15 +29,16 @@ const BUCKETS: &str = "32768";
 pub fn run() -> ExitCode {
     let step: usize = fs::read_to_string(STEP).map_or(0, |text| text.trim().parse().expect("a step"));
     let Some(tests) = STEPS.get(step) else { panic!("no step {step}") };
+    // Before the step: a sync after it would write what `ctnl tune` has not.
+    keep(STEP, &(step + 1).to_string());
     let conclusion = cases::run_tests(tests);
     if conclusion.has_failed() || step + 1 == STEPS.len() {
         return conclusion.exit_code();
     }
-    keep(STEP, &(step + 1).to_string());
     ExitCode::from(REBOOT)
 }
 
-/// Writes a file of the case to the disk.
+/// Writes a file of the case to the disk, and all that was written before.
 fn keep(path: &str, text: &str) {
     fs::create_dir_all(Path::new(path).parent().unwrap()).unwrap();
     fs::write(path, text).unwrap();
@@ -46,8 +47,12 @@ fn keep(path: &str, text: &str) {
     fs::File::open("/etc").unwrap().sync_all().unwrap();
 }
 
-fn succeed(program: &str, arguments: &[&str]) -> String {
-    Run::of(Command::new(program).args(arguments).env_clear().env("PATH", PATH)).exits_with(0).stdout()
+/// Runs a program in the first network namespace, which alone may set what all share, and load the module with
+/// a `hashsize` (`nf_conntrack_set_hashsize` in net/netfilter/nf_conntrack_core.c).
+fn succeed(program: &str, arguments: &[&str]) {
+    host::in_first_namespace(|| {
+        Run::of(Command::new(program).args(arguments).env_clear().env("PATH", PATH)).exits_with(0);
+    });
 }
 
 /// Maximum and buckets, which all namespaces share.
@@ -62,19 +67,10 @@ fn is_loaded() -> bool {
     fs::exists("/sys/module/nf_conntrack").unwrap()
 }
 
-/// `ctnl tune set` of the raised values in the first namespace, which alone may set them.
+/// `ctnl tune set` of the raised values.
 fn tune(arguments: &[&str]) {
-    host::in_first_namespace(|| {
-        host::write("/proc/sys/net/netfilter/nf_conntrack_buckets", BUCKETS).unwrap();
-        host::write("/proc/sys/net/netfilter/nf_conntrack_max", MAX).unwrap();
-    });
-    if arguments.contains(&"--persist") {
-        let sysctls =
-            format!("net.netfilter.nf_conntrack_max = {MAX}\nnet.netfilter.nf_conntrack_buckets = {BUCKETS}\n");
-        keep("/etc/sysctl.d/90-ctnl.conf", &sysctls);
-        keep("/etc/modprobe.d/ctnl.conf", &format!("options nf_conntrack hashsize={BUCKETS}\n"));
-        keep("/etc/modules-load.d/ctnl.conf", "nf_conntrack\n");
-    }
+    let all = [&["tune", "set", "--max", MAX, "--buckets", BUCKETS, "--yes"][..], arguments].concat();
+    succeed("ctnl", &all);
     assert_eq!(settings(), [MAX, BUCKETS]);
 }
 
@@ -124,9 +120,8 @@ mod survived {
     fn procps_sets_them_too(_: &TestNetns) {
         host::in_first_namespace(|| {
             host::write("/proc/sys/net/netfilter/nf_conntrack_max", 30_000).unwrap();
-            host::write("/proc/sys/net/netfilter/nf_conntrack_buckets", 8192).unwrap();
-            succeed("sysctl", &["--system"]);
         });
+        succeed("sysctl", &["--system"]);
         assert_eq!(settings(), [MAX, BUCKETS]);
     }
 

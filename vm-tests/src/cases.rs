@@ -77,6 +77,12 @@ pub const CASES: &[Case] = &[
     case("reboot", Machine::Disk, 4, "settings of 'ctnl tune' survive a reboot with --persist, and are lost without"),
     case("table-full-small", Machine::Small, 5, "a full table is freed in 128 MiB of memory"),
     case("table-full", Machine::Large, 5, "a full table is freed, and connections in use lose no byte"),
+    case(
+        "doctor",
+        Machine::Large,
+        5,
+        "a full table is explained on the console alone, and freed by the commands that doctor prints",
+    ),
     case("emergency", Machine::Large, 8, "half a million entries, half of them stale, under traffic"),
     case(
         "flush",

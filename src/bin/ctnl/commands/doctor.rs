@@ -1,14 +1,15 @@
 //! `ctnl doctor`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use ctnl::host::Host;
 use ctnl::text::nearest;
 use ctnl::units::Seconds;
 
 use super::args::CommonArgs;
 use crate::doctor::{CHECKS, Check, Evidence, Report, Severity, Source};
+use crate::host::whole_file::WholeFile;
 use crate::kernel_probe;
 use crate::term::exit::{Exit, usage};
 use crate::term::interrupt::Interrupt;
@@ -19,6 +20,8 @@ Examples:
   ctnl doctor
   ctnl doctor --watch 10s
       Measure the counters over 10 s.
+  ctnl doctor --watch 30s --html report.html
+      Also as a page with pictures, for a ticket or a printer.
   ctnl doctor --explain accounting
   ctnl doctor --root /mnt/image
       The settings of an installation that does not run.
@@ -55,6 +58,12 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 
+    /// Also write the report to FILE as a page with pictures, which needs no other file
+    ///
+    /// FILE is replaced all at once, and readable by its owner alone: the page has addresses.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["explain", "kernel"])]
+    html: Option<PathBuf>,
+
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -75,10 +84,14 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     if args.kernel {
         return probe_kernel(args.json, host);
     }
+    let page = args.html.as_deref().map(create_page).transpose()?;
     let interrupt = Interrupt::listen()?;
     let mut console = args.common.console();
     let evidence = Evidence::gather(&source(args, host)?, &mut console, &interrupt);
     let report = Report::of(&evidence);
+    if let Some((page, path)) = page {
+        page.finish(report.html(&evidence).as_bytes()).with_context(|| format!("write {}", path.display()))?;
+    }
     print(if args.json { format!("{}\n", report.json()) } else { report.text() })?;
     if evidence.is_interrupted {
         console.warn("interrupted: the report is of what was read until then");
@@ -89,6 +102,12 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
         Some(Severity::Warning) => Exit::Warnings,
         Some(Severity::Note) | None => Exit::Done,
     })
+}
+
+/// Before anything is read, so that a file that cannot be written is an error at once.
+fn create_page(path: &Path) -> Result<(WholeFile, &Path)> {
+    let page = WholeFile::create(path).with_context(|| format!("create {}", path.display()))?;
+    Ok((page, path))
 }
 
 fn source(args: &Args, host: &Host) -> Result<Source> {

@@ -1,13 +1,13 @@
 //! Made-up hosts for the tests of the checks: a tree of files, and figures of a kernel as data.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use ctnl::age::Idle;
 use ctnl::clock::Clock;
 use ctnl::host::Host;
-use ctnl::model::{Flow, L4, Protocol, Status, Tuple, Undecided};
+use ctnl::model::{Flow, L4, ProtoInfo, Protocol, Status, TcpInfo, TcpState, Tuple, Undecided};
 use ctnl::units::Seconds;
 use tempfile::TempDir;
 
@@ -100,6 +100,22 @@ impl MadeUpHost {
     pub fn findings(&self, run: fn(&Evidence) -> Outcome) -> Vec<Finding> {
         findings(run(&self.evidence()))
     }
+}
+
+/// The survey of a table with so many TCP entries in each state, from `10.0.0.1` on a source for each state.
+pub fn survey_of(states: &[(TcpState, u32)]) -> Survey {
+    let mut survey = Survey::default();
+    for (index, (state, entries)) in (1..).zip(states) {
+        let l4 = L4::Ports { src: 40_000, dst: 443 };
+        let (src, dst) = (Ipv4Addr::new(10, 0, 0, index).into(), Ipv4Addr::new(192, 0, 2, 1).into());
+        let orig = Tuple { src, dst, protocol: Protocol::Tcp, l4, ..Tuple::UNSPECIFIED };
+        let protoinfo = ProtoInfo::Tcp(TcpInfo { state: *state, ..TcpInfo::default() });
+        let flow = Flow { protoinfo, status: Status::SeenReply | Status::Assured, ..Flow::new(orig, orig.inverse()) };
+        for entry in 0..*entries {
+            survey.add(&SurveyedEntry { flow: &flow, idle: Idle::Exact { at_least: entry, at_most: entry } });
+        }
+    }
+    survey
 }
 
 /// The findings of an outcome.

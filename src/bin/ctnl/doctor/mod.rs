@@ -16,6 +16,7 @@ mod made_up;
 mod made_up_kernel;
 mod report;
 mod tune_command;
+mod when;
 
 pub use check::Check;
 pub use checks::CHECKS;

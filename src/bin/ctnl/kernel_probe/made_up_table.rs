@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use ctnl::model::{Flow, L4, Protocol, Status, Tuple};
 use ctnl::netlink::Connection;
-use ctnl::table::{self, Outcome};
+use ctnl::table::{self, CpuStats, Outcome};
 use ctnl::wire::uapi::{ipctnl_msg_ct, nfnl_subsys};
 use ctnl::wire::{AttributeWriter, Family, Header};
 use nix::errno::Errno;
@@ -137,7 +137,12 @@ impl MadeUpTable {
     /// # Errors
     /// Not even a plain entry can be created, or others appear.
     pub fn fill(netns: &PrivateNetns) -> Result<Self> {
-        let mut table = MadeUpTable { connection: netns.connect()?, own: Vec::new(), refused: Vec::new() };
+        let mut connection = netns.connect()?;
+        let needed = ALL.len();
+        if let Some(max @ 1..) = table::count(&mut connection)?.max.filter(|max| (*max as usize) < needed) {
+            bail!("the probes need {needed} entries, and nf_conntrack_max of this host is {max}");
+        }
+        let mut table = MadeUpTable { connection, own: Vec::new(), refused: Vec::new() };
         for made in ALL {
             let requested = made.flow();
             match table.create(&requested)? {
@@ -214,11 +219,15 @@ impl MadeUpTable {
         let answer = self.connection.request("flush", header(ipctnl_msg_ct::DELETE, family), fill, |_| Ok(()));
         let mut gone = Vec::new();
         for own in &self.own {
-            if get(&mut self.connection, &own.stored)?.is_none() {
+            if !is_there(&mut self.connection, own)? {
                 gone.push(own.made);
             }
         }
-        selected(answer, gone)
+        match selected(answer, gone.clone())? {
+            // Refused, and carried out.
+            Selected::Refused(_) if !gone.is_empty() => Ok(Selected::Entries(gone)),
+            selected => Ok(selected),
+        }
     }
 
     /// Changes the entry `made`: the kernel's error, if it refuses.
@@ -238,16 +247,19 @@ impl MadeUpTable {
         }
     }
 
-    /// A statistic of the namespace.
-    pub fn connection(&mut self) -> &mut Connection {
-        &mut self.connection
+    /// The statistics of the namespace.
+    ///
+    /// # Errors
+    /// A socket call failed.
+    pub fn stats(&mut self) -> Result<Vec<CpuStats>> {
+        Ok(table::stats(&mut self.connection)?)
     }
 
     /// Creates again what an earlier request has deleted, and verifies the whole table.
     fn restore(&mut self) -> Result<()> {
         let mut missing = Vec::new();
         for own in &self.own {
-            if get(&mut self.connection, &own.stored)?.is_none() {
+            if !is_there(&mut self.connection, own)? {
                 missing.push(own.requested.clone());
             }
         }
@@ -263,7 +275,9 @@ impl MadeUpTable {
     fn verify(&mut self) -> Result<()> {
         let made = self.own.len() as u64;
         for own in &self.own {
-            get(&mut self.connection, &own.stored)?.with_context(|| format!("the entry {:?} is gone", own.made))?;
+            if !is_there(&mut self.connection, own)? {
+                bail!("the entry {:?} of the private network namespace is gone: stopped", own.made);
+            }
         }
         let mut counted = 0;
         // An entry that was deleted is counted until its last user is done.
@@ -287,6 +301,10 @@ impl MadeUpTable {
 
 fn get(connection: &mut Connection, flow: &Flow) -> Result<Option<Flow>> {
     Ok(table::get(connection, &flow.orig, flow.zone_both.unwrap_or(0))?)
+}
+
+fn is_there(connection: &mut Connection, own: &Own) -> Result<bool> {
+    Ok(get(connection, &own.stored)?.is_some_and(|found| is_same(&found, &own.stored)))
 }
 
 fn is_same(one: &Flow, other: &Flow) -> bool {
@@ -348,10 +366,11 @@ mod tests {
     }
 
     #[test]
-    fn a_dump_with_a_foreign_entry_is_an_error() {
-        let (mut table, _) = table(fake::flow(9), 1);
-        let error = table.dump(Family::UNSPEC, by_mark).unwrap_err().to_string();
-        assert!(error.contains("that was not made here"), "{error}");
+    fn nothing_is_deleted_from_a_table_with_another_entry_than_was_made() {
+        let (mut table, sent) = table(fake::flow(9), 1);
+        let error = table.flush(Family::UNSPEC, by_mark).unwrap_err().to_string();
+        assert_eq!(error, "the entry Plain of the private network namespace is gone: stopped");
+        assert!(sent.lock().unwrap().iter().all(|command| *command != ipctnl_msg_ct::DELETE));
     }
 
     #[test]

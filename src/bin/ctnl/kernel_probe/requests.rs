@@ -54,7 +54,7 @@ pub fn by_id(writer: &mut AttributeWriter<'_>) {
 }
 
 pub fn timeout(writer: &mut AttributeWriter<'_>) {
-    writer.put(cta::TIMEOUT, &50u32.to_be_bytes());
+    writer.put(cta::TIMEOUT, &500u32.to_be_bytes());
 }
 
 /// The lowest label.

@@ -1,6 +1,6 @@
 //! Settings as a new namespace has them, counters, and files.
 
-use ctnl::table::{self, COUNTERS};
+use ctnl::table::COUNTERS;
 
 use super::fact::Value;
 use super::row::Row;
@@ -39,7 +39,7 @@ pub const ROWS: &[Row] = &[
         name: "chain_toolong",
         title: "counter chain_toolong",
         probe: |probes| {
-            let cpus = table::stats(probes.table.connection())?;
+            let cpus = probes.table.stats()?;
             let counter = COUNTERS.iter().find(|counter| counter.name == "chaintoolong");
             let is_counted = counter.is_some_and(|counter| cpus.iter().any(|cpu| cpu.counters.get(counter).is_some()));
             Ok(Value::Word(if is_counted { COUNTED } else { NOT_COUNTED }))

@@ -55,7 +55,7 @@ fn compare(boot: &BootEvidence, now: u64) -> Option<Finding> {
 /// The table has another size than a file gives it.
 fn differs(boot: &BootEvidence, now: u64, set: &Assignment) -> Option<Finding> {
     let size = set.number()?;
-    if defaults::round_up(size) == defaults::round_up(now) || is_written(boot) {
+    if defaults::round_up(size) == defaults::round_up(now) || is_written(boot, now) {
         return None;
     }
     let consequence = match set.stage {
@@ -87,19 +87,24 @@ fn users(boot: &BootEvidence) -> Option<String> {
     })
 }
 
-/// Whether something writes the size while the host runs.
-fn is_written(boot: &BootEvidence) -> bool {
-    let max = "net.netfilter.nf_conntrack_max";
+/// Whether a program gives the table its size while the host runs. kube-proxy resizes it to a quarter of its maximum
+/// where it is smaller.
+fn is_written(boot: &BootEvidence, now: u64) -> bool {
+    let is_now = |size: u64| defaults::round_up(size) == defaults::round_up(now);
     boot.boot.writers.iter().any(|writer| {
-        let raises_with_max = writer.only_raises && writer.assignment.canonical() == max;
-        writer.assignment.key == HASHSIZE || raises_with_max
+        let raises_max = writer.only_raises && writer.assignment.canonical() == "net.netfilter.nf_conntrack_max";
+        match writer.assignment.number() {
+            size if writer.assignment.key == HASHSIZE => size.is_none_or(is_now),
+            Some(max) if raises_max => is_now(max / 4),
+            _ => false,
+        }
     })
 }
 
 /// The size was changed, and no file sets it.
 fn lost(boot: &BootEvidence, now: u64) -> Option<Finding> {
     let known = boot.defaults(SYSCTL);
-    if known.is_empty() || defaults::is_one_of(now, &known) || is_written(boot) {
+    if known.is_empty() || defaults::is_one_of(now, &known) || is_written(boot, now) {
         return None;
     }
     let default = known.first().copied().unwrap_or_default();

@@ -4,7 +4,9 @@ use crate::doctor::check::{Check, Outcome};
 use crate::doctor::evidence::{BootEvidence, Evidence, shell_word};
 use crate::doctor::finding::{Finding, Severity};
 use crate::doctor::tune_command;
-use crate::host::boot::{Assignment, CONNTRACK, Effect, HASHSIZE, Init, Reason, Stage, WithoutEffect, defaults};
+use crate::host::boot::{
+    Assignment, CONNTRACK, Effect, HASHSIZE, Init, Reason, Stage, WithoutEffect, Writer, defaults,
+};
 use crate::host::conntrack_sysctls::ConntrackSysctls;
 
 pub const CHECK: Check = Check {
@@ -50,9 +52,13 @@ fn file_name(set: &Assignment) -> String {
     set.canonical().trim_start_matches("net.netfilter.").to_owned()
 }
 
-/// Whether a program writes the setting while the host runs: the check other-writers names it.
-fn has_writer(boot: &BootEvidence, canonical: &str) -> bool {
-    boot.boot.writers.iter().any(|writer| writer.assignment.canonical() == canonical)
+/// Whether a program gives the setting its value while the host runs.
+fn is_written(boot: &BootEvidence, canonical: &str, value: u64) -> bool {
+    writers(boot, canonical).any(|writer| writer.assignment.number().is_none_or(|written| written == value))
+}
+
+fn writers<'a>(boot: &'a BootEvidence, canonical: &'a str) -> impl Iterator<Item = &'a Writer> {
+    boot.boot.writers.iter().filter(move |writer| writer.assignment.canonical() == canonical)
 }
 
 /// Whether the files of the host decide on the setting `name` of the namespace that is looked at.
@@ -71,7 +77,7 @@ fn changed(boot: &BootEvidence, now: &ConntrackSysctls) -> Vec<Finding> {
             && value != at_boot
             && applied
             && concerns(boot, &name)
-            && !has_writer(boot, &set.canonical())
+            && !is_written(boot, &set.canonical(), value)
         {
             findings.push(change(&name, value, at_boot, &set));
         }
@@ -114,7 +120,7 @@ fn lost(boot: &BootEvidence, now: &ConntrackSysctls) -> Option<Finding> {
         let is_set = boot.boot.sysctl(&canonical).is_some() || boot.boot.sets_parameter(name);
         !is_set
             && concerns(boot, name)
-            && !has_writer(boot, &canonical)
+            && !is_written(boot, &canonical, value)
             && !defaults.is_empty()
             && !defaults::is_one_of(value, &defaults)
     };
@@ -134,6 +140,9 @@ fn lost(boot: &BootEvidence, now: &ConntrackSysctls) -> Option<Finding> {
         finding = finding
             .evidence(format!("{name} is {value}; no file sets it; the kernel's default is {default}"))
             .figure(name, *value);
+        for writer in writers(boot, &format!("net.netfilter.{name}")) {
+            finding = finding.evidence(format!("{} sets it: {}", writer.name, writer.assignment));
+        }
     }
     let (command, lines) = tune_command::persist(lost);
     let finding = command.into_iter().fold(finding, Finding::command);

@@ -20,7 +20,7 @@ pub const CHECK: Check = Check {
     about: "who fills the table, and what flushing idle connections frees",
     explanation: "\
 Counts the entries of one dump: by protocol and state, by source, by destination and port of the first packet (before NAT), by
-zone, and by idle time. Counters are limited to 8192 sources and as many destinations: with more of them, a count is
+zone, and by idle time. Counters are limited to 1750 sources and as many destinations: with more of them, a count is
 `at least` so many.
 
 It is a note, to know what to do before the table is full, and a warning where half of a table that is half full are

@@ -4,15 +4,18 @@ mod accounting;
 mod boot_hashsize;
 mod boot_module;
 mod boot_sysctls;
+mod buckets;
 mod busy_port;
 mod counters;
 mod entries;
 mod fullness;
+mod kernel_log;
 mod module_unload;
 mod nat_ports;
 mod other_writers;
 mod silent_flows;
 mod stale_nat;
+mod timeouts;
 mod tracking_need;
 mod unreplied;
 
@@ -22,8 +25,11 @@ use super::check::Check;
 pub const CHECKS: &[Check] = &[
     fullness::CHECK,
     counters::CHECK,
+    kernel_log::CHECK,
     entries::CHECK,
     unreplied::CHECK,
+    buckets::CHECK,
+    timeouts::CHECK,
     boot_sysctls::CHECK,
     boot_hashsize::CHECK,
     boot_module::CHECK,

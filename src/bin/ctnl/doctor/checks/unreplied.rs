@@ -112,8 +112,8 @@ impl Kind<'_> {
         let source = self.entries.sources.top(1).into_iter().next();
         let destination = self.entries.destinations.top(1).into_iter().next();
         if let Some((source, of_source)) = source.filter(|(_, of_source)| is_part(*of_source, HALF, count)) {
-            let pairs = self.entries.pairs.top(1);
-            let to_one = pairs.into_iter().find(|((src, _), n)| *src == source && is_part(*n, NEARLY_ALL, of_source));
+            let pair = self.entries.largest_pair();
+            let to_one = pair.filter(|((src, _), n)| *src == source && is_part(*n, NEARLY_ALL, of_source));
             return match (to_one, destination) {
                 (None, _) => Pattern::ManyAddresses(source),
                 (Some(((_, address), of_pair)), Some((destination, of_destination)))

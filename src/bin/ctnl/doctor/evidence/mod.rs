@@ -3,12 +3,15 @@
 
 pub mod addresses;
 mod boot;
+mod identity;
 mod listeners;
+mod log;
 mod measurement;
 mod namespaces;
 mod occupancy;
 mod port_growth;
 pub mod rules;
+mod series;
 pub mod survey;
 mod window;
 
@@ -21,15 +24,19 @@ use self::measurement::Measurement;
 use self::rules::Rules;
 use self::survey::nat::KnownNat;
 use crate::host::conntrack_sysctls::ConntrackSysctls;
+use crate::host::table_memory::TableMemory;
 use crate::scan::Watch;
 use crate::term::console::Console;
 use crate::term::interrupt::Interrupt;
 
 pub use self::boot::BootEvidence;
+pub use self::identity::Identity;
 pub use self::listeners::{Listener, Listeners};
+pub use self::log::LogEvidence;
 pub use self::namespaces::{NamespaceTable, NamespaceTables};
 pub use self::occupancy::OccupancyChange;
 pub use self::port_growth::PortGrowth;
+pub use self::series::SeriesPoint;
 pub use self::survey::Survey;
 pub use self::window::{CounterChange, Window};
 
@@ -41,14 +48,22 @@ pub type Reading<T> = Result<T, String>;
 pub struct Evidence {
     /// The files.
     pub host: Host,
+    /// Which host it is.
+    pub identity: Identity,
     /// The values of conntrack's sysctls.
     pub sysctls: Reading<ConntrackSysctls>,
+    /// What the kernel has logged.
+    pub kernel_log: LogEvidence,
+    /// The memory of the table and of the host.
+    pub memory: TableMemory,
     /// What the next boot sets.
     pub boot: BootEvidence,
     /// The number of entries at both ends of the window.
     pub occupancy: Reading<OccupancyChange>,
     /// The counters over the window.
     pub window: Reading<Window>,
+    /// Samples within the window; none where nothing was measured.
+    pub series: Vec<SeriesPoint>,
     /// What the dump of the table has shown.
     pub survey: Reading<Survey>,
     /// What was measured twice of NAT ports: those of which over half are in use.
@@ -66,7 +81,7 @@ pub struct Evidence {
     /// A signal ended the reading: what was read until then is here.
     pub is_interrupted: bool,
     /// What `--netns` was given, for commands that are to be run in the same namespace.
-    netns_argument: Option<String>,
+    pub netns_argument: Option<String>,
 }
 
 /// Where the evidence is.
@@ -94,16 +109,20 @@ impl Evidence {
         let listeners = in_running_netns(source, "listeners", || Listeners::read(&source.host));
         let nat = KnownNat::of(rules.as_ref().ok(), addresses.as_ref().ok());
         let empty = Survey::beside(nat, listeners.as_ref().ok().and_then(Listeners::first_start));
-        let Measurement { occupancy, window, survey, port_growth, is_interrupted } =
+        let Measurement { occupancy, window, series, survey, port_growth, is_interrupted } =
             measure(source, empty, console, interrupt);
         let namespaces = read_namespaces(source);
         let (host, netns_argument) = (source.host.clone(), source.netns_argument.clone());
         Evidence {
+            identity: Identity::read(source),
+            kernel_log: LogEvidence::read(source),
+            memory: TableMemory::read(&host),
             host,
             sysctls,
             boot,
             occupancy,
             window,
+            series,
             survey,
             port_growth,
             rules,

@@ -26,6 +26,7 @@ use ctnl::netlink::Netns;
 pub use self::deletion::{KeptNamespace, Usage};
 pub use self::mountinfo::unescape;
 use self::scan::Scan;
+pub use self::scan::netns_of as inode_of;
 
 /// Time between two scans. A scan takes 7 µs per process, 35 ms with 5000 of them: about 2 % of
 /// a processor, and too long for the receiving thread.

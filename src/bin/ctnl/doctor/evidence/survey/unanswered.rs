@@ -9,7 +9,10 @@ use super::endpoints::Destination;
 use super::entry::{SurveyedEntry, Tally};
 
 /// Counters of each kind by source, by destination and by both.
-const COUNTERS: usize = 2_048;
+const COUNTERS: usize = 880;
+
+/// One in so many is counted by source and destination: that is for a share, and the kernel dumps in the order of hashes.
+const PAIR_EVERY: u64 = 8;
 
 /// What is missing of the conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,8 +56,8 @@ pub struct Unanswered {
     pub sources: FrequentItems<IpAddr>,
     /// By destination and port.
     pub destinations: FrequentItems<Destination>,
-    /// By source and destination address.
-    pub pairs: FrequentItems<(IpAddr, IpAddr)>,
+    /// By source and destination address, of a sample.
+    pairs: FrequentItems<(IpAddr, IpAddr)>,
 }
 
 impl Default for Unanswered {
@@ -71,6 +74,12 @@ impl Unanswered {
     /// The entries.
     pub fn entries(&self) -> u64 {
         self.sources.total()
+    }
+
+    /// The source and destination with most entries, and how many there are by the sample.
+    pub fn largest_pair(&self) -> Option<((IpAddr, IpAddr), u64)> {
+        let (pair, sampled) = self.pairs.top(1).into_iter().next()?;
+        Some((pair, sampled.saturating_mul(self.entries()) / self.pairs.total().max(1)))
     }
 }
 
@@ -92,7 +101,9 @@ impl Tally for AllUnanswered {
             let orig = &entry.flow.orig;
             unanswered.sources.add(orig.src);
             unanswered.destinations.add(Destination::of(orig));
-            unanswered.pairs.add((orig.src, orig.dst));
+            if unanswered.sources.total() % PAIR_EVERY == 1 {
+                unanswered.pairs.add((orig.src, orig.dst));
+            }
         }
     }
 }
