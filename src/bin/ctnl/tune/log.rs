@@ -14,6 +14,7 @@ use ctnl::host::Host;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
+use super::places::inside_root;
 use super::record::{Operation, Record, State};
 
 /// The folder of the log and the lock.
@@ -26,6 +27,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// The log of a host.
 #[derive(Debug)]
 pub struct Log {
+    root: PathBuf,
     folder: PathBuf,
 }
 
@@ -48,7 +50,7 @@ pub struct Contents {
 impl Log {
     /// The log of `host`. Nothing is created.
     pub fn of(host: &Host) -> Self {
-        Log { folder: host.path(FOLDER) }
+        Log { root: host.root().to_owned(), folder: host.path(FOLDER) }
     }
 
     /// Its file.
@@ -104,7 +106,7 @@ impl Log {
     /// # Errors
     /// The folder or the file of the lock cannot be created.
     pub fn try_lock(&self) -> Result<Option<Locked<'_>>> {
-        create_folder(&self.folder)?;
+        create_folder(&self.root, &self.folder)?;
         let path = self.folder.join(LOCK);
         let file = OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(&path);
         let file = file.with_context(|| format!("create {}", path.display()))?;
@@ -116,11 +118,14 @@ impl Log {
     }
 }
 
-fn create_folder(folder: &Path) -> Result<()> {
-    let created = DirBuilder::new().recursive(true).mode(0o755).create(folder);
-    created.with_context(|| {
-        format!("create {}, where the values of before are kept so that they can be put back", folder.display())
-    })
+fn create_folder(root: &Path, folder: &Path) -> Result<()> {
+    let what =
+        || format!("create {}, where the values of before are kept so that they can be put back", folder.display());
+    let is_above = |folder: &&Path| folder.starts_with(root) && folder.exists();
+    // Nothing is created behind a link that leads out of the root.
+    let existing = folder.ancestors().find(is_above).unwrap_or(root);
+    inside_root(root, existing).with_context(what)?;
+    DirBuilder::new().recursive(true).mode(0o755).create(folder).with_context(what)
 }
 
 impl Locked<'_> {
@@ -286,6 +291,15 @@ mod tests {
         assert!(error.contains("another ctnl tune is changing settings"), "{error}");
         drop(first);
         log.lock().unwrap();
+    }
+
+    #[test]
+    fn a_log_is_not_written_outside_of_its_root() {
+        let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::os::unix::fs::symlink(other.path(), root.path().join("var")).unwrap();
+        let error = format!("{:#}", Log::of(&Host::at(root.path(), Clock::system())).lock().unwrap_err());
+        assert!(error.contains("leads out of"), "{error}");
+        assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0);
     }
 
     #[test]

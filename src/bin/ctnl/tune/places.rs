@@ -127,12 +127,20 @@ fn file_in_root(host: &Host, path: &str) -> io::Result<PathBuf> {
     let (Some(folder), Some(name)) = (found.parent(), found.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
-    let (folder, root) = (fs::canonicalize(folder)?, fs::canonicalize(host.root())?);
-    if !folder.starts_with(&root) {
-        let text = format!("a symbolic link leads out of {}, to {}", root.display(), folder.display());
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    Ok(inside_root(host.root(), folder)?.join(name))
+}
+
+/// `folder` without symbolic links.
+///
+/// # Errors
+/// One leads out of `root`.
+pub fn inside_root(root: &Path, folder: &Path) -> io::Result<PathBuf> {
+    let (folder, root) = (fs::canonicalize(folder)?, fs::canonicalize(root)?);
+    if folder.starts_with(&root) {
+        return Ok(folder);
     }
-    Ok(folder.join(name))
+    let text = format!("a symbolic link leads out of {}, to {}", root.display(), folder.display());
+    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
 
 /// Creates the folder of a file, but none above the root.
@@ -147,6 +155,7 @@ fn create_folder(host: &Host, path: &str) -> io::Result<()> {
                 folder.parent().map_or(Ok(()), sync_folder)?;
             }
         }
+        inside_root(host.root(), &folder)?;
     }
     Ok(())
 }
@@ -247,6 +256,10 @@ mod tests {
         let mut places = at(root.path());
         let error = places.write(FILE, Some("a")).unwrap_err().to_string();
         assert!(error.contains("leads out of"), "{error}");
+        assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0);
+        let whole = tempfile::tempdir().unwrap();
+        symlink(other.path(), whole.path().join("etc")).unwrap();
+        assert!(at(whole.path()).write(FILE, Some("a")).is_err());
         assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0);
         fs::remove_file(root.path().join("etc/sysctl.d")).unwrap();
         fs::create_dir(root.path().join("etc/sysctl.d")).unwrap();

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use ctnl::host::Host;
+use ctnl::text::printable_lines;
 use serde_json::{Value, json};
 
 use super::pending::{self, Fate};
@@ -49,12 +50,13 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     if chosen.is_empty() {
         console.note(&format!("no operations (log: {})", log.path().display()));
     }
-    let text = match (args.target.json, args.op) {
+    let text: String = match (args.target.json, args.op) {
         (true, _) => chosen.iter().map(|operation| format!("{}\n", json_of(operation, &target))).collect(),
         (false, Some(_)) => chosen.iter().map(|operation| details(operation, &target)).collect(),
         (false, None) => table(&chosen, &target),
     };
-    print(&text)?;
+    // What others wrote into files, and the names of users.
+    print(&*printable_lines(&text))?;
     Ok(Exit::Done)
 }
 

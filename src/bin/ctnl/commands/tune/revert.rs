@@ -2,6 +2,7 @@
 
 use anyhow::{Result, anyhow, bail};
 use ctnl::host::Host;
+use ctnl::text::printable_lines;
 
 use super::pending;
 use super::report::{Outcome, diff_text, show_before};
@@ -13,7 +14,7 @@ use crate::term::console::Console;
 use crate::term::exit::{Exit, usage};
 use crate::term::interrupt::Interrupt;
 use crate::term::stdout::print;
-use crate::tune::{Change, Log, Operation, Place, Setting, Sizes, State, Words, boot_id, judge, reverting};
+use crate::tune::{Change, End, Log, Operation, Place, Setting, Sizes, State, Words, boot_id, judge, reverting};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -104,6 +105,9 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
 fn end_pending(env: &mut Env<'_>, op: u64, mut outcome: Outcome, as_json: bool) -> Result<Exit> {
     outcome.op = Some(op);
     env.roll_back(op, "reverted", &mut outcome)?;
+    if matches!(outcome.end, Some(End::Applied(_) | End::Waiting(_))) {
+        bail!("operation {op} was finished or confirmed meanwhile: nothing was changed\n  hint: run it again");
+    }
     Ok(match outcome.report(env.console, as_json)? {
         Exit::Failed => Exit::Done,
         exit => exit,
@@ -155,7 +159,7 @@ impl Args {
         let text = diff_text(changes);
         match (self.dry_run, self.target.json) {
             (true, true) => Ok(()),
-            (true, false) => print(&text),
+            (true, false) => print(&*printable_lines(&text)),
             (false, _) => {
                 show_before(text.trim_end(), self.yes, console);
                 Ok(())

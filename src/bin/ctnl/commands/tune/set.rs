@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use ctnl::host::Host;
+use ctnl::text::printable_lines;
 use ctnl::units::Seconds;
 
 use super::ask;
@@ -147,6 +148,12 @@ impl Args {
         if is_empty && preview.iter().all(|capped| capped.share().0 == 0) {
             return Ok(outcome);
         }
+        if is_empty && self.confirm_within.is_some() {
+            return Err(usage(
+                "the settings are as wanted already, and the timeouts of existing entries cannot be rolled back: nothing was \
+                 changed\n  hint: leave out --confirm-within",
+            ));
+        }
         self.stop_where_nobody_is_asked(preview, env.console)?;
         if !ask::may_begin(env.console, self.yes, env.interrupt)? {
             return Err(anyhow::anyhow!("nothing was changed"));
@@ -210,7 +217,7 @@ impl Args {
         }
         match (self.dry_run, self.target.json) {
             (true, true) => Ok(()),
-            (true, false) => print(&text),
+            (true, false) => print(&*printable_lines(&text)),
             (false, _) => {
                 show_before(text.trim_end(), self.yes, console);
                 Ok(())

@@ -170,3 +170,58 @@ fn on_off_or_auto(text: &str) -> Result<u64, String> {
         _ => on_or_off(text).map_err(|_| format!("'{text}': expected on, off or auto")),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        values: ValueArgs,
+    }
+
+    fn values(line: &str) -> Result<Vec<(String, u64)>, String> {
+        let line = Line::try_parse_from(format!("set {line}").split_whitespace()).map_err(|error| error.to_string())?;
+        let values = line.values.values().map_err(|error| error.to_string())?;
+        Ok(values.into_iter().map(|(setting, value)| (setting.name().to_owned(), value)).collect())
+    }
+
+    #[test]
+    fn values_have_units_and_names() {
+        let line = "--max 500k --established-timeout 1h --events auto --timeout icmp=10s,sctp.established=90";
+        let pairs = values(line).unwrap();
+        let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let expected =
+            [("max", 500_000), ("tcp.established", 3600), ("events", 2), ("icmp", 10), ("sctp.established", 90)];
+        assert_eq!(pairs, expected);
+    }
+
+    #[test]
+    fn what_is_no_value_is_refused_with_what_was_expected() {
+        for (line, text) in [
+            ("", "no setting is given"),
+            ("--max 3G", "larger than 2147483647"),
+            ("--max -1", "unexpected argument"),
+            ("--generic-timeout 30d", "longer than 24 days"),
+            ("--acct yes", "expected on or off"),
+            ("--events 3", "expected on, off or auto"),
+            ("--timeout icmp", "expected NAME=TIME"),
+            ("--timeout icpm=3", "did you mean icmp?"),
+            ("--generic-timeout 9 --timeout generic=8", "given twice"),
+        ] {
+            let error = values(line).unwrap_err();
+            assert!(error.contains(text), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_timeout_of_the_kernel_has_a_name_that_is_taken() {
+        for setting in Setting::all().filter(|setting| matches!(setting, Setting::Timeout(_))) {
+            assert_eq!(values(&format!("--timeout {setting}=60")).unwrap(), [(setting.name().to_owned(), 60)]);
+        }
+    }
+}

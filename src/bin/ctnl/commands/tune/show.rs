@@ -68,6 +68,9 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let text =
         if args.target.json { format!("{}\n", shown.json()) } else { shown.text(args.target.common.is_verbose()) };
     print(&text)?;
+    for unreadable in &shown.unreadable {
+        console.warn(&format!("at boot: cannot read {unreadable}, so what it sets is unknown"));
+    }
     if let Some(note) = shown.read_only(&target) {
         console.note(&note);
     }
@@ -81,6 +84,8 @@ struct Shown {
     table: Option<Table>,
     entries: Option<u64>,
     peak: Peak,
+    /// Files that the boot reads and this process cannot.
+    unreadable: Vec<String>,
 }
 
 /// The most entries that are known of, and where from.
@@ -109,7 +114,8 @@ impl Shown {
         let [max, buckets] = [Setting::Max, Setting::Buckets].map(|setting| now(&mut places, setting));
         let table = max.zip(buckets).map(|(max, buckets)| Table { max, buckets, peak: peak.entries });
         let rows = Setting::all().map(|setting| row(setting, &mut places, &boot, table, &memory)).collect();
-        Shown { rows, memory, table, entries, peak }
+        let unreadable = boot.unreadable.iter().map(|left| format!("{}: {}", left.file, left.why)).collect();
+        Shown { rows, memory, table, entries, peak, unreadable }
     }
 
     fn text(&self, is_verbose: bool) -> String {
@@ -182,6 +188,7 @@ impl Shown {
                 "full_table_bytes": bytes,
             },
             "classic_max": memory.classic_max(),
+            "unreadable_at_boot": self.unreadable,
         })
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use ctnl::host::Host;
 use ctnl::netlink::Netns;
+use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
 use nix::unistd::{Uid, User};
 
 use super::super::args::CommonArgs;
@@ -55,13 +56,22 @@ impl Target {
     /// The tree below `root`.
     ///
     /// # Errors
-    /// It does not exist.
+    /// It does not exist, or has the settings of the running kernel.
     pub fn below(root: &Path, host: &Host) -> Result<Self> {
         let root = fs::canonicalize(root).with_context(|| format!("--root {}", root.display()))?;
         if !root.is_dir() {
             bail!("--root {}: expected a folder", root.display());
         }
-        Ok(Target { host: Host::at(&root, host.clock.clone()), netns: Netns::Current, root: Some(root) })
+        let below = Host::at(&root, host.clock.clone());
+        if statfs(&below.proc()).is_ok_and(|found| found.filesystem_type() == PROC_SUPER_MAGIC) {
+            bail!(
+                "--root {}: its proc is that of the running kernel, whose settings are not those of this folder\n  hint: \
+                 umount {}",
+                root.display(),
+                below.proc().display()
+            );
+        }
+        Ok(Target { host: below, netns: Netns::Current, root: Some(root) })
     }
 
     /// Whether the settings are those of the running kernel.

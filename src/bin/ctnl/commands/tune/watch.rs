@@ -45,10 +45,11 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let deadline = clock.now().monotonic.plus(ctnl::units::Seconds(seconds).into());
     let mut places = target.places();
     report_ready()?;
-    let look = || Seen {
-        state: log.read().ok().and_then(|contents| Some(contents.find(args.op)?.state)),
-        is_applier_alive: is_applier_alive(),
-        signal: terminated.load(Ordering::Relaxed).then_some("SIGTERM"),
+    let look = || {
+        // Before the log is read: what it had written when it ended is in the log then.
+        let is_applier_alive = is_applier_alive();
+        let state = log.read().ok().and_then(|contents| Some(contents.find(args.op)?.state));
+        Seen { state, is_applier_alive, signal: terminated.load(Ordering::Relaxed).then_some("SIGTERM") }
     };
     let why = match wait(clock, deadline, look, thread::sleep) {
         WaitEnd::Settled => return Ok(Exit::Done),
