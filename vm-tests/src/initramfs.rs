@@ -54,7 +54,7 @@ pub fn find(name: &str) -> Option<PathBuf> {
 /// The archive for `machine`.
 pub fn build(machine: Machine, programs: &Programs, modules: &[Module]) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
-    for folder in ["/proc", "/sys", "/dev", "/run", "/tmp", "/root"] {
+    for folder in ["/proc", "/sys", "/dev", "/run", "/tmp", "/root", "/var/lib"] {
         archive.folder(folder);
     }
     // For messages of the first process before it has mounted anything.
