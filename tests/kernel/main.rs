@@ -15,6 +15,7 @@
 //! - `flow_log`: `ctnl events --flows=both`, the last packet of a connection, heartbeats
 //! - `flush`, `list`, `entries`: the commands; `filtering`: notations of the filter language
 //! - `compat`: conntrack(8)'s command line, and callers that parse its output
+//! - `doctor`: `ctnl doctor` on the entries and counters of the running kernel
 //! - `changing`: the commands `update` and `add`
 //! - `events`: each event once and in order, and losses counted; `exclusion`: the part of a filter
 //!   that the kernel applies to events
@@ -31,6 +32,7 @@
 //! - `saving`: `ctnl save`, `ctnl restore`, `ctnl flush --save`
 //! - `signals`: signals that come twice
 //! - `stats`: the counters of connection tracking
+//! - `tuning`: `ctnl tune`: values, rollback, confirmation
 //! - `meanwhile`: what happens to the table while a flush is stopped, waits or runs
 
 #![allow(
@@ -45,6 +47,7 @@
 mod agreement;
 mod changing;
 mod compat;
+mod doctor;
 mod entries;
 mod events;
 mod exclusion;
@@ -69,6 +72,7 @@ mod saving;
 mod signals;
 mod stats;
 mod timeouts;
+mod tuning;
 mod updating;
 mod verbs;
 
@@ -93,6 +97,7 @@ fn main() -> ExitCode {
         timeouts::TESTS,
         agreement::TESTS,
         compat::TESTS,
+        doctor::TESTS,
         verbs::TESTS,
         updating::TESTS,
         changing::TESTS,
@@ -117,6 +122,7 @@ fn main() -> ExitCode {
         saving::TESTS,
         signals::TESTS,
         stats::TESTS,
+        tuning::TESTS,
         meanwhile::TESTS,
     ];
     let run = |lists: &[&[harness::Test]]| {

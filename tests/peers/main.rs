@@ -10,6 +10,7 @@
 //! - `text`: the lines of ctnl are those of conntrack(8); `lines`: those of conntrack(8) name their entries
 //! - `events`: the event lines of ctnl are those of `conntrack -E`, and jq parses them
 //! - `compat`: the command line of conntrack(8), executed by both
+//! - `doctor`: what `ctnl doctor` finds in traffic
 //! - `idle`: the flows that `--older` matches, and those that it must not
 //! - `changed`: idle times after a sysctl has changed, and under policies
 //! - `flushing`: connections in use survive a flush
@@ -38,6 +39,7 @@ mod browser;
 mod changed;
 mod cluster;
 mod compat;
+mod doctor;
 mod doctor_page;
 mod events;
 mod flushing;
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
     let lists = [
         text::TESTS,
         compat::TESTS,
+        doctor::TESTS,
         doctor_page::TESTS,
         lines::TESTS,
         events::TESTS,

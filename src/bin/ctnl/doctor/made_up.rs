@@ -1,13 +1,13 @@
 //! Made-up hosts for the tests of the checks: a tree of files, and figures of a kernel as data.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use ctnl::age::Idle;
 use ctnl::clock::Clock;
 use ctnl::host::Host;
-use ctnl::model::{Flow, L4, ProtoInfo, Protocol, Status, TcpInfo, TcpState, Tuple};
+use ctnl::model::{Flow, L4, ProtoInfo, Protocol, Status, TcpInfo, TcpState, Tuple, Undecided};
 use ctnl::units::Seconds;
 use tempfile::TempDir;
 
@@ -15,6 +15,7 @@ use super::check::Outcome;
 use super::evidence::survey::SurveyedEntry;
 use super::evidence::{Evidence, Source, Survey};
 use super::finding::Finding;
+use super::made_up_kernel::MadeUpKernel;
 use crate::term::console::Console;
 use crate::term::interrupt::Interrupt;
 
@@ -23,11 +24,12 @@ use crate::term::interrupt::Interrupt;
 pub struct MadeUpHost {
     root: Arc<TempDir>,
     files: Vec<(String, String)>,
+    kernel: Option<MadeUpKernel>,
 }
 
 impl Clone for MadeUpHost {
     fn clone(&self) -> Self {
-        let mut copy = MadeUpHost::new();
+        let mut copy = MadeUpHost { kernel: self.kernel.clone(), ..MadeUpHost::new() };
         for (path, content) in &self.files {
             copy.file(path, content);
         }
@@ -38,7 +40,7 @@ impl Clone for MadeUpHost {
 impl MadeUpHost {
     /// A host without any file.
     pub fn new() -> Self {
-        MadeUpHost { root: Arc::new(tempfile::tempdir().unwrap()), files: Vec::new() }
+        MadeUpHost { root: Arc::new(tempfile::tempdir().unwrap()), files: Vec::new(), kernel: None }
     }
 
     /// A host with systemd and 8 GiB, whose module is loaded early and whose maximum and buckets are written down.
@@ -78,10 +80,20 @@ impl MadeUpHost {
         Host::at(self.root.path(), Clock::system())
     }
 
-    /// What is read of it. Nothing of a running kernel is: set those fields.
+    /// Gives it a running kernel.
+    pub fn running(&mut self, kernel: &MadeUpKernel) -> &mut Self {
+        self.kernel = Some(kernel.clone());
+        self
+    }
+
+    /// What is read of it; of a running kernel only what [`MadeUpHost::running`] gave it.
     pub fn evidence(&self) -> Evidence {
         let source = Source { host: self.host(), netns: None, netns_argument: None, window: Seconds(2) };
-        Evidence::gather(&source, &mut Console::new(true, false), &Interrupt::default())
+        let mut evidence = Evidence::gather(&source, &mut Console::new(true, false), &Interrupt::default());
+        if let Some(kernel) = self.kernel.clone() {
+            kernel.put_into(&mut evidence);
+        }
+        evidence
     }
 
     /// What the check `run` finds.
@@ -112,4 +124,34 @@ pub fn findings(outcome: Outcome) -> Vec<Finding> {
         Outcome::Findings(findings) => findings,
         Outcome::CannotRun(why) => panic!("the check cannot run: {why}"),
     }
+}
+
+/// An entry without NAT, of which a reply was seen. The ends are an address and a port each.
+pub fn flow(protocol: Protocol, src: &str, dst: &str) -> Flow {
+    let (src, dst): (SocketAddr, SocketAddr) = (src.parse().unwrap(), dst.parse().unwrap());
+    let l4 = L4::Ports { src: src.port(), dst: dst.port() };
+    let orig = Tuple { src: src.ip(), dst: dst.ip(), protocol, l4, ..Tuple::UNSPECIFIED };
+    let status = Status::SeenReply | Status::Confirmed;
+    Flow { status, ..Flow::new(orig, orig.inverse()) }
+}
+
+/// An entry whose source becomes `nat`.
+pub fn source_nat(protocol: Protocol, src: &str, dst: &str, nat: &str) -> Flow {
+    let mut entry = flow(protocol, src, dst);
+    entry.reply = flow(protocol, nat, dst).reply;
+    entry.status |= Status::SrcNat;
+    entry
+}
+
+/// An entry whose destination becomes `target`.
+pub fn destination_nat(protocol: Protocol, src: &str, dst: &str, target: &str) -> Flow {
+    let mut entry = flow(protocol, src, dst);
+    entry.reply = flow(protocol, src, target).reply;
+    entry.status |= Status::DstNat;
+    entry
+}
+
+/// Adds an entry to what a survey has counted.
+pub fn count(survey: &mut Survey, flow: &Flow) {
+    survey.add(&SurveyedEntry { flow, idle: Idle::Unknown(Undecided::NotSent) });
 }

@@ -100,10 +100,15 @@ fn files_of<'t>(
     if let Some((_, buckets)) = buckets {
         files.push((MODPROBE_CONF, modprobe_conf(text(MODPROBE_CONF), *buckets)));
     }
-    if !matches!(before.loading, Loading::BuiltIn { .. }) {
+    if !matches!(before.loading, Loading::BuiltIn { .. }) && reads_modules_load(before.init) {
         files.push((MODULES_LOAD_CONF, modules_load_conf(text(MODULES_LOAD_CONF))));
     }
     files
+}
+
+/// OpenWrt has /etc/modules.d, CentOS 6 /etc/sysconfig/modules.
+fn reads_modules_load(init: Init) -> bool {
+    !matches!(init, Init::Procd | Init::RedHatSysV)
 }
 
 fn planned(files: &[(&'static str, String)]) -> Vec<PlannedFile> {
@@ -145,8 +150,128 @@ fn check(boot: &Boot, setting: Setting, value: u64, plan: &mut BootPlan) {
             }
         }
         Effect::TooEarly => {
-            plan.overridden.push(format!("{setting}: nf_conntrack is loaded after {} is applied", line.file));
+            let hint = match boot.init {
+                Init::Procd => "; it is loaded by what is in /etc/modules.d",
+                Init::RedHatSysV => "; /etc/sysconfig/modules/*.modules loads modules earlier",
+                _ => "",
+            };
+            plan.overridden.push(format!("{setting}: nf_conntrack is loaded after {} is applied{hint}", line.file));
         }
         Effect::Refused => plan.overridden.push(format!("{setting}: the kernel refuses {line}")),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use ctnl::clock::Clock;
+    use ctnl::netlink::Netns;
+    use tempfile::TempDir;
+
+    use super::super::places::HostPlaces;
+    use super::*;
+
+    /// A tree with these files.
+    fn tree(files: &[(&str, &str)]) -> TempDir {
+        let root = tempfile::tempdir().unwrap();
+        files.iter().for_each(|(path, text)| write(root.path(), path, text));
+        root
+    }
+
+    fn write(root: &Path, path: &str, text: &str) {
+        let path = root.join(path.trim_start_matches('/'));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// A tree on which systemd runs, of a kernel that has nf_conntrack as a module, or built in.
+    fn systemd(built_in: bool, files: &[(&str, &str)]) -> TempDir {
+        let root = tree(files);
+        write(root.path(), "/usr/lib/systemd/systemd", "");
+        fs::create_dir_all(root.path().join("usr/sbin")).unwrap();
+        symlink("../lib/systemd/systemd", root.path().join("usr/sbin/init")).unwrap();
+        symlink("usr/lib", root.path().join("lib")).unwrap();
+        let module = if built_in { "nf_conntrack" } else { "nf_other" };
+        let list = format!("kernel/net/netfilter/{module}.ko\n");
+        write(root.path(), "/usr/lib/modules/6.1.0/modules.builtin", &list);
+        root
+    }
+
+    fn plan_on(root: &TempDir, values: &[(Setting, u64)]) -> BootPlan {
+        let host = Host::at(root.path(), Clock::system());
+        let mut places = HostPlaces::new(&host, Netns::Current);
+        plan(&host, &mut places, values, Some(65_536)).unwrap()
+    }
+
+    fn file<'p>(plan: &'p BootPlan, path: &str) -> Option<&'p str> {
+        plan.changes.iter().find(|change| change.path == path).and_then(|change| change.to.as_deref())
+    }
+
+    const SIZES: [(Setting, u64); 2] = [(Setting::Max, 262_144), (Setting::Buckets, 131_072)];
+
+    #[test]
+    fn on_systemd_three_files_set_the_values_and_load_the_module_before() {
+        let plan = plan_on(&systemd(false, &[]), &SIZES);
+        assert_eq!((plan.overridden.as_slice(), plan.notes.as_slice()), (&[][..], &[][..]));
+        assert!(file(&plan, SYSCTL_CONF).unwrap().ends_with("\nnet.netfilter.nf_conntrack_max = 262144\n"));
+        assert!(file(&plan, MODPROBE_CONF).unwrap().ends_with("\noptions nf_conntrack hashsize=131072\n"));
+        assert!(file(&plan, MODULES_LOAD_CONF).unwrap().ends_with("\nnf_conntrack\n"));
+    }
+
+    #[test]
+    fn a_line_that_wins_is_named_with_its_file() {
+        let conf = ("/etc/sysctl.d/99-local.conf", "\nnet.nf_conntrack_max=1000\n");
+        let plan = plan_on(&systemd(false, &[conf]), &SIZES);
+        assert_eq!(plan.overridden, ["max: /etc/sysctl.d/99-local.conf:2: net.nf_conntrack_max = 1000"]);
+        // One that sets the same does not hurt, and one that is applied before loses.
+        let same = ("/etc/sysctl.d/99-local.conf", "net.netfilter.nf_conntrack_max = 262144\n");
+        let earlier = ("/etc/sysctl.d/10-local.conf", "net.netfilter.nf_conntrack_max = 5\n");
+        assert_eq!(plan_on(&systemd(false, &[same, earlier]), &SIZES).overridden, [] as [String; 0]);
+        let modprobe = ("/etc/modprobe.d/zz.conf", "options nf_conntrack hashsize=7\n");
+        let plan = plan_on(&systemd(false, &[modprobe]), &SIZES);
+        let decided =
+            plan.overridden.is_empty() && file(&plan, SYSCTL_CONF).unwrap().contains("nf_conntrack_buckets = 131072");
+        assert!(decided, "the sysctl is applied after the module is loaded: {plan:?}");
+    }
+
+    #[test]
+    fn of_a_module_that_is_built_in_the_buckets_are_a_sysctl() {
+        let plan = plan_on(&systemd(true, &[]), &SIZES);
+        assert_eq!(plan.overridden, [] as [String; 0]);
+        assert!(file(&plan, SYSCTL_CONF).unwrap().contains("net.netfilter.nf_conntrack_buckets = 131072\n"));
+        assert_eq!((file(&plan, MODPROBE_CONF), file(&plan, MODULES_LOAD_CONF)), (None, None));
+    }
+
+    #[test]
+    fn buckets_alone_bring_the_maximum_of_now_with_them_unless_the_boot_sets_one() {
+        let buckets = [(Setting::Buckets, 131_072)];
+        let plan = plan_on(&systemd(false, &[]), &buckets);
+        assert!(file(&plan, SYSCTL_CONF).unwrap().contains("net.netfilter.nf_conntrack_max = 65536\n"));
+        let conf = ("/etc/sysctl.d/50-local.conf", "net.netfilter.nf_conntrack_max = 9999\n");
+        assert_eq!(file(&plan_on(&systemd(false, &[conf]), &buckets), SYSCTL_CONF), None);
+    }
+
+    #[test]
+    fn openwrt_gets_the_files_that_it_reads_and_its_sysctl_conf_may_win() {
+        let openwrt = [("/etc/openwrt_release", ""), ("/etc/modules.d/nf-conntrack", "nf_conntrack\n")];
+        let plan = plan_on(&tree(&openwrt), &SIZES);
+        assert_eq!(plan.overridden, [] as [String; 0]);
+        assert_eq!((file(&plan, MODPROBE_CONF), file(&plan, MODULES_LOAD_CONF)), (None, None));
+        assert!(file(&plan, SYSCTL_CONF).unwrap().contains("net.netfilter.nf_conntrack_buckets = 131072\n"));
+        let conf = ("/etc/sysctl.conf", "net.netfilter.nf_conntrack_max=16384\n");
+        let plan = plan_on(&tree(&[&openwrt[..], &[conf]].concat()), &SIZES);
+        assert_eq!(plan.overridden, ["max: /etc/sysctl.conf:1: net.netfilter.nf_conntrack_max = 16384"]);
+    }
+
+    #[test]
+    fn lines_of_an_earlier_call_stay() {
+        let ours = (SYSCTL_CONF, "# by hand\nnet.netfilter.nf_conntrack_acct = 1\n");
+        let plan = plan_on(&systemd(false, &[ours]), &SIZES);
+        let text = file(&plan, SYSCTL_CONF).unwrap();
+        assert_eq!(text, "# by hand\nnet.netfilter.nf_conntrack_acct = 1\nnet.netfilter.nf_conntrack_max = 262144\n");
     }
 }

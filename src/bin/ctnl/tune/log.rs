@@ -6,8 +6,10 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use ctnl::host::Host;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -18,6 +20,8 @@ use super::record::{Operation, Record, State};
 pub const FOLDER: &str = "/var/lib/ctnl/tune";
 const LOG: &str = "operations.jsonl";
 const LOCK: &str = "lock";
+/// Changes take less than a second, but for a resize of a large hash table.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// The log of a host.
 #[derive(Debug)]
@@ -68,17 +72,31 @@ impl Log {
         }
     }
 
-    /// Locks it. Another process that changes settings has the lock only while it does.
+    /// Locks it. Another process that changes settings has the lock only while it does, so it is waited for.
     ///
     /// # Errors
-    /// The folder cannot be created, or the lock is taken.
+    /// The folder cannot be created, or the lock is taken for longer.
     pub fn lock(&self) -> Result<Locked<'_>> {
-        self.try_lock()?.with_context(|| {
-            format!(
-                "another ctnl tune is changing settings now ({} is locked)\n  hint: run it again",
-                self.folder.join(LOCK).display()
-            )
-        })
+        self.lock_within(LONGEST_WAIT)
+    }
+
+    fn lock_within(&self, time: Duration) -> Result<Locked<'_>> {
+        let end = Instant::now() + time;
+        loop {
+            match self.try_lock()? {
+                Some(locked) => return Ok(locked),
+                None if Instant::now() >= end => break,
+                None => thread::sleep(Duration::from_millis(20)),
+            }
+        }
+        Err(self.locked())
+    }
+
+    fn locked(&self) -> anyhow::Error {
+        anyhow!(
+            "another ctnl tune is changing settings now ({} is locked)\n  hint: run it again",
+            self.folder.join(LOCK).display()
+        )
     }
 
     /// Locks it; `None` where it is locked.
@@ -127,7 +145,7 @@ impl Locked<'_> {
         let mut line = serde_json::to_string(record)?;
         line.push('\n');
         let is_new = !path.exists();
-        let mut file = OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(path)?;
+        let mut file = OpenOptions::new().create(true).read(true).append(true).mode(0o644).open(path)?;
         if !ends_with_line_feed(&mut file)? {
             // Of a crash while a line was appended. It is no record, and this one must not be part of it.
             line.insert(0, '\n');
@@ -264,7 +282,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let log = Log::of(&Host::at(root.path(), Clock::system()));
         let first = log.lock().unwrap();
-        assert!(log.lock().unwrap_err().to_string().contains("another ctnl tune is changing settings"));
+        let error = log.lock_within(Duration::from_millis(50)).unwrap_err().to_string();
+        assert!(error.contains("another ctnl tune is changing settings"), "{error}");
         drop(first);
         log.lock().unwrap();
     }

@@ -60,13 +60,16 @@ impl Fate {
     }
 }
 
-/// How long it may still be confirmed; `None` when that is over.
+/// The process that watches begins a moment after the operation, and rolls back under a lock.
+const GRACE: u64 = 5;
+
+/// How long it may still be confirmed; `None` when it should have been rolled back.
 fn left(operation: &Operation, clock: &Clock) -> Option<Duration> {
     let begun: Timestamp = operation.begun.time.parse().ok()?;
     let begun = u64::try_from(begun.as_second()).ok()?;
     let now = clock.now().realtime.seconds().0;
     let end = begun.saturating_add(operation.begun.confirm_within?);
-    end.checked_sub(now).filter(|left| *left > 0).map(Duration::from_secs)
+    (now <= end.saturating_add(GRACE)).then(|| Duration::from_secs(end.saturating_sub(now)))
 }
 
 /// Names what is pending, and what of the log cannot be read.
@@ -130,13 +133,14 @@ mod tests {
     fn an_operation_waits_for_its_time_and_is_overdue_then_unless_the_host_was_booted() {
         let operation = waiting("a");
         assert_eq!(fate(&operation, 20, "a"), Fate::Waits(Duration::from_secs(40)));
-        assert_eq!(fate(&operation, 60, "a"), Fate::Overdue);
+        assert_eq!(fate(&operation, 62, "a"), Fate::Waits(Duration::ZERO));
+        assert_eq!(fate(&operation, 66, "a"), Fate::Overdue);
         assert_eq!(fate(&operation, 20, "b"), Fate::UndoneByBoot);
     }
 
     #[test]
     fn what_is_pending_is_named_with_the_command_that_ends_it() {
-        let text = fate(&waiting("a"), 61, "a").describe(&waiting("a")).unwrap_or_default();
+        let text = fate(&waiting("a"), 70, "a").describe(&waiting("a")).unwrap_or_default();
         assert!(text.contains("operation 4") && text.contains("ctnl tune revert 4"), "{text}");
         let killed = Operation::new(waiting("a").begun);
         assert_eq!(fate(&killed, 1, "a"), Fate::Unfinished);

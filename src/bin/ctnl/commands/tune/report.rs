@@ -32,6 +32,15 @@ pub fn diff_text(changes: &[Change]) -> String {
     text
 }
 
+/// Prints what is going to be changed. Whoever is asked sees it, also with --quiet.
+pub fn show_before(text: &str, yes: bool, console: &mut Console) {
+    match text {
+        "" => {}
+        text if console.can_ask() && !yes => console.warn(text),
+        text => console.note(text),
+    }
+}
+
 fn setting_of(change: &Change) -> Option<Setting> {
     match change.place() {
         Some(Place::Sysctl(setting)) => Some(setting),

@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow, bail};
 use ctnl::host::Host;
 
 use super::pending;
-use super::report::{Outcome, diff_text};
+use super::report::{Outcome, diff_text, show_before};
 use super::run::{Env, Job};
 use super::set::confirm_time;
 use super::target::{self, Target, TargetArgs};
@@ -113,7 +113,10 @@ fn end_pending(env: &mut Env<'_>, op: u64, mut outcome: Outcome, as_json: bool) 
 impl Args {
     fn choose<'o>(&self, operations: &'o [Operation], log: &Log) -> Result<&'o Operation> {
         let Some(op) = self.op else {
-            let last = operations.iter().rfind(|operation| operation.state.is_in_force());
+            // What could not be rolled back is reverted by its number alone: it may be impossible for ever.
+            let in_force =
+                |operation: &&Operation| operation.state.is_in_force() && operation.state != State::PartlyRolledBack;
+            let last = operations.iter().rfind(in_force);
             return last.ok_or_else(|| anyhow!("no operation is in force (log: {})", log.path().display()));
         };
         let found = operations.iter().rfind(|operation| operation.begun.op == op);
@@ -154,9 +157,7 @@ impl Args {
             (true, true) => Ok(()),
             (true, false) => print(&text),
             (false, _) => {
-                if !text.is_empty() {
-                    console.note(text.trim_end());
-                }
+                show_before(text.trim_end(), self.yes, console);
                 Ok(())
             }
         }

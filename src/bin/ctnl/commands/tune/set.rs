@@ -6,7 +6,7 @@ use ctnl::units::Seconds;
 
 use super::existing::{self, Capped};
 use super::pending;
-use super::report::{Outcome, diff_text};
+use super::report::{Outcome, diff_text, show_before};
 use super::run::{Env, Job};
 use super::set_args::ValueArgs;
 use super::target::{Target, TargetArgs};
@@ -274,9 +274,7 @@ impl Args {
             (true, true) => Ok(()),
             (true, false) => print(&text),
             (false, _) => {
-                if !text.is_empty() {
-                    console.note(text.trim_end());
-                }
+                show_before(text.trim_end(), self.yes, console);
                 Ok(())
             }
         }

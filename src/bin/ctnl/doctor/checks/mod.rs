@@ -5,15 +5,28 @@ mod boot_hashsize;
 mod boot_module;
 mod boot_sysctls;
 mod buckets;
+mod busy_port;
+mod counters;
+mod entries;
+mod fullness;
 mod kernel_log;
 mod module_unload;
+mod nat_ports;
 mod other_writers;
+mod silent_flows;
+mod stale_nat;
 mod timeouts;
+mod tracking_need;
+mod unreplied;
 
 use super::check::Check;
 
 /// All checks, in the order in which findings of the same severity are shown.
 pub const CHECKS: &[Check] = &[
+    fullness::CHECK,
+    counters::CHECK,
+    entries::CHECK,
+    unreplied::CHECK,
     kernel_log::CHECK,
     buckets::CHECK,
     timeouts::CHECK,
@@ -22,6 +35,11 @@ pub const CHECKS: &[Check] = &[
     boot_module::CHECK,
     module_unload::CHECK,
     other_writers::CHECK,
+    nat_ports::CHECK,
+    stale_nat::CHECK,
+    busy_port::CHECK,
+    tracking_need::CHECK,
+    silent_flows::CHECK,
     accounting::CHECK,
 ];
 

@@ -8,6 +8,7 @@ use ctnl::units::{Nanos, Seconds};
 
 use super::Reading;
 use super::occupancy::OccupancyChange;
+use super::port_growth::PortGrowth;
 use super::series::{SeriesPoint, sample_times};
 use super::survey::Survey;
 use super::window::Window;
@@ -24,6 +25,8 @@ pub struct Measurement {
     pub series: Vec<SeriesPoint>,
     /// What the dump has shown.
     pub survey: Reading<Survey>,
+    /// NAT ports of which over half are in use, counted twice.
+    pub port_growth: Vec<PortGrowth>,
     /// A signal ended it.
     pub is_interrupted: bool,
 }
@@ -40,15 +43,23 @@ impl Measurement {
     pub fn missing(why: &str) -> Self {
         let why = || why.to_owned();
         let (occupancy, window, survey) = (Err(why()), Err(why()), Err(why()));
-        Measurement { occupancy, window, series: Vec::new(), survey, is_interrupted: false }
+        Measurement { occupancy, window, series: Vec::new(), survey, port_growth: Vec::new(), is_interrupted: false }
     }
 
     /// Samples the counters, dumps the table, waits until `window` is over, and samples them again. A signal ends it at
-    /// the next datagram or at once: then the window is what had passed.
-    pub fn take(connection: &mut Connection, host: &Host, window: Seconds, watch: &mut Watch<'_>) -> Self {
+    /// the next datagram or at once: then the window is what had passed. NAT ports of which over half are in use are
+    /// counted a second time at its end.
+    pub fn take(
+        connection: &mut Connection,
+        host: &Host,
+        survey: Survey,
+        window: Seconds,
+        watch: &mut Watch<'_>,
+    ) -> Self {
         let before = Sample::take(connection, &host.clock);
         watch.expected = before.occupancy.as_ref().map_or(0, |occupancy| occupancy.entries.into());
-        let survey = Survey::take(connection, host, watch).map_err(|error| error.to_string());
+        let dumped = watch.clock.now().monotonic;
+        let survey = survey.take(connection, host, watch).map_err(|error| error.to_string());
         let mut series = vec![before.point(&before)];
         for time in sample_times(before.taken, window) {
             // The dump may have taken longer.
@@ -61,6 +72,9 @@ impl Measurement {
         let after = Sample::take(connection, &host.clock);
         let span = after.taken.since(before.taken);
         series.push(after.point(&before));
+        let port_growth = survey
+            .as_ref()
+            .map_or_else(|_| Vec::new(), |survey| PortGrowth::measure(connection, survey, dumped, watch));
         Measurement {
             occupancy: both(before.occupancy, after.occupancy).map(|(before, after)| OccupancyChange {
                 before,
@@ -70,6 +84,7 @@ impl Measurement {
             window: both(before.cpus, after.cpus).map(|(before, after)| Window::between(&before, &after, span)),
             series,
             survey,
+            port_growth,
             is_interrupted: watch.interrupt.requested(),
         }
     }

@@ -1,12 +1,16 @@
 //! What is read of the host: once, before any check runs, and as plain values, so that a check is a function that
 //! a test calls with a made-up host.
 
+pub mod addresses;
 mod boot;
 mod identity;
+mod listeners;
 mod log;
 mod measurement;
 mod namespaces;
 mod occupancy;
+mod port_growth;
+pub mod rules;
 mod series;
 pub mod survey;
 mod window;
@@ -15,7 +19,10 @@ use ctnl::host::Host;
 use ctnl::netlink::{Connection, Netns};
 use ctnl::units::Seconds;
 
+use self::addresses::Addresses;
 use self::measurement::Measurement;
+use self::rules::Rules;
+use self::survey::nat::KnownNat;
 use crate::host::conntrack_sysctls::ConntrackSysctls;
 use crate::host::table_memory::TableMemory;
 use crate::scan::Watch;
@@ -24,14 +31,14 @@ use crate::term::interrupt::Interrupt;
 
 pub use self::boot::BootEvidence;
 pub use self::identity::Identity;
+pub use self::listeners::{Listener, Listeners};
 pub use self::log::LogEvidence;
-pub use self::namespaces::NamespaceTables;
+pub use self::namespaces::{NamespaceTable, NamespaceTables};
 pub use self::occupancy::OccupancyChange;
+pub use self::port_growth::PortGrowth;
 pub use self::series::SeriesPoint;
 pub use self::survey::Survey;
-#[cfg(test)]
-pub use self::window::CounterChange;
-pub use self::window::Window;
+pub use self::window::{CounterChange, Window};
 
 /// What was read, or why it is missing.
 pub type Reading<T> = Result<T, String>;
@@ -59,6 +66,16 @@ pub struct Evidence {
     pub series: Vec<SeriesPoint>,
     /// What the dump of the table has shown.
     pub survey: Reading<Survey>,
+    /// What was measured twice of NAT ports: those of which over half are in use.
+    pub port_growth: Vec<PortGrowth>,
+    /// The rules of the firewall.
+    pub rules: Reading<Rules>,
+    /// Modules that track connections without a rule, as far as they are loaded.
+    pub hidden_users: Reading<Vec<&'static str>>,
+    /// The addresses of this host.
+    pub addresses: Reading<Addresses>,
+    /// Who listens to events of entries in this namespace.
+    pub listeners: Reading<Listeners>,
     /// The tables of the host's namespaces.
     pub namespaces: Reading<NamespaceTables>,
     /// A signal ended the reading: what was read until then is here.
@@ -85,7 +102,15 @@ impl Evidence {
     pub fn gather(source: &Source, console: &mut Console, interrupt: &Interrupt) -> Self {
         let sysctls = in_netns(source, || ConntrackSysctls::read(&source.host).map_err(|error| cannot_read(&error)));
         let boot = BootEvidence::read(&source.host, is_first_netns(source));
-        let Measurement { occupancy, window, series, survey, is_interrupted } = measure(source, console, interrupt);
+        let path = std::env::var("PATH").unwrap_or_default();
+        let rules = in_running_netns(source, "rules", || Ok(rules::read(&source.host, &path)));
+        let hidden_users = in_running_netns(source, "modules", || rules::hidden_users(&source.host));
+        let addresses = in_running_netns(source, "addresses", || Addresses::read(&source.host));
+        let listeners = in_running_netns(source, "listeners", || Listeners::read(&source.host));
+        let nat = KnownNat::of(rules.as_ref().ok(), addresses.as_ref().ok());
+        let empty = Survey::beside(nat, listeners.as_ref().ok().and_then(Listeners::first_start));
+        let Measurement { occupancy, window, series, survey, port_growth, is_interrupted } =
+            measure(source, empty, console, interrupt);
         let namespaces = read_namespaces(source);
         let (host, netns_argument) = (source.host.clone(), source.netns_argument.clone());
         Evidence {
@@ -99,6 +124,11 @@ impl Evidence {
             window,
             series,
             survey,
+            port_growth,
+            rules,
+            hidden_users,
+            addresses,
+            listeners,
             namespaces,
             is_interrupted,
             netns_argument,
@@ -132,13 +162,13 @@ pub fn not_running(what: &str) -> String {
     format!("--root: {what} of a kernel that does not run")
 }
 
-fn measure(source: &Source, console: &mut Console, interrupt: &Interrupt) -> Measurement {
+fn measure(source: &Source, survey: Survey, console: &mut Console, interrupt: &Interrupt) -> Measurement {
     let Some(netns) = &source.netns else { return Measurement::missing(&not_running("counters and entries")) };
     match Connection::open(netns) {
         Err(error) => Measurement::missing(&error.to_string()),
         Ok(mut connection) => {
             let mut watch = Watch::new(console, interrupt, &source.host, 0);
-            Measurement::take(&mut connection, &source.host, source.window, &mut watch)
+            Measurement::take(&mut connection, &source.host, survey, source.window, &mut watch)
         }
     }
 }
@@ -168,4 +198,12 @@ fn in_netns<T: Send>(source: &Source, read: impl FnOnce() -> Reading<T> + Send) 
         Some(netns) => netns.run(read).map_err(|error| error.to_string())?,
         None => read(),
     }
+}
+
+/// The same for what only a running kernel has.
+fn in_running_netns<T: Send>(source: &Source, what: &str, read: impl FnOnce() -> Reading<T> + Send) -> Reading<T> {
+    if source.netns.is_none() {
+        return Err(not_running(what));
+    }
+    in_netns(source, read)
 }

@@ -33,14 +33,15 @@ impl Destination {
         Destination { address: orig.dst, protocol: orig.protocol.into(), port: orig.dport() }
     }
 
-    /// The filter that matches it, as in `dst 192.0.2.1 and tcp and dport 443`.
+    /// The filter that matches it, as in `dst 192.0.2.1 and proto tcp and dport 443`.
     pub fn filter(&self) -> String {
-        let protocol = match protocol_name(Protocol::from(self.protocol)) {
-            Some(name) => format!("proto {name}"),
-            None => format!("proto {}", self.protocol),
-        };
         let port = self.port.map(|port| format!(" and dport {port}")).unwrap_or_default();
-        format!("dst {} and {protocol}{port}", self.address)
+        format!("dst {} and proto {}{port}", self.address, self.protocol_name())
+    }
+
+    /// The name of its protocol, or the number where conntrack(8) has no name.
+    pub fn protocol_name(&self) -> String {
+        protocol_name(Protocol::from(self.protocol)).map_or_else(|| self.protocol.to_string(), str::to_owned)
     }
 }
 
@@ -52,10 +53,7 @@ impl fmt::Display for Destination {
             (address, Some(port)) => write!(f, "{address}:{port}")?,
             (address, None) => write!(f, "{address}")?,
         }
-        match protocol_name(Protocol::from(self.protocol)) {
-            Some(name) => write!(f, "/{name}"),
-            None => write!(f, "/{}", self.protocol),
-        }
+        write!(f, "/{}", self.protocol_name())
     }
 }
 

@@ -100,17 +100,22 @@ impl IdleTimes {
 pub struct AllIdleTimes {
     /// All entries.
     pub all: IdleTimes,
-    /// The reasons for which an idle time is unknown or only a lower bound.
-    pub uncertain: BTreeMap<Undecided, u64>,
+    /// Entries whose idle time is unknown, by reason.
+    pub unknown: BTreeMap<Undecided, u64>,
+    /// Entries that may have been idle for longer than where they are counted, by reason.
+    pub lower_bounds: BTreeMap<Undecided, u64>,
 }
 
 impl Tally for AllIdleTimes {
     #[inline]
     fn add(&mut self, entry: &SurveyedEntry<'_>) {
         self.all.count(entry.idle);
-        if let Idle::AtLeast(_, why) | Idle::Unknown(why) = entry.idle {
-            *self.uncertain.entry(why).or_default() += 1;
-        }
+        let (reasons, why) = match entry.idle {
+            Idle::Exact { .. } => return,
+            Idle::AtLeast(_, why) => (&mut self.lower_bounds, why),
+            Idle::Unknown(why) => (&mut self.unknown, why),
+        };
+        *reasons.entry(why).or_default() += 1;
     }
 }
 

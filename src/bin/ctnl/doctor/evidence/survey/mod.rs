@@ -3,9 +3,12 @@
 //! Each tally is a file: adding one is its file, a field of [`Survey`] and a line in [`Survey::add`], which is called for
 //! each entry. All of them together take less than 80 ns an entry, beside the 1 to 3 µs that the kernel needs.
 
+mod busy_ports;
 mod endpoints;
 mod entry;
 mod idle_times;
+pub mod nat;
+mod starts;
 mod states;
 mod unanswered;
 
@@ -16,14 +19,18 @@ use ctnl::host::Host;
 use ctnl::netlink::{Connection, Error};
 use ctnl::table::DumpRequest;
 
+use self::nat::KnownNat;
 use crate::host::timeout_options::TimeoutOptions;
 use crate::scan::{Selection, Settings, Watch, walk_matches};
 
-pub use endpoints::Endpoints;
+pub use busy_ports::{BusyPorts, PortEntries, ServicePort};
+pub use endpoints::{Destination, Endpoints};
 pub use entry::{SurveyedEntry, Tally};
-pub use idle_times::AllIdleTimes;
+pub use idle_times::{AllIdleTimes, Older};
+pub use nat::NatTally;
+pub use starts::Starts;
 pub use states::States;
-pub use unanswered::AllUnanswered;
+pub use unanswered::{AllUnanswered, Missing, Unanswered};
 
 /// What was counted of the table.
 #[derive(Debug, Clone, Default)]
@@ -42,27 +49,38 @@ pub struct Survey {
     pub endpoints: Endpoints,
     /// Of which a part of the conversation is missing.
     pub unanswered: AllUnanswered,
+    /// By protocol and destination port.
+    pub ports: BusyPorts,
+    /// With NAT.
+    pub nat: NatTally,
+    /// By whether they are older than those who listen.
+    pub starts: Starts,
 }
 
 impl Survey {
-    /// Dumps the table. Ends early at a signal.
+    /// A survey without entries, which compares those that it will count with `nat` and with the time of the first
+    /// listener, in ns of `CLOCK_REALTIME`.
+    pub fn beside(nat: KnownNat, first_listener: Option<u64>) -> Self {
+        Survey { nat: NatTally::new(nat), starts: Starts::beside(first_listener), ..Survey::default() }
+    }
+
+    /// Dumps the table into this survey. Ends early at a signal.
     ///
     /// # Errors
     /// The kernel refuses the dump, or a setting that idle times depend on cannot be read.
-    pub fn take(connection: &mut Connection, host: &Host, watch: &mut Watch<'_>) -> Result<Self, Error> {
+    pub fn take(mut self, connection: &mut Connection, host: &Host, watch: &mut Watch<'_>) -> Result<Self, Error> {
         let settings = Settings::read(connection, host, &TimeoutOptions::default())?;
         let mut selection = Selection::by(Filter::default(), settings, host.clock.now().realtime.0);
-        let mut survey = Survey::default();
         let (_, is_interrupted) = walk_matches(connection, DumpRequest::default(), &mut selection, watch, |subject| {
-            survey.add(&SurveyedEntry { flow: subject.flow, idle: subject.idle() });
+            self.add(&SurveyedEntry { flow: subject.flow, idle: subject.idle() });
             ControlFlow::Continue(())
         })?;
-        survey.incomplete = match (is_interrupted, watch.warn_if_resized()) {
+        self.incomplete = match (is_interrupted, watch.warn_if_resized()) {
             (true, _) => Some("interrupted before the end of the table"),
             (_, true) => Some("the hash table was resized during the dump"),
             _ => None,
         };
-        Ok(survey)
+        Ok(self)
     }
 
     /// Counts an entry.
@@ -74,5 +92,8 @@ impl Survey {
         self.idle.add(entry);
         self.endpoints.add(entry);
         self.unanswered.add(entry);
+        self.ports.add(entry);
+        self.nat.add(entry);
+        self.starts.add(entry);
     }
 }
