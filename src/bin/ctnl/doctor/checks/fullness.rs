@@ -149,7 +149,10 @@ impl<'e> Fullness<'e> {
         let level = self.level()?;
         let finding = Finding::new(level.severity(), self.title(level), level.consequence());
         let finding = self.occupancy_lines().into_iter().fold(finding, Finding::evidence);
-        let finding = self.with_fixes(finding);
+        let finding = match level {
+            Level::MayBeFilling => finding.command(self.evidence.command("doctor --watch 2m")),
+            _ => self.with_fixes(finding),
+        };
         let finding = finding.figure("entries", self.entries).figure("max", self.max);
         let finding = finding.figure("growth", self.occupancy.growth()).figure("seconds", self.seconds);
         let to_full = self.growth.as_ref().map(|growth| growth.seconds_to_full.round());
@@ -212,7 +215,11 @@ impl<'e> Fullness<'e> {
                 .evidence(format!("maximum that memory allows: {} ({})", recommended.max, recommended.why_max))
                 .command(format!("ctnl tune set --max {} --persist", recommended.max));
         }
-        finding.evidence(format!("the memory of this host allows no larger maximum: {}", recommended.why_max))
+        if recommended.max < self.max {
+            return finding
+                .evidence(format!("the memory of this host allows no larger maximum: {}", recommended.why_max));
+        }
+        finding
     }
 
     /// The flush with the longest idle time that frees enough to matter.
@@ -259,8 +266,8 @@ impl Level {
                  have an entry go on."
             }
             Level::MayBeFilling => {
-                "A short window also counts entries that have expired and are not collected yet, so this may be nothing: \
-                 ctnl doctor --watch 2m measures it."
+                "A short window also counts entries that have expired and are not collected yet, so this may be nothing: a \
+                 longer one shows it."
             }
             _ => {
                 "Once it is full, new connections fail wherever the 8 hash buckets that the kernel looks at have no \
@@ -377,6 +384,8 @@ mod tests {
         assert_eq!(severity(210_000, 220_000, 2), Some(Severity::Critical));
         assert_eq!(severity(140_000, 150_000, 2), Some(Severity::Warning));
         assert_eq!(severity(10_000, 20_000, 2), Some(Severity::Note), "2 s do not show what is collected");
+        let short = &host(MadeUpKernel::new(MAX).grows(10_000, 20_000)).findings(run)[0];
+        assert_eq!(short.fixes, [Fix::Command("ctnl doctor --watch 2m".to_owned())]);
         assert_eq!(severity(10_000, 20_000, 60), Some(Severity::Critical), "full in 25 minutes");
         assert_eq!(severity(10_000, 11_000, 60), None, "full in four hours");
     }

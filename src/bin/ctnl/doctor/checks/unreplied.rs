@@ -314,7 +314,7 @@ fn untracked(destination: &Destination) -> String {
     let back = service.replace("daddr", "saddr").replace("dport", "sport");
     format!(
         "# If no rule and no NAT needs the state of that traffic: exempt it from tracking, both directions (review first).\n\
-         table inet untracked {{\n  chain prerouting {{ type filter hook prerouting priority raw; {family} {service} notrack; \
+         table inet ctnl_untracked {{\n  chain prerouting {{ type filter hook prerouting priority raw; {family} {service} notrack; \
          {family} {back} notrack; }}\n  chain output {{ type filter hook output priority raw; {family} {service} notrack; \
          {family} {back} notrack; }}\n}}"
     )
@@ -328,7 +328,7 @@ fn syn_flood(destination: &Destination) -> String {
          sysctl -w net.ipv4.tcp_syncookies=1\n\
          # On a firewall before it: SYNPROXY answers SYNs without an entry (review first).\n\
          sysctl -w net.netfilter.nf_conntrack_tcp_loose=0\n\
-         table inet synproxy {{\n  chain prerouting {{ type filter hook prerouting priority raw; {family} {service} tcp flags syn \
+         table inet ctnl_syn_flood {{\n  chain prerouting {{ type filter hook prerouting priority raw; {family} {service} tcp flags syn \
          notrack; }}\n  chain forward {{ type filter hook forward priority filter; {family} {service} ct state \
          invalid,untracked synproxy mss 1460 wscale 7 timestamp sack-perm; ct state invalid drop; }}\n}}"
     )
@@ -339,7 +339,7 @@ fn block(source: IpAddr) -> String {
     let family = if source.is_ipv4() { "ip" } else { "ip6" };
     format!(
         "# If that host is not to do this: block it before it has an entry (review first).\n\
-         table inet blocked {{\n  chain prerouting {{ type filter hook prerouting priority raw; {family} saddr {source} drop; }}\n}}"
+         table inet ctnl_blocked {{\n  chain prerouting {{ type filter hook prerouting priority raw; {family} saddr {source} drop; }}\n}}"
     )
 }
 

@@ -1,7 +1,8 @@
 //! The one dump of the table: what is counted while it runs, in memory that does not grow with the table.
 //!
 //! Each tally is a file: adding one is its file, a field of [`Survey`] and a line in [`Survey::add`], which is called for
-//! each entry. All of them together take less than 80 ns an entry, beside the 1 to 3 µs that the kernel needs.
+//! each entry. Beside the 1 to 3 µs that the kernel needs for an entry, idle times, states, endpoints and unanswered entries
+//! take 34 ns in a table of few hosts, 90 ns in one of `ctnl lab` with 26,000 sources.
 
 mod busy_ports;
 mod endpoints;
