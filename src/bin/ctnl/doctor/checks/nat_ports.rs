@@ -1,6 +1,7 @@
 //! Ports of source NAT that run out.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use ctnl::model::{Protocol, protocol_name};
 
@@ -14,6 +15,8 @@ const WARNING: u64 = 80;
 const CRITICAL: u64 = 95;
 /// Dry within an hour is critical.
 const HOUR: f64 = 3600.0;
+/// From this time of --watch on any growth counts. In a shorter one, it has to be a hundredth of the ports.
+const LONG: Duration = Duration::from_secs(30);
 /// Findings of one host, at most.
 const MOST: usize = 16;
 /// Inside sources that are named.
@@ -30,8 +33,8 @@ inside host has chosen: 1-511 below 512, 600-1023 below 1024, 1024-65535 above.
 
 Found is what uses 80 % of its ports; critical from 95 % on, or where the rest is used up within an
 hour at the present rate. The rate is measured: what uses over half is counted again at the end of
---watch, by a second dump, which is made only then. Without growth over so short a time no rate is
-given: a longer --watch gives a better one.
+--watch, by a second dump, which is made only then. Ports come and go, so growth of less than a
+hundredth of them counts only from `--watch 30s` on.
 
 Where the kernel finds no free port in 128 to 240 tries, the new connection gets one that is in use,
 and its first packet is dropped (insert_failed). Newer kernels take that of a TCP connection in
@@ -58,23 +61,28 @@ struct PortsInUse {
     used: u64,
     /// More ports in a second; `None` where it was not measured or there are not more.
     rate: Option<f64>,
+    /// Whether the rate is more than chance: ports come and go.
+    is_rate_certain: bool,
 }
 
 impl PortsInUse {
     fn of(evidence: &Evidence, key: PortKey, used: u64) -> Self {
         let growth = evidence.port_growth.iter().find(|growth| growth.key == key);
-        let rate = growth.filter(|growth| growth.more > 0 && growth.span.0 > 0);
-        let rate = rate.map(|growth| growth.more as f64 * 1e9 / growth.span.0 as f64);
-        PortsInUse { key, used, rate }
+        let growth = growth.filter(|growth| growth.more > 0 && growth.span.0 > 0);
+        let is_rate_certain =
+            growth.is_some_and(|growth| growth.more * 100 >= key.capacity() || growth.span.0 >= LONG.as_nanos() as u64);
+        let rate = growth.map(|growth| growth.more as f64 * 1e9 / growth.span.0 as f64);
+        PortsInUse { key, used, rate, is_rate_certain }
     }
 
     fn share(&self) -> u64 {
         self.used * 100 / self.key.capacity()
     }
 
-    /// The seconds until no port is free, at the present rate.
+    /// The seconds until no port is free, at the present rate, if that is certain.
     fn seconds_left(&self) -> Option<f64> {
-        Some(self.key.capacity().saturating_sub(self.used) as f64 / self.rate?)
+        let rate = self.rate.filter(|_| self.is_rate_certain)?;
+        Some(self.key.capacity().saturating_sub(self.used) as f64 / rate)
     }
 
     fn severity(&self) -> Option<Severity> {
@@ -250,5 +258,22 @@ mod tests {
         assert!(found[0].consequence.starts_with("Dry in about 40 s at the present rate"), "{}", found[0].consequence);
         evidence.port_growth = vec![PortGrowth { key, more: 1, span: Nanos(100_000_000_000) }];
         assert_eq!(run(&evidence), Outcome::NOTHING, "in 4000 s");
+    }
+
+    #[test]
+    fn a_growth_that_may_be_chance_is_shown_and_no_time_is_derived_from_it() {
+        let mut evidence = host(None, 1024, 53_000, 1);
+        let (key, _) = evidence.survey.as_ref().unwrap().nat.ports.over(50)[0];
+        let mut grown = |more, seconds: u64| {
+            evidence.port_growth = vec![PortGrowth { key, more, span: Nanos(seconds * 1_000_000_000) }];
+            findings(run(&evidence)).remove(0)
+        };
+        let found = grown(100, 2);
+        assert_eq!(
+            (found.severity, &*found.evidence[1]),
+            (Severity::Warning, "50.0 more in a second, between two dumps of the table")
+        );
+        assert_eq!(found.consequence, "When no port is free, new connections to this destination fail");
+        assert_eq!(grown(1500, 30).severity, Severity::Critical);
     }
 }

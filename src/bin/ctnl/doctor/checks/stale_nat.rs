@@ -7,6 +7,7 @@ use ctnl::model::{Protocol, protocol_name};
 
 use crate::doctor::check::{Check, Outcome};
 use crate::doctor::evidence::Evidence;
+use crate::doctor::evidence::rules::Rules;
 use crate::doctor::evidence::survey::nat::{Replies, StaleKey};
 use crate::doctor::finding::{Finding, Severity};
 
@@ -47,8 +48,7 @@ fn run(evidence: &Evidence) -> Outcome {
         }
         evidence.addresses.as_ref().map_err(Clone::clone)?;
         if !stale.is_compared() {
-            let why = rules.unread.first().map_or("a rule refers to a map that could not be read", String::as_str);
-            return Err(format!("not all NAT rules are known: {why}"));
+            return Err(format!("not all NAT rules are known: {}", unknown(rules)));
         }
         let targets = targets(stale.targets.top(usize::MAX));
         let sources = sources(stale.sources.top(usize::MAX));
@@ -57,6 +57,16 @@ fn run(evidence: &Evidence) -> Outcome {
         let targets = targets.map(|(target, stale)| target_finding(evidence, target, stale));
         Ok(targets.chain(sources.map(|(address, stale)| source_finding(evidence, *address, stale))).collect())
     })
+}
+
+/// Why the NAT rules are not known completely.
+fn unknown(rules: &Rules) -> String {
+    let incomplete = rules.nat.iter().find(|rule| !rule.is_complete);
+    match (rules.unread.first(), incomplete) {
+        (Some(why), _) => why.clone(),
+        (None, Some(rule)) => format!("where does '{}' lead to?", rule.text),
+        (None, None) => format!("there are more than {}", rules.nat.len()),
+    }
 }
 
 /// A target that no rule has: address, port, protocol.
@@ -177,7 +187,7 @@ mod tests {
     use super::*;
     use crate::doctor::evidence::Survey;
     use crate::doctor::evidence::addresses::Addresses;
-    use crate::doctor::evidence::rules::{NatKind, NatRule, Rules};
+    use crate::doctor::evidence::rules::{NatKind, NatRule};
     use crate::doctor::evidence::survey::nat::KnownNat;
     use crate::doctor::finding::Fix;
     use crate::doctor::made_up::{MadeUpHost, count, destination_nat, findings, source_nat};

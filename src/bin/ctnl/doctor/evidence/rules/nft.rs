@@ -204,6 +204,10 @@ impl Reader<'_> {
         self.references.opaque += u64::from(found.is_opaque);
         self.rules.acts |= found.acts;
         found.uses.into_iter().for_each(|found| self.rules.add_use(found, place));
+        if !found.opaque_nat.is_empty() {
+            self.rules
+                .add_unread("nft does not print where the NAT rules of iptables lead: is iptables-save installed?");
+        }
         for kind in found.opaque_nat {
             let mut rule = NatRule::new(kind, place);
             rule.is_complete = false;
@@ -448,6 +452,16 @@ mod tests {
         assert_eq!((references.opaque, references.left_out), (0, BTreeMap::from([(table, 1)])));
         assert_eq!(rules, Rules::default());
         assert_eq!(read(&mut json.as_bytes(), &BTreeMap::new(), &mut rules).unwrap().opaque, 1);
+    }
+
+    #[test]
+    fn a_nat_rule_of_iptables_is_not_known_completely_from_nft_alone() {
+        let (rules, _) = rules_of(&[rule(json!([{"xt": {"type": "target", "name": "DNAT"}}]))]);
+        assert_eq!(
+            rules.unread,
+            ["nft does not print where the NAT rules of iptables lead: is iptables-save installed?"]
+        );
+        assert_eq!((rules.nat.len(), rules.knows_all_nat()), (1, false));
     }
 
     #[test]
