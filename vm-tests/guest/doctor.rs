@@ -108,7 +108,7 @@ impl Report {
         let entries = self.finding("(entries)");
         assert!(entries.contains(&INSIDE.to_string()) && entries.contains(&OUTSIDE.to_string()), "{entries}");
         assert!(entries.contains("ESTABLISHED") || entries.contains("established"), "{entries}");
-        let log = self.finding("(kernel-log)");
+        let log = flat(&self.finding("(kernel-log)"));
         assert!(log.starts_with("critical") && log.contains("dev/kmsg"), "{log}");
         if host::release() >= NAMES_NAMESPACE {
             let inode = fs::metadata("/proc/thread-self/ns/net").unwrap().ino();
@@ -120,6 +120,11 @@ impl Report {
         let left = netns.dump().len() as u64;
         assert!(left >= stale, "doctor deletes nothing: {left} of {stale}");
     }
+}
+
+/// In one line: a phrase may be wrapped.
+fn flat(finding: &str) -> String {
+    finding.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Whether the first sentence of a finding ends with the name of the check; it may be wrapped.
