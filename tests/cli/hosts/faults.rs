@@ -42,9 +42,13 @@ const HASHSIZE: &str = "boot-hashsize";
 const MODULE: &str = "boot-module";
 const UNLOAD: &str = "module-unload";
 const WRITERS: &str = "other-writers";
+const LOG: &str = "kernel-log";
+const TIMEOUTS: &str = "timeouts";
+/// The checks of what a boot sets. One of them that finds the fault of another has invented it.
+pub const BOOT_CHECKS: [&str; 5] = [SYSCTLS, HASHSIZE, MODULE, UNLOAD, WRITERS];
 
 /// Faults that every distribution can have: something was changed by hand, and no file has it.
-const CHANGED_BY_HAND: [(&str, &[Edit], &str, &str); 5] = [
+const CHANGED_BY_HAND: [(&str, &[Edit], &str, &str); 6] = [
     ("the maximum was raised by hand", &[Write(MAX, "2000000\n")], SYSCTLS, "nf_conntrack_max is 2000000"),
     (
         "timeouts were shortened by hand",
@@ -70,6 +74,7 @@ const CHANGED_BY_HAND: [(&str, &[Edit], &str, &str); 5] = [
         HASHSIZE,
         "the module cannot be unloaded",
     ),
+    ("a timeout was raised far above need", &[Write(CLOSE_WAIT, "864000\n")], TIMEOUTS, "tcp.close_wait is 1w3d"),
 ];
 
 /// All faults.
@@ -81,7 +86,23 @@ pub fn faults(hosts: &[&'static str]) -> Vec<Fault> {
 }
 
 #[rustfmt::skip]
-const OWN: [Fault; 49] = [
+const OWN: [Fault; 54] = [
+    fault("centos-6", "the table was full, in the old spelling",
+        &[Append("/var/log/messages", "Nov 29 01:02:03 host kernel: ip_conntrack: table full, dropping packet.\n")],
+        LOG, "table full, dropping packet"),
+    fault("centos-7", "the table was full",
+        &[Append("/var/log/messages", "Nov 29 01:02:03 host kernel: nf_conntrack: table full, dropping packet\n")],
+        LOG, "table full, dropping packet"),
+    fault("debian-12", "the table was full",
+        &[Append("/var/log/kern.log", "2026-11-29T01:02:03.456789+00:00 host kernel: [ 12.345678] nf_conntrack: nf_conntrack: table full, dropping packet\n")],
+        LOG, "table full, dropping packet"),
+    fault("ubuntu-24.04", "the table was full",
+        &[Append("/var/log/syslog", "2026-11-29T01:02:03.456789+00:00 host kernel: nf_conntrack: nf_conntrack: table full, dropping packet\n")],
+        LOG, "table full, dropping packet"),
+    fault("rhel-9", "the table was full",
+        &[Append("/var/log/messages", "Nov 29 01:02:03 host kernel: nf_conntrack: nf_conntrack: table full, dropping packet\n")],
+        LOG, "table full, dropping packet"),
+
     fault("centos-6", "iptables restart unloads the module",
         &[Replace("/etc/sysconfig/iptables-config", "UNLOAD=\"no\"", "UNLOAD=\"yes\"")],
         UNLOAD, "/etc/sysconfig/iptables-config:2"),
@@ -163,7 +184,7 @@ const OWN: [Fault; 49] = [
         &[Append("/etc/crontab", "@reboot root sysctl -w net.netfilter.nf_conntrack_max=65536\n")],
         WRITERS, "/etc/crontab:2"),
     fault("debian-12", "ifupdown writes another timeout",
-        &[Append("/etc/network/interfaces", "  post-up echo 86400 > /proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established\n")],
+        &[Append("/etc/network/interfaces", "  post-up echo 432000 > /proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established\n")],
         WRITERS, "/etc/network/interfaces:3"),
     fault("debian-12", "two options contradict each other",
         &[Write("/etc/modprobe.d/a.conf", "options nf_conntrack hashsize=65536\n")],
@@ -227,12 +248,12 @@ const OWN: [Fault; 49] = [
 
     fault("kubernetes", "kube-proxy raises the timeout that a file sets",
         &[Append("/etc/sysctl.d/k8s.conf", "net.netfilter.nf_conntrack_tcp_timeout_established = 3600\n")],
-        WRITERS, "kube-proxy raises net.netfilter.nf_conntrack_tcp_timeout_established to 7200"),
+        WRITERS, "kube-proxy raises net.netfilter.nf_conntrack_tcp_timeout_established to 86400"),
     fault("kubernetes", "kube-proxy raises the maximum that a file sets",
         &[Append("/etc/sysctl.d/k8s.conf", "net.netfilter.nf_conntrack_max = 262144\n")],
         WRITERS, "conntrack.maxPerCore: 0"),
     fault("kubernetes", "kube-proxy has its default timeouts, and a file shorter ones",
-        &[Replace(KUBE_PROXY, "  tcpEstablishedTimeout: 2h0m0s\n", ""),
+        &[Replace(KUBE_PROXY, "  tcpEstablishedTimeout: 24h0m0s\n", ""),
           Append("/etc/sysctl.d/k8s.conf", "net.netfilter.nf_conntrack_tcp_timeout_established = 7200\n")],
         WRITERS, "kube-proxy raises net.netfilter.nf_conntrack_tcp_timeout_established to 86400"),
     fault("kubernetes", "the module is loaded after the settings are applied",
