@@ -50,7 +50,7 @@ fn peak(arguments: &[&str]) -> i64 {
     stderr.lines().last().and_then(|line| line.parse().ok()).expect("a size")
 }
 
-const COMMANDS: [&[&str]; 9] = [
+const COMMANDS: [&[&str]; 10] = [
     &["list", "-o", "table"],
     &["list", "-o", "conntrack"],
     &["list", "-o", "json"],
@@ -58,6 +58,7 @@ const COMMANDS: [&[&str]; 9] = [
     &["list", "-o", "xml"],
     &["count", "tcp and idle > 1h"],
     &["count", "--by", "state"],
+    &["doctor", "--watch", "0"],
     &["flush", "--all", "--dry-run"],
     &["flush", "--all", "--yes", "--soft=500"],
 ];
