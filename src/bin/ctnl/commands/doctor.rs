@@ -61,7 +61,7 @@ pub struct Args {
     /// Also write the report to FILE as a page with pictures, which needs no other file
     ///
     /// FILE is replaced all at once, and readable by its owner alone: the page has addresses.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["explain", "kernel"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["explain", "kernel"], value_parser = page_file)]
     html: Option<PathBuf>,
 
     #[command(flatten)]
@@ -74,6 +74,11 @@ fn window(text: &str) -> Result<Seconds, String> {
         Ok(Seconds(0)) => Ok(Seconds(0)),
         _ => super::args::seconds(text, 3600).map(Seconds),
     }
+}
+
+/// Standard output has the report.
+fn page_file(text: &str) -> Result<PathBuf, String> {
+    if text == "-" { Err("expected the name of a file".to_owned()) } else { Ok(PathBuf::from(text)) }
 }
 
 /// Runs the command.
@@ -139,4 +144,15 @@ fn explain(name: &str) -> Result<Exit> {
     let Check { name, about, explanation, .. } = check;
     print(format!("{name}: {about}\n\n{explanation}\n"))?;
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_not_written_to_standard_output() {
+        assert!(page_file("-").is_err());
+        assert_eq!(page_file("./-"), Ok(PathBuf::from("./-")));
+    }
 }

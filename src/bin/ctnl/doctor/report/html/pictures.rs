@@ -151,7 +151,7 @@ fn legend_row(page: &mut Page, part: &Part, all: u64) {
 
 fn idle_times(page: &mut Page, survey: &Survey) {
     page.markup(
-        "<section><h2>How long entries have been idle</h2>\n<p>An entry is in the range that it has certainly reached, as in ctnl flush --older.</p>\n",
+        "<section><h2>How long entries have been idle</h2>\n<p>An entry is in the range that it has certainly reached, as in <code>ctnl flush --older</code>.</p>\n",
     );
     let idle = &survey.idle.all;
     let mut rows: Vec<_> = idle.named().map(|(name, entries)| (name.to_owned(), entries)).collect();
