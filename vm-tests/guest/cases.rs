@@ -47,6 +47,8 @@ const PROGRAM_CASES: [(&str, &str, &[&str]); 2] = [
             "pipeline::",
             "--skip",
             "doctor_iptables::",
+            "--skip",
+            "doctor_page::",
         ],
     ),
 ];

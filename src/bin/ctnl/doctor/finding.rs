@@ -65,7 +65,7 @@ impl Finding {
             severity,
             title: title.into(),
             evidence: Vec::new(),
-            consequence: consequence.into(),
+            consequence: sentence(&consequence.into()),
             fixes: Vec::new(),
             figures: Map::new(),
         }
@@ -97,5 +97,27 @@ impl Finding {
     pub fn figure(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.figures.insert(name.to_owned(), value.into());
         self
+    }
+}
+
+/// `text` with a capital letter and a full stop. A name such as `nf_conntrack_max` keeps its first letter.
+fn sentence(text: &str) -> String {
+    let is_word = text.split(' ').next().is_some_and(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()));
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| if is_word { letter.to_ascii_uppercase() } else { letter });
+    let stop = if text.ends_with(['.', '!', '?']) || text.is_empty() { "" } else { "." };
+    first.into_iter().chain(letters).chain(stop.chars()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_consequence_is_a_sentence_and_a_name_in_front_of_it_stays_as_it_is() {
+        assert_eq!(sentence("the next boot undoes it"), "The next boot undoes it.");
+        assert_eq!(sentence("Packets are dropped."), "Packets are dropped.");
+        assert_eq!(sentence("nf_conntrack_max falls back"), "nf_conntrack_max falls back.");
+        assert_eq!(sentence(""), "");
     }
 }

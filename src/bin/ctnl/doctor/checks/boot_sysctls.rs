@@ -26,6 +26,7 @@ down with `ctnl tune set … --persist`, or set the value of the file now.",
 
 /// The file that `ctnl tune set --persist` writes: files that sort behind it win.
 const TUNE_FILE: &str = "90-ctnl.conf";
+const CHOOSE_FIRST: &str = "nf_conntrack_max: the table is nearly full: first choose a larger one (fullness)";
 /// These have checks of their own.
 const OTHER_CHECKS: &[&str] = &["nf_conntrack_buckets", "nf_conntrack_count"];
 
@@ -33,8 +34,8 @@ fn run(evidence: &Evidence) -> Outcome {
     let boot = &evidence.boot;
     let mut findings = Vec::new();
     if let Ok(now) = &evidence.sysctls {
-        findings.extend(changed(boot, now));
-        findings.extend(lost(boot, now));
+        findings.extend(changed(evidence, now));
+        findings.extend(lost(evidence, now));
     }
     let assignments = boot.boot.conntrack_sysctls();
     findings.extend(assignments.iter().filter(|set| boot.boot.effect(set) == Effect::Refused).map(refused));
@@ -45,6 +46,12 @@ fn run(evidence: &Evidence) -> Outcome {
         Err(why) if findings.is_empty() => Outcome::CannotRun(why.clone()),
         _ => Outcome::Findings(findings),
     }
+}
+
+/// Whether a table of this maximum is over 80 % full: a maximum that is too small is not written down.
+fn is_maximum_of_a_nearly_full_table(evidence: &Evidence, name: &str, max: u64) -> bool {
+    let entries = evidence.occupancy.as_ref().map_or(0, |occupancy| occupancy.entries());
+    name == "nf_conntrack_max" && max > 0 && u128::from(entries) * 5 >= u128::from(max) * 4
 }
 
 /// The name of the file below /proc/sys/net/netfilter.
@@ -68,7 +75,8 @@ fn concerns(boot: &BootEvidence, name: &str) -> bool {
 }
 
 /// Settings that the boot sets to another value than they have now.
-fn changed(boot: &BootEvidence, now: &ConntrackSysctls) -> Vec<Finding> {
+fn changed(evidence: &Evidence, now: &ConntrackSysctls) -> Vec<Finding> {
+    let boot = &evidence.boot;
     let mut findings = Vec::new();
     for set in boot.boot.conntrack_sysctls() {
         let name = file_name(&set);
@@ -79,13 +87,13 @@ fn changed(boot: &BootEvidence, now: &ConntrackSysctls) -> Vec<Finding> {
             && concerns(boot, &name)
             && !is_written(boot, &set.canonical(), value)
         {
-            findings.push(change(&name, value, at_boot, &set));
+            findings.push(change(evidence, &name, value, at_boot, &set));
         }
     }
     findings
 }
 
-fn change(name: &str, now: u64, at_boot: u64, set: &Assignment) -> Finding {
+fn change(evidence: &Evidence, name: &str, now: u64, at_boot: u64, set: &Assignment) -> Finding {
     let consequence = format!("the next boot sets {at_boot}: what was changed since is undone");
     let finding =
         Finding::new(Severity::Warning, format!("{name} is {now} now and {at_boot} after a boot"), consequence)
@@ -97,13 +105,21 @@ fn change(name: &str, now: u64, at_boot: u64, set: &Assignment) -> Finding {
             .figure("file", set.file.as_str())
             .figure("line", set.line);
     let finding = set.overrides.iter().fold(finding, |finding, line| finding.evidence(format!("overridden: {line}")));
+    if is_maximum_of_a_nearly_full_table(evidence, name, now) {
+        return if at_boot > now { finding.command(at_boot_now(name, at_boot)) } else { finding.text(CHOOSE_FIRST) };
+    }
     let (command, lines) = tune_command::persist([(name, now)]);
     let finding = match command.filter(|_| tune_wins(set)) {
         Some(command) => finding.command(command),
         None => finding.text(format!("{}, line {}: {} = {now}", set.file, set.line, set.key)),
     };
     let finding = lines.into_iter().filter(|_| tune_wins(set)).fold(finding, Finding::text);
-    finding.command(format!("sysctl -w net.netfilter.{name}={at_boot}"))
+    finding.command(at_boot_now(name, at_boot))
+}
+
+/// The command that sets the value of the boot now.
+fn at_boot_now(name: &str, at_boot: u64) -> String {
+    format!("sysctl -w net.netfilter.{name}={at_boot}")
 }
 
 /// Whether the file of tune is applied after the line.
@@ -113,7 +129,8 @@ fn tune_wins(set: &Assignment) -> bool {
 }
 
 /// Settings that were changed and that nothing sets at boot.
-fn lost(boot: &BootEvidence, now: &ConntrackSysctls) -> Option<Finding> {
+fn lost(evidence: &Evidence, now: &ConntrackSysctls) -> Option<Finding> {
+    let boot = &evidence.boot;
     let is_lost = |name: &str, value: u64| {
         let canonical = format!("net.netfilter.{name}");
         let defaults = boot.defaults(name);
@@ -143,6 +160,11 @@ fn lost(boot: &BootEvidence, now: &ConntrackSysctls) -> Option<Finding> {
         for writer in writers(boot, &format!("net.netfilter.{name}")) {
             finding = finding.evidence(format!("{} sets it: {}", writer.name, writer.assignment));
         }
+    }
+    let (postponed, lost): (Vec<_>, Vec<_>) =
+        lost.into_iter().partition(|(name, value)| is_maximum_of_a_nearly_full_table(evidence, name, *value));
+    if !postponed.is_empty() {
+        finding = finding.text(CHOOSE_FIRST);
     }
     let (command, lines) = tune_command::persist(lost);
     let finding = command.into_iter().fold(finding, Finding::command);
@@ -244,8 +266,9 @@ fn unreadable(boot: &BootEvidence) -> Option<Finding> {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
+    use crate::doctor::evidence::OccupancyChange;
     use crate::doctor::finding::Fix;
-    use crate::doctor::made_up::MadeUpHost;
+    use crate::doctor::made_up::{MadeUpHost, findings};
 
     const FILE: &str = "/etc/sysctl.d/50-conntrack.conf";
     const MAX: &str = "net.netfilter.nf_conntrack_max";
@@ -388,5 +411,27 @@ mod tests {
         let found = host.findings(run);
         assert_eq!(found[0].title, "/etc/sysctl.d/x.conf cannot be read");
         assert_eq!(found[0].evidence, ["/etc/sysctl.d/x.conf: not a regular file"]);
+    }
+
+    #[test]
+    fn a_maximum_that_is_nearly_reached_is_not_to_be_written_down() {
+        let mut host = MadeUpHost::systemd();
+        host.sysctl("nf_conntrack_max", 1500);
+        let suggestions = |host: &MadeUpHost, entries| {
+            let mut evidence = host.evidence();
+            let after = ctnl::table::Occupancy { entries, max: Some(1500) };
+            evidence.occupancy = Ok(OccupancyChange { before: after, after, ..OccupancyChange::default() });
+            findings(run(&evidence)).into_iter().flat_map(|finding| finding.fixes).collect::<Vec<_>>()
+        };
+        let persist = command("ctnl tune set --max 1500 --persist");
+        let choose_first = [Fix::Text(CHOOSE_FIRST.to_owned())];
+        host.file(FILE, "# none\n");
+        assert_eq!(suggestions(&host, 100), [persist.clone()]);
+        assert_eq!(suggestions(&host, 1499), choose_first);
+        host.file(FILE, &format!("{MAX} = 1400\n"));
+        assert_eq!(suggestions(&host, 1499), choose_first);
+        host.file(FILE, &format!("{MAX} = 9000\n"));
+        assert!(suggestions(&host, 100).contains(&persist));
+        assert_eq!(suggestions(&host, 1499), [command(&format!("sysctl -w {MAX}=9000"))]);
     }
 }

@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(found[0].fixes[0], Fix::Command(count.to_owned()));
         let full = findings(run(&host(Some((2000, 2009)), 2000, 10, 1)));
         assert_eq!(full[0].severity, Severity::Critical);
-        assert_eq!(full[0].consequence, "No port is free: new connections to this destination fail");
+        assert_eq!(full[0].consequence, "No port is free: new connections to this destination fail.");
     }
 
     #[test]
@@ -273,7 +273,7 @@ mod tests {
             (found.severity, &*found.evidence[1]),
             (Severity::Warning, "50.0 more in a second, between two dumps of the table")
         );
-        assert_eq!(found.consequence, "When no port is free, new connections to this destination fail");
+        assert_eq!(found.consequence, "When no port is free, new connections to this destination fail.");
         assert_eq!(grown(1500, 30).severity, Severity::Critical);
     }
 }
