@@ -154,7 +154,7 @@ const OWN: [Fault; 54] = [
         HASHSIZE, "modprobe reads /etc/modprobe.d/*.conf only"),
     fault("centos-7", "sysctl.conf wins over a file of the administrator",
         &[Write("/etc/sysctl.d/90-conntrack.conf", "net.netfilter.nf_conntrack_max = 1048576\n")],
-        SYSCTLS, "the value 1048576 is never in force"),
+        SYSCTLS, "The value 1048576 is never in force"),
     fault("centos-7", "a unit of the administrator writes another maximum",
         &[Write("/etc/systemd/system/conntrack-max.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo 65536 > /proc/sys/net/netfilter/nf_conntrack_max'\n")],
         WRITERS, "conntrack-max.service sets net.netfilter.nf_conntrack_max to 65536"),

@@ -42,6 +42,7 @@ use crate::term::exit::Exit;
 
 const EXAMPLES: &str = "\
 The table is full:
+  ctnl doctor                                           why, and what mends it
   ctnl count --by state                                 count by state
   ctnl count --by src --top 10                          the sources with most entries
   ctnl flush --state established --older 12h --dry-run  preview by state and source
@@ -54,7 +55,7 @@ Rehearse in private namespaces, no root needed:
 `ctnl conntrack` takes the command line of conntrack(8), for scripts; a link to this
 program that is named conntrack does, too. `ctnl help conntrack` lists its options.
 Exit codes: 0 done, also when nothing matched; 1 failed; 2 usage error, nothing
-was changed; 3 partly done.";
+was changed; 3 partly done; doctor: 4 warnings, 5 critical.";
 
 /// The conntrack table manager for Linux: list, count and flush entries, safely
 #[derive(Debug, Parser)]
