@@ -59,6 +59,8 @@ impl Slot {
 pub struct Group<'a> {
     /// The number of its part, see [`Groups::start_part`]; 0 without parts.
     pub part: u32,
+    /// Its place: see [`Groups::add`].
+    pub place: usize,
     /// The values, in the order of the fields.
     pub values: Vec<Value<'a>>,
     /// What was counted.
@@ -137,8 +139,9 @@ impl Groups {
         self.is_out_of_memory
     }
 
-    /// Counts a flow.
-    pub fn add(&mut self, subject: &Subject<'_>) {
+    /// Counts a flow. The place of its group, below [`Groups::len`], which stays the same; `None` where the group is not
+    /// kept. So a caller can count more of each group.
+    pub fn add(&mut self, subject: &Subject<'_>) -> Option<usize> {
         self.scratch.truncate(self.part_length);
         for (place, by) in self.by.iter().enumerate() {
             let value = by.value(subject);
@@ -162,6 +165,32 @@ impl Groups {
             Some(counter) => counter.add(subject.flow),
             None => self.beyond += 1,
         }
+        at.map(|at| at as usize)
+    }
+
+    /// The place of the group that has the same values as the one at `place` of `other`, which is grouped by the same
+    /// fields.
+    #[must_use]
+    pub fn place_in(&self, other: &Groups, place: usize) -> Option<usize> {
+        let key = key_at(&other.counters, &other.keys, u32::try_from(place).ok()?);
+        if self.by != other.by || key.is_empty() {
+            return None;
+        }
+        let hash = (self.hasher.hash_one(key) >> 32) as u32;
+        let is_same = |slot: &Slot| slot.hash == hash && key_at(&self.counters, &self.keys, slot.at) == key;
+        self.table.find(Slot::spread(hash), is_same).map(|slot| slot.at as usize)
+    }
+
+    /// What was counted of the group at `place`.
+    #[must_use]
+    pub fn totals_at(&self, place: usize) -> Option<Totals> {
+        self.counters.get(place).map(Counter::totals)
+    }
+
+    /// The group at `place`.
+    #[must_use]
+    pub fn group_at(&self, place: usize) -> Option<Group<'_>> {
+        self.group(u32::try_from(place).ok()?)
     }
 
     /// Adds a group for the key in `scratch`; `None` if there is no memory for it. Positions have 32 bits,
@@ -294,7 +323,8 @@ impl Groups {
         let values = self.values(at).collect();
         let part =
             key_at(&self.counters, &self.keys, at).get(..self.part_length)?.try_into().map_or(0, u32::from_be_bytes);
-        Some(Group { part, values, totals, share: totals.entries as f64 / self.total.entries.max(1) as f64 })
+        let place = at as usize;
+        Some(Group { part, place, values, totals, share: totals.entries as f64 / self.total.entries.max(1) as f64 })
     }
 }
 

@@ -30,6 +30,7 @@
 //! - `saving`: `ctnl save`, `ctnl restore`, `ctnl flush --save`
 //! - `signals`: signals that come twice
 //! - `stats`: the counters of connection tracking
+//! - `top`: `ctnl top`, also on a terminal
 //! - `meanwhile`: what happens to the table while a flush is stopped, waits or runs
 
 #![allow(
@@ -67,6 +68,7 @@ mod saving;
 mod signals;
 mod stats;
 mod timeouts;
+mod top;
 mod updating;
 mod verbs;
 
@@ -114,6 +116,7 @@ fn main() -> ExitCode {
         saving::TESTS,
         signals::TESTS,
         stats::TESTS,
+        top::TESTS,
         meanwhile::TESTS,
     ];
     let run = |lists: &[&[harness::Test]]| {

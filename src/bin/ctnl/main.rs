@@ -18,6 +18,8 @@ mod scan;
 mod sink;
 mod stream;
 mod term;
+#[cfg(feature = "top")]
+mod top;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
