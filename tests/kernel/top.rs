@@ -2,14 +2,25 @@
 
 use serde_json::Value;
 
+use ctnl_test_support::harness::assert_same_entries;
 use ctnl_test_support::harness::{TestNetns, entry, tests, udp};
 use ctnl_test_support::running::{Running, until};
+use ctnl_test_support::screen::OnScreen;
+use nix::sys::signal::Signal;
 
 tests![
     a_batch_shows_the_sources_with_most_entries_first,
     entries_that_begin_between_two_frames_are_counted_by_their_events,
     without_events_and_start_times_nothing_is_said_of_new_entries,
     a_batch_whose_reader_is_gone_ends,
+    a_screen_shows_the_sources_follows_keys_and_sizes_and_q_restores_the_terminal,
+    sigterm_and_sighup_restore_the_terminal_also_while_a_filter_is_typed,
+    a_stopped_screen_leaves_the_terminal_as_it_was_and_comes_back_as_it_was,
+    a_delete_takes_exactly_the_selected_group_after_a_preview_and_a_question,
+    a_soft_delete_of_the_filter_lowers_the_timeouts_up_to_the_maximum,
+    a_screen_needs_a_terminal_for_input_and_output,
+    a_recording_is_played_with_the_same_keys_and_deletes_nothing,
+    a_terminal_that_is_gone_ends_the_screen,
 ];
 
 /// `count` UDP entries of the source 10.1.0.`last`.
@@ -73,4 +84,170 @@ fn a_batch_whose_reader_is_gone_ends(netns: &TestNetns) {
     drop(child.stdout.take());
     until(|| child.try_wait().unwrap().is_some(), || "it goes on".to_owned());
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+const SCREEN: [&str; 3] = ["top", "--interval", "1"];
+
+fn screen(netns: &TestNetns, arguments: &[&str]) -> OnScreen {
+    if netns.dump().is_empty() {
+        of_source(netns, 1, 1..30);
+        of_source(netns, 2, 1..90);
+        of_source(netns, 3, 1..2);
+    }
+    let screen = OnScreen::start(netns, &[&SCREEN[..], arguments].concat(), 24, 80);
+    screen.wait_for_line("10.1.0.");
+    assert!(screen.is_raw());
+    screen
+}
+
+fn a_screen_shows_the_sources_follows_keys_and_sizes_and_q_restores_the_terminal(netns: &TestNetns) {
+    let mut screen = screen(netns, &[]);
+    screen.wait_for_line("10.1.0.3");
+    let shown = screen.lines().join("\n");
+    assert!(shown.find("10.1.0.2") < shown.find("10.1.0.1"), "{shown}");
+    screen.type_in("p");
+    screen.wait_for_line("PORT");
+    screen.type_in("/src 10.1.0.1\r");
+    screen.wait_for_line("filter src 10.1.0.1: 29 matched");
+    screen.type_in("/ and dprot 5\r");
+    screen.wait_for_line("did you mean dport?");
+    // The text and what is behind it are kept.
+    screen.forget();
+    screen.resize(12, 40);
+    screen.wait_for_line("did you mean dport?");
+    screen.wait_for_line("PORT");
+    screen.resize(50, 200);
+    screen.wait_for_line("BYTES/S");
+    screen.type_in("\x1b");
+    screen.wait_for_line("? help");
+    screen.type_in("q");
+    screen.ends_with(0);
+}
+
+fn sigterm_and_sighup_restore_the_terminal_also_while_a_filter_is_typed(netns: &TestNetns) {
+    for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+        let mut screen = screen(netns, &[]);
+        screen.type_in("/tc");
+        screen.wait_for_line("/tc");
+        screen.signal(signal);
+        screen.ends_with(0);
+    }
+}
+
+fn a_stopped_screen_leaves_the_terminal_as_it_was_and_comes_back_as_it_was(netns: &TestNetns) {
+    let mut screen = screen(netns, &[]);
+    screen.type_in("z");
+    screen.wait_for_line("ZONE");
+    for stop in ["signal", "key"] {
+        if stop == "key" {
+            screen.type_in("\x1a");
+        } else {
+            screen.signal(Signal::SIGTSTP);
+        }
+        until(|| screen.is_stopped(), || "it is not stopped".to_owned());
+        assert!(screen.is_restored(), "{stop}");
+        screen.forget();
+        screen.signal(Signal::SIGCONT);
+        screen.wait_for("ZONE");
+        assert!(screen.is_raw(), "{stop}");
+    }
+    // Of SIGSTOP nothing is noticed before it goes on.
+    screen.signal(Signal::SIGSTOP);
+    until(|| screen.is_stopped(), || "it is not stopped".to_owned());
+    screen.forget();
+    screen.signal(Signal::SIGCONT);
+    screen.wait_for("ZONE");
+    screen.type_in("q");
+    screen.ends_with(0);
+}
+
+fn a_delete_takes_exactly_the_selected_group_after_a_preview_and_a_question(netns: &TestNetns) {
+    let mut screen = screen(netns, &[]);
+    let before = netns.dump();
+    screen.type_in("k");
+    screen.wait_for("10.1.0.2");
+    screen.type_in("\r");
+    screen.wait_for("TOP SOURCES");
+    screen.wait_for("Delete 89 of 119 entries");
+    assert!(!screen.is_raw(), "the question is asked in the usual mode");
+    screen.type_in("n\r");
+    screen.wait_for("nothing was deleted");
+    screen.wait_for("Press a key");
+    assert_same_entries(&netns.dump(), &before);
+    screen.type_in(" ");
+    screen.wait_for_line("? help");
+    // Ctrl-C ends the question, and not the screen.
+    screen.type_in("k\r");
+    screen.wait_for("Delete 89 of 119 entries");
+    screen.signal(Signal::SIGINT);
+    screen.wait_for("interrupted; nothing was deleted");
+    screen.wait_for("Press a key");
+    screen.type_in(" ");
+    screen.wait_for_line("? help");
+    assert_same_entries(&netns.dump(), &before);
+    screen.type_in("k\r");
+    screen.wait_for("Delete 89 of 119 entries");
+    screen.type_in("y\r");
+    screen.wait_for("89 deleted");
+    screen.wait_for("Press a key");
+    screen.type_in(" ");
+    screen.wait_for_line("? help");
+    let is_bystander = |flow: &&ctnl::model::Flow| flow.orig.src.to_string() != "10.1.0.2";
+    let bystanders: Vec<_> = before.iter().filter(is_bystander).cloned().collect();
+    assert_same_entries(&netns.dump(), &bystanders);
+    screen.type_in("q");
+    screen.ends_with(0);
+}
+
+fn a_soft_delete_of_the_filter_lowers_the_timeouts_up_to_the_maximum(netns: &TestNetns) {
+    let mut screen = screen(netns, &["src 10.1.0.2"]);
+    screen.type_in("Ks20\r");
+    screen.wait_for("Lower the timeout of 20 of 119 entries");
+    screen.type_in("y\r");
+    screen.wait_for("20 given a timeout of 10 s");
+    screen.wait_for("69 beyond --max");
+    screen.wait_for("Press a key");
+    let lowered = netns.dump().iter().filter(|flow| flow.timeout.is_some_and(|left| left <= 10)).count();
+    assert_eq!(lowered, 20);
+    screen.type_in(" ");
+    screen.wait_for("10.1.0.2");
+    screen.type_in("q");
+    screen.ends_with(0);
+}
+
+fn a_screen_needs_a_terminal_for_input_and_output(netns: &TestNetns) {
+    netns.ctnl(&["top"]).exits_with(1).stderr_contains("--batch");
+}
+
+fn a_recording_is_played_with_the_same_keys_and_deletes_nothing(netns: &TestNetns) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("night");
+    let file = path.to_str().unwrap();
+    let mut live = screen(netns, &["--record", file]);
+    live.type_in("q");
+    live.ends_with(0);
+    let replay = ["top", "--replay", file];
+    let text = netns.ctnl(&[&replay[..], &["--batch", "--by", "destination"]].concat()).exits_with(0).stdout();
+    assert!(text.lines().any(|line| line.starts_with("119") || line.trim_start().starts_with("119 ")), "{text}");
+    let before = netns.dump();
+    let mut played = OnScreen::start(netns, &replay, 24, 100);
+    played.wait_for_line("RECORDING");
+    played.wait_for("10.1.0.2");
+    played.type_in("t");
+    played.wait_for_line("STATE");
+    played.type_in("k");
+    played.wait_for_line("a recording is not the table");
+    played.type_in("q");
+    played.ends_with(0);
+    assert_same_entries(&netns.dump(), &before);
+    // A record that was not written to its end is reported.
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
+    netns.ctnl(&[&replay[..], &["--batch"]].concat()).exits_with(1).stderr_contains("no frame");
+}
+
+fn a_terminal_that_is_gone_ends_the_screen(netns: &TestNetns) {
+    let mut screen = screen(netns, &[]);
+    screen.hang_up();
+    assert!(screen.wait().code().is_some());
 }

@@ -6,6 +6,7 @@ use std::fs;
 use anyhow::Result;
 use ctnl::filter::Filter;
 use ctnl::host::Host;
+use ctnl::netlink::Connection;
 use ctnl::table::{self, Occupancy};
 
 use super::args::{CommonArgs, FilterArgs};
@@ -50,6 +51,17 @@ pub struct Request<'a> {
     pub fail_if_none: bool,
     /// Namespace and verbosity.
     pub common: &'a CommonArgs,
+    /// What the caller already has, so that a name of a namespace is not looked up again.
+    pub within: Option<Within<'a>>,
+}
+
+/// The connection and the signals of a caller that runs several commands.
+#[derive(Debug, Clone, Copy)]
+pub struct Within<'a> {
+    /// To the namespace.
+    pub connection: &'a Connection,
+    /// Ends the command.
+    pub interrupt: &'a Interrupt,
 }
 
 /// Runs the command.
@@ -63,8 +75,10 @@ pub fn run(request: &Request<'_>, host: &Host) -> Result<Exit> {
         console.warn("this filter can match nothing");
     }
 
-    let interrupt = Interrupt::listen()?;
-    let mut connection = request.common.connect()?;
+    let (mut connection, interrupt) = match request.within {
+        Some(within) => (within.connection.reopen()?, within.interrupt.clone()),
+        None => (request.common.connect()?, Interrupt::listen()?),
+    };
     let before = table::count(&mut connection)?;
     let mut selection = Selection::new(filter, &mut connection, host, &timeouts, false)?;
     let mut watch = Watch::new(&mut console, &interrupt, host, before.entries.into());

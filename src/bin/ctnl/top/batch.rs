@@ -123,6 +123,7 @@ fn row(row: &Row) -> Value {
     let (at_least, at_most) = match figures.idle {
         IdleTime::Between(at_least, at_most) => (Some(at_least), Some(at_most)),
         IdleTime::AtLeast(at_least) => (Some(at_least), None),
+        IdleTime::AtMost(at_most) => (None, Some(at_most)),
         IdleTime::Unknown => (None, None),
     };
     json!({

@@ -23,6 +23,8 @@ pub enum IdleTime {
     Between(u32, u32),
     /// At least so long.
     AtLeast(u32),
+    /// At most so long: some entries are undecided.
+    AtMost(u32),
     /// Undecided.
     #[default]
     Unknown,
@@ -143,7 +145,7 @@ impl IdleTime {
     pub fn at_least(self) -> Option<u32> {
         match self {
             IdleTime::Between(seconds, _) | IdleTime::AtLeast(seconds) => Some(seconds),
-            IdleTime::Unknown => None,
+            IdleTime::AtMost(_) | IdleTime::Unknown => None,
         }
     }
 }

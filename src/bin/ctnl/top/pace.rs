@@ -3,7 +3,7 @@
 use ctnl::units::{Nanos, Seconds};
 
 /// A frame takes one part of so many of an interval, so that no more than this part of one processor is used.
-const PARTS: u64 = 8;
+pub const PARTS: u64 = 8;
 
 /// When the next frame begins, after one that took from `began` to `ended`: `interval` after it began, and later where
 /// it took long.

@@ -42,11 +42,12 @@ pub fn rate(rate: Rate) -> String {
     }
 }
 
-/// An idle time: `5s`, `1h2m`, `5d+` where it may be longer, `?`.
+/// An idle time: `5s`, `1h2m`, `5d+` where it may be longer, `<=5s` where it may be shorter, `?`.
 pub fn idle(idle: IdleTime) -> String {
     match idle {
         IdleTime::Between(at_least, _) => duration(at_least.into()),
         IdleTime::AtLeast(at_least) => duration(at_least.into()) + "+",
+        IdleTime::AtMost(at_most) => "<=".to_owned() + &duration(at_most.into()),
         IdleTime::Unknown => "?".to_owned(),
     }
 }
@@ -94,7 +95,7 @@ mod tests {
     fn a_duration_has_two_units() {
         assert_eq!([0, 59, 60, 3_599, 432_000, 86_399].map(duration), ["0s", "59s", "1m", "59m59s", "5d", "23h59m"]);
         assert_eq!(idle(IdleTime::AtLeast(90)), "1m30s+");
-        assert_eq!(idle(IdleTime::Between(90, 91)), "1m30s");
+        assert_eq!([idle(IdleTime::Between(90, 91)), idle(IdleTime::AtMost(9))], ["1m30s", "<=9s"]);
         assert_eq!(idle(IdleTime::Unknown), "?");
     }
 

@@ -72,11 +72,12 @@ impl LeastIdle {
         self.known = Some((low.min(at_least), high.min(at_most)));
     }
 
-    /// An undecided flow may have had a packet just now.
+    /// An undecided flow may have had a packet just now, so that it leaves the upper bound of the others alone.
     fn time(self) -> IdleTime {
         match self.known {
-            _ if self.is_undecided => IdleTime::Unknown,
             None => IdleTime::Unknown,
+            Some((_, u32::MAX)) if self.is_undecided => IdleTime::Unknown,
+            Some((_, high)) if self.is_undecided => IdleTime::AtMost(high),
             Some((low, u32::MAX)) => IdleTime::AtLeast(low),
             Some((low, high)) => IdleTime::Between(low, high),
         }
@@ -289,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn the_idle_time_of_a_group_is_the_smallest_and_an_undecided_flow_makes_it_unknown() {
+    fn the_idle_time_of_a_group_is_the_smallest_and_an_undecided_flow_leaves_an_upper_bound() {
         let time = |idles: &[Idle]| {
             let mut least = LeastIdle::default();
             idles.iter().for_each(|idle| least.add(*idle));
@@ -298,7 +299,8 @@ mod tests {
         let long = Idle::AtLeast(90, Undecided::LongerThanSysctl);
         assert_eq!(time(&[long]), IdleTime::AtLeast(90));
         assert_eq!(time(&[long, EXACT]), IdleTime::Between(5, 6));
-        assert_eq!(time(&[EXACT, Idle::Unknown(Undecided::Offloaded)]), IdleTime::Unknown);
+        assert_eq!(time(&[EXACT, Idle::Unknown(Undecided::Offloaded)]), IdleTime::AtMost(6));
+        assert_eq!(time(&[long, Idle::Unknown(Undecided::Offloaded)]), IdleTime::Unknown);
         assert_eq!(time(&[]), IdleTime::Unknown);
     }
 

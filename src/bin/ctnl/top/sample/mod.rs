@@ -124,6 +124,14 @@ impl Sampler {
         Ok(Sampler { connection, host, settings, selection, filter, wanted, new_entries, before: None })
     }
 
+    /// Another connection to the namespace.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn connection(&self) -> Result<Connection, Error> {
+        self.connection.reopen()
+    }
+
     /// From now on, samples what matches `filter`. The next frame has no rates of groups.
     pub fn set_filter(&mut self, filter: ShownFilter) {
         let now = self.host.clock.now().realtime.0;
