@@ -57,6 +57,7 @@ impl Interrupt {
     }
 
     /// Forgets the signal that was received: it ended a part of the run, which goes on.
+    #[cfg(feature = "top")]
     pub fn clear(&self) {
         self.requested.store(false, Ordering::Relaxed);
         self.signal.store(0, Ordering::Relaxed);

@@ -31,6 +31,7 @@ impl FirstSignal {
     }
 
     /// The next signal is the first one.
+    #[cfg(any(test, feature = "top"))]
     pub fn clear(&self) {
         self.0.store(0, Ordering::SeqCst);
     }
