@@ -134,6 +134,7 @@ pub fn cases(commands: &Commands, sizes: &[u32]) -> Vec<Case> {
     for size in sizes {
         cases.extend(at_every_size(commands, plain(*size, Families::V4)));
         cases.extend(grouping(commands, plain(*size, Families::V4)));
+        cases.push(doctor(commands, plain(*size, Families::V4)));
     }
     cases.extend(jobs(commands, plain(largest, Families::V4)));
     for (word, families) in [("IPv6", Families::V6), ("mixed", Families::Mixed)] {
@@ -230,6 +231,12 @@ fn grouping(commands: &Commands, population: Population) -> Vec<Case> {
         by("count by src", "count --by src --top 20 -q", "$5", 1.08),
         many,
     ]
+}
+
+/// With a window that ends with the dump, so that no time is slept.
+fn doctor(commands: &Commands, population: Population) -> Case {
+    let case = commands.case("doctor", population, "", None);
+    Case { ctnl: commands.ctnl("doctor --watch 0 -q").with_findings(), targets: Targets::new(1.15), ..case }
 }
 
 /// Cases with one and with two processors.

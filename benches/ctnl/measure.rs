@@ -29,8 +29,8 @@ pub struct Line {
     words: Vec<String>,
     shown: String,
     sink: Sink,
-    /// conntrack(8) exits with 1 when it deletes nothing.
-    may_match_nothing: bool,
+    /// Exit codes other than 0 that are no failure.
+    accepted: &'static [i32],
 }
 
 impl Line {
@@ -38,13 +38,13 @@ impl Line {
     pub fn new(program: &str, arguments: &str) -> Self {
         let words = [program].into_iter().chain(arguments.split_whitespace()).map(str::to_owned).collect();
         let name = program.rsplit('/').next().unwrap_or(program);
-        Line { words, shown: format!("{name} {arguments}"), sink: Sink::Null, may_match_nothing: false }
+        Line { words, shown: format!("{name} {arguments}"), sink: Sink::Null, accepted: &[] }
     }
 
     /// A pipeline.
     pub fn shell(pipeline: &str) -> Self {
         let words = ["sh", "-c", pipeline].map(str::to_owned).to_vec();
-        Line { words, shown: pipeline.to_owned(), sink: Sink::Null, may_match_nothing: false }
+        Line { words, shown: pipeline.to_owned(), sink: Sink::Null, accepted: &[] }
     }
 
     /// The same, under the name `shown` in reports.
@@ -65,8 +65,14 @@ impl Line {
         Line { sink: Sink::Pipe, ..self }
     }
 
+    /// conntrack(8) exits with 1 when it deletes nothing.
     pub fn matching_nothing(self) -> Self {
-        Line { may_match_nothing: true, ..self }
+        Line { accepted: &[1], ..self }
+    }
+
+    /// `ctnl doctor` exits with 4 or 5 when it finds something.
+    pub fn with_findings(self) -> Self {
+        Line { accepted: &[4, 5], ..self }
     }
 
     /// The program with its arguments.
@@ -89,7 +95,7 @@ impl Line {
         let used = child.wait4().with_context(|| format!("wait for {self}"))?;
         let wall = start.elapsed().as_secs_f64();
         reader.map(thread::JoinHandle::join);
-        let succeeded = used.status.success() || self.may_match_nothing && used.status.code() == Some(1);
+        let succeeded = used.status.success() || used.status.code().is_some_and(|code| self.accepted.contains(&code));
         if !succeeded {
             bail!("{self}: {}: {}", used.status, complaint(&mut child));
         }

@@ -46,7 +46,8 @@ pub(super) const ROWS: &[Field] = &[
         Value::Addresses(Addresses::new(s.flow, BOTH_ENDS))
     })
     .parts(&[(FieldId::Src, EntryClasses::ALL), (FieldId::Dst, EntryClasses::ALL)])
-    .multi(),
+    .multi()
+    .grouped_by_each(),
     row(
         FieldId::ReplySrc,
         "reply-src",
@@ -74,13 +75,15 @@ pub(super) const ROWS: &[Field] = &[
         (FieldId::ReplySrc, EntryClasses::ALL),
         (FieldId::ReplyDst, EntryClasses::ALL),
     ])
-    .multi(),
+    .multi()
+    .grouped_by_each(),
     row(FieldId::NatAddr, "nat-addr", "an address that NAT put in place of another", "nat-addr 203.0.113.5", |s| {
         nat_addresses(s.flow)
     })
     .only_in(EntryClasses::SRC_NAT.union(EntryClasses::DST_NAT))
     .parts(&[(FieldId::ReplyDst, EntryClasses::SRC_NAT), (FieldId::ReplySrc, EntryClasses::DST_NAT)])
-    .multi(),
+    .multi()
+    .grouped_by_each(),
     row(FieldId::NatSrc, "nat-src", "the source address after source NAT", "nat-src 203.0.113.5", |s| {
         if s.flow.status.contains(Status::SrcNat) { Value::Address(s.flow.reply.dst) } else { Value::Absent }
     })

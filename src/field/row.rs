@@ -151,6 +151,11 @@ impl Field {
         Field { present_in: some, absent_in: always.complement(), ..self }
     }
 
+    /// A flow with several values is counted in the group of each.
+    pub(super) const fn grouped_by_each(self) -> Self {
+        Field { groupable: true, ..self }
+    }
+
     /// One flow may have several values: no key to group or to sort by.
     pub(super) const fn multi(self) -> Self {
         Field { multi: true, groupable: false, sortable: false, ..self }

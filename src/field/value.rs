@@ -93,6 +93,8 @@ pub struct Addresses<'a> {
 }
 
 impl<'a> Addresses<'a> {
+    /// The most addresses of a flow.
+    pub const MOST: usize = 4;
     /// `orig.src`
     pub const ORIG_SRC: u8 = 1;
     /// `orig.dst`

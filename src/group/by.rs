@@ -7,7 +7,7 @@ use std::ops::Range;
 use ipnet::IpNet;
 
 use super::error::{GroupError, GroupErrorKind};
-use crate::field::{Field, Subject, Value, ValueKind, field};
+use crate::field::{Addresses, Field, FieldId, Subject, Value, ValueKind, field};
 
 /// One key of a group: the value of a field (`dport`), or the network of an address (`src/24`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,9 +37,29 @@ impl GroupBy {
     #[inline]
     pub(super) fn value<'a>(&self, subject: &Subject<'a>) -> Value<'a> {
         match ((self.field.value)(subject), self.prefixes) {
-            (Value::Address(address), Some(prefixes)) => prefixes.network(address),
+            (Value::Address(address), _) => self.of_address(address),
             (value, _) => value,
         }
+    }
+}
+
+impl GroupBy {
+    /// Whether a flow has several addresses of the field, and belongs to the group of each.
+    pub(super) fn has_several_values(&self) -> bool {
+        self.field.multi && self.field.kind == ValueKind::Address
+    }
+
+    /// The addresses of a flow, of a field that has several.
+    pub(super) fn addresses<'a>(&self, subject: &Subject<'a>) -> Option<Addresses<'a>> {
+        match (self.field.value)(subject) {
+            Value::Addresses(addresses) => Some(addresses),
+            _ => None,
+        }
+    }
+
+    /// The address, or its network.
+    pub(super) fn of_address(&self, address: IpAddr) -> Value<'static> {
+        self.prefixes.map_or(Value::Address(address), |prefixes| prefixes.network(address))
     }
 }
 
@@ -94,9 +114,24 @@ pub(super) fn parse(names: &str) -> Result<Vec<GroupBy>, GroupError> {
         if all.iter().any(|known| known.field == by.field) {
             return Err(GroupErrorKind::Twice(by.field.name).at(at..at + name.len()));
         }
+        if let Some(known) = all.iter().find(|known| known.has_several_values() && by.has_several_values()) {
+            return Err(GroupErrorKind::BothSeveral(known.field.name, by.field.name).at(at..at + name.len()));
+        }
         all.push(by);
     }
+    name_protocol_of_state(&mut all);
     if all.is_empty() { Err(GroupErrorKind::Empty.at(0..names.len())) } else { Ok(all) }
+}
+
+/// A state is one of a protocol: TCP and SCTP both have an ESTABLISHED. So the protocol is in front of it, unless it
+/// is grouped by anyway.
+fn name_protocol_of_state(all: &mut Vec<GroupBy>) {
+    let place = |id| all.iter().position(|by: &GroupBy| by.field.id == id);
+    if let (Some(state), None) = (place(FieldId::State), place(FieldId::Protocol))
+        && let Some(field) = field("proto")
+    {
+        all.insert(state, GroupBy { field, prefixes: None });
+    }
 }
 
 fn parse_item(item: &str, at: usize) -> Result<GroupBy, GroupError> {

@@ -27,6 +27,8 @@ pub enum GroupErrorKind {
     NotGroupable(&'static str),
     /// The field is named twice.
     Twice(&'static str),
+    /// Both have several values of one flow.
+    BothSeveral(&'static str, &'static str),
     /// Networks of a field that is no address.
     NoNetworks(&'static str),
     /// No prefix length.
@@ -57,7 +59,7 @@ impl GroupError {
                 format!("fields with networks are {}", list(addresses.map(|field| field.name).collect()))
             }
             GroupErrorKind::Unknown(name) if ADDRESS_WORDS.contains(&&*name.to_ascii_lowercase()) => {
-                "src or dst".to_owned()
+                "src or dst; addr for either end".to_owned()
             }
             kind => {
                 let names: Vec<&str> = groupable().map(|field| field.name).collect();
@@ -78,6 +80,9 @@ impl fmt::Display for GroupError {
             GroupErrorKind::Unknown(name) => write!(f, "unknown field '{name}'"),
             GroupErrorKind::NotGroupable(name) => write!(f, "field '{name}' cannot be grouped by"),
             GroupErrorKind::Twice(name) => write!(f, "field '{name}' is repeated"),
+            GroupErrorKind::BothSeveral(one, other) => {
+                write!(f, "fields '{one}' and '{other}' both have several addresses of one entry: expected one of them")
+            }
             GroupErrorKind::NoNetworks(name) => write!(f, "field '{name}' has no networks"),
             GroupErrorKind::Prefix(text) => {
                 write!(f, "invalid prefix length '{text}': expected at most 32 for IPv4 and 128 for IPv6")

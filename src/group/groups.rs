@@ -13,7 +13,7 @@ use super::error::GroupError;
 use super::key::{pack, unpack};
 use super::order::{GroupOrder, OrderKey};
 use super::totals::{Counter, Totals};
-use crate::field::{Subject, Value};
+use crate::field::{Addresses, Subject, Value};
 use crate::model::Undecided;
 
 /// Counters of flows, by the values of some of their fields.
@@ -23,6 +23,8 @@ use crate::model::Undecided;
 #[derive(Debug, Clone)]
 pub struct Groups {
     by: Vec<GroupBy>,
+    /// The place of a field of which a flow has several addresses.
+    addresses: Option<usize>,
     table: HashTable<Slot>,
     hasher: RandomState,
     counters: Vec<Counter>,
@@ -84,8 +86,10 @@ impl Groups {
     /// # Errors
     /// A name is unknown, repeated, or of a field that is not groupable; a length is wrong.
     pub fn by(names: &str) -> Result<Self, GroupError> {
+        let by = by::parse(names)?;
         Ok(Groups {
-            by: by::parse(names)?,
+            addresses: by.iter().position(GroupBy::has_several_values),
+            by,
             table: HashTable::new(),
             // Seeded randomly, since the keys are chosen by whoever sends packets.
             hasher: RandomState::default(),
@@ -127,7 +131,7 @@ impl Groups {
         self
     }
 
-    /// Flows of groups that were not kept, see [`Groups::at_most`] and [`Groups::is_out_of_memory`].
+    /// Flows of groups that were not kept, once for each such group, see [`Groups::at_most`] and [`Groups::is_out_of_memory`].
     #[must_use]
     pub fn beyond(&self) -> u64 {
         self.beyond
@@ -139,18 +143,58 @@ impl Groups {
         self.is_out_of_memory
     }
 
-    /// Counts a flow. The place of its group, below [`Groups::len`], which stays the same; `None` where the group is not
-    /// kept. So a caller can count more of each group.
+    /// Counts a flow: in one group, or in that of each address of a field like `addr`, once each. Returns the place of the
+    /// one group, below [`Groups::len`], which stays the same, so that a caller can count more of each group; `None` where
+    /// the group is not kept, or there are several.
     pub fn add(&mut self, subject: &Subject<'_>) -> Option<usize> {
+        self.total.add(subject.flow);
+        match self.addresses.and_then(|place| Some((place, self.by.get(place)?.addresses(subject)?))) {
+            None => self.add_to_group(subject, None, true),
+            Some((place, addresses)) => {
+                self.add_to_each(subject, place, addresses);
+                None
+            }
+        }
+    }
+
+    #[cold]
+    fn add_to_each(&mut self, subject: &Subject<'_>, place: usize, addresses: Addresses<'_>) {
+        let Some(by) = self.by.get(place).copied() else { return };
+        let mut counted = [None; Addresses::MOST];
+        for (number, address) in addresses.iter().enumerate() {
+            let value = by.of_address(address);
+            if counted.contains(&Some(value)) {
+                continue;
+            }
+            let _ = self.add_to_group(subject, Some((place, value)), number == 0);
+            if let Some(slot) = counted.get_mut(number) {
+                *slot = Some(value);
+            }
+        }
+    }
+
+    /// Counts a flow in the group of its values, with `replaced` in place of one of them. Undecided values are
+    /// counted only if it `is_first`.
+    #[inline]
+    fn add_to_group(
+        &mut self,
+        subject: &Subject<'_>,
+        replaced: Option<(usize, Value<'static>)>,
+        is_first: bool,
+    ) -> Option<usize> {
         self.scratch.truncate(self.part_length);
         for (place, by) in self.by.iter().enumerate() {
-            let value = by.value(subject);
-            if let Value::Undecided(why) = value {
+            let value = match replaced {
+                Some((at, value)) if at == place => value,
+                _ => by.value(subject),
+            };
+            if let Value::Undecided(why) = value
+                && is_first
+            {
                 *self.undecided.entry((place, why)).or_default() += 1;
             }
             pack(value, &mut self.scratch);
         }
-        self.total.add(subject.flow);
         let hash = (self.hasher.hash_one(self.scratch.as_slice()) >> 32) as u32;
         let (counters, keys, scratch) = (&self.counters, &self.keys, &self.scratch);
         let found = self.table.find(Slot::spread(hash), |slot| {

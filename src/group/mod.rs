@@ -17,11 +17,12 @@
 //! ```
 //!
 //! [`Groups`] has one counter for each combination of values, so memory grows with the groups,
-//! not with the flows. `by` parses what is grouped by, `key` packs the values of a flow into bytes and
-//! back, `order` sorts the groups, `totals` has the sums.
+//! not with the flows. [`FrequentItems`] has a fixed number of counters instead. `by` parses what is grouped by, `key` packs
+//! the values of a flow into bytes and back, `order` sorts the groups, `totals` has the sums.
 
 mod by;
 mod error;
+mod frequent;
 mod groups;
 mod key;
 mod order;
@@ -32,6 +33,7 @@ mod totals;
 
 pub use by::{GroupBy, Prefixes};
 pub use error::{GroupError, GroupErrorKind};
+pub use frequent::FrequentItems;
 pub use groups::{Group, Groups, SortedGroups};
 pub use order::{GroupOrder, OrderKey};
 pub use totals::Totals;

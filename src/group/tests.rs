@@ -158,7 +158,56 @@ fn a_wrong_list_of_fields_is_an_error_with_its_place_and_a_hint() {
     assert_eq!(error(" , ").kind, GroupErrorKind::Empty);
     assert_eq!(error("src,dport, src/8"), GroupError { kind: GroupErrorKind::Twice("src"), span: 11..16 });
     assert_eq!((error("src,dprot").hint().as_str(), error("src,dprot").span), ("did you mean dport?", 4..9));
-    assert_eq!((error("host").hint().as_str(), error("net/24").hint().as_str()), ("src or dst", "src or dst"));
-    assert!(error("addr").hint().contains("nat-src"));
-    assert!(error("dport/8").hint().contains("reply-dst, nat-src"));
+    let ends = "src or dst; addr for either end";
+    assert_eq!((error("host").hint().as_str(), error("net/24").hint().as_str()), (ends, ends));
+    assert!(error("bytes").hint().contains("nat-src"));
+    let both = GroupErrorKind::BothSeveral("addr", "nat-addr");
+    assert_eq!(error("addr, nat-addr/24"), GroupError { kind: both, span: 6..17 });
+    assert!(error("dport/8").hint().contains("reply-dst, any-addr, nat-addr, nat-src"));
+}
+
+/// An entry from `src` to `dst`, without NAT.
+fn between(src: &str, dst: &str) -> Flow {
+    let mut flow = Flow::blank();
+    (flow.orig.src, flow.orig.dst) = (src.parse().unwrap(), dst.parse().unwrap());
+    flow
+}
+
+#[test]
+fn a_flow_is_in_the_group_of_each_of_its_addresses_once() {
+    let ages = IdleEstimator::without_timeouts(0);
+    let flows = [between("192.0.2.1", "192.0.2.7"), between("192.0.2.7", "198.51.100.1"), between("::1", "::1")];
+    for (by, expected) in [
+        ("addr", vec!["2 192.0.2.7", "1 192.0.2.1", "1 198.51.100.1", "1 ::1"]),
+        ("addr/24", vec!["2 192.0.2.0/24", "1 198.51.100.0/24", "1 ::/64"]),
+    ] {
+        let mut groups = Groups::by(by).unwrap();
+        for flow in &flows {
+            groups.add(&Subject::new(flow, &ages));
+        }
+        let shown = |group: &Group<'_>| format!("{} {}", group.totals.entries, group.values[0]);
+        assert_eq!(groups.top(9).iter().map(shown).collect::<Vec<_>>(), expected, "{by}");
+        assert_eq!((groups.total().entries, groups.beyond()), (3, 0), "each flow counts once in the total");
+    }
+}
+
+#[test]
+fn a_flow_without_nat_has_no_address_of_nat_and_is_counted_all_the_same() {
+    let mut groups = Groups::by("nat-addr,mark").unwrap();
+    groups.add(&Subject::new(&between("192.0.2.1", "192.0.2.7"), &IdleEstimator::without_timeouts(0)));
+    assert_eq!(groups.top(9)[0].values[0], Value::Absent);
+    // Once, although the flow may be in several groups.
+    assert_eq!(groups.undecided().map(|(_, _, flows)| flows).collect::<Vec<_>>(), [1]);
+}
+
+#[test]
+fn a_state_has_its_protocol_in_front_of_it() {
+    let fields = |names: &str| {
+        let groups = Groups::by(names).unwrap();
+        groups.fields().iter().map(|by| by.field.name).collect::<Vec<_>>()
+    };
+    assert_eq!(fields("state"), ["proto", "state"]);
+    assert_eq!(fields("src,state"), ["src", "proto", "state"]);
+    assert_eq!(fields("state,proto"), ["state", "proto"]);
+    assert_eq!(fields("proto,src,state"), ["proto", "src", "state"]);
 }

@@ -67,6 +67,7 @@ fn check(folder: &Folder, source: &str, arguments: &[String]) {
             let run = folder.ctnl(arguments);
             assert!(run.code == Some(1) && run.stderr.contains("read '"), "{source}: {}", run.explain());
         }
+        "tune" => check_tune(folder, source, arguments),
         verb if ON_A_TABLE.contains(&verb) => {
             let run = folder.ctnl_without_kernel(arguments);
             let has_reached_the_kernel = run.code == Some(1) && run.stderr.contains("network namespace");
@@ -77,6 +78,23 @@ fn check(folder: &Folder, source: &str, arguments: &[String]) {
             assert!(run.code == Some(0) && !run.stdout.is_empty(), "{source}: {}", run.explain());
         }
     }
+}
+
+/// It must change nothing of this host: it is run with a folder, or a namespace, that does not exist.
+fn check_tune(folder: &Folder, source: &str, arguments: &[String]) {
+    let has = |option: &str| arguments.iter().any(|word| word == option);
+    let mut arguments = arguments.to_vec();
+    let place = match (has("--root") || has("--netns"), has("--existing")) {
+        (true, _) => vec![],
+        (false, true) => words(&["--netns", "/nonexistent"]),
+        (false, false) => words(&["--root", "/nonexistent"]),
+    };
+    let behind = 2.min(arguments.len());
+    arguments.splice(behind..behind, place);
+    let run = folder.ctnl(&arguments);
+    let has_reached_it =
+        run.code == Some(1) && ["network namespace", "--root"].iter().any(|text| run.stderr.contains(text));
+    assert!(has_reached_it, "{source}: {}", run.explain());
 }
 
 /// A lab needs a kernel: its flags must be in its help, and the command in it is checked like any
@@ -122,15 +140,17 @@ fn every_help_has_examples_and_each_is_parsed() {
 }
 
 #[test]
-fn every_verb_of_expect_has_examples_that_are_parsed_and_a_man_page() {
+fn every_verb_of_expect_and_tune_has_examples_that_are_parsed_and_a_man_page() {
     let folder = Folder::new();
     let pages = folder.path().join("pages");
     assert_eq!(folder.ctnl(&words(&["man", pages.to_str().unwrap()])).code, Some(0));
-    for verb in ["list", "get", "add", "delete", "flush", "count", "events"] {
-        let help = folder.ctnl(&words(&["expect", verb, "--help"])).stdout;
+    let expect = ["list", "get", "add", "delete", "flush", "count", "events"].map(|verb| ("expect", verb));
+    let tune = ["show", "set", "confirm", "log", "revert"].map(|verb| ("tune", verb));
+    for (command, verb) in expect.into_iter().chain(tune) {
+        let help = folder.ctnl(&words(&[command, verb, "--help"])).stdout;
         let (_, examples) = help.split_once("Examples:\n").unwrap_or_else(|| panic!("{verb}: no examples"));
         assert!(check_lines(&folder, verb, examples.lines()) > 0, "{verb}: no example of ours");
-        assert!(pages.join(format!("ctnl-expect-{verb}.1")).is_file(), "{verb}");
+        assert!(pages.join(format!("ctnl-{command}-{verb}.1")).is_file(), "{verb}");
     }
 }
 

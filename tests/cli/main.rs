@@ -4,6 +4,7 @@
 //! - `usage`: invalid input is refused before a request is sent, with a caret under the error
 //! - `examples`: every command line in help and documents is parsed
 //! - `generated`: version, completions, man pages
+//! - `hosts`: doctor on the files of seven distributions, healthy and with faults
 //! - `spool`: what is damaged in a spool has an exit code
 //! - `service`: the command line of the systemd unit is parsed
 
@@ -17,6 +18,7 @@
 
 mod examples;
 mod generated;
+mod hosts;
 mod program;
 mod service;
 mod spool;

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// Every command, as in `ctnl --help`.
-pub const COMMANDS: [&str; 19] = [
+pub const COMMANDS: [&str; 20] = [
     "list",
     "count",
     "get",
@@ -22,6 +22,7 @@ pub const COMMANDS: [&str; 19] = [
     "stats",
     "top",
     "doctor",
+    "tune",
     "events",
     "spool",
     "filter",

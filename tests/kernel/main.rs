@@ -15,12 +15,14 @@
 //! - `flow_log`: `ctnl events --flows=both`, the last packet of a connection, heartbeats
 //! - `flush`, `list`, `entries`: the commands; `filtering`: notations of the filter language
 //! - `compat`: conntrack(8)'s command line, and callers that parse its output
+//! - `doctor`: `ctnl doctor` on the entries and counters of the running kernel
 //! - `changing`: the commands `update` and `add`
 //! - `events`: each event once and in order, and losses counted; `exclusion`: the part of a filter
 //!   that the kernel applies to events
 //! - `expecting`: the commands `expect list`, `add`, `delete`, `flush`, `events` and others
 //! - `memory`: peak memory does not grow with the table
 //! - `host`: what the event stream reads of the host: namespaces, settings, privileges
+//! - `kernel_probe`: `ctnl doctor --kernel`
 //! - `lab`: `ctnl lab`, and the population that it creates
 //! - `namespaces`: `ctnl events` while namespaces get other names or vanish
 //! - `netns`: other network namespaces
@@ -31,6 +33,7 @@
 //! - `signals`: signals that come twice
 //! - `stats`: the counters of connection tracking
 //! - `top`: `ctnl top`, also on a terminal
+//! - `tuning`: `ctnl tune`: values, rollback, confirmation
 //! - `meanwhile`: what happens to the table while a flush is stopped, waits or runs
 
 #![allow(
@@ -45,6 +48,7 @@
 mod agreement;
 mod changing;
 mod compat;
+mod doctor;
 mod entries;
 mod events;
 mod exclusion;
@@ -55,6 +59,7 @@ mod flush;
 mod flushing;
 mod following;
 mod host;
+mod kernel_probe;
 mod lab;
 mod list;
 mod meanwhile;
@@ -69,6 +74,7 @@ mod signals;
 mod stats;
 mod timeouts;
 mod top;
+mod tuning;
 mod updating;
 mod verbs;
 
@@ -93,6 +99,7 @@ fn main() -> ExitCode {
         timeouts::TESTS,
         agreement::TESTS,
         compat::TESTS,
+        doctor::TESTS,
         verbs::TESTS,
         updating::TESTS,
         changing::TESTS,
@@ -107,6 +114,7 @@ fn main() -> ExitCode {
         filtering::TESTS,
         list::TESTS,
         host::TESTS,
+        kernel_probe::TESTS,
         lab::TESTS,
         namespaces::TESTS,
         netns::TESTS,
@@ -117,6 +125,7 @@ fn main() -> ExitCode {
         signals::TESTS,
         stats::TESTS,
         top::TESTS,
+        tuning::TESTS,
         meanwhile::TESTS,
     ];
     let run = |lists: &[&[harness::Test]]| {

@@ -119,6 +119,11 @@ impl Code {
         paths.map(|words| words[2].as_str()).collect()
     }
 
+    /// Whether the words of `path` follow each other in a path.
+    pub fn has_path(&self, path: [&str; 2]) -> bool {
+        self.0.windows(3).any(|words| words[0] == path[0] && words[1] == "::" && words[2] == path[1])
+    }
+
     /// Whether a path begins with this crate.
     pub fn names_crate(&self, name: &str) -> bool {
         self.0.iter().enumerate().any(|(place, word)| {

@@ -33,7 +33,7 @@ const PROGRAM: &[(u8, &[&str])] = &[
     (9, &["save_file", "scan"]),
     (10, &["follow", "purge", "restore"]),
     (11, &["sink"]),
-    (12, &["conntrack_syntax", "doctor", "lab", "stream", "top"]),
+    (12, &["conntrack_syntax", "doctor", "kernel_probe", "lab", "stream", "top", "tune"]),
     (13, &["commands", "compat"]),
 ];
 
@@ -229,6 +229,40 @@ fn only_the_nats_sink_is_asynchronous() {
         assert_eq!(faults_of(1, "sink::remote", source), 1);
         assert_eq!(faults_of(1, "follow", source), 1);
     }
+}
+
+/// The modules that name the command of a delete. `table::delete` names one entry; `kernel_probe` flushes the
+/// private namespace that it has made; a destroy event has the same number.
+const NAMES_DELETE: [&str; 3] = ["kernel_probe::made_up_table", "model::event", "table::delete"];
+
+#[test]
+fn only_the_probes_of_a_private_namespace_flush() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut naming = Vec::new();
+    for folder in [root.clone(), root.join("bin/ctnl")] {
+        sources(&folder, &[], &mut |path, source| {
+            if Code::of(source).without_tests().has_path(["ipctnl_msg_ct", "DELETE"]) {
+                naming.push(path.join("::"));
+            }
+        });
+    }
+    naming.sort();
+    assert_eq!(naming, NAMES_DELETE, "see ARCHITECTURE.md: a delete without a tuple cannot be expressed");
+}
+
+/// A connection of the probes comes from `PrivateNetns::connect`.
+#[test]
+fn the_probes_open_connections_to_their_private_namespace_alone() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin/ctnl/kernel_probe");
+    let mut opening = Vec::new();
+    sources(&root, &["kernel_probe".into()], &mut |path, source| {
+        let code = Code::of(source);
+        let opens = [["Connection", "open"], ["Netns", "Current"], ["Netns", "parse"], ["Netns", "named"]];
+        if opens.iter().any(|path| code.has_path(*path)) || source.contains("Listener") {
+            opening.push(path.join("::"));
+        }
+    });
+    assert_eq!(opening, ["kernel_probe::private_netns"]);
 }
 
 /// Lines are bytes to a sink: of the library it uses the clock and the units alone.

@@ -1,6 +1,7 @@
-//! Comparisons with Debian's conntrack(8), nft(8), ip(8), jq(1) and rsyslogd(8), with real traffic.
+//! Comparisons with Debian's conntrack(8), nft(8), ip(8), iptables(8), jq(1) and rsyslogd(8), with real traffic.
 //!
-//! Written against conntrack 1.4.7, nftables 1.0.6, iproute2 6.1, rsyslog 8.2302 and nats-server 2.9.10 (Debian 12);
+//! Written against conntrack 1.4.7, nftables 1.0.6, iptables 1.8.9, iproute2 6.1, rsyslog 8.2302, nats-server 2.9.10 and
+//! Chromium 156 (Debian 12);
 //! what differs from the installed conntrack names its version. As any user: all
 //! happens in a private user namespace, see `harness`.
 //!
@@ -10,6 +11,8 @@
 //! - `text`: the lines of ctnl are those of conntrack(8); `lines`: those of conntrack(8) name their entries
 //! - `events`: the event lines of ctnl are those of `conntrack -E`, and jq parses them
 //! - `compat`: the command line of conntrack(8), executed by both
+//! - `doctor`: what `ctnl doctor` finds in traffic; `doctor_nat`: about rules and NAT; `doctor_iptables`: with rules of
+//!   iptables
 //! - `idle`: the flows that `--older` matches, and those that it must not
 //! - `changed`: idle times after a sysctl has changed, and under policies
 //! - `flushing`: connections in use survive a flush
@@ -22,6 +25,7 @@
 //! - `syslog`: rsyslogd receives a stream of events, and is killed in the middle of it
 //! - `pipeline`: the program with such receivers, when either of them is killed
 //! - `nats`: lines published to three nats-servers (`cluster`) that are killed
+//! - `doctor_page`: the page of `ctnl doctor --html` in a headless Chromium (`browser`)
 //! - `kept`: a nats-server that has lost what it acknowledged
 
 #![allow(
@@ -33,9 +37,14 @@
     reason = "a test fails by panicking"
 )]
 
+mod browser;
 mod changed;
 mod cluster;
 mod compat;
+mod doctor;
+mod doctor_iptables;
+mod doctor_nat;
+mod doctor_page;
 mod events;
 mod flushing;
 mod idle;
@@ -78,6 +87,10 @@ fn main() -> ExitCode {
     let lists = [
         text::TESTS,
         compat::TESTS,
+        doctor::TESTS,
+        doctor_page::TESTS,
+        doctor_nat::TESTS,
+        doctor_iptables::TESTS,
         lines::TESTS,
         events::TESTS,
         idle::TESTS,

@@ -3,10 +3,10 @@
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
-use libtest_mimic::Arguments;
+use libtest_mimic::{Arguments, Conclusion};
 
 use crate::bare::{no_capability, no_conntrack, no_ctnetlink, no_proc};
-use crate::{emergency, events, facts, flush, full, namespaces, offload, policies};
+use crate::{doctor, emergency, events, facts, flush, full, namespaces, offload, policies, reboot};
 use ctnl_test_support::harness::{self, Test};
 
 /// The cases whose tests are in this program.
@@ -17,6 +17,7 @@ const GUEST_CASES: &[(&str, &[Test])] = &[
     ("no-capability", no_capability::TESTS),
     ("table-full-small", full::small::TESTS),
     ("table-full", full::TESTS),
+    ("doctor", doctor::TESTS),
     ("emergency", emergency::TESTS),
     ("flush", flush::TESTS),
     ("events", events::TESTS),
@@ -33,7 +34,20 @@ const PROGRAM_CASES: [(&str, &str, &[&str]); 2] = [
     (
         "peers",
         "/usr/bin/peer-tests",
-        &["--skip", "service::", "--skip", "syslog::", "--skip", "nats::", "--skip", "kept::", "--skip", "pipeline::"],
+        &[
+            "--skip",
+            "service::",
+            "--skip",
+            "syslog::",
+            "--skip",
+            "nats::",
+            "--skip",
+            "kept::",
+            "--skip",
+            "pipeline::",
+            "--skip",
+            "doctor_iptables::",
+        ],
     ),
 ];
 
@@ -44,12 +58,19 @@ pub fn run(name: &str) -> ExitCode {
         eprintln!("{program}: {error}");
         return ExitCode::FAILURE;
     }
+    if name == "reboot" {
+        return reboot::run();
+    }
     let Some((_, tests)) = GUEST_CASES.iter().find(|(case, _)| *case == name) else {
         eprintln!("no case '{name}'");
         return ExitCode::FAILURE;
     };
-    // One at a time: they share the machine's sysctls and its log.
+    run_tests(tests).exit_code()
+}
+
+/// One at a time: they share the machine's sysctls and its log.
+pub fn run_tests(tests: &[Test]) -> Conclusion {
     let arguments = Arguments { test_threads: Some(1), ..Arguments::default() };
     let trials = tests.iter().copied().map(harness::trial).collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+    libtest_mimic::run(&arguments, trials)
 }

@@ -1,188 +1,143 @@
-//! The differences between kernels that ARCHITECTURE.md lists: each is tested on the running kernel,
-//! printed, and compared with the value for its release.
-//!
-//! These are the only tests that send requests which ctnl never sends: they delete more entries than
-//! they name. Each test has a table of its own.
+//! The differences between kernels that ARCHITECTURE.md lists: `ctnl doctor --kernel` probes them, and has to
+//! find what the release is known for.
 
 use std::fs;
 
-use ctnl::model::{Flow, Status, Tuple};
-use ctnl::netlink::{Connection, Error};
-use ctnl::wire::uapi::{cta, cta_filter, cta_ip, cta_proto, cta_tuple, ipctnl_msg_ct, nfnl_subsys};
-use ctnl::wire::{AttributeWriter, Header, Message};
+use serde_json::Value;
 
 use crate::host;
-use ctnl_test_support::harness::{TestNetns, entry, tests, udp};
+use ctnl_test_support::harness::{TestNetns, tests, udp};
 
 tests![
     dumps_are_filtered_by_the_attributes_that_the_kernel_supports,
     filtered_flushes_delete_everything_where_the_kernel_supports_no_filter,
     a_fixed_timeout_can_be_changed_on_old_kernels_only,
     defaults_and_statistics_are_those_of_the_release,
+    entries_have_what_debian_s_kernels_are_built_with,
+    a_maximum_of_zero_is_refused_since_7_3,
 ];
 
-type Fill = fn(&mut AttributeWriter<'_>);
-
-/// Before this release, a filter by IPv6 addresses returns all other entries, except in stable updates
+/// Before this release, a filter by IPv6 addresses selects all other entries, except in stable updates
 /// with the correction (6.12.117).
 const V6_ADDRESSES: (u32, u32) = (7, 3);
-const ASSURED: u32 = 1 << 2;
-const IPV4: u8 = 2;
-const IPV6: u8 = 10;
 
-fn by_mark(writer: &mut AttributeWriter<'_>) {
-    writer.put(cta::MARK, &7u32.to_be_bytes());
-    writer.put(cta::MARK_MASK, &u32::MAX.to_be_bytes());
-}
+/// The answer of `ctnl doctor --kernel --json`.
+struct Facts(Vec<Value>);
 
-fn by_status(writer: &mut AttributeWriter<'_>) {
-    writer.put(cta::STATUS, &ASSURED.to_be_bytes());
-    writer.put(cta::STATUS_MASK, &ASSURED.to_be_bytes());
-}
+impl Facts {
+    /// Probed from a namespace whose entry has to survive it.
+    fn probe(netns: &TestNetns) -> Self {
+        netns.create(&[udp(1, 53)]);
+        let run = netns.ctnl(&["doctor", "--kernel", "--json"]).exits_with(0);
+        assert_eq!(netns.dump().len(), 1, "the probes go to a namespace of their own");
+        let report: Value = serde_json::from_str(&run.stdout()).unwrap();
+        Facts(report["facts"].as_array().unwrap().clone())
+    }
 
-fn by_zone(writer: &mut AttributeWriter<'_>) {
-    writer.put(cta::ZONE, &5u16.to_be_bytes());
-}
-
-fn by_port(writer: &mut AttributeWriter<'_>) {
-    let flags = cta_filter::PROTO_NUM | cta_filter::DST_PORT;
-    writer.nest(cta::FILTER, |filter| filter.put(cta_filter::ORIG_FLAGS, &flags.to_ne_bytes()));
-    writer.nest(cta::TUPLE_ORIG, |tuple| {
-        tuple.nest(cta_tuple::PROTO, |proto| {
-            proto.put(cta_proto::NUM, &[17]);
-            proto.put(cta_proto::DST_PORT, &54u16.to_be_bytes());
-        });
-    });
-}
-
-fn by_ipv6_source(writer: &mut AttributeWriter<'_>) {
-    writer.nest(cta::FILTER, |filter| filter.put(cta_filter::ORIG_FLAGS, &cta_filter::IP_SRC.to_ne_bytes()));
-    writer.nest(cta::TUPLE_ORIG, |tuple| {
-        tuple.nest(cta_tuple::IP, |ip| ip.put(cta_ip::V6_SRC, &v6(1).octets()));
-    });
-}
-
-fn v6(low: u16) -> std::net::Ipv6Addr {
-    std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, low)
-}
-
-/// One entry for each of the filters above, and one beside it.
-fn entries() -> Vec<Flow> {
-    let ipv6 = |low| entry(Tuple { src: v6(low).into(), dst: v6(99).into(), ..udp(5, 53).orig });
-    vec![
-        udp(1, 53),
-        Flow { mark: Some(7), ..udp(2, 53) },
-        Flow { zone_both: Some(5), ..udp(3, 53) },
-        Flow { status: Status::Confirmed | Status::SeenReply | Status::Assured, ..udp(4, 54) },
-        ipv6(1),
-        ipv6(2),
-        ipv6(3),
-    ]
-}
-
-fn header(command: u8, family: u8) -> Header {
-    Header { subsystem: nfnl_subsys::CTNETLINK, command, flags: 0, family: family.into(), sequence: 0 }
-}
-
-/// The number of entries in a filtered dump.
-fn dumped_entries(netns: &TestNetns, family: u8, fill: Fill) -> usize {
-    let (mut connection, mut count) = (netns.connection(), 0);
-    let mut dump = connection.dump("dump", header(ipctnl_msg_ct::GET, family), fill).unwrap();
-    let mut each = |_: &Message<'_>| {
-        count += 1;
-        Ok(())
-    };
-    while dump.next_datagram(&mut each).unwrap() {}
-    count
-}
-
-fn dumps_are_filtered_by_the_attributes_that_the_kernel_supports(netns: &TestNetns) {
-    netns.create(&entries());
-    let mark = dumped_entries(netns, 0, by_mark);
-    let status = dumped_entries(netns, 0, by_status);
-    let zone = dumped_entries(netns, 0, by_zone);
-    let port = dumped_entries(netns, IPV4, by_port);
-    let address = dumped_entries(netns, IPV6, by_ipv6_source);
-    println!(
-        "note: of {} entries a dump by mark has {mark}, by status {status}, by zone {zone}, by port {port}, by one of \
-         three IPv6 addresses {address}",
-        entries().len()
-    );
-    assert_eq!((mark, port), (1, 1));
-    assert_eq!(status, if host::release() >= (5, 15) { 1 } else { entries().len() });
-    assert_eq!(zone, if host::release() >= (6, 8) { 1 } else { entries().len() });
-    let may_be_wrong = host::release() < V6_ADDRESSES;
-    assert!(address == 1 || (may_be_wrong && address == 2), "{address}: the matching entry, or all others");
-}
-
-/// The number of entries left after a flush, or the kernel's error.
-fn left_by_flush(netns: &TestNetns, family: u8, fill: Fill) -> String {
-    netns.ctnl(&["flush", "--all", "--yes"]).exits_with(0);
-    netns.create(&entries());
-    let mut connection: Connection = netns.connection();
-    match connection.request("flush", header(ipctnl_msg_ct::DELETE, family), fill, |_| Ok(())) {
-        Ok(()) => netns.dump().len().to_string(),
-        Err(error) => name(&error),
+    /// The value of a fact; of a refusal its error.
+    fn of(&self, name: &str) -> String {
+        let fact = self.0.iter().find(|fact| fact["name"] == name).unwrap_or_else(|| panic!("no fact {name}"));
+        match (&fact["errno"], &fact["value"]) {
+            (Value::String(errno), _) => errno.clone(),
+            (_, Value::String(word)) => word.clone(),
+            (_, value) => value.to_string(),
+        }
     }
 }
 
-fn name(error: &Error) -> String {
-    error.errno().map_or_else(|| error.to_string(), |errno| format!("{errno:?}"))
+fn since(release: (u32, u32), then: &'static str, before: &'static str) -> &'static str {
+    if host::release() >= release { then } else { before }
+}
+
+/// The IPv6 filter may be wrong in old releases: both are known then.
+fn assert_ipv6(value: &str, wrong: &str) {
+    let may_be_wrong = host::release() < V6_ADDRESSES;
+    assert!(value == "honoured" || (may_be_wrong && value == wrong), "{value}");
+}
+
+fn dumps_are_filtered_by_the_attributes_that_the_kernel_supports(netns: &TestNetns) {
+    let facts = Facts::probe(netns);
+    let [mark, status, zone, port, sctp, address] = ["mark", "status", "zone", "port", "sctp_port", "ipv6_address"]
+        .map(|by| facts.of(&format!("dump_filter_{by}")));
+    println!(
+        "note: a dump's filter by mark is {mark}, by status {status}, by zone {zone}, by port {port}, by SCTP port \
+         {sctp}, by IPv6 address {address}"
+    );
+    assert_eq!([&*mark, &*port], ["honoured"; 2]);
+    assert_eq!(status, since((5, 15), "honoured", "ignored"));
+    assert_eq!(zone, since((6, 8), "honoured", "ignored"));
+    assert_eq!(sctp, "ignored");
+    assert_ipv6(&address, "inverted");
 }
 
 fn filtered_flushes_delete_everything_where_the_kernel_supports_no_filter(netns: &TestNetns) {
-    let all_but_one = (entries().len() - 1).to_string();
-    let mark = left_by_flush(netns, 0, by_mark);
-    let status = left_by_flush(netns, 0, by_status);
-    let zone = left_by_flush(netns, 0, by_zone);
-    let port = left_by_flush(netns, IPV4, by_port);
-    println!("note: a flush leaves, by mark {mark}, by status {status}, by zone {zone}, by port {port}");
-    let known = |since: (u32, u32), unknown: &str| {
-        if host::release() >= since { all_but_one.clone() } else { unknown.to_owned() }
-    };
-    assert_eq!(mark, all_but_one);
-    assert_eq!(status, known((5, 15), "0"));
-    assert_eq!(zone, known((6, 8), "0"));
-    assert_eq!(port, known((6, 12), "EINVAL"));
+    const EVERYTHING: &str = "deletes_everything";
+    let facts = Facts::probe(netns);
+    let [mark, status, zone, port, address, id] =
+        ["mark", "status", "zone", "port", "ipv6_address", "id"].map(|by| facts.of(&format!("flush_by_{by}")));
+    println!(
+        "note: a flush by mark: {mark}, by status: {status}, by zone: {zone}, by port: {port}, by IPv6 address: \
+         {address}, by id alone: {id}"
+    );
+    assert_eq!(mark, "honoured");
+    assert_eq!(status, since((5, 15), "honoured", EVERYTHING));
+    assert_eq!(zone, since((6, 8), "honoured", EVERYTHING));
+    assert_eq!(port, since((6, 12), "honoured", "EINVAL"));
+    assert_eq!(id, EVERYTHING);
+    if host::release() >= (6, 12) {
+        assert_ipv6(&address, "deletes_all_others");
+    } else {
+        assert_eq!(address, "EINVAL");
+    }
 }
 
 fn a_fixed_timeout_can_be_changed_on_old_kernels_only(netns: &TestNetns) {
-    let fixed = Flow { status: Status::Confirmed | Status::FixedTimeout, ..udp(1, 53) };
-    netns.create(std::slice::from_ref(&fixed));
-    let fill = |writer: &mut AttributeWriter<'_>| {
-        fixed.orig.emit(writer, cta::TUPLE_ORIG);
-        writer.put(cta::TIMEOUT, &50u32.to_be_bytes());
-    };
-    let answer = netns.connection().request("update", header(ipctnl_msg_ct::NEW, IPV4), fill, |_| Ok(()));
-    let result = answer.as_ref().map_or_else(name, |()| "applied".to_owned());
+    let result = Facts::probe(netns).of("fixed_timeout_update");
     println!("note: a fixed timeout's update: {result}");
-    assert_eq!(result, if host::release() < (6, 0) { "applied" } else { "EPERM" });
+    assert_eq!(result, since((6, 0), "EPERM", "applied"));
 }
 
 fn defaults_and_statistics_are_those_of_the_release(netns: &TestNetns) {
     let release = host::release();
-    let sctp = netns.sysctl("netfilter/nf_conntrack_sctp_timeout_established");
-    let dccp = fs::exists("/proc/sys/net/netfilter/nf_conntrack_dccp_timeout_open").unwrap();
-    let events = netns.sysctl("netfilter/nf_conntrack_events");
-    let chains = counts_long_chains(netns);
-    println!("note: SCTP established {sctp} s, DCCP tracked: {dccp}, events {events}, chain_toolong counted: {chains}");
+    let facts = Facts::probe(netns);
+    let [sctp, events, dccp, udplite, chains] =
+        ["sctp_established_timeout", "events_default", "dccp_tracked", "udplite_tracked", "chain_toolong"]
+            .map(|name| facts.of(name));
+    println!(
+        "note: SCTP established {sctp} s, DCCP tracked: {dccp}, UDP-lite tracked: {udplite}, events {events}, \
+         chain_toolong {chains}"
+    );
     assert_eq!(sctp, "210");
-    assert_eq!(events, if release < (5, 19) { "1" } else { "2" });
-    assert_eq!(dccp, release < (6, 16));
+    assert_eq!(sctp, netns.sysctl("netfilter/nf_conntrack_sctp_timeout_established"));
+    assert_eq!(events, since((5, 19), "2", "1"));
+    assert_eq!(events, netns.sysctl("netfilter/nf_conntrack_events"));
+    assert_eq!(dccp, since((6, 16), "no", "yes"));
+    assert_eq!(fs::exists("/proc/sys/net/netfilter/nf_conntrack_dccp_timeout_open").unwrap(), release < (6, 16));
+    assert_eq!(udplite, since((7, 0), "no", "yes"));
     assert_eq!(ctnl_test_support::population::has_udp_lite(), release < (7, 0));
-    assert_eq!(chains, release >= (5, 15));
+    assert_eq!(chains, since((5, 15), "counted", "not_counted"));
 }
 
-/// Whether the statistics of a processor have `chain_toolong`.
-fn counts_long_chains(netns: &TestNetns) -> bool {
-    const GET_STATS_CPU: u8 = 4;
-    const CHAIN_TOOLONG: u16 = 15;
-    let (mut connection, mut found) = (netns.connection(), false);
-    let mut dump = connection.dump("statistics", header(GET_STATS_CPU, 0), |_| {}).unwrap();
-    let mut find = |message: &Message<'_>| {
-        found |= message.attributes().flatten().any(|attribute| attribute.kind == CHAIN_TOOLONG);
-        Ok(())
-    };
-    while dump.next_datagram(&mut find).unwrap() {}
-    found
+fn entries_have_what_debian_s_kernels_are_built_with(netns: &TestNetns) {
+    let facts = Facts::probe(netns);
+    for name in ["counters", "timestamps", "marks", "zones", "labels", "sctp_tracked", "procfs_file"] {
+        assert_eq!(facts.of(name), "yes", "{name}");
+    }
+    assert_eq!(facts.of("helpers_loaded"), r#"["ftp","sip"]"#);
+    assert_eq!(facts.of("automatic_helpers"), since((6, 0), "removed", "0"));
+    assert_eq!(facts.of("max_scope"), "all_namespaces");
+}
+
+/// `ctnl doctor --kernel` does not try it: the maximum is the host's.
+fn a_maximum_of_zero_is_refused_since_7_3(_: &TestNetns) {
+    const PATH: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
+    let accepted = host::in_first_namespace(|| {
+        let before = fs::read_to_string(PATH).unwrap();
+        let accepted = fs::write(PATH, "0").is_ok();
+        assert_eq!(fs::read_to_string(PATH).unwrap().trim() == "0", accepted);
+        fs::write(PATH, before.trim()).unwrap();
+        accepted
+    });
+    println!("note: a maximum of 0 is {}", if accepted { "accepted" } else { "refused" });
+    assert_eq!(accepted, host::release() < (7, 3));
 }

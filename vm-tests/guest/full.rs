@@ -46,7 +46,7 @@ fn emergency(netns: &TestNetns, burden: impl FnOnce() -> Option<Ballast>) {
     let traffic = Traffic::start(&net, IN_USE);
     let _maximum = Maximum::set(ENTRIES);
 
-    let stale = fill(&net);
+    let stale = fill(&net, ENTRIES);
     assert!(host::log().contains("table full"), "the kernel's log says so");
     assert!(refused(&net), "new connections fail");
     let _burden = burden();
@@ -97,13 +97,13 @@ fn wait_until_idle(traffic: &Traffic) -> Duration {
 
 /// Opens idle connections until new ones fail, and drops all further packets of them. Returns their
 /// number.
-fn fill(net: &Net<'_>) -> u64 {
+pub fn fill(net: &Net<'_>, entries: u32) -> u64 {
     let listener = net.outside.run(|| TcpListener::bind((OUTSIDE, 0)).unwrap());
     let target = listener.local_addr().unwrap();
     let mut open = Vec::new();
     while let Some(connection) = attempt(net, &listener, target) {
         open.push(connection);
-        assert!(open.len() <= ENTRIES as usize, "the table takes more than its maximum");
+        assert!(open.len() <= entries as usize, "the table takes more than its maximum");
     }
     drop_packets(net, target.port());
     open.len() as u64

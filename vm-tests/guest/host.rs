@@ -85,7 +85,7 @@ pub fn in_first_namespace<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 pub struct Maximum(String);
 
 impl Maximum {
-    const PATH: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
+    pub const PATH: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 
     pub fn set(entries: u32) -> Self {
         in_first_namespace(|| {

@@ -12,7 +12,7 @@ use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use vm_tests::cases::{Machine, named};
 use vm_tests::report::Report;
 
-use crate::{host, running};
+use crate::{disk, host, running};
 
 /// What programs are started with.
 const PATH: &str = "/usr/bin:/bin:/usr/sbin:/sbin";
@@ -21,12 +21,18 @@ const PATH: &str = "/usr/bin:/bin:/usr/sbin:/sbin";
 pub fn run() -> ! {
     let error = system().err().map(|error| format!("the guest could not start: {error}"));
     let words = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let mut mode = RebootMode::RB_POWER_OFF;
     if words.split_whitespace().any(|word| word == "vm.shell") {
         shell(&words);
-    } else if let Err(lost) = report(&words, error) {
-        eprintln!("cannot report: {lost}");
+    } else {
+        match report(&words, error) {
+            Ok(Next::PowerOff) => {}
+            // Without a sync: what a program has written has to be on the disk already.
+            Ok(Next::Reboot) => mode = RebootMode::RB_AUTOBOOT,
+            Err(lost) => eprintln!("cannot report: {lost}"),
+        }
     }
-    let _ = reboot(RebootMode::RB_POWER_OFF);
+    let _ = reboot(mode);
     loop {
         std::thread::park();
     }
@@ -55,6 +61,7 @@ fn word<'a>(words: &'a str, key: &str) -> &'a str {
 fn prepare(words: &str) -> io::Result<()> {
     match Machine::named(word(words, "vm.machine")) {
         Some(Machine::Bare) => Ok(()),
+        Some(Machine::Disk) => disk::boot(PATH),
         Some(Machine::Small) => host::load_all_modules(),
         Some(Machine::Large) => {
             host::load_all_modules()?;
@@ -66,7 +73,13 @@ fn prepare(words: &str) -> io::Result<()> {
     }
 }
 
-fn report(words: &str, mut error: Option<String>) -> io::Result<()> {
+/// What the machine does after its cases.
+enum Next {
+    PowerOff,
+    Reboot,
+}
+
+fn report(words: &str, mut error: Option<String>) -> io::Result<Next> {
     let mut port = port()?;
     if error.is_none() {
         error = prepare(words).err().map(|error| format!("the guest could not be prepared: {error}"));
@@ -80,9 +93,13 @@ fn report(words: &str, mut error: Option<String>) -> io::Result<()> {
             let ended = running::run(case, PATH);
             host::note(&format!("vm-tests: end {name}"));
             write_report(&mut port, &ended)?;
+            if matches!(ended, Report::Rebooting { .. }) {
+                return Ok(Next::Reboot);
+            }
         }
     }
-    write_report(&mut port, &Report::Finished { error })
+    write_report(&mut port, &Report::Finished { error })?;
+    Ok(Next::PowerOff)
 }
 
 /// The second serial port, in raw mode.

@@ -16,6 +16,8 @@
 
 mod bare;
 mod cases;
+mod disk;
+mod doctor;
 mod emergency;
 mod events;
 mod facts;
@@ -26,6 +28,7 @@ mod init;
 mod namespaces;
 mod offload;
 mod policies;
+mod reboot;
 mod running;
 mod tcp;
 mod traffic;

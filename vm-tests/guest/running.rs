@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use vm_tests::cases::Case;
-use vm_tests::report::{Outcome, Report};
+use vm_tests::report::{Outcome, REBOOT, Report};
 
 /// The maximum of a case's output that is reported, in bytes: a serial port is slow.
 const MAX_OUTPUT: usize = 24 * 1024;
@@ -24,6 +24,9 @@ pub fn run(case: &Case, path: &str) -> Report {
     let seconds = began.elapsed().as_secs_f64();
     let written = String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).into_owned();
     let _ = fs::remove_file(&log);
+    if matches!(&ended, Ok(Some(status)) if status.code() == Some(REBOOT.into())) {
+        return Report::Rebooting { case: case.name.to_owned() };
+    }
     let (outcome, output) = match ended {
         Ok(Some(status)) if status.success() => (Outcome::Passed, summary(&written)),
         Ok(Some(status)) => (Outcome::Failed, format!("{status}\n{}", tail_of(&written))),

@@ -11,11 +11,13 @@ pub enum Machine {
     Small,
     /// No module of conntrack is loaded until a case does it.
     Bare,
+    /// A disk with /etc, which survives a reboot, and the programs by which Debian applies it at each boot.
+    Disk,
 }
 
 impl Machine {
     /// All kinds.
-    pub const ALL: [Machine; 3] = [Machine::Large, Machine::Small, Machine::Bare];
+    pub const ALL: [Machine; 4] = [Machine::Large, Machine::Small, Machine::Bare, Machine::Disk];
 
     /// Its name on the guest's command line.
     #[must_use]
@@ -24,6 +26,7 @@ impl Machine {
             Machine::Large => "large",
             Machine::Small => "small",
             Machine::Bare => "bare",
+            Machine::Disk => "disk",
         }
     }
 
@@ -39,7 +42,7 @@ impl Machine {
         match self {
             Machine::Large => 1536,
             Machine::Small => 128,
-            Machine::Bare => 256,
+            Machine::Bare | Machine::Disk => 256,
         }
     }
 }
@@ -71,8 +74,15 @@ pub const CASES: &[Case] = &[
     case("no-ctnetlink", Machine::Bare, 2, "without nf_conntrack_netlink, every command names the module to load"),
     case("no-proc", Machine::Bare, 2, "without /proc, everything works but lab and --all-netns, which name it"),
     case("no-capability", Machine::Bare, 2, "without CAP_NET_ADMIN, every command names the capability"),
+    case("reboot", Machine::Disk, 4, "settings of 'ctnl tune' survive a reboot with --persist, and are lost without"),
     case("table-full-small", Machine::Small, 5, "a full table is freed in 128 MiB of memory"),
     case("table-full", Machine::Large, 5, "a full table is freed, and connections in use lose no byte"),
+    case(
+        "doctor",
+        Machine::Large,
+        5,
+        "a full table is explained on the console alone, and freed by the commands that doctor prints",
+    ),
     case("emergency", Machine::Large, 8, "half a million entries, half of them stale, under traffic"),
     case(
         "flush",

@@ -26,6 +26,14 @@ pub const HOST_PROGRAMS: [(&str, &str); 6] = [
     ("prlimit", "util-linux"),
 ];
 
+/// What a Debian boot applies /etc with: programs, their packages, and where they are if not in the path.
+const BOOT_PROGRAMS: [(&str, &str, &str); 4] = [
+    ("kmod", "kmod", "/bin"),
+    ("sysctl", "procps", "/sbin"),
+    ("systemd-modules-load", "systemd", "/usr/lib/systemd"),
+    ("systemd-sysctl", "systemd", "/usr/lib/systemd"),
+];
+
 /// Small files that the C library and the programs read.
 const SETTINGS: [&str; 6] = [
     "/etc/protocols",
@@ -46,7 +54,7 @@ pub fn find(name: &str) -> Option<PathBuf> {
 /// The archive for `machine`.
 pub fn build(machine: Machine, programs: &Programs, modules: &[Module]) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
-    for folder in ["/proc", "/sys", "/dev", "/run", "/tmp", "/root"] {
+    for folder in ["/proc", "/sys", "/dev", "/run", "/tmp", "/root", "/var/lib"] {
         archive.folder(folder);
     }
     // For messages of the first process before it has mounted anything.
@@ -59,6 +67,9 @@ pub fn build(machine: Machine, programs: &Programs, modules: &[Module]) -> Resul
     if machine == Machine::Large {
         archive.file("/usr/bin/kernel-tests", &read(&programs.kernel_tests)?);
         archive.file("/usr/bin/peer-tests", &read(&programs.peer_tests)?);
+    }
+    if machine == Machine::Disk {
+        add_boot_programs(&mut archive)?;
     }
     add_host_programs(&mut archive)?;
     add_modules(&mut archive, modules);
@@ -89,6 +100,24 @@ fn add_host_programs(archive: &mut Archive) -> Result<()> {
         archive.file(path, &read(Path::new(path))?);
     }
     Ok(())
+}
+
+/// Before busybox, whose applets have the same names.
+fn add_boot_programs(archive: &mut Archive) -> Result<()> {
+    for (name, package, folder) in BOOT_PROGRAMS {
+        let path = find_boot_program(name, folder).with_context(|| format!("no {name} (package {package})"))?;
+        archive.file(&format!("/usr/bin/{name}"), &read(&path)?);
+        add_libraries(archive, &path)?;
+    }
+    // Where the kernel looks for it, too.
+    for link in ["/usr/bin/modprobe", "/usr/bin/depmod", "/sbin/modprobe"] {
+        archive.link(link, "/usr/bin/kmod");
+    }
+    Ok(())
+}
+
+fn find_boot_program(name: &str, folder: &str) -> Option<PathBuf> {
+    find(name).or_else(|| Some(Path::new(folder).join(name)).filter(|path| path.is_file()))
 }
 
 /// Busybox's applets, except those of programs that are in the archive.
@@ -128,7 +157,8 @@ fn add_modules(archive: &mut Archive, modules: &[Module]) {
 
 /// The Debian packages that are missing.
 pub fn missing() -> Vec<&'static str> {
-    const OTHERS: [(&str, &str); 5] = [
+    const OTHERS: [(&str, &str); 6] = [
+        ("mke2fs", "e2fsprogs"),
         ("qemu-system-x86_64", "qemu-system-x86"),
         ("apt-get", "apt"),
         ("dpkg-deb", "dpkg"),
@@ -137,5 +167,7 @@ pub fn missing() -> Vec<&'static str> {
     ];
     let programs = HOST_PROGRAMS.iter().chain(&OTHERS).filter(|(name, _)| find(name).is_none());
     let tzdata = SETTINGS.iter().any(|path| path.contains("/zoneinfo/") && !Path::new(path).exists());
-    programs.map(|(_, package)| *package).chain(tzdata.then_some("tzdata")).collect()
+    let boot = BOOT_PROGRAMS.iter().filter(|(name, _, folder)| find_boot_program(name, folder).is_none());
+    let boot = boot.map(|(_, package, _)| *package);
+    programs.map(|(_, package)| *package).chain(boot).chain(tzdata.then_some("tzdata")).collect()
 }

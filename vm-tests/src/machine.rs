@@ -7,9 +7,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use ctnl_test_support::command::succeed;
 use vm_tests::cases::{Case, Machine, named};
 use vm_tests::report::Report;
 use wait4::Wait4;
+
+use crate::initramfs::find;
 
 /// What to boot.
 #[derive(Debug)]
@@ -45,34 +48,64 @@ pub struct BootResult {
 
 /// From power on to the first report. Two processors, emulated, on a busy machine.
 const BOOTED_WITHIN: Duration = Duration::from_secs(180);
+/// The most boots of one run: a case that reboots for ever is ended.
+const MAX_BOOTS: usize = 8;
 /// From the end of one case to the beginning of the next, and to power off.
 const BETWEEN: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Boot<'_> {
-    /// Boots, runs `cases` and powers off.
+    /// Boots, runs `cases` and powers off; boots again as often as a case reboots.
     pub fn run(&self, cases: &[&Case]) -> Result<BootResult> {
-        let (console, results) = (self.folder.join("console"), self.folder.join("results"));
-        for path in [&console, &results] {
-            fs::write(path, "")?;
+        for log in ["console", "results", "qemu"] {
+            fs::write(self.folder.join(log), "")?;
         }
+        if let Some(disk) = self.disk() {
+            make_disk(&disk)?;
+        }
+        let mut result = self.boot(cases)?;
+        for _ in 1..MAX_BOOTS {
+            let Some(Report::Rebooting { case }) = result.reports.last().filter(|_| result.ended.is_none()) else {
+                break;
+            };
+            let done = cases.iter().take_while(|other| other.name != case).count();
+            let cpu = result.cpu;
+            result = self.boot(cases.get(done..).unwrap_or_default())?;
+            result.cpu += cpu;
+        }
+        Ok(result)
+    }
+
+    /// One boot. Its logs are added to those of the boots before.
+    fn boot(&self, cases: &[&Case]) -> Result<BootResult> {
+        let (console, results) = (self.folder.join("console"), self.folder.join("results"));
         let names: Vec<&str> = cases.iter().map(|case| case.name).collect();
         let mut command = self.command(&format!("vm.machine={} vm.cases={}", self.machine.name(), names.join(",")));
         command.args(["-display", "none", "-monitor", "none"]);
-        for path in [&console, &results] {
-            command.arg("-serial").arg(format!("file:{}", path.display()));
+        for (name, path) in [("console", &console), ("results", &results)] {
+            let path = path.display().to_string().replace(',', ",,");
+            command.arg("-chardev").arg(format!("file,id={name},append=on,path={path}"));
+            command.args(["-serial", &format!("chardev:{name}")]);
         }
-        let log = fs::File::create(self.folder.join("qemu"))?;
+        let log = fs::File::options().append(true).create(true).open(self.folder.join("qemu"))?;
         let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn().context("run QEMU")?;
         Watch { child, console, results, log: self.folder.join("qemu") }.until_end()
     }
 
     /// Boots to a shell on this terminal.
     pub fn shell(&self) -> Result<()> {
+        if let Some(disk) = self.disk() {
+            make_disk(&disk)?;
+        }
         let mut command = self.command(&format!("vm.machine={} vm.shell quiet", self.machine.name()));
         command.args(["-display", "none", "-serial", "mon:stdio", "-serial", "null"]);
         command.status().context("run QEMU")?;
         Ok(())
+    }
+
+    /// The image of the machine's disk.
+    fn disk(&self) -> Option<PathBuf> {
+        (self.machine == Machine::Disk).then(|| self.folder.join("disk"))
     }
 
     fn command(&self, words: &str) -> Command {
@@ -91,6 +124,10 @@ impl Boot<'_> {
         command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-smp", "2"]).args(accelerator);
         command.args(["-m", &self.machine.memory().to_string()]);
         command.arg("-kernel").arg(self.vmlinuz).arg("-initrd").arg(self.initramfs);
+        if let Some(disk) = self.disk() {
+            let disk = disk.display().to_string().replace(',', ",,");
+            command.arg("-drive").arg(format!("if=virtio,format=raw,file={disk}"));
+        }
         // An oops ends the machine at once; nothing waits for randomness.
         let kernel = "console=ttyS0 panic=-1 oops=panic random.trust_cpu=on loglevel=7 printk.devkmsg=on";
         // Else what the guest starts with may have half of the memory: too little on 7.3.
@@ -98,6 +135,14 @@ impl Boot<'_> {
         command.arg("-append").arg(format!("{kernel} {root} {words}"));
         command
     }
+}
+
+/// Makes an empty disk. Every kernel of the matrix can mount an ext3, which has a journal.
+fn make_disk(path: &Path) -> Result<()> {
+    let mke2fs = find("mke2fs").context("no mke2fs (package e2fsprogs)")?;
+    let _ = fs::remove_file(path);
+    succeed(Command::new(mke2fs).args(["-q", "-F", "-t", "ext3"]).arg(path).arg("16M"))?;
+    Ok(())
 }
 
 /// A running QEMU.
@@ -168,6 +213,7 @@ fn overdue(last: Option<&Report>, silent: Duration) -> Option<String> {
         Some(Report::Began { case }) => {
             (named(case).map_or(BETWEEN, |case| case.limit) + BETWEEN, format!("in {case}"))
         }
+        Some(Report::Rebooting { case }) => (BOOTED_WITHIN, format!("rebooting in {case}")),
         Some(Report::Finished { .. }) => (BETWEEN, "powering off".to_owned()),
         Some(_) => (BETWEEN, "between two cases".to_owned()),
     };
@@ -182,6 +228,9 @@ mod tests {
     fn a_guest_without_reports_is_killed() {
         assert_eq!(overdue(None, BOOTED_WITHIN), None);
         assert!(overdue(None, BOOTED_WITHIN + POLL_INTERVAL).is_some_and(|why| why.contains("booting")));
+        let rebooting = Report::Rebooting { case: "reboot".into() };
+        assert_eq!(overdue(Some(&rebooting), BOOTED_WITHIN), None);
+        assert!(overdue(Some(&rebooting), BOOTED_WITHIN + POLL_INTERVAL).is_some_and(|why| why.contains("in reboot")));
         let began = Report::Began { case: "flush".into() };
         assert_eq!(overdue(Some(&began), BETWEEN * 2), None);
         assert!(overdue(Some(&began), Duration::from_secs(3600)).is_some_and(|why| why.contains("in flush")));

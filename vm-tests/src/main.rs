@@ -44,7 +44,8 @@ struct Arguments {
     /// Boot to a shell with ctnl in the path; the first kernel if none is named
     #[arg(long)]
     shell: bool,
-    /// The machine of the shell: large, small (128 MiB) or bare (no conntrack loaded)
+    /// The machine of the shell: large, small (128 MiB), bare (no conntrack loaded) or disk (as bare, and /etc on a
+    /// disk)
     #[arg(long, value_name = "KIND", default_value = "large", requires = "shell")]
     machine: String,
     /// List the cases
@@ -84,7 +85,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
     }
     let matrix = Matrix::new(project, arguments.refresh)?;
     if arguments.shell {
-        let machine = Machine::named(&arguments.machine).context("--machine is one of large, small, bare")?;
+        let machine = Machine::named(&arguments.machine).context("--machine is one of large, small, bare, disk")?;
         let kernel = kernels.first().context("no kernel in KERNELS")?;
         return matrix.shell(kernel, machine).map(|()| true);
     }

@@ -42,6 +42,8 @@ const WANTED: &[&str] = &[
     "nf_log_syslog?",
     "udp_diag?",
     "tcp_diag?",
+    "virtio_pci",
+    "virtio_blk",
 ];
 
 /// A module, unpacked.

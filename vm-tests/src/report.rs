@@ -10,11 +10,16 @@ pub enum Report {
     Booted { release: String },
     /// A case begins.
     Began { case: String },
+    /// The machine reboots for the next step of a case.
+    Rebooting { case: String },
     /// A case is over.
     Ended { case: String, outcome: Outcome, seconds: f64, output: String },
     /// All requested cases are over, or the guest failed.
     Finished { error: Option<String> },
 }
+
+/// The exit code of a case's process that goes on after a reboot.
+pub const REBOOT: u8 = 75;
 
 /// How a case ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! A made-up kernel for tests: the datagrams of its dumps.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use ctnl::model::{Family, Flow, L4, Protocol, Tuple};
 use ctnl::netlink::Connection;
@@ -100,19 +100,40 @@ pub fn table_with_room(entries: Arc<AtomicU32>, max: u32) -> Connection {
             assert!(max == 0 || now <= max, "the kernel would evict entries");
             return vec![done];
         }
-        let header = Header {
-            subsystem: nfnl_subsys::CTNETLINK,
-            command: ipctnl_msg_ct::GET_STATS,
-            flags: 0,
-            family: Family::UNSPEC,
-            sequence,
-        };
-        let mut batch = Batch::new();
-        batch.push(header, |writer| {
-            writer.put(cta_stats_global::ENTRIES, &entries.load(Ordering::Relaxed).to_be_bytes());
-            writer.put(cta_stats_global::MAX_ENTRIES, &max.to_be_bytes());
-        });
-        vec![batch.as_bytes().to_vec(), done]
+        vec![count(entries.load(Ordering::Relaxed), max, sequence), done]
+    })
+}
+
+/// The answer to a request for the number of entries.
+fn count(entries: u32, max: u32, sequence: u32) -> Vec<u8> {
+    let header = Header {
+        subsystem: nfnl_subsys::CTNETLINK,
+        command: ipctnl_msg_ct::GET_STATS,
+        flags: 0,
+        family: Family::UNSPEC,
+        sequence,
+    };
+    let mut batch = Batch::new();
+    batch.push(header, |writer| {
+        writer.put(cta_stats_global::ENTRIES, &entries.to_be_bytes());
+        writer.put(cta_stats_global::MAX_ENTRIES, &max.to_be_bytes());
+    });
+    batch.as_bytes().to_vec()
+}
+
+/// A kernel whose table has `flow` and says that it has `counted` entries. It carries out everything else, and adds the
+/// command of each request to `sent`.
+pub fn table_with_one(flow: Flow, counted: u32, sent: Arc<Mutex<Vec<u8>>>) -> Connection {
+    Connection::fake(move |request| {
+        let request = Messages::new(request).next().unwrap().unwrap();
+        let [_, command] = request.kind.to_be_bytes();
+        sent.lock().unwrap().push(command);
+        let ack = message(NLMSG_ERROR, 0, request.sequence, &[0; 20]);
+        match command {
+            ipctnl_msg_ct::GET => vec![datagram(std::slice::from_ref(&flow), request.sequence), ack],
+            ipctnl_msg_ct::GET_STATS => vec![count(counted, 0, request.sequence), ack],
+            _ => vec![ack],
+        }
     })
 }
 

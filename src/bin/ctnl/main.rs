@@ -10,6 +10,7 @@ mod doctor;
 mod fake;
 mod follow;
 mod host;
+mod kernel_probe;
 mod lab;
 mod purge;
 mod restore;
@@ -20,6 +21,7 @@ mod stream;
 mod term;
 #[cfg(feature = "top")]
 mod top;
+mod tune;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -7,7 +7,7 @@ pub mod no_proc;
 
 use ctnl_test_support::harness::TestNetns;
 
-/// One line of each command that term_strategies the kernel.
+/// One line of each command that sends requests to the kernel, as the user who runs it.
 const COMMANDS: &[&[&str]] = &[
     &["count"],
     &["count", "--by", "state"],
@@ -23,7 +23,7 @@ const COMMANDS: &[&[&str]] = &[
 /// Fails unless each command exits with 1, prints `text` on stderr, and prints nothing on stdout except
 /// the first and the last record of an event stream.
 fn assert_every_command_reports(netns: &TestNetns, text: &str) {
-    for command in COMMANDS {
+    for command in COMMANDS.iter().chain(&[&["doctor", "--kernel"][..]]) {
         let run = netns.ctnl(command).exits_with(1).stderr_contains(text);
         prints_nothing(command, &run.stdout());
     }

@@ -16,7 +16,7 @@ tests![
     commands_that_read_no_sysctl_work_without_proc,
     idle_times_are_computed_from_timeouts_read_over_netlink,
     events_drop_their_privileges_without_proc,
-    the_lab_names_proc,
+    the_lab_and_the_probes_of_the_kernel_name_proc,
 ];
 
 /// From now on the calling thread and what it starts see no /proc.
@@ -77,7 +77,9 @@ fn events_drop_their_privileges_without_proc(netns: &TestNetns) {
     assert!(events.wait().unwrap().success());
 }
 
-fn the_lab_names_proc(netns: &TestNetns) {
+fn the_lab_and_the_probes_of_the_kernel_name_proc(netns: &TestNetns) {
     hide_proc();
+    let run = netns.ctnl(&["doctor", "--kernel"]).exits_with(1);
+    run.stderr_contains("doctor --kernel needs /proc, which is not mounted");
     netns.ctnl(&["lab", "--", "true"]).exits_with(1).stderr_contains("lab needs /proc, which is not mounted");
 }

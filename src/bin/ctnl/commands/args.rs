@@ -134,6 +134,11 @@ impl FilterArgs {
         FilterArgs { words: vec![text.to_owned()], flags: Vec::new(), ..self.clone() }
     }
 
+    /// A filter that a command has of its own.
+    pub fn of_expression(expression: &str) -> Self {
+        FilterArgs { words: vec![expression.to_owned()], ..FilterArgs::default() }
+    }
+
     /// Removes the last word of the expression, which has another meaning.
     pub fn take_last_word(&mut self) -> Option<String> {
         self.words.pop()
@@ -273,9 +278,8 @@ impl CommonArgs {
         Ok(netns)
     }
 
-    /// The namespace as it is given.
-    #[cfg(feature = "top")]
-    pub fn netns_name(&self) -> Option<&str> {
+    /// `--netns` as it was given.
+    pub fn netns_argument(&self) -> Option<&str> {
         self.netns.as_deref()
     }
 
@@ -283,6 +287,11 @@ impl CommonArgs {
     /// [`Connection::reopen`]: by then the name may refer to another namespace.
     pub fn connect(&self) -> Result<Connection> {
         Ok(Connection::open(&self.netns()?)?)
+    }
+
+    /// Whether verbose output is requested.
+    pub fn is_verbose(&self) -> bool {
+        self.verbose
     }
 
     /// Whether notes and hints are left out.

@@ -119,7 +119,6 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
         json: args.json,
         fail_if_none: args.fail_if_none,
         common: &args.common,
-        within: None,
     };
     purging::run(&request, host)
 }

@@ -30,6 +30,7 @@ mod spool;
 mod stats;
 #[cfg(feature = "top")]
 mod top;
+mod tune;
 mod update;
 
 use std::ffi::OsString;
@@ -98,6 +99,8 @@ enum Verb {
     Top(Box<top::Args>),
     /// Find out why the table is full, and what mends it
     Doctor(doctor::Args),
+    /// Change settings now and at boot: maximum, buckets, timeouts
+    Tune(tune::Args),
     /// Stream conntrack events
     Events(Box<events::Args>),
     /// Show or check what is in a spool of `ctnl events`
@@ -137,6 +140,7 @@ pub fn run(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Add(args) => add::run(&args, host),
         Verb::Update(args) => update::run(&args, host),
         Verb::Expect(args) => expect::run(args, host),
+        Verb::Tune(args) => tune::run(args, host),
         Verb::Stats(args) => stats::run(&args, host),
         #[cfg(feature = "top")]
         Verb::Top(args) => top::run(&args, host),

@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::Result;
 use ctnl::filter::Filter;
 use ctnl::host::Host;
-use ctnl::netlink::Connection;
+use ctnl::netlink::{Connection, Netns};
 use ctnl::table::{self, Occupancy};
 
 use super::args::{CommonArgs, FilterArgs};
@@ -51,56 +51,27 @@ pub struct Request<'a> {
     pub fail_if_none: bool,
     /// Namespace and verbosity.
     pub common: &'a CommonArgs,
-    /// What the caller already has, so that a name of a namespace is not looked up again.
-    pub within: Option<Within<'a>>,
-}
-
-/// The connection and the signals of a caller that runs several commands.
-#[derive(Debug, Clone, Copy)]
-pub struct Within<'a> {
-    /// To the namespace.
-    pub connection: &'a Connection,
-    /// Ends the command.
-    pub interrupt: &'a Interrupt,
 }
 
 /// Runs the command.
 pub fn run(request: &Request<'_>, host: &Host) -> Result<Exit> {
+    // It may be read from a pipe, which a signal ends.
     let filter = request.filter.filter(host)?;
-    let timeouts = request.filter.timeout_options()?;
-    request.refuse_everything(&filter)?;
-    request.save.iter().try_for_each(|name| refuse(name, false))?;
-    let mut console = request.common.console();
-    if filter.never_matches() {
-        console.warn("this filter can match nothing");
-    }
+    let interrupt = Interrupt::listen()?;
+    run_in(request, filter, &request.common.netns()?, host, &interrupt)
+}
 
-    let (mut connection, interrupt) = match request.within {
-        Some(within) => (within.connection.reopen()?, within.interrupt.clone()),
-        None => (request.common.connect()?, Interrupt::listen()?),
-    };
-    let before = table::count(&mut connection)?;
-    let mut selection = Selection::new(filter, &mut connection, host, &timeouts, false)?;
-    let mut watch = Watch::new(&mut console, &interrupt, host, before.entries.into());
+/// Runs the command in `netns`, until `interrupt` requests its end.
+pub fn run_in(
+    request: &Request<'_>,
+    filter: Filter,
+    netns: &Netns,
+    host: &Host,
+    interrupt: &Interrupt,
+) -> Result<Exit> {
+    let mut console = request.common.console();
     let nothing_done = format!("nothing was {}", request.task.done());
-    if let Some(seconds) = request.filter.confirm_idle
-        && !sample_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
-    {
-        console.warn(&format!("interrupted; {nothing_done}"));
-        return Ok(Exit::Partly);
-    }
-    let own = request.own_sessions(host, watch.console)?;
-    let undo = request.undo_file(&selection, before, host)?;
-    let options = request.options(selection.filter(), own);
-    let timeout = options.task.written_timeout().filter(|_| !request.dry_run);
-    let written = timeout.map(|seconds| WrittenTimeout::new(connection.netns(), host, seconds));
-    let mut purge = Purge::new(selection, options, watch, before).saving_to(undo);
-    if !request.no_spare_ssh {
-        purge = purge.looking_up_sessions(|| ssh::own_sessions(host));
-    }
-    let purged = purge.run(&mut connection, |console| begin_note(written.as_ref(), console))?;
-    drop(written);
-    match purged {
+    match purge(request, filter, netns, host, interrupt, &mut console)? {
         Purged::Ran(summary) => report(&summary, &mut console, request.json, request.fail_if_none),
         Purged::Declined => {
             console.warn(&nothing_done);
@@ -117,6 +88,45 @@ pub fn run(request: &Request<'_>, host: &Host) -> Result<Exit> {
             percent(chosen, seen)
         ))),
     }
+}
+
+/// Deletes or changes what `filter` matches in `netns`, or counts it.
+pub fn purge(
+    request: &Request<'_>,
+    filter: Filter,
+    netns: &Netns,
+    host: &Host,
+    interrupt: &Interrupt,
+    console: &mut Console,
+) -> Result<Purged> {
+    let timeouts = request.filter.timeout_options()?;
+    request.refuse_everything(&filter)?;
+    request.save.iter().try_for_each(|name| refuse(name, false))?;
+    if filter.never_matches() {
+        console.warn("this filter can match nothing");
+    }
+
+    let mut connection = Connection::open(netns)?;
+    let before = table::count(&mut connection)?;
+    let mut selection = Selection::new(filter, &mut connection, host, &timeouts, false)?;
+    let mut watch = Watch::new(console, interrupt, host, before.entries.into());
+    if let Some(seconds) = request.filter.confirm_idle
+        && !sample_and_wait(&mut connection, &mut selection, &mut watch, seconds)?
+    {
+        return Ok(Purged::Interrupted);
+    }
+    let own = request.own_sessions(host, watch.console)?;
+    let undo = request.undo_file(&selection, before, host)?;
+    let options = request.options(selection.filter(), own);
+    let timeout = options.task.written_timeout().filter(|_| !request.dry_run);
+    let written = timeout.map(|seconds| WrittenTimeout::new(connection.netns(), host, seconds));
+    let mut purge = Purge::new(selection, options, watch, before).saving_to(undo);
+    if !request.no_spare_ssh {
+        purge = purge.looking_up_sessions(|| ssh::own_sessions(host));
+    }
+    let purged = purge.run(&mut connection, |console| begin_note(written.as_ref(), console))?;
+    drop(written);
+    Ok(purged)
 }
 
 /// Notes that the timeout is going to be written, or reports why that cannot be noted.

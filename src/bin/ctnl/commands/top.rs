@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use ctnl::host::Host;
+use ctnl::netlink::Netns;
 use ctnl::units::Seconds;
 
 use super::args::{CommonArgs, FilterArgs};
-use super::purging::{self, Within};
+use super::purging;
 use crate::host::files;
 use crate::purge::Task;
 use crate::term::exit::{Exit, usage};
@@ -153,10 +154,10 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     if args.batch {
         return print_frames(args, host, &mut sampler, &interrupt, &mut recorder);
     }
-    let within = Within { connection: &sampler.connection()?, interrupt: &interrupt };
-    let flush = |kill: &Kill| flush(kill, args, host, within);
+    let within = Within { netns: sampler.netns().pin()?, interrupt: &interrupt };
+    let flush = |kill: &Kill| flush(kill, args, host, &within);
     let kill: Option<&dyn Fn(&Kill)> = if args.common.console().can_ask() { Some(&flush) } else { None };
-    let netns = args.common.netns_name().map_or_else(String::new, |name| format!("netns {name}"));
+    let netns = args.common.netns_argument().map_or_else(String::new, |name| format!("netns {name}"));
     let recording = if args.record.is_some() { "  recording" } else { "" };
     let source = Source::Kernel(format!("{netns}{recording}"));
     let frames = Frames::Live(Live::start(sampler, args.interval, &host.clock)?, recorder);
@@ -219,8 +220,16 @@ fn show_screen(args: &Args, host: &Host, shown: Shown<'_>, interrupt: &Interrupt
     Ok(Exit::Done)
 }
 
+/// Where a delete is run.
+struct Within<'a> {
+    /// The namespace that is shown, also where its name is given to another one meanwhile.
+    netns: Netns,
+    /// Ends it.
+    interrupt: &'a Interrupt,
+}
+
 /// Deletes as `ctnl flush` does: a preview first, then the question, whatever the number.
-fn flush(kill: &Kill, args: &Args, host: &Host, within: Within<'_>) {
+fn flush(kill: &Kill, args: &Args, host: &Host, within: &Within<'_>) {
     let filter = args.filter.with_expression(&kill.filter);
     let max = kill.max.parse().ok();
     let request = |dry_run| purging::Request {
@@ -237,14 +246,14 @@ fn flush(kill: &Kill, args: &Args, host: &Host, within: Within<'_>) {
         json: false,
         fail_if_none: false,
         common: &args.common,
-        within: Some(within),
     };
     let mut console = args.common.console();
     console.warn(&command_line(kill));
-    let ran = purging::run(&request(true), host).and_then(|exit| match exit {
-        Exit::Done => purging::run(&request(false), host),
-        other => Ok(other),
-    });
+    let run = |dry_run| {
+        let parsed = filter.parse(host)?;
+        purging::run_in(&request(dry_run), parsed, &within.netns, host, within.interrupt)
+    };
+    let ran = run(true).and_then(|exit| if exit == Exit::Done { run(false) } else { Ok(exit) });
     if let Err(error) = ran {
         console.warn(&format!("{error:#}"));
     }

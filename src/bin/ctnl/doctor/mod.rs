@@ -11,7 +11,12 @@ mod finding;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 mod made_up;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod made_up_kernel;
 mod report;
+mod tune_command;
+mod when;
 
 pub use check::Check;
 pub use checks::CHECKS;

@@ -53,6 +53,11 @@ pub fn time_zone(host: &Host) -> TimeZone {
     zone(env::var("TZ").ok().as_deref(), host).unwrap_or(TimeZone::UTC)
 }
 
+/// The host's time zone, whatever `TZ` is: that of its services. UTC where it is unknown.
+pub fn local_time_zone(host: &Host) -> TimeZone {
+    zone_in(&host.path(TIME_ZONE)).unwrap_or(TimeZone::UTC)
+}
+
 /// `TZ` as tzset(3) reads it: a file of the zone database, or a rule.
 fn zone(variable: Option<&str>, host: &Host) -> Option<TimeZone> {
     let Some(variable) = variable else {

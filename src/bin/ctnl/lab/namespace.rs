@@ -3,17 +3,14 @@
 use std::fs;
 use std::io;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use caps::{CapSet, Capability};
 use ctnl::host::Host;
 use netlink_packet_core::{Emitable, NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-use nix::errno::Errno;
-use nix::sched::{CloneFlags, unshare};
-use nix::sys::prctl;
-use nix::unistd::{getegid, geteuid};
+use nix::sched::CloneFlags;
 
-use crate::host::procfs;
+use crate::host::new_namespaces;
 
 const PRIVATE: CloneFlags = CloneFlags::CLONE_NEWNET
     .union(CloneFlags::CLONE_NEWNS)
@@ -40,54 +37,9 @@ const OF_THE_HOST: [Capability; 11] = [
 /// Moves the calling process into namespaces of its own, as root of them. The PID namespace is
 /// that of its next child, which must be its only one: a second is refused once the first has ended.
 ///
-/// The process must have a single thread (`check_unshare_flags` in kernel/fork.c).
+/// The process must have a single thread.
 pub fn enter(host: &Host) -> Result<()> {
-    let (uid, gid) = (geteuid(), getegid());
-    // A program with file capabilities is not dumpable, and /proc/self then belongs to the host's root.
-    prctl::set_dumpable(true).context("make /proc/self writable")?;
-    match unshare(CloneFlags::CLONE_NEWUSER | PRIVATE) {
-        Ok(()) => become_root(host, uid.as_raw(), gid.as_raw())?,
-        // Root needs no user namespace where those are disabled.
-        Err(errno) => unshare(PRIVATE).map_err(|_| forbidden(host, errno))?,
-    }
-    Ok(())
-}
-
-/// Maps the caller to root, in the order that user_namespaces(7) requires.
-fn become_root(host: &Host, uid: u32, gid: u32) -> Result<()> {
-    let write = |file: &str, line: String| {
-        let path = host.proc().join("self").join(file);
-        fs::write(&path, line).with_context(|| format!("cannot write {}: {}", path.display(), remedy(host)))
-    };
-    write("setgroups", "deny".into())?;
-    write("uid_map", format!("0 {uid} 1"))?;
-    write("gid_map", format!("0 {gid} 1"))
-}
-
-fn forbidden(host: &Host, errno: Errno) -> anyhow::Error {
-    anyhow!("cannot create private namespaces: {errno:?}: {}\n  hint: {}", errno.desc(), remedy(host))
-}
-
-/// What forbids the namespaces, as far as the host's settings show, and how to change it.
-fn remedy(host: &Host) -> String {
-    let switches = [
-        ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
-        ("user/max_user_namespaces", "0", "user.max_user_namespaces=10000"),
-        ("kernel/apparmor_restrict_unprivileged_userns", "1", "kernel.apparmor_restrict_unprivileged_userns=0"),
-    ];
-    let value = |name: &str| fs::read_to_string(host.proc().join("sys").join(name)).unwrap_or_default();
-    match switches.iter().find(|(name, off, _)| value(name).trim() == *off) {
-        Some((_, _, setting)) => {
-            format!("this host denies user namespaces to ordinary users: run 'sysctl -w {setting}' as root, or run this as root")
-        }
-        None if !procfs::has_sysctls(host) => "/proc/sys is missing, so it is unknown whether a sysctl forbids it \
-                 (user.max_user_namespaces, kernel.unprivileged_userns_clone, \
-                 kernel.apparmor_restrict_unprivileged_userns) or, in a container, its seccomp profile: run this on the host"
-            .into(),
-        None => "in a container, its seccomp profile or missing CAP_SYS_ADMIN forbids it: run this on the host, or start the \
-                 container with '--privileged' (or '--security-opt seccomp=unconfined')"
-            .into(),
-    }
+    new_namespaces::enter(PRIVATE, host)
 }
 
 /// Drops, for this process and its children, the capabilities over the host as a whole.

@@ -20,7 +20,6 @@ pub use matches::walk_matches;
 pub use printer::{Printed, Printer, finish_chunks, stdout_in_chunks};
 pub use samples::sample_and_wait;
 pub use selection::{Selection, Tally};
-#[cfg(feature = "top")]
 pub use settings::Settings;
 pub use sorted::{Order, Unsorted};
 pub use walk::{End, Visitor, walk};

@@ -90,18 +90,25 @@ impl Console {
     /// Asks a question; true for yes. Anything else, the end of input, and
     /// `is_over` before an answer are no.
     pub fn ask(&mut self, question: &str, is_over: impl Fn() -> bool) -> io::Result<bool> {
+        let answer = self.read_answer(&format!("{question} [y/N] "), is_over)?;
+        Ok(answer.is_some_and(|answer| matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes")))
+    }
+
+    /// Prints `prompt` and reads a line, which is trimmed. `None` at the end of input, as of a terminal that was closed,
+    /// and where `is_over` before an answer.
+    pub fn read_answer(&mut self, prompt: &str, is_over: impl Fn() -> bool) -> io::Result<Option<String>> {
         self.clear_progress();
         self.flush();
         // What was typed before the question was seen is no answer to it.
         let _ = tcflush(io::stdin(), FlushArg::TCIFLUSH);
-        self.stderr.write_all(format!("{question} [y/N] ").as_bytes())?;
+        self.stderr.write_all(prompt.as_bytes())?;
         if !answer_is_there(is_over)? {
             self.stderr.write_all(b"\n")?;
-            return Ok(false);
+            return Ok(None);
         }
         let mut answer = String::new();
-        io::stdin().lock().read_line(&mut answer)?;
-        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+        let length = io::stdin().lock().read_line(&mut answer)?;
+        Ok((length > 0).then(|| answer.trim().to_owned()))
     }
 
     /// Writes what is queued, and waits for as long as that takes.

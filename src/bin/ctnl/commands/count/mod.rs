@@ -27,7 +27,9 @@ Examples:
   ctnl count 'udp and unreplied'
       Entries that match.
   ctnl count --by state
-      By state.
+      By protocol and state: TCP and SCTP have states of the same names.
+  ctnl count --by addr --top 10
+      The addresses with most entries, at either end.
   ctnl count --by src/24 --sort bytes --top 10
       The ten IPv4 /24 and IPv6 /64 networks with the most bytes.
   ctnl count --by src,dport --top 20 --json
@@ -56,7 +58,9 @@ pub struct Args {
     /// Count by these fields, or networks of addresses (src/24), largest group first
     ///
     /// src/24 groups IPv4 addresses by /24 and IPv6 addresses by /64; src/48 IPv6 addresses by
-    /// /48; src/16/48 both. One counter for each group is kept in memory.
+    /// /48; src/16/48 both. With addr, any-addr and nat-addr an entry is in the group of each of its
+    /// addresses, so shares add up to more than 100 %. With state, the protocol is in front of it. One
+    /// counter for each group is kept in memory.
     #[arg(long, short, value_name = "FIELD[/BITS],…")]
     by: Option<String>,
 

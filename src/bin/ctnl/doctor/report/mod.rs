@@ -1,5 +1,6 @@
 //! The findings of all checks, worst first.
 
+mod html;
 mod json;
 mod text;
 

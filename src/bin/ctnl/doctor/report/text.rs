@@ -1,5 +1,7 @@
 //! The report as text, for a console of 80 columns.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ctnl::text::printable_lines;
 
 use super::Report;
@@ -8,17 +10,31 @@ use crate::doctor::finding::{Finding, Fix, Severity};
 
 /// The width of a serial console.
 const WIDTH: usize = 80;
+/// Findings of one check that are shown, so that the worst of the others stay on the screen.
+const MOST_OF_A_CHECK: usize = 3;
 
 impl Report {
     /// The report as text: a block for each finding, and a line with the totals.
     pub fn text(&self) -> String {
-        let blocks: String = self.findings.iter().map(|(check, finding)| block(check, finding) + "\n").collect();
+        let (mut blocks, mut shown) = (String::new(), BTreeMap::<&str, usize>::new());
+        for (check, finding) in &self.findings {
+            let of_check = shown.entry(check.name).or_default();
+            *of_check += 1;
+            if *of_check <= MOST_OF_A_CHECK {
+                blocks += &(block(check, finding) + "\n");
+            }
+        }
         let not_run: String = self
             .not_run
             .iter()
             .map(|(check, why)| wrapped(&format!("not checked: {} ({}): {why}", check.about, check.name), 0, 4))
             .collect();
-        printable_lines(&format!("{blocks}{not_run}{}\n", self.totals())).into_owned()
+        let hidden = |(name, found): (&str, usize)| {
+            let more = found.checked_sub(MOST_OF_A_CHECK).filter(|more| *more > 0)?;
+            Some(format!("{more} more of {name}: `ctnl doctor --json` has all\n"))
+        };
+        let hidden: String = shown.into_iter().filter_map(hidden).collect();
+        printable_lines(&format!("{blocks}{hidden}{not_run}{}\n", self.totals())).into_owned()
     }
 
     fn totals(&self) -> String {
@@ -40,7 +56,7 @@ impl Report {
     }
 
     fn checks_with_findings(&self) -> usize {
-        let names: std::collections::BTreeSet<_> = self.findings.iter().map(|(check, _)| check.name).collect();
+        let names: BTreeSet<_> = self.findings.iter().map(|(check, _)| check.name).collect();
         names.len()
     }
 }
@@ -66,7 +82,13 @@ fn block(check: &Check, finding: &Finding) -> String {
 fn wrapped(text: &str, first: usize, rest: usize) -> String {
     let (mut lines, mut line) = (String::new(), " ".repeat(first));
     let mut is_empty = true;
-    for word in text.split_whitespace() {
+    let mut words = text.split_whitespace().peekable();
+    while let Some(word) = words.next() {
+        // A number and its sign stay together.
+        let word = match words.next_if(|next| next.starts_with('%')) {
+            Some(sign) => format!("{word} {sign}"),
+            None => word.to_owned(),
+        };
         if !is_empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
             lines += &line;
             lines.push('\n');
@@ -75,7 +97,7 @@ fn wrapped(text: &str, first: usize, rest: usize) -> String {
         if !is_empty {
             line.push(' ');
         }
-        line += word;
+        line += &word;
         is_empty = false;
     }
     lines + &line + "\n"
@@ -128,6 +150,37 @@ mod tests {
             "1 critical; 2 checks, 0 without a finding, 1 could not run",
         ];
         assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+    }
+
+    static MANY: [Check; 1] = [Check {
+        name: "nat",
+        about: "x",
+        explanation: "x.",
+        run: |_| {
+            let severity = |number| if number == 4 { Severity::Critical } else { Severity::Warning };
+            let finding = |number| Finding::new(severity(number), format!("finding {number}"), "harm");
+            Outcome::Findings((0..5).map(finding).collect())
+        },
+    }];
+
+    #[test]
+    fn a_check_with_many_findings_leaves_room_for_others_and_says_how_many_are_not_shown() {
+        let text = Report::by(&MANY, &MadeUpHost::new().evidence()).text();
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains("finding ") || line.contains("more")).collect();
+        let expected = [
+            "critical: finding 4 (nat)",
+            "warning: finding 0 (nat)",
+            "warning: finding 1 (nat)",
+            "2 more of nat: `ctnl doctor --json` has all",
+        ];
+        assert_eq!(lines, expected);
+        assert!(text.ends_with("1 critical, 4 warnings; 1 checks, 0 without a finding, 0 could not run\n"), "{text}");
+    }
+
+    #[test]
+    fn a_line_does_not_end_between_a_number_and_its_sign() {
+        let text = wrapped(&format!("{} 12.5 % of all", "x".repeat(74)), 0, 0);
+        assert_eq!(text, format!("{}\n12.5 % of all\n", "x".repeat(74)));
     }
 
     #[test]

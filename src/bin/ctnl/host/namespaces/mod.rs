@@ -26,6 +26,7 @@ use ctnl::netlink::Netns;
 pub use self::deletion::{KeptNamespace, Usage};
 pub use self::mountinfo::unescape;
 use self::scan::Scan;
+pub use self::scan::netns_of as inode_of;
 
 /// Time between two scans. A scan takes 7 µs per process, 35 ms with 5000 of them: about 2 % of
 /// a processor, and too long for the receiving thread.
@@ -78,6 +79,25 @@ pub struct Namespace {
 }
 
 impl Namespace {
+    /// Whether this program is in it.
+    pub fn is_own(&self) -> bool {
+        self.is_own
+    }
+
+    /// What `--netns` takes for it; `None` where nothing that is reachable refers to it.
+    pub fn argument(&self) -> Option<String> {
+        let path = || self.path.to_str().map(str::to_owned);
+        match &self.name {
+            // A number is a process.
+            Name::Named(name) if name.bytes().all(|byte| byte.is_ascii_digit()) => path(),
+            Name::Named(name) => Some(name.clone()),
+            Name::Mounted(_) => path(),
+            Name::Host => Some("1".to_owned()),
+            Name::Process { pid, .. } => Some(pid.to_string()),
+            Name::Inode(_) => None,
+        }
+    }
+
     /// Opens the namespace, and verifies its inode number.
     ///
     /// # Errors

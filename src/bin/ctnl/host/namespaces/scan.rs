@@ -140,7 +140,8 @@ fn comm(folder: &Path) -> String {
     String::from_utf8_lossy(name.strip_suffix(b"\n").unwrap_or(&name)).into_owned()
 }
 
-fn netns_of(folder: &Path) -> io::Result<u64> {
+/// The inode number of the network namespace of the process or thread whose folder in /proc this is.
+pub fn netns_of(folder: &Path) -> io::Result<u64> {
     let link = fs::read_link(folder.join("ns/net"))?;
     inode(link.as_os_str().as_bytes()).ok_or_else(|| {
         let message = format!("'{}' is not a network namespace: expected net:[NUMBER]", link.display());

@@ -14,7 +14,7 @@ use anyhow::Result;
 use ctnl::filter::Filter;
 use ctnl::host::Host;
 use ctnl::model::{Flow, Status};
-use ctnl::netlink::{Connection, Error};
+use ctnl::netlink::{Connection, Error, Netns};
 use ctnl::table::{self, COUNTERS, Counters, CpuStats, DatagramTime, DumpRequest, DumpTotals, Occupancy};
 use ctnl::units::Nanos;
 
@@ -124,12 +124,9 @@ impl Sampler {
         Ok(Sampler { connection, host, settings, selection, filter, wanted, new_entries, before: None })
     }
 
-    /// Another connection to the namespace.
-    ///
-    /// # Errors
-    /// It cannot be opened.
-    pub fn connection(&self) -> Result<Connection, Error> {
-        self.connection.reopen()
+    /// The namespace.
+    pub fn netns(&self) -> &Netns {
+        self.connection.netns()
     }
 
     /// From now on, samples what matches `filter`. The next frame has no rates of groups.

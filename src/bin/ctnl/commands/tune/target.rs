@@ -1,0 +1,143 @@
+//! The host, or the folder, and the network namespace that a subcommand works on.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use ctnl::host::Host;
+use ctnl::netlink::Netns;
+use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
+use nix::unistd::{Uid, User};
+
+use super::super::args::CommonArgs;
+use crate::tune::{HostPlaces, Operation};
+
+/// Where the settings and files are.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TargetArgs {
+    /// Read and write the files below DIR (an image, a tree for tests), and not those of the running kernel
+    #[arg(long, value_name = "DIR", conflicts_with = "netns")]
+    root: Option<PathBuf>,
+
+    /// JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// What [`TargetArgs`] name.
+#[derive(Debug)]
+pub struct Target {
+    /// The host.
+    pub host: Host,
+    /// The namespace, pinned.
+    pub netns: Netns,
+    /// The folder of --root, absolute.
+    pub root: Option<PathBuf>,
+}
+
+impl TargetArgs {
+    /// The host and the namespace.
+    ///
+    /// # Errors
+    /// Either does not exist.
+    pub fn target(&self, host: &Host) -> Result<Target> {
+        let Some(root) = &self.root else {
+            return Ok(Target { host: host.clone(), netns: self.common.netns()?.pin()?, root: None });
+        };
+        Target::below(root, host)
+    }
+}
+
+impl Target {
+    /// The tree below `root`.
+    ///
+    /// # Errors
+    /// It does not exist, or has the settings of the running kernel.
+    pub fn below(root: &Path, host: &Host) -> Result<Self> {
+        let root = fs::canonicalize(root).with_context(|| format!("--root {}", root.display()))?;
+        if !root.is_dir() {
+            bail!("--root {}: expected a folder", root.display());
+        }
+        let below = Host::at(&root, host.clock.clone());
+        if statfs(&below.proc()).is_ok_and(|found| found.filesystem_type() == PROC_SUPER_MAGIC) {
+            bail!(
+                "--root {}: its proc is that of the running kernel, whose settings are not those of this folder\n  hint: \
+                 umount {}",
+                root.display(),
+                below.proc().display()
+            );
+        }
+        Ok(Target { host: below, netns: Netns::Current, root: Some(root) })
+    }
+
+    /// Whether the settings are those of the running kernel.
+    pub fn is_live(&self) -> bool {
+        self.root.is_none()
+    }
+
+    /// What is read and written.
+    pub fn places(&self) -> HostPlaces {
+        HostPlaces::new(&self.host, self.netns.clone())
+    }
+
+    /// The inode number of the namespace; `None` for a tree, and where it cannot be read.
+    pub fn netns_inode(&self) -> Option<u64> {
+        match &self.netns {
+            _ if !self.is_live() => None,
+            Netns::Pinned(pinned) => pinned.inode().ok(),
+            _ => fs::metadata(self.host.path("/proc/thread-self/ns/net")).ok().map(|found| found.ino()),
+        }
+    }
+
+    /// The namespace as it was named.
+    pub fn netns_name(&self) -> Option<String> {
+        match &self.netns {
+            Netns::Pinned(pinned) => Some(pinned.path().display().to_string()),
+            _ => None,
+        }
+    }
+
+    /// The same with the namespace of `operation`, unless one is named.
+    ///
+    /// # Errors
+    /// It is another one than that of the operation, or does not exist.
+    pub fn for_operation(self, operation: &Operation) -> Result<Self> {
+        let Some(inode) = operation.begun.netns_inode.filter(|_| self.is_live()) else { return Ok(self) };
+        let number = operation.begun.op;
+        let named = match (&self.netns, &operation.begun.netns) {
+            (Netns::Pinned(_), _) | (_, None) => self,
+            (_, Some(path)) => {
+                let netns = Netns::Path(path.into()).pin();
+                let netns = netns.with_context(|| format!("operation {number} is of another network namespace"))?;
+                Target { netns, ..self }
+            }
+        };
+        if named.netns_inode() != Some(inode) {
+            bail!(
+                "operation {number} changed another network namespace (net:[{inode}])\n  hint: run it there, or name it with \
+                 --netns; a namespace that is gone took its settings with it"
+            );
+        }
+        Ok(named)
+    }
+}
+
+/// The user, and the one who called sudo.
+pub fn user() -> String {
+    let uid = Uid::current();
+    let name = User::from_uid(uid).ok().flatten().map_or_else(|| format!("uid {uid}"), |user| user.name);
+    match std::env::var("SUDO_USER") {
+        Ok(caller) if !caller.is_empty() && caller != name => format!("{name} ({caller})"),
+        _ => name,
+    }
+}
+
+/// The entries of the namespace now.
+pub fn entries(target: &Target) -> Option<u64> {
+    let host = &target.host;
+    target.netns.run(|| host.netfilter().read("nf_conntrack_count").ok()).ok().flatten()
+}

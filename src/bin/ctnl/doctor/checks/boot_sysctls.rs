@@ -1,0 +1,392 @@
+//! Settings that the next boot changes or loses, and lines of files that do not do what they seem to.
+
+use crate::doctor::check::{Check, Outcome};
+use crate::doctor::evidence::{BootEvidence, Evidence, shell_word};
+use crate::doctor::finding::{Finding, Severity};
+use crate::doctor::tune_command;
+use crate::host::boot::{
+    Assignment, CONNTRACK, Effect, HASHSIZE, Init, Reason, Stage, WithoutEffect, Writer, defaults,
+};
+use crate::host::conntrack_sysctls::ConntrackSysctls;
+
+pub const CHECK: Check = Check {
+    name: "boot-sysctls",
+    about: "whether the settings of conntrack are the same after the next boot",
+    explanation: "\
+Compares the settings of conntrack with what the next boot gives them, by the order in which this system applies its
+files: systemd-sysctl, sysctl --system, the scripts of CentOS 6, OpenRC or OpenWrt, then services and rc.local.
+
+Found are a setting that has another value now than after a boot, one that was changed and is set nowhere, files that
+contradict each other, values that the kernel refuses, and lines that set nothing: an old name such as
+net.ipv4.ip_conntrack_max, a file whose name does not end in .conf, /etc/sysctl.conf where nothing reads it, rc.local
+that is not executable. A change that is lost comes back as a full table after the next boot. Either write the value
+down with `ctnl tune set … --persist`, or set the value of the file now.",
+    run,
+};
+
+/// The file that `ctnl tune set --persist` writes: files that sort behind it win.
+const TUNE_FILE: &str = "90-ctnl.conf";
+/// These have checks of their own.
+const OTHER_CHECKS: &[&str] = &["nf_conntrack_buckets", "nf_conntrack_count"];
+
+fn run(evidence: &Evidence) -> Outcome {
+    let boot = &evidence.boot;
+    let mut findings = Vec::new();
+    if let Ok(now) = &evidence.sysctls {
+        findings.extend(changed(boot, now));
+        findings.extend(lost(boot, now));
+    }
+    let assignments = boot.boot.conntrack_sysctls();
+    findings.extend(assignments.iter().filter(|set| boot.boot.effect(set) == Effect::Refused).map(refused));
+    findings.extend(assignments.iter().filter_map(|set| contradicted(boot, set)));
+    findings.extend(boot.boot.without_effect.iter().filter_map(|line| without_effect(boot, line)));
+    findings.extend(unreadable(boot));
+    match &evidence.sysctls {
+        Err(why) if findings.is_empty() => Outcome::CannotRun(why.clone()),
+        _ => Outcome::Findings(findings),
+    }
+}
+
+/// The name of the file below /proc/sys/net/netfilter.
+fn file_name(set: &Assignment) -> String {
+    set.canonical().trim_start_matches("net.netfilter.").to_owned()
+}
+
+/// Whether a program gives the setting its value while the host runs.
+fn is_written(boot: &BootEvidence, canonical: &str, value: u64) -> bool {
+    writers(boot, canonical).any(|writer| writer.assignment.number().is_none_or(|written| written == value))
+}
+
+fn writers<'a>(boot: &'a BootEvidence, canonical: &'a str) -> impl Iterator<Item = &'a Writer> {
+    boot.boot.writers.iter().filter(move |writer| writer.assignment.canonical() == canonical)
+}
+
+/// Whether the files of the host decide on the setting `name` of the namespace that is looked at.
+fn concerns(boot: &BootEvidence, name: &str) -> bool {
+    let is_global = ["nf_conntrack_max", "nf_conntrack_expect_max"].contains(&name);
+    (boot.is_first_netns || is_global) && !OTHER_CHECKS.contains(&name)
+}
+
+/// Settings that the boot sets to another value than they have now.
+fn changed(boot: &BootEvidence, now: &ConntrackSysctls) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for set in boot.boot.conntrack_sysctls() {
+        let name = file_name(&set);
+        let applied = boot.boot.effect(&set) == Effect::Applied;
+        if let (Some(value), Some(at_boot)) = (now.number(&name), set.number())
+            && value != at_boot
+            && applied
+            && concerns(boot, &name)
+            && !is_written(boot, &set.canonical(), value)
+        {
+            findings.push(change(&name, value, at_boot, &set));
+        }
+    }
+    findings
+}
+
+fn change(name: &str, now: u64, at_boot: u64, set: &Assignment) -> Finding {
+    let consequence = format!("the next boot sets {at_boot}: what was changed since is undone");
+    let finding =
+        Finding::new(Severity::Warning, format!("{name} is {now} now and {at_boot} after a boot"), consequence)
+            .evidence(format!("{name} is {now}"))
+            .evidence(set.to_string())
+            .figure("sysctl", name)
+            .figure("now", now)
+            .figure("at_boot", at_boot)
+            .figure("file", set.file.as_str())
+            .figure("line", set.line);
+    let finding = set.overrides.iter().fold(finding, |finding, line| finding.evidence(format!("overridden: {line}")));
+    let (command, lines) = tune_command::persist([(name, now)]);
+    let finding = match command.filter(|_| tune_wins(set)) {
+        Some(command) => finding.command(command),
+        None => finding.text(format!("{}, line {}: {} = {now}", set.file, set.line, set.key)),
+    };
+    let finding = lines.into_iter().filter(|_| tune_wins(set)).fold(finding, Finding::text);
+    finding.command(format!("sysctl -w net.netfilter.{name}={at_boot}"))
+}
+
+/// Whether the file of tune is applied after the line.
+fn tune_wins(set: &Assignment) -> bool {
+    let name = set.file.rsplit('/').next().unwrap_or_default();
+    set.stage == Stage::Sysctl && set.file.contains("/sysctl.d/") && name <= TUNE_FILE
+}
+
+/// Settings that were changed and that nothing sets at boot.
+fn lost(boot: &BootEvidence, now: &ConntrackSysctls) -> Option<Finding> {
+    let is_lost = |name: &str, value: u64| {
+        let canonical = format!("net.netfilter.{name}");
+        let defaults = boot.defaults(name);
+        let is_set = boot.boot.sysctl(&canonical).is_some() || boot.boot.sets_parameter(name);
+        !is_set
+            && concerns(boot, name)
+            && !is_written(boot, &canonical, value)
+            && !defaults.is_empty()
+            && !defaults::is_one_of(value, &defaults)
+    };
+    let lost: Vec<(&str, u64)> = now
+        .iter()
+        .filter_map(|(name, text)| Some((name, text.parse().ok()?)))
+        .filter(|(name, value)| is_lost(name, *value))
+        .collect();
+    let (first, value) = lost.first()?;
+    let title = match lost.len() {
+        1 => format!("{first} is {value} now, and nothing sets it at boot"),
+        count => format!("{count} settings were changed, and nothing sets them at boot"),
+    };
+    let mut finding = Finding::new(Severity::Warning, title, "the next boot brings back the defaults of the kernel");
+    for (name, value) in &lost {
+        let default = boot.defaults(name).first().map(u64::to_string).unwrap_or_default();
+        finding = finding
+            .evidence(format!("{name} is {value}; no file sets it; the kernel's default is {default}"))
+            .figure(name, *value);
+        for writer in writers(boot, &format!("net.netfilter.{name}")) {
+            finding = finding.evidence(format!("{} sets it: {}", writer.name, writer.assignment));
+        }
+    }
+    let (command, lines) = tune_command::persist(lost);
+    let finding = command.into_iter().fold(finding, Finding::command);
+    let lines = lines.into_iter().map(|line| format!("/etc/sysctl.d/{TUNE_FILE}: {line}"));
+    Some(lines.fold(finding, Finding::text))
+}
+
+fn refused(set: &Assignment) -> Finding {
+    let what = "it is no number from 0 to 2147483647";
+    let title = format!("{} is set to '{}', which the kernel refuses", set.canonical(), set.value);
+    Finding::new(Severity::Warning, title, "the setting keeps the kernel's default after a boot")
+        .evidence(set.to_string())
+        .evidence(what)
+        .text(format!("{}, line {}: write digits alone, without units, separators and quotes", set.file, set.line))
+        .figure("file", set.file.as_str())
+        .figure("line", set.line)
+}
+
+/// A line that loses against another one with another value, where both are the administrator's.
+fn contradicted(boot: &BootEvidence, set: &Assignment) -> Option<Finding> {
+    let differs =
+        |line: &&Assignment| line.number().is_some() && set.number().is_some() && line.number() != set.number();
+    let loser = set.overrides.iter().filter(differs).find(|line| is_administrators(boot, line))?;
+    if set.file.starts_with("/etc/ufw/") {
+        return None;
+    }
+    // Two lines of one file are seen together, and the file of tune is written to win.
+    let is_known = loser.file == set.file || set.file.ends_with(TUNE_FILE);
+    let severity = if is_known { Severity::Note } else { Severity::Warning };
+    let title = format!("{} is set to {} and to {}", set.canonical(), loser.value, set.value);
+    let consequence = format!("the value {} is never in force: the other line is applied later", loser.value);
+    Some(
+        Finding::new(severity, title, consequence)
+            .evidence(format!("wins: {set}"))
+            .evidence(format!("loses: {loser}"))
+            .text(format!("remove {}:{} or {}:{}", loser.file, loser.line, set.file, set.line))
+            .figure("wins", set.number())
+            .figure("loses", loser.number()),
+    )
+}
+
+/// OpenWrt's packages keep their defaults in /etc/sysctl.d/1*.conf.
+fn is_administrators(boot: &BootEvidence, line: &Assignment) -> bool {
+    let is_package = boot.boot.init == Init::Procd && line.file.starts_with("/etc/sysctl.d/1");
+    line.file.starts_with("/etc/") && !is_package
+}
+
+fn without_effect(boot: &BootEvidence, line: &WithoutEffect) -> Option<Finding> {
+    let WithoutEffect { assignment: set, why } = line;
+    let name = set.canonical();
+    if set.key == HASHSIZE || !name.starts_with(CONNTRACK) || matches!(why, Reason::Masked { .. }) {
+        return None;
+    }
+    let in_force = boot.boot.sysctl(&name).filter(|other| other.number() == set.number());
+    let severity = if in_force.is_some() { Severity::Note } else { Severity::Warning };
+    let consequence = match &in_force {
+        Some(other) => format!("nothing: {}:{} sets the same value", other.file, other.line),
+        None => "the setting keeps another value after a boot".to_owned(),
+    };
+    let finding = Finding::new(severity, format!("{}:{} sets nothing", set.file, set.line), consequence)
+        .evidence(set.to_string())
+        .evidence(why.to_string())
+        .figure("sysctl", name.trim_start_matches("net.netfilter."))
+        .figure("file", set.file.as_str())
+        .figure("line", set.line);
+    Some(mended(finding, set, why))
+}
+
+fn mended(finding: Finding, set: &Assignment, why: &Reason) -> Finding {
+    let finding = match why {
+        Reason::OldName { current } => {
+            finding.text(format!("{}, line {}: {current} = {}", set.file, set.line, set.value))
+        }
+        Reason::Suffix => finding.command(format!("mv {0} {0}.conf", shell_word(&set.file))),
+        Reason::NotExecutable => finding.command(format!("chmod +x {}", shell_word(&set.file))),
+        Reason::NotRead { by: "systemd-sysctl" } if set.file == "/etc/sysctl.conf" => {
+            finding.command("ln -s ../sysctl.conf /etc/sysctl.d/99-sysctl.conf")
+        }
+        _ => finding,
+    };
+    let name = file_name(set);
+    let command = set.number().and_then(|value| tune_command::persist([(name.as_str(), value)]).0);
+    command.into_iter().fold(finding, Finding::command)
+}
+
+fn unreadable(boot: &BootEvidence) -> Option<Finding> {
+    let files = &boot.boot.unreadable;
+    let (first, count) = (files.first()?, files.len());
+    let title = match count {
+        1 => format!("{} cannot be read", first.file),
+        _ => format!("{count} files that set something at boot cannot be read"),
+    };
+    let finding =
+        Finding::new(Severity::Note, title, "what they set at boot is unknown, so it may be more than is shown");
+    Some(files.iter().take(10).fold(finding, |finding, file| finding.evidence(format!("{}: {}", file.file, file.why))))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use crate::doctor::finding::Fix;
+    use crate::doctor::made_up::MadeUpHost;
+
+    const FILE: &str = "/etc/sysctl.d/50-conntrack.conf";
+    const MAX: &str = "net.netfilter.nf_conntrack_max";
+
+    /// The severity and the title of each finding.
+    fn titles(host: &MadeUpHost) -> Vec<(Severity, String)> {
+        host.findings(run).into_iter().map(|finding| (finding.severity, finding.title)).collect()
+    }
+
+    fn warning(title: &str) -> Vec<(Severity, String)> {
+        vec![(Severity::Warning, title.to_owned())]
+    }
+
+    fn command(line: &str) -> Fix {
+        Fix::Command(line.to_owned())
+    }
+
+    #[test]
+    fn a_host_whose_settings_are_written_down_is_healthy() {
+        assert_eq!(titles(&MadeUpHost::systemd()), []);
+    }
+
+    #[test]
+    fn a_value_that_the_next_boot_changes_is_found_with_the_line_that_does() {
+        let mut host = MadeUpHost::systemd();
+        let found = host.sysctl("nf_conntrack_max", 1_048_576).findings(run);
+        assert_eq!(found[0].title, "nf_conntrack_max is 1048576 now and 524288 after a boot");
+        let evidence = [
+            "nf_conntrack_max is 1048576",
+            "/etc/sysctl.d/50-conntrack.conf:1: net.netfilter.nf_conntrack_max = 524288",
+        ];
+        assert_eq!(found[0].evidence, evidence);
+        let keep = command("ctnl tune set --max 1048576 --persist");
+        assert_eq!(found[0].fixes, [keep, command("sysctl -w net.netfilter.nf_conntrack_max=524288")]);
+        assert_eq!(found.len(), 1);
+    }
+
+    #[test]
+    fn where_the_file_of_tune_would_lose_the_line_to_edit_is_named() {
+        let mut host = MadeUpHost::systemd();
+        host.file("/etc/sysctl.d/99-z.conf", &format!("{MAX} = 65536\n"));
+        let found = host.findings(run);
+        let edit = "/etc/sysctl.d/99-z.conf, line 1: net.netfilter.nf_conntrack_max = 524288";
+        assert_eq!(found[0].fixes[0], Fix::Text(edit.to_owned()));
+        assert_eq!(found[1].title, format!("{MAX} is set to 524288 and to 65536"));
+    }
+
+    #[test]
+    fn what_was_changed_by_hand_and_is_set_nowhere_is_found_in_one_finding() {
+        let mut host = MadeUpHost::systemd();
+        host.sysctl("nf_conntrack_tcp_timeout_established", 3600).sysctl("nf_conntrack_acct", 1);
+        let found = host.findings(run);
+        assert_eq!(found[0].title, "2 settings were changed, and nothing sets them at boot");
+        assert_eq!(found[0].fixes, [command("ctnl tune set --acct on --timeout tcp.established=3600 --persist")]);
+        host.file("/etc/modprobe.d/acct.conf", "options nf_conntrack acct=1\n");
+        let title = "nf_conntrack_tcp_timeout_established is 3600 now, and nothing sets it at boot";
+        assert_eq!(titles(&host), warning(title));
+    }
+
+    #[test]
+    fn a_maximum_that_follows_from_the_hash_size_is_not_lost() {
+        let mut host = MadeUpHost::systemd();
+        host.file(FILE, "# nothing\n").sysctl("nf_conntrack_max", 8 * 131_072);
+        assert_eq!(titles(&host), []);
+        host.sysctl("nf_conntrack_max", 2_000_000);
+        assert_eq!(titles(&host), warning("nf_conntrack_max is 2000000 now, and nothing sets it at boot"));
+    }
+
+    #[test]
+    fn a_line_with_an_old_name_or_in_a_file_that_is_not_read_sets_nothing() {
+        let mut host = MadeUpHost::systemd();
+        host.file("/etc/sysctl.d/60-old.conf", "net.ipv4.ip_conntrack_max = 65536\n");
+        assert_eq!(titles(&host), warning("/etc/sysctl.d/60-old.conf:1 sets nothing"));
+        host.file("/etc/sysctl.d/60-old.conf", "net.ipv4.ip_conntrack_max = 524288\n");
+        let note = (Severity::Note, "/etc/sysctl.d/60-old.conf:1 sets nothing".to_owned());
+        assert_eq!(titles(&host), [note], "the same value is in force");
+        let mut host = MadeUpHost::systemd();
+        host.file("/etc/sysctl.d/conntrack", "net.netfilter.nf_conntrack_acct = 1\n");
+        host.file("/etc/sysctl.conf", "net.netfilter.nf_conntrack_acct = 1\nnet.core.somaxconn = 9\n");
+        let found = host.findings(run);
+        let fixes: Vec<_> = found.iter().map(|finding| finding.fixes[0].clone()).collect();
+        let link = command("ln -s ../sysctl.conf /etc/sysctl.d/99-sysctl.conf");
+        assert_eq!(fixes, [link, command("mv /etc/sysctl.d/conntrack /etc/sysctl.d/conntrack.conf")]);
+    }
+
+    #[test]
+    fn a_file_that_stands_in_for_that_of_a_package_is_no_fault() {
+        let mut host = MadeUpHost::systemd();
+        host.file("/usr/lib/sysctl.d/50-conntrack.conf", &format!("{MAX} = 65536\n"));
+        host.file("/usr/lib/sysctl.d/10-package.conf", &format!("{MAX} = 65536\n"));
+        assert_eq!(titles(&host), []);
+    }
+
+    #[test]
+    fn a_value_that_the_kernel_refuses_is_found() {
+        let mut host = MadeUpHost::systemd();
+        host.file(FILE, &format!("{MAX} = 1,048,576\n"));
+        let title = "net.netfilter.nf_conntrack_max is set to '1,048,576', which the kernel refuses";
+        assert_eq!(titles(&host), warning(title));
+    }
+
+    #[test]
+    fn two_lines_of_one_file_are_a_note_and_those_of_two_a_warning() {
+        let mut host = MadeUpHost::systemd();
+        host.file(FILE, &format!("{MAX} = 1\n{MAX} = 524288\n"));
+        let title = "net.netfilter.nf_conntrack_max is set to 1 and to 524288".to_owned();
+        assert_eq!(titles(&host), [(Severity::Note, title.clone())]);
+        host.file(FILE, &format!("{MAX} = 1\n")).file("/etc/sysctl.d/60.conf", &format!("{MAX} = 524288\n"));
+        assert_eq!(titles(&host), [(Severity::Warning, title.clone())]);
+        host.file("/etc/sysctl.d/60.conf", "").file("/etc/sysctl.d/90-ctnl.conf", &format!("{MAX} = 524288\n"));
+        assert_eq!(titles(&host), [(Severity::Note, title)], "tune was told to");
+    }
+
+    #[test]
+    fn in_another_namespace_only_what_all_share_is_compared() {
+        let mut host = MadeUpHost::systemd();
+        host.sysctl("nf_conntrack_tcp_timeout_established", 3600).sysctl("nf_conntrack_max", 1);
+        let mut evidence = host.evidence();
+        evidence.boot.is_first_netns = false;
+        let found = crate::doctor::made_up::findings(run(&evidence));
+        assert_eq!(
+            found.iter().map(|finding| &*finding.title).collect::<Vec<_>>(),
+            ["nf_conntrack_max is 1 now and 524288 after a boot"]
+        );
+    }
+
+    #[test]
+    fn a_tree_without_values_is_checked_as_far_as_its_files_go() {
+        let mut host = MadeUpHost::new();
+        host.file("/usr/lib/systemd/systemd-sysctl", "");
+        assert!(matches!(run(&host.evidence()), Outcome::CannotRun(_)));
+        host.file(FILE, &format!("{MAX} = x\n"));
+        assert_eq!(host.findings(run).len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        let mut host = MadeUpHost::systemd();
+        host.file("/etc/sysctl.d/x.conf/file", "");
+        let found = host.findings(run);
+        assert_eq!(found[0].title, "/etc/sysctl.d/x.conf cannot be read");
+        assert_eq!(found[0].evidence, ["/etc/sysctl.d/x.conf: not a regular file"]);
+    }
+}

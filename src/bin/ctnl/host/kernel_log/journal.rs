@@ -1,0 +1,262 @@
+//! The journal of systemd, by journalctl(1): all boots, the last message first.
+
+use std::ffi::OsString;
+use std::io::{self, BufReader, Read};
+use std::os::fd::AsFd;
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+
+use ctnl::host::Host;
+use ctnl::units::{Bytes, Nanos};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::stream::{End, for_each_line};
+use super::tally::{Entry, Tally};
+use super::{LogSource, Unreadable};
+
+const NAME: &str = "the journal";
+const FOLDER: &str = "/var/log/journal";
+/// The messages of [`super::message`].
+const PATTERN: &str = "table full|entries exceeded|callbacks suppressed|messages suppressed";
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
+const MAX_TIME: Nanos = Nanos(5 * Nanos::PER_SECOND);
+/// Most bytes of its error messages.
+const MAX_ERRORS: u64 = 4096;
+/// A line of journalctl where this user may read some of the journal only.
+const NOT_ALL: &str = "You are currently not seeing messages from other users and the system";
+/// Where it was built without libpcre2.
+const NO_PATTERNS: &str = "without pattern matching support";
+
+/// The fields of an entry.
+#[derive(Deserialize)]
+struct Record {
+    #[serde(rename = "MESSAGE")]
+    message: Value,
+    #[serde(rename = "__REALTIME_TIMESTAMP")]
+    microseconds: String,
+    #[serde(rename = "_HOSTNAME")]
+    host: Option<String>,
+}
+
+/// Reads the journal of this host, or of the files below its root where it does not run; `None` where it has none.
+pub fn read(host: &Host, is_running: bool, tally: impl Fn() -> Tally) -> Option<LogSource> {
+    let folder = host.path(FOLDER);
+    if !is_running && !folder.is_dir() {
+        return None;
+    }
+    let mut arguments: Vec<OsString> = Vec::new();
+    if !is_running {
+        arguments.extend(["--directory".into(), folder.into_os_string()]);
+    }
+    match run(host, &arguments, true, &tally) {
+        Err(Unreadable::Absent) if is_running => None,
+        Err(Unreadable::Absent) => {
+            Some(LogSource::unreadable(NAME, Unreadable::Failed("journalctl is not installed".to_owned())))
+        }
+        Err(Unreadable::Failed(why)) if why.contains(NO_PATTERNS) => {
+            Some(run(host, &arguments, false, &tally).unwrap_or_else(|why| LogSource::unreadable(NAME, why)))
+        }
+        Err(why) => Some(LogSource::unreadable(NAME, why)),
+        Ok(source) => Some(source),
+    }
+}
+
+fn run(
+    host: &Host,
+    arguments: &[OsString],
+    has_pattern: bool,
+    tally: &impl Fn() -> Tally,
+) -> Result<LogSource, Unreadable> {
+    let mut command = Command::new("journalctl");
+    command.args(["--output=json", "--output-fields=MESSAGE,_HOSTNAME", "--no-pager", "--all", "--reverse"]);
+    if has_pattern {
+        command.arg(format!("--grep={PATTERN}"));
+    }
+    command.args(arguments).arg("_TRANSPORT=kernel");
+    read_output(command, host, tally())
+}
+
+/// Runs `command` and counts what it prints; it is killed when this ends.
+fn read_output(mut command: Command, host: &Host, mut tally: Tally) -> Result<LogSource, Unreadable> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    command.env_clear().env("PATH", path).env("LC_ALL", "C");
+    let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut running = Running(spawned.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Unreadable::Absent,
+        _ => Unreadable::Failed(format!("run journalctl: {error}")),
+    })?);
+    let deadline = host.clock.now().monotonic.plus(MAX_TIME);
+    let (Some(stdout), Some(stderr)) = (running.0.stdout.take(), running.0.stderr.take()) else {
+        return Err(Unreadable::Failed("run journalctl: it has no output".to_owned()));
+    };
+    let output = Output { stdout, host, deadline, is_late: false };
+    let end = count(output, &mut tally).map_err(|error| Unreadable::Failed(format!("read journalctl: {error}")))?;
+    let mut source = LogSource::empty(NAME.to_owned());
+    source.notices = tally.finish();
+    source.gaps.extend(gap(end));
+    if end == End::Stream {
+        let errors = errors_of(stderr);
+        check(running.wait(), &errors)?;
+        source.gaps.extend(errors.contains(NOT_ALL).then(|| "this user may read a part of it only".to_owned()));
+    }
+    Ok(source)
+}
+
+fn gap(end: End) -> Option<String> {
+    match end {
+        End::Stream => None,
+        End::Bytes => Some(format!("only the last {} of its messages were read", Bytes(MAX_BYTES))),
+        End::Stopped => Some(format!("older messages were not read: it took over {}", MAX_TIME.seconds())),
+    }
+}
+
+/// With a pattern, journalctl exits with 1 and without a message where nothing matches.
+fn check(is_success: io::Result<bool>, errors: &str) -> Result<(), Unreadable> {
+    match is_success {
+        Ok(true) => Ok(()),
+        Ok(false) if errors.trim().is_empty() || errors.contains(NOT_ALL) => Ok(()),
+        Ok(false) => Err(Unreadable::Failed(errors.lines().last().unwrap_or_default().to_owned())),
+        Err(error) => Err(Unreadable::Failed(format!("run journalctl: {error}"))),
+    }
+}
+
+fn count(mut output: Output<'_>, tally: &mut Tally) -> io::Result<End> {
+    let end = for_each_line(
+        BufReader::new(&mut output),
+        MAX_BYTES,
+        || true,
+        |line| {
+            if let Ok(record) = serde_json::from_slice::<Record>(line) {
+                add(&record, tally);
+            }
+        },
+    )?;
+    Ok(if output.is_late { End::Stopped } else { end })
+}
+
+/// A message that is not UTF-8 is an array of bytes.
+fn add(record: &Record, tally: &mut Tally) {
+    let message = match &record.message {
+        Value::String(text) => text.clone().into_bytes(),
+        Value::Array(bytes) => {
+            let byte = |byte: &Value| byte.as_u64().and_then(|byte| u8::try_from(byte).ok()).unwrap_or(b'?');
+            bytes.iter().map(byte).collect()
+        }
+        _ => return,
+    };
+    let time = record.microseconds.parse().ok().map(|microseconds: u64| Nanos(microseconds.saturating_mul(1000)));
+    let host = record.host.as_deref().map(str::as_bytes);
+    tally.add(&Entry { time, host, times: 1, message: message.trim_ascii_start() });
+}
+
+/// The output of a process, up to a deadline.
+struct Output<'a> {
+    stdout: ChildStdout,
+    host: &'a Host,
+    deadline: Nanos,
+    is_late: bool,
+}
+
+impl Read for &mut Output<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.deadline.since(self.host.clock.now().monotonic);
+        let timeout = PollTimeout::try_from(std::time::Duration::from(left)).unwrap_or(PollTimeout::ZERO);
+        let mut ready = [PollFd::new(self.stdout.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut ready, timeout) {
+            _ if left == Nanos(0) => self.is_late = true,
+            Ok(0) => self.is_late = true,
+            Ok(_) => return self.stdout.read(buffer),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(0)
+    }
+}
+
+/// The error messages of a process that has closed its output.
+fn errors_of(stderr: ChildStderr) -> String {
+    let mut bytes = Vec::new();
+    // What can be read is enough.
+    let _ = stderr.take(MAX_ERRORS).read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A process that does not outlive this.
+struct Running(Child);
+
+impl Running {
+    fn wait(&mut self) -> io::Result<bool> {
+        self.0.wait().map(|status| status.success())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use ctnl::clock::Clock;
+
+    use super::*;
+
+    fn output_of(script: &str) -> Result<LogSource, Unreadable> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        read_output(command, &Host::system(), Tally::new(Nanos(2_000_000_000), Some("gate")))
+    }
+
+    #[test]
+    fn messages_are_counted_also_where_they_are_arrays_of_bytes() {
+        let source = output_of(
+            r#"echo '{"MESSAGE":"nf_conntrack: nf_conntrack: table full, dropping packet","__REALTIME_TIMESTAMP":"1000000","_HOSTNAME":"gate"}'
+               echo '{"MESSAGE":[110,102,95,99,111,110,110,116,114,97,99,107,58,32,116,97,98,108,101,32,102,117,108,108,255],"__REALTIME_TIMESTAMP":"500000"}'
+               echo '{"MESSAGE":"nf_conntrack: table full, dropping packet","__REALTIME_TIMESTAMP":"1","_HOSTNAME":"other"}'
+               echo '-- No entries --'; echo '{"MESSAGE":null,"__REALTIME_TIMESTAMP":"1"}'"#,
+        )
+        .unwrap();
+        let full = &source.notices.full[&None];
+        assert_eq!((full.count, full.first, full.last), (2, Some(Nanos(500_000_000)), Some(Nanos(1_000_000_000))));
+        assert_eq!((source.notices.other_hosts, source.gaps), (1, vec![]));
+    }
+
+    #[test]
+    fn nothing_found_is_no_failure_and_a_failure_has_the_message_of_journalctl() {
+        assert_eq!(output_of("exit 1").unwrap().notices, super::super::Notices::default());
+        let failed = output_of("echo 'Failed to open files: x' >&2; exit 1").unwrap_err();
+        assert_eq!(failed, Unreadable::Failed("Failed to open files: x".to_owned()));
+        let source = output_of(&format!("echo 'Hint: {NOT_ALL}.' >&2; exit 1")).unwrap();
+        assert_eq!(source.gaps, ["this user may read a part of it only"]);
+    }
+
+    #[test]
+    fn a_process_that_does_not_end_is_killed_and_that_is_said() {
+        let started = std::time::Instant::now();
+        let calls = std::sync::atomic::AtomicU64::new(0);
+        let clock = Clock::from_fn(move || ctnl::clock::Time {
+            monotonic: Nanos(calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) * 4_900_000_000),
+            realtime: Nanos(0),
+        });
+        let mut command = Command::new("sleep");
+        command.arg("1000");
+        let source = read_output(command, &Host::at("/", clock), Tally::new(Nanos(0), None)).unwrap();
+        assert_eq!(source.gaps, ["older messages were not read: it took over 5s"]);
+        assert!(started.elapsed() < std::time::Duration::from_secs(100));
+        assert_eq!(
+            read_output(Command::new("/nonexistent"), &Host::system(), Tally::new(Nanos(0), None)),
+            Err(Unreadable::Absent)
+        );
+    }
+
+    #[test]
+    fn files_without_a_journal_are_not_read_by_journalctl() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = Host::at(folder.path(), Clock::system());
+        assert_eq!(read(&host, false, || Tally::new(Nanos(0), None)), None);
+    }
+}

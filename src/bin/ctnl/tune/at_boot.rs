@@ -1,0 +1,277 @@
+//! Which files make the boot set the new values, and whether it really does, by the rules of its init system.
+
+use ctnl::host::Host;
+
+use super::change::{Change, FILES, MODPROBE_CONF, MODULES_LOAD_CONF, Place, SYSCTL_CONF};
+use super::persist::{modprobe_conf, modules_load_conf, sysctl_conf};
+use super::places::Places;
+use super::setting::Setting;
+use crate::host::boot::{Assignment, Boot, Effect, Init, Loading, PlannedFile};
+
+/// The changes of files, and what they do not achieve.
+#[derive(Debug, Default)]
+pub struct BootPlan {
+    /// The files.
+    pub changes: Vec<Change>,
+    /// Settings that the boot would set to something else, or not at all: each with the file and line that decides.
+    pub overridden: Vec<String>,
+    /// What is unknown, or was added.
+    pub notes: Vec<String>,
+}
+
+/// The files by which the boot of `host` sets `values`. `now` is the maximum now.
+///
+/// # Errors
+/// A file exists and cannot be read.
+pub fn plan(
+    host: &Host,
+    places: &mut dyn Places,
+    values: &[(Setting, u64)],
+    max_now: Option<u64>,
+) -> Result<BootPlan, String> {
+    let mut plan = BootPlan::default();
+    let before = Boot::read(host);
+    let values = with_max(values, max_now, &before, &mut plan.notes);
+    let files = FILES.map(|path| (path, places.read(Place::File(path))));
+    let mut existing = Vec::new();
+    for (path, read) in files {
+        existing.push((path, read.map_err(|error| format!("cannot read {path}: {error}"))?));
+    }
+    let text = |path: &str| existing.iter().find(|(file, _)| *file == path).and_then(|(_, text)| text.as_deref());
+    let by_module = files_of(&values, true, text, &before);
+    let boot = Boot::read_with(host, &planned(&by_module));
+    // Where modprobe.d is not read, or the module is built in, the sysctl has the same effect.
+    let buckets = values.iter().find(|(setting, _)| *setting == Setting::Buckets);
+    let is_loaded_with = buckets.is_none_or(|(_, value)| boot.hashsize().and_then(|set| set.number()) == Some(*value));
+    let (files, boot) = if is_loaded_with {
+        (by_module, boot)
+    } else {
+        let by_sysctl = files_of(&values, false, text, &before);
+        let boot = Boot::read_with(host, &planned(&by_sysctl));
+        plan.notes
+            .push("buckets: the boot reads no hashsize= from modprobe.d here, so they are set as a sysctl".into());
+        (by_sysctl, boot)
+    };
+    for (setting, value) in &values {
+        check(&boot, *setting, *value, &mut plan);
+    }
+    plan.notes.extend(boot.unreadable.iter().map(|left| format!("cannot read {}: {}", left.file, left.why)));
+    plan.changes = files
+        .into_iter()
+        .map(|(path, new)| Change::of_file(path, text(path).map(str::to_owned), Some(new)))
+        .filter(|change| change.from != change.to)
+        .collect();
+    Ok(plan)
+}
+
+/// With `hashsize=` the module sets the maximum to eight times as much (`nf_conntrack_init_start` in
+/// net/netfilter/nf_conntrack_core.c), so the maximum is made to stay.
+fn with_max(
+    values: &[(Setting, u64)],
+    max_now: Option<u64>,
+    before: &Boot,
+    notes: &mut Vec<String>,
+) -> Vec<(Setting, u64)> {
+    let mut values = values.to_vec();
+    let has = |values: &[(Setting, u64)], wanted| values.iter().any(|(setting, _)| *setting == wanted);
+    let is_set = before.sysctl(&Setting::Max.key()).is_some();
+    if let Some(max) = max_now.filter(|_| has(&values, Setting::Buckets) && !has(&values, Setting::Max) && !is_set) {
+        notes
+            .push(format!("max {max} is written, too: a module that is loaded with hashsize= sets it to 8 x hashsize"));
+        values.push((Setting::Max, max));
+    }
+    values
+}
+
+/// The new texts of the files.
+fn files_of<'t>(
+    values: &[(Setting, u64)],
+    by_module: bool,
+    text: impl Fn(&str) -> Option<&'t str>,
+    before: &Boot,
+) -> Vec<(&'static str, String)> {
+    let buckets = values.iter().find(|(setting, _)| *setting == Setting::Buckets).filter(|_| by_module);
+    let sysctls = values.iter().filter(|(setting, _)| buckets.is_none() || *setting != Setting::Buckets);
+    let assignments: Vec<_> = sysctls.map(|(setting, value)| (setting.key(), *value)).collect();
+    let mut files = Vec::new();
+    if !assignments.is_empty() {
+        files.push((SYSCTL_CONF, sysctl_conf(text(SYSCTL_CONF), &assignments)));
+    }
+    if let Some((_, buckets)) = buckets {
+        files.push((MODPROBE_CONF, modprobe_conf(text(MODPROBE_CONF), *buckets)));
+    }
+    if !matches!(before.loading, Loading::BuiltIn { .. }) && reads_modules_load(before.init) {
+        files.push((MODULES_LOAD_CONF, modules_load_conf(text(MODULES_LOAD_CONF))));
+    }
+    files
+}
+
+/// OpenWrt has /etc/modules.d, CentOS 6 /etc/sysconfig/modules.
+fn reads_modules_load(init: Init) -> bool {
+    !matches!(init, Init::Procd | Init::RedHatSysV)
+}
+
+fn planned(files: &[(&'static str, String)]) -> Vec<PlannedFile> {
+    files.iter().map(|(path, text)| PlannedFile { path: (*path).to_owned(), text: Some(text.clone()) }).collect()
+}
+
+/// The line that decides on a setting.
+pub fn deciding(boot: &Boot, setting: Setting) -> Option<Assignment> {
+    if setting == Setting::Buckets { boot.buckets() } else { boot.sysctl(&setting.key()) }
+}
+
+/// The init system, for messages.
+fn init_name(init: Init) -> &'static str {
+    match init {
+        Init::Systemd => "systemd",
+        Init::RedHatSysV => "initscripts of CentOS 6",
+        Init::DebianSysV => "sysvinit",
+        Init::OpenRc => "OpenRC",
+        Init::Procd => "procd of OpenWrt",
+        Init::Unknown => "an unknown init system",
+    }
+}
+
+fn check(boot: &Boot, setting: Setting, value: u64, plan: &mut BootPlan) {
+    let Some(line) = deciding(boot, setting) else {
+        plan.overridden.push(format!(
+            "{setting}: the boot of this host ({}) reads none of the files for it",
+            init_name(boot.init)
+        ));
+        return;
+    };
+    match boot.effect(&line) {
+        _ if line.number() != Some(value) => plan.overridden.push(format!("{setting}: {line}")),
+        Effect::Applied => {}
+        Effect::Unknown => {
+            let note = format!("{setting}: it is unknown whether nf_conntrack is loaded when {} is applied", line.file);
+            if !plan.notes.contains(&note) {
+                plan.notes.push(note);
+            }
+        }
+        Effect::TooEarly => {
+            let hint = match boot.init {
+                Init::Procd => "; it is loaded by what is in /etc/modules.d",
+                Init::RedHatSysV => "; /etc/sysconfig/modules/*.modules loads modules earlier",
+                _ => "",
+            };
+            plan.overridden.push(format!("{setting}: nf_conntrack is loaded after {} is applied{hint}", line.file));
+        }
+        Effect::Refused => plan.overridden.push(format!("{setting}: the kernel refuses {line}")),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use ctnl::clock::Clock;
+    use ctnl::netlink::Netns;
+    use tempfile::TempDir;
+
+    use super::super::places::HostPlaces;
+    use super::*;
+
+    /// A tree with these files.
+    fn tree(files: &[(&str, &str)]) -> TempDir {
+        let root = tempfile::tempdir().unwrap();
+        files.iter().for_each(|(path, text)| write(root.path(), path, text));
+        root
+    }
+
+    fn write(root: &Path, path: &str, text: &str) {
+        let path = root.join(path.trim_start_matches('/'));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// A tree on which systemd runs, of a kernel that has nf_conntrack as a module, or built in.
+    fn systemd(built_in: bool, files: &[(&str, &str)]) -> TempDir {
+        let root = tree(files);
+        write(root.path(), "/usr/lib/systemd/systemd", "");
+        fs::create_dir_all(root.path().join("usr/sbin")).unwrap();
+        symlink("../lib/systemd/systemd", root.path().join("usr/sbin/init")).unwrap();
+        symlink("usr/lib", root.path().join("lib")).unwrap();
+        let module = if built_in { "nf_conntrack" } else { "nf_other" };
+        let list = format!("kernel/net/netfilter/{module}.ko\n");
+        write(root.path(), "/usr/lib/modules/6.1.0/modules.builtin", &list);
+        root
+    }
+
+    fn plan_on(root: &TempDir, values: &[(Setting, u64)]) -> BootPlan {
+        let host = Host::at(root.path(), Clock::system());
+        let mut places = HostPlaces::new(&host, Netns::Current);
+        plan(&host, &mut places, values, Some(65_536)).unwrap()
+    }
+
+    fn file<'p>(plan: &'p BootPlan, path: &str) -> Option<&'p str> {
+        plan.changes.iter().find(|change| change.path == path).and_then(|change| change.to.as_deref())
+    }
+
+    const SIZES: [(Setting, u64); 2] = [(Setting::Max, 262_144), (Setting::Buckets, 131_072)];
+
+    #[test]
+    fn on_systemd_three_files_set_the_values_and_load_the_module_before() {
+        let plan = plan_on(&systemd(false, &[]), &SIZES);
+        assert_eq!((plan.overridden.as_slice(), plan.notes.as_slice()), (&[][..], &[][..]));
+        assert!(file(&plan, SYSCTL_CONF).unwrap().ends_with("\nnet.netfilter.nf_conntrack_max = 262144\n"));
+        assert!(file(&plan, MODPROBE_CONF).unwrap().ends_with("\noptions nf_conntrack hashsize=131072\n"));
+        assert!(file(&plan, MODULES_LOAD_CONF).unwrap().ends_with("\nnf_conntrack\n"));
+    }
+
+    #[test]
+    fn a_line_that_wins_is_named_with_its_file() {
+        let conf = ("/etc/sysctl.d/99-local.conf", "\nnet.nf_conntrack_max=1000\n");
+        let plan = plan_on(&systemd(false, &[conf]), &SIZES);
+        assert_eq!(plan.overridden, ["max: /etc/sysctl.d/99-local.conf:2: net.nf_conntrack_max = 1000"]);
+        // One that sets the same does not hurt, and one that is applied before loses.
+        let same = ("/etc/sysctl.d/99-local.conf", "net.netfilter.nf_conntrack_max = 262144\n");
+        let earlier = ("/etc/sysctl.d/10-local.conf", "net.netfilter.nf_conntrack_max = 5\n");
+        assert_eq!(plan_on(&systemd(false, &[same, earlier]), &SIZES).overridden, [] as [String; 0]);
+        let modprobe = ("/etc/modprobe.d/zz.conf", "options nf_conntrack hashsize=7\n");
+        let plan = plan_on(&systemd(false, &[modprobe]), &SIZES);
+        let decided =
+            plan.overridden.is_empty() && file(&plan, SYSCTL_CONF).unwrap().contains("nf_conntrack_buckets = 131072");
+        assert!(decided, "the sysctl is applied after the module is loaded: {plan:?}");
+    }
+
+    #[test]
+    fn of_a_module_that_is_built_in_the_buckets_are_a_sysctl() {
+        let plan = plan_on(&systemd(true, &[]), &SIZES);
+        assert_eq!(plan.overridden, [] as [String; 0]);
+        assert!(file(&plan, SYSCTL_CONF).unwrap().contains("net.netfilter.nf_conntrack_buckets = 131072\n"));
+        assert_eq!((file(&plan, MODPROBE_CONF), file(&plan, MODULES_LOAD_CONF)), (None, None));
+    }
+
+    #[test]
+    fn buckets_alone_bring_the_maximum_of_now_with_them_unless_the_boot_sets_one() {
+        let buckets = [(Setting::Buckets, 131_072)];
+        let plan = plan_on(&systemd(false, &[]), &buckets);
+        assert!(file(&plan, SYSCTL_CONF).unwrap().contains("net.netfilter.nf_conntrack_max = 65536\n"));
+        let conf = ("/etc/sysctl.d/50-local.conf", "net.netfilter.nf_conntrack_max = 9999\n");
+        assert_eq!(file(&plan_on(&systemd(false, &[conf]), &buckets), SYSCTL_CONF), None);
+    }
+
+    #[test]
+    fn openwrt_gets_the_files_that_it_reads_and_its_sysctl_conf_may_win() {
+        let openwrt = [("/etc/openwrt_release", ""), ("/etc/modules.d/nf-conntrack", "nf_conntrack\n")];
+        let plan = plan_on(&tree(&openwrt), &SIZES);
+        assert_eq!(plan.overridden, [] as [String; 0]);
+        assert_eq!((file(&plan, MODPROBE_CONF), file(&plan, MODULES_LOAD_CONF)), (None, None));
+        assert!(file(&plan, SYSCTL_CONF).unwrap().contains("net.netfilter.nf_conntrack_buckets = 131072\n"));
+        let conf = ("/etc/sysctl.conf", "net.netfilter.nf_conntrack_max=16384\n");
+        let plan = plan_on(&tree(&[&openwrt[..], &[conf]].concat()), &SIZES);
+        assert_eq!(plan.overridden, ["max: /etc/sysctl.conf:1: net.netfilter.nf_conntrack_max = 16384"]);
+    }
+
+    #[test]
+    fn lines_of_an_earlier_call_stay() {
+        let ours = (SYSCTL_CONF, "# by hand\nnet.netfilter.nf_conntrack_acct = 1\n");
+        let plan = plan_on(&systemd(false, &[ours]), &SIZES);
+        let text = file(&plan, SYSCTL_CONF).unwrap();
+        assert_eq!(text, "# by hand\nnet.netfilter.nf_conntrack_acct = 1\nnet.netfilter.nf_conntrack_max = 262144\n");
+    }
+}
