@@ -61,6 +61,8 @@ impl Slot {
 pub struct Group<'a> {
     /// The number of its part, see [`Groups::start_part`]; 0 without parts.
     pub part: u32,
+    /// Its place: see [`Groups::add`].
+    pub place: usize,
     /// The values, in the order of the fields.
     pub values: Vec<Value<'a>>,
     /// What was counted.
@@ -141,12 +143,17 @@ impl Groups {
         self.is_out_of_memory
     }
 
-    /// Counts a flow: in one group, or in that of each address of a field like `addr`, once each.
-    pub fn add(&mut self, subject: &Subject<'_>) {
+    /// Counts a flow: in one group, or in that of each address of a field like `addr`, once each. Returns the place of the
+    /// one group, below [`Groups::len`], which stays the same, so that a caller can count more of each group; `None` where
+    /// the group is not kept, or there are several.
+    pub fn add(&mut self, subject: &Subject<'_>) -> Option<usize> {
         self.total.add(subject.flow);
         match self.addresses.and_then(|place| Some((place, self.by.get(place)?.addresses(subject)?))) {
             None => self.add_to_group(subject, None, true),
-            Some((place, addresses)) => self.add_to_each(subject, place, addresses),
+            Some((place, addresses)) => {
+                self.add_to_each(subject, place, addresses);
+                None
+            }
         }
     }
 
@@ -159,7 +166,7 @@ impl Groups {
             if counted.contains(&Some(value)) {
                 continue;
             }
-            self.add_to_group(subject, Some((place, value)), number == 0);
+            let _ = self.add_to_group(subject, Some((place, value)), number == 0);
             if let Some(slot) = counted.get_mut(number) {
                 *slot = Some(value);
             }
@@ -169,7 +176,12 @@ impl Groups {
     /// Counts a flow in the group of its values, with `replaced` in place of one of them. Undecided values are
     /// counted only if it `is_first`.
     #[inline]
-    fn add_to_group(&mut self, subject: &Subject<'_>, replaced: Option<(usize, Value<'static>)>, is_first: bool) {
+    fn add_to_group(
+        &mut self,
+        subject: &Subject<'_>,
+        replaced: Option<(usize, Value<'static>)>,
+        is_first: bool,
+    ) -> Option<usize> {
         self.scratch.truncate(self.part_length);
         for (place, by) in self.by.iter().enumerate() {
             let value = match replaced {
@@ -197,6 +209,32 @@ impl Groups {
             Some(counter) => counter.add(subject.flow),
             None => self.beyond += 1,
         }
+        at.map(|at| at as usize)
+    }
+
+    /// The place of the group that has the same values as the one at `place` of `other`, which is grouped by the same
+    /// fields.
+    #[must_use]
+    pub fn place_in(&self, other: &Groups, place: usize) -> Option<usize> {
+        let key = key_at(&other.counters, &other.keys, u32::try_from(place).ok()?);
+        if self.by != other.by || key.is_empty() {
+            return None;
+        }
+        let hash = (self.hasher.hash_one(key) >> 32) as u32;
+        let is_same = |slot: &Slot| slot.hash == hash && key_at(&self.counters, &self.keys, slot.at) == key;
+        self.table.find(Slot::spread(hash), is_same).map(|slot| slot.at as usize)
+    }
+
+    /// What was counted of the group at `place`.
+    #[must_use]
+    pub fn totals_at(&self, place: usize) -> Option<Totals> {
+        self.counters.get(place).map(Counter::totals)
+    }
+
+    /// The group at `place`.
+    #[must_use]
+    pub fn group_at(&self, place: usize) -> Option<Group<'_>> {
+        self.group(u32::try_from(place).ok()?)
     }
 
     /// Adds a group for the key in `scratch`; `None` if there is no memory for it. Positions have 32 bits,
@@ -329,7 +367,8 @@ impl Groups {
         let values = self.values(at).collect();
         let part =
             key_at(&self.counters, &self.keys, at).get(..self.part_length)?.try_into().map_or(0, u32::from_be_bytes);
-        Some(Group { part, values, totals, share: totals.entries as f64 / self.total.entries.max(1) as f64 })
+        let place = at as usize;
+        Some(Group { part, place, values, totals, share: totals.entries as f64 / self.total.entries.max(1) as f64 })
     }
 }
 

@@ -27,6 +27,23 @@ fn with_more_groups_than_the_limit_the_kept_ones_are_counted_exactly() {
 }
 
 #[test]
+fn a_group_is_found_in_other_groups_by_the_same_fields() {
+    let groups = |marks: &[u32], most| {
+        let mut groups = Groups::by("mark").unwrap().at_most(most);
+        let ages = IdleEstimator::without_timeouts(0);
+        let add = |mark: &u32| groups.add(&Subject::new(&Flow { mark: Some(*mark), ..Flow::blank() }, &ages));
+        let places: Vec<Option<usize>> = marks.iter().map(add).collect();
+        (groups, places)
+    };
+    let ((one, places), (other, _)) = (groups(&[7, 8, 9, 7], 2), groups(&[8, 8, 6], 9));
+    assert_eq!(places, [Some(0), Some(1), None, Some(0)]);
+    assert_eq!([0, 1, 2].map(|place| other.place_in(&one, place)), [None, Some(0), None]);
+    assert_eq!(other.totals_at(0).map(|totals| totals.entries), Some(2));
+    assert_eq!(one.group_at(1).map(|group| (group.place, group.values[0])), Some((1, Value::Number(8))));
+    assert_eq!(Groups::by("zone").unwrap().place_in(&one, 0), None, "other fields");
+}
+
+#[test]
 fn equal_values_in_two_parts_are_two_groups_and_equal_counts_are_in_the_order_of_the_parts() {
     let mut groups = Groups::by("mark").unwrap().in_parts();
     let ages = IdleEstimator::without_timeouts(0);
@@ -165,7 +182,9 @@ fn a_flow_is_in_the_group_of_each_of_its_addresses_once() {
         ("addr/24", vec!["2 192.0.2.0/24", "1 198.51.100.0/24", "1 ::/64"]),
     ] {
         let mut groups = Groups::by(by).unwrap();
-        flows.iter().for_each(|flow| groups.add(&Subject::new(flow, &ages)));
+        for flow in &flows {
+            groups.add(&Subject::new(flow, &ages));
+        }
         let shown = |group: &Group<'_>| format!("{} {}", group.totals.entries, group.values[0]);
         assert_eq!(groups.top(9).iter().map(shown).collect::<Vec<_>>(), expected, "{by}");
         assert_eq!((groups.total().entries, groups.beyond()), (3, 0), "each flow counts once in the total");

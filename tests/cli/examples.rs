@@ -62,6 +62,11 @@ fn check(folder: &Folder, source: &str, arguments: &[String]) {
             let run = folder.ctnl(arguments);
             assert!(run.code.is_some_and(|code| code != 2), "{source}: {}", run.explain());
         }
+        // Reads a file.
+        "top" if arguments.iter().any(|word| word == "--replay") => {
+            let run = folder.ctnl(arguments);
+            assert!(run.code == Some(1) && run.stderr.contains("read '"), "{source}: {}", run.explain());
+        }
         "tune" => check_tune(folder, source, arguments),
         verb if ON_A_TABLE.contains(&verb) => {
             let run = folder.ctnl_without_kernel(arguments);

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// Every command, as in `ctnl --help`.
-pub const COMMANDS: [&str; 19] = [
+pub const COMMANDS: [&str; 20] = [
     "list",
     "count",
     "get",
@@ -20,6 +20,7 @@ pub const COMMANDS: [&str; 19] = [
     "restore",
     "expect",
     "stats",
+    "top",
     "doctor",
     "tune",
     "events",
@@ -30,8 +31,8 @@ pub const COMMANDS: [&str; 19] = [
     "man",
 ];
 /// Those of them that talk to the kernel, in a namespace that may be named.
-pub const ON_A_TABLE: [&str; 13] = [
-    "list", "count", "get", "delete", "flush", "add", "update", "save", "restore", "expect", "stats", "doctor",
+pub const ON_A_TABLE: [&str; 14] = [
+    "list", "count", "get", "delete", "flush", "add", "update", "save", "restore", "expect", "stats", "top", "doctor",
     "events",
 ];
 

@@ -32,6 +32,7 @@
 //! - `saving`: `ctnl save`, `ctnl restore`, `ctnl flush --save`
 //! - `signals`: signals that come twice
 //! - `stats`: the counters of connection tracking
+//! - `top`: `ctnl top`, also on a terminal
 //! - `tuning`: `ctnl tune`: values, rollback, confirmation
 //! - `meanwhile`: what happens to the table while a flush is stopped, waits or runs
 
@@ -72,6 +73,7 @@ mod saving;
 mod signals;
 mod stats;
 mod timeouts;
+mod top;
 mod tuning;
 mod updating;
 mod verbs;
@@ -122,6 +124,7 @@ fn main() -> ExitCode {
         saving::TESTS,
         signals::TESTS,
         stats::TESTS,
+        top::TESTS,
         tuning::TESTS,
         meanwhile::TESTS,
     ];

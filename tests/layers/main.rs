@@ -33,7 +33,7 @@ const PROGRAM: &[(u8, &[&str])] = &[
     (9, &["save_file", "scan"]),
     (10, &["follow", "purge", "restore"]),
     (11, &["sink"]),
-    (12, &["conntrack_syntax", "doctor", "kernel_probe", "lab", "stream", "tune"]),
+    (12, &["conntrack_syntax", "doctor", "kernel_probe", "lab", "stream", "top", "tune"]),
     (13, &["commands", "compat"]),
 ];
 

@@ -19,6 +19,8 @@ mod scan;
 mod sink;
 mod stream;
 mod term;
+#[cfg(feature = "top")]
+mod top;
 mod tune;
 
 use std::ffi::OsString;

@@ -32,6 +32,7 @@ pub mod harness;
 pub mod net;
 pub mod reference;
 pub mod running;
+pub mod screen;
 pub mod similar_entries;
 pub mod summary;
 

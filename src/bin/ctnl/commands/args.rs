@@ -128,6 +128,12 @@ impl FromArgMatches for FilterArgs {
 }
 
 impl FilterArgs {
+    /// Those of an expression alone, with the same options.
+    #[cfg(feature = "top")]
+    pub fn with_expression(&self, text: &str) -> Self {
+        FilterArgs { words: vec![text.to_owned()], flags: Vec::new(), ..self.clone() }
+    }
+
     /// A filter that a command has of its own.
     pub fn of_expression(expression: &str) -> Self {
         FilterArgs { words: vec![expression.to_owned()], ..FilterArgs::default() }
@@ -148,8 +154,18 @@ impl FilterArgs {
         self.words.join(" ")
     }
 
-    /// The filter of these arguments.
+    /// The filter of these arguments. Where a file of it is empty, that is printed.
     pub fn filter(&self, host: &Host) -> Result<Filter> {
+        let filter = self.parse(host)?;
+        for path in filter.empty_files() {
+            let message = format!("'{path}' contains no values, so nothing matches it");
+            Console::new(false, false).warn(&message);
+        }
+        Ok(filter)
+    }
+
+    /// The filter of these arguments.
+    pub fn parse(&self, host: &Host) -> Result<Filter> {
         // Without terms, neither services nor labels are read.
         if !self.is_given() {
             return Ok(Filter::default());
@@ -158,12 +174,7 @@ impl FilterArgs {
         let labels = files::labels(host);
         let context =
             Context { services: &services, label: &|name| labels.number(name), read_file: &|path| files::values(path) };
-        let filter = self.build(&context).map_err(|error| usage(error.render()))?;
-        for path in filter.empty_files() {
-            let message = format!("'{path}' contains no values, so nothing matches it");
-            Console::new(false, false).warn(&message);
-        }
-        Ok(filter)
+        self.build(&context).map_err(|error| usage(error.render()))
     }
 
     fn build(&self, context: &Context<'_>) -> Result<Filter, ParseError> {

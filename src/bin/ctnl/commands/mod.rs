@@ -28,6 +28,8 @@ mod restore;
 mod save;
 mod spool;
 mod stats;
+#[cfg(feature = "top")]
+mod top;
 mod tune;
 mod update;
 
@@ -93,6 +95,9 @@ enum Verb {
     Expect(expect::Args),
     /// Show the counters of connection tracking: drops, evictions, failed inserts
     Stats(stats::Args),
+    /// Show the table as it changes: who fills it, how fast, and when it is full
+    #[cfg(feature = "top")]
+    Top(Box<top::Args>),
     /// Find out why the table is full, and what mends it
     Doctor(doctor::Args),
     /// Change settings now and at boot: maximum, buckets, timeouts
@@ -138,6 +143,8 @@ pub fn run(cli: Cli, host: &Host) -> Result<Exit> {
         Verb::Expect(args) => expect::run(args, host),
         Verb::Tune(args) => tune::run(args, host),
         Verb::Stats(args) => stats::run(&args, host),
+        #[cfg(feature = "top")]
+        Verb::Top(args) => top::run(&args, host),
         Verb::Doctor(args) => doctor::run(&args, host),
         Verb::Events(args) => events::run(&args, host),
         Verb::Spool(args) => spool::run(&args, host),

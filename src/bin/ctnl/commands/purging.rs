@@ -57,10 +57,21 @@ pub struct Request<'a> {
 pub fn run(request: &Request<'_>, host: &Host) -> Result<Exit> {
     // It may be read from a pipe, which a signal ends.
     let filter = request.filter.filter(host)?;
+    let interrupt = Interrupt::listen()?;
+    run_in(request, filter, &request.common.netns()?, host, &interrupt)
+}
+
+/// Runs the command in `netns`, until `interrupt` requests its end.
+pub fn run_in(
+    request: &Request<'_>,
+    filter: Filter,
+    netns: &Netns,
+    host: &Host,
+    interrupt: &Interrupt,
+) -> Result<Exit> {
     let mut console = request.common.console();
     let nothing_done = format!("nothing was {}", request.task.done());
-    let interrupt = Interrupt::listen()?;
-    match purge(request, filter, &request.common.netns()?, host, &interrupt, &mut console)? {
+    match purge(request, filter, netns, host, interrupt, &mut console)? {
         Purged::Ran(summary) => report(&summary, &mut console, request.json, request.fail_if_none),
         Purged::Declined => {
             console.warn(&nothing_done);

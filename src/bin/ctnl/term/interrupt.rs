@@ -15,6 +15,7 @@ use super::signal_actions::{FirstSignal, is_ignored};
 pub struct Interrupt {
     requested: Arc<AtomicBool>,
     signal: Arc<AtomicUsize>,
+    first: FirstSignal,
 }
 
 /// The signals, each with a number that is not 0 and its name.
@@ -39,10 +40,10 @@ impl Interrupt {
     }
 
     fn listen_for(signals: &[(i32, usize, &str)]) -> io::Result<Self> {
-        let (interrupt, first) = (Interrupt::default(), FirstSignal::default());
+        let interrupt = Interrupt::default();
         for (signal, number, _) in signals.iter().filter(|(signal, ..)| !is_ignored(*signal)) {
             if *signal != SIGHUP {
-                first.register(*signal)?;
+                interrupt.first.register(*signal)?;
             }
             signal_hook::flag::register_usize(*signal, Arc::clone(&interrupt.signal), *number)?;
             signal_hook::flag::register(*signal, Arc::clone(&interrupt.requested))?;
@@ -53,6 +54,14 @@ impl Interrupt {
     /// Whether a signal was received.
     pub fn requested(&self) -> bool {
         self.requested.load(Ordering::Relaxed)
+    }
+
+    /// Forgets the signal that was received: it ended a part of the run, which goes on.
+    #[cfg(feature = "top")]
+    pub fn clear(&self) {
+        self.requested.store(false, Ordering::Relaxed);
+        self.signal.store(0, Ordering::Relaxed);
+        self.first.clear();
     }
 
     /// The name of the signal that was received.

@@ -30,6 +30,12 @@ impl FirstSignal {
         }
     }
 
+    /// The next signal is the first one.
+    #[cfg(any(test, feature = "top"))]
+    pub fn clear(&self) {
+        self.0.store(0, Ordering::SeqCst);
+    }
+
     /// From now on, `signal` ends the process as if it were not handled where it is received a second or
     /// more after the first one.
     ///
@@ -80,5 +86,7 @@ mod tests {
         let first = FirstSignal::default();
         let received = [5, 5, 1_000_000_004, 1_000_000_005, 2_000_000_000].map(|now| first.is_repeated(Nanos(now)));
         assert_eq!(received, [false, false, false, true, true]);
+        first.clear();
+        assert!(!first.is_repeated(Nanos(9_000_000_000)), "it is forgotten");
     }
 }

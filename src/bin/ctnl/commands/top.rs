@@ -1,0 +1,364 @@
+//! `ctnl top`.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use ctnl::host::Host;
+use ctnl::netlink::Netns;
+use ctnl::units::Seconds;
+
+use super::args::{CommonArgs, FilterArgs};
+use super::purging;
+use crate::host::files;
+use crate::purge::Task;
+use crate::term::exit::{Exit, usage};
+use crate::term::interrupt::Interrupt;
+use crate::term::stdout::{Delivered, written};
+use crate::top::{
+    self, Column, Environment, Frame, Frames, History, Kill, Live, Look, Recorder, Recording, Replay, Sampler, Screen,
+    ShownFilter, SortOrder, Source, View, Wanted, frame_as_json, frame_as_text, next_frame,
+};
+
+/// Rows that the screen can scroll to.
+const ROWS: u16 = 500;
+/// The timeout of entries that are to expire soon, in seconds.
+const SOFT: u32 = 10;
+
+const EXAMPLES: &str = "\
+Examples:
+  ctnl top
+      The screen: the sources with most entries first; ? shows the keys.
+  ctnl top --by state --netns blue tcp
+  ctnl top --batch -n 1
+      One frame, after an interval of 2 s: for a ticket.
+  ctnl top --batch --by port --sort new --rows 5 udp
+      The five ports with most new UDP entries, every 2 s.
+  ctnl top --batch --json --interval 10s
+      A JSON object for each frame (docs/top.md).
+  ctnl top --batch --record night.top
+      Also write all views to a file, a frame every 10 s.
+  ctnl top --replay night.top
+      Play it, with the same keys.
+
+Exit codes: 0 done; 1 failed; 2 usage error; 3 a frame was not recorded, or cannot be read.";
+
+/// Show the table as it changes: who fills it, how fast, and when it is full
+///
+/// On a terminal, keys switch what the rows are and how they are sorted, edit the filter, and show single flows; `?` lists
+/// them (docs/top.md). With --batch, frames are printed as text.
+///
+/// A frame has the entries and the maximum, the part that can be evicted, new and destroyed entries and drops per
+/// second, and a table of groups. `?` is what cannot be known, `12+` a lower bound. Each frame is one dump; where a dump takes
+/// long, frames come less often than asked for, so that no more than an eighth of one processor is used.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    /// Print frames as text
+    #[arg(long, short)]
+    batch: bool,
+
+    /// End after FRAMES frames
+    #[arg(short = 'n', value_name = "FRAMES", requires = "batch", value_parser = clap::value_parser!(u64).range(1..))]
+    frames: Option<u64>,
+
+    /// Each frame as a JSON object on one line
+    #[arg(long, requires = "batch")]
+    json: bool,
+
+    /// What the rows are
+    #[arg(long, value_name = "VIEW", default_value = "source", value_parser = view)]
+    by: View,
+
+    /// Sort by this column: group, entries, evictable, new, packets, bytes, idle
+    #[arg(long, value_name = "COLUMN", default_value = "entries", value_parser = column)]
+    sort: Column,
+
+    /// Rows of a frame: the first ones of the order [default: 20 with --batch, 500 on the screen]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rows: Option<u16>,
+
+    /// Time between two frames
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = interval)]
+    interval: Seconds,
+
+    /// Append a frame with all views to FILE every 10 s (or each interval that is longer)
+    ///
+    /// Of each view, the first 20 rows are written. A file that does not exist is created, for its owner alone.
+    #[arg(long, value_name = "FILE")]
+    record: Option<String>,
+
+    /// Play the recording FILE, a frame each interval
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "no_events", "netns"])]
+    replay: Option<String>,
+
+    /// Do not subscribe to events of new entries
+    ///
+    /// While there is a subscriber, the kernel makes an event for each new entry (nf_conntrack_events). Without events,
+    /// new entries are counted by their start time, where nf_conntrack_timestamp is 1, and unknown elsewhere.
+    #[arg(long)]
+    no_events: bool,
+
+    /// Use ASCII characters only [default: where the locale is not UTF-8]
+    #[arg(long, conflicts_with = "batch")]
+    ascii: bool,
+
+    /// Use no colours [default: with NO_COLOR, and where TERM is dumb or a vt]
+    #[arg(long, conflicts_with = "batch")]
+    no_color: bool,
+
+    #[command(flatten)]
+    filter: FilterArgs,
+
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+fn view(text: &str) -> Result<View, String> {
+    View::of_name(text).ok_or_else(|| format!("expected one of {}", View::ALL.map(View::name).join(", ")))
+}
+
+fn column(text: &str) -> Result<Column, String> {
+    let found = Column::ALL.into_iter().find(|column| column.name() == text);
+    found.ok_or_else(|| format!("expected one of {}", Column::ALL.map(Column::name).join(", ")))
+}
+
+fn interval(text: &str) -> Result<Seconds, String> {
+    super::args::seconds(text, 3600).map(Seconds)
+}
+
+/// Runs the command.
+pub fn run(args: &Args, host: &Host) -> Result<Exit> {
+    if args.filter.confirm_idle.is_some() {
+        return Err(usage(
+            "--confirm-idle: expected a command that reads the table once\n  hint: filter by idle >= TIME",
+        ));
+    }
+    if let Some(name) = &args.replay {
+        return replay(args, name, host);
+    }
+    let filter = args.filter.filter(host)?;
+    let filter = ShownFilter { text: filter.to_string(), filter };
+    let connection = args.common.connect()?;
+    require_terminal(args)?;
+    let interrupt = Interrupt::listen()?;
+    let rows = args.rows.unwrap_or(if args.batch { 20 } else { ROWS }).into();
+    let views = if args.record.is_some() { View::ALL.to_vec() } else { vec![args.by] };
+    let wanted = Wanted { views, order: SortOrder::of(args.sort), rows };
+    let timeouts = args.filter.timeout_options()?;
+    let mut sampler = Sampler::new(connection, host, &timeouts, wanted.clone(), !args.no_events)?;
+    sampler.set_filter(filter.clone());
+    let open = |name: &String| Recorder::open(name).with_context(|| format!("open '{name}'"));
+    let mut recorder = args.record.as_ref().map(open).transpose()?;
+    if args.batch {
+        return print_frames(args, host, &mut sampler, &interrupt, &mut recorder);
+    }
+    let within = Within { netns: sampler.netns().pin()?, interrupt: &interrupt };
+    let flush = |kill: &Kill| flush(kill, args, host, &within);
+    let kill: Option<&dyn Fn(&Kill)> = if args.common.console().can_ask() { Some(&flush) } else { None };
+    let netns = args.common.netns_argument().map_or_else(String::new, |name| format!("netns {name}"));
+    let recording = if args.record.is_some() { "  recording" } else { "" };
+    let source = Source::Kernel(format!("{netns}{recording}"));
+    let frames = Frames::Live(Live::start(sampler, args.interval, &host.clock)?, recorder);
+    show_screen(args, host, Shown { source, frames, wanted, filter: filter.text, kill }, &interrupt)
+}
+
+/// Fails where a screen has no terminal.
+fn require_terminal(args: &Args) -> Result<()> {
+    if !args.batch && (!io::stdin().is_terminal() || !io::stdout().is_terminal()) {
+        bail!("standard input and output are no terminal\n  hint: --batch prints frames as text");
+    }
+    Ok(())
+}
+
+/// Plays a recording.
+fn replay(args: &Args, name: &str, host: &Host) -> Result<Exit> {
+    if args.filter.is_given() {
+        return Err(usage("--replay: a recording has one filter"));
+    }
+    let mut recording = Recording::open(name).with_context(|| format!("read '{name}'"))?;
+    if recording.damaged() > 0 {
+        let damaged = recording.damaged();
+        args.common.console().warn(&format!("{name}: {damaged} bytes are damaged or incomplete, and skipped"));
+    }
+    if recording.len() == 0 {
+        bail!("{name}: no frame");
+    }
+    require_terminal(args)?;
+    let interrupt = Interrupt::listen()?;
+    if args.batch {
+        return print_recording(args, host, &mut recording, &interrupt);
+    }
+    let frames = Frames::Replay(Replay::new(recording, args.interval), name.to_owned());
+    let source = Source::Recording(name.to_owned());
+    let wanted = Wanted { views: vec![args.by], order: SortOrder::of(args.sort), rows: ROWS.into() };
+    show_screen(args, host, Shown { source, frames, wanted, filter: String::new(), kill: None }, &interrupt)
+}
+
+/// What a screen shows first, and what it works with.
+struct Shown<'a> {
+    source: Source,
+    frames: Frames,
+    wanted: Wanted,
+    filter: String,
+    kill: Option<&'a dyn Fn(&Kill)>,
+}
+
+fn show_screen(args: &Args, host: &Host, shown: Shown<'_>, interrupt: &Interrupt) -> Result<Exit> {
+    let Shown { source, frames, wanted, filter, kill } = shown;
+    let mut screen = Screen::new(source, args.by, wanted.order, filter, args.interval.0 * 1000);
+    let look = Look::of_environment(|name| std::env::var_os(name));
+    let look = Look { has_colour: look.has_colour && !args.no_color, is_utf8: look.is_utf8 && !args.ascii };
+    let parse = |text: &str| {
+        let filter = args.filter.with_expression(text).parse(host).map_err(|error| error.to_string())?;
+        Ok(ShownFilter { text: filter.to_string(), filter })
+    };
+    let zone = files::time_zone(host);
+    let environment = Environment { parse: &parse, kill, clock: &host.clock, interrupt, look, zone: &zone };
+    top::run(&mut screen, frames, wanted, &environment)?;
+    Ok(Exit::Done)
+}
+
+/// Where a delete is run.
+struct Within<'a> {
+    /// The namespace that is shown, also where its name is given to another one meanwhile.
+    netns: Netns,
+    /// Ends it.
+    interrupt: &'a Interrupt,
+}
+
+/// Deletes as `ctnl flush` does: a preview first, then the question, whatever the number.
+fn flush(kill: &Kill, args: &Args, host: &Host, within: &Within<'_>) {
+    let filter = args.filter.with_expression(&kill.filter);
+    let max = kill.max.parse().ok();
+    let request = |dry_run| purging::Request {
+        command: "flush",
+        task: if kill.is_soft { Task::LowerTimeout(SOFT) } else { Task::Delete },
+        filter: &filter,
+        all: false,
+        dry_run,
+        max,
+        save: None,
+        no_spare_ssh: false,
+        yes: false,
+        ask_above: 0,
+        json: false,
+        fail_if_none: false,
+        common: &args.common,
+    };
+    let mut console = args.common.console();
+    console.warn(&command_line(kill));
+    let run = |dry_run| {
+        let parsed = filter.parse(host)?;
+        purging::run_in(&request(dry_run), parsed, &within.netns, host, within.interrupt)
+    };
+    let ran = run(true).and_then(|exit| if exit == Exit::Done { run(false) } else { Ok(exit) });
+    if let Err(error) = ran {
+        console.warn(&format!("{error:#}"));
+    }
+    // Ctrl-C ended this, and not the screen.
+    if within.interrupt.name() == Some("SIGINT") {
+        within.interrupt.clear();
+    }
+}
+
+/// The command line that does the same.
+fn command_line(kill: &Kill) -> String {
+    let soft = if kill.is_soft { format!(" --soft={SOFT}s") } else { String::new() };
+    let max = if kill.max.is_empty() { String::new() } else { format!(" --max {}", kill.max) };
+    format!("ctnl flush{soft}{max} --ask-above 0 '{}'", kill.filter.replace('\'', r"'\''"))
+}
+
+/// Prints frames until enough were printed, a signal is received, or the reader is gone.
+fn print_frames(
+    args: &Args,
+    host: &Host,
+    sampler: &mut Sampler,
+    interrupt: &Interrupt,
+    recorder: &mut Option<Recorder>,
+) -> Result<Exit> {
+    let (zone, stop) = (files::time_zone(host), AtomicBool::new(false));
+    let (mut history, mut printed, mut is_recorded) = (History::default(), 0, true);
+    let now = || host.clock.now().monotonic;
+    loop {
+        let began = now();
+        let Some(frame) = sampler.sample(&stop)? else { return Ok(exit(is_recorded)) };
+        history.add(&frame);
+        if let Some(Err(error)) = recorder.as_mut().map(|recorder| recorder.record(&frame)) {
+            args.common.console().warn(&error.to_string());
+            is_recorded = false;
+        }
+        // The first frame has no rates.
+        if frame.interval > 0 {
+            printed += 1;
+            if print_frame(args, &frame, &history, &zone)? == Delivered::ReaderGone {
+                return Ok(exit(is_recorded));
+            }
+        }
+        if args.frames.is_some_and(|frames| printed >= frames) {
+            return Ok(exit(is_recorded));
+        }
+        let next = next_frame(began, now(), args.interval);
+        while now() < next {
+            let left = Duration::from(next.since(now())).min(Duration::from_millis(100));
+            if !interrupt.sleep(left, |_| {}) {
+                return Ok(exit(is_recorded));
+            }
+            sampler.read_events()?;
+        }
+    }
+}
+
+/// A frame that could not be recorded is a part that was not done.
+fn exit(is_recorded: bool) -> Exit {
+    if is_recorded { Exit::Done } else { Exit::Partly }
+}
+
+/// Prints the frames of a recording.
+fn print_recording(args: &Args, host: &Host, recording: &mut Recording, interrupt: &Interrupt) -> Result<Exit> {
+    let (zone, mut history, mut is_whole) = (files::time_zone(host), History::default(), recording.damaged() == 0);
+    let most = args.frames.unwrap_or(u64::MAX);
+    let mut printed = 0;
+    for place in 0..recording.len() {
+        if printed >= most || interrupt.requested() {
+            break;
+        }
+        let frame = match recording.frame(place) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => break,
+            Err(error) => {
+                args.common.console().warn(&format!("frame {}: {error}", place + 1));
+                is_whole = false;
+                continue;
+            }
+        };
+        history.add(&frame);
+        printed += 1;
+        if print_frame(args, &frame, &history, &zone)? == Delivered::ReaderGone {
+            break;
+        }
+    }
+    Ok(if is_whole { Exit::Done } else { Exit::Partly })
+}
+
+fn print_frame(args: &Args, frame: &Frame, history: &History, zone: &jiff::tz::TimeZone) -> Result<Delivered> {
+    let text = if args.json {
+        frame_as_json(frame, args.by, history) + "\n"
+    } else {
+        frame_as_text(frame, args.by, history, zone)
+    };
+    let mut stdout = io::stdout().lock();
+    written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_of_a_delete_can_be_copied() {
+        let kill = Kill { filter: "helper 'x'".to_owned(), entries: 3, is_soft: true, max: "7".to_owned() };
+        assert_eq!(command_line(&kill), r"ctnl flush --soft=10s --max 7 --ask-above 0 'helper '\''x'\'''");
+    }
+}

@@ -1,0 +1,188 @@
+//! Frames as text and as JSON, for scripts and tickets.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use super::history::{Full, History};
+use super::model::{Frame, IdleTime, Row, Section};
+use super::text::{duration, idle, rate};
+use super::view::View;
+use crate::term::columns::Columns;
+use crate::term::console::percent;
+
+/// Version of the JSON documents.
+const VERSION: u32 = 1;
+
+/// The time of a frame.
+pub fn time(frame: &Frame, zone: &TimeZone) -> String {
+    let time = i64::try_from(frame.at).ok().and_then(|at| Timestamp::from_millisecond(at).ok()).unwrap_or_default();
+    time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// When the table is full, as text.
+pub fn full(full: Full) -> String {
+    match full {
+        Full::Now => "full".to_owned(),
+        Full::In(seconds) => format!("full in {}", duration(seconds)),
+        Full::NotSoon => "not filling up".to_owned(),
+        Full::Unknown => "full in ?".to_owned(),
+    }
+}
+
+/// A frame as text: a line of figures, and the table.
+pub fn text(frame: &Frame, view: View, history: &History, zone: &TimeZone) -> String {
+    let mut text = format!("{}  {}", time(frame, zone), occupancy(frame));
+    text += &format!("  evictable {}", percent(frame.evictable, frame.seen));
+    text += &format!("  new {}/s  destroyed {}/s", rate(frame.new), rate(frame.destroyed));
+    text += &format!("  drop {}/s  early_drop {}/s", rate(frame.drop), rate(frame.early_drop));
+    text += &format!("  {}\n", full(history.full()));
+    if !frame.filter.is_empty() {
+        text += &format!("filter {}: {} matched", ctnl::text::printable(&frame.filter), frame.matched);
+        text += &if frame.undecided > 0 { format!(", {} undecided\n", frame.undecided) } else { "\n".to_owned() };
+    }
+    if frame.is_resized {
+        text += "the hash table was resized during the dump: entries may be missing\n";
+    }
+    if let Some(section) = frame.section(view) {
+        text += &table(frame, section);
+    }
+    text + "\n"
+}
+
+fn occupancy(frame: &Frame) -> String {
+    match frame.max {
+        Some(max) => format!("entries {} of {max} ({})", frame.entries, percent(frame.entries, max)),
+        None => format!("entries {}", frame.entries),
+    }
+}
+
+fn table(frame: &Frame, section: &Section) -> String {
+    let heads = ["ENTRIES", "SHARE", "EVICTABLE", "NEW/S", "PACKETS/S", "BYTES/S", "IDLE", section.view.head()];
+    let mut columns = Columns::new(heads.map(str::to_owned).to_vec(), heads.len() - 1);
+    for Row { text, figures, .. } in &section.rows {
+        columns.push(vec![
+            figures.entries.to_string(),
+            percent(figures.entries, frame.matched),
+            figures.evictable.to_string(),
+            rate(figures.new),
+            rate(figures.packets),
+            rate(figures.bytes),
+            idle(figures.idle),
+            text.clone(),
+        ]);
+    }
+    let mut text = columns.to_text();
+    let more = section.groups.saturating_sub(section.rows.len() as u64);
+    if more > 0 {
+        let what = if section.view == View::Flows { "flows" } else { "groups" };
+        text += &format!("{more} more {what}\n");
+    }
+    if section.beyond > 0 {
+        text += &format!("{} entries of groups that are not among the {} seen first\n", section.beyond, section.groups);
+    }
+    text
+}
+
+/// A frame as a JSON object on one line.
+pub fn json(frame: &Frame, view: View, history: &History) -> String {
+    let seconds_to_full = match history.full() {
+        Full::Now => json!(0),
+        Full::In(seconds) => json!(seconds),
+        Full::NotSoon | Full::Unknown => Value::Null,
+    };
+    let section = frame.section(view);
+    let object = json!({
+        "v": VERSION,
+        "time": frame.at as f64 / 1000.0,
+        "interval_ms": frame.interval,
+        "dump_ms": frame.took,
+        "filter": frame.filter,
+        "entries": frame.entries,
+        "max": frame.max,
+        "seen": frame.seen,
+        "matched": frame.matched,
+        "undecided": frame.undecided,
+        "evictable": frame.evictable,
+        "new_per_s": frame.new,
+        "destroyed_per_s": frame.destroyed,
+        "drop_per_s": frame.drop,
+        "early_drop_per_s": frame.early_drop,
+        "seconds_to_full": seconds_to_full,
+        "resized": frame.is_resized,
+        "by": view,
+        "groups": section.map(|section| section.groups),
+        "entries_beyond": section.map(|section| section.beyond),
+        "rows": section.map_or_else(Vec::new, |section| section.rows.iter().map(row).collect()),
+    });
+    object.to_string()
+}
+
+fn row(row: &Row) -> Value {
+    let figures = &row.figures;
+    let (at_least, at_most) = match figures.idle {
+        IdleTime::Between(at_least, at_most) => (Some(at_least), Some(at_most)),
+        IdleTime::AtLeast(at_least) => (Some(at_least), None),
+        IdleTime::AtMost(at_most) => (None, Some(at_most)),
+        IdleTime::Unknown => (None, None),
+    };
+    json!({
+        "group": row.text,
+        "filter": row.term,
+        "entries": figures.entries,
+        "evictable": figures.evictable,
+        "new_per_s": figures.new,
+        "packets_per_s": figures.packets,
+        "bytes_per_s": figures.bytes,
+        "idle_at_least": at_least,
+        "idle_at_most": at_most,
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::super::made_up::frame;
+    use super::*;
+
+    #[test]
+    fn a_frame_is_a_line_of_figures_and_a_table() {
+        let mut history = History::default();
+        history.add(&Frame { at: frame().at - 10_000, entries: 180_000, ..frame() });
+        history.add(&frame());
+        let text = text(&frame(), View::Source, &history, &TimeZone::UTC);
+        let expected = "\
+2026-11-29 02:00:00  entries 200000 of 262144 (76.3 %)  evictable 30.0 %  new 1200/s  destroyed 90/s+  \
+drop 0/s  early_drop ?/s  full in 31s
+filter tcp: 150000 matched, 3 undecided
+ENTRIES    SHARE  EVICTABLE  NEW/S  PACKETS/S  BYTES/S    IDLE  SOURCE
+ 120000   80.0 %      50000   1100       9000     2.5M      2s  10.0.0.1
+   3000    2.0 %         12   7.0+          ?        ?  1h30m+  2001:db8::7
+      1  <0.1 %          0      ?          0        0       ?  192.0.2.1
+40 more groups
+7 entries of groups that are not among the 43 seen first
+
+";
+        let words = |text: &str| {
+            text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+        };
+        let expected = expected.replace("90/s+", "90+/s");
+        assert_eq!(words(&text), words(&expected), "{text}");
+    }
+
+    #[test]
+    fn json_has_the_figures_and_null_for_what_is_unknown() {
+        let mut history = History::default();
+        history.add(&frame());
+        let object: Value = serde_json::from_str(&json(&frame(), View::Source, &history)).unwrap();
+        assert_eq!(object["destroyed_per_s"]["at_least"], 90.0);
+        assert_eq!(object["early_drop_per_s"], Value::Null);
+        assert_eq!(object["seconds_to_full"], Value::Null);
+        assert_eq!(object["rows"][1]["filter"], "src 2001:db8::7");
+        assert_eq!(
+            (&object["rows"][1]["idle_at_least"], &object["rows"][1]["idle_at_most"]),
+            (&json!(5400), &Value::Null)
+        );
+        assert_eq!((&object["by"], object["rows"].as_array().unwrap().len()), (&json!("source"), 3));
+    }
+}

@@ -1,0 +1,185 @@
+//! The figures: how full the table is, how fast it changes, and the last minutes.
+
+use jiff::tz::TimeZone;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::widgets::Widget;
+
+use super::super::batch::{full, time};
+use super::super::history::{Curve, Full};
+use super::super::look::Look;
+use super::super::model::Frame;
+use super::super::pace::PARTS;
+use super::super::screen::{Screen, Source};
+use super::super::text::{count, cut, duration, rate};
+use super::put;
+use crate::term::console::percent;
+
+/// The lines of the header.
+pub struct Header<'a> {
+    pub screen: &'a Screen,
+    pub look: Look,
+    pub zone: &'a TimeZone,
+}
+
+/// A screen with fewer rows has no curve.
+const LOW: u16 = 15;
+/// An interval that is so many milliseconds longer than asked for is explained.
+const SLOWER: u64 = 500;
+
+impl Header<'_> {
+    /// The lines that it needs.
+    pub fn height(area: Rect, screen: &Screen) -> u16 {
+        let curve = u16::from(area.height >= LOW);
+        let filter = u16::from(!screen.filter.is_empty());
+        let resized = u16::from(screen.frame.as_ref().is_some_and(|frame| frame.is_resized));
+        let figures = if area.width < NARROW { 4 } else { 2 };
+        1 + figures + curve + filter + resized
+    }
+
+    fn title(&self) -> String {
+        let screen = self.screen;
+        let mut title = match &screen.source {
+            Source::Kernel(netns) => format!("ctnl top  {netns}"),
+            Source::Recording(name) => format!("ctnl top  RECORDING {name}"),
+        };
+        if let Some(frame) = &screen.frame {
+            title += &format!("  {}", time(frame, self.zone));
+            title += &pace(frame, screen);
+        }
+        title + if screen.is_paused { "  PAUSED" } else { "" }
+    }
+}
+
+/// How often frames come, if that is not as asked for.
+fn pace(frame: &Frame, screen: &Screen) -> String {
+    let seconds = |milliseconds: u64| format!("{:.1} s", milliseconds as f64 / 1000.0);
+    let is_due_to_dumps = frame.interval > screen.interval + SLOWER && took_long(frame);
+    if is_due_to_dumps && matches!(screen.source, Source::Kernel(_)) {
+        return format!("  every {}: a dump takes {}", seconds(frame.interval), seconds(frame.took));
+    }
+    format!("  every {}", seconds(if frame.interval > 0 { frame.interval } else { screen.interval }))
+}
+
+/// A dump of this length makes the interval that long.
+fn took_long(frame: &Frame) -> bool {
+    frame.took.saturating_mul(PARTS) + SLOWER >= frame.interval
+}
+
+/// Narrower screens have one figure less in a line.
+const NARROW: u16 = 70;
+
+impl Widget for Header<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        put::line(buffer, area, 0, &[(&self.title(), self.look.name())]);
+        let Some(frame) = &self.screen.frame else {
+            put::line(buffer, area, 1, &[("reading the table", Style::new())]);
+            return;
+        };
+        let mut row = self.occupancy(frame, area, buffer);
+        row = self.rates(frame, area, row, buffer);
+        if area.height > row && Header::shows_curve(area, row, self.screen) {
+            self.curve(area, row, buffer);
+            row += 1;
+        }
+        if !self.screen.filter.is_empty() {
+            put::line(buffer, area, row, &[(&self.filter(frame, area.width), Style::new())]);
+            row += 1;
+        }
+        if frame.is_resized {
+            let text = "the hash table was resized during the dump: entries may be missing";
+            put::line(buffer, area, row, &[(text, self.look.warning())]);
+        }
+    }
+}
+
+impl Header<'_> {
+    /// The rows behind are those of filter and warning.
+    fn shows_curve(area: Rect, row: u16, screen: &Screen) -> bool {
+        let others = u16::from(!screen.filter.is_empty());
+        let resized = u16::from(screen.frame.as_ref().is_some_and(|frame| frame.is_resized));
+        area.height - row > others + resized
+    }
+
+    /// The bar. The row behind it.
+    fn occupancy(&self, frame: &Frame, area: Rect, buffer: &mut Buffer) -> u16 {
+        let is_narrow = area.width < NARROW;
+        let full_text = full(self.screen.history.full());
+        let is_full = self.screen.history.full() == Full::Now;
+        let figures = match frame.max {
+            Some(max) => format!(" {} of {max} {}", frame.entries, percent(frame.entries, max)),
+            None => format!(" {} entries, no maximum", frame.entries),
+        };
+        let full_style = if is_full { self.look.warning() } else { Style::new() };
+        let behind = figures.chars().count() + if is_narrow { 0 } else { full_text.chars().count() + 2 };
+        let width = usize::from(area.width).saturating_sub(behind + 2).min(60);
+        let share = frame.max.map_or(0.0, |max| frame.entries as f64 / max as f64).min(1.0);
+        let used = ((share * width as f64).ceil() as usize).min(width);
+        let bar = if self.look.is_utf8 { "█" } else { "#" }.repeat(used);
+        let rest = if self.look.is_utf8 { "░" } else { "." }.repeat(width - used);
+        let plain = Style::new();
+        let mut parts =
+            vec![("[", plain), (&*bar, self.look.bar(share)), (&*rest, plain), ("]", plain), (&*figures, plain)];
+        if is_narrow {
+            put::line(buffer, area, 1, &parts);
+            let evictable = format!("  evictable {}", percent(frame.evictable, frame.seen));
+            put::line(buffer, area, 2, &[(&full_text, full_style), (&evictable, plain)]);
+            return 3;
+        }
+        parts.extend([("  ", plain), (&*full_text, full_style)]);
+        put::line(buffer, area, 1, &parts);
+        2
+    }
+
+    fn rates(&self, frame: &Frame, area: Rect, row: u16, buffer: &mut Buffer) -> u16 {
+        let evictable = format!("evictable {}", percent(frame.evictable, frame.seen));
+        let changes = format!("new {}/s  destroyed {}/s", rate(frame.new), rate(frame.destroyed));
+        let drops = format!("drop {}/s  early_drop {}/s", rate(frame.drop), rate(frame.early_drop));
+        let is_dropping = [frame.drop, frame.early_drop].iter().any(|rate| rate.at_least() > Some(0.0));
+        let drop_style = if is_dropping { self.look.warning() } else { Style::new() };
+        let plain = Style::new();
+        if area.width < NARROW {
+            put::line(buffer, area, row, &[(&changes, plain)]);
+            put::line(buffer, area, row + 1, &[(&drops, drop_style)]);
+            return row + 2;
+        }
+        put::line(
+            buffer,
+            area,
+            row,
+            &[(&evictable, plain), ("  ", plain), (&changes, plain), ("  ", plain), (&drops, drop_style)],
+        );
+        row + 1
+    }
+
+    fn curve(&self, area: Rect, row: u16, buffer: &mut Buffer) {
+        const BESIDE: usize = 34;
+        let width = usize::from(area.width).saturating_sub(BESIDE).min(120);
+        let Some(curve) = self.screen.history.curve(width) else { return };
+        let levels: String = curve.values.iter().map(|value| level(*value, self.look.levels())).collect();
+        put::line(buffer, area, row, &[(&description(&curve), Style::new()), (&levels, Style::new())]);
+    }
+
+    fn filter(&self, frame: &Frame, width: u16) -> String {
+        let undecided =
+            if frame.undecided > 0 { format!(", {} undecided", count(frame.undecided)) } else { String::new() };
+        let matched = match frame.filter == self.screen.filter {
+            true => format!(": {} matched{undecided}", count(frame.matched)),
+            false => ": reading".to_owned(),
+        };
+        let text = ctnl::text::printable(&self.screen.filter).into_owned();
+        let left = usize::from(width).saturating_sub("filter ".len() + matched.chars().count());
+        format!("filter {}{matched}", cut(&text, left))
+    }
+}
+
+fn description(curve: &Curve) -> String {
+    let what = if curve.is_of_new { "new/s" } else { "entries" };
+    format!("{what} of {}, most {}  ", duration(curve.span / 1000), count(curve.largest.round() as u64))
+}
+
+fn level(value: f64, levels: [char; 8]) -> char {
+    let place = (value * 7.0).round() as usize;
+    levels.get(place).copied().unwrap_or('?')
+}

@@ -1,0 +1,187 @@
+//! What a frame shows: plain values, whether they come from the kernel or from a recording.
+
+use serde::Serialize;
+
+use super::view::View;
+
+/// How often something happens in a second.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Rate {
+    /// So often.
+    Known(f64),
+    /// At least so often.
+    AtLeast(f64),
+    /// Unknown.
+    #[default]
+    Unknown,
+}
+
+/// The time since the last packet, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IdleTime {
+    /// Between both.
+    Between(u32, u32),
+    /// At least so long.
+    AtLeast(u32),
+    /// At most so long: some entries are undecided.
+    AtMost(u32),
+    /// Undecided.
+    #[default]
+    Unknown,
+}
+
+/// The figures of some entries.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Figures {
+    /// Entries.
+    pub entries: u64,
+    /// Entries that are not ASSURED.
+    pub evictable: u64,
+    /// Entries that began, per second.
+    pub new: Rate,
+    /// Packets per second.
+    pub packets: Rate,
+    /// Bytes per second.
+    pub bytes: Rate,
+    /// Time since the last packet of any of them.
+    pub idle: IdleTime,
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Row {
+    /// The values of the group, or the flow.
+    pub text: String,
+    /// The term of the filter language that selects exactly these entries.
+    pub term: Option<String>,
+    /// The figures.
+    pub figures: Figures,
+    /// Of a flow: its fields, by name.
+    pub fields: Vec<(String, String)>,
+}
+
+/// The rows of a view.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Section {
+    /// What the rows are.
+    pub view: View,
+    /// The first rows of the order.
+    pub rows: Vec<Row>,
+    /// Groups, or flows, of which `rows` are the first.
+    pub groups: u64,
+    /// Entries of groups that were not kept, for memory is bounded.
+    pub beyond: u64,
+}
+
+/// The table at one time.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Frame {
+    /// When its dump began, in milliseconds since 1970.
+    pub at: u64,
+    /// Milliseconds since the frame before; 0 for the first one.
+    pub interval: u64,
+    /// Milliseconds that its dump took.
+    pub took: u64,
+    /// The filter, as text.
+    pub filter: String,
+    /// Entries, by the kernel's counter.
+    pub entries: u64,
+    /// `nf_conntrack_max`; `None` where it is unknown or there is no limit.
+    pub max: Option<u64>,
+    /// Entries that were dumped.
+    pub seen: u64,
+    /// Those of them that match the filter.
+    pub matched: u64,
+    /// Those of which that is undecided.
+    pub undecided: u64,
+    /// Entries of `seen` that are not ASSURED.
+    pub evictable: u64,
+    /// Entries that began, per second.
+    pub new: Rate,
+    /// Entries that ended, per second.
+    pub destroyed: Rate,
+    /// Packets dropped because the table was full or for lack of memory, per second (`drop`).
+    pub drop: Rate,
+    /// Entries evicted because the table was full, per second (`early_drop`).
+    pub early_drop: Rate,
+    /// The hash table was resized meanwhile, so entries may be missing.
+    pub is_resized: bool,
+    /// The tables.
+    pub sections: Vec<Section>,
+}
+
+impl Frame {
+    /// The rows of `view`, if the frame has them.
+    pub fn section(&self, view: View) -> Option<&Section> {
+        self.sections.iter().find(|section| section.view == view)
+    }
+}
+
+impl Rate {
+    /// The lower bound.
+    pub fn at_least(self) -> Option<f64> {
+        match self {
+            Rate::Known(rate) | Rate::AtLeast(rate) => Some(rate),
+            Rate::Unknown => None,
+        }
+    }
+
+    /// `count` within `milliseconds`.
+    pub fn known(count: u64, milliseconds: u64) -> Self {
+        if milliseconds == 0 { Rate::Unknown } else { Rate::Known(count as f64 * 1000.0 / milliseconds as f64) }
+    }
+
+    /// At least `count` within `milliseconds`.
+    pub fn bound(count: u64, milliseconds: u64) -> Self {
+        match Rate::known(count, milliseconds) {
+            Rate::Known(rate) => Rate::AtLeast(rate),
+            other => other,
+        }
+    }
+}
+
+impl IdleTime {
+    /// The lower bound.
+    pub fn at_least(self) -> Option<u32> {
+        match self {
+            IdleTime::Between(seconds, _) | IdleTime::AtLeast(seconds) => Some(seconds),
+            IdleTime::AtMost(_) | IdleTime::Unknown => None,
+        }
+    }
+}
+
+/// A number, `{"at_least": number}`, or null.
+impl Serialize for Rate {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct AtLeast {
+            at_least: f64,
+        }
+        // A thousandth is finer than any clock here.
+        let rounded = |rate: f64| (rate * 1000.0).round() / 1000.0;
+        match self {
+            Rate::Known(rate) => rounded(*rate).serialize(serializer),
+            Rate::AtLeast(rate) => AtLeast { at_least: rounded(*rate) }.serialize(serializer),
+            Rate::Unknown => serializer.serialize_none(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_of_no_time_is_unknown() {
+        assert_eq!((Rate::known(5, 0), Rate::bound(5, 0)), (Rate::Unknown, Rate::Unknown));
+        assert_eq!((Rate::known(5, 2000), Rate::bound(5, 2000)), (Rate::Known(2.5), Rate::AtLeast(2.5)));
+    }
+
+    #[test]
+    fn json_has_a_number_a_bound_or_null() {
+        let json = |rate: Rate| serde_json::to_string(&rate).unwrap_or_default();
+        assert_eq!(json(Rate::Known(1.0 / 3.0)), "0.333");
+        assert_eq!(json(Rate::AtLeast(2.0)), r#"{"at_least":2.0}"#);
+        assert_eq!(json(Rate::Unknown), "null");
+    }
+}

@@ -1,0 +1,314 @@
+//! Groups of entries with what a frame shows of them. Memory is bounded: the first groups of a dump are kept, with exact
+//! counts, and the entries of others are counted ([`Groups::at_most`]).
+
+use std::cmp::Ordering;
+
+use ctnl::age::Idle;
+use ctnl::field::Subject;
+use ctnl::group::{GroupError, Groups, Totals};
+
+use super::super::model::{Figures, IdleTime, Rate, Row, Section};
+use super::super::order::{Column, SortOrder};
+use super::super::view::View;
+
+/// The groups of one dump.
+#[derive(Debug)]
+pub struct Grouped {
+    view: View,
+    groups: Groups,
+    /// By the places of the groups.
+    more: Vec<More>,
+}
+
+/// What is counted of a group besides its totals.
+#[derive(Debug, Clone, Copy, Default)]
+struct More {
+    /// Entries whose start is known.
+    dated: u32,
+    /// Those of them that began since the last dump.
+    began: u32,
+    idle: LeastIdle,
+}
+
+/// The smallest idle time of several flows.
+#[derive(Debug, Clone, Copy, Default)]
+struct LeastIdle {
+    /// The smallest bounds; none yet.
+    known: Option<(u32, u32)>,
+    is_undecided: bool,
+}
+
+/// What the rates of a frame are computed from.
+#[derive(Debug, Clone, Copy)]
+pub struct Since<'a> {
+    /// The groups of the dump before.
+    pub before: &'a Grouped,
+    /// The entries that began since, grouped alike; `None` where no events were received.
+    pub began: Option<Began<'a>>,
+    /// Milliseconds between both dumps.
+    pub interval: u64,
+}
+
+/// Entries of events, grouped.
+#[derive(Debug, Clone, Copy)]
+pub struct Began<'a> {
+    /// The groups.
+    pub groups: &'a Groups,
+    /// No event is missing.
+    pub is_complete: bool,
+}
+
+impl LeastIdle {
+    fn add(&mut self, idle: Idle) {
+        let (at_least, at_most) = match idle {
+            Idle::Exact { at_least, at_most } => (at_least, at_most),
+            Idle::AtLeast(at_least, _) => (at_least, u32::MAX),
+            Idle::Unknown(_) => {
+                self.is_undecided = true;
+                return;
+            }
+        };
+        let (low, high) = self.known.unwrap_or((u32::MAX, u32::MAX));
+        self.known = Some((low.min(at_least), high.min(at_most)));
+    }
+
+    /// An undecided flow may have had a packet just now, so that it leaves the upper bound of the others alone.
+    fn time(self) -> IdleTime {
+        match self.known {
+            None => IdleTime::Unknown,
+            Some((_, u32::MAX)) if self.is_undecided => IdleTime::Unknown,
+            Some((_, high)) if self.is_undecided => IdleTime::AtMost(high),
+            Some((low, u32::MAX)) => IdleTime::AtLeast(low),
+            Some((low, high)) => IdleTime::Between(low, high),
+        }
+    }
+}
+
+/// The idle time of one flow.
+pub fn idle_time(idle: Idle) -> IdleTime {
+    let mut least = LeastIdle::default();
+    least.add(idle);
+    least.time()
+}
+
+/// The groups of `view`, `most` at most; `None` for single flows.
+pub fn groups_of(view: View, most: usize) -> Result<Option<Groups>, GroupError> {
+    view.by().map(|by| Groups::by(by).map(|groups| groups.at_most(most))).transpose()
+}
+
+impl Grouped {
+    /// No groups yet.
+    pub fn new(view: View, groups: Groups) -> Self {
+        Grouped { view, groups, more: Vec::new() }
+    }
+
+    /// What it is grouped by.
+    pub fn view(&self) -> View {
+        self.view
+    }
+
+    /// Counts an entry. `began` is whether it began since the last dump; `None` where that is unknown.
+    pub fn add(&mut self, subject: &Subject<'_>, idle: Idle, began: Option<bool>) {
+        let Some(place) = self.groups.add(subject) else { return };
+        if place >= self.more.len() {
+            self.more.resize(place + 1, More::default());
+        }
+        if let Some(more) = self.more.get_mut(place) {
+            more.dated += u32::from(began.is_some());
+            more.began += u32::from(began == Some(true));
+            more.idle.add(idle);
+        }
+    }
+
+    /// The first `most` rows.
+    pub fn section(&self, since: Option<Since<'_>>, order: SortOrder, most: usize) -> Section {
+        let mut all: Vec<(usize, Figures)> =
+            (0..self.groups.len()).filter_map(|place| Some((place, self.figures(place, since)?))).collect();
+        let mut rows: Vec<Row> = if order.column == Column::Group {
+            all.iter().filter_map(|(place, figures)| self.row(*place, *figures)).collect()
+        } else {
+            if most < all.len() {
+                all.select_nth_unstable_by(most, |a, b| compare(order, a, b));
+                all.truncate(most);
+            }
+            all.iter().filter_map(|(place, figures)| self.row(*place, *figures)).collect()
+        };
+        rows.sort_by(|a, b| order.compare(a, b).then_with(|| a.text.cmp(&b.text)));
+        rows.truncate(most);
+        Section { view: self.view, rows, groups: self.groups.len() as u64, beyond: self.groups.beyond() }
+    }
+
+    fn row(&self, place: usize, figures: Figures) -> Option<Row> {
+        let group = self.groups.group_at(place)?;
+        let (text, term) = (self.view.text(&group.values), self.view.term(&group.values));
+        Some(Row { text, term, figures, fields: Vec::new() })
+    }
+
+    fn figures(&self, place: usize, since: Option<Since<'_>>) -> Option<Figures> {
+        let (totals, more) = (self.groups.totals_at(place)?, self.more.get(place).copied().unwrap_or_default());
+        let figures = Figures {
+            entries: totals.entries,
+            evictable: totals.evictable,
+            idle: more.idle.time(),
+            ..Figures::default()
+        };
+        let Some(since) = since else { return Some(figures) };
+        let new = self.new_rate(place, &totals, more, since);
+        let (packets, bytes) = self.traffic(place, &totals, new, since);
+        Some(Figures { new, packets, bytes, ..figures })
+    }
+
+    fn new_rate(&self, place: usize, totals: &Totals, more: More, since: Since<'_>) -> Rate {
+        match since.began {
+            Some(Began { groups, is_complete }) => {
+                let at = groups.place_in(&self.groups, place);
+                let count = at.and_then(|at| groups.totals_at(at)).map_or(0, |totals| totals.entries);
+                let is_exact = is_complete && (at.is_some() || groups.beyond() == 0);
+                if is_exact { Rate::known(count, since.interval) } else { Rate::bound(count, since.interval) }
+            }
+            // Those that ended meanwhile are missing.
+            None if u64::from(more.dated) == totals.entries => Rate::bound(more.began.into(), since.interval),
+            None => Rate::Unknown,
+        }
+    }
+
+    /// Packets and bytes per second. What entries had that ended is missing, so the rate is a lower bound unless none
+    /// ended.
+    fn traffic(&self, place: usize, totals: &Totals, new: Rate, since: Since<'_>) -> (Rate, Rate) {
+        let before = &since.before.groups;
+        let at = before.place_in(&self.groups, place);
+        if totals.counted == 0 || (at.is_none() && before.beyond() > 0) {
+            return (Rate::Unknown, Rate::Unknown);
+        }
+        let earlier = at.and_then(|at| before.totals_at(at)).unwrap_or_default();
+        let began = match new {
+            Rate::Known(rate) => Some((rate * since.interval as f64 / 1000.0).round() as u64),
+            _ => None,
+        };
+        let is_exact = totals.is_all_counted()
+            && earlier.is_all_counted()
+            && began.is_some_and(|began| earlier.entries + began == totals.entries);
+        let rate = |now: Option<u64>, earlier: Option<u64>| {
+            match now.unwrap_or(0).checked_sub(earlier.unwrap_or(0)) {
+                Some(count) if is_exact => Rate::known(count, since.interval),
+                Some(count) => Rate::bound(count, since.interval),
+                // Entries ended that had more than the others have had since.
+                None => Rate::Unknown,
+            }
+        };
+        (rate(totals.packets, earlier.packets), rate(totals.bytes, earlier.bytes))
+    }
+}
+
+fn compare(order: SortOrder, a: &(usize, Figures), b: &(usize, Figures)) -> Ordering {
+    order.compare_figures(&a.1, &b.1).then_with(|| a.0.cmp(&b.0))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::fake;
+    use ctnl::age::IdleEstimator;
+    use ctnl::model::{Counters, Flow, Undecided};
+
+    const EXACT: Idle = Idle::Exact { at_least: 5, at_most: 6 };
+
+    fn flow(last: u8, packets: Option<u64>) -> Flow {
+        let counters = packets.map(|packets| Counters { packets, bytes: 100 * packets });
+        let mut flow = Flow { counters_orig: counters, ..fake::flow(1) };
+        flow.orig.src = [10, 0, 0, last].into();
+        flow
+    }
+
+    fn grouped(most: usize, flows: &[(u8, Option<u64>)]) -> Grouped {
+        let mut grouped = Grouped::new(View::Source, groups_of(View::Source, most).unwrap().unwrap());
+        for (last, packets) in flows {
+            let flow = flow(*last, *packets);
+            grouped.add(&Subject::new(&flow, &IdleEstimator::without_timeouts(0)), EXACT, None);
+        }
+        grouped
+    }
+
+    /// By source: new, packets and bytes per second, after two seconds in which `began` began.
+    fn rates(before: &Grouped, now: &Grouped, began: Option<(&[u8], bool)>) -> Vec<(String, Rate, Rate, Rate)> {
+        let began_groups = began.map(|(sources, _)| {
+            let all: Vec<_> = sources.iter().map(|last| (*last, None)).collect();
+            grouped(100, &all).groups
+        });
+        let began = began_groups.as_ref().zip(began).map(|(groups, (_, is_complete))| Began { groups, is_complete });
+        let since = Since { before, began, interval: 2000 };
+        let rows = now.section(Some(since), SortOrder::of(Column::Group), 100).rows;
+        rows.into_iter().map(|row| (row.text, row.figures.new, row.figures.packets, row.figures.bytes)).collect()
+    }
+
+    #[test]
+    fn where_every_new_entry_is_known_the_rates_of_a_group_of_which_none_ended_are_exact() {
+        let before = grouped(100, &[(1, Some(10)), (2, Some(50)), (2, Some(50))]);
+        let now = grouped(100, &[(1, Some(30)), (1, Some(2)), (2, Some(60))]);
+        let rates = rates(&before, &now, Some((&[1], true)));
+        assert_eq!(
+            rates,
+            [
+                ("10.0.0.1".into(), Rate::Known(0.5), Rate::Known(11.0), Rate::Known(1100.0)),
+                // One ended, with more packets than came since.
+                ("10.0.0.2".into(), Rate::Known(0.0), Rate::Unknown, Rate::Unknown),
+            ]
+        );
+    }
+
+    #[test]
+    fn where_events_are_missing_the_rates_are_lower_bounds_and_without_events_the_new_ones_are_unknown() {
+        let (before, now) = (grouped(100, &[(1, Some(10))]), grouped(100, &[(1, Some(30)), (1, None)]));
+        let bound = Rate::AtLeast(10.0);
+        let of = |began| rates(&before, &now, began).pop().map(|(_, new, packets, _)| (new, packets));
+        assert_eq!(of(Some((&[1], false))), Some((Rate::AtLeast(0.5), bound)));
+        assert_eq!(of(None), Some((Rate::Unknown, bound)));
+        let uncounted = grouped(100, &[(1, None)]);
+        assert_eq!(rates(&before, &uncounted, None).pop().map(|(_, _, packets, _)| packets), Some(Rate::Unknown));
+    }
+
+    #[test]
+    fn a_group_that_was_not_kept_before_has_no_rate() {
+        let (before, now) = (grouped(1, &[(1, Some(1)), (2, Some(9))]), grouped(100, &[(2, Some(10))]));
+        assert_eq!(rates(&before, &now, None).pop().map(|(_, _, packets, _)| packets), Some(Rate::Unknown));
+        let (before, now) = (grouped(1, &[(1, Some(1))]), grouped(100, &[(2, Some(10))]));
+        assert_eq!(rates(&before, &now, None).pop().map(|(_, _, packets, _)| packets), Some(Rate::AtLeast(5.0)));
+    }
+
+    #[test]
+    fn start_times_bound_the_new_entries_where_there_are_no_events_and_all_have_one() {
+        let ages = IdleEstimator::without_timeouts(0);
+        let mut now = grouped(100, &[]);
+        for began in [Some(true), Some(false), Some(true)] {
+            now.add(&Subject::new(&flow(1, None), &ages), EXACT, began);
+        }
+        now.add(&Subject::new(&flow(2, None), &ages), EXACT, None);
+        now.add(&Subject::new(&flow(2, None), &ages), EXACT, Some(true));
+        let rates = rates(&grouped(100, &[]), &now, None);
+        assert_eq!(rates.iter().map(|rate| rate.1).collect::<Vec<_>>(), [Rate::AtLeast(1.0), Rate::Unknown]);
+    }
+
+    #[test]
+    fn the_idle_time_of_a_group_is_the_smallest_and_an_undecided_flow_leaves_an_upper_bound() {
+        let time = |idles: &[Idle]| {
+            let mut least = LeastIdle::default();
+            idles.iter().for_each(|idle| least.add(*idle));
+            least.time()
+        };
+        let long = Idle::AtLeast(90, Undecided::LongerThanSysctl);
+        assert_eq!(time(&[long]), IdleTime::AtLeast(90));
+        assert_eq!(time(&[long, EXACT]), IdleTime::Between(5, 6));
+        assert_eq!(time(&[EXACT, Idle::Unknown(Undecided::Offloaded)]), IdleTime::AtMost(6));
+        assert_eq!(time(&[long, Idle::Unknown(Undecided::Offloaded)]), IdleTime::Unknown);
+        assert_eq!(time(&[]), IdleTime::Unknown);
+    }
+
+    #[test]
+    fn only_the_first_rows_of_the_order_are_made_and_all_groups_are_counted() {
+        let now = grouped(2, &[(1, None), (2, None), (2, None), (3, None)]);
+        let section = now.section(None, SortOrder::default(), 1);
+        assert_eq!(section.rows.iter().map(|row| &*row.text).collect::<Vec<_>>(), ["10.0.0.2"]);
+        assert_eq!((section.groups, section.beyond), (2, 1));
+    }
+}

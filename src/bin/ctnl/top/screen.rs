@@ -1,0 +1,424 @@
+//! The state of the screen: what each key changes, without a terminal.
+
+use super::history::History;
+use super::keys::Key;
+use super::line::Line;
+use super::model::{Frame, Row};
+use super::order::{Column, SortOrder};
+use super::view::{View, narrowed};
+
+/// Views that `Esc` can go back to.
+const MOST_BACK: usize = 32;
+
+/// Milliseconds.
+const MINUTE: u64 = 60_000;
+
+/// What covers the table.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Overlay {
+    /// Nothing.
+    #[default]
+    None,
+    /// The keys.
+    Help,
+    /// The filter is edited.
+    Filter(Line),
+    /// All fields of the selected flow, from this line on.
+    Detail(usize),
+    /// What is deleted is chosen.
+    Kill(Kill),
+}
+
+/// The dialog before a delete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kill {
+    /// The filter of what is deleted.
+    pub filter: String,
+    /// Entries of the frame, as shown.
+    pub entries: u64,
+    /// Timeouts are lowered instead.
+    pub is_soft: bool,
+    /// The digits of the most entries; empty: no maximum.
+    pub max: String,
+}
+
+/// What the caller does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Ends.
+    Quit,
+    /// Samples what the view and the order require.
+    Sample,
+    /// Parses a filter, and calls [`Screen::set_filter`] or [`Screen::refuse_filter`].
+    Parse(String),
+    /// Deletes, with preview and question.
+    Kill(Kill),
+    /// Stops the process, as Ctrl-Z does.
+    Suspend,
+    /// Draws everything anew.
+    Redraw,
+    /// Goes so many milliseconds back or on in a recording; one frame for 0.
+    Seek {
+        /// Towards the start.
+        back: bool,
+        /// How far; 0 is one frame.
+        by: u64,
+    },
+}
+
+/// Where the frames come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The kernel. The text names the namespace.
+    Kernel(String),
+    /// A recording.
+    Recording(String),
+}
+
+/// The state.
+#[derive(Debug, Clone)]
+pub struct Screen {
+    pub source: Source,
+    pub view: View,
+    pub order: SortOrder,
+    pub overlay: Overlay,
+    pub is_paused: bool,
+    /// The filter in force.
+    pub filter: String,
+    /// A line about what was just done, or what went wrong.
+    pub message: Option<String>,
+    /// The frame that is shown.
+    pub frame: Option<Frame>,
+    pub history: History,
+    /// Milliseconds between two frames that were asked for.
+    pub interval: u64,
+    /// Rows of the table that fit on the screen.
+    pub height: usize,
+    /// The first row on the screen.
+    pub first: usize,
+    /// The place of the selected row.
+    pub selected: usize,
+    /// Its text: it stays selected when the rows change. `None`: the first row, whichever that is.
+    followed: Option<String>,
+    /// The newest frame, while an earlier one is shown.
+    newest: Option<Frame>,
+    /// The frame that is shown is of another view or filter: the next one is shown also where the screen is paused.
+    is_outdated: bool,
+    back: Vec<(View, String)>,
+}
+
+impl Screen {
+    /// A screen without a frame.
+    pub fn new(source: Source, view: View, order: SortOrder, filter: String, interval: u64) -> Self {
+        Screen {
+            source,
+            view,
+            order,
+            overlay: Overlay::None,
+            is_paused: false,
+            filter,
+            message: None,
+            frame: None,
+            history: History::default(),
+            interval,
+            height: 1,
+            first: 0,
+            selected: 0,
+            followed: None,
+            newest: None,
+            is_outdated: false,
+            back: Vec::new(),
+        }
+    }
+
+    fn is_recording(&self) -> bool {
+        matches!(self.source, Source::Recording(_))
+    }
+
+    /// The rows that are shown, in their order.
+    pub fn rows(&self) -> &[Row] {
+        self.frame.as_ref().and_then(|frame| frame.section(self.view)).map_or(&[], |section| &section.rows)
+    }
+
+    /// Shows `frame`, unless the screen is paused. A recording is shown also then: it only moves when a key is pressed.
+    pub fn show(&mut self, frame: Frame) {
+        self.history.add(&frame);
+        let is_awaited = self.is_outdated && frame.filter == self.filter && frame.section(self.view).is_some();
+        if self.is_paused && !self.is_recording() && !is_awaited {
+            self.newest = Some(frame);
+        } else {
+            self.is_outdated &= !is_awaited;
+            self.replace(frame);
+        }
+    }
+
+    fn replace(&mut self, frame: Frame) {
+        if self.is_recording() {
+            self.filter.clone_from(&frame.filter);
+        }
+        self.frame = Some(frame);
+        self.sort();
+    }
+
+    /// Sorts the rows, and finds the selected one.
+    fn sort(&mut self) {
+        let (view, order) = (self.view, self.order);
+        let sections = self.frame.iter_mut().flat_map(|frame| &mut frame.sections);
+        // Flows come in the order of their totals, which they have no column for.
+        if view != View::Flows || order.column == Column::Group {
+            for section in sections.filter(|section| section.view == view) {
+                section.rows.sort_by(|a, b| order.compare(a, b));
+            }
+        }
+        if let Some(followed) = &self.followed {
+            let place = self.rows().iter().position(|row| row.text == *followed);
+            self.selected = place.unwrap_or(self.selected);
+        }
+        self.scroll();
+    }
+
+    /// Keeps the selected row on the screen.
+    fn scroll(&mut self) {
+        self.selected = self.selected.min(self.rows().len().saturating_sub(1));
+        self.first = self.first.min(self.selected).max((self.selected + 1).saturating_sub(self.height));
+    }
+
+    /// So many rows fit on the screen.
+    pub fn set_height(&mut self, height: usize) {
+        self.height = height.max(1);
+        self.scroll();
+    }
+
+    /// The filter that was typed is in force.
+    pub fn set_filter(&mut self, filter: String) {
+        (self.filter, self.overlay) = (filter, Overlay::None);
+        self.start_over();
+    }
+
+    /// The filter that was typed is none.
+    pub fn refuse_filter(&mut self, error: String) {
+        match &mut self.overlay {
+            Overlay::Filter(line) => line.error = Some(error),
+            _ => self.message = Some(error),
+        }
+    }
+
+    /// The rows are others from now on.
+    fn start_over(&mut self) {
+        self.is_outdated = true;
+        (self.selected, self.first, self.followed) = (0, 0, None);
+    }
+
+    /// What `key` does.
+    pub fn press(&mut self, key: Key) -> Option<Action> {
+        self.message = None;
+        match key {
+            Key::Ctrl('c') => return Some(Action::Quit),
+            Key::Ctrl('z') => return Some(Action::Suspend),
+            Key::Ctrl('l') => return Some(Action::Redraw),
+            _ => {}
+        }
+        match std::mem::take(&mut self.overlay) {
+            Overlay::None => self.press_table(key),
+            Overlay::Help => None,
+            Overlay::Filter(line) => self.press_filter(line, key),
+            Overlay::Detail(first) => self.press_detail(first, key),
+            Overlay::Kill(kill) => self.press_kill(kill, key),
+        }
+    }
+
+    fn press_table(&mut self, key: Key) -> Option<Action> {
+        match key {
+            Key::Char('q') => return Some(Action::Quit),
+            Key::Char('?' | 'h') => self.overlay = Overlay::Help,
+            Key::Char('/') if self.is_recording() => self.message = Some("a recording has one filter".to_owned()),
+            Key::Char('/') => self.overlay = Overlay::Filter(Line::new(&self.filter)),
+            Key::Char(' ') => self.pause(),
+            Key::Char('<') => return self.sort_by(SortOrder::of(self.order.column.next(false))),
+            Key::Char('>') => return self.sort_by(SortOrder::of(self.order.column.next(true))),
+            Key::Char('r') => {
+                return self.sort_by(SortOrder { descending: !self.order.descending, ..self.order });
+            }
+            Key::Char(digit @ '1'..='7') => {
+                let place = digit.to_digit(10).map_or(0, |place| place as usize - 1);
+                return self.sort_by(SortOrder::of(Column::ALL.get(place).copied().unwrap_or(Column::Entries)));
+            }
+            Key::Char(sign @ ('[' | ']')) if self.is_recording() => {
+                return Some(Action::Seek { back: sign == '[', by: MINUTE });
+            }
+            Key::Char('k') => self.kill_selected(),
+            Key::Char('K') => self.kill_filter(),
+            Key::Char(letter) => return View::of_key(letter).and_then(|view| self.switch_to(view)),
+            Key::Enter => return self.enter(),
+            Key::Escape | Key::Backspace => return self.go_back(),
+            _ => return self.moves(key),
+        }
+        None
+    }
+
+    fn moves(&mut self, key: Key) -> Option<Action> {
+        let seek = |back, by| Some(Action::Seek { back, by });
+        let last = self.rows().len().saturating_sub(1);
+        match key {
+            Key::Left | Key::Right if self.is_recording() => return seek(key == Key::Left, 0),
+            Key::Up => self.select(self.selected.saturating_sub(1)),
+            Key::Down => self.select(self.selected + 1),
+            Key::PageUp => self.select(self.selected.saturating_sub(self.height)),
+            Key::PageDown => self.select(self.selected + self.height),
+            Key::Home => self.select(0),
+            Key::End => self.select(last),
+            _ => {}
+        }
+        None
+    }
+
+    fn select(&mut self, place: usize) {
+        self.selected = place;
+        self.scroll();
+        self.followed = self.rows().get(self.selected).filter(|_| self.selected > 0).map(|row| row.text.clone());
+    }
+
+    fn pause(&mut self) {
+        self.is_paused = !self.is_paused;
+        if let Some(frame) = self.newest.take().filter(|_| !self.is_paused) {
+            self.replace(frame);
+        }
+    }
+
+    fn sort_by(&mut self, order: SortOrder) -> Option<Action> {
+        self.order = order;
+        self.sort();
+        Some(Action::Sample)
+    }
+
+    fn switch_to(&mut self, view: View) -> Option<Action> {
+        self.view = view;
+        self.start_over();
+        self.sort();
+        Some(Action::Sample)
+    }
+
+    fn enter(&mut self) -> Option<Action> {
+        let row = self.rows().get(self.selected)?;
+        if self.view == View::Flows {
+            if row.fields.is_empty() {
+                self.message = Some("a recording has no fields of flows".to_owned());
+            } else {
+                self.overlay = Overlay::Detail(0);
+            }
+            return None;
+        }
+        if self.is_recording() {
+            self.message = Some("a recording has one filter".to_owned());
+            return None;
+        }
+        let Some(term) = row.term.clone() else {
+            self.message = Some(format!("no filter selects '{}' alone", row.text));
+            return None;
+        };
+        let filter = narrowed(&self.filter, &term);
+        if self.back.len() == MOST_BACK {
+            self.back.remove(0);
+        }
+        self.back.push((self.view, self.filter.clone()));
+        self.switch_to(View::Flows);
+        Some(Action::Parse(filter))
+    }
+
+    fn go_back(&mut self) -> Option<Action> {
+        let (view, filter) = self.back.pop()?;
+        self.switch_to(view);
+        Some(Action::Parse(filter))
+    }
+
+    fn press_filter(&mut self, mut line: Line, key: Key) -> Option<Action> {
+        match key {
+            Key::Escape => return None,
+            Key::Enter => {
+                let text = line.text().trim().to_owned();
+                self.overlay = Overlay::Filter(line);
+                self.back.clear();
+                return Some(Action::Parse(text));
+            }
+            _ => {}
+        }
+        let known = self.known_values();
+        line.press(key, &known);
+        self.overlay = Overlay::Filter(line);
+        None
+    }
+
+    /// The values of the rows, for completion.
+    fn known_values(&self) -> Vec<(&'static str, String)> {
+        let Some(name) = self.view.by().filter(|by| !by.contains([',', '/'])) else { return Vec::new() };
+        self.rows().iter().filter(|row| row.term.is_some()).map(|row| (name, row.text.clone())).collect()
+    }
+
+    fn press_detail(&mut self, first: usize, key: Key) -> Option<Action> {
+        let lines = self.rows().get(self.selected).map_or(0, |row| row.fields.len());
+        let moved = match key {
+            Key::Up => first.saturating_sub(1),
+            Key::Down => first + 1,
+            Key::PageUp => first.saturating_sub(self.height),
+            Key::PageDown | Key::Char(' ') => first + self.height,
+            Key::Home => 0,
+            Key::Char('k') => {
+                self.kill_selected();
+                return None;
+            }
+            _ => return None,
+        };
+        self.overlay = Overlay::Detail(moved.min(lines.saturating_sub(1)));
+        None
+    }
+
+    /// Whether rows can be deleted; a message where they cannot.
+    fn refuses_deletes(&mut self) -> bool {
+        if self.is_recording() {
+            self.message = Some("a recording is not the table: nothing can be deleted".to_owned());
+        }
+        self.is_recording()
+    }
+
+    fn kill_selected(&mut self) {
+        if self.refuses_deletes() {
+            return;
+        }
+        let Some(row) = self.rows().get(self.selected) else { return };
+        match &row.term {
+            None => self.message = Some(format!("no filter selects '{}' alone", row.text)),
+            Some(term) => self.kill(narrowed(&self.filter, term), row.figures.entries),
+        }
+    }
+
+    fn kill_filter(&mut self) {
+        if self.refuses_deletes() {
+            return;
+        }
+        if self.filter.trim().is_empty() {
+            self.message = Some("no filter is given: K would delete the whole table".to_owned());
+            return;
+        }
+        let matched = self.frame.as_ref().map_or(0, |frame| frame.matched);
+        self.kill(self.filter.clone(), matched);
+    }
+
+    fn kill(&mut self, filter: String, entries: u64) {
+        self.overlay = Overlay::Kill(Kill { filter, entries, is_soft: false, max: String::new() });
+    }
+
+    fn press_kill(&mut self, mut kill: Kill, key: Key) -> Option<Action> {
+        match key {
+            Key::Enter => return Some(Action::Kill(kill)),
+            Key::Tab | Key::Char('s') => kill.is_soft = !kill.is_soft,
+            Key::Char(digit @ '0'..='9') if kill.max.len() < 9 && (digit != '0' || !kill.max.is_empty()) => {
+                kill.max.push(digit);
+            }
+            Key::Backspace => drop(kill.max.pop()),
+            Key::Escape | Key::Char('q' | 'n') => return None,
+            _ => {}
+        }
+        self.overlay = Overlay::Kill(kill);
+        None
+    }
+}

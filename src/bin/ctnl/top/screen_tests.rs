@@ -1,0 +1,160 @@
+//! What keys do.
+
+use super::keys::Key;
+use super::made_up::frame;
+use super::model::Frame;
+use super::order::{Column, SortOrder};
+use super::screen::{Action, Kill, Overlay, Screen, Source};
+use super::view::View;
+
+fn screen() -> Screen {
+    let source = Source::Kernel(String::new());
+    let mut screen = Screen::new(source, View::Source, SortOrder::default(), "tcp".to_owned(), 2000);
+    screen.set_height(10);
+    screen.show(frame());
+    screen
+}
+
+fn press(screen: &mut Screen, keys: &str) -> Option<Action> {
+    keys.chars().map(|c| screen.press(Key::Char(c))).last().flatten()
+}
+
+fn selected(screen: &Screen) -> &str {
+    &screen.rows()[screen.selected].text
+}
+
+#[test]
+fn letters_switch_the_view_and_digits_and_signs_the_order() {
+    let mut screen = screen();
+    assert_eq!((press(&mut screen, "p"), screen.view), (Some(Action::Sample), View::Port));
+    assert_eq!((press(&mut screen, "s>"), screen.view), (Some(Action::Sample), View::Source));
+    assert_eq!(screen.order, SortOrder::of(Column::Evictable));
+    press(&mut screen, "7r");
+    assert_eq!(screen.order, SortOrder { column: Column::Idle, descending: false });
+    assert_eq!(selected(&screen), "10.0.0.1", "the smallest first");
+    press(&mut screen, "1");
+    assert_eq!(selected(&screen), "10.0.0.1");
+    assert_eq!(screen.rows()[1].text, "192.0.2.1");
+}
+
+#[test]
+fn the_selected_group_stays_selected_when_the_rows_change_and_the_first_row_stays_the_first() {
+    let mut screen = screen();
+    screen.press(Key::Down);
+    assert_eq!(selected(&screen), "2001:db8::7");
+    let mut other = frame();
+    other.sections[0].rows[1].figures.entries = 500_000;
+    screen.show(other.clone());
+    assert_eq!((selected(&screen), screen.selected), ("2001:db8::7", 0));
+    screen.press(Key::Home);
+    screen.show(frame());
+    assert_eq!((selected(&screen), screen.selected), ("10.0.0.1", 0));
+    screen.press(Key::End);
+    other.sections[0].rows.clear();
+    screen.show(other);
+    assert_eq!((screen.selected, screen.rows().len()), (0, 0));
+}
+
+#[test]
+fn a_pause_keeps_the_frame_and_its_end_shows_the_newest() {
+    let mut screen = screen();
+    press(&mut screen, " ");
+    screen.show(Frame { entries: 7, ..frame() });
+    assert_eq!(screen.frame.as_ref().map(|frame| frame.entries), Some(200_000));
+    press(&mut screen, " ");
+    assert_eq!(screen.frame.as_ref().map(|frame| frame.entries), Some(7));
+    // Another view has no frame yet: its first one is shown.
+    press(&mut screen, " z");
+    let mut zones = frame();
+    zones.sections[0].view = View::Zone;
+    screen.show(frame());
+    assert!(screen.rows().is_empty());
+    screen.show(Frame { entries: 8, ..zones.clone() });
+    screen.show(Frame { entries: 9, ..zones });
+    assert_eq!((screen.frame.as_ref().map(|frame| frame.entries), screen.rows().len()), (Some(8), 3));
+}
+
+#[test]
+fn a_filter_is_edited_parsed_and_refused_with_the_text_kept() {
+    let mut screen = screen();
+    press(&mut screen, "/ and dprot 5q");
+    assert_eq!(screen.press(Key::Enter), Some(Action::Parse("tcp and dprot 5q".to_owned())));
+    screen.refuse_filter("unknown field".to_owned());
+    let Overlay::Filter(line) = &screen.overlay else { panic!("{:?}", screen.overlay) };
+    assert_eq!((line.text(), line.error.as_deref()), ("tcp and dprot 5q", Some("unknown field")));
+    assert_eq!(screen.press(Key::Escape), None);
+    assert_eq!((&screen.overlay, &*screen.filter), (&Overlay::None, "tcp"));
+    press(&mut screen, "/ and udp");
+    screen.press(Key::Enter);
+    screen.set_filter("udp".to_owned());
+    assert_eq!((&screen.overlay, &*screen.filter), (&Overlay::None, "udp"));
+}
+
+#[test]
+fn values_of_the_rows_are_completed() {
+    let mut screen = screen();
+    press(&mut screen, "/ and src 2001");
+    screen.press(Key::Tab);
+    let Overlay::Filter(line) = &screen.overlay else { panic!("{:?}", screen.overlay) };
+    assert_eq!(line.text(), "tcp and src 2001:db8::7 ");
+}
+
+#[test]
+fn enter_shows_the_flows_of_a_group_and_esc_goes_back() {
+    let mut screen = screen();
+    let parsed = screen.press(Key::Enter);
+    assert_eq!((parsed, screen.view), (Some(Action::Parse("(tcp) and src 10.0.0.1".to_owned())), View::Flows));
+    screen.set_filter("tcp and src 10.0.0.1".to_owned());
+    assert_eq!(screen.press(Key::Enter), None);
+    assert_eq!(screen.overlay, Overlay::Detail(0));
+    screen.press(Key::Down);
+    assert_eq!(screen.overlay, Overlay::Detail(1));
+    screen.press(Key::Escape);
+    assert_eq!((screen.press(Key::Escape), screen.view), (Some(Action::Parse("tcp".to_owned())), View::Source));
+    assert_eq!(screen.press(Key::Escape), None);
+}
+
+#[test]
+fn a_delete_is_of_the_selected_group_within_the_filter_or_of_the_filter_and_needs_two_keys() {
+    let mut screen = screen();
+    screen.press(Key::Down);
+    press(&mut screen, "k05s0");
+    let kill =
+        Kill { filter: "(tcp) and src 2001:db8::7".to_owned(), entries: 3000, is_soft: true, max: "50".to_owned() };
+    assert_eq!(screen.overlay, Overlay::Kill(kill.clone()));
+    // A frame that comes meanwhile changes nothing of it.
+    let mut other = frame();
+    other.sections[0].rows.reverse();
+    screen.show(other);
+    assert_eq!(screen.press(Key::Enter), Some(Action::Kill(kill)));
+    assert_eq!(screen.overlay, Overlay::None);
+    press(&mut screen, "K");
+    assert!(matches!(&screen.overlay, Overlay::Kill(Kill { filter, entries: 150_000, .. }) if filter == "tcp"));
+    assert_eq!((screen.press(Key::Escape), &screen.overlay), (None, &Overlay::None));
+}
+
+#[test]
+fn what_no_filter_selects_and_the_whole_table_are_not_deleted() {
+    let mut screen = screen();
+    let mut unnamed = frame();
+    unnamed.sections[0].rows[0].term = None;
+    screen.show(unnamed);
+    press(&mut screen, "k");
+    assert_eq!((&screen.overlay, screen.message.is_some()), (&Overlay::None, true));
+    screen.set_filter(String::new());
+    press(&mut screen, "K");
+    assert_eq!((&screen.overlay, screen.message.is_some()), (&Overlay::None, true));
+}
+
+#[test]
+fn control_keys_work_everywhere_and_q_is_a_letter_in_a_filter() {
+    let mut screen = screen();
+    assert_eq!(press(&mut screen, "/q"), None);
+    assert_eq!(screen.press(Key::Ctrl('z')), Some(Action::Suspend));
+    assert!(matches!(&screen.overlay, Overlay::Filter(line) if line.text() == "tcpq"), "state is kept");
+    assert_eq!(screen.press(Key::Ctrl('l')), Some(Action::Redraw));
+    assert_eq!(screen.press(Key::Ctrl('c')), Some(Action::Quit));
+    screen.press(Key::Escape);
+    assert_eq!(press(&mut screen, "?q"), None, "the first key leaves the help");
+    assert_eq!(press(&mut screen, "q"), Some(Action::Quit));
+}
