@@ -426,7 +426,7 @@ mod tests {
         let persist = command("ctnl tune set --max 1500 --persist");
         let choose_first = [Fix::Text(CHOOSE_FIRST.to_owned())];
         host.file(FILE, "# none\n");
-        assert_eq!(suggestions(&host, 100), [persist.clone()]);
+        assert_eq!(suggestions(&host, 100), std::slice::from_ref(&persist));
         assert_eq!(suggestions(&host, 1499), choose_first);
         host.file(FILE, &format!("{MAX} = 1400\n"));
         assert_eq!(suggestions(&host, 1499), choose_first);
