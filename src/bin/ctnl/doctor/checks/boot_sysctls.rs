@@ -26,7 +26,7 @@ down with `ctnl tune set … --persist`, or set the value of the file now.",
 
 /// The file that `ctnl tune set --persist` writes: files that sort behind it win.
 const TUNE_FILE: &str = "90-ctnl.conf";
-const CHOOSE_FIRST: &str = "nf_conntrack_max: the table is nearly full: first choose a larger one (fullness)";
+const CHOOSE_FIRST: &str = "nf_conntrack_max: choose a larger one first: the table is nearly full";
 /// These have checks of their own.
 const OTHER_CHECKS: &[&str] = &["nf_conntrack_buckets", "nf_conntrack_count"];
 
