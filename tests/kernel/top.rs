@@ -57,9 +57,10 @@ fn entries_that_begin_between_two_frames_are_counted_by_their_events(netns: &Tes
     of_source(netns, 1, 1..30);
     let running = Running::start(netns, &["top", "--batch", "-n", "1", "--interval", "2", "--json"]);
     std::thread::sleep(std::time::Duration::from_millis(1000));
-    of_source(netns, 7, 1..401);
+    // Fewer than the queue of a slow guest holds: beyond that, rates of groups are unknown.
+    of_source(netns, 7, 1..61);
     let [frame] = &frames(&running.wait().exits_with(0).stdout())[..] else { panic!("one frame") };
-    let rate = 400.0 * 1000.0 / frame["interval_ms"].as_f64().unwrap();
+    let rate = 60.0 * 1000.0 / frame["interval_ms"].as_f64().unwrap();
     let is_near = |value: &Value| (value.as_f64().unwrap() - rate).abs() < 1.0;
     assert!(is_near(&frame["new_per_s"]) && is_near(&frame["rows"][0]["new_per_s"]), "{frame}");
     assert_eq!((&frame["destroyed_per_s"], &frame["rows"][0]["group"]), (&0.0.into(), &"10.1.0.7".into()), "{frame}");

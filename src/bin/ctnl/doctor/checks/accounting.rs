@@ -53,14 +53,14 @@ fn run(evidence: &Evidence) -> Outcome {
     Outcome::of(|| {
         let sysctls = evidence.sysctls.as_ref().map_err(Clone::clone)?;
         let is_off = |off: &&Off| sysctls.number(off.sysctl) == Some(0);
-        Ok(OFF.iter().filter(is_off).map(finding).collect())
+        Ok(OFF.iter().filter(is_off).map(|off| finding(evidence, off)).collect())
     })
 }
 
-fn finding(off: &Off) -> Finding {
+fn finding(evidence: &Evidence, off: &Off) -> Finding {
     Finding::new(off.severity, off.title, off.consequence)
         .evidence(format!("{} is 0", off.sysctl))
-        .command(format!("ctnl tune set {} --persist", off.option))
+        .command(evidence.tune_set(off.option))
         .figure(off.sysctl, 0)
 }
 
@@ -68,7 +68,8 @@ fn finding(off: &Off) -> Finding {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::doctor::made_up::MadeUpHost;
+    use crate::doctor::finding::Fix;
+    use crate::doctor::made_up::{MadeUpHost, findings};
 
     #[test]
     fn what_is_off_is_found_and_a_host_that_records_everything_is_healthy() {
@@ -84,6 +85,17 @@ mod tests {
             let found: Vec<_> = found.iter().map(|finding| (&*finding.title, finding.severity)).collect();
             assert_eq!(found, [(off.title, off.severity)]);
         }
+    }
+
+    #[test]
+    fn a_command_is_of_the_namespace_that_was_examined() {
+        let mut host = MadeUpHost::new();
+        let mut evidence = host.sysctl("nf_conntrack_acct", 0).evidence();
+        let first = |evidence: &Evidence| findings(run(evidence)).first().unwrap().fixes.clone();
+        assert_eq!(first(&evidence), [Fix::Command("ctnl tune set --acct on --persist".to_owned())]);
+        // --persist is of the first namespace: `tune set` refuses both.
+        evidence.netns_argument = Some("blue".to_owned());
+        assert_eq!(first(&evidence), [Fix::Command("ctnl tune set --acct on --netns blue".to_owned())]);
     }
 
     #[test]

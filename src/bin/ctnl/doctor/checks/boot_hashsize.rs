@@ -1,5 +1,6 @@
 //! A hash size that the next boot changes, or that is not in force.
 
+use super::boot_sysctls::WHOLE_FILE;
 use crate::doctor::check::{Check, Outcome};
 use crate::doctor::evidence::{BootEvidence, Evidence, shell_word};
 use crate::doctor::finding::{Finding, Severity};
@@ -73,8 +74,10 @@ fn differs(boot: &BootEvidence, now: u64, set: &Assignment) -> Option<Finding> {
     if let Some(users) = users(boot).filter(|_| set.stage == Stage::Module) {
         finding = finding.evidence(users);
     }
-    let (now_too, as_it_is) = (tune_command::persist([(SYSCTL, size)]).0, tune_command::persist([(SYSCTL, now)]).0);
-    Some(now_too.into_iter().chain(as_it_is).fold(finding, Finding::command))
+    // One command, since whoever runs both of them undoes the first; never the one that makes chains longer.
+    let (command, other) = (tune_command::persist([(SYSCTL, size.max(now))]).0, size.min(now));
+    let finding = command.into_iter().fold(finding, Finding::command);
+    Some(finding.text(format!("or, for {other} buckets: ctnl tune set --buckets {other} --persist")))
 }
 
 /// What keeps the module loaded.
@@ -162,6 +165,10 @@ fn without_effect(set: &Assignment, why: &Reason) -> Finding {
         .evidence(why.to_string())
         .figure("file", set.file.as_str())
         .figure("line", set.line);
+    let finding = match why {
+        Reason::Suffix | Reason::NotExecutable => finding.evidence(WHOLE_FILE),
+        _ => finding,
+    };
     let finding = match why {
         Reason::Suffix => finding.command(format!("mv {0} {0}.conf", shell_word(&set.file))),
         Reason::NotExecutable => finding.command(format!("chmod +x {}", shell_word(&set.file))),

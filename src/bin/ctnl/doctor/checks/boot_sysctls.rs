@@ -26,6 +26,8 @@ down with `ctnl tune set … --persist`, or set the value of the file now.",
 
 /// The file that `ctnl tune set --persist` writes: files that sort behind it win.
 const TUNE_FILE: &str = "90-ctnl.conf";
+/// What commands do that make a file count.
+pub const WHOLE_FILE: &str = "mv, ln and chmod make the whole file count: review its other lines first";
 const CHOOSE_FIRST: &str = "nf_conntrack_max: choose a larger one first: the table is nearly full";
 /// These have checks of their own.
 const OTHER_CHECKS: &[&str] = &["nf_conntrack_buckets", "nf_conntrack_count"];
@@ -50,8 +52,7 @@ fn run(evidence: &Evidence) -> Outcome {
 
 /// Whether a table of this maximum is over 80 % full: a maximum that is too small is not written down.
 fn is_maximum_of_a_nearly_full_table(evidence: &Evidence, name: &str, max: u64) -> bool {
-    let entries = evidence.occupancy.as_ref().map_or(0, |occupancy| occupancy.entries());
-    name == "nf_conntrack_max" && max > 0 && u128::from(entries) * 5 >= u128::from(max) * 4
+    name == "nf_conntrack_max" && max > 0 && u128::from(entries(evidence)) * 5 >= u128::from(max) * 4
 }
 
 /// The name of the file below /proc/sys/net/netfilter.
@@ -114,7 +115,16 @@ fn change(evidence: &Evidence, name: &str, now: u64, at_boot: u64, set: &Assignm
         None => finding.text(format!("{}, line {}: {} = {now}", set.file, set.line, set.key)),
     };
     let finding = lines.into_iter().filter(|_| tune_wins(set)).fold(finding, Finding::text);
-    finding.command(at_boot_now(name, at_boot))
+    // Not a command: whoever runs both of them undoes the first.
+    if name == "nf_conntrack_max" && at_boot < entries(evidence).saturating_mul(2) {
+        return finding.evidence(format!("{at_boot} is too small for the {} entries of now", entries(evidence)));
+    }
+    finding.text(format!("or, to have the value of the file now: {}", at_boot_now(name, at_boot)))
+}
+
+/// Entries of the table that was examined; 0 where they are unknown.
+fn entries(evidence: &Evidence) -> u64 {
+    evidence.occupancy.as_ref().map_or(0, |occupancy| occupancy.entries())
 }
 
 /// The command that sets the value of the boot now.
@@ -230,10 +240,19 @@ fn without_effect(boot: &BootEvidence, line: &WithoutEffect) -> Option<Finding> 
         .figure("sysctl", name.trim_start_matches("net.netfilter."))
         .figure("file", set.file.as_str())
         .figure("line", set.line);
+    if severity == Severity::Note {
+        return Some(
+            finding.text(format!("{}, line {}: remove it; the value is in force without it", set.file, set.line)),
+        );
+    }
     Some(mended(finding, set, why))
 }
 
 fn mended(finding: Finding, set: &Assignment, why: &Reason) -> Finding {
+    let finding = match why {
+        Reason::Suffix | Reason::NotExecutable | Reason::NotRead { .. } => finding.evidence(WHOLE_FILE),
+        _ => finding,
+    };
     let finding = match why {
         Reason::OldName { current } => {
             finding.text(format!("{}, line {}: {current} = {}", set.file, set.line, set.value))
@@ -302,7 +321,8 @@ mod tests {
         ];
         assert_eq!(found[0].evidence, evidence);
         let keep = command("ctnl tune set --max 1048576 --persist");
-        assert_eq!(found[0].fixes, [keep, command("sysctl -w net.netfilter.nf_conntrack_max=524288")]);
+        let other = "or, to have the value of the file now: sysctl -w net.netfilter.nf_conntrack_max=524288";
+        assert_eq!(found[0].fixes, [keep, Fix::Text(other.to_owned())]);
         assert_eq!(found.len(), 1);
     }
 
@@ -411,6 +431,24 @@ mod tests {
         let found = host.findings(run);
         assert_eq!(found[0].title, "/etc/sysctl.d/x.conf cannot be read");
         assert_eq!(found[0].evidence, ["/etc/sysctl.d/x.conf: not a regular file"]);
+    }
+
+    #[test]
+    fn a_maximum_that_is_too_small_for_the_entries_of_now_is_never_suggested() {
+        let mut host = MadeUpHost::systemd();
+        let mut evidence = host.sysctl("nf_conntrack_max", 1_048_576).evidence();
+        let after = ctnl::table::Occupancy { entries: 500_000, max: Some(1_048_576) };
+        evidence.occupancy = Ok(OccupancyChange { before: after, after, ..OccupancyChange::default() });
+        let found = findings(run(&evidence));
+        assert_eq!(found[0].fixes, [command("ctnl tune set --max 1048576 --persist")]);
+        assert_eq!(found[0].evidence.last().unwrap(), "524288 is too small for the 500000 entries of now");
+    }
+
+    #[test]
+    fn what_a_package_has_saved_beside_a_file_is_not_found() {
+        let mut host = MadeUpHost::systemd();
+        host.file("/etc/sysctl.d/50-c.conf.rpmsave", "net.netfilter.nf_conntrack_max = 65536\n");
+        assert_eq!(run(&host.evidence()), Outcome::NOTHING);
     }
 
     #[test]

@@ -151,7 +151,9 @@ fn too_large(sizes: Sizes, memory: &TableMemory) -> Option<Finding> {
             memory.source.name(),
             memory.extension_bytes
         ));
-    let smaller = memory.largest_max().filter(|largest| *largest > sizes.entries && *largest < sizes.max);
+    // Twice the entries: a maximum that is nearly reached makes the kernel drop packets.
+    let fits = |largest: &u64| *largest >= sizes.entries.saturating_mul(2) && *largest < sizes.max;
+    let smaller = memory.largest_max().filter(fits);
     Some(match smaller {
         Some(max) => finding.command(format!("ctnl tune set --max {max} --persist")),
         None => finding,

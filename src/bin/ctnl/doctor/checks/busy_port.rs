@@ -37,7 +37,8 @@ fn run(evidence: &Evidence) -> Outcome {
         let Some((port, entries)) = survey.ports.first() else { return Ok(Vec::new()) };
         let is_most = entries.all >= FEW_ENTRIES && entries.all.saturating_mul(2) >= survey.entries;
         let is_exemptible = entries.nat.saturating_mul(10) <= entries.all;
-        let fills = |share: u64| survey.entries.saturating_mul(100) >= max.saturating_mul(share);
+        // 0 is no limit.
+        let fills = |share: u64| max > 0 && survey.entries.saturating_mul(100) >= max.saturating_mul(share);
         if !is_most || !is_exemptible || !fills(25) {
             return Ok(Vec::new());
         }

@@ -74,7 +74,7 @@ fn finding(
         finding = finding.evidence(format!("of {unknown} it is not known: nf_conntrack_timestamp was off"));
     }
     finding
-        .command(evidence.command("tune set --events on --persist"))
+        .command(evidence.tune_set("--events on"))
         .text("# then restart the programs that listen, or let them read the table again: conntrackd -R; ctnl events compares\n# with the table itself")
         .figure("older", older)
         .figure("unknown", unknown)

@@ -139,7 +139,7 @@ fn long(evidence: &Evidence, sysctls: &ConntrackSysctls, timer: &TimerRow, value
         finding = finding.evidence(format!("{entries} of {all} entries have it")).figure("entries", entries);
     }
     let setting = setting(timer, suggested);
-    finding = finding.command(evidence.command(&format!("tune set {setting} --persist")));
+    finding = finding.command(evidence.tune_set(&setting));
     let filter = NAMED.iter().find(|(named, ..)| *named == timer.timer).map_or("", |(_, _, filter)| filter);
     if filter.is_empty() {
         return finding;
@@ -195,7 +195,7 @@ fn short(evidence: &Evidence, row: &Row, timer: &TimerRow, value: u64) -> Findin
     Finding::new(Severity::Note, title, consequence)
         .evidence(named(timer, value))
         .evidence(row.source)
-        .command(evidence.command(&format!("tune set {} --persist", setting(timer, row.suggested))))
+        .command(evidence.tune_set(&setting(timer, row.suggested)))
 }
 
 fn at_once(evidence: &Evidence, timer: &TimerRow, value: u64) -> Finding {
@@ -205,7 +205,7 @@ fn at_once(evidence: &Evidence, timer: &TimerRow, value: u64) -> Finding {
     let default = timer.default.unwrap_or_default().into();
     Finding::new(Severity::Warning, title, consequence)
         .evidence(named(timer, value))
-        .command(evidence.command(&format!("tune set {} --persist", setting(timer, default))))
+        .command(evidence.tune_set(&setting(timer, default)))
 }
 
 #[cfg(test)]

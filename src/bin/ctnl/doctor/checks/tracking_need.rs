@@ -32,7 +32,8 @@ fn run(evidence: &Evidence) -> Outcome {
         let rules = evidence.rules.as_ref().map_err(Clone::clone)?;
         let sysctls = evidence.sysctls.as_ref().map_err(Clone::clone)?;
         let count = sysctls.number("nf_conntrack_count").ok_or("nf_conntrack_count cannot be read")?;
-        let max = sysctls.number("nf_conntrack_max").unwrap_or(0);
+        // 0 is no limit.
+        let max = sysctls.number("nf_conntrack_max").filter(|max| *max > 0).unwrap_or(u64::MAX);
         let is_needed = rules.acts && rules.needs().next().is_some();
         let hidden = evidence.hidden_users.as_ref();
         if count == 0 || is_needed || hidden.is_ok_and(|users| !users.is_empty()) {
@@ -42,8 +43,11 @@ fn run(evidence: &Evidence) -> Outcome {
             return Err(format!("not all rules could be read: {why}"));
         }
         let severity = if count.saturating_mul(2) >= max { Severity::Warning } else { Severity::Note };
-        let finding =
-            if rules.needs().next().is_none() { unneeded(severity, count) } else { undecided(severity, rules) };
+        let finding = if rules.needs().next().is_none() {
+            unneeded(evidence, severity, count)
+        } else {
+            undecided(severity, rules)
+        };
         let mut finding = finding
             .evidence(format!("{} rules read; {count} entries in the table", rules.count))
             .figure("entries", count)
@@ -61,7 +65,7 @@ fn run(evidence: &Evidence) -> Outcome {
 }
 
 /// No rule needs tracking.
-fn unneeded(severity: Severity, count: u64) -> Finding {
+fn unneeded(evidence: &Evidence, severity: Severity, count: u64) -> Finding {
     Finding::new(
         severity,
         format!("{count} entries are in the table, and no rule needs connection tracking"),
@@ -69,8 +73,7 @@ fn unneeded(severity: Severity, count: u64) -> Finding {
          netlink (conntrackd, conntrack -I, ctnl restore), or are of a user that no rule shows. They fill the table \
          until they expire",
     )
-    .command("ctnl count --by proto,dport")
-    .command("ctnl flush --all --dry-run")
+    .command(evidence.command("count --by proto,dport"))
 }
 
 /// Rules look at connections, and nothing depends on it.

@@ -139,6 +139,13 @@ impl Evidence {
     pub fn command(&self, rest: &str) -> String {
         command_in(self.netns_argument.as_deref(), rest)
     }
+
+    /// The command line of `ctnl tune set` with `options` of the namespace that was examined: now and at boot, but the
+    /// files of the boot set those of the first namespace alone.
+    pub fn tune_set(&self, options: &str) -> String {
+        let persist = if self.netns_argument.is_some() { "" } else { " --persist" };
+        self.command(&format!("tune set {options}{persist}"))
+    }
 }
 
 /// A command line of ctnl with that `--netns`.

@@ -124,7 +124,7 @@ impl Applier {
         };
         add(SYSCTL_CONF.to_owned(), Reason::NotRead { by: self.name() });
         for folder in SYSCTL_FOLDERS {
-            for name in tree.names(folder) {
+            for name in tree.names(folder).into_iter().filter(|name| !is_saved_copy(name)) {
                 let why = self.why_left_out(tree, folder, &name);
                 add(format!("{folder}/{name}"), why);
             }
@@ -141,6 +141,28 @@ impl Applier {
             _ => Reason::NotRead { by: self.name() },
         }
     }
+}
+
+/// What packages and editors leave beside a file: nobody expects it to be read.
+const SAVED_COPIES: [&str; 13] = [
+    ".rpmsave",
+    ".rpmnew",
+    ".rpmorig",
+    ".dpkg-old",
+    ".dpkg-dist",
+    ".dpkg-new",
+    ".ucf-old",
+    ".ucf-dist",
+    ".bak",
+    ".orig",
+    ".old",
+    ".swp",
+    "~",
+];
+
+/// Whether a file is a copy that a package or an editor has saved, by its name.
+pub fn is_saved_copy(name: &str) -> bool {
+    SAVED_COPIES.iter().any(|suffix| name.ends_with(suffix))
 }
 
 /// The files of drop-in folders, sorted by name over all of them. Of files with the same name, that of the strongest

@@ -1,6 +1,6 @@
 //! What modprobe.d gives the module nf_conntrack: options, blacklists, install commands.
 
-use super::applier::{Init, drop_in_files};
+use super::applier::{Init, drop_in_files, is_saved_copy};
 use super::assignment::{Assignment, HASHSIZE, Stage};
 use super::reason::Reason;
 use super::tree::Tree;
@@ -50,7 +50,7 @@ impl Modprobe {
             paths.sort();
         }
         modprobe.lines = paths.iter().flat_map(|path| lines(path, &tree.text(path).unwrap_or_default())).collect();
-        for path in unread {
+        for path in unread.into_iter().filter(|path| !is_saved_copy(path)) {
             let why = if path == MODPROBE_CONF { Reason::ModprobeConf } else { Reason::Suffix };
             let lines = lines(&path, &tree.text(&path).unwrap_or_default());
             let sizes = lines.iter().filter(|line| line.module == "nf_conntrack").flat_map(hashsizes);
