@@ -26,7 +26,7 @@ tests![
     another_namespace_is_tuned_by_its_name_and_its_operation_is_not_reverted_elsewhere,
     what_nobody_confirms_is_rolled_back_without_a_terminal,
     a_confirmation_from_another_session_keeps_the_values_and_writes_the_files,
-    enter_on_the_terminal_confirms_and_no_rolls_back,
+    a_yes_on_the_terminal_confirms_and_no_rolls_back_and_an_empty_line_does_neither,
     a_terminal_that_is_closed_confirms_nothing_and_the_values_are_rolled_back,
     a_killed_foreground_process_does_not_keep_the_values,
     the_process_that_watches_rolls_back_at_once_when_it_is_terminated,
@@ -145,6 +145,14 @@ fn existing_entries_are_lowered_to_the_new_timeout_and_never_raised(netns: &Test
     assert!((3500..=3600).contains(&left(established(1, 0))) && (3500..=3600).contains(&left(established(2, 0))));
     assert!(left(established(3, 0)) <= 900 && left(established(3, 0)) > 800);
     assert!(left(udp(4, 53)) > 500 && netns.sysctl(ESTABLISHED) == "3600");
+    // The setting is as wanted already, and an entry is not.
+    netns.create(&[established(5, 400_000)]);
+    let again: Value = serde_json::from_str(&netns.ctnl(&set).exits_with(0).stdout()).unwrap();
+    assert_eq!(
+        (&again["state"], &again["existing"][0]["summary"]["updated"]),
+        (&"applied".into(), &1.into()),
+        "{again}"
+    );
 }
 
 fn existing_entries_are_lowered_at_the_confirmation_in_the_namespace_of_the_operation(netns: &TestNetns) {
@@ -297,11 +305,13 @@ impl Session {
 
 const ON_TERMINAL: [&str; 6] = ["tune", "set", "--yes", "--generic-timeout=100", "--confirm-within", "5s"];
 
-fn enter_on_the_terminal_confirms_and_no_rolls_back(netns: &TestNetns) {
+fn a_yes_on_the_terminal_confirms_and_no_rolls_back_and_an_empty_line_does_neither(netns: &TestNetns) {
     private_folders();
-    for (answer, code, value, end) in [("n\n", 1, "600", "rolled_back"), ("\n", 0, "100", "confirmed")] {
+    for (answer, code, value, end) in
+        [("n\n", 1, "600", "rolled_back"), ("\n", 1, "600", "rolled_back"), ("y\n", 0, "100", "confirmed")]
+    {
         let mut session = Session::start(netns, &ON_TERMINAL);
-        session.wait_for("press Enter");
+        session.wait_for("type y");
         session.type_in(answer);
         assert_eq!(session.exit_code(), Some(code), "{answer:?}");
         let last = operations(netns).len();
@@ -312,7 +322,7 @@ fn enter_on_the_terminal_confirms_and_no_rolls_back(netns: &TestNetns) {
 fn a_terminal_that_is_closed_confirms_nothing_and_the_values_are_rolled_back(netns: &TestNetns) {
     private_folders();
     let session = Session::start(netns, &ON_TERMINAL);
-    session.wait_for("press Enter");
+    session.wait_for("type y");
     assert_eq!(netns.sysctl(GENERIC), "100");
     // As when a terminal is closed: SIGHUP to all of its foreground process group, then its leader is killed.
     killpg(session.ctnl(), Signal::SIGHUP).unwrap();
@@ -326,7 +336,7 @@ fn a_killed_foreground_process_does_not_keep_the_values(netns: &TestNetns) {
     private_folders();
     let begun = Instant::now();
     let session = Session::start(netns, &ON_TERMINAL);
-    session.wait_for("press Enter");
+    session.wait_for("type y");
     kill(session.ctnl(), Signal::SIGKILL).unwrap();
     session.exit_code();
     assert_eq!(netns.sysctl(GENERIC), "100");

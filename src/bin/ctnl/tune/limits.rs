@@ -122,10 +122,9 @@ fn judge_max(value: u64, sizes: &Sizes, words: Words, verdict: &mut Verdict) {
 
 /// Sizes together, where one of them changes.
 fn judge_sizes(sizes: &Sizes, memory: &TableMemory, words: Words, verdict: &mut Verdict) {
-    let (Some(max), Some(buckets)) = (sizes.max.filter(|max| *max > 0), sizes.buckets.filter(|buckets| *buckets > 0))
-    else {
-        return;
-    };
+    let Some(buckets) = sizes.buckets.filter(|buckets| *buckets > 0) else { return };
+    // Without a limit, and where it is not known, the hash table is memory all the same.
+    let max = sizes.max.unwrap_or(0);
     let grows =
         sizes.max_now.is_none_or(|now| max > now && now > 0) || sizes.buckets_now.is_none_or(|now| buckets > now);
     let needed = memory.bytes_of_table(max, buckets);
@@ -143,6 +142,9 @@ fn judge_sizes(sizes: &Sizes, memory: &TableMemory, words: Words, verdict: &mut 
     } else if let Some(available) = memory.available.filter(|available| grows && needed > *available) {
         let available = Bytes(available);
         verdict.notes.push(format!("a full table needs {}, and {available} are available now", Bytes(needed)));
+    }
+    if max == 0 {
+        return;
     }
     let is_changed = sizes.max != sizes.max_now || sizes.buckets != sizes.buckets_now;
     let chain = chain_length(max, buckets);
@@ -234,6 +236,14 @@ mod tests {
         let words = Words { beyond_memory: true, ..Words::default() };
         assert_eq!(refused(&values, &sizes(2_000_000, 1_048_576), words), []);
         assert_eq!(words_of(&[(Setting::Max, 1_000_000)], &sizes(1_000_000, 524_288)), []);
+    }
+
+    #[test]
+    fn a_hash_table_beyond_the_memory_is_refused_also_where_there_is_no_maximum() {
+        for max in [Some(0), None] {
+            let sizes = Sizes { max, max_now: max, ..sizes(0, 500_000_000) };
+            assert_eq!(words_of(&[(Setting::Buckets, 500_000_000)], &sizes), [Some("--beyond-memory")], "{max:?}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use ctnl::host::Host;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 
 use super::places::inside_root;
 use super::record::{Operation, Record, State};
@@ -65,7 +66,7 @@ impl Log {
     pub fn read(&self) -> Result<Contents> {
         let path = self.path();
         let mut text = Vec::new();
-        match File::open(&path).and_then(|mut file| file.read_to_end(&mut text)) {
+        match open(&path, OpenOptions::new().read(true)).and_then(|mut file| file.read_to_end(&mut text)) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Contents::default()),
             read => {
                 read.with_context(|| format!("read {}", path.display()))?;
@@ -108,7 +109,7 @@ impl Log {
     pub fn try_lock(&self) -> Result<Option<Locked<'_>>> {
         create_folder(&self.root, &self.folder)?;
         let path = self.folder.join(LOCK);
-        let file = OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(&path);
+        let file = open(&path, OpenOptions::new().create(true).write(true).truncate(false).mode(0o600));
         let file = file.with_context(|| format!("create {}", path.display()))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Some(Locked { log: self, _lock: lock })),
@@ -116,6 +117,15 @@ impl Log {
             Err((_, errno)) => bail!("lock {}: {errno}", path.display()),
         }
     }
+}
+
+/// Opens a regular file, over no symbolic link, and waits for no other end of a FIFO.
+fn open(path: &Path, options: &mut OpenOptions) -> std::io::Result<File> {
+    let file = options.custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    Ok(file)
 }
 
 fn create_folder(root: &Path, folder: &Path) -> Result<()> {
@@ -150,13 +160,17 @@ impl Locked<'_> {
         let mut line = serde_json::to_string(record)?;
         line.push('\n');
         let is_new = !path.exists();
-        let mut file = OpenOptions::new().create(true).read(true).append(true).mode(0o644).open(path)?;
+        let mut file = open(path, OpenOptions::new().create(true).read(true).append(true).mode(0o644))?;
+        let length = file.metadata()?.len();
         if !ends_with_line_feed(&mut file)? {
             // Of a crash while a line was appended. It is no record, and this one must not be part of it.
             line.insert(0, '\n');
         }
-        file.write_all(line.as_bytes())?;
-        file.sync_all()?;
+        if let Err(error) = file.write_all(line.as_bytes()).and_then(|()| file.sync_all()) {
+            // What is not safely there is not there at all: what it announces is not done.
+            let _ = file.set_len(length);
+            return Err(error.into());
+        }
         if is_new {
             File::open(&self.log.folder)?.sync_all()?;
         }
@@ -300,6 +314,25 @@ mod tests {
         let error = format!("{:#}", Log::of(&Host::at(root.path(), Clock::system())).lock().unwrap_err());
         assert!(error.contains("leads out of"), "{error}");
         assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_log_or_a_lock_that_is_a_link_or_a_fifo_is_refused() {
+        let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let log = Log::of(&Host::at(root.path(), Clock::system()));
+        drop(log.lock().unwrap());
+        let outside = other.path().join("file");
+        fs::write(&outside, "").unwrap();
+        std::os::unix::fs::symlink(&outside, log.path()).unwrap();
+        assert!(log.read().is_err() && log.lock().unwrap().append(&Record::Begin(begun(1))).is_err());
+        assert_eq!(fs::read_to_string(&outside).unwrap(), "");
+        fs::remove_file(log.path()).unwrap();
+        nix::unistd::mkfifo(&log.path(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(format!("{:#}", log.read().unwrap_err()).contains("no regular file"));
+        let lock = log.folder.join(LOCK);
+        fs::remove_file(&lock).unwrap();
+        std::os::unix::fs::symlink(&outside, &lock).unwrap();
+        assert!(log.lock().is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use ctnl::clock::Clock;
 use jiff::Timestamp;
 
 use super::apply::{NotUndone, apply, undo};
-use super::change::{Change, sort_safely};
+use super::change::{Change, Place, sort_safely};
 use super::log::Locked;
 use super::places::Places;
 use super::record::{Begun, Operation, Record, Step, VERSION};
@@ -64,6 +64,12 @@ impl Session<'_> {
     pub fn confirm(&mut self, operation: &Operation) -> End {
         let op = operation.begun.op;
         let mut files = operation.begun.changes_on_confirm.clone();
+        if !files.is_empty()
+            && let Err(error) = self.log.append(&Record::Confirming(self.step(op)))
+        {
+            let not_undone = undo(self.places, &operation.begun.changes);
+            return self.rolled_back(op, format!("{error:#}"), not_undone);
+        }
         if let Err(mut failure) = apply(self.places, &mut files, self.interrupted) {
             failure.not_undone.extend(undo(self.places, &operation.begun.changes));
             return self.rolled_back(op, failure.why, failure.not_undone);
@@ -124,7 +130,7 @@ pub fn text_of(nanoseconds: u64) -> String {
 ///
 /// # Errors
 /// Each setting and file that has neither the value of the operation nor the one before it, since somebody else changed
-/// it; unless `force`.
+/// it; unless `force`. A file is as a whole what a later operation or somebody made of it, so that it is refused by force, too.
 pub fn reverting(operation: &Operation, places: &mut dyn Places, force: bool) -> Result<Vec<Change>, Vec<String>> {
     let (mut changes, mut refused) = (Vec::new(), Vec::new());
     for change in &operation.made() {
@@ -135,7 +141,7 @@ pub fn reverting(operation: &Operation, places: &mut dyn Places, force: bool) ->
         match places.read(place) {
             Err(error) => refused.push(format!("cannot read {}: {error}", change.path)),
             Ok(now) if now == change.from => {}
-            Ok(now) if force || places.is_accepted(place, change.to.as_deref(), now.as_deref()) => {
+            Ok(now) if now == change.to || force && matches!(place, Place::Sysctl(_)) => {
                 changes.push(Change { from: now, ..change.inverse() });
             }
             Ok(now) => refused.push(somebody_else(change, now)),
@@ -247,6 +253,33 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_has_other_lines_since_is_not_put_back_even_by_force() {
+        let root = root();
+        session(root.path(), |session| session.run(&begun(1, None), || Ok(())).unwrap());
+        fs::write(root.path().join("etc/sysctl.d/90-ctnl.conf"), "x = 1\nmine = 1\n").unwrap();
+        let first = operation(root.path(), 1);
+        session(root.path(), |session| {
+            let refused = reverting(&first, session.places, true).unwrap_err();
+            assert_eq!(refused, ["/etc/sysctl.d/90-ctnl.conf: changed (changed since)"]);
+        });
+    }
+
+    #[test]
+    fn buckets_that_somebody_else_has_set_a_little_higher_are_not_taken_for_those_of_the_operation() {
+        let root = root();
+        let path = root.path().join("proc/sys/net/netfilter/nf_conntrack_buckets");
+        fs::write(&path, "5000\n").unwrap();
+        let changes = vec![Change::of_setting(Setting::Buckets, 1000, 2000)];
+        let applied =
+            Operation { state: State::Applied, ..Operation::new(Begun { op: 1, changes, ..Begun::default() }) };
+        session(root.path(), |session| {
+            assert!(reverting(&applied, session.places, false).is_err());
+            assert_eq!(undo(session.places, &applied.begun.changes).len(), 1);
+        });
+        assert_eq!(fs::read_to_string(path).unwrap(), "5000\n");
+    }
+
+    #[test]
     fn what_waits_has_no_files_until_it_is_confirmed() {
         let root = root();
         let end = session(root.path(), |session| session.run(&begun(1, Some(60)), || Ok(())).unwrap());
@@ -260,6 +293,23 @@ mod tests {
         // Then a revert removes the file, too.
         revert(root.path(), 1, 2);
         assert_eq!((value(root.path(), "nf_conntrack_max"), conf.exists()), ("1000".into(), false));
+    }
+
+    #[test]
+    fn a_confirmation_that_was_cut_off_is_unfinished_and_its_file_is_put_back() {
+        let root = root();
+        session(root.path(), |session| session.run(&begun(1, Some(60)), || Ok(())).unwrap());
+        let waiting = operation(root.path(), 1);
+        session(root.path(), |session| session.confirm(&waiting));
+        // As the power loss leaves it: the last record is missing.
+        let path = Log::of(&Host::at(root.path(), Clock::system())).path();
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<_> = text.lines().filter(|line| !line.contains(r#""event":"confirmed""#)).collect();
+        fs::write(&path, lines.join("\n") + "\n").unwrap();
+        let cut_off = operation(root.path(), 1);
+        assert_eq!(cut_off.state, State::Unfinished);
+        session(root.path(), |session| session.roll_back(&cut_off, "reverted"));
+        assert!(!root.path().join("etc/sysctl.d/90-ctnl.conf").exists());
     }
 
     #[test]

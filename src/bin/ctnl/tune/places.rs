@@ -1,12 +1,14 @@
 //! Reading and writing sysctls and files of the boot. The only part of `tune` that touches them.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use ctnl::host::Host;
 use ctnl::netlink::Netns;
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 
 use super::change::Place;
 use super::setting::Setting;
@@ -54,12 +56,12 @@ impl HostPlaces {
 
     /// Whether the setting can be opened for writing; nothing is written.
     pub fn check_writable(&self, setting: Setting) -> io::Result<()> {
-        let opened = self.inside(|host| OpenOptions::new().write(true).open(host.path(&setting.path())).map(drop));
+        let opened = self.inside(|host| open_sysctl(host, &setting.path(), OpenOptions::new().write(true)).map(drop));
         match opened {
             Err(error) if setting == Setting::Buckets && is_denied(&error) => {
                 // Where the maximum is read-only, too, this is not the first namespace.
                 self.check_writable(Setting::Max).map_err(|_| error)?;
-                OpenOptions::new().write(true).open(self.host.path(HASHSIZE)).map(drop)
+                open_sysctl(&self.host, HASHSIZE, OpenOptions::new().write(true)).map(drop)
             }
             opened => opened,
         }
@@ -71,11 +73,11 @@ impl HostPlaces {
     }
 
     fn write_sysctl(&self, setting: Setting, text: &str) -> io::Result<()> {
-        let written = self.inside(|host| write_existing(&host.path(&setting.path()), text));
+        let written = self.inside(|host| write_existing(host, &setting.path(), text));
         match written {
             Err(error) if setting == Setting::Buckets && is_denied(&error) => {
                 // That of the sysctl, where this one is not allowed either.
-                write_existing(&self.host.path(HASHSIZE), text).map_err(|_| error)
+                write_existing(&self.host, HASHSIZE, text).map_err(|_| error)
             }
             written => written,
         }
@@ -87,18 +89,47 @@ fn is_denied(error: &io::Error) -> bool {
 }
 
 /// A sysctl takes a value in one write.
-fn write_existing(path: &Path, text: &str) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).truncate(true);
-    options.open(path)?.write_all(format!("{text}\n").as_bytes())
+fn write_existing(host: &Host, path: &str, text: &str) -> io::Result<()> {
+    let mut file = open_sysctl(host, path, OpenOptions::new().write(true))?;
+    if !is_live(host) {
+        file.set_len(0)?;
+    }
+    file.write_all(format!("{text}\n").as_bytes())
+}
+
+fn is_live(host: &Host) -> bool {
+    host.root() == Path::new("/")
+}
+
+/// Opens a sysctl. In a tree that does not run, no symbolic link leads out of it, and what is opened is a file of its own and
+/// no setting of the running kernel, as a link or a bind mount makes it.
+fn open_sysctl(host: &Host, path: &str, options: &mut OpenOptions) -> io::Result<File> {
+    if is_live(host) {
+        return options.open(host.path(path));
+    }
+    let refuse = |why: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, why.to_owned()));
+    let path = file_in_root(host, path)?;
+    if fs::symlink_metadata(&path)?.is_symlink() {
+        return refuse("it is a symbolic link");
+    }
+    let file = options.custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)?;
+    match fstatfs(&file)?.filesystem_type() {
+        PROC_SUPER_MAGIC | SYSFS_MAGIC => refuse("it is a setting of the running kernel and not of this tree"),
+        _ if !file.metadata()?.is_file() => refuse("it is no regular file"),
+        _ => Ok(file),
+    }
+}
+
+fn read_sysctl(host: &Host, path: &str) -> io::Result<String> {
+    let mut text = String::new();
+    open_sysctl(host, path, OpenOptions::new().read(true))?.take(MOST_BYTES).read_to_string(&mut text)?;
+    Ok(text.trim().to_owned())
 }
 
 impl Places for HostPlaces {
     fn read(&mut self, place: Place) -> io::Result<Option<String>> {
         let read = match place {
-            Place::Sysctl(setting) => {
-                self.inside(|host| fs::read_to_string(host.path(&setting.path()))).map(|text| text.trim().to_owned())
-            }
+            Place::Sysctl(setting) => self.inside(|host| read_sysctl(host, &setting.path())),
             Place::File(path) => file_in_root(&self.host, path).and_then(|path| read_file(&path)),
         };
         match read {
@@ -152,6 +183,8 @@ fn create_folder(host: &Host, path: &str) -> io::Result<()> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             created => {
                 created?;
+                // Whatever the umask: what reads it at boot need not be root.
+                fs::set_permissions(&folder, Permissions::from_mode(0o755))?;
                 folder.parent().map_or(Ok(()), sync_folder)?;
             }
         }
@@ -274,6 +307,36 @@ mod tests {
         let max = Place::Sysctl(Setting::Max);
         assert_eq!(places.read(max).unwrap(), None);
         assert!(places.write(max, Some("1")).is_err() && !root.path().join("proc").exists());
+    }
+
+    #[test]
+    fn a_sysctl_of_a_tree_that_is_a_link_or_of_the_running_kernel_is_neither_read_nor_written() {
+        let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let max = Place::Sysctl(Setting::Max);
+        let outside = other.path().join("nf_conntrack_max");
+        fs::write(&outside, "1\n").unwrap();
+        let folder = root.path().join("proc/sys/net/netfilter");
+        let refused = |why: &str| {
+            let mut places = at(root.path());
+            let errors = [
+                places.read(max).unwrap_err(),
+                places.write(max, Some("2")).unwrap_err(),
+                places.check_writable(Setting::Max).unwrap_err(),
+            ];
+            errors.iter().for_each(|error| assert!(error.to_string().contains(why), "{error}"));
+            assert_eq!(fs::read_to_string(&outside).unwrap(), "1\n");
+        };
+        fs::create_dir_all(folder.parent().unwrap()).unwrap();
+        symlink(other.path(), &folder).unwrap();
+        refused("leads out of");
+        fs::remove_file(&folder).unwrap();
+        fs::create_dir(&folder).unwrap();
+        symlink(&outside, folder.join("nf_conntrack_max")).unwrap();
+        refused("symbolic link");
+        // As a bind mount makes it; a file that is read alone.
+        let root = Host::at("/proc", Clock::system());
+        let error = open_sysctl(&root, "/sys/kernel/ostype", OpenOptions::new().read(true)).unwrap_err().to_string();
+        assert!(error.contains("of the running kernel"), "{error}");
     }
 
     #[test]

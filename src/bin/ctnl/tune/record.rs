@@ -15,6 +15,8 @@ pub enum Record {
     Begin(Begun),
     /// All of it is in force; files that wait for the confirmation are not written.
     Applied(Step),
+    /// Its files are going to be written.
+    Confirming(Step),
     /// It was confirmed, and its files are written.
     Confirmed(Step),
     /// Everything is as before, but for what `not_undone` names.
@@ -121,7 +123,9 @@ impl Record {
     pub fn op(&self) -> u64 {
         match self {
             Record::Begin(begun) => begun.op,
-            Record::Applied(step) | Record::Confirmed(step) | Record::RolledBack(step) => step.op,
+            Record::Applied(step) | Record::Confirming(step) | Record::Confirmed(step) | Record::RolledBack(step) => {
+                step.op
+            }
         }
     }
 }
@@ -175,6 +179,8 @@ impl Operation {
                 self.state = if self.begun.confirm_within.is_some() { State::Waiting } else { State::Applied };
                 self.take_read_back(step.changes);
             }
+            // Cut off here, a part of it is in force, after a reboot, too.
+            Record::Confirming(_) => self.state = State::Unfinished,
             Record::Confirmed(_) => self.state = State::Confirmed,
             Record::RolledBack(step) => {
                 self.state = if step.not_undone.is_empty() { State::RolledBack } else { State::PartlyRolledBack };
@@ -191,12 +197,13 @@ impl Operation {
         }
     }
 
-    /// The changes that are made as far as is known: with those of the confirmation once it was confirmed.
+    /// The changes that are made as far as is known: with those of the confirmation once it was confirmed, or where one
+    /// failed and could not be undone.
     pub fn made(&self) -> Vec<Change> {
         let mut made = self.begun.changes.clone();
-        if !self.state.is_pending() {
-            made.extend(self.begun.changes_on_confirm.iter().cloned());
-        }
+        let is_confirmed = matches!(self.state, State::Confirmed | State::Reverted);
+        let is_left = |change: &&Change| self.not_undone.iter().any(|(name, _)| name == change.name());
+        made.extend(self.begun.changes_on_confirm.iter().filter(|change| is_confirmed || is_left(change)).cloned());
         made
     }
 
@@ -210,6 +217,7 @@ impl Operation {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::change::SYSCTL_CONF;
     use super::super::setting::Setting;
     use super::*;
 
@@ -244,6 +252,17 @@ mod tests {
         let changes = vec![Change::of_setting(Setting::Buckets, 512, 1024)];
         applied.add(Record::Applied(Step { changes, ..step() }));
         assert_eq!(applied.made().first().unwrap().to.as_deref(), Some("1024"));
+    }
+
+    #[test]
+    fn files_that_were_never_written_are_not_among_the_changes() {
+        let mut partly = operation(Some(60));
+        partly.begun.changes_on_confirm = vec![Change::of_file(SYSCTL_CONF, None, Some("x = 1\n".into()))];
+        partly.add(Record::Applied(step()));
+        partly.add(Record::RolledBack(Step { not_undone: vec![("buckets".into(), "512".into())], ..step() }));
+        assert_eq!((partly.state, partly.made().len()), (State::PartlyRolledBack, 1));
+        partly.add(Record::RolledBack(Step { not_undone: vec![(SYSCTL_CONF.into(), "no file".into())], ..step() }));
+        assert_eq!(partly.made().len(), 2);
     }
 
     #[test]

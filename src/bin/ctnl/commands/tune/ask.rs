@@ -53,26 +53,35 @@ pub fn stay(
         interrupt.requested() || settled.get().is_some() || Instant::now() >= end
     };
     let prompt = format!(
-        "In force. They are rolled back in {seconds} s unless you press Enter (or `ctnl tune confirm{}` elsewhere); n rolls \
+        "In force. They are rolled back in {seconds} s unless you type y (or `ctnl tune confirm{}` elsewhere); n rolls \
          back now: ",
         target.root.as_ref().map_or_else(String::new, |root| format!(" --root {}", root.display()))
     );
-    let answer = console.read_answer(&prompt, is_over);
+    let mut answer = console.read_answer(&prompt, is_over);
+    // An Enter that was meant for something else is no answer.
+    while matches!(&answer, Ok(Some(text)) if keeps(text).is_none()) {
+        answer = console.read_answer("y keeps them, n rolls back now: ", is_over);
+    }
     if let Some(state) = settled.get() {
         return Ok(Answer::Settled(state));
     }
     Ok(match (answer, interrupt.name()) {
         (_, Some("SIGHUP")) | (Err(_), None) => Answer::TerminalGone,
         (_, Some(_)) => Answer::RollBack,
-        (Ok(Some(text)), None) if is_yes(&text) => Answer::Keep,
+        (Ok(Some(text)), None) if keeps(&text) == Some(true) => Answer::Keep,
         (Ok(Some(_)), None) => Answer::RollBack,
         (Ok(None), None) if Instant::now() < end => Answer::TerminalGone,
         (Ok(None), None) => wait_for_rollback(log, op),
     })
 }
 
-fn is_yes(text: &str) -> bool {
-    matches!(text.to_ascii_lowercase().as_str(), "" | "y" | "yes")
+/// What an answer says; `None` where it is neither yes nor no.
+fn keeps(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "y" | "yes" => Some(true),
+        "n" | "no" => Some(false),
+        _ => None,
+    }
 }
 
 fn settled_state(log: &Log, op: u64) -> Option<State> {
@@ -90,4 +99,16 @@ fn wait_for_rollback(log: &Log, op: u64) -> Answer {
         thread::sleep(Duration::from_millis(50));
     }
     Answer::Overdue
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_yes_keeps_the_settings_and_an_empty_line_is_no_answer() {
+        assert_eq!(["y", "YES"].map(keeps), [Some(true); 2]);
+        assert_eq!(["n", "No"].map(keeps), [Some(false); 2]);
+        assert_eq!(["", "ls", "yy"].map(keeps), [None; 3]);
+    }
 }

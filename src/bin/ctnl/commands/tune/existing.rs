@@ -86,8 +86,7 @@ pub fn cap(
     interrupt: &Interrupt,
     console: &mut Console,
 ) -> Vec<Capped> {
-    let timers = values.iter().filter_map(|(name, seconds)| Some((Timer::from_name(name)?, *seconds)));
-    let capped = timers.map(|(timer, seconds)| {
+    let capped = timers(values, target.is_live()).map(|(timer, seconds)| {
         let purged = cap_one(timer, seconds, target, common, dry_run, interrupt, console);
         let (summary, error) = match purged {
             Ok(summary) => (Some(summary), None),
@@ -96,6 +95,13 @@ pub fn cap(
         Capped { timeout: timer.name(), seconds, summary, error }
     });
     capped.collect()
+}
+
+/// The timeouts to which entries are lowered. A tree has no entries: those of this host are not its own. A timeout of 0, which
+/// no `ctnl tune set` accepts, would end them.
+fn timers(values: &[(String, u64)], is_live: bool) -> impl Iterator<Item = (Timer, u64)> {
+    let values = values.iter().filter(move |(_, seconds)| is_live && *seconds > 0);
+    values.filter_map(|(name, seconds)| Some((Timer::from_name(name)?, *seconds)))
 }
 
 fn cap_one(
@@ -146,6 +152,13 @@ mod tests {
     use ctnl::model::TIMERS;
 
     use super::*;
+
+    #[test]
+    fn a_log_of_a_tree_lowers_no_entries_of_this_host_and_no_log_ends_entries() {
+        let values = [(Timer::Udp.name().to_owned(), 20), (Timer::Icmp.name().to_owned(), 0)];
+        assert_eq!(timers(&values, true).collect::<Vec<_>>(), [(Timer::Udp, 20)]);
+        assert_eq!(timers(&values, false).count(), 0);
+    }
 
     #[test]
     fn every_filter_is_parsed_and_no_two_match_the_same_entries_by_accident() {

@@ -77,6 +77,7 @@ impl Outcome {
     fn state(&self) -> &'static str {
         match &self.end {
             _ if self.dry_run => "preview",
+            None if self.has_lowered() => State::Applied.key(),
             None => "unchanged",
             Some(End::Applied(_)) if self.confirmed => State::Confirmed.key(),
             Some(End::Applied(_)) => State::Applied.key(),
@@ -84,6 +85,12 @@ impl Outcome {
             Some(End::RolledBack { not_undone, .. }) if not_undone.is_empty() => State::RolledBack.key(),
             Some(End::RolledBack { .. }) => State::PartlyRolledBack.key(),
         }
+    }
+
+    /// Where the settings were as wanted already, and entries alone were changed: they cannot be put back, so that there is
+    /// no operation.
+    fn has_lowered(&self) -> bool {
+        !self.dry_run && self.existing.iter().any(|capped| capped.share().0 > 0)
     }
 
     /// The exit code.
@@ -165,6 +172,7 @@ impl Outcome {
                 console.note(&format!("{op}{what} and verified: {} change{plural}", changes.len()));
             }
             None if self.dry_run => console.note("nothing was changed (--dry-run)"),
+            None if self.has_lowered() => {}
             None => console.note("nothing to change"),
         }
     }

@@ -37,7 +37,7 @@ pub struct Args {
     #[arg(value_name = "OP")]
     op: Option<u64>,
 
-    /// Also where somebody else changed a value since, or what was before would be refused now
+    /// Also where somebody else changed a value (not a file) since, or what was before would be refused now
     #[arg(long)]
     force: bool,
 
@@ -142,9 +142,15 @@ impl Args {
             let boot = boot_id(&target.host);
             let rebooted = boot.is_some() && operation.begun.boot_id.is_some() && boot != operation.begun.boot_id;
             let hint = if rebooted { "the host was booted since; " } else { "" };
+            let files = operation.made().iter().any(|change| matches!(change.place(), Some(Place::File(_))));
+            let later = if files {
+                "; a file that changed since is never put back: revert the later operation first"
+            } else {
+                ""
+            };
             usage(format!(
-                "operation {} cannot be reverted as a whole, so nothing was changed:\n  {}\n  hint: {hint}put back what was \
-                 before nevertheless with --force",
+                "operation {} cannot be reverted as a whole, so nothing was changed:\n  {}\n  hint: {hint}put back the \
+                 values of before nevertheless with --force{later}",
                 operation.begun.op,
                 refused.join("\n  ")
             ))

@@ -11,7 +11,7 @@ use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
 use nix::unistd::{Uid, User};
 
 use super::super::args::CommonArgs;
-use crate::tune::{HostPlaces, Operation};
+use crate::tune::{HostPlaces, Operation, boot_id};
 
 /// Where the settings and files are.
 #[derive(Debug, Clone, clap::Args)]
@@ -116,6 +116,11 @@ impl Target {
                 Target { netns, ..self }
             }
         };
+        // After a reboot every namespace has another number; whether a value is that of the operation is looked at anyway.
+        let boot = boot_id(&named.host);
+        if boot.is_some() && operation.begun.boot_id.is_some() && boot != operation.begun.boot_id {
+            return Ok(named);
+        }
         if named.netns_inode() != Some(inode) {
             bail!(
                 "operation {number} changed another network namespace (net:[{inode}])\n  hint: run it there, or name it with \
@@ -140,4 +145,29 @@ pub fn user() -> String {
 pub fn entries(target: &Target) -> Option<u64> {
     let host = &target.host;
     target.netns.run(|| host.netfilter().read("nf_conntrack_count").ok()).ok().flatten()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use ctnl::clock::Clock;
+
+    use super::*;
+    use crate::tune::Begun;
+
+    #[test]
+    fn the_number_of_a_namespace_is_compared_within_a_boot_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("proc/sys/kernel/random");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("boot_id"), "b\n").unwrap();
+        let host = Host::at(root.path(), Clock::system());
+        let of_boot = |id: &str| {
+            let begun = Begun { netns_inode: Some(7), boot_id: Some(id.into()), ..Begun::default() };
+            let target = Target { host: host.clone(), netns: Netns::Current, root: None };
+            target.for_operation(&Operation::new(begun))
+        };
+        assert!(of_boot("b").unwrap_err().to_string().contains("net:[7]"));
+        assert!(of_boot("a").is_ok());
+    }
 }
