@@ -230,8 +230,8 @@ const OWN: [Fault; 54] = [
         &[Script("/etc/NetworkManager/dispatcher.d/30-conntrack", "#!/bin/sh\nsysctl net.netfilter.nf_conntrack_max=65536\n")],
         WRITERS, "NetworkManager sets"),
     fault("rhel-9", "the settings are in a file that is not read",
-        &[Write("/etc/sysctl.d/81-conntrack.conf.rpmsave", "net.netfilter.nf_conntrack_max = 65536\n")],
-        SYSCTLS, "/etc/sysctl.d/81-conntrack.conf.rpmsave:1 sets nothing"),
+        &[Write("/etc/sysctl.d/81-conntrack.conf.disabled", "net.netfilter.nf_conntrack_max = 65536\n")],
+        SYSCTLS, "/etc/sysctl.d/81-conntrack.conf.disabled:1 sets nothing"),
 
     fault("openwrt", "rc.local writes another maximum",
         &[Replace("/etc/rc.local", "exit 0", "sysctl -w net.netfilter.nf_conntrack_max=65536\nexit 0"), Write(MAX, "65536\n")],
