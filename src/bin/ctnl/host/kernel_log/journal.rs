@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::io::{self, BufReader, Read};
 use std::os::fd::AsFd;
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, ChildStderr, ChildStdout, Command};
 
 use ctnl::host::Host;
 use ctnl::units::{Bytes, Nanos};
@@ -14,6 +15,7 @@ use serde_json::Value;
 use super::stream::{End, for_each_line};
 use super::tally::{Entry, Tally};
 use super::{LogSource, Unreadable};
+use crate::host::programs;
 
 const NAME: &str = "the journal";
 const FOLDER: &str = "/var/log/journal";
@@ -49,13 +51,16 @@ pub fn read(host: &Host, is_running: bool, tally: impl Fn() -> Tally) -> Option<
     if !is_running {
         arguments.extend(["--directory".into(), folder.into_os_string()]);
     }
-    match run(host, &arguments, true, &tally) {
-        Err(Unreadable::Absent) if is_running => None,
-        Err(Unreadable::Absent) => {
-            Some(LogSource::unreadable(NAME, Unreadable::Failed("journalctl is not installed".to_owned())))
-        }
+    let path = std::env::var("PATH").unwrap_or_default();
+    // The files of another host are read with the program of this one.
+    let installed = if is_running { host.clone() } else { Host::system() };
+    let Some(program) = programs::find(&installed, &path, "journalctl") else {
+        let why = Unreadable::Failed("journalctl is not installed".to_owned());
+        return (!is_running).then(|| LogSource::unreadable(NAME, why));
+    };
+    match run(&program, host, &arguments, true, &tally) {
         Err(Unreadable::Failed(why)) if why.contains(NO_PATTERNS) => {
-            Some(run(host, &arguments, false, &tally).unwrap_or_else(|why| LogSource::unreadable(NAME, why)))
+            Some(run(&program, host, &arguments, false, &tally).unwrap_or_else(|why| LogSource::unreadable(NAME, why)))
         }
         Err(why) => Some(LogSource::unreadable(NAME, why)),
         Ok(source) => Some(source),
@@ -63,12 +68,14 @@ pub fn read(host: &Host, is_running: bool, tally: impl Fn() -> Tally) -> Option<
 }
 
 fn run(
+    program: &Path,
     host: &Host,
     arguments: &[OsString],
     has_pattern: bool,
     tally: &impl Fn() -> Tally,
 ) -> Result<LogSource, Unreadable> {
-    let mut command = Command::new("journalctl");
+    let mut command = programs::command(program);
+    command.env("LC_ALL", "C");
     command.args(["--output=json", "--output-fields=MESSAGE,_HOSTNAME", "--no-pager", "--all", "--reverse"]);
     if has_pattern {
         command.arg(format!("--grep={PATTERN}"));
@@ -79,13 +86,8 @@ fn run(
 
 /// Runs `command` and counts what it prints; it is killed when this ends.
 fn read_output(mut command: Command, host: &Host, mut tally: Tally) -> Result<LogSource, Unreadable> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    command.env_clear().env("PATH", path).env("LC_ALL", "C");
-    let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut running = Running(spawned.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Unreadable::Absent,
-        _ => Unreadable::Failed(format!("run journalctl: {error}")),
-    })?);
+    let spawned = command.spawn();
+    let mut running = Running(spawned.map_err(|error| Unreadable::Failed(format!("run journalctl: {error}")))?);
     let deadline = host.clock.now().monotonic.plus(MAX_TIME);
     let (Some(stdout), Some(stderr)) = (running.0.stdout.take(), running.0.stderr.take()) else {
         return Err(Unreadable::Failed("run journalctl: it has no output".to_owned()));
@@ -206,7 +208,7 @@ mod tests {
     use super::*;
 
     fn output_of(script: &str) -> Result<LogSource, Unreadable> {
-        let mut command = Command::new("sh");
+        let mut command = programs::command(Path::new("/bin/sh"));
         command.args(["-c", script]);
         read_output(command, &Host::system(), Tally::new(Nanos(2_000_000_000), Some("gate")))
     }
@@ -242,15 +244,27 @@ mod tests {
             monotonic: Nanos(calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) * 4_900_000_000),
             realtime: Nanos(0),
         });
-        let mut command = Command::new("sleep");
+        let mut command = programs::command(Path::new("/bin/sleep"));
         command.arg("1000");
         let source = read_output(command, &Host::at("/", clock), Tally::new(Nanos(0), None)).unwrap();
         assert_eq!(source.gaps, ["older messages were not read: it took over 5s"]);
         assert!(started.elapsed() < std::time::Duration::from_secs(100));
-        assert_eq!(
-            read_output(Command::new("/nonexistent"), &Host::system(), Tally::new(Nanos(0), None)),
-            Err(Unreadable::Absent)
-        );
+        let absent = programs::command(Path::new("/nonexistent"));
+        assert!(read_output(absent, &Host::system(), Tally::new(Nanos(0), None)).is_err());
+    }
+
+    #[test]
+    fn the_installed_program_is_run_in_the_root_folder_with_a_fixed_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = Host::at(folder.path(), Clock::system());
+        let tally = || Tally::new(Nanos(0), None);
+        assert_eq!(read(&host, true, tally), None, "that of PATH is not one of this host");
+        std::fs::create_dir(folder.path().join("bin")).unwrap();
+        let program = folder.path().join("bin/journalctl");
+        std::fs::write(&program, "#!/bin/sh\necho \"$PATH $(pwd) $HOME\" >&2\nexit 1\n").unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let Some(Unreadable::Failed(why)) = read(&host, true, tally).unwrap().unreadable else { unreachable!() };
+        assert!(why.ends_with("/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin / "), "{why}");
     }
 
     #[test]
