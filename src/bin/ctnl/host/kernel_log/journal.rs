@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, BufReader, Read};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::process::{Child, ChildStderr, ChildStdout, Command};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus};
 
 use ctnl::host::Host;
 use ctnl::units::{Bytes, Nanos};
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::stream::{End, for_each_line};
 use super::tally::{Entry, Tally};
-use super::{LogSource, Unreadable};
+use super::{LogSource, Notices, Unreadable};
 use crate::host::programs;
 
 const NAME: &str = "the journal";
@@ -93,13 +93,20 @@ fn read_output(mut command: Command, host: &Host, mut tally: Tally) -> Result<Lo
         return Err(Unreadable::Failed("run journalctl: it has no output".to_owned()));
     };
     let output = Output { stdout, host, deadline, is_late: false };
-    let end = count(output, &mut tally).map_err(|error| Unreadable::Failed(format!("read journalctl: {error}")))?;
+    let (end, records) =
+        count(output, &mut tally).map_err(|error| Unreadable::Failed(format!("read journalctl: {error}")))?;
     let mut source = LogSource::empty(NAME.to_owned());
     source.notices = tally.finish();
     source.gaps.extend(gap(end));
+    source.gaps.extend(records.gap());
     if end == End::Stream {
         let errors = errors_of(stderr);
-        check(running.wait(), &errors)?;
+        if let Err(why) = check(running.0.wait(), &errors, records.lines > 0) {
+            if source.notices == Notices::default() {
+                return Err(Unreadable::Failed(why));
+            }
+            source.gaps.push(why);
+        }
         source.gaps.extend(errors.contains(NOT_ALL).then(|| "this user may read a part of it only".to_owned()));
     }
     Ok(source)
@@ -113,28 +120,53 @@ fn gap(end: End) -> Option<String> {
     }
 }
 
-/// With a pattern, journalctl exits with 1 and without a message where nothing matches.
-fn check(is_success: io::Result<bool>, errors: &str) -> Result<(), Unreadable> {
-    match is_success {
-        Ok(true) => Ok(()),
-        Ok(false) if errors.trim().is_empty() || errors.contains(NOT_ALL) => Ok(()),
-        Ok(false) => Err(Unreadable::Failed(errors.lines().last().unwrap_or_default().to_owned())),
-        Err(error) => Err(Unreadable::Failed(format!("run journalctl: {error}"))),
+/// With a pattern, journalctl exits with 1, without output and without an error where nothing matches. That this user
+/// may not read everything is no error.
+fn check(status: io::Result<ExitStatus>, errors: &str, has_output: bool) -> Result<(), String> {
+    let status = status.map_err(|error| format!("run journalctl: {error}"))?;
+    let is_silent = errors.trim().is_empty() || errors.contains(NOT_ALL);
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(1) if is_silent && !has_output => Ok(()),
+        _ => match errors.lines().rfind(|line| !line.trim().is_empty()) {
+            Some(message) => Err(format!("journalctl failed ({status}): {message}")),
+            None => Err(format!("journalctl failed ({status})")),
+        },
     }
 }
 
-fn count(mut output: Output<'_>, tally: &mut Tally) -> io::Result<End> {
+/// The lines of its output.
+#[derive(Default)]
+struct Records {
+    lines: u64,
+    unparsed: u64,
+}
+
+impl Records {
+    fn gap(&self) -> Option<String> {
+        (self.unparsed > 0).then(|| format!("{} of its {} records are not understood", self.unparsed, self.lines))
+    }
+}
+
+fn count(mut output: Output<'_>, tally: &mut Tally) -> io::Result<(End, Records)> {
+    let mut records = Records::default();
     let end = for_each_line(
         BufReader::new(&mut output),
         MAX_BYTES,
         || true,
         |line| {
-            if let Ok(record) = serde_json::from_slice::<Record>(line) {
-                add(&record, tally);
+            // Such as '-- No entries --'.
+            if line.is_empty() || line.starts_with(b"-- ") {
+                return;
+            }
+            records.lines += 1;
+            match serde_json::from_slice::<Record>(line) {
+                Ok(record) => add(&record, tally),
+                Err(_) => records.unparsed += 1,
             }
         },
     )?;
-    Ok(if output.is_late { End::Stopped } else { end })
+    Ok((if output.is_late { End::Stopped } else { end }, records))
 }
 
 /// A message that is not UTF-8 is an array of bytes.
@@ -186,12 +218,6 @@ fn errors_of(stderr: ChildStderr) -> String {
 /// A process that does not outlive this.
 struct Running(Child);
 
-impl Running {
-    fn wait(&mut self) -> io::Result<bool> {
-        self.0.wait().map(|status| status.success())
-    }
-}
-
 impl Drop for Running {
     fn drop(&mut self) {
         // It may have ended.
@@ -231,9 +257,30 @@ mod tests {
     fn nothing_found_is_no_failure_and_a_failure_has_the_message_of_journalctl() {
         assert_eq!(output_of("exit 1").unwrap().notices, super::super::Notices::default());
         let failed = output_of("echo 'Failed to open files: x' >&2; exit 1").unwrap_err();
-        assert_eq!(failed, Unreadable::Failed("Failed to open files: x".to_owned()));
+        let why = "journalctl failed (exit status: 1): Failed to open files: x";
+        assert_eq!(failed, Unreadable::Failed(why.to_owned()));
         let source = output_of(&format!("echo 'Hint: {NOT_ALL}.' >&2; exit 1")).unwrap();
         assert_eq!(source.gaps, ["this user may read a part of it only"]);
+    }
+
+    #[test]
+    fn a_process_that_is_killed_or_fails_without_a_message_is_no_clean_journal() {
+        for (script, status) in [("kill -9 $$", "signal: 9 (SIGKILL)"), ("exit 2", "exit status: 2")] {
+            let why = format!("journalctl failed ({status})");
+            assert_eq!(output_of(script), Err(Unreadable::Failed(why)));
+        }
+        let record = r#"echo '{"MESSAGE":"eth0: link up","__REALTIME_TIMESTAMP":"1"}'"#;
+        assert!(output_of(&format!("{record}; exit 1")).is_err(), "it matched, and failed");
+        let full = record.replace("eth0: link up", "nf_conntrack: table full, dropping packet");
+        let source = output_of(&format!("{full}; kill -9 $$")).unwrap();
+        assert_eq!(source.notices.full[&None].count, 1);
+        assert_eq!(source.gaps, ["journalctl failed (signal: 9 (SIGKILL))"]);
+    }
+
+    #[test]
+    fn records_that_are_not_understood_are_a_gap() {
+        let script = r#"echo '{"MESSAGE":"x","__REALTIME_TIMESTAMP":"1"}'; echo '{"MESSAGE":'"#;
+        assert_eq!(output_of(script).unwrap().gaps, ["1 of its 2 records are not understood"]);
     }
 
     #[test]
