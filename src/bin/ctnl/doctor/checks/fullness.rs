@@ -105,7 +105,7 @@ enum Level {
 impl<'e> Fullness<'e> {
     fn new(evidence: &'e Evidence, occupancy: &'e OccupancyChange, max: u64) -> Self {
         let entries = occupancy.entries();
-        let peak = entries.max(occupancy.before.entries.into());
+        let peak = occupancy.peak();
         let seconds = occupancy.span.as_millis_f64() / 1000.0;
         let growth = growth(occupancy, max, seconds);
         Fullness { evidence, occupancy, entries, peak, max, growth, seconds }

@@ -23,6 +23,17 @@ pub fn with_maximum(host: &Host, occupancy: Occupancy) -> Occupancy {
 }
 
 impl OccupancyChange {
+    /// The larger number of entries of both samples.
+    pub fn peak(&self) -> u64 {
+        self.before.entries.max(self.after.entries).into()
+    }
+
+    /// Whether so many percent of the maximum were in use; never where there is no maximum.
+    pub fn is_at(&self, share: u64) -> bool {
+        let max = self.after.max.map_or(0, u64::from);
+        max > 0 && self.peak().saturating_mul(100) >= max.saturating_mul(share)
+    }
+
     /// Entries now.
     pub fn entries(&self) -> u64 {
         self.after.entries.into()
