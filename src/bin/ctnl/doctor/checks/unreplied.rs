@@ -240,7 +240,10 @@ impl Kind<'_> {
         }
         let flush = self.evidence.command(&format!("flush '{filter}'"));
         let rules = match (self.missing, pattern) {
-            (Missing::FinalAck, Pattern::ManySources(destination)) => Some(syn_flood(destination)),
+            (Missing::FinalAck, Pattern::ManySources(destination)) => {
+                let [settings, rules] = syn_flood(destination);
+                return finding.command(flush).text(settings).text(rules);
+            }
             (Missing::UdpReply, Pattern::OneTarget(_, destination) | Pattern::ManySources(destination)) => {
                 Some(untracked(destination))
             }
@@ -332,18 +335,23 @@ fn untracked(destination: &Destination) -> String {
     )
 }
 
-/// What keeps the state of a handshake out of the table until it is complete.
-fn syn_flood(destination: &Destination) -> String {
+/// What keeps the state of a handshake out of the table until it is complete: lines of a shell, and of nft.
+fn syn_flood(destination: &Destination) -> [String; 2] {
     let (family, service) = service(destination);
-    format!(
-        "# On the server, where the socket is:\n\
-         sysctl -w net.ipv4.tcp_syncookies=1\n\
-         # On a firewall before it: SYNPROXY answers SYNs without an entry (review first).\n\
-         sysctl -w net.netfilter.nf_conntrack_tcp_loose=0\n\
+    let settings = "\
+# In a shell, on the server where the socket is:
+sysctl -w net.ipv4.tcp_syncookies=1
+# In a shell, on a firewall before it, for the rules of SYNPROXY (review first). It is for all connections of this namespace:
+# the entry of an established one that is flushed afterwards does not come back, and its packets are INVALID. So do not flush
+# established connections while it is 0; 1 is the default.
+sysctl -w net.netfilter.nf_conntrack_tcp_loose=0";
+    let rules = format!(
+        "# For nft -f, on a firewall before it: SYNPROXY answers SYNs without an entry (review first).\n\
          table inet ctnl_syn_flood {{\n  chain prerouting {{ type filter hook prerouting priority raw; {family} {service} tcp flags syn \
          notrack; }}\n  chain forward {{ type filter hook forward priority filter; {family} {service} ct state \
-         invalid,untracked synproxy mss 1460 wscale 7 timestamp sack-perm; ct state invalid drop; }}\n}}"
-    )
+         invalid,untracked synproxy mss 1460 wscale 7 timestamp sack-perm; {family} {service} ct state invalid drop; }}\n}}"
+    );
+    [settings.to_owned(), rules]
 }
 
 /// A rule that blocks a source.
@@ -393,8 +401,11 @@ mod tests {
         let finding = one(|number| tcp(TcpState::SynRecv, address(number), address(SERVER), 443));
         assert_eq!(finding.title, "SYN flood on 10.255.0.1:443/tcp: 5000 handshakes without their last ACK");
         assert_eq!(finding.severity, Severity::Warning);
-        let [Fix::Text(rules), Fix::Command(flush)] = &*finding.fixes else { unreachable!() };
-        assert!(rules.contains("tcp_syncookies=1") && rules.contains("synproxy mss"), "{rules}");
+        let [Fix::Command(flush), Fix::Text(settings), Fix::Text(rules)] = &*finding.fixes else { unreachable!() };
+        assert!(settings.contains("tcp_syncookies=1") && settings.contains("does not come back"), "{settings}");
+        assert!(settings.lines().all(|line| line.starts_with(['#', 's'])) && !rules.contains("sysctl"), "{rules}");
+        assert!(rules.contains("synproxy mss") && rules.contains("tcp dport 443 ct state invalid drop"), "{rules}");
+        assert_eq!(rules.matches("ct state").count(), rules.matches("tcp dport 443 ct state").count(), "{rules}");
         assert_eq!(flush, "ctnl flush 'tcp and state syn_recv and dst 10.255.0.1 and proto tcp and dport 443'");
     }
 
