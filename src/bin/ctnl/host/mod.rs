@@ -14,6 +14,7 @@ pub mod new_namespaces;
 pub mod privileges;
 pub mod process_by_portid;
 pub mod procfs;
+pub mod programs;
 pub mod protocols;
 pub mod sd_notify;
 pub mod ssh;

@@ -50,7 +50,7 @@ const WORTH_A_FLUSH: u64 = 1;
 fn run(evidence: &Evidence) -> Outcome {
     Outcome::of(|| {
         let occupancy = evidence.occupancy.as_ref().map_err(Clone::clone)?;
-        let max = maximum(evidence, occupancy).ok_or("the kernel reports no nf_conntrack_max")?;
+        let max = occupancy.after.max.map(u64::from).ok_or("the kernel reports no nf_conntrack_max")?;
         let mut findings = Vec::new();
         if max == 0 {
             findings.push(unlimited(occupancy));
@@ -61,12 +61,6 @@ fn run(evidence: &Evidence) -> Outcome {
         findings.extend(unread_namespaces(evidence));
         Ok(findings)
     })
-}
-
-/// Before Linux 4.19 only the sysctl has it.
-fn maximum(evidence: &Evidence, occupancy: &OccupancyChange) -> Option<u64> {
-    let sysctl = || evidence.sysctls.as_ref().ok()?.number("nf_conntrack_max");
-    occupancy.after.max.map(u64::from).or_else(sysctl)
 }
 
 fn unlimited(occupancy: &OccupancyChange) -> Finding {
@@ -111,7 +105,7 @@ enum Level {
 impl<'e> Fullness<'e> {
     fn new(evidence: &'e Evidence, occupancy: &'e OccupancyChange, max: u64) -> Self {
         let entries = occupancy.entries();
-        let peak = entries.max(occupancy.before.entries.into());
+        let peak = occupancy.peak();
         let seconds = occupancy.span.as_millis_f64() / 1000.0;
         let growth = growth(occupancy, max, seconds);
         Fullness { evidence, occupancy, entries, peak, max, growth, seconds }

@@ -35,6 +35,8 @@ find out who fills it: the other findings, or `ctnl count --by state` and `ctnl 
 const NOW: Nanos = Nanos(300 * Nanos::PER_SECOND);
 /// It is likely to come again.
 const LATELY: Nanos = Nanos(7 * 86_400 * Nanos::PER_SECOND);
+/// In percent: a larger maximum is suggested where so much of it is in use.
+const HALF: u64 = 50;
 /// Most namespaces with a finding each.
 const MAX_NAMESPACES: usize = 8;
 
@@ -173,13 +175,21 @@ fn gaps(log: &LogEvidence) -> impl Iterator<Item = String> {
     log.log.sources.iter().flat_map(of_source).map(|gap| format!("incomplete: {gap}"))
 }
 
-/// First what ends it, then what shows the cause. The maximum and the buckets are the same for all namespaces.
+/// First what ends it, then what shows the cause. The maximum and the buckets are the same for all namespaces; the
+/// entries are those of the namespace that is examined.
 fn fixes(mut finding: Finding, evidence: &Evidence, netns: Option<u64>, severity: Severity) -> Finding {
-    if let Some(max) = larger_max(evidence) {
-        finding = finding.command(format!("ctnl tune set --max {max} --buckets {max} --persist"));
-    }
     let log = &evidence.kernel_log;
     let is_own = netns.is_none() || netns == log.own_netns;
+    if let Some(occupancy) = evidence.occupancy.as_ref().ok().filter(|_| is_own) {
+        let (entries, peak) = (occupancy.entries(), occupancy.peak());
+        if let Some(max) = occupancy.after.max {
+            finding = finding.evidence(format!("entries now: {entries} of {max} (at most {peak} in the window)"));
+        }
+        let is_needed = severity == Severity::Critical || occupancy.is_at(HALF);
+        if let Some(max) = larger_max(evidence, peak).filter(|_| is_needed) {
+            finding = finding.command(format!("ctnl tune set --max {max} --buckets {max} --persist"));
+        }
+    }
     if is_own && severity == Severity::Critical {
         finding = finding.command(evidence.command("flush --state established --older 12h --dry-run"));
     }
@@ -190,11 +200,11 @@ fn fixes(mut finding: Finding, evidence: &Evidence, netns: Option<u64>, severity
     }
 }
 
-/// Twice the maximum, as far as the memory allows it.
-fn larger_max(evidence: &Evidence) -> Option<u64> {
+/// What the peak needs, as far as the memory allows it: not more at each run.
+fn larger_max(evidence: &Evidence, peak: u64) -> Option<u64> {
     let sysctls = evidence.sysctls.as_ref().ok()?;
     let (max, buckets) = (sysctls.number("nf_conntrack_max")?, sysctls.number("nf_conntrack_buckets")?);
-    let recommended = evidence.memory.recommend(max, buckets, max).max;
+    let recommended = evidence.memory.recommend(max, buckets, peak).max;
     (max > 0 && recommended > max).then_some(recommended)
 }
 
@@ -249,6 +259,7 @@ mod tests {
     use super::*;
     use crate::doctor::finding::Fix;
     use crate::doctor::made_up::{MadeUpHost, findings};
+    use crate::doctor::made_up_kernel::MadeUpKernel;
     use crate::host::namespace_owner::{Container, NamespaceOwner};
     use crate::host::namespaces::Name;
 
@@ -352,9 +363,35 @@ mod tests {
     }
 
     #[test]
-    fn the_first_fix_doubles_the_maximum() {
-        let commands: Vec<_> = host(&[(10, FULL)]).findings(run).remove(0).fixes;
+    fn a_larger_maximum_is_suggested_only_where_the_table_is_full_now_or_half_full() {
+        let suggested = |seconds, message: &str, entries| {
+            let mut host = host(&[(seconds, message)]);
+            host.file("/proc/meminfo", "MemTotal:       65536000 kB\n");
+            let mut evidence = host.running(MadeUpKernel::new(65_536).grows(entries, 1)).evidence();
+            evidence.kernel_log.own_netns = Some(9);
+            let found = findings(run(&evidence)).remove(0);
+            let is_shown =
+                found.evidence.contains(&format!("entries now: 1 of 65536 (at most {entries} in the window)"));
+            let commands = found.fixes.iter().filter_map(|fix| match fix {
+                Fix::Command(line) => line.strip_prefix("ctnl tune set --max "),
+                Fix::Text(_) => None,
+            });
+            (commands.count(), is_shown)
+        };
+        let other = "nf_conntrack: table full in netns 7, dropping packet";
+        assert_eq!(suggested(10, FULL, 100), (1, true), "less than the kernel's own for this memory");
+        assert_eq!(suggested(86_400, FULL, 32_767), (0, true));
+        assert_eq!(suggested(86_400, FULL, 32_768), (1, true));
+        assert_eq!(suggested(86_400, other, 60_000), (0, false), "those are the entries of this namespace");
+    }
+
+    #[test]
+    fn the_first_fix_doubles_the_maximum_and_not_once_more_when_that_is_enough() {
+        let mut host = host(&[(10, FULL)]);
+        let commands = host.running(MadeUpKernel::new(65_536).grows(65_536, 1)).findings(run).remove(0).fixes;
         assert_eq!(commands[0], Fix::Command("ctnl tune set --max 131072 --buckets 131072 --persist".to_owned()));
+        let commands = host.running(MadeUpKernel::new(65_536).grows(30_000, 1)).findings(run).remove(0).fixes;
+        assert_eq!(commands, [Fix::Command("ctnl flush --state established --older 12h --dry-run".to_owned())]);
     }
 
     #[test]

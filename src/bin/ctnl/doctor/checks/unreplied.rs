@@ -14,7 +14,8 @@ pub const CHECK: Check = Check {
     explanation: "\
 Counts the entries of which only one side has spoken or whose handshake is not complete, by source, by destination and by
 both. One kind is a warning where it has at least 1000 entries and a tenth of the table, and critical where it fills half of the
-maximum. Then the counts show what it is:
+maximum. Other protocols than TCP, which may be one-way traffic, are a note unless they fill a tenth of the maximum or the table
+is half full. Then the counts show what it is:
 
 SYN_RECV, many sources, one port      SYN flood with forged sources: SYN cookies on the server, SYNPROXY on a firewall
 SYN_SENT, many sources, one port      the service does not answer: down, filtered, or flooded
@@ -32,9 +33,9 @@ flush --older` removes those (check entries), and hardly any of these.",
 
 /// Fewer entries are no flood.
 const MANY: u64 = 1_000;
-/// In percent of the table.
+/// In percent of the table; of the maximum, from which on one-way traffic is a warning.
 const SHARE: u64 = 10;
-/// In percent: of the maximum, from which on it is critical; of the entries of a kind, from which on one source or one
+/// In percent: of the maximum, from which on it is critical, or a warning where the whole table has it; of the entries of a kind, from which on one source or one
 /// destination is the reason.
 const HALF: u64 = 50;
 /// In percent of the entries of a source: nearly all.
@@ -98,9 +99,18 @@ impl Kind<'_> {
         if count < MANY || count.saturating_mul(100) < self.survey.entries.saturating_mul(SHARE) {
             return None;
         }
-        let max = self.evidence.occupancy.as_ref().ok().and_then(|occupancy| occupancy.after.max).map_or(0, u64::from);
-        let fills_half = max > 0 && count.saturating_mul(100) >= max.saturating_mul(HALF);
-        Some(if fills_half { Severity::Critical } else { Severity::Warning })
+        let occupancy = self.evidence.occupancy.as_ref().ok();
+        let max = occupancy.and_then(|occupancy| occupancy.after.max).map_or(0, u64::from);
+        let fills = |share| max > 0 && count.saturating_mul(100) >= max.saturating_mul(share);
+        // One-way traffic may be as it should.
+        let is_attempt = !matches!(self.missing, Missing::UdpReply | Missing::Reply);
+        Some(match () {
+            () if fills(HALF) => Severity::Critical,
+            () if is_attempt || fills(SHARE) || occupancy.is_some_and(|occupancy| occupancy.is_at(HALF)) => {
+                Severity::Warning
+            }
+            () => Severity::Note,
+        })
     }
 
     fn share(&self, count: u64) -> String {
@@ -230,8 +240,13 @@ impl Kind<'_> {
         }
         let flush = self.evidence.command(&format!("flush '{filter}'"));
         let rules = match (self.missing, pattern) {
-            (Missing::FinalAck, Pattern::ManySources(destination)) => Some(syn_flood(destination)),
-            (Missing::UdpReply, Pattern::OneTarget(_, destination)) => Some(untracked(destination)),
+            (Missing::FinalAck, Pattern::ManySources(destination)) => {
+                let [settings, rules] = syn_flood(destination);
+                return finding.command(flush).text(settings).text(rules);
+            }
+            (Missing::UdpReply, Pattern::OneTarget(_, destination) | Pattern::ManySources(destination)) => {
+                Some(untracked(destination))
+            }
             (Missing::SynAnswer | Missing::UdpReply | Missing::Reply, _) => pattern.source().map(block),
             _ => None,
         };
@@ -320,18 +335,23 @@ fn untracked(destination: &Destination) -> String {
     )
 }
 
-/// What keeps the state of a handshake out of the table until it is complete.
-fn syn_flood(destination: &Destination) -> String {
+/// What keeps the state of a handshake out of the table until it is complete: lines of a shell, and of nft.
+fn syn_flood(destination: &Destination) -> [String; 2] {
     let (family, service) = service(destination);
-    format!(
-        "# On the server, where the socket is:\n\
-         sysctl -w net.ipv4.tcp_syncookies=1\n\
-         # On a firewall before it: SYNPROXY answers SYNs without an entry (review first).\n\
-         sysctl -w net.netfilter.nf_conntrack_tcp_loose=0\n\
+    let settings = "\
+# In a shell, on the server where the socket is:
+sysctl -w net.ipv4.tcp_syncookies=1
+# In a shell, on a firewall before it, for the rules of SYNPROXY (review first). It is for all connections of this namespace:
+# the entry of an established one that is flushed afterwards does not come back, and its packets are INVALID. So do not flush
+# established connections while it is 0; 1 is the default.
+sysctl -w net.netfilter.nf_conntrack_tcp_loose=0";
+    let rules = format!(
+        "# For nft -f, on a firewall before it: SYNPROXY answers SYNs without an entry (review first).\n\
          table inet ctnl_syn_flood {{\n  chain prerouting {{ type filter hook prerouting priority raw; {family} {service} tcp flags syn \
          notrack; }}\n  chain forward {{ type filter hook forward priority filter; {family} {service} ct state \
-         invalid,untracked synproxy mss 1460 wscale 7 timestamp sack-perm; ct state invalid drop; }}\n}}"
-    )
+         invalid,untracked synproxy mss 1460 wscale 7 timestamp sack-perm; {family} {service} ct state invalid drop; }}\n}}"
+    );
+    [settings.to_owned(), rules]
 }
 
 /// A rule that blocks a source.
@@ -381,8 +401,11 @@ mod tests {
         let finding = one(|number| tcp(TcpState::SynRecv, address(number), address(SERVER), 443));
         assert_eq!(finding.title, "SYN flood on 10.255.0.1:443/tcp: 5000 handshakes without their last ACK");
         assert_eq!(finding.severity, Severity::Warning);
-        let [Fix::Text(rules), Fix::Command(flush)] = &*finding.fixes else { unreachable!() };
-        assert!(rules.contains("tcp_syncookies=1") && rules.contains("synproxy mss"), "{rules}");
+        let [Fix::Command(flush), Fix::Text(settings), Fix::Text(rules)] = &*finding.fixes else { unreachable!() };
+        assert!(settings.contains("tcp_syncookies=1") && settings.contains("does not come back"), "{settings}");
+        assert!(settings.lines().all(|line| line.starts_with(['#', 's'])) && !rules.contains("sysctl"), "{rules}");
+        assert!(rules.contains("synproxy mss") && rules.contains("tcp dport 443 ct state invalid drop"), "{rules}");
+        assert_eq!(rules.matches("ct state").count(), rules.matches("tcp dport 443 ct state").count(), "{rules}");
         assert_eq!(flush, "ctnl flush 'tcp and state syn_recv and dst 10.255.0.1 and proto tcp and dport 443'");
     }
 
@@ -461,6 +484,20 @@ mod tests {
         let syn = |number| tcp(TcpState::SynRecv, address(number), address(SERVER), 443);
         let severity = |max| findings(max, 5_000, syn)[0].severity;
         assert_eq!((severity(10_000), severity(10_001)), (Severity::Critical, Severity::Warning));
+    }
+
+    #[test]
+    fn one_way_traffic_of_many_sources_in_a_table_with_room_is_a_note_and_can_be_exempted() {
+        let log = |number| udp(address(number), address(SERVER), 514);
+        let found = |max| findings(max, 1_500, log).remove(0);
+        let note = found(262_144);
+        assert_eq!((note.severity, found(15_000).severity), (Severity::Note, Severity::Warning));
+        let [Fix::Text(rules), Fix::Command(_)] = &*note.fixes else { unreachable!() };
+        assert!(rules.contains("ip daddr 10.255.0.1 udp dport 514 notrack"), "{rules}");
+        let mut kernel = MadeUpKernel::new(20_000);
+        kernel.entries(1_500, |number| (log(number), idle(5))).grows(10_000, 1_500);
+        let half_full = MadeUpHost::new().running(&kernel).findings(run).remove(0);
+        assert_eq!(half_full.severity, Severity::Warning);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use ctnl::table::{self, CpuStats, Occupancy};
 use ctnl::units::{Nanos, Seconds};
 
 use super::Reading;
-use super::occupancy::OccupancyChange;
+use super::occupancy::{OccupancyChange, with_maximum};
 use super::port_growth::PortGrowth;
 use super::series::{SeriesPoint, sample_times};
 use super::survey::Survey;
@@ -77,8 +77,8 @@ impl Measurement {
             .map_or_else(|_| Vec::new(), |survey| PortGrowth::measure(connection, survey, dumped, watch));
         Measurement {
             occupancy: both(before.occupancy, after.occupancy).map(|(before, after)| OccupancyChange {
-                before,
-                after,
+                before: with_maximum(host, before),
+                after: with_maximum(host, after),
                 span,
             }),
             window: both(before.cpus, after.cpus).map(|(before, after)| Window::between(&before, &after, span)),

@@ -7,6 +7,7 @@ use ctnl::netlink::Connection;
 use ctnl::table::{self, Occupancy};
 
 use super::Reading;
+use super::occupancy::with_maximum;
 use crate::host::namespaces::{Namespace, Namespaces};
 
 /// The namespaces of the host.
@@ -50,7 +51,7 @@ impl NamespaceTables {
                     name,
                     argument: namespace.argument(),
                     is_own: namespace.is_own(),
-                    occupancy,
+                    occupancy: with_maximum(host, occupancy),
                 }),
                 Err(error) => tables.unreadable.push((name, format!("{error:#}"))),
             }

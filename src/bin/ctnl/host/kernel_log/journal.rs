@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::io::{self, BufReader, Read};
 use std::os::fd::AsFd;
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus};
 
 use ctnl::host::Host;
 use ctnl::units::{Bytes, Nanos};
@@ -13,7 +14,8 @@ use serde_json::Value;
 
 use super::stream::{End, for_each_line};
 use super::tally::{Entry, Tally};
-use super::{LogSource, Unreadable};
+use super::{LogSource, Notices, Unreadable};
+use crate::host::programs;
 
 const NAME: &str = "the journal";
 const FOLDER: &str = "/var/log/journal";
@@ -49,13 +51,16 @@ pub fn read(host: &Host, is_running: bool, tally: impl Fn() -> Tally) -> Option<
     if !is_running {
         arguments.extend(["--directory".into(), folder.into_os_string()]);
     }
-    match run(host, &arguments, true, &tally) {
-        Err(Unreadable::Absent) if is_running => None,
-        Err(Unreadable::Absent) => {
-            Some(LogSource::unreadable(NAME, Unreadable::Failed("journalctl is not installed".to_owned())))
-        }
+    let path = std::env::var("PATH").unwrap_or_default();
+    // The files of another host are read with the program of this one.
+    let installed = if is_running { host.clone() } else { Host::system() };
+    let Some(program) = programs::find(&installed, &path, "journalctl") else {
+        let why = Unreadable::Failed("journalctl is not installed".to_owned());
+        return (!is_running).then(|| LogSource::unreadable(NAME, why));
+    };
+    match run(&program, host, &arguments, true, &tally) {
         Err(Unreadable::Failed(why)) if why.contains(NO_PATTERNS) => {
-            Some(run(host, &arguments, false, &tally).unwrap_or_else(|why| LogSource::unreadable(NAME, why)))
+            Some(run(&program, host, &arguments, false, &tally).unwrap_or_else(|why| LogSource::unreadable(NAME, why)))
         }
         Err(why) => Some(LogSource::unreadable(NAME, why)),
         Ok(source) => Some(source),
@@ -63,12 +68,14 @@ pub fn read(host: &Host, is_running: bool, tally: impl Fn() -> Tally) -> Option<
 }
 
 fn run(
+    program: &Path,
     host: &Host,
     arguments: &[OsString],
     has_pattern: bool,
     tally: &impl Fn() -> Tally,
 ) -> Result<LogSource, Unreadable> {
-    let mut command = Command::new("journalctl");
+    let mut command = programs::command(program);
+    command.env("LC_ALL", "C");
     command.args(["--output=json", "--output-fields=MESSAGE,_HOSTNAME", "--no-pager", "--all", "--reverse"]);
     if has_pattern {
         command.arg(format!("--grep={PATTERN}"));
@@ -79,25 +86,27 @@ fn run(
 
 /// Runs `command` and counts what it prints; it is killed when this ends.
 fn read_output(mut command: Command, host: &Host, mut tally: Tally) -> Result<LogSource, Unreadable> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    command.env_clear().env("PATH", path).env("LC_ALL", "C");
-    let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut running = Running(spawned.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Unreadable::Absent,
-        _ => Unreadable::Failed(format!("run journalctl: {error}")),
-    })?);
+    let spawned = command.spawn();
+    let mut running = Running(spawned.map_err(|error| Unreadable::Failed(format!("run journalctl: {error}")))?);
     let deadline = host.clock.now().monotonic.plus(MAX_TIME);
     let (Some(stdout), Some(stderr)) = (running.0.stdout.take(), running.0.stderr.take()) else {
         return Err(Unreadable::Failed("run journalctl: it has no output".to_owned()));
     };
     let output = Output { stdout, host, deadline, is_late: false };
-    let end = count(output, &mut tally).map_err(|error| Unreadable::Failed(format!("read journalctl: {error}")))?;
+    let (end, records) =
+        count(output, &mut tally).map_err(|error| Unreadable::Failed(format!("read journalctl: {error}")))?;
     let mut source = LogSource::empty(NAME.to_owned());
     source.notices = tally.finish();
     source.gaps.extend(gap(end));
+    source.gaps.extend(records.gap());
     if end == End::Stream {
         let errors = errors_of(stderr);
-        check(running.wait(), &errors)?;
+        if let Err(why) = check(running.0.wait(), &errors, records.lines > 0) {
+            if source.notices == Notices::default() {
+                return Err(Unreadable::Failed(why));
+            }
+            source.gaps.push(why);
+        }
         source.gaps.extend(errors.contains(NOT_ALL).then(|| "this user may read a part of it only".to_owned()));
     }
     Ok(source)
@@ -111,28 +120,53 @@ fn gap(end: End) -> Option<String> {
     }
 }
 
-/// With a pattern, journalctl exits with 1 and without a message where nothing matches.
-fn check(is_success: io::Result<bool>, errors: &str) -> Result<(), Unreadable> {
-    match is_success {
-        Ok(true) => Ok(()),
-        Ok(false) if errors.trim().is_empty() || errors.contains(NOT_ALL) => Ok(()),
-        Ok(false) => Err(Unreadable::Failed(errors.lines().last().unwrap_or_default().to_owned())),
-        Err(error) => Err(Unreadable::Failed(format!("run journalctl: {error}"))),
+/// With a pattern, journalctl exits with 1, without output and without an error where nothing matches. That this user
+/// may not read everything is no error.
+fn check(status: io::Result<ExitStatus>, errors: &str, has_output: bool) -> Result<(), String> {
+    let status = status.map_err(|error| format!("run journalctl: {error}"))?;
+    let is_silent = errors.trim().is_empty() || errors.contains(NOT_ALL);
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(1) if is_silent && !has_output => Ok(()),
+        _ => match errors.lines().rfind(|line| !line.trim().is_empty()) {
+            Some(message) => Err(format!("journalctl failed ({status}): {message}")),
+            None => Err(format!("journalctl failed ({status})")),
+        },
     }
 }
 
-fn count(mut output: Output<'_>, tally: &mut Tally) -> io::Result<End> {
+/// The lines of its output.
+#[derive(Default)]
+struct Records {
+    lines: u64,
+    unparsed: u64,
+}
+
+impl Records {
+    fn gap(&self) -> Option<String> {
+        (self.unparsed > 0).then(|| format!("{} of its {} records are not understood", self.unparsed, self.lines))
+    }
+}
+
+fn count(mut output: Output<'_>, tally: &mut Tally) -> io::Result<(End, Records)> {
+    let mut records = Records::default();
     let end = for_each_line(
         BufReader::new(&mut output),
         MAX_BYTES,
         || true,
         |line| {
-            if let Ok(record) = serde_json::from_slice::<Record>(line) {
-                add(&record, tally);
+            // Such as '-- No entries --'.
+            if line.is_empty() || line.starts_with(b"-- ") {
+                return;
+            }
+            records.lines += 1;
+            match serde_json::from_slice::<Record>(line) {
+                Ok(record) => add(&record, tally),
+                Err(_) => records.unparsed += 1,
             }
         },
     )?;
-    Ok(if output.is_late { End::Stopped } else { end })
+    Ok((if output.is_late { End::Stopped } else { end }, records))
 }
 
 /// A message that is not UTF-8 is an array of bytes.
@@ -184,12 +218,6 @@ fn errors_of(stderr: ChildStderr) -> String {
 /// A process that does not outlive this.
 struct Running(Child);
 
-impl Running {
-    fn wait(&mut self) -> io::Result<bool> {
-        self.0.wait().map(|status| status.success())
-    }
-}
-
 impl Drop for Running {
     fn drop(&mut self) {
         // It may have ended.
@@ -206,7 +234,7 @@ mod tests {
     use super::*;
 
     fn output_of(script: &str) -> Result<LogSource, Unreadable> {
-        let mut command = Command::new("sh");
+        let mut command = programs::command(Path::new("/bin/sh"));
         command.args(["-c", script]);
         read_output(command, &Host::system(), Tally::new(Nanos(2_000_000_000), Some("gate")))
     }
@@ -229,9 +257,30 @@ mod tests {
     fn nothing_found_is_no_failure_and_a_failure_has_the_message_of_journalctl() {
         assert_eq!(output_of("exit 1").unwrap().notices, super::super::Notices::default());
         let failed = output_of("echo 'Failed to open files: x' >&2; exit 1").unwrap_err();
-        assert_eq!(failed, Unreadable::Failed("Failed to open files: x".to_owned()));
+        let why = "journalctl failed (exit status: 1): Failed to open files: x";
+        assert_eq!(failed, Unreadable::Failed(why.to_owned()));
         let source = output_of(&format!("echo 'Hint: {NOT_ALL}.' >&2; exit 1")).unwrap();
         assert_eq!(source.gaps, ["this user may read a part of it only"]);
+    }
+
+    #[test]
+    fn a_process_that_is_killed_or_fails_without_a_message_is_no_clean_journal() {
+        for (script, status) in [("kill -9 $$", "signal: 9 (SIGKILL)"), ("exit 2", "exit status: 2")] {
+            let why = format!("journalctl failed ({status})");
+            assert_eq!(output_of(script), Err(Unreadable::Failed(why)));
+        }
+        let record = r#"echo '{"MESSAGE":"eth0: link up","__REALTIME_TIMESTAMP":"1"}'"#;
+        assert!(output_of(&format!("{record}; exit 1")).is_err(), "it matched, and failed");
+        let full = record.replace("eth0: link up", "nf_conntrack: table full, dropping packet");
+        let source = output_of(&format!("{full}; kill -9 $$")).unwrap();
+        assert_eq!(source.notices.full[&None].count, 1);
+        assert_eq!(source.gaps, ["journalctl failed (signal: 9 (SIGKILL))"]);
+    }
+
+    #[test]
+    fn records_that_are_not_understood_are_a_gap() {
+        let script = r#"echo '{"MESSAGE":"x","__REALTIME_TIMESTAMP":"1"}'; echo '{"MESSAGE":'"#;
+        assert_eq!(output_of(script).unwrap().gaps, ["1 of its 2 records are not understood"]);
     }
 
     #[test]
@@ -242,15 +291,27 @@ mod tests {
             monotonic: Nanos(calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) * 4_900_000_000),
             realtime: Nanos(0),
         });
-        let mut command = Command::new("sleep");
+        let mut command = programs::command(Path::new("/bin/sleep"));
         command.arg("1000");
         let source = read_output(command, &Host::at("/", clock), Tally::new(Nanos(0), None)).unwrap();
         assert_eq!(source.gaps, ["older messages were not read: it took over 5s"]);
         assert!(started.elapsed() < std::time::Duration::from_secs(100));
-        assert_eq!(
-            read_output(Command::new("/nonexistent"), &Host::system(), Tally::new(Nanos(0), None)),
-            Err(Unreadable::Absent)
-        );
+        let absent = programs::command(Path::new("/nonexistent"));
+        assert!(read_output(absent, &Host::system(), Tally::new(Nanos(0), None)).is_err());
+    }
+
+    #[test]
+    fn the_installed_program_is_run_in_the_root_folder_with_a_fixed_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = Host::at(folder.path(), Clock::system());
+        let tally = || Tally::new(Nanos(0), None);
+        assert_eq!(read(&host, true, tally), None, "that of PATH is not one of this host");
+        std::fs::create_dir(folder.path().join("bin")).unwrap();
+        let program = folder.path().join("bin/journalctl");
+        std::fs::write(&program, "#!/bin/sh\necho \"$PATH $(pwd) $HOME\" >&2\nexit 1\n").unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let Some(Unreadable::Failed(why)) = read(&host, true, tally).unwrap().unreadable else { unreachable!() };
+        assert!(why.ends_with("/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin / "), "{why}");
     }
 
     #[test]

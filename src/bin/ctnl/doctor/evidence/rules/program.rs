@@ -3,14 +3,15 @@
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, ChildStdout};
 use std::time::{Duration, Instant};
 
 use ctnl::host::Host;
 use ctnl::text::printable;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::host::programs;
 
 /// The time that all programs have together: listing 100,000 rules takes some seconds on a slow host.
 pub const TIME_LIMIT: Duration = Duration::from_secs(15);
@@ -18,8 +19,6 @@ pub const TIME_LIMIT: Duration = Duration::from_secs(15);
 pub const OUTPUT_LIMIT: u64 = 64 * 1024 * 1024;
 /// The messages that are kept of a program.
 const MESSAGE_LIMIT: usize = 400;
-/// Searched after `PATH`, which often has no sbin for a user who is not root, and for cron.
-const FOLDERS: [&str; 6] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin"];
 
 /// An installed program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,12 +32,9 @@ pub struct Program {
 pub struct Incomplete(pub String);
 
 impl Program {
-    /// Finds `name` in the folders of `path` (`PATH`) and in those where such programs are installed. A folder that
-    /// is relative is left out: this runs as root, in a folder that may belong to somebody else.
+    /// Finds `name` as [`programs::find`] does.
     pub fn find(host: &Host, path: &str, name: &'static str) -> Option<Self> {
-        let folders = path.split(':').chain(FOLDERS).filter(|folder| folder.starts_with('/'));
-        let mut paths = folders.map(|folder| host.path(folder).join(name));
-        paths.find(|path| is_executable(path)).map(|path| Program { name, path })
+        programs::find(host, path, name).map(|path| Program { name, path })
     }
 
     /// The file that is run in the end, behind symbolic links.
@@ -63,7 +59,8 @@ impl Program {
         read: impl FnOnce(&mut Output) -> io::Result<()>,
     ) -> Result<(), Incomplete> {
         let name = self.name;
-        let mut child = self.command(arguments).spawn().map_err(|error| Incomplete(format!("{name}: {error}")))?;
+        let spawned = programs::command(&self.path).args(arguments).spawn();
+        let mut child = spawned.map_err(|error| Incomplete(format!("{name}: {error}")))?;
         let failed = |error: &io::Error| Incomplete(format!("{name}: {error}"));
         let end = Output::of(&mut child, end).and_then(|mut output| {
             let result = read(&mut output);
@@ -79,17 +76,6 @@ impl Program {
             }
         }
     }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.path);
-        command.args(arguments).env_clear().env("PATH", FOLDERS.join(":")).current_dir("/");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-}
-
-fn is_executable(path: &Path) -> bool {
-    path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
 /// Waits for a program that has closed its output.
@@ -209,8 +195,8 @@ impl Read for Output {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::fs;
-
-    use ctnl::clock::Clock;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
     use super::*;
 
@@ -268,15 +254,5 @@ mod tests {
         let program = script(folder.path(), "exec cat /dev/zero");
         let result = program.run(&[], soon(), |output| io::copy(output, &mut io::sink()).map(drop));
         assert_eq!(result.unwrap_err().0, "x: more than 64 MiB of output");
-    }
-
-    #[test]
-    fn a_program_in_a_relative_folder_is_not_found() {
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir_all(root.path().join("sbin")).unwrap();
-        let host = Host::at(root.path(), Clock::system());
-        assert_eq!(Program::find(&host, ".:bin:", "x"), None);
-        script(&root.path().join("sbin"), "");
-        assert!(Program::find(&host, "", "x").is_some());
     }
 }
