@@ -19,6 +19,7 @@ use serde_json::Value;
 
 tests![
     a_private_namespace_sets_its_own_settings_and_a_revert_puts_them_back,
+    an_operation_of_which_everything_is_as_before_already_does_not_hide_the_one_before_it,
     sizes_are_named_with_the_place_where_they_are_set,
     a_value_that_the_kernel_refuses_rolls_back_those_before_it,
     existing_entries_are_lowered_to_the_new_timeout_and_never_raised,
@@ -424,4 +425,16 @@ fn show_has_what_is_now_at_boot_and_recommended(netns: &TestNetns) {
     let boot = &row("tcp.established")["at_boot"];
     assert_eq!((&boot["value"], &boot["file"], &boot["line"]), (&7200.into(), &conf.into(), &1.into()));
     assert!(shown["memory"]["bytes_per_entry"].as_u64().unwrap() > 200, "{shown}");
+}
+
+fn an_operation_of_which_everything_is_as_before_already_does_not_hide_the_one_before_it(netns: &TestNetns) {
+    private_folders();
+    netns.ctnl(&["tune", "set", "--established-timeout", "3h", "--yes"]).exits_with(0);
+    netns.ctnl(&["tune", "set", "--acct", "on", "--yes"]).exits_with(0);
+    netns.set_sysctl("netfilter/nf_conntrack_acct", 0);
+    netns
+        .ctnl(&["tune", "revert", "--yes"])
+        .exits_with(0)
+        .stderr_contains("operation 2: everything is as it was before");
+    assert_eq!(netns.sysctl(ESTABLISHED), "432000");
 }

@@ -155,7 +155,8 @@ fn changes(target: &Target, memory: &TableMemory, wanted: &[Wanted]) -> Vec<Chan
     changes
 }
 
-fn sizes(places: &mut HostPlaces, values: &[(Setting, u64)], entries: Option<u64>) -> Sizes {
+/// The sizes of the table with the new `values`.
+pub fn sizes(places: &mut HostPlaces, values: &[(Setting, u64)], entries: Option<u64>) -> Sizes {
     let mut now = |setting| number(places, setting).ok().flatten();
     let (max_now, buckets_now) = (now(Setting::Max), now(Setting::Buckets));
     let new = |wanted, now: Option<u64>| {
@@ -172,7 +173,7 @@ fn sizes(places: &mut HostPlaces, values: &[(Setting, u64)], entries: Option<u64
 
 /// Entries of the fullest namespace, since the maximum is compared with the count of each; where the maximum is not
 /// lowered, those of this one.
-fn entries(places: &mut HostPlaces, target: &Target, values: &[(Setting, u64)]) -> Option<u64> {
+pub fn entries(places: &mut HostPlaces, target: &Target, values: &[(Setting, u64)]) -> Option<u64> {
     let own = target::entries(target);
     let max_now = number(places, Setting::Max).ok().flatten();
     let new = values.iter().find(|(setting, _)| *setting == Setting::Max).map(|(_, value)| *value);

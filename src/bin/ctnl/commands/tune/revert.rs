@@ -5,6 +5,7 @@ use ctnl::host::Host;
 use ctnl::text::printable_lines;
 
 use super::pending;
+use super::plan::{entries, sizes};
 use super::report::{Outcome, diff_text, show_before};
 use super::run::{Env, Job};
 use super::set::confirm_time;
@@ -14,7 +15,7 @@ use crate::term::console::Console;
 use crate::term::exit::{Exit, usage};
 use crate::term::interrupt::Interrupt;
 use crate::term::stdout::print;
-use crate::tune::{Change, End, Log, Operation, Place, Setting, Sizes, State, Words, boot_id, judge, reverting};
+use crate::tune::{Change, End, Log, Operation, Place, Setting, State, Words, boot_id, judge, reverting};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -63,7 +64,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let log = Log::of(&target.host);
     let mut console = args.target.common.console();
     let operations = log.read()?.operations;
-    let operation = args.choose(&operations, &log)?;
+    let operation = args.choose(&operations, &log, &target, &mut console)?;
     let op = operation.begun.op;
     pending::warn(&target, &log, &mut console, Some(op))?;
     let target = target.for_operation(operation)?;
@@ -115,13 +116,27 @@ fn end_pending(env: &mut Env<'_>, op: u64, mut outcome: Outcome, as_json: bool) 
 }
 
 impl Args {
-    fn choose<'o>(&self, operations: &'o [Operation], log: &Log) -> Result<&'o Operation> {
+    fn choose<'o>(
+        &self,
+        operations: &'o [Operation],
+        log: &Log,
+        target: &Target,
+        console: &mut Console,
+    ) -> Result<&'o Operation> {
         let Some(op) = self.op else {
             // What could not be rolled back is reverted by its number alone: it may be impossible for ever.
             let in_force =
                 |operation: &&Operation| operation.state.is_in_force() && operation.state != State::PartlyRolledBack;
-            let last = operations.iter().rfind(in_force);
-            return last.ok_or_else(|| anyhow!("no operation is in force (log: {})", log.path().display()));
+            let mut last = operations.iter().rev().filter(in_force).peekable();
+            let newest = last.peek().copied();
+            // One of which everything is as before already must not hide those before it.
+            let found = last.find(|operation| self.has_something_to_revert(operation, target)).or(newest);
+            if let (Some(found), Some(newest)) = (found, newest)
+                && found.begun.op != newest.begun.op
+            {
+                console.note(&format!("operation {}: everything is as it was before it already", newest.begun.op));
+            }
+            return found.ok_or_else(|| anyhow!("no operation is in force (log: {})", log.path().display()));
         };
         let found = operations.iter().rfind(|operation| operation.begun.op == op);
         let found = found.ok_or_else(|| usage(format!("there is no operation {op}\n  hint: ctnl tune log")))?;
@@ -134,6 +149,13 @@ impl Args {
             (State::RolledBack, _) => bail!("operation {op} was rolled back: nothing of it is in force"),
             _ => Ok(found),
         }
+    }
+
+    /// Whether something of the operation is in force, or it cannot be known.
+    fn has_something_to_revert(&self, operation: &Operation, target: &Target) -> bool {
+        let Ok(target) = target.clone().for_operation(operation) else { return true };
+        let changes = reverting(operation, &mut target.places(), self.force);
+        operation.state.is_pending() || changes.map_or(true, |changes| !changes.is_empty())
     }
 
     fn changes(&self, operation: &Operation, target: &Target) -> Result<Vec<Change>> {
@@ -178,20 +200,13 @@ impl Args {
 fn refuse_what_hurts(changes: &[Change], target: &Target) -> Result<()> {
     let number = |text: &Option<String>| text.as_ref().and_then(|text| text.parse().ok());
     let value = |change: &Change| match change.place() {
-        Some(Place::Sysctl(setting)) => Some((setting, number(&change.from)?, number(&change.to)?)),
+        Some(Place::Sysctl(setting)) => Some((setting, number(&change.to)?)),
         _ => None,
     };
-    let values: Vec<(Setting, u64, u64)> = changes.iter().filter_map(value).collect();
-    let of = |wanted| values.iter().find(|(setting, ..)| *setting == wanted).map(|(_, from, to)| (*from, *to));
-    let (max, buckets) = (of(Setting::Max), of(Setting::Buckets));
-    let sizes = Sizes {
-        max_now: max.map(|(from, _)| from),
-        max: max.map(|(_, to)| to),
-        buckets_now: buckets.map(|(from, _)| from),
-        buckets: buckets.map(|(_, to)| to),
-        entries: target::entries(target),
-    };
-    let new: Vec<_> = values.iter().map(|(setting, _, to)| (*setting, *to)).collect();
+    let new: Vec<(Setting, u64)> = changes.iter().filter_map(value).collect();
+    let mut places = target.places();
+    let entries = entries(&mut places, target, &new);
+    let sizes = sizes(&mut places, &new, entries);
     let verdict = judge(&new, &sizes, &TableMemory::read(&target.host), Words::default());
     if verdict.refusals.is_empty() {
         return Ok(());

@@ -29,7 +29,7 @@ pub struct TargetArgs {
 }
 
 /// What [`TargetArgs`] name.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Target {
     /// The host.
     pub host: Host,
