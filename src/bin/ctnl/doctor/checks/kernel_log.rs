@@ -196,6 +196,8 @@ fn fixes(mut finding: Finding, evidence: &Evidence, netns: Option<u64>, severity
     let owner = netns.filter(|_| !is_own).and_then(|inode| log.owners.get(&inode));
     match owner.and_then(|owner| owner.argument.as_deref()) {
         Some(argument) => finding.command(command_in(Some(argument), "doctor")),
+        // Whether the maximum was raised since is not in the log.
+        None if finding.fixes.is_empty() => finding.text("`ctnl tune show` has the maximum that the memory allows"),
         None => finding,
     }
 }
