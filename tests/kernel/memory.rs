@@ -19,8 +19,8 @@ tests![peak_memory_does_not_grow_with_the_table, a_dry_run_over_many_sources_use
 const SMALL: u64 = 20_000;
 const LARGE: u64 = 200_000;
 /// Kibibytes. More of a debug build's code is resident, which differs with the compiler's settings; the build of the
-/// virtual machines, with its libraries in it and little optimisation, takes up to 9.2 MiB.
-const MOST: i64 = if cfg!(debug_assertions) { 32 * 1024 } else { 10 * 1024 };
+/// virtual machines, with its libraries in it and little optimisation, takes up to 9.9 MiB.
+const MOST: i64 = if cfg!(debug_assertions) { 32 * 1024 } else { 12 * 1024 };
 /// Kibibytes by which the peaks may differ: chunks of output that are only needed when the writer is
 /// slower than the dump, or the at most 4096 sources that a dry run counts. It is 9 bytes for each
 /// additional entry.

@@ -3,7 +3,6 @@
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -265,10 +264,11 @@ impl Session {
         let pty = openpty(None, None).unwrap();
         let clone = |end: &OwnedFd| end.try_clone().unwrap();
         let ctnl = netns.ctnl_command(arguments);
+        // Not the leader of a process group, so setsid does not fork: its process becomes the program.
         let mut command = Command::new("setsid");
-        command.args(["-c", "-w", program()]).args(ctnl.get_args());
-        command.stdin(clone(&pty.slave)).stderr(clone(&pty.slave)).stdout(Stdio::null()).process_group(0);
-        let child = command.spawn().expect("setsid of util-linux");
+        command.args(["-c", program()]).args(ctnl.get_args());
+        command.stdin(clone(&pty.slave)).stderr(clone(&pty.slave)).stdout(Stdio::null());
+        let child = command.spawn().expect("setsid");
         drop((command, pty.slave));
         let master = File::from(pty.master);
         let shown = std::sync::Arc::<std::sync::Mutex<String>>::default();
@@ -292,11 +292,8 @@ impl Session {
         std::io::Write::write_all(self.master.as_mut().unwrap(), text.as_bytes()).unwrap();
     }
 
-    /// The process of ctnl: the child of setsid.
     fn ctnl(&self) -> Pid {
-        let children = format!("/proc/{0}/task/{0}/children", self.child.id());
-        let found = fs::read_to_string(children).unwrap();
-        Pid::from_raw(found.split_whitespace().next().expect("a child").parse().unwrap())
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap())
     }
 
     fn exit_code(mut self) -> Option<i32> {
