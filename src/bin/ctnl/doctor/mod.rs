@@ -2,7 +2,6 @@
 //!
 //! `evidence` reads the host once; `checks` has one file for each check, a pure function of the evidence; `report`
 //! prints what they found, as text and as JSON.
-#![allow(dead_code)]
 
 mod check;
 mod checks;

@@ -40,7 +40,6 @@ impl ConntrackSysctls {
         self.text(name)?.parse().ok()
     }
 
-    #[allow(dead_code)]
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))

@@ -1,6 +1,7 @@
 //! What is printed of an operation: the diff before, and the result.
 
 use anyhow::Result;
+use ctnl::text::printable_lines;
 use serde_json::{Value, json};
 
 use super::existing::Capped;
@@ -32,8 +33,20 @@ pub fn diff_text(changes: &[Change]) -> String {
     text
 }
 
+/// Shows a diff: on stdout where nothing else is done (`dry_run`; JSON has it in its object), else before the question.
+pub fn show_diff(text: &str, dry_run: bool, as_json: bool, yes: bool, console: &mut Console) -> Result<()> {
+    match (dry_run, as_json) {
+        (true, true) => Ok(()),
+        (true, false) => print(&*printable_lines(text)),
+        (false, _) => {
+            show_before(text.trim_end(), yes, console);
+            Ok(())
+        }
+    }
+}
+
 /// Prints what is going to be changed. Whoever is asked sees it, also with --quiet.
-pub fn show_before(text: &str, yes: bool, console: &mut Console) {
+fn show_before(text: &str, yes: bool, console: &mut Console) {
     match text {
         "" => {}
         text if console.can_ask() && !yes => console.warn(text),

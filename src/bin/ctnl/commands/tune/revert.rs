@@ -2,11 +2,10 @@
 
 use anyhow::{Result, anyhow, bail};
 use ctnl::host::Host;
-use ctnl::text::printable_lines;
 
 use super::pending;
 use super::plan::{entries, sizes};
-use super::report::{Outcome, diff_text, show_before};
+use super::report::{Outcome, diff_text, show_diff};
 use super::run::{Env, Job};
 use super::set::confirm_time;
 use super::target::{self, Target, TargetArgs};
@@ -14,7 +13,6 @@ use crate::host::table_memory::TableMemory;
 use crate::term::console::Console;
 use crate::term::exit::{Exit, usage};
 use crate::term::interrupt::Interrupt;
-use crate::term::stdout::print;
 use crate::tune::{Change, End, Log, Operation, Place, Setting, State, Words, boot_id, judge, reverting};
 
 const EXAMPLES: &str = "\
@@ -185,14 +183,7 @@ impl Args {
 
     fn show(&self, changes: &[Change], console: &mut Console) -> Result<()> {
         let text = diff_text(changes);
-        match (self.dry_run, self.target.json) {
-            (true, true) => Ok(()),
-            (true, false) => print(&*printable_lines(&text)),
-            (false, _) => {
-                show_before(text.trim_end(), self.yes, console);
-                Ok(())
-            }
-        }
+        show_diff(&text, self.dry_run, self.target.json, self.yes, console)
     }
 }
 

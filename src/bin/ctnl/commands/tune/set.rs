@@ -2,21 +2,19 @@
 
 use anyhow::Result;
 use ctnl::host::Host;
-use ctnl::text::printable_lines;
 use ctnl::units::Seconds;
 
 use super::ask;
 use super::existing::{self, Capped};
 use super::pending;
 use super::plan::{Plan, PlanOptions};
-use super::report::{Outcome, diff_text, show_before};
+use super::report::{Outcome, diff_text, show_diff};
 use super::run::{Env, Job};
 use super::set_args::ValueArgs;
 use super::target::TargetArgs;
 use crate::term::console::{Console, percent};
 use crate::term::exit::{Exit, usage};
 use crate::term::interrupt::Interrupt;
-use crate::term::stdout::print;
 use crate::tune::{Log, Words};
 
 /// Where nobody is asked, existing entries are not made shorter-lived in a larger part of the table without --yes.
@@ -215,13 +213,6 @@ impl Args {
         for capped in preview.iter().filter(|_| !self.dry_run) {
             text.push_str(&format!("{}\n", capped.text()));
         }
-        match (self.dry_run, self.target.json) {
-            (true, true) => Ok(()),
-            (true, false) => print(&*printable_lines(&text)),
-            (false, _) => {
-                show_before(text.trim_end(), self.yes, console);
-                Ok(())
-            }
-        }
+        show_diff(&text, self.dry_run, self.target.json, self.yes, console)
     }
 }

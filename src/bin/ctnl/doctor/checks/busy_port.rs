@@ -23,7 +23,7 @@ each client: notrack rules before the tracker, for both directions, in preroutin
 rules that are printed are to be reviewed: NAT does not work for these packets, rules that compare
 the connection's state no longer match them (their state is 'untracked': accept it explicitly, in
 both directions, with addresses where possible), and whoever sends from that source port is not
-tracked either. Entries that are there already expire by themselves.
+tracked either. Existing entries expire.
 
 `ctnl doctor` changes no rule.",
     run,

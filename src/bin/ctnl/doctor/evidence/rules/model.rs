@@ -105,6 +105,7 @@ impl NatRule {
     }
 
     /// Whether it may map to `address`.
+    #[cfg(test)]
     pub fn maps_to(&self, address: IpAddr) -> bool {
         self.addresses
             .iter()
