@@ -221,8 +221,8 @@ fn list_count_dry_run_and_flush_agree_with_the_reference_evaluator(netns: &TestN
     let mut table = Table::new(netns, 31);
     let (mut present, estimator) = (netns.dump(), table.estimator());
     let (terms, nested) = cases(&present, &estimator, 20);
-    // Each term plain or negated; the library's test has both.
-    let terms = terms.chunks(2).enumerate().map(|(place, pair)| pair[place % 2].clone());
+    // Every other term, plain or negated: each takes four runs of the program. The library's test has all of both.
+    let terms = terms.chunks(2).step_by(2).enumerate().map(|(place, pair)| pair[place % 2].clone());
     let (mut some, mut compared) = (0, 0);
     // On older kernels (5.10) a dump itself uses the entry at which a datagram ends.
     let has_use_count = |ast: &Ast| parse(&ast.text()).fields().iter().any(|field| field.id == FieldId::Use);
@@ -235,7 +235,7 @@ fn list_count_dry_run_and_flush_agree_with_the_reference_evaluator(netns: &TestN
         assert_same_entries(&present, &reference.others);
         present = table.refill(present);
     }
-    assert!(compared >= 60 && some * 2 > compared, "{some} of {compared} expressions match some and not all");
+    assert!(compared >= 40 && some * 2 > compared, "{some} of {compared} expressions match some and not all");
 }
 
 fn assert_verbs_agree(netns: &TestNetns, text: &str, reference: &ReferenceResult) {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ctnl_test_support::harness::{Run, TestNetns, program, tests};
-use ctnl_test_support::running::Running;
+use ctnl_test_support::running::{Running, wait_for_listeners};
 use nix::sys::signal::Signal;
 
 tests![
@@ -352,7 +352,7 @@ fn the_program_is_chosen_by_its_name(netns: &TestNetns) {
 
 fn events_are_printed_until_a_signal(netns: &TestNetns) {
     let events = Running::start(netns, &["conntrack", "-E", "-e", "NEW,DESTROY", "-p", "udp", "-o", "timestamp"]);
-    std::thread::sleep(Duration::from_millis(500));
+    wait_for_listeners(1);
     each(
         netns,
         &[

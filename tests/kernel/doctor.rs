@@ -140,6 +140,7 @@ fn a_signal_ends_the_window_and_what_was_read_is_reported(netns: &TestNetns) {
     netns.fill(7, 500);
     let started = Instant::now();
     let running = Running::start(netns, &["doctor", "--watch", "1h", "--json"]);
+    running.wait_until_it_handles(Signal::SIGINT);
     std::thread::sleep(Duration::from_millis(1_500));
     running.signal(Signal::SIGINT);
     let run = running.wait().exits_with(3).stderr_contains("interrupted");

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ctnl::model::{Flow, HelperName, L4, ProtoInfo, Protocol, TcpInfo, TcpState};
 use ctnl::table;
@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use ctnl_test_support::harness::{Run, TestNetns, flow, tests};
+use ctnl_test_support::running::wait_for_listeners;
 
 tests![
     an_expectation_is_created_found_and_deleted_and_a_similar_one_stays,
@@ -197,10 +198,7 @@ fn the_events_of_expectations_are_those_of_events_expect(netns: &TestNetns) {
         .iter()
         .map(|command| netns.ctnl_command(command).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap())
         .collect();
-    let since = Instant::now();
-    while listeners() < 2 && since.elapsed() < Duration::from_secs(20) {
-        thread::sleep(Duration::from_millis(10));
-    }
+    wait_for_listeners(2);
     masters(netns, &[(40000, None)]);
     add(netns, 4000, 40000, &[]).exits_with(0);
     netns.ctnl(&["expect", "flush", "--all"]).exits_with(0);
@@ -216,11 +214,4 @@ fn the_events_of_expectations_are_those_of_events_expect(netns: &TestNetns) {
     let kinds: Vec<&str> = outputs[0].lines().filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(kinds, ["[NEW]", "[DESTROY]"], "{}", outputs[0]);
     assert!(outputs[0].lines().all(|line| line.contains("dport=4000 ")), "{}", outputs[0]);
-}
-
-/// Sockets of netfilter in this namespace that have joined groups.
-fn listeners() -> usize {
-    let table = std::fs::read_to_string("/proc/thread-self/net/netlink").unwrap();
-    let columns = table.lines().skip(1).map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
-    columns.filter(|columns| columns[1] == "12" && u32::from_str_radix(columns[3], 16) != Ok(0)).count()
 }

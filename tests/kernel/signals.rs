@@ -31,7 +31,8 @@ fn two_signals_in_one_moment_end_a_stream_as_one_does(netns: &TestNetns) {
 fn a_signal_a_second_after_the_first_one_ends_a_list_at_once(netns: &TestNetns) {
     netns.fill(1, 20_000);
     let running = Running::start(netns, &["list", "-o", "json"]);
-    thread::sleep(Duration::from_millis(300));
+    // It handles signals from its first line on.
+    running.wait_for_output();
     running.signal(Signal::SIGTERM);
     running.signal(Signal::SIGTERM);
     thread::sleep(Duration::from_millis(1100));

@@ -8,7 +8,7 @@ use ctnl::model::{Flow, Tuple};
 use ctnl::table;
 
 use ctnl_test_support::connections::{Tcp, Udp};
-use ctnl_test_support::harness::{TestNetns, tests, udp};
+use ctnl_test_support::harness::{Run, TestNetns, tests, udp};
 use ctnl_test_support::net::{Net, nft};
 use ctnl_test_support::running::{Running, until};
 use ctnl_test_support::summary::Summary;
@@ -57,8 +57,20 @@ fn stopped_flush(netns: &TestNetns, condition: &str) -> Running {
 #[track_caller]
 fn leaves(netns: &TestNetns, flush: Running, tuples: &[Tuple]) -> Summary {
     flush.go_on();
-    let summary = Summary::read(&flush.wait().exits_with(0).stdout());
+    let summary = ended(flush.wait());
     assert_in_table(netns, tuples, &summary);
+    summary
+}
+
+/// The summary of a flush to its end. On a starved host targets may have been too old to be sent, each time.
+#[track_caller]
+fn ended(run: Run) -> Summary {
+    let code = run.code();
+    assert!(matches!(code, Some(0 | 3)), "{}", run.stderr());
+    let summary = Summary::read(&run.stdout());
+    let sent = summary.deleted + summary.gone + summary.no_longer_matching;
+    assert_eq!(sent + summary.unsent, summary.matched, "{summary:?}");
+    assert_eq!(code == Some(3), summary.unsent > 0, "{summary:?}");
     summary
 }
 
@@ -101,7 +113,7 @@ fn a_flow_that_has_a_packet_while_a_flush_is_stopped_is_not_deleted(netns: &Test
         flush.go_on();
         let run = flush.wait();
         has_ended.store(true, Ordering::Relaxed);
-        Summary::read(&run.exits_with(0).stdout())
+        ended(run)
     });
     assert_in_table(netns, &tuples, &summary);
     assert!(summary.rechecked > 0, "{summary:?}");
@@ -126,7 +138,7 @@ fn no_connection_is_deleted_by_a_timeout_that_is_lowered_while_a_flush_runs(netn
     until(|| entries(netns) < FILLER - 1_000, || "the flush does not begin".to_owned());
     net.set_timeout("tcp_timeout_established", 600);
     connections.iter_mut().for_each(Tcp::exchange);
-    let summary = Summary::read(&flush.wait().exits_with(0).stdout());
+    let summary = ended(flush.wait());
     assert_in_table(netns, &tuples(&connections), &summary);
 }
 
@@ -141,7 +153,7 @@ fn no_connection_is_deleted_by_a_timeout_that_is_lowered_while_the_question_stan
     net.set_timeout("tcp_timeout_established", 600);
     connections.iter_mut().for_each(Tcp::exchange);
     flush.type_in("y\n");
-    let summary = Summary::read(&flush.wait().exits_with(0).stdout());
+    let summary = ended(flush.wait());
     // While data is not acknowledged, 299 s are left: matched, and no longer when it is read again.
     assert_eq!((summary.deleted, summary.matched - summary.no_longer_matching), (2, 2), "{summary:?}");
     assert_in_table(netns, &tuples(&connections), &summary);

@@ -2,12 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::openpty;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -68,6 +69,16 @@ impl Running {
         until(|| self.shown().contains(text), || format!("no '{text}' in: {}", self.shown()));
     }
 
+    /// Waits until something is in the pipe of standard output.
+    #[track_caller]
+    pub fn wait_for_output(&self) {
+        let stdout = self.child.as_ref().and_then(|child| child.stdout.as_ref()).expect("a pipe");
+        until(
+            || poll(&mut [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1),
+            || "nothing is written".to_owned(),
+        );
+    }
+
     /// Types `text`.
     pub fn type_in(&mut self, text: &str) {
         self.terminal.as_mut().expect("a terminal").master.write_all(text.as_bytes()).expect("write");
@@ -76,6 +87,18 @@ impl Running {
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).expect("kill");
+    }
+
+    /// Waits until it handles a signal.
+    #[track_caller]
+    pub fn wait_until_it_handles(&self, signal: Signal) {
+        let status = format!("/proc/{}/status", self.pid());
+        let handled = || {
+            let text = fs::read_to_string(&status).expect("its status");
+            let mask = text.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("the handled signals");
+            u64::from_str_radix(mask.trim(), 16).expect("a mask") & (1 << (signal as i32 - 1)) != 0
+        };
+        until(handled, || format!("it does not handle {signal}"));
     }
 
     /// Stops it. Returns when every thread has stopped; false where it has ended already.
@@ -130,12 +153,25 @@ impl Drop for Running {
     }
 }
 
-/// Waits until `is_true`.
+/// Waits until `is_true`: looks each millisecond in the first second, and less often afterwards, since many
+/// conditions run a program.
 #[track_caller]
 pub fn until(mut is_true: impl FnMut() -> bool, why: impl FnOnce() -> String) {
-    let end = Instant::now() + TIMEOUT;
+    let begun = Instant::now();
     while !is_true() {
-        assert!(Instant::now() < end, "{} within {TIMEOUT:?}", why());
-        thread::sleep(Duration::from_millis(1));
+        assert!(begun.elapsed() < TIMEOUT, "{} within {TIMEOUT:?}", why());
+        let pause = if begun.elapsed() < Duration::from_secs(1) { 1 } else { 50 };
+        thread::sleep(Duration::from_millis(pause));
     }
+}
+
+/// Waits until so many sockets have joined groups of netfilter in this namespace.
+#[track_caller]
+pub fn wait_for_listeners(count: usize) {
+    let joined = || {
+        let table = fs::read_to_string("/proc/thread-self/net/netlink").expect("the sockets");
+        let columns = table.lines().skip(1).map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+        columns.filter(|columns| columns[1] == "12" && u32::from_str_radix(columns[3], 16) != Ok(0)).count()
+    };
+    until(|| joined() >= count, || format!("{} of {count} listen", joined()));
 }

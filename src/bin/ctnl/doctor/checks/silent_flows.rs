@@ -15,8 +15,8 @@ With nf_conntrack_events=2, the default of kernels since 5.19, an entry sends ev
 somebody listened when it was created, and this holds for its life. A program that starts to listen
 later never sees the end of such an entry: its records and caches keep it for ever. An entry does
 not show whether it sends events. So the number that is given is a bound: entries that are older
-than the first listener of now, and those whose age is unknown. Those that an earlier listener has
-seen do send events.
+than the first listener of now, and those whose age is unknown, unless that listener was started in
+the first five minutes after the boot. Those that an earlier listener has seen do send events.
 
 With nf_conntrack_events=1 every entry that is created from then on sends events. `ctnl events`
 compares its records with the table itself and reports the ends that the kernel does not, so it is
@@ -33,10 +33,12 @@ fn run(evidence: &Evidence) -> Outcome {
         let listeners = evidence.listeners.as_ref().map_err(Clone::clone)?;
         let survey = evidence.survey.as_ref().map_err(Clone::clone)?;
         let others: Vec<_> = listeners.known.iter().filter(|listener| listener.name != "ctnl").collect();
-        if (others.is_empty() && listeners.unknown == 0) || listeners.since_boot() {
+        if others.is_empty() && listeners.unknown == 0 {
             return Ok(Vec::new());
         }
         let (older, unknown) = match listeners.first_start() {
+            // Few entries are left of the first minutes.
+            Some(_) if listeners.since_boot() => (survey.starts.before, 0),
             Some(_) => (survey.starts.before, survey.starts.unknown),
             None => (0, survey.entries),
         };
@@ -94,7 +96,10 @@ mod tests {
 
     /// A host with a listener that was started an hour after the boot, and entries that were created at these times.
     fn host(name: &str, events: u64, starts: &[Option<u64>]) -> Evidence {
-        let start = BOOT + 3_600_000_000_000;
+        host_since(name, events, BOOT + 3_600_000_000_000, starts)
+    }
+
+    fn host_since(name: &str, events: u64, start: u64, starts: &[Option<u64>]) -> Evidence {
         let known = vec![Listener { pid: 7, name: name.to_owned(), start: Some(start) }];
         let listeners = Listeners { known, boot: Some(BOOT), unknown: 0 };
         let mut survey = Survey::beside(KnownNat::default(), listeners.first_start());
@@ -138,5 +143,12 @@ mod tests {
         let mut evidence = host("conntrackd", 2, &[OLD, None]);
         evidence.listeners.as_mut().unwrap().known[0].start = Some(BOOT + 30_000_000_000);
         assert_eq!(run(&evidence), Outcome::NOTHING, "it has listened since the boot");
+    }
+
+    #[test]
+    fn entries_that_are_older_than_a_listener_of_the_first_minutes_are_found_too() {
+        let soon = BOOT + 120_000_000_000;
+        let found = findings(run(&host_since("conntrackd", 2, soon, &[OLD, NEW, None])));
+        assert_eq!(found[0].title, "up to 1 of 3 entries may send no events to those who listen");
     }
 }
