@@ -14,10 +14,12 @@ const SHORTEST: u64 = 1_500;
 const LATEST: f64 = 7.0 * 86_400.0;
 
 /// What is kept of a frame.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 struct Point {
     at: u64,
+    /// Of the fullest namespace, if they are of several.
     entries: u64,
+    fullest: String,
     new: Option<f64>,
 }
 
@@ -64,10 +66,12 @@ impl History {
             self.points.pop_front();
         }
         self.max = frame.max;
-        self.points.push_back(Point { at: frame.at, entries: frame.entries, new: frame.new.at_least() });
+        let fullest = frame.netns.as_ref().map_or_else(String::new, |netns| netns.fullest.clone());
+        let entries = frame.entries_of_fullest();
+        self.points.push_back(Point { at: frame.at, entries, fullest, new: frame.new.at_least() });
     }
 
-    /// When the table is full, by the growth of the last minute.
+    /// When the table is full, by the growth of the last minute. Of several namespaces, that of the fullest.
     pub fn full(&self) -> Full {
         let (Some(last), Some(max)) = (self.points.back(), self.max) else {
             return if self.points.is_empty() { Full::Unknown } else { Full::NotSoon };
@@ -75,7 +79,8 @@ impl History {
         if last.entries >= max {
             return Full::Now;
         }
-        let first = self.points.iter().find(|point| last.at - point.at <= TREND).unwrap_or(last);
+        let is_same = |point: &&Point| point.fullest == last.fullest && last.at - point.at <= TREND;
+        let first = self.points.iter().find(is_same).unwrap_or(last);
         let span = last.at - first.at;
         if span < SHORTEST {
             return Full::Unknown;
@@ -101,7 +106,7 @@ impl History {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::Rate;
+    use super::super::model::{NetnsFigures, Rate};
     use super::*;
 
     fn history(entries: &[(u64, u64)], max: Option<u64>) -> History {
@@ -122,6 +127,20 @@ mod tests {
         assert_eq!(history(&[(0, 100), (10, 1000)], Some(1000)).full(), Full::Now);
         assert_eq!(history(&[(0, 100)], Some(1000)).full(), Full::Unknown);
         assert_eq!(history(&[(0, 100), (10, 200)], None).full(), Full::NotSoon);
+    }
+
+    #[test]
+    fn the_growth_is_that_of_one_namespace_also_where_another_one_was_the_fullest_before() {
+        let mut history = History::default();
+        for (second, name, fullest_entries) in [(0, "blue", 100), (10, "blue", 200), (20, "red", 500), (30, "red", 600)]
+        {
+            let netns = NetnsFigures { fullest: name.into(), fullest_entries, ..NetnsFigures::default() };
+            let frame =
+                Frame { at: second * 1000, entries: 9999, max: Some(1000), netns: Some(netns), ..Frame::default() };
+            history.add(&frame);
+            let expected = [Full::Unknown, Full::In(80), Full::Unknown, Full::In(40)];
+            assert_eq!(Some(&history.full()), expected.get(second as usize / 10));
+        }
     }
 
     #[test]

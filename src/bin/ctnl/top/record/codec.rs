@@ -6,9 +6,12 @@
 //! frame: figures in the order of `Frame`, the number of sections, sections
 //! section: view, groups, beyond, the number of rows, rows
 //! ```
+//!
+//! A frame of several network namespaces has more behind its sections (`netns`).
 
 use super::super::model::{Figures, Frame, IdleTime, Rate, Row, Section};
 use super::super::view::View;
+use super::netns;
 
 /// Rows of a section that are written: the first ones.
 const MOST_ROWS: usize = 20;
@@ -27,6 +30,7 @@ pub fn encode(frame: &Frame, bytes: &mut Vec<u8>) {
     put_text(bytes, &frame.filter);
     put_number(bytes, frame.sections.len() as u64);
     frame.sections.iter().for_each(|section| put_section(bytes, section));
+    netns::encode(frame, MOST_ROWS, bytes);
 }
 
 fn put_section(bytes: &mut Vec<u8>, section: &Section) {
@@ -46,7 +50,7 @@ fn put_section(bytes: &mut Vec<u8>, section: &Section) {
     }
 }
 
-fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
+pub(super) fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);
         number >>= 7;
@@ -54,7 +58,7 @@ fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
     bytes.push(number as u8);
 }
 
-fn put_text(bytes: &mut Vec<u8>, text: &str) {
+pub(super) fn put_text(bytes: &mut Vec<u8>, text: &str) {
     put_number(bytes, text.len() as u64);
     bytes.extend_from_slice(text.as_bytes());
 }
@@ -100,8 +104,8 @@ pub fn time(bytes: &[u8]) -> Option<u64> {
     Reader { rest: bytes }.number()
 }
 
-struct Reader<'b> {
-    rest: &'b [u8],
+pub(super) struct Reader<'b> {
+    pub(super) rest: &'b [u8],
 }
 
 impl Reader<'_> {
@@ -123,6 +127,9 @@ impl Reader<'_> {
         for _ in 0..self.number()? {
             let section = self.section()?;
             frame.sections.push(section);
+        }
+        if !self.rest.is_empty() {
+            netns::decode(self, &mut frame)?;
         }
         Some(frame)
     }
@@ -146,7 +153,7 @@ impl Reader<'_> {
         Some(Section { view, rows, groups, beyond })
     }
 
-    fn number(&mut self) -> Option<u64> {
+    pub(super) fn number(&mut self) -> Option<u64> {
         let mut number = 0u64;
         for shift in (0..u64::BITS).step_by(7) {
             let (byte, rest) = self.rest.split_first()?;
@@ -159,7 +166,7 @@ impl Reader<'_> {
         None
     }
 
-    fn text(&mut self) -> Option<String> {
+    pub(super) fn text(&mut self) -> Option<String> {
         let length = usize::try_from(self.number()?).ok()?;
         let (text, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
@@ -195,11 +202,20 @@ impl Reader<'_> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
-    use super::super::super::made_up::frame;
+    use std::sync::Arc;
+
+    use super::super::super::made_up::{frame, frame_of_all};
+    use super::super::super::model::FrameNetns;
     use super::*;
 
     /// What is recorded of a frame.
     fn recorded(mut frame: Frame) -> Frame {
+        let by_name = |netns: &mut Option<Arc<FrameNetns>>| {
+            let name = netns.as_ref().map(|netns| netns.name.clone());
+            *netns = name.map(|name| Arc::new(FrameNetns { name, ..FrameNetns::default() }));
+        };
+        frame.netns.iter_mut().for_each(|netns| by_name(&mut netns.only));
+        frame.sections.iter_mut().flat_map(|section| &mut section.rows).for_each(|row| by_name(&mut row.netns));
         for row in frame.sections.iter_mut().flat_map(|section| &mut section.rows) {
             (row.term, row.fields) = (None, Vec::new());
         }
@@ -210,7 +226,12 @@ mod tests {
     fn a_frame_is_decoded_as_it_was() {
         let mut full = Frame { max: None, is_resized: true, at: u64::MAX, ..frame() };
         full.sections[0].rows[0].figures.idle = IdleTime::AtMost(7);
-        for frame in [frame(), full, Frame::default()] {
+        let mut narrowed = frame_of_all();
+        if let Some(netns) = &mut narrowed.netns {
+            netns.only = Some(Arc::new(FrameNetns { id: 7, name: "blue".to_owned(), ..FrameNetns::default() }));
+            netns.more_missing = 3;
+        }
+        for frame in [frame(), full, Frame::default(), frame_of_all(), narrowed] {
             let mut bytes = Vec::new();
             encode(&frame, &mut bytes);
             assert_eq!(time(&bytes), Some(frame.at));
@@ -222,8 +243,12 @@ mod tests {
     fn bytes_that_are_cut_or_changed_are_a_frame_or_none_and_nothing_panics() {
         let mut bytes = Vec::new();
         encode(&frame(), &mut bytes);
+        let of_one = bytes.len();
+        encode(&frame_of_all(), &mut bytes);
+        bytes.drain(..of_one);
         for length in 0..bytes.len() {
-            assert_eq!(decode(&bytes[..length]), None);
+            let cut = decode(&bytes[..length]);
+            assert!(cut.is_none_or(|frame| frame.netns.is_none()), "{length}");
         }
         for place in 0..bytes.len() {
             let mut changed = bytes.clone();

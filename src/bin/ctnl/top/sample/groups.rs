@@ -2,12 +2,14 @@
 //! counts, and the entries of others are counted ([`Groups::at_most`]).
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use ctnl::age::Idle;
 use ctnl::field::Subject;
 use ctnl::group::{GroupError, Groups, Totals};
 
-use super::super::model::{Figures, IdleTime, Rate, Row, Section};
+use super::super::model::{Figures, FrameNetns, IdleTime, Rate, Row, Section};
 use super::super::order::{Column, SortOrder};
 use super::super::view::View;
 
@@ -18,15 +20,32 @@ pub struct Grouped {
     groups: Groups,
     /// By the places of the groups.
     more: Vec<More>,
+    /// The namespace whose entries are counted, of several.
+    current: Current,
+    /// In the view of namespaces: those that were counted.
+    netns: Vec<Arc<FrameNetns>>,
+}
+
+/// The entries that are counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Current {
+    /// New ones are counted by the kernel's events.
+    pub has_events: bool,
+    /// The dump before has none of this namespace, which may have had them for long.
+    pub is_first: bool,
 }
 
 /// What is counted of a group besides its totals.
 #[derive(Debug, Clone, Copy, Default)]
 struct More {
-    /// Entries whose start is known.
+    /// Entries of namespaces without events.
+    without_events: u32,
+    /// Those of them whose start is known.
     dated: u32,
     /// Those of them that began since the last dump.
     began: u32,
+    /// It has entries that may have had packets before the last dump, which had none of their namespace.
+    is_first: bool,
     idle: LeastIdle,
 }
 
@@ -54,8 +73,8 @@ pub struct Since<'a> {
 pub struct Began<'a> {
     /// The groups.
     pub groups: &'a Groups,
-    /// No event is missing.
-    pub is_complete: bool,
+    /// Namespaces of which events are missing.
+    pub incomplete: &'a BTreeSet<u32>,
 }
 
 impl LeastIdle {
@@ -93,13 +112,25 @@ pub fn idle_time(idle: Idle) -> IdleTime {
 
 /// The groups of `view`, `most` at most; `None` for single flows.
 pub fn groups_of(view: View, most: usize) -> Result<Option<Groups>, GroupError> {
+    if view == View::Netns {
+        return Ok(Some(Groups::by_part().at_most(most)));
+    }
     view.by().map(|by| Groups::by(by).map(|groups| groups.at_most(most))).transpose()
 }
 
 impl Grouped {
     /// No groups yet.
     pub fn new(view: View, groups: Groups) -> Self {
-        Grouped { view, groups, more: Vec::new() }
+        Grouped { view, groups, more: Vec::new(), current: Current::default(), netns: Vec::new() }
+    }
+
+    /// The entries that follow are of this namespace, of several.
+    pub fn start_netns(&mut self, netns: Option<&Arc<FrameNetns>>, current: Current) {
+        self.current = current;
+        if let Some(netns) = netns {
+            self.groups.start_part(netns.id);
+            self.netns.extend((self.view == View::Netns).then(|| Arc::clone(netns)));
+        }
     }
 
     /// What it is grouped by.
@@ -114,8 +145,12 @@ impl Grouped {
             self.more.resize(place + 1, More::default());
         }
         if let Some(more) = self.more.get_mut(place) {
-            more.dated += u32::from(began.is_some());
-            more.began += u32::from(began == Some(true));
+            if !self.current.has_events {
+                more.without_events += 1;
+                more.dated += u32::from(began.is_some());
+                more.began += u32::from(began == Some(true));
+            }
+            more.is_first |= self.current.is_first;
             more.idle.add(idle);
         }
     }
@@ -140,8 +175,12 @@ impl Grouped {
 
     fn row(&self, place: usize, figures: Figures) -> Option<Row> {
         let group = self.groups.group_at(place)?;
+        if self.view == View::Netns {
+            let netns = self.netns.iter().find(|netns| netns.id == group.part)?;
+            return Some(Row { text: netns.name.clone(), figures, netns: Some(Arc::clone(netns)), ..Row::default() });
+        }
         let (text, term) = (self.view.text(&group.values), self.view.term(&group.values));
-        Some(Row { text, term, figures, fields: Vec::new() })
+        Some(Row { text, term, figures, ..Row::default() })
     }
 
     fn figures(&self, place: usize, since: Option<Since<'_>>) -> Option<Figures> {
@@ -154,22 +193,37 @@ impl Grouped {
         };
         let Some(since) = since else { return Some(figures) };
         let new = self.new_rate(place, &totals, more, since);
-        let (packets, bytes) = self.traffic(place, &totals, new, since);
+        let (packets, bytes) =
+            if more.is_first { Default::default() } else { self.traffic(place, &totals, new, since) };
         Some(Figures { new, packets, bytes, ..figures })
     }
 
+    /// New entries by their events, and those of namespaces without events by their start times: of these, the ones that
+    /// ended meanwhile are missing.
     fn new_rate(&self, place: usize, totals: &Totals, more: More, since: Since<'_>) -> Rate {
-        match since.began {
-            Some(Began { groups, is_complete }) => {
-                let at = groups.place_in(&self.groups, place);
-                let count = at.and_then(|at| groups.totals_at(at)).map_or(0, |totals| totals.entries);
-                let is_exact = is_complete && (at.is_some() || groups.beyond() == 0);
-                if is_exact { Rate::known(count, since.interval) } else { Rate::bound(count, since.interval) }
-            }
-            // Those that ended meanwhile are missing.
-            None if u64::from(more.dated) == totals.entries => Rate::bound(more.began.into(), since.interval),
-            None => Rate::Unknown,
+        let (count, is_exact) = since.began.map_or((0, false), |began| self.events_of(place, began));
+        let without_events = if since.began.is_some() { more.without_events.into() } else { totals.entries };
+        let is_dated = u64::from(more.dated) == without_events;
+        if is_exact && without_events == 0 {
+            Rate::known(count, since.interval)
+        } else if is_dated {
+            Rate::bound(count + u64::from(more.began), since.interval)
+        } else if count > 0 {
+            Rate::bound(count, since.interval)
+        } else {
+            Rate::Unknown
         }
+    }
+
+    /// The number of events of a group, and whether none is missing.
+    fn events_of(&self, place: usize, Began { groups, incomplete }: Began<'_>) -> (u64, bool) {
+        let at = groups.place_in(&self.groups, place);
+        let count = at.and_then(|at| groups.totals_at(at)).map_or(0, |totals| totals.entries);
+        let is_complete = match self.view {
+            View::Netns => self.groups.group_at(place).is_some_and(|group| !incomplete.contains(&group.part)),
+            _ => incomplete.is_empty(),
+        };
+        (count, is_complete && (at.is_some() || groups.beyond() == 0))
     }
 
     /// Packets and bytes per second. What entries had that ended is missing, so the rate is a lower bound unless none
@@ -223,6 +277,7 @@ mod tests {
 
     fn grouped(most: usize, flows: &[(u8, Option<u64>)]) -> Grouped {
         let mut grouped = Grouped::new(View::Source, groups_of(View::Source, most).unwrap().unwrap());
+        grouped.start_netns(None, Current { has_events: true, is_first: false });
         for (last, packets) in flows {
             let flow = flow(*last, *packets);
             grouped.add(&Subject::new(&flow, &IdleEstimator::without_timeouts(0)), EXACT, None);
@@ -236,7 +291,9 @@ mod tests {
             let all: Vec<_> = sources.iter().map(|last| (*last, None)).collect();
             grouped(100, &all).groups
         });
-        let began = began_groups.as_ref().zip(began).map(|(groups, (_, is_complete))| Began { groups, is_complete });
+        let missing = |is_complete| if is_complete { BTreeSet::new() } else { BTreeSet::from([0]) };
+        let incomplete = began.map_or_else(BTreeSet::new, |(_, is_complete)| missing(is_complete));
+        let began = began_groups.as_ref().map(|groups| Began { groups, incomplete: &incomplete });
         let since = Since { before, began, interval: 2000 };
         let rows = now.section(Some(since), SortOrder::of(Column::Group), 100).rows;
         rows.into_iter().map(|row| (row.text, row.figures.new, row.figures.packets, row.figures.bytes)).collect()
@@ -280,6 +337,7 @@ mod tests {
     fn start_times_bound_the_new_entries_where_there_are_no_events_and_all_have_one() {
         let ages = IdleEstimator::without_timeouts(0);
         let mut now = grouped(100, &[]);
+        now.start_netns(None, Current::default());
         for began in [Some(true), Some(false), Some(true)] {
             now.add(&Subject::new(&flow(1, None), &ages), EXACT, began);
         }
