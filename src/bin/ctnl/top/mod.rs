@@ -38,7 +38,7 @@ pub use live::Live;
 pub use look::Look;
 pub use model::Frame;
 pub use order::{Column, SortOrder};
-pub use pace::next_frame;
+pub use pace::{Pace, processor_time};
 pub use record::{Recorder, Recording};
 pub use replay::Replay;
 pub use run::{Environment, Frames, run};

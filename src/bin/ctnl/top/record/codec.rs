@@ -38,6 +38,7 @@ fn put_section(bytes: &mut Vec<u8>, section: &Section) {
     for Row { text, figures, .. } in rows {
         put_text(bytes, text);
         put_number(bytes, figures.entries);
+        put_number(bytes, figures.missing);
         put_number(bytes, figures.evictable);
         for rate in [figures.new, figures.packets, figures.bytes] {
             put_rate(bytes, rate);
@@ -135,6 +136,7 @@ impl Reader<'_> {
             let text = self.text()?;
             let figures = Figures {
                 entries: self.number()?,
+                missing: self.number()?,
                 evictable: self.number()?,
                 new: self.rate()?,
                 packets: self.rate()?,

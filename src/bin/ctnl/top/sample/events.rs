@@ -6,13 +6,14 @@
 use ctnl::age::IdleEstimator;
 use ctnl::field::Subject;
 use ctnl::filter::Filter;
-use ctnl::group::{GroupError, Groups};
+use ctnl::group::GroupError;
 use ctnl::host::Host;
 use ctnl::model::{Event, EventKind};
 use ctnl::netlink::{Error, Netns};
 use ctnl::table::{Events, Step, Subscription};
 
 use super::super::view::View;
+use super::frequent::FrequentGroups;
 use super::groups::groups_of;
 
 /// Bytes of the queue, which the kernel doubles: 1638 events.
@@ -37,7 +38,7 @@ pub struct Counted {
     /// All, whether they match the filter or not; `None` where the kernel did not count those that it could not send.
     pub entries: Option<u64>,
     /// Those that were read and match, by view.
-    pub groups: Vec<(View, Groups)>,
+    pub groups: Vec<(View, FrequentGroups<()>)>,
     read: u64,
     lost: Option<u64>,
 }
@@ -104,7 +105,7 @@ impl NewEntries {
         let subject = Subject::of_event(&self.event.flow, ages, EventKind::New);
         if filter.matches(&subject).is_match() {
             for (_, groups) in &mut self.counted.groups {
-                let _ = groups.add(&subject);
+                groups.add(&subject, |()| {});
             }
         }
     }

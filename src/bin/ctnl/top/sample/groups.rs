@@ -1,5 +1,5 @@
-//! Groups of entries with what a frame shows of them. Memory is bounded: the first groups of a dump are kept, with exact
-//! counts, and the entries of others are counted ([`Groups::at_most`]).
+//! Groups of entries with what a frame shows of them. Memory is bounded: those with most entries are kept, and the entries of
+//! others are counted ([`FrequentGroups`]).
 
 use std::cmp::Ordering;
 
@@ -10,14 +10,13 @@ use ctnl::group::{GroupError, Groups, Totals};
 use super::super::model::{Figures, IdleTime, Rate, Row, Section};
 use super::super::order::{Column, SortOrder};
 use super::super::view::View;
+use super::frequent::FrequentGroups;
 
 /// The groups of one dump.
 #[derive(Debug)]
 pub struct Grouped {
     view: View,
-    groups: Groups,
-    /// By the places of the groups.
-    more: Vec<More>,
+    kept: FrequentGroups<More>,
 }
 
 /// What is counted of a group besides its totals.
@@ -92,14 +91,18 @@ pub fn idle_time(idle: Idle) -> IdleTime {
 }
 
 /// The groups of `view`, `most` at most; `None` for single flows.
-pub fn groups_of(view: View, most: usize) -> Result<Option<Groups>, GroupError> {
-    view.by().map(|by| Groups::by(by).map(|groups| groups.at_most(most))).transpose()
+pub fn groups_of<M: Default>(view: View, most: usize) -> Result<Option<FrequentGroups<M>>, GroupError> {
+    view.by().map(|by| Groups::by(by).map(|groups| FrequentGroups::new(groups, most))).transpose()
 }
 
 impl Grouped {
-    /// No groups yet.
-    pub fn new(view: View, groups: Groups) -> Self {
-        Grouped { view, groups, more: Vec::new() }
+    /// No groups yet, of `most` at most; `None` for single flows.
+    pub fn new(view: View, most: usize) -> Result<Option<Self>, GroupError> {
+        Ok(groups_of(view, most)?.map(|kept| Grouped { view, kept }))
+    }
+
+    fn groups(&self) -> &Groups {
+        self.kept.groups()
     }
 
     /// What it is grouped by.
@@ -109,21 +112,17 @@ impl Grouped {
 
     /// Counts an entry. `began` is whether it began since the last dump; `None` where that is unknown.
     pub fn add(&mut self, subject: &Subject<'_>, idle: Idle, began: Option<bool>) {
-        let Some(place) = self.groups.add(subject) else { return };
-        if place >= self.more.len() {
-            self.more.resize(place + 1, More::default());
-        }
-        if let Some(more) = self.more.get_mut(place) {
+        self.kept.add(subject, |more| {
             more.dated += u32::from(began.is_some());
             more.began += u32::from(began == Some(true));
             more.idle.add(idle);
-        }
+        });
     }
 
     /// The first `most` rows.
     pub fn section(&self, since: Option<Since<'_>>, order: SortOrder, most: usize) -> Section {
         let mut all: Vec<(usize, Figures)> =
-            (0..self.groups.len()).filter_map(|place| Some((place, self.figures(place, since)?))).collect();
+            (0..self.groups().len()).filter_map(|place| Some((place, self.figures(place, since)?))).collect();
         let mut rows: Vec<Row> = if order.column == Column::Group {
             all.iter().filter_map(|(place, figures)| self.row(*place, *figures)).collect()
         } else {
@@ -135,19 +134,23 @@ impl Grouped {
         };
         rows.sort_by(|a, b| order.compare(a, b).then_with(|| a.text.cmp(&b.text)));
         rows.truncate(most);
-        Section { view: self.view, rows, groups: self.groups.len() as u64, beyond: self.groups.beyond() }
+        Section { view: self.view, rows, groups: self.groups().len() as u64, beyond: self.groups().beyond() }
     }
 
     fn row(&self, place: usize, figures: Figures) -> Option<Row> {
-        let group = self.groups.group_at(place)?;
+        let group = self.groups().group_at(place)?;
         let (text, term) = (self.view.text(&group.values), self.view.term(&group.values));
         Some(Row { text, term, figures, fields: Vec::new() })
     }
 
     fn figures(&self, place: usize, since: Option<Since<'_>>) -> Option<Figures> {
-        let (totals, more) = (self.groups.totals_at(place)?, self.more.get(place).copied().unwrap_or_default());
+        let (totals, missing) = (self.groups().totals_at(place)?, self.kept.missing(place));
+        let mut more = self.kept.more(place).copied().unwrap_or_default();
+        // One that is missing may have had a packet just now.
+        more.idle.is_undecided |= missing > 0;
         let figures = Figures {
             entries: totals.entries,
+            missing,
             evictable: totals.evictable,
             idle: more.idle.time(),
             ..Figures::default()
@@ -161,7 +164,7 @@ impl Grouped {
     fn new_rate(&self, place: usize, totals: &Totals, more: More, since: Since<'_>) -> Rate {
         match since.began {
             Some(Began { groups, is_complete }) => {
-                let at = groups.place_in(&self.groups, place);
+                let at = groups.place_in(self.groups(), place);
                 let count = at.and_then(|at| groups.totals_at(at)).map_or(0, |totals| totals.entries);
                 let is_exact = is_complete && (at.is_some() || groups.beyond() == 0);
                 if is_exact { Rate::known(count, since.interval) } else { Rate::bound(count, since.interval) }
@@ -175,9 +178,14 @@ impl Grouped {
     /// Packets and bytes per second. What entries had that ended is missing, so the rate is a lower bound unless none
     /// ended.
     fn traffic(&self, place: usize, totals: &Totals, new: Rate, since: Since<'_>) -> (Rate, Rate) {
-        let before = &since.before.groups;
-        let at = before.place_in(&self.groups, place);
-        if totals.counted == 0 || (at.is_none() && before.beyond() > 0) {
+        let before = since.before.groups();
+        let at = before.place_in(self.groups(), place);
+        let is_missing = |kept: &FrequentGroups<More>, place| kept.missing(place) > 0;
+        if totals.counted == 0
+            || (at.is_none() && before.beyond() > 0)
+            || is_missing(&self.kept, place)
+            || at.is_some_and(|at| is_missing(&since.before.kept, at))
+        {
             return (Rate::Unknown, Rate::Unknown);
         }
         let earlier = at.and_then(|at| before.totals_at(at)).unwrap_or_default();
@@ -222,7 +230,7 @@ mod tests {
     }
 
     fn grouped(most: usize, flows: &[(u8, Option<u64>)]) -> Grouped {
-        let mut grouped = Grouped::new(View::Source, groups_of(View::Source, most).unwrap().unwrap());
+        let mut grouped = Grouped::new(View::Source, most).unwrap().unwrap();
         for (last, packets) in flows {
             let flow = flow(*last, *packets);
             grouped.add(&Subject::new(&flow, &IdleEstimator::without_timeouts(0)), EXACT, None);
@@ -234,9 +242,12 @@ mod tests {
     fn rates(before: &Grouped, now: &Grouped, began: Option<(&[u8], bool)>) -> Vec<(String, Rate, Rate, Rate)> {
         let began_groups = began.map(|(sources, _)| {
             let all: Vec<_> = sources.iter().map(|last| (*last, None)).collect();
-            grouped(100, &all).groups
+            grouped(100, &all).kept
         });
-        let began = began_groups.as_ref().zip(began).map(|(groups, (_, is_complete))| Began { groups, is_complete });
+        let began = began_groups
+            .as_ref()
+            .zip(began)
+            .map(|(groups, (_, is_complete))| Began { groups: groups.groups(), is_complete });
         let since = Since { before, began, interval: 2000 };
         let rows = now.section(Some(since), SortOrder::of(Column::Group), 100).rows;
         rows.into_iter().map(|row| (row.text, row.figures.new, row.figures.packets, row.figures.bytes)).collect()
@@ -309,6 +320,28 @@ mod tests {
         let now = grouped(2, &[(1, None), (2, None), (2, None), (3, None)]);
         let section = now.section(None, SortOrder::default(), 1);
         assert_eq!(section.rows.iter().map(|row| &*row.text).collect::<Vec<_>>(), ["10.0.0.2"]);
-        assert_eq!((section.groups, section.beyond), (2, 1));
+        // The third one made room, and took one with it.
+        assert_eq!((section.groups, section.beyond), (1, 2));
+    }
+
+    #[test]
+    fn a_source_that_comes_last_after_200_000_others_is_the_first_row() {
+        let mut grouped = Grouped::new(View::Source, 65_536).unwrap().unwrap();
+        let (ages, mut flow) = (IdleEstimator::without_timeouts(0), flow(1, Some(1)));
+        let sources = (0..200_000).chain(std::iter::repeat_n(u32::MAX, 80_000));
+        for source in sources {
+            flow.orig.src = std::net::Ipv4Addr::from(source).into();
+            grouped.add(&Subject::new(&flow, &ages), EXACT, None);
+        }
+        let since = Since { before: &grouped, began: None, interval: 2000 };
+        let section = grouped.section(Some(since), SortOrder::default(), 20);
+        let Row { text, figures, .. } = &section.rows[0];
+        assert_eq!((&**text, figures.entries), ("255.255.255.255", 80_000));
+        // Of what came before it was kept nothing is known.
+        assert!((1..10).contains(&figures.missing), "{figures:?}");
+        assert_eq!((figures.idle, figures.bytes), (IdleTime::AtMost(6), Rate::Unknown));
+        let counted: u64 =
+            grouped.section(None, SortOrder::default(), 100_000).rows.iter().map(|row| row.figures.entries).sum();
+        assert_eq!(counted + section.beyond, 280_000);
     }
 }

@@ -1,10 +1,11 @@
 //! One frame from one dump.
 //!
-//! `groups` counts entries by group, `flows` keeps the first flows of an order, `events` counts the entries that begin
+//! `groups` counts entries by group, `frequent` keeps the largest groups, `flows` keeps the first flows of an order, `events` counts the entries that begin
 //! between two dumps.
 
 mod events;
 mod flows;
+mod frequent;
 mod groups;
 
 use std::ops::ControlFlow;
@@ -20,7 +21,7 @@ use ctnl::units::Nanos;
 
 use self::events::{Counted, NewEntries, are_sent};
 use self::flows::{Shown, TopFlows};
-use self::groups::{Began, Grouped, Since, groups_of};
+use self::groups::{Began, Grouped, Since};
 use super::model::{Frame, Rate};
 use super::order::SortOrder;
 use super::view::{ShownFilter, View};
@@ -34,7 +35,7 @@ const MOST_GROUPS: usize = 65_536;
 const MOST_OF_ALL: usize = 8_192;
 
 /// What is sampled.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// The tables.
     pub views: Vec<View>,
@@ -182,7 +183,7 @@ impl Sampler {
         let most = most_groups(&self.wanted);
         let mut groups = Vec::new();
         for view in &self.wanted.views {
-            groups.extend(groups_of(*view, most)?.map(|counted| Grouped::new(*view, counted)));
+            groups.extend(Grouped::new(*view, most)?);
         }
         let flows =
             self.wanted.views.contains(&View::Flows).then(|| TopFlows::new(self.wanted.order, self.wanted.rows));
@@ -269,7 +270,7 @@ impl Sampler {
             let before = self.before.iter().flat_map(|before| &before.groups).find(is_same);
             let began = counted.and_then(|counted| {
                 let groups = counted.groups.iter().find(|(view, _)| *view == grouped.view());
-                groups.map(|(_, groups)| Began { groups, is_complete: counted.is_complete() })
+                groups.map(|(_, groups)| Began { groups: groups.groups(), is_complete: counted.is_complete() })
             });
             let since = before.map(|before| Since { before, began, interval: frame.interval });
             frame.sections.push(grouped.section(since, order, rows));
