@@ -27,6 +27,26 @@ fn with_more_groups_than_the_limit_the_kept_ones_are_counted_exactly() {
 }
 
 #[test]
+fn groups_that_are_removed_are_counted_as_beyond_and_the_others_are_found_at_their_new_places() {
+    let mut groups = Groups::by("mark").unwrap();
+    let ages = IdleEstimator::without_timeouts(0);
+    let add = |groups: &mut Groups, mark| {
+        let flow = Flow { mark: Some(mark), ..Flow::blank() };
+        groups.add(&Subject::new(&flow, &ages))
+    };
+    for mark in [0, 7, 70_000, 7, 0, 70_000, 70_000, 9] {
+        add(&mut groups, mark);
+    }
+    groups.retain(|place| place % 2 == 1);
+    assert_eq!((groups.len(), groups.beyond(), groups.total().entries), (2, 5, 8));
+    assert_eq!([7, 9, 0, 70_000].map(|mark| add(&mut groups, mark)), [Some(0), Some(1), Some(2), Some(3)]);
+    let entries: Vec<_> = groups.top(9).iter().map(|group| group.totals.entries).collect();
+    assert_eq!(entries, [3, 2, 1, 1]);
+    groups.retain(|_| false);
+    assert_eq!((groups.len(), groups.beyond(), add(&mut groups, 7)), (0, 12, Some(0)));
+}
+
+#[test]
 fn a_group_is_found_in_other_groups_by_the_same_fields() {
     let groups = |marks: &[u32], most| {
         let mut groups = Groups::by("mark").unwrap().at_most(most);

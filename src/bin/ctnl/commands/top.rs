@@ -18,8 +18,8 @@ use crate::term::interrupt::Interrupt;
 use crate::term::limits::raise_open_files;
 use crate::term::stdout::{Delivered, written};
 use crate::top::{
-    self, Column, Environment, Frame, Frames, History, Kill, Live, Look, Recorder, Recording, Replay, Sampler, Screen,
-    ShownFilter, SortOrder, Source, View, Wanted, frame_as_json, frame_as_text, next_frame,
+    self, Column, Environment, Frame, Frames, History, Kill, Live, Look, Pace, Recorder, Recording, Replay, Sampler,
+    Screen, ShownFilter, SortOrder, Source, View, Wanted, frame_as_json, frame_as_text, processor_time,
 };
 
 /// Rows that the screen can scroll to.
@@ -322,9 +322,9 @@ fn print_frames(
 ) -> Result<Exit> {
     let (zone, stop) = (files::time_zone(host), AtomicBool::new(false));
     let (mut history, mut printed, mut is_recorded) = (History::default(), 0, true);
-    let now = || host.clock.now().monotonic;
+    let (now, mut pace) = (|| host.clock.now().monotonic, Pace::of(args.interval));
     loop {
-        let began = now();
+        let (began, used) = (now(), processor_time());
         let Some(frame) = sampler.sample(&stop)? else { return Ok(exit(is_recorded)) };
         history.add(&frame);
         if let Some(Err(error)) = recorder.as_mut().map(|recorder| recorder.record(&frame)) {
@@ -341,13 +341,15 @@ fn print_frames(
         if args.frames.is_some_and(|frames| printed >= frames) {
             return Ok(exit(is_recorded));
         }
-        let next = next_frame(began, now(), args.interval);
-        while now() < next {
-            let left = Duration::from(next.since(now())).min(Duration::from_millis(100));
+        pace.made(began, processor_time().since(used).plus(sampler.entering()));
+        while now() < pace.next() {
+            let left = Duration::from(pace.next().since(now())).min(Duration::from_millis(100));
             if !interrupt.sleep(left, |_| {}) {
                 return Ok(exit(is_recorded));
             }
+            let (began, used) = (now(), processor_time());
             sampler.read_events()?;
+            pace.used(began, processor_time().since(used));
         }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::history::{Full, History};
 use super::model::{Frame, IdleTime, NetnsFigures, Row, Section};
-use super::text::{duration, idle, rate};
+use super::text::{bound, duration, idle, rate};
 use super::view::View;
 use crate::term::columns::Columns;
 use crate::term::console::percent;
@@ -89,9 +89,9 @@ fn table(frame: &Frame, section: &Section) -> String {
     let mut columns = Columns::new(heads.map(str::to_owned).to_vec(), heads.len() - 1);
     for Row { text, figures, .. } in &section.rows {
         columns.push(vec![
-            figures.entries.to_string(),
+            bound(figures.entries.to_string(), figures.missing),
             percent(figures.entries, frame.matched),
-            figures.evictable.to_string(),
+            bound(figures.evictable.to_string(), figures.missing),
             rate(figures.new),
             rate(figures.packets),
             rate(figures.bytes),
@@ -106,7 +106,7 @@ fn table(frame: &Frame, section: &Section) -> String {
         text += &format!("{more} more {what}\n");
     }
     if section.beyond > 0 {
-        text += &format!("{} entries of groups that are not among the {} seen first\n", section.beyond, section.groups);
+        text += &format!("{} entries of groups that are not among the {} kept\n", section.beyond, section.groups);
     }
     text
 }
@@ -170,6 +170,7 @@ fn row(row: &Row) -> Value {
         "group": row.text,
         "filter": row.term,
         "entries": figures.entries,
+        "entries_missing": figures.missing,
         "evictable": figures.evictable,
         "new_per_s": figures.new,
         "packets_per_s": figures.packets,
@@ -201,10 +202,10 @@ drop 0/s  early_drop ?/s  full in 31s
 filter tcp: 150000 matched, 3 undecided
 ENTRIES    SHARE  EVICTABLE  NEW/S  PACKETS/S  BYTES/S    IDLE  SOURCE
  120000   80.0 %      50000   1100       9000     2.5M      2s  10.0.0.1
-   3000    2.0 %         12   7.0+          ?        ?  1h30m+  2001:db8::7
+  3000+    2.0 %        12+   7.0+          ?        ?  1h30m+  2001:db8::7
       1  <0.1 %          0      ?          0        0       ?  192.0.2.1
 40 more groups
-7 entries of groups that are not among the 43 seen first
+7 entries of groups that are not among the 43 kept
 
 ";
         let words = |text: &str| {

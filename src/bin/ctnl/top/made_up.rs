@@ -79,7 +79,7 @@ fn sources() -> Section {
     let second = Figures { new: Rate::AtLeast(7.0), idle: IdleTime::AtLeast(5400), ..Figures::default() };
     let rows = vec![
         row("10.0.0.1", Figures { entries: 120_000, evictable: 50_000, ..largest }),
-        row("2001:db8::7", Figures { entries: 3000, evictable: 12, ..second }),
+        row("2001:db8::7", Figures { entries: 3000, missing: 4, evictable: 12, ..second }),
         row("192.0.2.1", Figures { entries: 1, new: Rate::Unknown, ..known(0.0, 0.0, 0.0, IdleTime::Unknown) }),
     ];
     Section { view: View::Source, rows, groups: 43, beyond: 7 }

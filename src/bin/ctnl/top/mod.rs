@@ -40,7 +40,7 @@ pub use model::Frame;
 #[cfg(test)]
 pub use model::FrameNetns;
 pub use order::{Column, SortOrder};
-pub use pace::next_frame;
+pub use pace::{Pace, processor_time};
 pub use record::{Recorder, Recording};
 pub use replay::Replay;
 pub use run::{Environment, Frames, run};

@@ -36,8 +36,11 @@ pub enum IdleTime {
 /// The figures of some entries.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Figures {
-    /// Entries.
+    /// Entries that were counted.
     pub entries: u64,
+    /// The most entries besides: those that came before the group was kept. Where it is not 0, `entries` and `evictable` are lower
+    /// bounds.
+    pub missing: u64,
     /// Entries that are not ASSURED.
     pub evictable: u64,
     /// Entries that began, per second.
@@ -104,7 +107,7 @@ pub struct Section {
     pub rows: Vec<Row>,
     /// Groups, or flows, of which `rows` are the first.
     pub groups: u64,
-    /// Entries of groups that were not kept, for memory is bounded.
+    /// Entries of groups that were not kept, since memory is bounded.
     pub beyond: u64,
 }
 

@@ -98,6 +98,8 @@ pub struct Screen {
     /// The frame that is shown.
     pub frame: Option<Frame>,
     pub history: History,
+    /// Seconds until a dump may begin that a key requires, where it has to wait.
+    pub waits: Option<u64>,
     /// Milliseconds between two frames that were asked for.
     pub interval: u64,
     /// Rows of the table that fit on the screen.
@@ -138,6 +140,7 @@ impl Screen {
             message: None,
             frame: None,
             history: History::default(),
+            waits: None,
             interval,
             height: 1,
             first: 0,

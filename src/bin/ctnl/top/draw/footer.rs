@@ -40,7 +40,8 @@ impl Footer<'_> {
             (_, Source::Recording(_)) => "? help  q quit  Space pause  Left Right frame  [ ] minute",
             _ => "? help  q quit  / filter  Enter flows  k delete  < > sort  Space pause",
         };
-        format!("{keys}{more}")
+        let waits = self.screen.waits.map_or_else(String::new, |seconds| format!("next dump in {seconds} s  "));
+        format!("{waits}{keys}{more}")
     }
 
     /// What is not in the table.

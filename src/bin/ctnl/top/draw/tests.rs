@@ -116,3 +116,14 @@ fn every_size_is_drawn() {
         }
     }
 }
+
+#[test]
+fn a_view_that_has_to_wait_for_a_dump_says_for_how_long_and_why() {
+    let mut shown = screen();
+    press(&mut shown, "p");
+    assert!(drawn(&mut shown, ASCII, 80, 24).contains("reading the table"));
+    shown.waits = Some(3);
+    let text = drawn(&mut shown, ASCII, 80, 24);
+    assert!(text.contains("the next dump begins in 3 s, since one takes 0.1 s"), "{text}");
+    assert!(text.lines().last().unwrap().starts_with("next dump in 3 s  ? help"), "{text}");
+}

@@ -7,11 +7,11 @@
 //! section: view, groups, beyond, the number of rows, rows
 //! ```
 //!
-//! A frame of several network namespaces has more behind its sections (`netns`).
+//! What the first version does not have is behind the sections (`more`).
 
 use super::super::model::{Figures, Frame, IdleTime, Rate, Row, Section};
 use super::super::view::View;
-use super::netns;
+use super::more;
 
 /// Rows of a section that are written: the first ones.
 const MOST_ROWS: usize = 20;
@@ -30,7 +30,7 @@ pub fn encode(frame: &Frame, bytes: &mut Vec<u8>) {
     put_text(bytes, &frame.filter);
     put_number(bytes, frame.sections.len() as u64);
     frame.sections.iter().for_each(|section| put_section(bytes, section));
-    netns::encode(frame, MOST_ROWS, bytes);
+    more::encode(frame, MOST_ROWS, bytes);
 }
 
 fn put_section(bytes: &mut Vec<u8>, section: &Section) {
@@ -128,8 +128,8 @@ impl Reader<'_> {
             let section = self.section()?;
             frame.sections.push(section);
         }
-        if !self.rest.is_empty() {
-            netns::decode(self, &mut frame)?;
+        while !self.rest.is_empty() {
+            more::decode(self, &mut frame)?;
         }
         Some(frame)
     }
@@ -147,6 +147,7 @@ impl Reader<'_> {
                 packets: self.rate()?,
                 bytes: self.rate()?,
                 idle: self.idle()?,
+                ..Figures::default()
             };
             rows.push(Row { text, figures, ..Row::default() });
         }
@@ -248,7 +249,7 @@ mod tests {
         bytes.drain(..of_one);
         for length in 0..bytes.len() {
             let cut = decode(&bytes[..length]);
-            assert!(cut.is_none_or(|frame| frame.netns.is_none()), "{length}");
+            assert!(cut.is_none_or(|frame| frame.netns.is_none()), "{length}: without the last part");
         }
         for place in 0..bytes.len() {
             let mut changed = bytes.clone();

@@ -8,7 +8,7 @@
 //! Numbers are little-endian. Each frame stands for itself: what is damaged is skipped up to the next one, and reported.
 
 mod codec;
-mod netns;
+mod more;
 mod reader;
 mod writer;
 

@@ -117,7 +117,9 @@ mod tests {
                 let idle = random(100_000) as u32;
                 let idle = IdleTime::Between(idle, idle + 1);
                 let entries = random(1_000_000);
-                let figures = Figures { entries, evictable: random(entries.max(1)), new, packets, bytes, idle };
+                let missing = random(100);
+                let figures =
+                    Figures { entries, missing, evictable: random(entries.max(1)), new, packets, bytes, idle };
                 Row { text, figures, ..Row::default() }
             };
             let rows = (0..rows).map(|number| row(number, &mut random)).collect();

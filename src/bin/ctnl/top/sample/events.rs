@@ -8,13 +8,14 @@ use std::collections::BTreeSet;
 use ctnl::age::IdleEstimator;
 use ctnl::field::Subject;
 use ctnl::filter::Filter;
-use ctnl::group::{GroupError, Groups};
+use ctnl::group::GroupError;
 use ctnl::host::Host;
 use ctnl::model::{Event, EventKind};
 use ctnl::netlink::{Error, Netns};
 use ctnl::table::{Events, Step, Subscription};
 
 use super::super::view::View;
+use super::frequent::FrequentGroups;
 use super::groups::groups_of;
 
 /// Bytes of the queue, which the kernel doubles: 1638 events.
@@ -36,7 +37,7 @@ pub struct NewEntries {
 #[derive(Debug, Default)]
 pub struct NewGroups {
     /// Those that were read and match, by view.
-    pub by_view: Vec<(View, Groups)>,
+    pub by_view: Vec<(View, FrequentGroups<()>)>,
     /// Namespaces of which events are missing, by number.
     pub incomplete: BTreeSet<u32>,
     read: u64,
@@ -103,7 +104,7 @@ impl NewEntries {
         let subject = Subject::of_event(&self.event.flow, judge.ages, EventKind::New);
         if judge.filter.matches(&subject).is_match() {
             for (_, groups) in &mut self.groups.by_view {
-                let _ = groups.add(&subject);
+                groups.add(&subject, |()| {});
             }
         }
     }

@@ -155,6 +155,7 @@ fn row(flow: &Flow, earlier: Option<&Shown>, interval: u64, ages: &IdleEstimator
     };
     let figures = Figures {
         entries: 1,
+        missing: 0,
         evictable: is_evictable(flow).into(),
         new: Rate::Unknown,
         packets: rate(flow.packets(), earlier.and_then(|shown| shown.packets)),

@@ -1,5 +1,5 @@
-//! Groups of entries with what a frame shows of them. Memory is bounded: the first groups of a dump are kept, with exact
-//! counts, and the entries of others are counted ([`Groups::at_most`]).
+//! Groups of entries with what a frame shows of them. Memory is bounded: those with most entries are kept, and the entries of
+//! others are counted ([`FrequentGroups`]).
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -12,14 +12,13 @@ use ctnl::group::{GroupError, Groups, Totals};
 use super::super::model::{Figures, FrameNetns, IdleTime, Rate, Row, Section};
 use super::super::order::{Column, SortOrder};
 use super::super::view::View;
+use super::frequent::FrequentGroups;
 
 /// The groups of one dump.
 #[derive(Debug)]
 pub struct Grouped {
     view: View,
-    groups: Groups,
-    /// By the places of the groups.
-    more: Vec<More>,
+    kept: FrequentGroups<More>,
     /// The namespace whose entries are counted, of several.
     current: Current,
     /// In the view of namespaces: those that were counted.
@@ -111,26 +110,32 @@ pub fn idle_time(idle: Idle) -> IdleTime {
 }
 
 /// The groups of `view`, `most` at most; `None` for single flows.
-pub fn groups_of(view: View, most: usize) -> Result<Option<Groups>, GroupError> {
-    if view == View::Netns {
-        return Ok(Some(Groups::by_part().at_most(most)));
-    }
-    view.by().map(|by| Groups::by(by).map(|groups| groups.at_most(most))).transpose()
+pub fn groups_of<M: Default>(view: View, most: usize) -> Result<Option<FrequentGroups<M>>, GroupError> {
+    let groups = match view {
+        View::Netns => Some(Groups::by_part()),
+        _ => view.by().map(Groups::by).transpose()?,
+    };
+    Ok(groups.map(|groups| FrequentGroups::new(groups, most)))
 }
 
 impl Grouped {
-    /// No groups yet.
-    pub fn new(view: View, groups: Groups) -> Self {
-        Grouped { view, groups, more: Vec::new(), current: Current::default(), netns: Vec::new() }
+    /// No groups yet, of `most` at most; `None` for single flows.
+    pub fn new(view: View, most: usize) -> Result<Option<Self>, GroupError> {
+        let (current, netns) = (Current::default(), Vec::new());
+        Ok(groups_of(view, most)?.map(|kept| Grouped { view, kept, current, netns }))
     }
 
     /// The entries that follow are of this namespace, of several.
     pub fn start_netns(&mut self, netns: Option<&Arc<FrameNetns>>, current: Current) {
         self.current = current;
         if let Some(netns) = netns {
-            self.groups.start_part(netns.id);
+            self.kept.start_part(netns.id);
             self.netns.extend((self.view == View::Netns).then(|| Arc::clone(netns)));
         }
+    }
+
+    fn groups(&self) -> &Groups {
+        self.kept.groups()
     }
 
     /// What it is grouped by.
@@ -140,25 +145,22 @@ impl Grouped {
 
     /// Counts an entry. `began` is whether it began since the last dump; `None` where that is unknown.
     pub fn add(&mut self, subject: &Subject<'_>, idle: Idle, began: Option<bool>) {
-        let Some(place) = self.groups.add(subject) else { return };
-        if place >= self.more.len() {
-            self.more.resize(place + 1, More::default());
-        }
-        if let Some(more) = self.more.get_mut(place) {
-            if !self.current.has_events {
+        let Current { has_events, is_first } = self.current;
+        self.kept.add(subject, |more| {
+            if !has_events {
                 more.without_events += 1;
                 more.dated += u32::from(began.is_some());
                 more.began += u32::from(began == Some(true));
             }
-            more.is_first |= self.current.is_first;
+            more.is_first |= is_first;
             more.idle.add(idle);
-        }
+        });
     }
 
     /// The first `most` rows.
     pub fn section(&self, since: Option<Since<'_>>, order: SortOrder, most: usize) -> Section {
         let mut all: Vec<(usize, Figures)> =
-            (0..self.groups.len()).filter_map(|place| Some((place, self.figures(place, since)?))).collect();
+            (0..self.groups().len()).filter_map(|place| Some((place, self.figures(place, since)?))).collect();
         let mut rows: Vec<Row> = if order.column == Column::Group {
             all.iter().filter_map(|(place, figures)| self.row(*place, *figures)).collect()
         } else {
@@ -170,11 +172,11 @@ impl Grouped {
         };
         rows.sort_by(|a, b| order.compare(a, b).then_with(|| a.text.cmp(&b.text)));
         rows.truncate(most);
-        Section { view: self.view, rows, groups: self.groups.len() as u64, beyond: self.groups.beyond() }
+        Section { view: self.view, rows, groups: self.groups().len() as u64, beyond: self.groups().beyond() }
     }
 
     fn row(&self, place: usize, figures: Figures) -> Option<Row> {
-        let group = self.groups.group_at(place)?;
+        let group = self.groups().group_at(place)?;
         if self.view == View::Netns {
             let netns = self.netns.iter().find(|netns| netns.id == group.part)?;
             return Some(Row { text: netns.name.clone(), figures, netns: Some(Arc::clone(netns)), ..Row::default() });
@@ -184,9 +186,13 @@ impl Grouped {
     }
 
     fn figures(&self, place: usize, since: Option<Since<'_>>) -> Option<Figures> {
-        let (totals, more) = (self.groups.totals_at(place)?, self.more.get(place).copied().unwrap_or_default());
+        let (totals, missing) = (self.groups().totals_at(place)?, self.kept.missing(place));
+        let mut more = self.kept.more(place).copied().unwrap_or_default();
+        // One that is missing may have had a packet just now.
+        more.idle.is_undecided |= missing > 0;
         let figures = Figures {
             entries: totals.entries,
+            missing,
             evictable: totals.evictable,
             idle: more.idle.time(),
             ..Figures::default()
@@ -217,10 +223,10 @@ impl Grouped {
 
     /// The number of events of a group, and whether none is missing.
     fn events_of(&self, place: usize, Began { groups, incomplete }: Began<'_>) -> (u64, bool) {
-        let at = groups.place_in(&self.groups, place);
+        let at = groups.place_in(self.groups(), place);
         let count = at.and_then(|at| groups.totals_at(at)).map_or(0, |totals| totals.entries);
         let is_complete = match self.view {
-            View::Netns => self.groups.group_at(place).is_some_and(|group| !incomplete.contains(&group.part)),
+            View::Netns => self.groups().group_at(place).is_some_and(|group| !incomplete.contains(&group.part)),
             _ => incomplete.is_empty(),
         };
         (count, is_complete && (at.is_some() || groups.beyond() == 0))
@@ -229,9 +235,14 @@ impl Grouped {
     /// Packets and bytes per second. What entries had that ended is missing, so the rate is a lower bound unless none
     /// ended.
     fn traffic(&self, place: usize, totals: &Totals, new: Rate, since: Since<'_>) -> (Rate, Rate) {
-        let before = &since.before.groups;
-        let at = before.place_in(&self.groups, place);
-        if totals.counted == 0 || (at.is_none() && before.beyond() > 0) {
+        let before = since.before.groups();
+        let at = before.place_in(self.groups(), place);
+        let is_missing = |kept: &FrequentGroups<More>, place| kept.missing(place) > 0;
+        if totals.counted == 0
+            || (at.is_none() && before.beyond() > 0)
+            || is_missing(&self.kept, place)
+            || at.is_some_and(|at| is_missing(&since.before.kept, at))
+        {
             return (Rate::Unknown, Rate::Unknown);
         }
         let earlier = at.and_then(|at| before.totals_at(at)).unwrap_or_default();
@@ -276,7 +287,7 @@ mod tests {
     }
 
     fn grouped(most: usize, flows: &[(u8, Option<u64>)]) -> Grouped {
-        let mut grouped = Grouped::new(View::Source, groups_of(View::Source, most).unwrap().unwrap());
+        let mut grouped = Grouped::new(View::Source, most).unwrap().unwrap();
         grouped.start_netns(None, Current { has_events: true, is_first: false });
         for (last, packets) in flows {
             let flow = flow(*last, *packets);
@@ -289,11 +300,11 @@ mod tests {
     fn rates(before: &Grouped, now: &Grouped, began: Option<(&[u8], bool)>) -> Vec<(String, Rate, Rate, Rate)> {
         let began_groups = began.map(|(sources, _)| {
             let all: Vec<_> = sources.iter().map(|last| (*last, None)).collect();
-            grouped(100, &all).groups
+            grouped(100, &all).kept
         });
         let missing = |is_complete| if is_complete { BTreeSet::new() } else { BTreeSet::from([0]) };
         let incomplete = began.map_or_else(BTreeSet::new, |(_, is_complete)| missing(is_complete));
-        let began = began_groups.as_ref().map(|groups| Began { groups, incomplete: &incomplete });
+        let began = began_groups.as_ref().map(|groups| Began { groups: groups.groups(), incomplete: &incomplete });
         let since = Since { before, began, interval: 2000 };
         let rows = now.section(Some(since), SortOrder::of(Column::Group), 100).rows;
         rows.into_iter().map(|row| (row.text, row.figures.new, row.figures.packets, row.figures.bytes)).collect()
@@ -367,6 +378,28 @@ mod tests {
         let now = grouped(2, &[(1, None), (2, None), (2, None), (3, None)]);
         let section = now.section(None, SortOrder::default(), 1);
         assert_eq!(section.rows.iter().map(|row| &*row.text).collect::<Vec<_>>(), ["10.0.0.2"]);
-        assert_eq!((section.groups, section.beyond), (2, 1));
+        // The third one made room, and took one with it.
+        assert_eq!((section.groups, section.beyond), (1, 2));
+    }
+
+    #[test]
+    fn a_source_that_comes_last_after_200_000_others_is_the_first_row() {
+        let mut grouped = Grouped::new(View::Source, 65_536).unwrap().unwrap();
+        let (ages, mut flow) = (IdleEstimator::without_timeouts(0), flow(1, Some(1)));
+        let sources = (0..200_000).chain(std::iter::repeat_n(u32::MAX, 80_000));
+        for source in sources {
+            flow.orig.src = std::net::Ipv4Addr::from(source).into();
+            grouped.add(&Subject::new(&flow, &ages), EXACT, None);
+        }
+        let since = Since { before: &grouped, began: None, interval: 2000 };
+        let section = grouped.section(Some(since), SortOrder::default(), 20);
+        let Row { text, figures, .. } = &section.rows[0];
+        assert_eq!((&**text, figures.entries), ("255.255.255.255", 80_000));
+        // Of what came before it was kept nothing is known.
+        assert!((1..10).contains(&figures.missing), "{figures:?}");
+        assert_eq!((figures.idle, figures.bytes), (IdleTime::AtMost(6), Rate::Unknown));
+        let counted: u64 =
+            grouped.section(None, SortOrder::default(), 100_000).rows.iter().map(|row| row.figures.entries).sum();
+        assert_eq!(counted + section.beyond, 280_000);
     }
 }

@@ -1,11 +1,12 @@
 //! One frame from one dump of each table.
 //!
-//! `groups` counts entries by group, `flows` keeps the first flows of an order, `events` counts the entries that begin
-//! between two dumps, `table` samples the table of one network namespace, and `all` those of all.
+//! `groups` counts entries by group, `frequent` keeps the largest groups, `flows` keeps the first flows of an order, `events`
+//! counts the entries that begin between two dumps, `table` samples the table of one network namespace, and `all` those of all.
 
 mod all;
 mod events;
 mod flows;
+mod frequent;
 mod groups;
 mod table;
 
@@ -20,10 +21,11 @@ use ctnl::units::Nanos;
 use self::all::AllTables;
 use self::events::{BUFFER, NewEntries, NewGroups};
 use self::flows::{Shown, TopFlows};
-use self::groups::{Began, Grouped, Since, groups_of};
+use self::groups::{Began, Grouped, Since};
 use self::table::{Context, Counting, Table, TableFigures};
 use super::model::{Frame, FrameNetns, NetnsFigures, Rate};
 use super::order::SortOrder;
+use super::pace::{process_time, processor_time};
 use super::view::{ShownFilter, View};
 use crate::host::buckets::Buckets;
 use crate::host::timeout_options::TimeoutOptions;
@@ -34,7 +36,7 @@ const MOST_GROUPS: usize = 65_536;
 const MOST_OF_ALL: usize = 8_192;
 
 /// What is sampled.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// The tables.
     pub views: Vec<View>,
@@ -56,6 +58,8 @@ pub struct Sampler {
     wanted: Wanted,
     new_entries: NewEntries,
     before: Option<Before>,
+    /// Processor time of the last sample that was used by other threads: those that enter namespaces.
+    entering: Nanos,
 }
 
 #[derive(Debug)]
@@ -102,7 +106,7 @@ impl Sampler {
     fn of(tables: Tables, host: &Host, timeouts: &TimeoutOptions, wanted: Wanted) -> Result<Self> {
         let new_entries = NewEntries::new(&wanted.views, most_groups(&wanted))?;
         let (host, timeouts, filter) = (host.clone(), timeouts.clone(), ShownFilter::default());
-        Ok(Sampler { host, timeouts, tables, filter, wanted, new_entries, before: None })
+        Ok(Sampler { host, timeouts, tables, filter, wanted, new_entries, before: None, entering: Nanos(0) })
     }
 
     /// The namespace; `None` for all.
@@ -111,6 +115,11 @@ impl Sampler {
             Tables::One(table) => Some(table.pinned()),
             Tables::All(_) => None,
         }
+    }
+
+    /// The processor time that the last sample has used besides that of the calling thread.
+    pub fn entering(&self) -> Nanos {
+        self.entering
     }
 
     /// From now on, samples what matches `filter`. The next frame has no rates of groups.
@@ -165,6 +174,14 @@ impl Sampler {
     /// # Errors
     /// What the kernel refuses; of several namespaces, no one can be read.
     pub fn sample(&mut self, stop: &AtomicBool) -> Result<Option<Frame>> {
+        let (of_all, of_this) = (process_time(), processor_time());
+        let frame = self.make_frame(stop);
+        let others = process_time().since(of_all).since(processor_time().since(of_this));
+        self.entering = if matches!(self.tables, Tables::All(_)) { others } else { Nanos(0) };
+        frame
+    }
+
+    fn make_frame(&mut self, stop: &AtomicBool) -> Result<Option<Frame>> {
         let netfilter = self.host.netfilter();
         let buckets = Buckets::read(&netfilter);
         let at = self.host.clock.now();
@@ -198,7 +215,7 @@ impl Sampler {
         let most = most_groups(&self.wanted);
         let mut groups = Vec::new();
         for view in &self.wanted.views {
-            groups.extend(groups_of(*view, most)?.map(|counted| Grouped::new(*view, counted)));
+            groups.extend(Grouped::new(*view, most)?);
         }
         let has_flows = self.wanted.views.contains(&View::Flows);
         Ok((groups, has_flows.then(|| TopFlows::new(self.wanted.order, self.wanted.rows))))
@@ -210,7 +227,7 @@ impl Sampler {
             let is_same = |other: &&Grouped| other.view() == grouped.view();
             let before = self.before.iter().flat_map(|before| &before.groups).find(is_same);
             let groups = new.by_view.iter().find(|(view, _)| *view == grouped.view());
-            let began = groups.map(|(_, groups)| Began { groups, incomplete: &new.incomplete });
+            let began = groups.map(|(_, groups)| Began { groups: groups.groups(), incomplete: &new.incomplete });
             let since = before.map(|before| Since { before, began, interval: frame.interval });
             frame.sections.push(grouped.section(since, order, rows));
         }
