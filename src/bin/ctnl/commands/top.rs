@@ -213,6 +213,10 @@ fn replay(args: &Args, name: &str, host: &Host) -> Result<Exit> {
     if recording.len() == 0 {
         bail!("{name}: no frame");
     }
+    let is_of_one = |frame: Option<Frame>| frame.is_some_and(|frame| frame.netns.is_none());
+    if args.by == View::Netns && is_of_one(recording.frame(0)?) {
+        bail!("{name}: one network namespace was recorded\n  hint: --record it with --all-netns");
+    }
     require_terminal(args)?;
     let interrupt = Interrupt::listen()?;
     if args.batch {
