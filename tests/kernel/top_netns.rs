@@ -91,7 +91,7 @@ fn a_batch_of_all_namespaces_has_their_sums_and_each_of_them_and_a_recording_has
     let by_netns = one("netns");
     assert_eq!(rows(&by_netns), named(&[("a", "a", 37), ("b", "b", 20), ("host", "host", 1)]), "{by_netns}");
     assert_eq!((&by_netns["entries"], &by_netns["seen"], &by_netns["matched"]), (&json!(60), &json!(60), &json!(58)));
-    let figures = json!({ "only": null, "read": 3, "not_read": [], "fullest": "a", "fullest_entries": 37 });
+    let figures = json!({ "only": null, "read": 3, "missing": [], "fullest": "a", "fullest_entries": 37 });
     assert_eq!(by_netns["netns"], figures);
     let new: Vec<_> = by_netns["rows"].as_array().unwrap().iter().map(|row| &row["new_per_s"]).collect();
     assert_eq!(new, [&json!(0.0); 3], "they have events: {by_netns}");
@@ -132,7 +132,7 @@ fn namespaces_that_appear_and_vanish_are_shown_as_long_as_they_exist_with_their_
     // Of b all events were received, and none of a.
     let (mut of_b, mut of_c) = (0.0, Vec::new());
     for frame in &frames {
-        assert_eq!(frame["netns"]["not_read"], json!([]), "{frame}");
+        assert_eq!(frame["netns"]["missing"], json!([]), "{frame}");
         let interval = frame["interval_ms"].as_f64().unwrap() / 1000.0;
         for row in frame["rows"].as_array().unwrap() {
             match row["netns"].as_str() {
@@ -155,7 +155,7 @@ fn a_namespace_that_cannot_be_entered_is_named(_: &TestNetns) {
     b.create(&udp_flows(1000..1003, 53));
     let run = run([&a, &b], &folder.path().join("log"), COVERED);
     let frame: Value = serde_json::from_str(run.stdout().trim()).unwrap();
-    let named_as = frame["netns"]["not_read"][0].as_str().unwrap();
+    let named_as = frame["netns"]["missing"][0].as_str().unwrap();
     assert!(named_as.starts_with("net:[") && frame["netns"]["read"] == 3, "{frame}");
     assert_eq!(rows(&frame), named(&[("b", "b", 3)]));
 }

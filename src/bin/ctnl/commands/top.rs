@@ -38,8 +38,8 @@ Examples:
       The five ports with most new UDP entries, every 2 s.
   ctnl top --batch --json --interval 10s
       A JSON object for each frame (docs/top.md).
-  ctnl top --all-netns --by netns
-      The network namespaces with most entries first; Enter narrows to one.
+  ctnl top --all-netns
+      Sums over all network namespaces of the host; e shows the namespaces, Enter narrows to one.
   ctnl top --batch --record night.top
       Also write all views to a file, a frame every 10 s.
   ctnl top --replay night.top

@@ -41,8 +41,8 @@ pub fn text(frame: &Frame, view: View, history: &History, zone: &TimeZone) -> St
         text += &format!("filter {}: {} matched", ctnl::text::printable(&frame.filter), frame.matched);
         text += &if frame.undecided > 0 { format!(", {} undecided\n", frame.undecided) } else { "\n".to_owned() };
     }
-    for missing in frame.netns.iter().flat_map(not_read) {
-        text += &format!("not read: {missing}\n");
+    for why in frame.netns.iter().flat_map(missing) {
+        text += &format!("missing: {why}\n");
     }
     if frame.is_resized {
         text += "the hash table was resized during the dump: entries may be missing\n";
@@ -53,8 +53,8 @@ pub fn text(frame: &Frame, view: View, history: &History, zone: &TimeZone) -> St
     text + "\n"
 }
 
-/// The namespaces that could not be read, and why.
-pub fn not_read(netns: &NetnsFigures) -> Vec<String> {
+/// What could not be read of several namespaces, and why.
+pub fn missing(netns: &NetnsFigures) -> Vec<String> {
     let more = (netns.more_missing > 0).then(|| format!("{} more", netns.more_missing));
     netns.missing.iter().cloned().chain(more).collect()
 }
@@ -152,7 +152,7 @@ fn netns_figures(netns: &NetnsFigures) -> Value {
     json!({
         "only": netns.only.as_ref().map(|only| &only.name),
         "read": netns.read,
-        "not_read": not_read(netns),
+        "missing": missing(netns),
         "fullest": netns.fullest,
         "fullest_entries": netns.fullest_entries,
     })
@@ -240,7 +240,7 @@ ENTRIES    SHARE  EVICTABLE  NEW/S  PACKETS/S  BYTES/S    IDLE  SOURCE
             text.contains("  2 netns  entries 200000  fullest blue: 180000 of 262144 (68.7 %)  evictable"),
             "{text}"
         );
-        assert!(text.contains("\nnot read: red: cannot enter network namespace /run/netns/red: EPERM\n"), "{text}");
+        assert!(text.contains("\nmissing: red: cannot enter network namespace /run/netns/red: EPERM\n"), "{text}");
         let object: Value = serde_json::from_str(&json(&frame_of_all(), View::Netns, &history)).unwrap();
         assert_eq!((&object["netns"]["read"], &object["netns"]["fullest"]), (&json!(2), &json!("blue")));
         assert_eq!((&object["rows"][1]["netns"], &object["by"]), (&json!("pid:4711(nginx)"), &json!("netns")));

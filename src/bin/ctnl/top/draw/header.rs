@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::widgets::Widget;
 
-use super::super::batch::{full, namespaces, not_read, time};
+use super::super::batch::{full, missing, namespaces, time};
 use super::super::history::{Curve, Full};
 use super::super::look::Look;
 use super::super::model::{Frame, NetnsFigures};
@@ -105,9 +105,9 @@ impl Widget for Header<'_> {
             put::line(buffer, area, row, &[(text, self.look.warning())]);
             row += 1;
         }
-        let missing = frame.netns.as_ref().map(not_read).filter(|missing| !missing.is_empty());
+        let missing = frame.netns.as_ref().map(missing).filter(|missing| !missing.is_empty());
         if let Some(missing) = missing {
-            let text = format!("not read: {}", missing.join("; "));
+            let text = format!("missing: {}", missing.join("; "));
             put::line(buffer, area, row, &[(&text, self.look.warning())]);
         }
     }

@@ -11,6 +11,7 @@
 
 use super::super::model::{Figures, Frame, IdleTime, Rate, Row, Section};
 use super::super::view::View;
+use super::bytes::{Reader, put_number, put_text};
 use super::more;
 
 /// Rows of a section that are written: the first ones.
@@ -48,19 +49,6 @@ fn put_section(bytes: &mut Vec<u8>, section: &Section) {
         }
         put_idle(bytes, figures.idle);
     }
-}
-
-pub(super) fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
-pub(super) fn put_text(bytes: &mut Vec<u8>, text: &str) {
-    put_number(bytes, text.len() as u64);
-    bytes.extend_from_slice(text.as_bytes());
 }
 
 /// Two bytes: 0 for unknown, else twice the number, and 1 or 2 more. The number is three digits of tenths, and 1000 for each
@@ -102,10 +90,6 @@ pub fn decode(bytes: &[u8]) -> Option<Frame> {
 /// The time of the frame of `bytes`.
 pub fn time(bytes: &[u8]) -> Option<u64> {
     Reader { rest: bytes }.number()
-}
-
-pub(super) struct Reader<'b> {
-    pub(super) rest: &'b [u8],
 }
 
 impl Reader<'_> {
@@ -152,27 +136,6 @@ impl Reader<'_> {
             rows.push(Row { text, figures, ..Row::default() });
         }
         Some(Section { view, rows, groups, beyond })
-    }
-
-    pub(super) fn number(&mut self) -> Option<u64> {
-        let mut number = 0u64;
-        for shift in (0..u64::BITS).step_by(7) {
-            let (byte, rest) = self.rest.split_first()?;
-            self.rest = rest;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    pub(super) fn text(&mut self) -> Option<String> {
-        let length = usize::try_from(self.number()?).ok()?;
-        let (text, rest) = self.rest.split_at_checked(length)?;
-        self.rest = rest;
-        // What is recorded is shown on a terminal, whoever wrote the file.
-        Some(ctnl::text::printable(std::str::from_utf8(text).ok()?).into_owned())
     }
 
     fn rate(&mut self) -> Option<Rate> {

@@ -7,6 +7,7 @@
 //!
 //! Numbers are little-endian. Each frame stands for itself: what is damaged is skipped up to the next one, and reported.
 
+mod bytes;
 mod codec;
 mod more;
 mod reader;

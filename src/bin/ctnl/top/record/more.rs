@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::super::model::{Frame, FrameNetns, NetnsFigures, Section};
 use super::super::view::View;
-use super::codec::{Reader, put_number, put_text};
+use super::bytes::{Reader, put_number, put_text};
 
 const MISSING: u64 = 1;
 const NETNS: u64 = 2;

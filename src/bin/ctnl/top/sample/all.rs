@@ -1,5 +1,6 @@
 //! The tables of all network namespaces of the host (`--all-netns`).
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -169,28 +170,31 @@ impl AllTables {
 
     /// Keeps the sockets of the largest tables open, and those of `only`.
     fn keep_largest(&mut self, only: Option<&FrameNetns>) {
-        let is_only = |kept: &Kept| only.is_some_and(|only| only.id == kept.table.id());
-        let mut closed: Vec<usize> = Vec::new();
-        for (place, kept) in self.tables.iter().enumerate() {
-            closed.extend((!kept.table.is_kept()).then_some(place));
-        }
-        closed.sort_by_key(|place| {
-            let kept = self.tables.get(*place);
-            (!kept.is_some_and(is_only), std::cmp::Reverse(kept.map_or(0, |kept| kept.table.entries)))
-        });
-        let mut open = self.tables.len() - closed.len();
-        for place in closed {
-            if open >= MOST_KEPT {
-                if !self.tables.get(place).is_some_and(is_only) {
-                    return;
-                }
+        let open = self.tables.iter().filter(|kept| kept.table.is_kept()).count();
+        let mut left = MOST_KEPT.saturating_sub(open);
+        for (place, is_only) in self.closed(only) {
+            if left == 0 && is_only {
                 self.close_smallest();
+                left = 1;
             }
-            if let Err(error) = self.keep(place) {
-                self.errors.add(error);
+            if left == 0 {
+                return;
             }
-            open += 1;
+            match self.keep(place) {
+                Ok(()) => left -= 1,
+                Err(error) => self.errors.add(error),
+            }
         }
+    }
+
+    /// The places of the tables whose sockets are not open, and whether it is that of `only`: this one first, then the largest.
+    fn closed(&self, only: Option<&FrameNetns>) -> Vec<(usize, bool)> {
+        let is_only = |kept: &Kept| only.is_some_and(|only| only.id == kept.table.id());
+        let closed = self.tables.iter().enumerate().filter(|(_, kept)| !kept.table.is_kept());
+        let mut closed: Vec<_> =
+            closed.map(|(place, kept)| (!is_only(kept), Reverse(kept.table.entries), place)).collect();
+        closed.sort_unstable();
+        closed.into_iter().map(|(is_other, _, place)| (place, !is_other)).collect()
     }
 
     fn close_smallest(&mut self) {
@@ -206,7 +210,7 @@ impl AllTables {
         kept.has_large_buffer = large < MOST_LARGE;
         let buffer = if kept.has_large_buffer { BUFFER } else { SMALL_BUFFER };
         let kept_open = kept.table.keep(self.with_events.then_some(buffer));
-        kept_open.map_err(|error| format!("{}: no events: {error:#}", name(&kept.table)))
+        kept_open.map_err(|error| format!("{}: no events of new entries: {error:#}", name(&kept.table)))
     }
 }
 
