@@ -28,6 +28,8 @@ struct Point {
 pub struct History {
     points: VecDeque<Point>,
     max: Option<u64>,
+    /// The namespace that the frames are narrowed to.
+    only: Option<u32>,
 }
 
 /// When the table is full.
@@ -57,11 +59,14 @@ pub struct Curve {
 }
 
 impl History {
-    /// Adds a frame. One that is older than the last, as in a recording that is played back, starts anew.
+    /// Adds a frame. One that is older than the last, as in a recording that is played back, starts anew, and so does one of
+    /// other namespaces.
     pub fn add(&mut self, frame: &Frame) {
-        if self.points.back().is_some_and(|last| frame.at < last.at) {
+        let only = frame.only_netns().map(|netns| netns.id);
+        if only != self.only || self.points.back().is_some_and(|last| frame.at < last.at) {
             self.points.clear();
         }
+        self.only = only;
         if self.points.len() == KEPT {
             self.points.pop_front();
         }
@@ -106,7 +111,9 @@ impl History {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::{NetnsFigures, Rate};
+    use std::sync::Arc;
+
+    use super::super::model::{FrameNetns, NetnsFigures, Rate};
     use super::*;
 
     fn history(entries: &[(u64, u64)], max: Option<u64>) -> History {
@@ -140,6 +147,18 @@ mod tests {
             history.add(&frame);
             let expected = [Full::Unknown, Full::In(80), Full::Unknown, Full::In(40)];
             assert_eq!(Some(&history.full()), expected.get(second as usize / 10));
+        }
+    }
+
+    #[test]
+    fn frames_of_one_namespace_do_not_continue_those_of_all() {
+        let mut history = History::default();
+        let all = NetnsFigures::default();
+        let only = Some(Arc::new(FrameNetns { id: 3, ..FrameNetns::default() }));
+        let one = NetnsFigures { only, ..NetnsFigures::default() };
+        for (at, netns, points) in [(1, &all, 1), (2, &all, 2), (3, &one, 1), (4, &one, 2), (5, &all, 1)] {
+            history.add(&Frame { at, netns: Some(netns.clone()), ..Frame::default() });
+            assert_eq!(history.points.len(), points);
         }
     }
 

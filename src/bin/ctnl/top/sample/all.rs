@@ -114,7 +114,7 @@ impl AllTables {
     }
 
     fn figures(&mut self, figures: &[TableFigures], is_one: bool) -> NetnsFigures {
-        let fullest = figures.iter().max_by(|a, b| fullness(a).total_cmp(&fullness(b)));
+        let fullest = figures.iter().rev().max_by(|a, b| fullness(a).total_cmp(&fullness(b)));
         let errors = std::mem::take(&mut self.errors);
         NetnsFigures {
             only: fullest.and_then(|fullest| fullest.netns.clone()).filter(|_| is_one),
@@ -214,12 +214,12 @@ impl AllTables {
     }
 }
 
-/// The part of its maximum that a table has; without a maximum, by its entries behind all others.
+/// The part of its maximum that a table has. One without a maximum is less full than any other: by its entries, below 0.
 fn fullness(figures: &TableFigures) -> f64 {
     let entries = f64::from(figures.occupancy.entries);
     match figures.occupancy.max.filter(|max| *max > 0) {
         Some(max) => entries / f64::from(max),
-        None => entries / f64::from(u32::MAX),
+        None => -1.0 / (1.0 + entries),
     }
 }
 
@@ -230,4 +230,29 @@ fn name(table: &Table) -> &str {
 fn frame_netns(namespace: &Namespace, id: u32) -> FrameNetns {
     let name = ctnl::text::printable(&namespace.name.to_string()).into_owned();
     FrameNetns { id, name, argument: namespace.argument(), netns: None }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use ctnl::table::Occupancy;
+
+    use super::*;
+
+    #[test]
+    fn the_fullest_table_is_the_one_with_most_of_its_maximum_and_one_without_a_maximum_is_behind_all() {
+        let fullness =
+            |entries, max| fullness(&TableFigures { occupancy: Occupancy { entries, max }, ..Default::default() });
+        assert!(fullness(50, Some(100)) > fullness(500, Some(10_000)));
+        assert!(fullness(0, Some(10_000)) > fullness(u32::MAX, None));
+        assert!(fullness(2, Some(0)) > fullness(1, Some(0)));
+    }
+
+    #[test]
+    fn errors_of_any_number_of_namespaces_are_counted_and_the_first_ones_are_kept() {
+        let mut errors = Errors::default();
+        (0..1000).for_each(|number| errors.add(format!("\x1b{number}: EPERM")));
+        assert_eq!((errors.texts.len(), errors.more), (MOST_ERRORS, 1000 - MOST_ERRORS as u64));
+        assert!(errors.texts.iter().all(|text| !text.contains('\x1b')));
+    }
 }

@@ -358,6 +358,59 @@ mod tests {
         assert_eq!(rates.iter().map(|rate| rate.1).collect::<Vec<_>>(), [Rate::AtLeast(1.0), Rate::Unknown]);
     }
 
+    /// Blue and red, with so many entries of one source each, with ten packets each; the rates are those of two seconds in
+    /// which one entry began in each.
+    fn rates_of(view: View, current: [Current; 2], incomplete: &[u32]) -> Vec<(String, Rate, Rate)> {
+        let ages = IdleEstimator::without_timeouts(0);
+        let sample = |entries: u32, packets| {
+            let mut grouped = Grouped::new(view, 100).unwrap().unwrap();
+            for ((id, name), current) in [(1, "blue"), (2, "red")].into_iter().zip(current) {
+                let netns = Arc::new(FrameNetns { id, name: name.to_owned(), ..FrameNetns::default() });
+                grouped.start_netns(Some(&netns), current);
+                for _ in 0..entries {
+                    grouped.add(&Subject::new(&flow(1, Some(packets)), &ages), EXACT, Some(false));
+                }
+            }
+            grouped
+        };
+        let (before, now, began) = (sample(1, 10), sample(2, 10), sample(1, 0));
+        let incomplete = incomplete.iter().copied().collect();
+        let began = Some(Began { groups: began.groups(), incomplete: &incomplete });
+        let since = Since { before: &before, began, interval: 2000 };
+        let rows = now.section(Some(since), SortOrder::of(Column::Group), 100).rows;
+        rows.into_iter().map(|row| (row.text, row.figures.new, row.figures.packets)).collect()
+    }
+
+    const HEARD: Current = Current { has_events: true, is_first: false };
+
+    #[test]
+    fn a_view_of_namespaces_has_a_row_for_each_and_others_have_their_sums() {
+        let row = |text: &str, new, packets| (text.to_owned(), Rate::Known(new), Rate::Known(packets));
+        assert_eq!(rates_of(View::Netns, [HEARD; 2], &[]), [row("blue", 0.5, 5.0), row("red", 0.5, 5.0)]);
+        assert_eq!(rates_of(View::Source, [HEARD; 2], &[]), [row("10.0.0.1", 1.0, 10.0)]);
+    }
+
+    #[test]
+    fn events_that_are_missing_in_one_namespace_make_its_rates_and_the_sums_lower_bounds() {
+        let new = |view| rates_of(view, [HEARD; 2], &[2]).into_iter().map(|rates| rates.1).collect::<Vec<_>>();
+        assert_eq!(new(View::Netns), [Rate::Known(0.5), Rate::AtLeast(0.5)]);
+        assert_eq!(new(View::Source), [Rate::AtLeast(1.0)]);
+        // Red has no events, and start times of which none is in the interval.
+        let new = |view| {
+            let current = [HEARD, Current::default()];
+            rates_of(view, current, &[2]).into_iter().map(|rates| rates.1).collect::<Vec<_>>()
+        };
+        assert_eq!(new(View::Source), [Rate::AtLeast(1.0)]);
+    }
+
+    #[test]
+    fn what_entries_had_before_their_namespace_was_first_dumped_is_no_traffic_of_the_interval() {
+        let current = [HEARD, Current { is_first: true, ..HEARD }];
+        let packets = |view| rates_of(view, current, &[2]).into_iter().map(|rates| rates.2).collect::<Vec<_>>();
+        assert_eq!(packets(View::Netns), [Rate::Known(5.0), Rate::Unknown]);
+        assert_eq!(packets(View::Source), [Rate::Unknown]);
+    }
+
     #[test]
     fn the_idle_time_of_a_group_is_the_smallest_and_an_undecided_flow_leaves_an_upper_bound() {
         let time = |idles: &[Idle]| {
