@@ -16,7 +16,8 @@ fn completions_exist_for_every_shell_and_command() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let run = folder.ctnl(&words(&["completions", shell]));
         assert!(run.code == Some(0) && run.stderr.is_empty(), "{}", run.explain());
-        for word in COMMANDS.iter().chain(&["dry-run", "confirm-idle", "older"]) {
+        // With a view of top.
+        for word in COMMANDS.iter().chain(&["dry-run", "confirm-idle", "older", "source-network"]) {
             assert!(run.stdout.contains(word), "{shell} completes no {word}");
         }
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use ctnl::host::Host;
 use ctnl::netlink::{Connection, Netns};
 use ctnl::units::Seconds;
@@ -45,7 +46,8 @@ Examples:
   ctnl top --replay night.top
       Play it, with the same keys.
 
-Exit codes: 0 done; 1 failed; 2 usage error; 3 a frame was not recorded, or cannot be read.";
+Exit codes: 0 done; 1 failed; 2 usage error; 3 a frame was not recorded, cannot be read, or lacks a
+network namespace that could not be read (--batch).";
 
 /// Show the table as it changes: who fills it, how fast, and when it is full
 ///
@@ -71,7 +73,7 @@ pub struct Args {
     json: bool,
 
     /// What the rows are
-    #[arg(long, value_name = "VIEW", default_value = "source", value_parser = view)]
+    #[arg(long, value_name = "VIEW", default_value = "source", value_parser = view())]
     by: View,
 
     /// Sort by this column: group, entries, evictable, new, packets, bytes, idle
@@ -126,8 +128,13 @@ pub struct Args {
     common: CommonArgs,
 }
 
-fn view(text: &str) -> Result<View, String> {
-    View::of_name(text).ok_or_else(|| format!("expected one of {}", View::ALL.map(View::name).join(", ")))
+fn view() -> impl TypedValueParser<Value = View> {
+    let value = |view: View| {
+        let more = if view == View::Netns { ", with --all-netns" } else { "" };
+        PossibleValue::new(view.name()).help(format!("key {}{more}", view.key()))
+    };
+    let values = PossibleValuesParser::new(View::ALL.map(value));
+    values.try_map(|name| View::of_name(&name).ok_or("expected a view"))
 }
 
 fn column(text: &str) -> Result<Column, String> {
@@ -325,31 +332,32 @@ fn print_frames(
     recorder: &mut Option<Recorder>,
 ) -> Result<Exit> {
     let (zone, stop) = (files::time_zone(host), AtomicBool::new(false));
-    let (mut history, mut printed, mut is_recorded) = (History::default(), 0, true);
+    let (mut history, mut printed, mut is_whole) = (History::default(), 0, true);
     let (now, mut pace) = (|| host.clock.now().monotonic, Pace::of(args.interval));
     loop {
         let (began, used) = (now(), processor_time());
-        let Some(frame) = sampler.sample(&stop)? else { return Ok(exit(is_recorded)) };
+        let Some(frame) = sampler.sample(&stop)? else { return Ok(exit(is_whole)) };
         history.add(&frame);
         if let Some(Err(error)) = recorder.as_mut().map(|recorder| recorder.record(&frame)) {
             args.common.console().warn(&error.to_string());
-            is_recorded = false;
+            is_whole = false;
         }
         // The first frame has no rates.
         if frame.interval > 0 {
             printed += 1;
+            is_whole &= frame.netns.as_ref().is_none_or(|netns| netns.missing.is_empty());
             if print_frame(args, &frame, &history, &zone)? == Delivered::ReaderGone {
-                return Ok(exit(is_recorded));
+                return Ok(exit(is_whole));
             }
         }
         if args.frames.is_some_and(|frames| printed >= frames) {
-            return Ok(exit(is_recorded));
+            return Ok(exit(is_whole));
         }
         pace.made(began, processor_time().since(used).plus(sampler.entering()));
         while now() < pace.next() {
             let left = Duration::from(pace.next().since(now())).min(Duration::from_millis(100));
             if !interrupt.sleep(left, |_| {}) {
-                return Ok(exit(is_recorded));
+                return Ok(exit(is_whole));
             }
             let (began, used) = (now(), processor_time());
             sampler.read_events()?;
@@ -358,9 +366,9 @@ fn print_frames(
     }
 }
 
-/// A frame that could not be recorded is a part that was not done.
-fn exit(is_recorded: bool) -> Exit {
-    if is_recorded { Exit::Done } else { Exit::Partly }
+/// A frame that could not be recorded, or lacks a namespace, is a part that was not done.
+fn exit(is_whole: bool) -> Exit {
+    if is_whole { Exit::Done } else { Exit::Partly }
 }
 
 /// Prints the frames of a recording.
