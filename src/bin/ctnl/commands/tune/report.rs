@@ -9,7 +9,7 @@ use crate::term::columns::Columns;
 use crate::term::console::Console;
 use crate::term::exit::Exit;
 use crate::term::stdout::print;
-use crate::tune::{Change, End, Place, Setting, State, VERSION, diff};
+use crate::tune::{Change, End, MaxAtBoot, Place, Setting, State, VERSION, diff};
 
 /// The lines of the changes: settings first, then files with the lines that differ.
 pub fn diff_text(changes: &[Change]) -> String {
@@ -80,6 +80,8 @@ pub struct Outcome {
     pub confirm_within: Option<u64>,
     /// Timeouts of existing entries.
     pub existing: Vec<Capped>,
+    /// The maximum at boot, where the buckets are set there and it is not.
+    pub max_at_boot: Option<MaxAtBoot>,
     /// What the boot does otherwise.
     pub overridden: Vec<String>,
     /// Notes.
@@ -134,6 +136,7 @@ impl Outcome {
             "confirm_within": self.confirm_within,
             "changes": self.changes,
             "existing": self.existing.iter().map(Capped::json).collect::<Vec<_>>(),
+            "max_at_boot": self.max_at_boot.as_ref().map(MaxAtBoot::json),
             "overridden_at_boot": self.overridden,
             "notes": self.notes,
             "error": error,

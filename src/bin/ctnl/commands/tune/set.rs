@@ -127,6 +127,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
         command: "set",
         dry_run: args.dry_run,
         changes: plan.changes.iter().chain(&plan.files.changes).cloned().collect(),
+        max_at_boot: plan.files.max.clone(),
         overridden: plan.files.overridden.clone(),
         notes: plan.notes.clone(),
         ..Outcome::default()
@@ -204,6 +205,9 @@ impl Args {
     fn show(&self, plan: &Plan, preview: &[Capped], console: &mut Console) -> Result<()> {
         for note in &plan.notes {
             console.note(&format!("note: {note}"));
+        }
+        if let Some(max) = &plan.files.max {
+            console.note(&format!("max at boot will be {}", max.text()));
         }
         for overridden in &plan.files.overridden {
             console.warn(&format!("at boot this decides, and not what is written now: {overridden}"));

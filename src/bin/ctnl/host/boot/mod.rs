@@ -124,6 +124,15 @@ impl Boot {
         [all].into_iter().chain(overrides).find(|line| line.stage == Stage::Module)
     }
 
+    /// The maximum that follows from the hash size that the module is loaded with, and the line of that: it is in force
+    /// where nothing sets the maximum.
+    pub fn max_of_hashsize(&self) -> Option<(u64, Assignment)> {
+        let line = self.hashsize_of_module()?;
+        let buckets = line.number().filter(|buckets| *buckets > 0)?;
+        let max = defaults::maxima(defaults::round_up(buckets), true).first().copied()?;
+        Some((max, line))
+    }
+
     /// Whether an option of modprobe.d gives the setting `name`, such as `nf_conntrack_acct`, its first value.
     pub fn sets_parameter(&self, name: &str) -> bool {
         match name {
