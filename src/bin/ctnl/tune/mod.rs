@@ -24,7 +24,7 @@ pub use change::{Change, Place, sort_safely};
 pub use limits::{Refusal, Sizes, Words, judge};
 pub use log::{Locked, Log, boot_id};
 pub use max_at_boot::MaxAtBoot;
-pub use operation::{End, Session, now, reverting};
+pub use operation::{End, Rollback, Session, now, reverting};
 pub use persist::diff;
 pub use places::{HostPlaces, Places};
 pub use recommend::{Table, recommend};

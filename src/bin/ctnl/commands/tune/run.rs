@@ -150,8 +150,10 @@ impl Env<'_> {
                 outcome.end = Some(waiting);
                 Ok(())
             }
-            Answer::RollBack => self.roll_back(op, "not confirmed: the answer was no, or a signal came", outcome),
-            Answer::Overdue => self.roll_back(op, &not_confirmed(seconds), outcome),
+            Answer::RollBack => {
+                self.roll_back(op, "not confirmed: the answer was no, or a signal came", false, outcome)
+            }
+            Answer::Overdue => self.roll_back(op, &not_confirmed(seconds), false, outcome),
             Answer::Settled(_) => self.settled(op, outcome),
         }
     }
@@ -178,15 +180,15 @@ impl Env<'_> {
         Ok(())
     }
 
-    /// Rolls an operation back that waits, or that was ended in the middle.
+    /// Rolls an operation back that waits, or that was ended in the middle; by `force` also what somebody else changed.
     ///
     /// # Errors
     /// It cannot be locked.
-    pub fn roll_back(&mut self, op: u64, why: &str, outcome: &mut Outcome) -> Result<()> {
+    pub fn roll_back(&mut self, op: u64, why: &str, force: bool, outcome: &mut Outcome) -> Result<()> {
         let locked = self.log.lock()?;
         match locked.read()?.find(op).filter(|operation| operation.state.is_pending()) {
             Some(operation) => {
-                outcome.end = Some(self.session(&locked, |session| session.roll_back(operation, why)));
+                outcome.end = Some(self.session(&locked, |session| session.roll_back(operation, why, force)));
                 Ok(())
             }
             None => {
