@@ -92,7 +92,6 @@ impl Outcome {
     fn state(&self) -> &'static str {
         match &self.end {
             _ if self.dry_run => "preview",
-            None if self.has_lowered() => State::Applied.key(),
             None => "unchanged",
             Some(End::Applied(_)) if self.confirmed => State::Confirmed.key(),
             Some(End::Applied(_)) => State::Applied.key(),
@@ -100,12 +99,6 @@ impl Outcome {
             Some(End::RolledBack { not_undone, .. }) if not_undone.is_empty() => State::RolledBack.key(),
             Some(End::RolledBack { .. }) => State::PartlyRolledBack.key(),
         }
-    }
-
-    /// Where the settings were as wanted already, and entries alone were changed: they cannot be put back, so that there is
-    /// no operation.
-    fn has_lowered(&self) -> bool {
-        !self.dry_run && self.existing.iter().any(|capped| capped.share().0 > 0)
     }
 
     /// The exit code.
@@ -182,13 +175,14 @@ impl Outcome {
                 "{op}in force, and rolled back in {} s unless it is confirmed\n  hint: ctnl tune confirm",
                 self.confirm_within.unwrap_or(0)
             )),
+            // The lines of the entries are above.
+            Some(End::Applied(changes)) if changes.is_empty() => console.note(&format!("{op}no setting was changed")),
             Some(End::Applied(changes)) => {
                 let what = if self.confirmed { "confirmed" } else { "applied" };
                 let plural = if changes.len() == 1 { "" } else { "s" };
                 console.note(&format!("{op}{what} and verified: {} change{plural}", changes.len()));
             }
             None if self.dry_run => console.note("nothing was changed (--dry-run)"),
-            None if self.has_lowered() => {}
             None => console.note("nothing to change"),
         }
     }

@@ -129,8 +129,11 @@ impl Args {
     ) -> Result<&'o Operation> {
         let Some(op) = self.op else {
             // What could not be rolled back is reverted by its number alone: it may be impossible for ever.
-            let in_force =
-                |operation: &&Operation| operation.state.is_in_force() && operation.state != State::PartlyRolledBack;
+            let in_force = |operation: &&Operation| {
+                operation.state.is_in_force()
+                    && operation.state != State::PartlyRolledBack
+                    && (operation.state.is_pending() || !operation.is_of_entries_alone())
+            };
             let mut last = operations.iter().rev().filter(in_force).peekable();
             let newest = last.peek().copied();
             // One of which everything is as before already must not hide those before it.
@@ -140,7 +143,9 @@ impl Args {
             {
                 console.note(&format!("operation {}: everything is as it was before it already", newest.begun.op));
             }
-            return found.ok_or_else(|| anyhow!("no operation is in force (log: {})", log.path().display()));
+            return found.ok_or_else(|| {
+                anyhow!("no operation that can be put back is in force (log: {})", log.path().display())
+            });
         };
         let found = operations.iter().rfind(|operation| operation.begun.op == op);
         let found = found.ok_or_else(|| usage(format!("there is no operation {op}\n  hint: ctnl tune log")))?;
@@ -151,6 +156,10 @@ impl Args {
                 )
             }
             (State::RolledBack, _) => bail!("operation {op} was rolled back: nothing of it is in force"),
+            (state, _) if !state.is_pending() && found.is_of_entries_alone() => bail!(
+                "operation {op} lowered the timeouts of existing entries alone: there is nothing to put back, since the next \
+                 packet sets the timeout of the setting"
+            ),
             _ => Ok(found),
         }
     }

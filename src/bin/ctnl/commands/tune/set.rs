@@ -157,10 +157,6 @@ impl Args {
         if !ask::may_begin(env.console, self.yes, env.interrupt)? {
             return Err(anyhow::anyhow!("nothing was changed"));
         }
-        if is_empty {
-            let existing = env.cap(&plan.existing);
-            return Ok(Outcome { existing, ..outcome });
-        }
         let (mut changes, mut on_confirm) = (plan.changes, plan.files.changes);
         if self.confirm_within.is_none() {
             changes.append(&mut on_confirm);
@@ -206,14 +202,14 @@ impl Args {
         for note in &plan.notes {
             console.note(&format!("note: {note}"));
         }
-        if let Some(max) = &plan.files.max {
-            console.note(&format!("max at boot will be {}", max.text()));
-        }
         for overridden in &plan.files.overridden {
             console.warn(&format!("at boot this decides, and not what is written now: {overridden}"));
         }
         let all: Vec<_> = plan.changes.iter().chain(&plan.files.changes).cloned().collect();
         let mut text = diff_text(&all);
+        if let Some(max) = &plan.files.max {
+            text.push_str(&format!("max at boot: {}\n", max.text()));
+        }
         for capped in preview.iter().filter(|_| !self.dry_run) {
             text.push_str(&format!("{}\n", capped.text()));
         }

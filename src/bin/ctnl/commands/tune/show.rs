@@ -14,7 +14,7 @@ use crate::term::columns::Columns;
 use crate::term::console::percent;
 use crate::term::exit::Exit;
 use crate::term::stdout::print;
-use crate::tune::{HostPlaces, Log, Operation, Place, Places, Setting, Table, VERSION, deciding, recommend};
+use crate::tune::{HostPlaces, Log, Operation, Place, Places, Setting, Table, VERSION, deciding, is_denied, recommend};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -65,7 +65,16 @@ struct AtBoot {
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let target = args.target.target(host)?;
     let mut console = args.target.common.console();
-    let operations = pending::warn(&target, &Log::of(&target.host), &mut console, None)?;
+    let operations = match pending::warn(&target, &Log::of(&target.host), &mut console, None) {
+        // What is now and at boot is for everybody.
+        Err(error) if is_denied(&error) => {
+            console.note(&format!(
+                "{error:#}\n  hint: only root sees what is pending, and the most entries that the log has"
+            ));
+            Vec::new()
+        }
+        operations => operations?,
+    };
     let shown = Shown::read(args, &target, &operations);
     let text =
         if args.target.json { format!("{}\n", shown.json()) } else { shown.text(args.target.common.is_verbose()) };
