@@ -11,6 +11,7 @@ mod key;
 mod loading;
 mod modprobe;
 mod reason;
+mod rest_of_file;
 mod scripts;
 mod services;
 mod settings;
