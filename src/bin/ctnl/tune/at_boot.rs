@@ -64,6 +64,9 @@ pub fn plan(
     }
     for (setting, value) in &values {
         check(&boot, *setting, *value, &mut plan);
+        let key = setting.key();
+        let undone = boot.writers_of(&key).filter(|writer| writer.undoes(*value));
+        plan.notes.extend(undone.map(|writer| format!("{setting}: {}", writer.describe())));
     }
     if buckets.is_some() && !is_given(Setting::Max) {
         plan.max = MaxAtBoot::of(&boot);
@@ -174,6 +177,7 @@ mod tests {
     use std::path::Path;
 
     use ctnl::clock::Clock;
+    use ctnl::model::Timer;
     use ctnl::netlink::Netns;
     use tempfile::TempDir;
 
@@ -289,6 +293,14 @@ mod tests {
         let plan = plan_on(&systemd(true, &[]), &[(Setting::Buckets, 131_072)]);
         assert!(!file(&plan, SYSCTL_CONF).unwrap().contains("nf_conntrack_max"), "{plan:?}");
         assert_eq!((plan.max, plan.notes.len()), (None, 1));
+    }
+
+    #[test]
+    fn a_program_that_undoes_the_value_when_it_starts_is_named() {
+        let root = systemd(false, &[("/proc/77/cmdline", "/usr/bin/kube-proxy\0")]);
+        let close_wait = |seconds| plan_on(&root, &[(Setting::Timeout(Timer::TcpCloseWait), seconds)]).notes;
+        assert_eq!(close_wait(60), ["tcp.close_wait: kube-proxy sets it to 3600 when it starts (/proc/77/cmdline:1)"]);
+        assert_eq!(close_wait(7200), [] as [String; 0], "it only raises");
     }
 
     #[test]

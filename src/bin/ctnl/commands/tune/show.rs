@@ -233,6 +233,10 @@ fn row(setting: Setting, places: &mut HostPlaces, boot: &Boot, table: Option<Tab
     let value = now(places, setting);
     let found = value.map(|value| recommend(setting, value, table, memory));
     let (recommended, why) = found.map_or((None, String::new()), |found| (Some(found.value), found.why));
+    let why = boot.writers_of(&setting.key()).fold(why, |why, writer| {
+        let separator = if why.is_empty() { "" } else { "; " };
+        format!("{why}{separator}{}", writer.describe())
+    });
     let writable = value.is_some() && places.check_writable(setting).is_ok();
     Row { setting, now: value, boot: AtBoot::of(setting, boot), recommended, why, writable }
 }

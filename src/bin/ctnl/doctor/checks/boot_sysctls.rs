@@ -4,9 +4,7 @@ use crate::doctor::check::{Check, Outcome};
 use crate::doctor::evidence::{BootEvidence, Evidence};
 use crate::doctor::finding::{Finding, Severity};
 use crate::doctor::{tune_command, whole_file};
-use crate::host::boot::{
-    Assignment, CONNTRACK, Effect, HASHSIZE, Init, Reason, Stage, WithoutEffect, Writer, defaults,
-};
+use crate::host::boot::{Assignment, CONNTRACK, Effect, HASHSIZE, Init, Reason, Stage, WithoutEffect, defaults};
 use crate::host::conntrack_sysctls::ConntrackSysctls;
 
 pub const CHECK: Check = Check {
@@ -60,11 +58,7 @@ fn file_name(set: &Assignment) -> String {
 
 /// Whether a program gives the setting its value while the host runs.
 fn is_written(boot: &BootEvidence, canonical: &str, value: u64) -> bool {
-    writers(boot, canonical).any(|writer| writer.assignment.number().is_none_or(|written| written == value))
-}
-
-fn writers<'a>(boot: &'a BootEvidence, canonical: &'a str) -> impl Iterator<Item = &'a Writer> {
-    boot.boot.writers.iter().filter(move |writer| writer.assignment.canonical() == canonical)
+    boot.boot.writers_of(canonical).any(|writer| writer.assignment.number().is_none_or(|written| written == value))
 }
 
 /// Whether the files of the host decide on the setting `name` of the namespace that is looked at.
@@ -165,7 +159,7 @@ fn lost(evidence: &Evidence, now: &ConntrackSysctls) -> Option<Finding> {
         finding = finding
             .evidence(format!("{name} is {value}; no file sets it; the kernel's default is {default}"))
             .figure(name, *value);
-        for writer in writers(boot, &format!("net.netfilter.{name}")) {
+        for writer in boot.boot.writers_of(&format!("net.netfilter.{name}")) {
             finding = finding.evidence(format!("{} sets it: {}", writer.name, writer.assignment));
         }
     }

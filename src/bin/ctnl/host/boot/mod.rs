@@ -154,6 +154,11 @@ impl Boot {
         }
     }
 
+    /// The programs that write the sysctl `name`, such as `net.netfilter.nf_conntrack_max`, while the host runs.
+    pub fn writers_of<'b>(&'b self, name: &'b str) -> impl Iterator<Item = &'b Writer> {
+        self.writers.iter().filter(move |writer| writer.assignment.canonical() == name)
+    }
+
     /// What a boot does with a line of [`Boot::sysctl`] or [`Boot::hashsize`].
     pub fn effect(&self, assignment: &Assignment) -> Effect {
         if assignment.number().is_none() && !assignment.is_computed() {
