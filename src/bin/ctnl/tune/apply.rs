@@ -92,7 +92,17 @@ fn write_and_verify(places: &mut dyn Places, place: Place, change: &mut Change) 
 /// Undoes `changes` in the reverse order. What is as before already is left, and so is what somebody else changed since.
 /// Returns those that could not be undone.
 pub fn undo(places: &mut dyn Places, changes: &[Change]) -> Vec<NotUndone> {
-    changes.iter().rev().filter_map(|change| not_put_back(change, undo_one(places, change))).collect()
+    undo_all(places, changes, false)
+}
+
+/// As [`undo`], but a setting that somebody else changed since is put back, too. A file never is: as a whole it is what they
+/// made of it.
+pub fn undo_by_force(places: &mut dyn Places, changes: &[Change]) -> Vec<NotUndone> {
+    undo_all(places, changes, true)
+}
+
+fn undo_all(places: &mut dyn Places, changes: &[Change], force: bool) -> Vec<NotUndone> {
+    changes.iter().rev().filter_map(|change| not_put_back(change, undo_one(places, change, force))).collect()
 }
 
 fn not_put_back(change: &Change, result: Result<(), String>) -> Option<NotUndone> {
@@ -100,14 +110,14 @@ fn not_put_back(change: &Change, result: Result<(), String>) -> Option<NotUndone
     result.err().map(|why| NotUndone { name: change.name().to_owned(), wanted, why })
 }
 
-fn undo_one(places: &mut dyn Places, change: &Change) -> Result<(), String> {
+fn undo_one(places: &mut dyn Places, change: &Change, force: bool) -> Result<(), String> {
     let Some(place) = change.place() else { return Err("it is nothing that ctnl tune writes".to_owned()) };
     let now = read(places, place, change)?;
     if now == change.from {
         return Ok(());
     }
     // No tolerance: the new value is the one that was read back.
-    if now != change.to {
+    if now != change.to && !(force && matches!(place, Place::Sysctl(_))) {
         let [set, now] = [&change.to, &now].map(|text| shown(place, text.as_deref()));
         return Err(format!("somebody else changed it since, from {set} to {now}: it is left"));
     }

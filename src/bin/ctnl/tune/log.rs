@@ -22,6 +22,9 @@ use super::record::{Operation, Record, State};
 pub const FOLDER: &str = "/var/lib/ctnl/tune";
 const LOG: &str = "operations.jsonl";
 const LOCK: &str = "lock";
+/// Of a new log: it has whole files, which may be for root alone, and who ran which command. A mode that the administrator
+/// gives it stays.
+const MODE: u32 = 0o600;
 /// Changes take less than a second, but for a resize of a large hash table.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
@@ -69,7 +72,7 @@ impl Log {
         match open(&path, OpenOptions::new().read(true)).and_then(|mut file| file.read_to_end(&mut text)) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Contents::default()),
             read => {
-                read.with_context(|| format!("read {}", path.display()))?;
+                read.with_context(|| format!("read the log of operations, {}", path.display()))?;
                 Ok(Contents::of(&String::from_utf8_lossy(&text)))
             }
         }
@@ -119,6 +122,11 @@ impl Log {
     }
 }
 
+/// Whether an error of [`Log::read`] is that this user may not read it.
+pub fn is_denied(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+}
+
 /// Opens a regular file, over no symbolic link, and waits for no other end of a FIFO.
 fn open(path: &Path, options: &mut OpenOptions) -> std::io::Result<File> {
     let file = options.custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)?;
@@ -160,7 +168,7 @@ impl Locked<'_> {
         let mut line = serde_json::to_string(record)?;
         line.push('\n');
         let is_new = !path.exists();
-        let mut file = open(path, OpenOptions::new().create(true).read(true).append(true).mode(0o644))?;
+        let mut file = open(path, OpenOptions::new().create(true).read(true).append(true).mode(MODE))?;
         let length = file.metadata()?.len();
         if !ends_with_line_feed(&mut file)? {
             // Of a crash while a line was appended. It is no record, and this one must not be part of it.
@@ -252,6 +260,8 @@ pub fn boot_id(host: &Host) -> Option<String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use ctnl::clock::Clock;
 
     use super::super::change::Change;
@@ -294,6 +304,26 @@ mod tests {
         locked.append(&Record::Applied(step(3))).unwrap();
         assert_eq!(states(), [State::Applied, State::Reverted, State::Applied]);
         assert_eq!(read.find(1).unwrap().begun.changes, begun(1).changes);
+    }
+
+    #[test]
+    fn a_new_log_is_readable_by_its_owner_alone_and_keeps_the_mode_that_it_is_given() {
+        let root = tempfile::tempdir().unwrap();
+        let log = Log::of(&Host::at(root.path(), Clock::system()));
+        let locked = log.lock().unwrap();
+        locked.append(&Record::Begin(begun(1))).unwrap();
+        let mode = || fs::metadata(log.path()).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o600);
+        fs::set_permissions(log.path(), fs::Permissions::from_mode(0o640)).unwrap();
+        locked.append(&Record::Applied(step(1))).unwrap();
+        assert_eq!(mode(), 0o640);
+    }
+
+    #[test]
+    fn only_a_log_that_may_not_be_read_is_one_that_is_denied() {
+        let error = |kind: std::io::ErrorKind| anyhow::Error::from(std::io::Error::from(kind)).context("read");
+        assert!(is_denied(&error(std::io::ErrorKind::PermissionDenied)));
+        assert!(!is_denied(&error(std::io::ErrorKind::InvalidInput)));
     }
 
     #[test]

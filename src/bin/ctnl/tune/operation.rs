@@ -4,7 +4,7 @@ use anyhow::Result;
 use ctnl::clock::Clock;
 use jiff::Timestamp;
 
-use super::apply::{NotUndone, apply, undo};
+use super::apply::{NotUndone, apply, undo, undo_by_force};
 use super::change::{Change, Place, sort_safely};
 use super::log::Locked;
 use super::places::Places;
@@ -82,21 +82,11 @@ impl Session<'_> {
         End::Applied(operation.begun.changes.iter().chain(&files).cloned().collect())
     }
 
-    /// Rolls an operation back.
-    pub fn roll_back(&mut self, operation: &Operation, why: &str) -> End {
-        let mut all = operation.begun.changes.clone();
-        all.extend(self.written_on_confirm(operation));
-        let not_undone = undo(self.places, &all);
+    /// Rolls an operation back; by `force` also the settings that somebody else changed since. See [`Rollback::of`].
+    pub fn roll_back(&mut self, operation: &Operation, why: &str, force: bool) -> End {
+        let all = may_be_made(operation, self.places);
+        let not_undone = if force { undo_by_force(self.places, &all) } else { undo(self.places, &all) };
         self.rolled_back(operation.begun.op, why.to_owned(), not_undone)
-    }
-
-    /// The files of a confirmation whose process was killed in its middle.
-    fn written_on_confirm(&mut self, operation: &Operation) -> Vec<Change> {
-        let files = operation.begun.changes_on_confirm.iter();
-        let is_written = |change: &&Change| {
-            change.place().is_some_and(|place| self.places.read(place).is_ok_and(|now| now == change.to))
-        };
-        files.filter(is_written).cloned().collect()
     }
 
     /// Notes the end in the log. Where that fails, the reason is part of the end: everything else holds.
@@ -111,6 +101,57 @@ impl Session<'_> {
 
     fn step(&self, op: u64) -> Step {
         Step { v: VERSION, op, time: now(self.clock), ..Step::default() }
+    }
+}
+
+/// The changes of an operation that is pending which may be made: with the files of a confirmation whose process was killed
+/// in its middle.
+fn may_be_made(operation: &Operation, places: &mut dyn Places) -> Vec<Change> {
+    let files = operation.begun.changes_on_confirm.iter();
+    let is_written =
+        |change: &&Change| change.place().is_some_and(|place| places.read(place).is_ok_and(|now| now == change.to));
+    let written: Vec<_> = files.filter(is_written).cloned().collect();
+    operation.begun.changes.iter().cloned().chain(written).collect()
+}
+
+/// What [`Session::roll_back`] is going to do.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Rollback {
+    /// The changes, in their order. What is as before already is left out.
+    pub changes: Vec<Change>,
+    /// What is left, since somebody else changed it, or it cannot be read.
+    pub left: Vec<String>,
+}
+
+impl Rollback {
+    /// Of an operation that is pending.
+    pub fn of(operation: &Operation, places: &mut dyn Places, force: bool) -> Self {
+        let mut rollback = Rollback::default();
+        for change in may_be_made(operation, places).iter().rev() {
+            match inverse_now(change, places, force) {
+                Ok(inverse) => rollback.changes.extend(inverse),
+                Err(why) => rollback.left.push(why),
+            }
+        }
+        rollback
+    }
+}
+
+/// The change that puts back what was before `change`; `None` where it is so already.
+///
+/// # Errors
+/// Somebody else changed it since, and it is a file or `force` is not given; or it cannot be read.
+fn inverse_now(change: &Change, places: &mut dyn Places, force: bool) -> Result<Option<Change>, String> {
+    let Some(place) = change.place() else {
+        return Err(format!("the log names '{}', which ctnl tune does not write", change.path));
+    };
+    match places.read(place) {
+        Err(error) => Err(format!("cannot read {}: {error}", change.path)),
+        Ok(now) if now == change.from => Ok(None),
+        Ok(now) if now == change.to || force && matches!(place, Place::Sysctl(_)) => {
+            Ok(Some(Change { from: now, ..change.inverse() }))
+        }
+        Ok(now) => Err(somebody_else(change, now)),
     }
 }
 
@@ -134,17 +175,9 @@ pub fn text_of(nanoseconds: u64) -> String {
 pub fn reverting(operation: &Operation, places: &mut dyn Places, force: bool) -> Result<Vec<Change>, Vec<String>> {
     let (mut changes, mut refused) = (Vec::new(), Vec::new());
     for change in &operation.made() {
-        let Some(place) = change.place() else {
-            refused.push(format!("the log names '{}', which ctnl tune does not write", change.path));
-            continue;
-        };
-        match places.read(place) {
-            Err(error) => refused.push(format!("cannot read {}: {error}", change.path)),
-            Ok(now) if now == change.from => {}
-            Ok(now) if now == change.to || force && matches!(place, Place::Sysctl(_)) => {
-                changes.push(Change { from: now, ..change.inverse() });
-            }
-            Ok(now) => refused.push(somebody_else(change, now)),
+        match inverse_now(change, places, force) {
+            Ok(inverse) => changes.extend(inverse),
+            Err(why) => refused.push(why),
         }
     }
     sort_safely(&mut changes);
@@ -253,6 +286,37 @@ mod tests {
     }
 
     #[test]
+    fn what_is_shown_of_a_rollback_is_what_it_does_with_and_without_force() {
+        for force in [false, true] {
+            let root = root();
+            session(root.path(), |session| session.run(&begun(1, Some(60)), || Ok(())).unwrap());
+            let max = root.path().join("proc/sys/net/netfilter/nf_conntrack_max");
+            fs::write(&max, "5\n").unwrap();
+            let waiting = operation(root.path(), 1);
+            let (shown, end) = session(root.path(), |session| {
+                let shown = Rollback::of(&waiting, session.places, force);
+                (shown, session.roll_back(&waiting, "reverted", force))
+            });
+            let changes: Vec<_> = shown.changes.iter().map(Change::describe).collect();
+            let End::RolledBack { not_undone, .. } = end else { panic!("{end:?}") };
+            let (expected, left, value_then) = if force {
+                (vec!["acct: on -> off", "max: 5 -> 1000"], vec![], "1000")
+            } else {
+                (vec!["acct: on -> off"], vec!["max: 2000 -> 5 (changed since)"], "5")
+            };
+            assert_eq!(
+                (changes, shown.left),
+                (
+                    expected.into_iter().map(str::to_owned).collect(),
+                    left.iter().map(|text| (*text).to_owned()).collect()
+                )
+            );
+            assert_eq!((value(root.path(), "nf_conntrack_max").as_str(), not_undone.len()), (value_then, left.len()));
+            assert_eq!(value(root.path(), "nf_conntrack_acct"), "0");
+        }
+    }
+
+    #[test]
     fn a_file_that_has_other_lines_since_is_not_put_back_even_by_force() {
         let root = root();
         session(root.path(), |session| session.run(&begun(1, None), || Ok(())).unwrap());
@@ -308,7 +372,11 @@ mod tests {
         fs::write(&path, lines.join("\n") + "\n").unwrap();
         let cut_off = operation(root.path(), 1);
         assert_eq!(cut_off.state, State::Unfinished);
-        session(root.path(), |session| session.roll_back(&cut_off, "reverted"));
+        session(root.path(), |session| {
+            let shown = Rollback::of(&cut_off, session.places, false);
+            assert!(shown.changes.iter().any(|change| change.path == SYSCTL_CONF), "{shown:?}");
+            session.roll_back(&cut_off, "reverted", false)
+        });
         assert!(!root.path().join("etc/sysctl.d/90-ctnl.conf").exists());
     }
 
@@ -317,7 +385,7 @@ mod tests {
         let root = root();
         session(root.path(), |session| session.run(&begun(1, Some(60)), || Ok(())).unwrap());
         let waiting = operation(root.path(), 1);
-        session(root.path(), |session| session.roll_back(&waiting, "not confirmed within 60s"));
+        session(root.path(), |session| session.roll_back(&waiting, "not confirmed within 60s", false));
         let found = operation(root.path(), 1);
         assert_eq!((found.state, found.why.as_deref()), (State::RolledBack, Some("not confirmed within 60s")));
         assert_eq!(value(root.path(), "nf_conntrack_max"), "1000");
@@ -357,7 +425,7 @@ mod tests {
         });
         let killed = operation(root.path(), 1);
         assert!(killed.state.is_pending());
-        session(root.path(), |session| session.roll_back(&killed, "reverted"));
+        session(root.path(), |session| session.roll_back(&killed, "reverted", false));
         assert_eq!(value(root.path(), "nf_conntrack_max"), "1000");
     }
 

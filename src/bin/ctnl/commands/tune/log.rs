@@ -115,8 +115,8 @@ fn details(operation: &Operation, target: &Target) -> String {
         text.push_str("when confirmed:\n");
         text.push_str(&diff_text(&begun.changes_on_confirm));
     }
-    for (name, seconds) in &begun.existing {
-        text.push_str(&format!("existing entries of {name}: lowered to {seconds} s\n"));
+    for line in operation.describe_existing() {
+        text.push_str(&format!("{line}\n"));
     }
     text
 }
@@ -128,6 +128,7 @@ fn json_of(operation: &Operation, target: &Target) -> Value {
         "why": operation.why,
         "not_undone": operation.not_undone.iter().map(|(name, wanted)| json!({"name": name, "wanted": wanted})).collect::<Vec<_>>(),
         "reverted_by": operation.reverted_by,
+        "lowered": (!operation.lowered.is_empty()).then_some(&operation.lowered),
         "pending": state_of(operation, target),
     });
     if let (Value::Object(members), Value::Object(more)) = (&mut value, more) {

@@ -127,6 +127,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
         command: "set",
         dry_run: args.dry_run,
         changes: plan.changes.iter().chain(&plan.files.changes).cloned().collect(),
+        max_at_boot: plan.files.max.clone(),
         overridden: plan.files.overridden.clone(),
         notes: plan.notes.clone(),
         ..Outcome::default()
@@ -155,10 +156,6 @@ impl Args {
         self.stop_where_nobody_is_asked(preview, env.console)?;
         if !ask::may_begin(env.console, self.yes, env.interrupt)? {
             return Err(anyhow::anyhow!("nothing was changed"));
-        }
-        if is_empty {
-            let existing = env.cap(&plan.existing);
-            return Ok(Outcome { existing, ..outcome });
         }
         let (mut changes, mut on_confirm) = (plan.changes, plan.files.changes);
         if self.confirm_within.is_none() {
@@ -210,6 +207,9 @@ impl Args {
         }
         let all: Vec<_> = plan.changes.iter().chain(&plan.files.changes).cloned().collect();
         let mut text = diff_text(&all);
+        if let Some(max) = &plan.files.max {
+            text.push_str(&format!("max at boot: {}\n", max.text()));
+        }
         for capped in preview.iter().filter(|_| !self.dry_run) {
             text.push_str(&format!("{}\n", capped.text()));
         }

@@ -14,7 +14,7 @@ use crate::term::columns::Columns;
 use crate::term::console::percent;
 use crate::term::exit::Exit;
 use crate::term::stdout::print;
-use crate::tune::{HostPlaces, Log, Operation, Place, Places, Setting, Table, VERSION, deciding, recommend};
+use crate::tune::{HostPlaces, Log, Operation, Place, Places, Setting, Table, VERSION, deciding, is_denied, recommend};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -57,13 +57,24 @@ struct Row {
 struct AtBoot {
     line: Option<Assignment>,
     effect: Option<Effect>,
+    /// The maximum that follows from the hash size in `line`.
+    follows: Option<u64>,
 }
 
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let target = args.target.target(host)?;
     let mut console = args.target.common.console();
-    let operations = pending::warn(&target, &Log::of(&target.host), &mut console, None)?;
+    let operations = match pending::warn(&target, &Log::of(&target.host), &mut console, None) {
+        // What is now and at boot is for everybody.
+        Err(error) if is_denied(&error) => {
+            console.note(&format!(
+                "{error:#}\n  hint: only root sees what is pending, and the most entries that the log has"
+            ));
+            Vec::new()
+        }
+        operations => operations?,
+    };
     let shown = Shown::read(args, &target, &operations);
     let text =
         if args.target.json { format!("{}\n", shown.json()) } else { shown.text(args.target.common.is_verbose()) };
@@ -220,12 +231,14 @@ fn now(places: &mut HostPlaces, setting: Setting) -> Option<u64> {
 
 fn row(setting: Setting, places: &mut HostPlaces, boot: &Boot, table: Option<Table>, memory: &TableMemory) -> Row {
     let value = now(places, setting);
-    let line = deciding(boot, setting);
-    let effect = line.as_ref().map(|line| boot.effect(line));
     let found = value.map(|value| recommend(setting, value, table, memory));
     let (recommended, why) = found.map_or((None, String::new()), |found| (Some(found.value), found.why));
+    let why = boot.writers_of(&setting.key()).fold(why, |why, writer| {
+        let separator = if why.is_empty() { "" } else { "; " };
+        format!("{why}{separator}{}", writer.describe())
+    });
     let writable = value.is_some() && places.check_writable(setting).is_ok();
-    Row { setting, now: value, boot: AtBoot { line, effect }, recommended, why, writable }
+    Row { setting, now: value, boot: AtBoot::of(setting, boot), recommended, why, writable }
 }
 
 impl Row {
@@ -257,8 +270,9 @@ impl Row {
             "writable": self.writable,
             "global": self.setting.is_global(),
             "at_boot": self.boot.line.as_ref().map(|line| json!({
-                "value": line.number(),
+                "value": self.boot.follows.or_else(|| line.number()),
                 "text": line.value,
+                "follows_from": self.boot.follows.map(|_| line.canonical()),
                 "file": line.file,
                 "line": line.line,
                 "effect": self.boot.effect.map(effect_name),
@@ -279,8 +293,21 @@ fn effect_name(effect: Effect) -> &'static str {
 }
 
 impl AtBoot {
+    fn of(setting: Setting, boot: &Boot) -> Self {
+        let line = deciding(boot, setting);
+        let effect = line.as_ref().map(|line| boot.effect(line));
+        let is_set = !matches!(effect, None | Some(Effect::TooEarly | Effect::Refused));
+        match boot.max_of_hashsize().filter(|_| setting == Setting::Max && !is_set) {
+            Some((max, line)) => AtBoot { effect: Some(boot.effect(&line)), line: Some(line), follows: Some(max) },
+            None => AtBoot { line, effect, follows: None },
+        }
+    }
+
     fn text(&self, setting: Setting) -> String {
         let (Some(line), Some(effect)) = (&self.line, self.effect) else { return "default".to_owned() };
+        if let Some(max) = self.follows {
+            return format!("{max} (8 x hashsize, {}:{})", line.file, line.line);
+        }
         let value = line.number().map_or_else(|| line.value.clone(), |number| setting.show(number));
         let remark = match effect {
             Effect::Applied => "",

@@ -1,12 +1,10 @@
 //! Settings that the next boot changes or loses, and lines of files that do not do what they seem to.
 
 use crate::doctor::check::{Check, Outcome};
-use crate::doctor::evidence::{BootEvidence, Evidence, shell_word};
+use crate::doctor::evidence::{BootEvidence, Evidence};
 use crate::doctor::finding::{Finding, Severity};
-use crate::doctor::tune_command;
-use crate::host::boot::{
-    Assignment, CONNTRACK, Effect, HASHSIZE, Init, Reason, Stage, WithoutEffect, Writer, defaults,
-};
+use crate::doctor::{tune_command, whole_file};
+use crate::host::boot::{Assignment, CONNTRACK, Effect, HASHSIZE, Init, Reason, Stage, WithoutEffect, defaults};
 use crate::host::conntrack_sysctls::ConntrackSysctls;
 
 pub const CHECK: Check = Check {
@@ -26,8 +24,6 @@ down with `ctnl tune set … --persist`, or set the value of the file now.",
 
 /// The file that `ctnl tune set --persist` writes: files that sort behind it win.
 const TUNE_FILE: &str = "90-ctnl.conf";
-/// What commands do that make a file count.
-pub const WHOLE_FILE: &str = "mv, ln and chmod make the whole file count: review its other lines first";
 const CHOOSE_FIRST: &str = "nf_conntrack_max: choose a larger one first: the table is nearly full";
 /// These have checks of their own.
 const OTHER_CHECKS: &[&str] = &["nf_conntrack_buckets", "nf_conntrack_count"];
@@ -62,11 +58,7 @@ fn file_name(set: &Assignment) -> String {
 
 /// Whether a program gives the setting its value while the host runs.
 fn is_written(boot: &BootEvidence, canonical: &str, value: u64) -> bool {
-    writers(boot, canonical).any(|writer| writer.assignment.number().is_none_or(|written| written == value))
-}
-
-fn writers<'a>(boot: &'a BootEvidence, canonical: &'a str) -> impl Iterator<Item = &'a Writer> {
-    boot.boot.writers.iter().filter(move |writer| writer.assignment.canonical() == canonical)
+    boot.boot.writers_of(canonical).any(|writer| writer.assignment.number().is_none_or(|written| written == value))
 }
 
 /// Whether the files of the host decide on the setting `name` of the namespace that is looked at.
@@ -167,7 +159,7 @@ fn lost(evidence: &Evidence, now: &ConntrackSysctls) -> Option<Finding> {
         finding = finding
             .evidence(format!("{name} is {value}; no file sets it; the kernel's default is {default}"))
             .figure(name, *value);
-        for writer in writers(boot, &format!("net.netfilter.{name}")) {
+        for writer in boot.boot.writers_of(&format!("net.netfilter.{name}")) {
             finding = finding.evidence(format!("{} sets it: {}", writer.name, writer.assignment));
         }
     }
@@ -223,7 +215,7 @@ fn is_administrators(boot: &BootEvidence, line: &Assignment) -> bool {
 }
 
 fn without_effect(boot: &BootEvidence, line: &WithoutEffect) -> Option<Finding> {
-    let WithoutEffect { assignment: set, why } = line;
+    let WithoutEffect { assignment: set, why, .. } = line;
     let name = set.canonical();
     if set.key == HASHSIZE || !name.starts_with(CONNTRACK) || matches!(why, Reason::Masked { .. }) {
         return None;
@@ -245,28 +237,13 @@ fn without_effect(boot: &BootEvidence, line: &WithoutEffect) -> Option<Finding> 
             finding.text(format!("{}, line {}: remove it; the value is in force without it", set.file, set.line)),
         );
     }
-    Some(mended(finding, set, why))
-}
-
-fn mended(finding: Finding, set: &Assignment, why: &Reason) -> Finding {
-    let finding = match why {
-        Reason::Suffix | Reason::NotExecutable | Reason::NotRead { .. } => finding.evidence(WHOLE_FILE),
-        _ => finding,
-    };
     let finding = match why {
         Reason::OldName { current } => {
             finding.text(format!("{}, line {}: {current} = {}", set.file, set.line, set.value))
         }
-        Reason::Suffix => finding.command(format!("mv {0} {0}.conf", shell_word(&set.file))),
-        Reason::NotExecutable => finding.command(format!("chmod +x {}", shell_word(&set.file))),
-        Reason::NotRead { by: "systemd-sysctl" } if set.file == "/etc/sysctl.conf" => {
-            finding.command("ln -s ../sysctl.conf /etc/sysctl.d/99-sysctl.conf")
-        }
         _ => finding,
     };
-    let name = file_name(set);
-    let command = set.number().and_then(|value| tune_command::persist([(name.as_str(), value)]).0);
-    command.into_iter().fold(finding, Finding::command)
+    Some(whole_file::mend(finding, line, &file_name(set)))
 }
 
 fn unreadable(boot: &BootEvidence) -> Option<Finding> {
@@ -370,8 +347,8 @@ mod tests {
         host.file("/etc/sysctl.conf", "net.netfilter.nf_conntrack_acct = 1\nnet.core.somaxconn = 9\n");
         let found = host.findings(run);
         let fixes: Vec<_> = found.iter().map(|finding| finding.fixes[0].clone()).collect();
-        let link = command("ln -s ../sysctl.conf /etc/sysctl.d/99-sysctl.conf");
-        assert_eq!(fixes, [link, command("mv /etc/sysctl.d/conntrack /etc/sysctl.d/conntrack.conf")]);
+        let alone = command("ctnl tune set --acct on --persist");
+        assert_eq!(fixes, [alone, command("mv /etc/sysctl.d/conntrack /etc/sysctl.d/conntrack.conf")]);
     }
 
     #[test]

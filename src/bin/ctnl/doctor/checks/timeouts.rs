@@ -17,8 +17,8 @@ Looks at the timeouts in /proc/sys/net/netfilter, how full the table is, and how
 Long: an entry whose end the kernel does not see (a host that crashed, a phone that left the network) stays until its
 timeout is over. For an established TCP connection the kernel's default is 5 days; 1 day is enough for most hosts, and
 what sends TCP keepalives (every 2 h by default, where an application turns them on) refreshes it anyway. The closing
-states need no more than the kernel's minutes. A longer one was set by somebody: kube-proxy sets CLOSE_WAIT to 1 h on
-purpose.
+states need no more than the kernel's minutes. A longer one was set by somebody. Where the files of the host show which program
+does so when it starts, it is named, with its own setting: kube-proxy raises CLOSE_WAIT to 1 h on purpose, and would raise it again.
 
 Short: RFC 5382 wants an established connection to be kept for 2 h 4 min, so that keepalives come in time, and RFC 4787
 a UDP stream for 2 min. A connection that is idle for longer breaks at a NAT or at a firewall that drops what it does
@@ -138,13 +138,41 @@ fn long(evidence: &Evidence, sysctls: &ConntrackSysctls, timer: &TimerRow, value
     if let Some((entries, all)) = entries_of(evidence, timer) {
         finding = finding.evidence(format!("{entries} of {all} entries have it")).figure("entries", entries);
     }
-    let setting = setting(timer, suggested);
-    finding = finding.command(evidence.tune_set(&setting));
+    finding = with_setting(finding, evidence, timer, value, suggested);
     let filter = NAMED.iter().find(|(named, ..)| *named == timer.timer).map_or("", |(_, _, filter)| filter);
     if filter.is_empty() {
         return finding;
     }
     finding.command(evidence.command(&format!("update {filter} --cap-timeout {} --dry-run", Seconds(suggested))))
+}
+
+/// With what sets the timeout: in the program that raises it, where there is one, since that does so whenever it starts.
+fn with_setting(finding: Finding, evidence: &Evidence, timer: &TimerRow, value: u64, suggested: u64) -> Finding {
+    let command = evidence.tune_set(&setting(timer, suggested));
+    let boot = &evidence.boot;
+    let sysctl = format!("net.netfilter.{}", timer.sysctl.unwrap_or_default());
+    // The programs of the host write the settings of its first namespace.
+    let writer = boot.boot.writers_of(&sysctl).find(|writer| boot.is_first_netns && writer.undoes(suggested));
+    let Some(writer) = writer else { return finding.command(command) };
+    let finding = finding.evidence(writer.describe()).figure("program", writer.name.as_str());
+    let finding = match kube_proxy_options(timer.timer).filter(|_| writer.name == "kube-proxy") {
+        Some((key, option)) => finding.text(format!(
+            "in the configuration of kube-proxy: conntrack.{key}: {suggested}s (on its command line: --{option}={suggested}s), \
+             then restart it; 0s leaves the setting to the host"
+        )),
+        None => finding.text(format!("change {}:{}", writer.assignment.file, writer.assignment.line)),
+    };
+    // What the program has set itself, it sets again.
+    if writer.assignment.number() == Some(value) { finding } else { finding.command(command) }
+}
+
+/// The settings of kube-proxy: in its configuration, and on its command line.
+fn kube_proxy_options(timer: Timer) -> Option<(&'static str, &'static str)> {
+    match timer {
+        Timer::TcpEstablished => Some(("tcpEstablishedTimeout", "conntrack-tcp-timeout-established")),
+        Timer::TcpCloseWait => Some(("tcpCloseWaitTimeout", "conntrack-tcp-timeout-close-wait")),
+        _ => None,
+    }
 }
 
 fn setting(timer: &TimerRow, value: u64) -> String {
@@ -209,7 +237,7 @@ fn at_once(evidence: &Evidence, timer: &TimerRow, value: u64) -> Finding {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 mod tests {
     use ctnl::model::TcpState;
 
@@ -302,6 +330,32 @@ mod tests {
             );
         }
         assert_eq!(run(&host(10).sysctl("nf_conntrack_tcp_timeout_established", 7440).evidence()), Outcome::NOTHING);
+    }
+
+    #[test]
+    fn a_timeout_that_kube_proxy_raises_is_lowered_in_its_configuration_and_not_by_a_sysctl() {
+        let close_wait = |command_line: &str, value: u64, is_first_netns: bool| {
+            let mut host = host(10);
+            host.sysctl("nf_conntrack_tcp_timeout_close_wait", value).file("/proc/77/cmdline", command_line);
+            let mut evidence = host.evidence();
+            evidence.boot.is_first_netns = is_first_netns;
+            findings(run(&evidence)).remove(0)
+        };
+        let kube_proxy = "/usr/local/bin/kube-proxy\0";
+        let found = close_wait(kube_proxy, 3600, true);
+        let Fix::Text(text) = &found.fixes[0] else { panic!("{found:?}") };
+        assert!(text.contains("conntrack.tcpCloseWaitTimeout: 60s"), "{text}");
+        assert!(text.contains("--conntrack-tcp-timeout-close-wait=60s"), "{text}");
+        assert!(found.evidence.contains(&"kube-proxy sets it to 3600 when it starts (/proc/77/cmdline:1)".to_owned()));
+        assert_eq!(commands(&found), ["ctnl update --state close_wait --cap-timeout 1m --dry-run"]);
+        // Somebody else raised it further.
+        assert_eq!(commands(&close_wait(kube_proxy, 7200, true))[0], "ctnl tune set --close-wait-timeout 1m --persist");
+        // kube-proxy was told to leave it alone; or it writes the setting of another namespace.
+        let left_alone = format!("{kube_proxy}--conntrack-tcp-timeout-close-wait=0\0");
+        for found in [close_wait(&left_alone, 3600, true), close_wait(kube_proxy, 3600, false)] {
+            assert_eq!(commands(&found)[0], "ctnl tune set --close-wait-timeout 1m --persist");
+            assert!(!format!("{found:?}").contains("kube-proxy sets"), "{found:?}");
+        }
     }
 
     #[test]

@@ -13,9 +13,9 @@ pub const CHECK: Check = Check {
     about: "half-open and unreplied floods, told from stale connections",
     explanation: "\
 Counts the entries of which only one side has spoken or whose handshake is not complete, by source, by destination and by
-both. One kind is a warning where it has at least 1000 entries and a tenth of the table, and critical where it fills half of the
-maximum. Other protocols than TCP, which may be one-way traffic, are a note unless they fill a tenth of the maximum or the table
-is half full. Then the counts show what it is:
+both. One kind is a note where it has at least 1000 entries and a tenth of the table, a warning where it fills a tenth of the
+maximum or the table is half full, and critical where it fills half of the maximum. Many sources whose TCP handshakes with one
+port are not complete are a warning in any table: that service is flooded or down. The counts show what it is:
 
 SYN_RECV, many sources, one port      SYN flood with forged sources: SYN cookies on the server, SYNPROXY on a firewall
 SYN_SENT, many sources, one port      the service does not answer: down, filtered, or flooded
@@ -74,8 +74,11 @@ enum Pattern {
 impl Kind<'_> {
     fn finding(&self) -> Option<Finding> {
         let count = self.entries.entries();
-        let severity = self.severity(count)?;
+        if count < MANY || count.saturating_mul(100) < self.survey.entries.saturating_mul(SHARE) {
+            return None;
+        }
         let pattern = self.pattern(count);
+        let severity = self.severity(&pattern, count);
         let (title, consequence) = self.describe(&pattern, count);
         let finding = Finding::new(severity, title, consequence).evidence(format!(
             "{}: {count} of {} entries ({})",
@@ -95,22 +98,23 @@ impl Kind<'_> {
         Some(self.with_fixes(finding, &pattern))
     }
 
-    fn severity(&self, count: u64) -> Option<Severity> {
-        if count < MANY || count.saturating_mul(100) < self.survey.entries.saturating_mul(SHARE) {
-            return None;
-        }
+    fn severity(&self, pattern: &Pattern, count: u64) -> Severity {
         let occupancy = self.evidence.occupancy.as_ref().ok();
         let max = occupancy.and_then(|occupancy| occupancy.after.max).map_or(0, u64::from);
         let fills = |share| max > 0 && count.saturating_mul(100) >= max.saturating_mul(share);
-        // One-way traffic may be as it should.
-        let is_attempt = !matches!(self.missing, Missing::UdpReply | Missing::Reply);
-        Some(match () {
+        let is_tight = fills(SHARE) || occupancy.is_some_and(|occupancy| occupancy.is_at(HALF));
+        match () {
             () if fills(HALF) => Severity::Critical,
-            () if is_attempt || fills(SHARE) || occupancy.is_some_and(|occupancy| occupancy.is_at(HALF)) => {
-                Severity::Warning
-            }
+            () if is_tight || self.is_service_in_need(pattern) => Severity::Warning,
             () => Severity::Note,
-        })
+        }
+    }
+
+    /// Whether a TCP service is flooded or does not answer, which hurts also where the table has space. Everything else may be as
+    /// it should: one-way traffic, clients of a host that was taken down, a route back that is another one.
+    fn is_service_in_need(&self, pattern: &Pattern) -> bool {
+        let is_handshake = matches!(self.missing, Missing::SynAnswer | Missing::FinalAck);
+        is_handshake && matches!(pattern, Pattern::ManySources(_))
     }
 
     fn share(&self, count: u64) -> String {
@@ -498,6 +502,27 @@ mod tests {
         kernel.entries(1_500, |number| (log(number), idle(5))).grows(10_000, 1_500);
         let half_full = MadeUpHost::new().running(&kernel).findings(run).remove(0);
         assert_eq!(half_full.severity, Severity::Warning);
+    }
+
+    #[test]
+    fn half_open_connections_in_a_table_with_space_are_a_note_unless_a_service_is_flooded_or_down() {
+        let (client, server) = (address(7), address(SERVER));
+        let one_side = |number| Flow {
+            status: ctnl::model::Status::empty(),
+            ..tcp(TcpState::Established, address(number), server, 443)
+        };
+        let kinds: [(&dyn Fn(u32) -> Flow, Severity); 6] = [
+            (&|_| tcp(TcpState::SynSent, client, server, 443), Severity::Note),
+            (&|number| tcp(TcpState::SynSent, address(number), address(SERVER + number), 443), Severity::Note),
+            (&|_| tcp(TcpState::SynRecv, client, server, 443), Severity::Note),
+            (&one_side, Severity::Note),
+            (&|number| tcp(TcpState::SynSent, address(number), server, 443), Severity::Warning),
+            (&|number| tcp(TcpState::SynRecv, address(number), server, 443), Severity::Warning),
+        ];
+        for (index, (flow, with_space)) in kinds.into_iter().enumerate() {
+            let severity = |max| findings(max, 1_500, flow)[0].severity;
+            assert_eq!((severity(262_144), severity(15_000)), (with_space, Severity::Warning), "{index}");
+        }
     }
 
     #[test]

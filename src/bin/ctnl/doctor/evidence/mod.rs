@@ -103,7 +103,8 @@ impl Evidence {
         let sysctls = in_netns(source, || ConntrackSysctls::read(&source.host).map_err(|error| cannot_read(&error)));
         let boot = BootEvidence::read(&source.host, is_first_netns(source));
         let path = std::env::var("PATH").unwrap_or_default();
-        let rules = in_running_netns(source, "rules", || Ok(rules::read(&source.host, &path)));
+        let requested = || interrupt.requested();
+        let rules = in_running_netns(source, "rules", || Ok(rules::read(&source.host, &path, &requested)));
         let hidden_users = in_running_netns(source, "modules", || rules::hidden_users(&source.host));
         let addresses = in_running_netns(source, "addresses", || Addresses::read(&source.host));
         let listeners = in_running_netns(source, "listeners", || Listeners::read(&source.host));
@@ -111,10 +112,11 @@ impl Evidence {
         let Measurement { occupancy, window, series, survey, port_growth, is_interrupted } =
             measure(source, empty, console, interrupt);
         let namespaces = read_namespaces(source);
+        let kernel_log = LogEvidence::read(source, &requested);
         let (host, netns_argument) = (source.host.clone(), source.netns_argument.clone());
         Evidence {
             identity: Identity::read(source),
-            kernel_log: LogEvidence::read(source),
+            kernel_log,
             memory: TableMemory::read(&host),
             host,
             sysctls,
@@ -129,7 +131,7 @@ impl Evidence {
             addresses,
             listeners,
             namespaces,
-            is_interrupted,
+            is_interrupted: is_interrupted || interrupt.requested(),
             netns_argument,
         }
     }

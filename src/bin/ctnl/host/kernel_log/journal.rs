@@ -8,13 +8,14 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus};
 
 use ctnl::host::Host;
 use ctnl::units::{Bytes, Nanos};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::stream::{End, for_each_line};
 use super::tally::{Entry, Tally};
-use super::{LogSource, Notices, Unreadable};
+use super::{Interrupted, LogSource, Notices, Unreadable};
 use crate::host::programs;
 
 const NAME: &str = "the journal";
@@ -23,6 +24,8 @@ const FOLDER: &str = "/var/log/journal";
 const PATTERN: &str = "table full|entries exceeded|callbacks suppressed|messages suppressed";
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 const MAX_TIME: Nanos = Nanos(5 * Nanos::PER_SECOND);
+/// Time between two looks at whether a signal came.
+const INTERVAL: Nanos = Nanos(Nanos::PER_SECOND / 10);
 /// Most bytes of its error messages.
 const MAX_ERRORS: u64 = 4096;
 /// A line of journalctl where this user may read some of the journal only.
@@ -42,7 +45,12 @@ struct Record {
 }
 
 /// Reads the journal of this host, or of the files below its root where it does not run; `None` where it has none.
-pub fn read(host: &Host, is_running: bool, tally: impl Fn() -> Tally) -> Option<LogSource> {
+pub fn read(
+    host: &Host,
+    is_running: bool,
+    tally: impl Fn() -> Tally,
+    is_interrupted: Interrupted<'_>,
+) -> Option<LogSource> {
     let folder = host.path(FOLDER);
     if !is_running && !folder.is_dir() {
         return None;
@@ -58,9 +66,10 @@ pub fn read(host: &Host, is_running: bool, tally: impl Fn() -> Tally) -> Option<
         let why = Unreadable::Failed("journalctl is not installed".to_owned());
         return (!is_running).then(|| LogSource::unreadable(NAME, why));
     };
-    match run(&program, host, &arguments, true, &tally) {
+    let run = |has_pattern| run(&program, host, &arguments, has_pattern, tally(), is_interrupted);
+    match run(true) {
         Err(Unreadable::Failed(why)) if why.contains(NO_PATTERNS) => {
-            Some(run(&program, host, &arguments, false, &tally).unwrap_or_else(|why| LogSource::unreadable(NAME, why)))
+            Some(run(false).unwrap_or_else(|why| LogSource::unreadable(NAME, why)))
         }
         Err(why) => Some(LogSource::unreadable(NAME, why)),
         Ok(source) => Some(source),
@@ -72,7 +81,8 @@ fn run(
     host: &Host,
     arguments: &[OsString],
     has_pattern: bool,
-    tally: &impl Fn() -> Tally,
+    tally: Tally,
+    is_interrupted: Interrupted<'_>,
 ) -> Result<LogSource, Unreadable> {
     let mut command = programs::command(program);
     command.env("LC_ALL", "C");
@@ -81,23 +91,28 @@ fn run(
         command.arg(format!("--grep={PATTERN}"));
     }
     command.args(arguments).arg("_TRANSPORT=kernel");
-    read_output(command, host, tally())
+    read_output(command, host, tally, is_interrupted)
 }
 
 /// Runs `command` and counts what it prints; it is killed when this ends.
-fn read_output(mut command: Command, host: &Host, mut tally: Tally) -> Result<LogSource, Unreadable> {
+fn read_output(
+    mut command: Command,
+    host: &Host,
+    mut tally: Tally,
+    is_interrupted: Interrupted<'_>,
+) -> Result<LogSource, Unreadable> {
     let spawned = command.spawn();
     let mut running = Running(spawned.map_err(|error| Unreadable::Failed(format!("run journalctl: {error}")))?);
     let deadline = host.clock.now().monotonic.plus(MAX_TIME);
     let (Some(stdout), Some(stderr)) = (running.0.stdout.take(), running.0.stderr.take()) else {
         return Err(Unreadable::Failed("run journalctl: it has no output".to_owned()));
     };
-    let output = Output { stdout, host, deadline, is_late: false };
+    let output = Output { stdout, host, deadline, is_interrupted, is_cut_off: false };
     let (end, records) =
         count(output, &mut tally).map_err(|error| Unreadable::Failed(format!("read journalctl: {error}")))?;
     let mut source = LogSource::empty(NAME.to_owned());
     source.notices = tally.finish();
-    source.gaps.extend(gap(end));
+    source.gaps.extend(gap(end, is_interrupted()));
     source.gaps.extend(records.gap());
     if end == End::Stream {
         let errors = errors_of(stderr);
@@ -112,10 +127,11 @@ fn read_output(mut command: Command, host: &Host, mut tally: Tally) -> Result<Lo
     Ok(source)
 }
 
-fn gap(end: End) -> Option<String> {
+fn gap(end: End, is_interrupted: bool) -> Option<String> {
     match end {
         End::Stream => None,
         End::Bytes => Some(format!("only the last {} of its messages were read", Bytes(MAX_BYTES))),
+        End::Stopped if is_interrupted => Some("older messages were not read: interrupted".to_owned()),
         End::Stopped => Some(format!("older messages were not read: it took over {}", MAX_TIME.seconds())),
     }
 }
@@ -166,7 +182,7 @@ fn count(mut output: Output<'_>, tally: &mut Tally) -> io::Result<(End, Records)
             }
         },
     )?;
-    Ok((if output.is_late { End::Stopped } else { end }, records))
+    Ok((if output.is_cut_off { End::Stopped } else { end }, records))
 }
 
 /// A message that is not UTF-8 is an array of bytes.
@@ -184,26 +200,32 @@ fn add(record: &Record, tally: &mut Tally) {
     tally.add(&Entry { time, host, times: 1, message: message.trim_ascii_start() });
 }
 
-/// The output of a process, up to a deadline.
+/// The output of a process, up to a deadline or a signal.
 struct Output<'a> {
     stdout: ChildStdout,
     host: &'a Host,
     deadline: Nanos,
-    is_late: bool,
+    is_interrupted: Interrupted<'a>,
+    is_cut_off: bool,
 }
 
 impl Read for &mut Output<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.deadline.since(self.host.clock.now().monotonic);
-        let timeout = PollTimeout::try_from(std::time::Duration::from(left)).unwrap_or(PollTimeout::ZERO);
-        let mut ready = [PollFd::new(self.stdout.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut ready, timeout) {
-            _ if left == Nanos(0) => self.is_late = true,
-            Ok(0) => self.is_late = true,
-            Ok(_) => return self.stdout.read(buffer),
-            Err(error) => return Err(error.into()),
+        loop {
+            let left = self.deadline.since(self.host.clock.now().monotonic);
+            if left == Nanos(0) || (self.is_interrupted)() {
+                self.is_cut_off = true;
+                return Ok(0);
+            }
+            let timeout = std::time::Duration::from(left.min(INTERVAL));
+            let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
+            let mut ready = [PollFd::new(self.stdout.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut ready, timeout) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return self.stdout.read(buffer),
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(0)
     }
 }
 
@@ -236,7 +258,7 @@ mod tests {
     fn output_of(script: &str) -> Result<LogSource, Unreadable> {
         let mut command = programs::command(Path::new("/bin/sh"));
         command.args(["-c", script]);
-        read_output(command, &Host::system(), Tally::new(Nanos(2_000_000_000), Some("gate")))
+        read_output(command, &Host::system(), Tally::new(Nanos(2_000_000_000), Some("gate")), &|| false)
     }
 
     #[test]
@@ -284,6 +306,24 @@ mod tests {
     }
 
     #[test]
+    fn a_signal_ends_the_reading_and_the_process_and_what_was_read_until_then_counts() {
+        let started = std::time::Instant::now();
+        let mut command = programs::command(Path::new("/bin/sh"));
+        let record = r#"{"MESSAGE":"nf_conntrack: table full, dropping packet","__REALTIME_TIMESTAMP":"1"}"#;
+        command.args(["-c", &format!("echo '{record}'; exec sleep 1000")]);
+        // The clock stands still, and the signal comes after the first record.
+        let calls = std::sync::atomic::AtomicU64::new(0);
+        let is_interrupted = || calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 50;
+        let host = Host::at("/", Clock::from_fn(ctnl::clock::Time::default));
+        let source = read_output(command, &host, Tally::new(Nanos(0), None), &is_interrupted).unwrap();
+        assert_eq!(
+            (source.notices.full[&None].count, source.gaps),
+            (1, vec!["older messages were not read: interrupted".to_owned()])
+        );
+        assert!(started.elapsed() < std::time::Duration::from_secs(100));
+    }
+
+    #[test]
     fn a_process_that_does_not_end_is_killed_and_that_is_said() {
         let started = std::time::Instant::now();
         let calls = std::sync::atomic::AtomicU64::new(0);
@@ -293,11 +333,11 @@ mod tests {
         });
         let mut command = programs::command(Path::new("/bin/sleep"));
         command.arg("1000");
-        let source = read_output(command, &Host::at("/", clock), Tally::new(Nanos(0), None)).unwrap();
+        let source = read_output(command, &Host::at("/", clock), Tally::new(Nanos(0), None), &|| false).unwrap();
         assert_eq!(source.gaps, ["older messages were not read: it took over 5s"]);
         assert!(started.elapsed() < std::time::Duration::from_secs(100));
         let absent = programs::command(Path::new("/nonexistent"));
-        assert!(read_output(absent, &Host::system(), Tally::new(Nanos(0), None)).is_err());
+        assert!(read_output(absent, &Host::system(), Tally::new(Nanos(0), None), &|| false).is_err());
     }
 
     #[test]
@@ -305,12 +345,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let host = Host::at(folder.path(), Clock::system());
         let tally = || Tally::new(Nanos(0), None);
-        assert_eq!(read(&host, true, tally), None, "that of PATH is not one of this host");
+        assert_eq!(read(&host, true, tally, &|| false), None, "that of PATH is not one of this host");
         std::fs::create_dir(folder.path().join("bin")).unwrap();
         let program = folder.path().join("bin/journalctl");
         std::fs::write(&program, "#!/bin/sh\necho \"$PATH $(pwd) $HOME\" >&2\nexit 1\n").unwrap();
         std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let Some(Unreadable::Failed(why)) = read(&host, true, tally).unwrap().unreadable else { unreachable!() };
+        let Some(Unreadable::Failed(why)) = read(&host, true, tally, &|| false).unwrap().unreadable else {
+            unreachable!()
+        };
         assert!(why.ends_with("/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin / "), "{why}");
     }
 
@@ -318,6 +360,6 @@ mod tests {
     fn files_without_a_journal_are_not_read_by_journalctl() {
         let folder = tempfile::tempdir().unwrap();
         let host = Host::at(folder.path(), Clock::system());
-        assert_eq!(read(&host, false, || Tally::new(Nanos(0), None)), None);
+        assert_eq!(read(&host, false, || Tally::new(Nanos(0), None), &|| false), None);
     }
 }
