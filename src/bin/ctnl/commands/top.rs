@@ -17,8 +17,9 @@ use crate::term::exit::{Exit, usage};
 use crate::term::interrupt::Interrupt;
 use crate::term::stdout::{Delivered, written};
 use crate::top::{
-    self, Column, Environment, Frame, Frames, History, Kill, Live, Look, Pace, Recorder, Recording, Replay, Sampler,
-    Screen, ShownFilter, SortOrder, Source, View, Wanted, frame_as_json, frame_as_text, processor_time,
+    self, Column, Environment, Frame, Frames, History, Kill, Live, Look, Pace, RECORDED_ROWS, Recorder, Recording,
+    Replay, Sampler, Screen, ShownFilter, SortOrder, Source, View, Wanted, frame_as_json, frame_as_text,
+    processor_time,
 };
 
 /// Rows that the screen can scroll to.
@@ -85,7 +86,8 @@ pub struct Args {
 
     /// Append a frame with all views to FILE every 10 s (or each interval that is longer)
     ///
-    /// Of each view, the first 20 rows are written. A file that does not exist is created, for its owner alone.
+    /// Of each view, the first 50 rows are written, and 20 flows with all fields; fewer where a day would take more than 50 MB.
+    /// A file that does not exist is created, for its owner alone.
     #[arg(long, value_name = "FILE")]
     record: Option<String>,
 
@@ -143,7 +145,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let connection = args.common.connect()?;
     require_terminal(args)?;
     let interrupt = Interrupt::listen()?;
-    let rows = args.rows.unwrap_or(if args.batch { 20 } else { ROWS }).into();
+    let rows = if args.record.is_some() { rows(args).max(RECORDED_ROWS) } else { rows(args) };
     let views = if args.record.is_some() { View::ALL.to_vec() } else { vec![args.by] };
     let wanted = Wanted { views, order: SortOrder::of(args.sort), rows };
     let timeouts = args.filter.timeout_options()?;
@@ -162,6 +164,11 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let source = Source::Kernel(format!("{netns}{recording}"));
     let frames = Frames::Live(Live::start(sampler, args.interval, &host.clock)?, recorder);
     show_screen(args, host, Shown { source, frames, wanted, filter: filter.text, kill }, &interrupt)
+}
+
+/// Rows of a frame that are shown.
+fn rows(args: &Args) -> usize {
+    args.rows.unwrap_or(if args.batch { 20 } else { ROWS }).into()
 }
 
 /// Fails where a screen has no terminal.
@@ -283,7 +290,7 @@ fn print_frames(
     let (now, mut pace) = (|| host.clock.now().monotonic, Pace::of(args.interval));
     loop {
         let (began, used) = (now(), processor_time());
-        let Some(frame) = sampler.sample(&stop)? else { return Ok(exit(is_recorded)) };
+        let Some(mut frame) = sampler.sample(&stop)? else { return Ok(exit(is_recorded)) };
         history.add(&frame);
         if let Some(Err(error)) = recorder.as_mut().map(|recorder| recorder.record(&frame)) {
             args.common.console().warn(&error.to_string());
@@ -292,6 +299,7 @@ fn print_frames(
         // The first frame has no rates.
         if frame.interval > 0 {
             printed += 1;
+            frame.sections.iter_mut().for_each(|section| section.rows.truncate(rows(args)));
             if print_frame(args, &frame, &history, &zone)? == Delivered::ReaderGone {
                 return Ok(exit(is_recorded));
             }
@@ -326,7 +334,7 @@ fn print_recording(args: &Args, host: &Host, recording: &mut Recording, interrup
         if printed >= most || interrupt.requested() {
             break;
         }
-        let frame = match recording.frame(place) {
+        let mut frame = match recording.frame(place) {
             Ok(Some(frame)) => frame,
             Ok(None) => break,
             Err(error) => {
@@ -336,6 +344,7 @@ fn print_recording(args: &Args, host: &Host, recording: &mut Recording, interrup
             }
         };
         history.add(&frame);
+        frame.sections.iter_mut().for_each(|section| section.rows.truncate(rows(args)));
         printed += 1;
         if print_frame(args, &frame, &history, &zone)? == Delivered::ReaderGone {
             break;

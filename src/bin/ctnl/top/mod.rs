@@ -39,7 +39,7 @@ pub use look::Look;
 pub use model::Frame;
 pub use order::{Column, SortOrder};
 pub use pace::{Pace, processor_time};
-pub use record::{Recorder, Recording};
+pub use record::{ROWS as RECORDED_ROWS, Recorder, Recording};
 pub use replay::Replay;
 pub use run::{Environment, Frames, run};
 pub use sample::{Sampler, Wanted};

@@ -4,17 +4,17 @@
 //! number: 7 bits a byte, the lowest first, the highest bit is set in all bytes but the last
 //! text: length, bytes     rate: two bytes (`put_rate`)     idle: 0 to 3, then its bounds
 //! frame: figures in the order of `Frame`, the number of sections, sections
-//! section: view, groups, beyond, the number of rows, rows
+//! section: view, groups, beyond, the number of rows, rows, the number of fields, fields
+//! field: its name, and for each row 0, or the length of its text + 1, and the text
 //! ```
+//!
+//! The values of a field stand behind each other, since they are alike: so they are deflated better.
 
 use super::super::model::{Figures, Frame, IdleTime, Rate, Row, Section};
 use super::super::view::View;
 
-/// Rows of a section that are written: the first ones.
-const MOST_ROWS: usize = 20;
-
-/// Appends `frame`. Fields of flows, and rows beyond the first, are left out.
-pub fn encode(frame: &Frame, bytes: &mut Vec<u8>) {
+/// Appends `frame` with the first `rows` rows of each section, and fewer flows, since these have fields. Terms are left out.
+pub fn encode(frame: &Frame, rows: usize, bytes: &mut Vec<u8>) {
     let Frame { at, interval, took, entries, seen, matched, undecided, evictable, .. } = *frame;
     for number in [at, interval, took, entries, seen, matched, undecided, evictable] {
         put_number(bytes, number);
@@ -26,14 +26,15 @@ pub fn encode(frame: &Frame, bytes: &mut Vec<u8>) {
     }
     put_text(bytes, &frame.filter);
     put_number(bytes, frame.sections.len() as u64);
-    frame.sections.iter().for_each(|section| put_section(bytes, section));
+    frame.sections.iter().for_each(|section| put_section(bytes, section, rows));
 }
 
-fn put_section(bytes: &mut Vec<u8>, section: &Section) {
+fn put_section(bytes: &mut Vec<u8>, section: &Section, rows: usize) {
+    let most = if section.view == View::Flows { rows * 2 / 5 } else { rows };
+    let rows = section.rows.get(..most).unwrap_or(&section.rows);
     put_number(bytes, section.view as u64);
     put_number(bytes, section.groups);
     put_number(bytes, section.beyond);
-    let rows = section.rows.iter().take(MOST_ROWS);
     put_number(bytes, rows.len() as u64);
     for Row { text, figures, .. } in rows {
         put_text(bytes, text);
@@ -45,6 +46,42 @@ fn put_section(bytes: &mut Vec<u8>, section: &Section) {
         }
         put_idle(bytes, figures.idle);
     }
+    put_fields(bytes, rows);
+}
+
+fn put_fields(bytes: &mut Vec<u8>, rows: &[Row]) {
+    let names = names(rows);
+    put_number(bytes, names.len() as u64);
+    for name in names {
+        put_text(bytes, name);
+        for row in rows {
+            match row.fields.iter().find(|(other, _)| other == name) {
+                None => bytes.push(0),
+                Some((_, text)) => {
+                    put_number(bytes, text.len() as u64 + 1);
+                    bytes.extend_from_slice(text.as_bytes());
+                }
+            }
+        }
+    }
+}
+
+/// The names of all fields, in an order that is that of each row.
+fn names(rows: &[Row]) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for row in rows {
+        let mut next = 0;
+        for (name, _) in &row.fields {
+            match names.iter().position(|other| other == name) {
+                Some(place) => next = place + 1,
+                None => {
+                    names.insert(next.min(names.len()), name);
+                    next += 1;
+                }
+            }
+        }
+    }
+    names
 }
 
 fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
@@ -145,7 +182,20 @@ impl Reader<'_> {
             };
             rows.push(Row { text, figures, ..Row::default() });
         }
+        self.fields(&mut rows)?;
         Some(Section { view, rows, groups, beyond })
+    }
+
+    fn fields(&mut self, rows: &mut [Row]) -> Option<()> {
+        for _ in 0..self.number()? {
+            let name = self.text()?;
+            for row in &mut *rows {
+                if let Some(length) = self.number()?.checked_sub(1) {
+                    row.fields.push((name.clone(), self.text_of(length)?));
+                }
+            }
+        }
+        Some(())
     }
 
     fn number(&mut self) -> Option<u64> {
@@ -162,7 +212,12 @@ impl Reader<'_> {
     }
 
     fn text(&mut self) -> Option<String> {
-        let length = usize::try_from(self.number()?).ok()?;
+        let length = self.number()?;
+        self.text_of(length)
+    }
+
+    fn text_of(&mut self, length: u64) -> Option<String> {
+        let length = usize::try_from(length).ok()?;
         let (text, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
         // What is recorded is shown on a terminal, whoever wrote the file.
@@ -203,7 +258,7 @@ mod tests {
     /// What is recorded of a frame.
     fn recorded(mut frame: Frame) -> Frame {
         for row in frame.sections.iter_mut().flat_map(|section| &mut section.rows) {
-            (row.term, row.fields) = (None, Vec::new());
+            row.term = None;
         }
         frame
     }
@@ -214,16 +269,30 @@ mod tests {
         full.sections[0].rows[0].figures.idle = IdleTime::AtMost(7);
         for frame in [frame(), full, Frame::default()] {
             let mut bytes = Vec::new();
-            encode(&frame, &mut bytes);
+            encode(&frame, 20, &mut bytes);
             assert_eq!(time(&bytes), Some(frame.at));
             assert_eq!(decode(&bytes).unwrap(), recorded(frame));
         }
     }
 
     #[test]
+    fn the_fields_of_flows_keep_their_order_also_where_only_some_have_them() {
+        let row = |names: &[&str]| Row {
+            fields: names.iter().map(|name| ((*name).to_owned(), format!("{name} of {}", names.len()))).collect(),
+            ..Row::default()
+        };
+        let rows = vec![row(&["idle", "proto", "state"]), row(&["source NAT", "idle", "mark", "proto"]), row(&[])];
+        let section = Section { view: View::Flows, rows, groups: 3, beyond: 0 };
+        let frame = Frame { sections: vec![section], ..Frame::default() };
+        let mut bytes = Vec::new();
+        encode(&frame, 20, &mut bytes);
+        assert_eq!(decode(&bytes).unwrap(), frame);
+    }
+
+    #[test]
     fn bytes_that_are_cut_or_changed_are_a_frame_or_none_and_nothing_panics() {
         let mut bytes = Vec::new();
-        encode(&frame(), &mut bytes);
+        encode(&frame(), 20, &mut bytes);
         for length in 0..bytes.len() {
             assert_eq!(decode(&bytes[..length]), None);
         }
@@ -239,14 +308,14 @@ mod tests {
     #[test]
     fn control_characters_of_a_file_do_not_reach_the_terminal() {
         let mut bytes = Vec::new();
-        encode(&Frame { filter: "\x1b[2J".to_owned(), ..Frame::default() }, &mut bytes);
+        encode(&Frame { filter: "\x1b[2J".to_owned(), ..Frame::default() }, 20, &mut bytes);
         assert!(!decode(&bytes).unwrap().filter.contains('\x1b'));
     }
 
     #[test]
     fn a_rate_that_is_not_nothing_is_not_recorded_as_nothing() {
         let mut bytes = Vec::new();
-        encode(&Frame { new: Rate::Known(0.01), ..Frame::default() }, &mut bytes);
+        encode(&Frame { new: Rate::Known(0.01), ..Frame::default() }, 20, &mut bytes);
         assert_eq!(decode(&bytes).unwrap().new, Rate::Known(0.1));
     }
 

@@ -12,7 +12,7 @@ mod reader;
 mod writer;
 
 pub use reader::Recording;
-pub use writer::Recorder;
+pub use writer::{ROWS, Recorder};
 
 /// The start of a file.
 const MAGIC: &[u8] = b"ctnl-top 1\n";
