@@ -19,8 +19,9 @@ use crate::term::interrupt::Interrupt;
 use crate::term::limits::raise_open_files;
 use crate::term::stdout::{Delivered, written};
 use crate::top::{
-    self, Column, Environment, Frame, Frames, History, Kill, Live, Look, Pace, Recorder, Recording, Replay, Sampler,
-    Screen, ShownFilter, SortOrder, Source, View, Wanted, frame_as_json, frame_as_text, processor_time,
+    self, Column, Environment, Frame, Frames, History, Kill, Live, Look, Pace, RECORDED_ROWS, Recorder, Recording,
+    Replay, Sampler, Screen, ShownFilter, SortOrder, Source, View, Wanted, frame_as_json, frame_as_text,
+    processor_time,
 };
 
 /// Rows that the screen can scroll to.
@@ -90,7 +91,8 @@ pub struct Args {
 
     /// Append a frame with all views to FILE every 10 s (or each interval that is longer)
     ///
-    /// Of each view, the first 20 rows are written. A file that does not exist is created, for its owner alone.
+    /// Of each view, the first 50 rows are written, and 20 flows with all fields; fewer where a day would take more than 50 MB.
+    /// A file that does not exist is created, for its owner alone.
     #[arg(long, value_name = "FILE")]
     record: Option<String>,
 
@@ -166,7 +168,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let connection = if args.all_netns { None } else { Some(args.common.connect()?) };
     require_terminal(args)?;
     let interrupt = Interrupt::listen()?;
-    let rows = args.rows.unwrap_or(if args.batch { 20 } else { ROWS }).into();
+    let rows = if args.record.is_some() { rows(args).max(RECORDED_ROWS) } else { rows(args) };
     let views = if args.record.is_some() { View::all(args.all_netns) } else { vec![args.by] };
     let wanted = Wanted { views, order: SortOrder::of(args.sort), rows, netns: None };
     let mut sampler = sampler(args, connection, host, wanted.clone())?;
@@ -197,6 +199,11 @@ fn sampler(args: &Args, connection: Option<Connection>, host: &Host, wanted: Wan
         args.common.console().note(&format!("cannot raise the limit of open files: {errno}"));
     }
     Sampler::of_all(host, &timeouts, wanted, !args.no_events)
+}
+
+/// Rows of a frame that are shown.
+fn rows(args: &Args) -> usize {
+    args.rows.unwrap_or(if args.batch { 20 } else { ROWS }).into()
 }
 
 /// Fails where a screen has no terminal.
@@ -336,7 +343,7 @@ fn print_frames(
     let (now, mut pace) = (|| host.clock.now().monotonic, Pace::of(args.interval));
     loop {
         let (began, used) = (now(), processor_time());
-        let Some(frame) = sampler.sample(&stop)? else { return Ok(exit(is_whole)) };
+        let Some(mut frame) = sampler.sample(&stop)? else { return Ok(exit(is_whole)) };
         history.add(&frame);
         if let Some(Err(error)) = recorder.as_mut().map(|recorder| recorder.record(&frame)) {
             args.common.console().warn(&error.to_string());
@@ -346,6 +353,7 @@ fn print_frames(
         if frame.interval > 0 {
             printed += 1;
             is_whole &= frame.netns.as_ref().is_none_or(|netns| netns.missing.is_empty());
+            frame.sections.iter_mut().for_each(|section| section.rows.truncate(rows(args)));
             if print_frame(args, &frame, &history, &zone)? == Delivered::ReaderGone {
                 return Ok(exit(is_whole));
             }
@@ -380,7 +388,7 @@ fn print_recording(args: &Args, host: &Host, recording: &mut Recording, interrup
         if printed >= most || interrupt.requested() {
             break;
         }
-        let frame = match recording.frame(place) {
+        let mut frame = match recording.frame(place) {
             Ok(Some(frame)) => frame,
             Ok(None) => break,
             Err(error) => {
@@ -390,6 +398,7 @@ fn print_recording(args: &Args, host: &Host, recording: &mut Recording, interrup
             }
         };
         history.add(&frame);
+        frame.sections.iter_mut().for_each(|section| section.rows.truncate(rows(args)));
         printed += 1;
         if print_frame(args, &frame, &history, &zone)? == Delivered::ReaderGone {
             break;

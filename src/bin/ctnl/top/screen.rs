@@ -21,8 +21,8 @@ pub enum Overlay {
     /// Nothing.
     #[default]
     None,
-    /// The keys.
-    Help,
+    /// The keys, from this line on.
+    Help(usize),
     /// The filter is edited.
     Filter(Line),
     /// All fields of the selected flow, from this line on.
@@ -252,7 +252,10 @@ impl Screen {
         }
         match std::mem::take(&mut self.overlay) {
             Overlay::None => self.press_table(key),
-            Overlay::Help => None,
+            Overlay::Help(first) => {
+                self.press_help(first, key);
+                None
+            }
             Overlay::Filter(line) => self.press_filter(line, key),
             Overlay::Detail(first) => self.press_detail(first, key),
             Overlay::Kill(kill) => self.press_kill(kill, key),
@@ -262,8 +265,8 @@ impl Screen {
     fn press_table(&mut self, key: Key) -> Option<Action> {
         match key {
             Key::Char('q') => return Some(Action::Quit),
-            Key::Char('?' | 'h') => self.overlay = Overlay::Help,
-            Key::Char('/') if self.is_recording() => self.message = Some("a recording has one filter".to_owned()),
+            Key::Char('?' | 'h') => self.overlay = Overlay::Help(0),
+            Key::Char('/') if self.is_recording() => self.message = Some(self.cannot_filter()),
             Key::Char('/') => self.overlay = Overlay::Filter(Line::new(&self.filter)),
             Key::Char(' ') => self.pause(),
             Key::Char('<') => return self.sort_by(SortOrder::of(self.order.column.next(false))),
@@ -348,14 +351,15 @@ impl Screen {
         let row = self.rows().get(self.selected)?;
         if self.view == View::Flows {
             if row.fields.is_empty() {
-                self.message = Some("a recording has no fields of flows".to_owned());
+                self.message = Some("the fields of this flow were not recorded".to_owned());
             } else {
                 self.overlay = Overlay::Detail(0);
             }
             return None;
         }
         if self.is_recording() {
-            self.message = Some("a recording has one filter".to_owned());
+            self.message =
+                Some(format!("the flows of a group were not recorded: {} shows the first flows", View::Flows.key()));
             return None;
         }
         if let (View::Netns, Some(netns)) = (self.view, row.netns.clone()) {
@@ -390,6 +394,13 @@ impl Screen {
         Some(Action::Parse(filter))
     }
 
+    /// Why a recording is not filtered.
+    fn cannot_filter(&self) -> String {
+        let filter = ctnl::text::printable(&self.filter);
+        let of = if filter.is_empty() { "all entries".to_owned() } else { format!("what matches '{filter}'") };
+        format!("a recording cannot be filtered: it has the first rows of {of}, and no other entries")
+    }
+
     fn press_filter(&mut self, mut line: Line, key: Key) -> Option<Action> {
         match key {
             Key::Escape => return None,
@@ -411,6 +422,20 @@ impl Screen {
     fn known_values(&self) -> Vec<(&'static str, String)> {
         let Some(name) = self.view.by().filter(|by| !by.contains([',', '/'])) else { return Vec::new() };
         self.rows().iter().filter(|row| row.term.is_some()).map(|row| (name, row.text.clone())).collect()
+    }
+
+    /// Scrolls, or leaves the help. What there is to scroll is known when it is drawn.
+    fn press_help(&mut self, first: usize, key: Key) {
+        let moved = match key {
+            Key::Up => first.saturating_sub(1),
+            Key::Down => first.saturating_add(1),
+            Key::PageUp => first.saturating_sub(self.height),
+            Key::PageDown | Key::Char(' ') => first.saturating_add(self.height),
+            Key::Home => 0,
+            Key::End => usize::MAX,
+            _ => return,
+        };
+        self.overlay = Overlay::Help(moved);
     }
 
     fn press_detail(&mut self, first: usize, key: Key) -> Option<Action> {

@@ -11,7 +11,7 @@ use super::super::history::{Curve, Full};
 use super::super::look::Look;
 use super::super::model::{Frame, NetnsFigures};
 use super::super::pace::PARTS;
-use super::super::screen::{Screen, Source};
+use super::super::screen::{Overlay, Screen, Source};
 use super::super::text::{count, cut, duration, rate};
 use super::put;
 use crate::term::console::percent;
@@ -31,6 +31,10 @@ const SLOWER: u64 = 500;
 impl Header<'_> {
     /// The lines that it needs.
     pub fn height(area: Rect, screen: &Screen) -> u16 {
+        let is_covered = !matches!(screen.overlay, Overlay::None | Overlay::Filter(_));
+        if is_covered && area.height < LOW {
+            return 1;
+        }
         let curve = u16::from(area.height >= LOW);
         let filter = u16::from(!screen.filter.is_empty());
         let figures = if area.width < NARROW { 4 } else { 2 };
@@ -43,26 +47,37 @@ impl Header<'_> {
         screen.frame.as_ref().map_or(0, |frame| u16::from(frame.is_resized) + u16::from(is_missing(frame)))
     }
 
-    fn title(&self) -> String {
+    fn title(&self, width: u16) -> String {
         let screen = self.screen;
-        let mut title = match &screen.source {
-            Source::Kernel(netns) if netns.is_empty() => "ctnl top".to_owned(),
-            Source::Kernel(netns) => format!("ctnl top  {netns}"),
-            Source::Recording(name) => format!("ctnl top  RECORDING {name}"),
+        let (paused, mut source) = match (&screen.source, screen.is_paused) {
+            (Source::Kernel(netns), is_paused) => (if is_paused { "PAUSED" } else { "" }, netns.trim().to_owned()),
+            (Source::Recording(name), is_paused) => {
+                (if is_paused { "RECORDING PAUSED" } else { "RECORDING" }, ctnl::text::printable(name).into_owned())
+            }
         };
-        if let Some(frame) = &screen.frame {
-            title += &frame.netns.as_ref().map_or_else(String::new, |netns| of_netns(frame, netns));
-            title += &format!("  {}", time(frame, self.zone));
-            title += &pace(frame, screen);
+        if let Some((frame, netns)) = screen.frame.as_ref().and_then(|frame| Some((frame, frame.netns.as_ref()?))) {
+            source = [source, of_netns(frame, netns)].join("  ").trim().to_owned();
         }
-        title + if screen.is_paused { "  PAUSED" } else { "" }
+        let (mut at, mut interval) = (String::new(), String::new());
+        if let Some(frame) = &screen.frame {
+            at = time(frame, self.zone);
+            interval = pace(frame, screen);
+        }
+        let is_narrow = width < NARROW;
+        // The date is left out first.
+        let at = if is_narrow { at.split(' ').next_back().unwrap_or_default() } else { &at };
+        let mut parts = ["ctnl top", paused, &source, at, &interval];
+        if is_narrow {
+            parts.swap(2, 3);
+        }
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
     }
 }
 
 /// The namespaces that the frame is of.
 fn of_netns(frame: &Frame, netns: &NetnsFigures) -> String {
     let entries = if netns.only.is_some() { String::new() } else { format!("{} entries in ", count(frame.entries)) };
-    format!("  {entries}{}", namespaces(netns))
+    format!("{entries}{}", namespaces(netns))
 }
 
 /// How often frames come, if that is not as asked for.
@@ -70,9 +85,9 @@ fn pace(frame: &Frame, screen: &Screen) -> String {
     let seconds = |milliseconds: u64| format!("{:.1} s", milliseconds as f64 / 1000.0);
     let is_due_to_dumps = frame.interval > screen.interval + SLOWER && took_long(frame);
     if is_due_to_dumps && matches!(screen.source, Source::Kernel(_)) {
-        return format!("  every {}: a dump takes {}", seconds(frame.interval), seconds(frame.took));
+        return format!("every {}: a dump takes {}", seconds(frame.interval), seconds(frame.took));
     }
-    format!("  every {}", seconds(if frame.interval > 0 { frame.interval } else { screen.interval }))
+    format!("every {}", seconds(if frame.interval > 0 { frame.interval } else { screen.interval }))
 }
 
 /// A dump of this length makes the interval that long.
@@ -85,7 +100,7 @@ const NARROW: u16 = 70;
 
 impl Widget for Header<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
-        put::line(buffer, area, 0, &[(&self.title(), self.look.name())]);
+        put::line(buffer, area, 0, &[(&self.title(area.width), self.look.name())]);
         let Some(frame) = &self.screen.frame else {
             put::line(buffer, area, 1, &[("reading the table", Style::new())]);
             return;

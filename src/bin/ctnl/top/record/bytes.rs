@@ -37,7 +37,13 @@ impl Reader<'_> {
 
     /// The next text; `None` where there is none.
     pub fn text(&mut self) -> Option<String> {
-        let length = usize::try_from(self.number()?).ok()?;
+        let length = self.number()?;
+        self.text_of(length)
+    }
+
+    /// The next text of this length; `None` where there is none.
+    pub fn text_of(&mut self, length: u64) -> Option<String> {
+        let length = usize::try_from(length).ok()?;
         let (text, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
         // What is recorded is shown on a terminal, whoever wrote the file.

@@ -14,11 +14,8 @@ use super::super::view::View;
 use super::bytes::{Reader, put_number, put_text};
 use super::more;
 
-/// Rows of a section that are written: the first ones.
-const MOST_ROWS: usize = 20;
-
-/// Appends `frame`. Fields of flows, and rows beyond the first, are left out.
-pub fn encode(frame: &Frame, bytes: &mut Vec<u8>) {
+/// Appends `frame` with the first `rows` rows of each section, and fewer flows, since these have fields. Terms are left out.
+pub fn encode(frame: &Frame, rows: usize, bytes: &mut Vec<u8>) {
     let Frame { at, interval, took, entries, seen, matched, undecided, evictable, .. } = *frame;
     for number in [at, interval, took, entries, seen, matched, undecided, evictable] {
         put_number(bytes, number);
@@ -30,15 +27,15 @@ pub fn encode(frame: &Frame, bytes: &mut Vec<u8>) {
     }
     put_text(bytes, &frame.filter);
     put_number(bytes, frame.sections.len() as u64);
-    frame.sections.iter().for_each(|section| put_section(bytes, section));
-    more::encode(frame, MOST_ROWS, bytes);
+    frame.sections.iter().for_each(|section| put_section(bytes, section, rows));
+    more::encode(frame, rows, bytes);
 }
 
-fn put_section(bytes: &mut Vec<u8>, section: &Section) {
+fn put_section(bytes: &mut Vec<u8>, section: &Section, rows: usize) {
+    let rows = more::recorded(section, rows);
     put_number(bytes, section.view as u64);
     put_number(bytes, section.groups);
     put_number(bytes, section.beyond);
-    let rows = section.rows.iter().take(MOST_ROWS);
     put_number(bytes, rows.len() as u64);
     for Row { text, figures, .. } in rows {
         put_text(bytes, text);
@@ -181,7 +178,7 @@ mod tests {
         frame.netns.iter_mut().for_each(|netns| by_name(&mut netns.only));
         frame.sections.iter_mut().flat_map(|section| &mut section.rows).for_each(|row| by_name(&mut row.netns));
         for row in frame.sections.iter_mut().flat_map(|section| &mut section.rows) {
-            (row.term, row.fields) = (None, Vec::new());
+            row.term = None;
         }
         frame
     }
@@ -197,18 +194,32 @@ mod tests {
         }
         for frame in [frame(), full, Frame::default(), frame_of_all(), narrowed] {
             let mut bytes = Vec::new();
-            encode(&frame, &mut bytes);
+            encode(&frame, 20, &mut bytes);
             assert_eq!(time(&bytes), Some(frame.at));
             assert_eq!(decode(&bytes).unwrap(), recorded(frame));
         }
     }
 
     #[test]
+    fn the_fields_of_flows_keep_their_order_also_where_only_some_have_them() {
+        let row = |names: &[&str]| Row {
+            fields: names.iter().map(|name| ((*name).to_owned(), format!("{name} of {}", names.len()))).collect(),
+            ..Row::default()
+        };
+        let rows = vec![row(&["idle", "proto", "state"]), row(&["source NAT", "idle", "mark", "proto"]), row(&[])];
+        let section = Section { view: View::Flows, rows, groups: 3, beyond: 0 };
+        let frame = Frame { sections: vec![section], ..Frame::default() };
+        let mut bytes = Vec::new();
+        encode(&frame, 20, &mut bytes);
+        assert_eq!(decode(&bytes).unwrap(), frame);
+    }
+
+    #[test]
     fn bytes_that_are_cut_or_changed_are_a_frame_or_none_and_nothing_panics() {
         let mut bytes = Vec::new();
-        encode(&frame(), &mut bytes);
+        encode(&frame(), 20, &mut bytes);
         let of_one = bytes.len();
-        encode(&frame_of_all(), &mut bytes);
+        encode(&frame_of_all(), 20, &mut bytes);
         bytes.drain(..of_one);
         for length in 0..bytes.len() {
             let cut = decode(&bytes[..length]);
@@ -226,14 +237,14 @@ mod tests {
     #[test]
     fn control_characters_of_a_file_do_not_reach_the_terminal() {
         let mut bytes = Vec::new();
-        encode(&Frame { filter: "\x1b[2J".to_owned(), ..Frame::default() }, &mut bytes);
+        encode(&Frame { filter: "\x1b[2J".to_owned(), ..Frame::default() }, 20, &mut bytes);
         assert!(!decode(&bytes).unwrap().filter.contains('\x1b'));
     }
 
     #[test]
     fn a_rate_that_is_not_nothing_is_not_recorded_as_nothing() {
         let mut bytes = Vec::new();
-        encode(&Frame { new: Rate::Known(0.01), ..Frame::default() }, &mut bytes);
+        encode(&Frame { new: Rate::Known(0.01), ..Frame::default() }, 20, &mut bytes);
         assert_eq!(decode(&bytes).unwrap().new, Rate::Known(0.1));
     }
 

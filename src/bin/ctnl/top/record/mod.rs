@@ -9,12 +9,13 @@
 
 mod bytes;
 mod codec;
+mod fields;
 mod more;
 mod reader;
 mod writer;
 
 pub use reader::Recording;
-pub use writer::Recorder;
+pub use writer::{ROWS, Recorder};
 
 /// The start of a file.
 const MAGIC: &[u8] = b"ctnl-top 1\n";
