@@ -297,9 +297,12 @@ fn flush(kill: &Kill, args: &Args, host: &Host, within: &Within<'_>) {
     let mut console = args.common.console();
     console.warn(&command_line(kill, args.common.netns_argument()));
     let run = |dry_run| {
-        let netns = kill.netns.as_ref().map_or(within.netns.as_ref(), |netns| netns.netns.as_ref());
-        let netns = netns.context("the network namespace is unknown: nothing was deleted")?;
-        purging::run_in(&request(dry_run), filter.parse(host)?, netns, host, within.interrupt)
+        let netns = match &kill.netns {
+            Some(netns) => netns.netns.upgrade().map(|netns| Netns::clone(&netns)),
+            None => within.netns.clone(),
+        };
+        let netns = netns.context("the network namespace has vanished: nothing was deleted")?;
+        purging::run_in(&request(dry_run), filter.parse(host)?, &netns, host, within.interrupt)
     };
     let ran = run(true).and_then(|exit| if exit == Exit::Done { run(false) } else { Ok(exit) });
     if let Err(error) = ran {

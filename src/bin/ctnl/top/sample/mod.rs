@@ -156,6 +156,10 @@ impl Sampler {
         let Sampler { host, timeouts, filter, new_entries, wanted, tables, .. } = self;
         let context = Context { host, timeouts, filter: &filter.filter };
         let mut read = Ok(());
+        if let Tables::All(all) = tables {
+            // An error is that of the next sample, too.
+            let _ = all.find_again(new_entries, context);
+        }
         tables.each(wanted.netns.as_deref(), |table| {
             if let Err(error) = table.read_events(new_entries, context) {
                 new_entries.set_incomplete(table.id());

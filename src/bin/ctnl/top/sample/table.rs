@@ -25,7 +25,7 @@ use crate::scan::{End, Selection, Settings, Visitor, walk};
 pub struct Table {
     /// Of several namespaces: which one.
     pub netns: Option<Arc<FrameNetns>>,
-    pinned: Netns,
+    pinned: Arc<Netns>,
     open: Option<Open>,
     before: Option<Before>,
     /// By the last count.
@@ -90,7 +90,7 @@ impl Table {
     /// # Errors
     /// The settings cannot be read, or events cannot be subscribed to.
     pub fn of_one(connection: Connection, buffer: Option<usize>, context: Context<'_>) -> Result<Self> {
-        let pinned = connection.netns().clone();
+        let pinned = Arc::new(connection.netns().clone());
         let mut table = Table { netns: None, pinned, open: None, before: None, entries: 0 };
         let mut open = Open::new(connection, buffer, 0)?;
         open.judging(context)?;
@@ -104,13 +104,14 @@ impl Table {
     /// It cannot be entered, or the kernel refuses its count.
     pub fn of_netns(netns: FrameNetns, pinned: Netns) -> Result<Self> {
         let entries = table::count(&mut Connection::open(&pinned)?)?.entries;
-        let netns = Some(Arc::new(FrameNetns { netns: Some(pinned.clone()), ..netns }));
-        Ok(Table { netns, pinned, open: None, before: None, entries })
+        let mut table = Table { netns: None, pinned: Arc::new(pinned), open: None, before: None, entries };
+        table.rename(netns);
+        Ok(table)
     }
 
     /// The namespace has another name now.
     pub fn rename(&mut self, netns: FrameNetns) {
-        self.netns = Some(Arc::new(FrameNetns { netns: Some(self.pinned.clone()), ..netns }));
+        self.netns = Some(Arc::new(FrameNetns { netns: Arc::downgrade(&self.pinned), ..netns }));
     }
 
     /// The namespace.
