@@ -195,6 +195,7 @@ impl<'e> Fullness<'e> {
         let finding = match self.flush() {
             Some((older, freed)) => {
                 let flush = format!("flush --state established --older {}", older.argument());
+                let finding = self.evidence.idle_copies().into_iter().fold(finding, Finding::evidence);
                 finding
                     .evidence(format!("ctnl {flush} frees {freed} entries: {}", percent(freed, self.entries)))
                     .figure("freed", freed)
