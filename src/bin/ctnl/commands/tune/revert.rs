@@ -8,7 +8,7 @@ use super::plan::{entries, sizes};
 use super::report::{Outcome, diff_text, show_diff};
 use super::run::{Env, Job};
 use super::set::confirm_time;
-use super::target::{self, Target, TargetArgs};
+use super::target::{self, Opened, Target, TargetArgs};
 use crate::host::table_memory::TableMemory;
 use crate::term::console::Console;
 use crate::term::exit::{Exit, usage};
@@ -58,9 +58,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
-    let target = args.target.target(host)?;
-    let log = Log::of(&target.host);
-    let mut console = args.target.common.console();
+    let Opened { target, log, mut console } = args.target.open(host)?;
     let operations = log.read()?.operations;
     let operation = args.choose(&operations, &log, &target, &mut console)?;
     let op = operation.begun.op;

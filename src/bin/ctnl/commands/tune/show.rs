@@ -7,14 +7,14 @@ use ctnl::units::{Bytes, parse_count};
 use serde_json::{Value, json};
 
 use super::pending;
-use super::target::{self, Target, TargetArgs};
+use super::target::{self, Opened, Target, TargetArgs};
 use crate::host::boot::{Assignment, Boot, Effect};
 use crate::host::table_memory::TableMemory;
 use crate::term::columns::Columns;
 use crate::term::console::percent;
 use crate::term::exit::Exit;
 use crate::term::stdout::print;
-use crate::tune::{HostPlaces, Log, Operation, Place, Places, Setting, Table, VERSION, deciding, is_denied, recommend};
+use crate::tune::{HostPlaces, Operation, Place, Places, Setting, Table, VERSION, deciding, is_denied, recommend};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -63,9 +63,8 @@ struct AtBoot {
 
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
-    let target = args.target.target(host)?;
-    let mut console = args.target.common.console();
-    let operations = match pending::warn(&target, &Log::of(&target.host), &mut console, None) {
+    let Opened { target, log, mut console } = args.target.open(host)?;
+    let operations = match pending::warn(&target, &log, &mut console, None) {
         // What is now and at boot is for everybody.
         Err(error) if is_denied(&error) => {
             console.note(&format!(
