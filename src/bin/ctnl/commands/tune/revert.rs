@@ -142,7 +142,7 @@ impl Args {
                 console.note(&format!("operation {}: everything is as it was before it already", newest.begun.op));
             }
             return found.ok_or_else(|| {
-                anyhow!("no operation that can be put back is in force (log: {})", log.path().display())
+                anyhow!("no operation is in force that can be put back (log: {})", log.path().display())
             });
         };
         let found = operations.iter().rfind(|operation| operation.begun.op == op);

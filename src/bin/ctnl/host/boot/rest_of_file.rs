@@ -5,6 +5,8 @@ use super::tree::Tree;
 
 /// Lines that are kept.
 const MOST: usize = 10;
+/// Characters of a line that are kept.
+const MOST_CHARACTERS: usize = 100;
 /// The folders whose files have `.conf` at the end of their names, each with those that stand in for one another.
 const FAMILIES: [&str; 2] = ["/sysctl.d/", "/modprobe.d/"];
 
@@ -28,7 +30,11 @@ impl RestOfFile {
         for (text, line) in others {
             rest.count += 1;
             if rest.lines.len() < MOST {
-                rest.lines.push(FileLine { file: file.to_owned(), line, what: text.trim().to_owned() });
+                rest.lines.push(FileLine {
+                    file: file.to_owned(),
+                    line,
+                    what: text.trim().chars().take(MOST_CHARACTERS).collect(),
+                });
             }
         }
         rest

@@ -101,7 +101,7 @@ fn a_timeout_that_kube_proxy_raises_is_lowered_in_its_configuration_and_not_by_a
     let Fix::Text(text) = &found.fixes[0] else { panic!("{found:?}") };
     assert!(text.contains("conntrack.tcpCloseWaitTimeout: 60s"), "{text}");
     assert!(text.contains("--conntrack-tcp-timeout-close-wait=60s"), "{text}");
-    assert!(found.evidence.contains(&"kube-proxy sets it to 3600 when it starts (/proc/77/cmdline:1)".to_owned()));
+    assert!(found.evidence.contains(&"kube-proxy raises it to 3600 (/proc/77/cmdline:1)".to_owned()));
     assert_eq!(commands(&found), ["ctnl update --state close_wait --cap-timeout 1m --dry-run"]);
     // Somebody else raised it further.
     assert_eq!(commands(&close_wait(kube_proxy, 7200, true))[0], "ctnl tune set --close-wait-timeout 1m --persist");
@@ -109,7 +109,7 @@ fn a_timeout_that_kube_proxy_raises_is_lowered_in_its_configuration_and_not_by_a
     let left_alone = format!("{kube_proxy}--conntrack-tcp-timeout-close-wait=0\0");
     for found in [close_wait(&left_alone, 3600, true), close_wait(kube_proxy, 3600, false)] {
         assert_eq!(commands(&found)[0], "ctnl tune set --close-wait-timeout 1m --persist");
-        assert!(!format!("{found:?}").contains("kube-proxy sets"), "{found:?}");
+        assert!(!format!("{found:?}").contains("kube-proxy raises it"), "{found:?}");
     }
 }
 
