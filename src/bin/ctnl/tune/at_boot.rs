@@ -299,7 +299,7 @@ mod tests {
     fn a_program_that_undoes_the_value_when_it_starts_is_named() {
         let root = systemd(false, &[("/proc/77/cmdline", "/usr/bin/kube-proxy\0")]);
         let close_wait = |seconds| plan_on(&root, &[(Setting::Timeout(Timer::TcpCloseWait), seconds)]).notes;
-        assert_eq!(close_wait(60), ["tcp.close_wait: kube-proxy sets it to 3600 when it starts (/proc/77/cmdline:1)"]);
+        assert_eq!(close_wait(60), ["tcp.close_wait: kube-proxy raises it to 3600 (/proc/77/cmdline:1)"]);
         assert_eq!(close_wait(7200), [] as [String; 0], "it only raises");
     }
 

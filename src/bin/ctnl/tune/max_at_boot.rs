@@ -4,7 +4,6 @@
 
 use serde_json::{Value, json};
 
-use super::at_boot::deciding;
 use super::setting::Setting;
 use crate::host::boot::{Boot, Effect};
 
@@ -24,7 +23,7 @@ impl MaxAtBoot {
             value: Some(max),
             why: format!("8 x hashsize, since nothing sets max ({line})"),
         });
-        let Some(line) = deciding(boot, Setting::Max) else { return of_module };
+        let Some(line) = boot.sysctl(&Setting::Max.key()) else { return of_module };
         match (boot.effect(&line), of_module) {
             (Effect::Applied, _) => Some(MaxAtBoot { value: line.number(), why: line.to_string() }),
             (Effect::Unknown, Some(else_module)) => Some(MaxAtBoot {

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::pending::{self, Fate};
 use super::report::diff_text;
-use super::target::{Target, TargetArgs};
+use super::target::{Opened, Target, TargetArgs};
 use crate::term::columns::Columns;
 use crate::term::exit::{Exit, usage};
 use crate::term::stdout::print;
-use crate::tune::{Log, Operation, State, boot_id};
+use crate::tune::{Operation, State, boot_id};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,9 +38,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
-    let target = args.target.target(host)?;
-    let log = Log::of(&target.host);
-    let mut console = args.target.common.console();
+    let Opened { target, log, mut console } = args.target.open(host)?;
     let operations = pending::warn(&target, &log, &mut console, None)?;
     let chosen: Vec<_> =
         operations.iter().filter(|operation| args.op.is_none_or(|op| op == operation.begun.op)).collect();

@@ -8,7 +8,7 @@ use super::plan::{entries, sizes};
 use super::report::{Outcome, diff_text, show_diff};
 use super::run::{Env, Job};
 use super::set::confirm_time;
-use super::target::{self, Target, TargetArgs};
+use super::target::{self, Opened, Target, TargetArgs};
 use crate::host::table_memory::TableMemory;
 use crate::term::console::Console;
 use crate::term::exit::{Exit, usage};
@@ -58,9 +58,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
-    let target = args.target.target(host)?;
-    let log = Log::of(&target.host);
-    let mut console = args.target.common.console();
+    let Opened { target, log, mut console } = args.target.open(host)?;
     let operations = log.read()?.operations;
     let operation = args.choose(&operations, &log, &target, &mut console)?;
     let op = operation.begun.op;
@@ -144,7 +142,7 @@ impl Args {
                 console.note(&format!("operation {}: everything is as it was before it already", newest.begun.op));
             }
             return found.ok_or_else(|| {
-                anyhow!("no operation that can be put back is in force (log: {})", log.path().display())
+                anyhow!("no operation is in force that can be put back (log: {})", log.path().display())
             });
         };
         let found = operations.iter().rfind(|operation| operation.begun.op == op);

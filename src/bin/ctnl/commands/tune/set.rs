@@ -11,11 +11,11 @@ use super::plan::{Plan, PlanOptions};
 use super::report::{Outcome, diff_text, show_diff};
 use super::run::{Env, Job};
 use super::set_args::ValueArgs;
-use super::target::TargetArgs;
+use super::target::{Opened, TargetArgs};
 use crate::term::console::{Console, percent};
 use crate::term::exit::{Exit, usage};
 use crate::term::interrupt::Interrupt;
-use crate::tune::{Log, Words};
+use crate::tune::Words;
 
 /// Where nobody is asked, existing entries are not made shorter-lived in a larger part of the table without --yes.
 const STOP_ABOVE: u64 = 90;
@@ -113,9 +113,7 @@ pub fn confirm_time(text: &str) -> Result<u64, String> {
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let values = args.values.values()?;
-    let target = args.target.target(host)?;
-    let log = Log::of(&target.host);
-    let mut console = args.target.common.console();
+    let Opened { target, log, mut console } = args.target.open(host)?;
     pending::warn(&target, &log, &mut console, None)?;
     let options = args.plan_options();
     let plan = Plan::make(&target, &values, options)?;

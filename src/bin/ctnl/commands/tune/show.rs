@@ -2,19 +2,19 @@
 
 use anyhow::Result;
 use ctnl::host::Host;
-use ctnl::model::TIMERS;
 use ctnl::units::{Bytes, parse_count};
 use serde_json::{Value, json};
 
 use super::pending;
-use super::target::{self, Target, TargetArgs};
-use crate::host::boot::{Assignment, Boot, Effect};
+use super::show_row::{Row, now, row};
+use super::target::{self, Opened, Target, TargetArgs};
+use crate::host::boot::Boot;
 use crate::host::table_memory::TableMemory;
 use crate::term::columns::Columns;
 use crate::term::console::percent;
 use crate::term::exit::Exit;
 use crate::term::stdout::print;
-use crate::tune::{HostPlaces, Log, Operation, Place, Places, Setting, Table, VERSION, deciding, is_denied, recommend};
+use crate::tune::{Operation, Setting, Table, VERSION, is_denied};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,29 +43,10 @@ pub struct Args {
     target: TargetArgs,
 }
 
-/// A setting, as it is shown.
-struct Row {
-    setting: Setting,
-    now: Option<u64>,
-    boot: AtBoot,
-    recommended: Option<u64>,
-    why: String,
-    writable: bool,
-}
-
-/// What the boot sets.
-struct AtBoot {
-    line: Option<Assignment>,
-    effect: Option<Effect>,
-    /// The maximum that follows from the hash size in `line`.
-    follows: Option<u64>,
-}
-
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
-    let target = args.target.target(host)?;
-    let mut console = args.target.common.console();
-    let operations = match pending::warn(&target, &Log::of(&target.host), &mut console, None) {
+    let Opened { target, log, mut console } = args.target.open(host)?;
+    let operations = match pending::warn(&target, &log, &mut console, None) {
         // What is now and at boot is for everybody.
         Err(error) if is_denied(&error) => {
             console.note(&format!(
@@ -222,99 +203,5 @@ impl Shown {
                 names.join(", ")
             )
         })
-    }
-}
-
-fn now(places: &mut HostPlaces, setting: Setting) -> Option<u64> {
-    places.read(Place::Sysctl(setting)).ok().flatten()?.parse().ok()
-}
-
-fn row(setting: Setting, places: &mut HostPlaces, boot: &Boot, table: Option<Table>, memory: &TableMemory) -> Row {
-    let value = now(places, setting);
-    let found = value.map(|value| recommend(setting, value, table, memory));
-    let (recommended, why) = found.map_or((None, String::new()), |found| (Some(found.value), found.why));
-    let why = boot.writers_of(&setting.key()).fold(why, |why, writer| {
-        let separator = if why.is_empty() { "" } else { "; " };
-        format!("{why}{separator}{}", writer.describe())
-    });
-    let writable = value.is_some() && places.check_writable(setting).is_ok();
-    Row { setting, now: value, boot: AtBoot::of(setting, boot), recommended, why, writable }
-}
-
-impl Row {
-    /// Whether it is shown without -v: what has an option of its own, and what is not as by default.
-    fn is_notable(&self) -> bool {
-        let Setting::Timeout(timer) = self.setting else { return true };
-        let default = TIMERS.iter().find(|row| row.timer == timer).and_then(|row| row.default).map(u64::from);
-        let is_default = self.now == default && self.boot.line.is_none();
-        let has_option = matches!(
-            timer.name(),
-            "tcp.established"
-                | "tcp.close_wait"
-                | "tcp.fin_wait"
-                | "tcp.time_wait"
-                | "tcp.syn_sent"
-                | "tcp.syn_recv"
-                | "udp.unreplied"
-                | "udp.stream"
-                | "generic"
-        );
-        has_option || !is_default
-    }
-
-    fn json(&self) -> Value {
-        json!({
-            "setting": self.setting.name(),
-            "sysctl": self.setting.key(),
-            "now": self.now,
-            "writable": self.writable,
-            "global": self.setting.is_global(),
-            "at_boot": self.boot.line.as_ref().map(|line| json!({
-                "value": self.boot.follows.or_else(|| line.number()),
-                "text": line.value,
-                "follows_from": self.boot.follows.map(|_| line.canonical()),
-                "file": line.file,
-                "line": line.line,
-                "effect": self.boot.effect.map(effect_name),
-            })),
-            "recommended": self.recommended,
-            "why": self.why,
-        })
-    }
-}
-
-fn effect_name(effect: Effect) -> &'static str {
-    match effect {
-        Effect::Applied => "applied",
-        Effect::TooEarly => "too_early",
-        Effect::Unknown => "unknown",
-        Effect::Refused => "refused",
-    }
-}
-
-impl AtBoot {
-    fn of(setting: Setting, boot: &Boot) -> Self {
-        let line = deciding(boot, setting);
-        let effect = line.as_ref().map(|line| boot.effect(line));
-        let is_set = !matches!(effect, None | Some(Effect::TooEarly | Effect::Refused));
-        match boot.max_of_hashsize().filter(|_| setting == Setting::Max && !is_set) {
-            Some((max, line)) => AtBoot { effect: Some(boot.effect(&line)), line: Some(line), follows: Some(max) },
-            None => AtBoot { line, effect, follows: None },
-        }
-    }
-
-    fn text(&self, setting: Setting) -> String {
-        let (Some(line), Some(effect)) = (&self.line, self.effect) else { return "default".to_owned() };
-        if let Some(max) = self.follows {
-            return format!("{max} (8 x hashsize, {}:{})", line.file, line.line);
-        }
-        let value = line.number().map_or_else(|| line.value.clone(), |number| setting.show(number));
-        let remark = match effect {
-            Effect::Applied => "",
-            Effect::TooEarly => ", too early: the module is loaded later",
-            Effect::Unknown => ", if the module is loaded by then",
-            Effect::Refused => ", refused by the kernel",
-        };
-        format!("{value} ({}:{}{remark})", line.file, line.line)
     }
 }

@@ -1,11 +1,12 @@
 //! What else a file has that does not count: a command that makes the file count makes all of it count.
 
 use super::file_line::FileLine;
-use super::settings::WithoutEffect;
 use super::tree::Tree;
 
 /// Lines that are kept.
 const MOST: usize = 10;
+/// Characters of a line that are kept.
+const MOST_CHARACTERS: usize = 100;
 /// The folders whose files have `.conf` at the end of their names, each with those that stand in for one another.
 const FAMILIES: [&str; 2] = ["/sysctl.d/", "/modprobe.d/"];
 
@@ -21,18 +22,19 @@ pub struct RestOfFile {
 }
 
 impl RestOfFile {
-    /// That of the file of `line`; `all` are the lines without effect.
-    pub fn of(tree: &Tree<'_>, line: &WithoutEffect, all: &[WithoutEffect]) -> Self {
-        let file = &line.assignment.file;
-        let is_known =
-            |number: usize| all.iter().any(|other| other.assignment.file == *file && other.assignment.line == number);
+    /// That of `file` beside the lines with the numbers `known`.
+    pub fn of(tree: &Tree<'_>, file: &str, known: &[usize]) -> Self {
         let text = tree.text(file).unwrap_or_default();
-        let others = text.lines().zip(1..).filter(|(text, number)| is_content(text) && !is_known(*number));
+        let others = text.lines().zip(1..).filter(|(text, number)| is_content(text) && !known.contains(number));
         let mut rest = RestOfFile { hides: hidden(tree, file), ..RestOfFile::default() };
         for (text, line) in others {
             rest.count += 1;
             if rest.lines.len() < MOST {
-                rest.lines.push(FileLine { file: file.clone(), line, what: text.trim().to_owned() });
+                rest.lines.push(FileLine {
+                    file: file.to_owned(),
+                    line,
+                    what: text.trim().chars().take(MOST_CHARACTERS).collect(),
+                });
             }
         }
         rest

@@ -80,7 +80,12 @@ impl Settings {
             }
         }
         without_effect.dedup();
-        let rests: Vec<_> = without_effect.iter().map(|line| RestOfFile::of(tree, line, &without_effect)).collect();
+        let rest_of = |line: &WithoutEffect| {
+            let file = &line.assignment.file;
+            let same = without_effect.iter().map(|other| &other.assignment).filter(|other| other.file == *file);
+            RestOfFile::of(tree, file, &same.map(|other| other.line).collect::<Vec<_>>())
+        };
+        let rests: Vec<_> = without_effect.iter().map(rest_of).collect();
         without_effect.iter_mut().zip(rests).for_each(|(line, rest)| line.rest = rest);
         (settings, without_effect)
     }

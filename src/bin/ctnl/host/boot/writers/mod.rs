@@ -30,7 +30,8 @@ impl Writer {
     /// What it does, for messages.
     pub fn describe(&self) -> String {
         let Assignment { value, file, line, .. } = &self.assignment;
-        format!("{} sets it to {value} when it starts ({file}:{line})", self.name)
+        let (name, verb) = (&self.name, if self.only_raises { "raises" } else { "sets" });
+        format!("{name} {verb} it to {value} ({file}:{line})")
     }
 }
 
