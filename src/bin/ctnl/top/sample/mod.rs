@@ -1,9 +1,10 @@
 //! One frame from one dump of each table.
 //!
 //! `groups` counts entries by group, `frequent` keeps the largest groups, `flows` keeps the first flows of an order, `events`
-//! counts the entries that begin between two dumps, `table` samples the table of one network namespace, and `all` those of all.
+//! counts the entries that begin between two dumps, `table` samples the table of one network namespace (`dump` visits its entries), and `all` those of all.
 
 mod all;
+mod dump;
 mod events;
 mod flows;
 mod frequent;

@@ -1,24 +1,23 @@
 //! The table of one network namespace: its dump, the kernel's counters, and the events of its new entries.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Result;
 use ctnl::clock::Time;
 use ctnl::filter::Filter;
 use ctnl::host::Host;
-use ctnl::model::{Flow, Status};
-use ctnl::netlink::{Connection, Error, Netns};
-use ctnl::table::{self, COUNTERS, Counters, CpuStats, DatagramTime, DumpRequest, DumpTotals, Occupancy};
+use ctnl::netlink::{Connection, Netns};
+use ctnl::table::{self, COUNTERS, Counters, CpuStats, DumpRequest, Occupancy};
 
 use super::super::model::{FrameNetns, Rate};
+use super::dump::{Dump, Dumped};
 use super::events::{EventSocket, Judge, NewEntries, are_sent};
 use super::flows::TopFlows;
 use super::groups::{Current, Grouped};
 use super::milliseconds;
 use crate::host::timeout_options::TimeoutOptions;
-use crate::scan::{End, Selection, Settings, Visitor, walk};
+use crate::scan::{End, Selection, Settings, walk};
 
 /// The table of a namespace.
 #[derive(Debug)]
@@ -308,59 +307,6 @@ fn select(settings: &Settings, context: Context<'_>) -> Selection {
 
 fn judge(selection: &Selection) -> Judge<'_> {
     Judge { filter: selection.filter(), ages: selection.ages() }
-}
-
-/// What a dump has counted.
-#[derive(Debug, Clone, Copy, Default)]
-struct Dumped {
-    seen: u64,
-    matched: u64,
-    undecided: u64,
-    evictable: u64,
-    /// Entries whose start is known.
-    dated: u64,
-    /// Those of them that began since the last dump.
-    began: u64,
-}
-
-impl Dumped {
-    fn begun(&self) -> Option<u64> {
-        (self.dated == self.seen).then_some(self.began)
-    }
-}
-
-/// The visitor of a dump.
-struct Dump<'d> {
-    selection: &'d mut Selection,
-    groups: &'d mut Vec<Grouped>,
-    flows: Option<&'d mut TopFlows>,
-    /// The span of the interval, in nanoseconds since 1970.
-    span: Option<(u64, u64)>,
-    dumped: Dumped,
-    stop: &'d AtomicBool,
-    refreshed: Result<(), Error>,
-}
-
-impl Visitor for Dump<'_> {
-    fn entry(&mut self, flow: &Flow, time: &DatagramTime) {
-        let dumped = &mut self.dumped;
-        dumped.evictable += u64::from(!flow.status.contains(Status::Assured));
-        let began = self.span.zip(flow.start).map(|((from, to), start)| (from..to).contains(&start));
-        dumped.dated += u64::from(began.is_some());
-        dumped.began += u64::from(began == Some(true));
-        let Some(subject) = self.selection.judge(flow, time) else { return };
-        let idle = subject.idle();
-        self.groups.iter_mut().for_each(|groups| groups.add(&subject, idle, began));
-        if let Some(flows) = &mut self.flows {
-            flows.add(flow, idle);
-        }
-    }
-
-    fn end_datagram(&mut self, _: DumpTotals) -> ControlFlow<()> {
-        self.refreshed = self.selection.refresh_old_settings();
-        let goes_on = self.refreshed.is_ok() && !self.stop.load(Ordering::Relaxed);
-        if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    }
 }
 
 /// What was counted between two samples of all processors.
