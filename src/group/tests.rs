@@ -30,7 +30,7 @@ fn with_more_groups_than_the_limit_the_kept_ones_are_counted_exactly() {
 fn groups_that_are_removed_are_counted_as_beyond_and_the_others_are_found_at_their_new_places() {
     let mut groups = Groups::by("mark").unwrap();
     let ages = IdleEstimator::without_timeouts(0);
-    let mut add = |groups: &mut Groups, mark| {
+    let add = |groups: &mut Groups, mark| {
         let flow = Flow { mark: Some(mark), ..Flow::blank() };
         groups.add(&Subject::new(&flow, &ages))
     };

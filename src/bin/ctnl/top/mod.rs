@@ -38,7 +38,7 @@ pub use live::Live;
 pub use look::Look;
 pub use model::Frame;
 pub use order::{Column, SortOrder};
-pub use pace::{Pace, processor_time};
+pub use pace::{Pace, processor_time, rest};
 pub use record::{ROWS as RECORDED_ROWS, Recorder, Recording};
 pub use replay::Replay;
 pub use run::{Environment, Frames, run};
