@@ -2,7 +2,6 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -21,7 +20,7 @@ use crate::term::stdout::{Delivered, written};
 use crate::top::{
     self, Column, Environment, Frame, Frames, History, Kill, Live, Look, Pace, RECORDED_ROWS, Recorder, Recording,
     Replay, Sampler, Screen, ShownFilter, SortOrder, Source, View, Wanted, frame_as_json, frame_as_text,
-    processor_time,
+    processor_time, rest,
 };
 
 /// Rows that the screen can scroll to.
@@ -365,10 +364,13 @@ fn print_frames(
             return Ok(exit(is_whole));
         }
         pace.made(began, processor_time().since(used).plus(sampler.entering()));
-        while now() < pace.next() {
-            let left = Duration::from(pace.next().since(now())).min(Duration::from_millis(100));
-            if !interrupt.sleep(left, |_| {}) {
+        loop {
+            let rest = rest(pace.next(), now());
+            if !interrupt.sleep(rest.length, |_| {}) {
                 return Ok(exit(is_whole));
+            }
+            if rest.is_last {
+                break;
             }
             let (began, used) = (now(), processor_time());
             sampler.read_events()?;
