@@ -201,12 +201,17 @@ impl Sampler {
             }
         };
         let Some((figures, netns)) = sampled else { return Ok(None) };
+        // The interval of a single table is that of its counters.
+        let (began, at) = match &figures[..] {
+            [only] => (at, only.at),
+            _ => (at, at),
+        };
         let Counting { groups, flows, .. } = counting;
         let new = self.new_entries.take(&self.wanted.views)?;
         let frame = Frame {
             at: at.realtime.0 / 1_000_000,
             interval: self.before.as_ref().map_or(0, |before| milliseconds(at.monotonic.since(before.at))),
-            took: milliseconds(self.host.clock.now().monotonic.since(at.monotonic)),
+            took: milliseconds(self.host.clock.now().monotonic.since(began.monotonic)),
             filter: self.filter.text.clone(),
             is_resized: buckets.resized_since(&netfilter),
             ..of_tables(&figures, netns)

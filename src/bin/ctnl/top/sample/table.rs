@@ -50,6 +50,8 @@ pub struct Counting<'c> {
 /// The figures of one table.
 #[derive(Debug, Clone, Default)]
 pub struct TableFigures {
+    /// By both clocks, when its dump began.
+    pub at: Time,
     pub netns: Option<Arc<FrameNetns>>,
     pub occupancy: Occupancy,
     pub seen: u64,
@@ -261,7 +263,7 @@ impl Table {
 
     /// `began` is the number of new entries, and whether it is not a lower bound.
     fn figures(&self, occupancy: Occupancy, stats: &[CpuStats], began: Option<(u64, bool)>, at: Time) -> TableFigures {
-        let figures = TableFigures { occupancy, ..TableFigures::default() };
+        let figures = TableFigures { at, occupancy, ..TableFigures::default() };
         let Some(before) = &self.before else { return figures };
         let interval = milliseconds(at.monotonic.since(before.at.monotonic));
         let rate = |count: u64, is_exact| {
