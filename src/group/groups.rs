@@ -86,8 +86,11 @@ impl Groups {
     /// # Errors
     /// A name is unknown, repeated, or of a field that is not groupable; a length is wrong.
     pub fn by(names: &str) -> Result<Self, GroupError> {
-        let by = by::parse(names)?;
-        Ok(Groups {
+        by::parse(names).map(Self::of)
+    }
+
+    fn of(by: Vec<GroupBy>) -> Self {
+        Groups {
             addresses: by.iter().position(GroupBy::has_several_values),
             by,
             table: HashTable::new(),
@@ -102,7 +105,13 @@ impl Groups {
             beyond: 0,
             is_out_of_memory: false,
             undecided: BTreeMap::new(),
-        })
+        }
+    }
+
+    /// One group for each part ([`Groups::start_part`]), whatever the values of its flows are.
+    #[must_use]
+    pub fn by_part() -> Self {
+        Self::of(Vec::new()).in_parts()
     }
 
     /// Separates the flows of several parts, such as network namespaces: equal values in two parts are two

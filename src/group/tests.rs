@@ -87,6 +87,24 @@ fn equal_values_in_two_parts_are_two_groups_and_equal_counts_are_in_the_order_of
 }
 
 /// Groups by mark: of each flow its mark, and its packets where they are counted.
+#[test]
+fn groups_by_part_alone_have_the_flows_of_each_part_whatever_their_values() {
+    let by_part = |parts: &[u32]| {
+        let mut groups = Groups::by_part();
+        for (mark, part) in (0..).zip(parts) {
+            groups.start_part(*part);
+            let flow = Flow { mark: Some(mark), ..Flow::blank() };
+            groups.add(&Subject::new(&flow, &IdleEstimator::without_timeouts(0)));
+        }
+        groups
+    };
+    let (groups, other) = (by_part(&[7, 300, 7, 7]), by_part(&[1, 300]));
+    let shown: Vec<_> =
+        groups.top(9).iter().map(|group| (group.part, group.values.len(), group.totals.entries)).collect();
+    assert_eq!(shown, [(7, 0, 3), (300, 0, 1)]);
+    assert_eq!((other.place_in(&groups, 1), other.place_in(&groups, 0)), (Some(1), None));
+}
+
 fn by_mark(flows: &[(u32, Option<u64>)]) -> Groups {
     let mut groups = Groups::by("mark").unwrap();
     for (mark, packets) in flows {

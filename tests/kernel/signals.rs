@@ -1,5 +1,8 @@
 //! Signals that come twice.
 
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
@@ -27,12 +30,16 @@ fn two_signals_in_one_moment_end_a_stream_as_one_does(netns: &TestNetns) {
     }
 }
 
-/// Nobody reads the pipe, so the list does not end by itself.
+/// Its output is a socket that is full and that nobody reads, so the list does not end by itself, however little
+/// it has to write. (The program makes a pipe larger.)
 fn a_signal_a_second_after_the_first_one_ends_a_list_at_once(netns: &TestNetns) {
-    netns.fill(1, 20_000);
-    let running = Running::start(netns, &["list", "-o", "json"]);
-    // It handles signals from its first line on.
-    running.wait_for_output();
+    netns.fill(1, 100);
+    let (mut full, _unread) = UnixStream::pair().unwrap();
+    full.set_nonblocking(true).unwrap();
+    while full.write(&[b'x'; 4096]).is_ok() {}
+    full.set_nonblocking(false).unwrap();
+    let running = Running::with_stdout(netns, &["list", "-o", "json"], OwnedFd::from(full).into());
+    running.wait_until_it_handles(Signal::SIGTERM);
     running.signal(Signal::SIGTERM);
     running.signal(Signal::SIGTERM);
     thread::sleep(Duration::from_millis(1100));

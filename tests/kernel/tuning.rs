@@ -153,6 +153,15 @@ fn existing_entries_are_lowered_to_the_new_timeout_and_never_raised(netns: &Test
         (&"applied".into(), &1.into()),
         "{again}"
     );
+    // That is an operation, too, with nothing to put back.
+    let operations = operations(netns);
+    let lowered = |op: usize| (&operations[op]["lowered"][0]["lowered"], &operations[op]["lowered"][0]["matched"]);
+    assert_eq!((operations.len(), lowered(0), lowered(1)), (2, (&2.into(), &3.into()), (&1.into(), &4.into())));
+    let log = netns.ctnl(&["tune", "log"]).exits_with(0).stdout();
+    assert!(log.contains("existing entries of tcp.established: 1 of 4 lowered to 1h"), "{log}");
+    netns.ctnl(&["tune", "revert", "2", "--yes"]).exits_with(1).stderr_contains("there is nothing to put back");
+    netns.ctnl(&["tune", "revert", "--yes"]).exits_with(0);
+    assert_eq!(netns.sysctl(ESTABLISHED), "432000");
 }
 
 fn existing_entries_are_lowered_at_the_confirmation_in_the_namespace_of_the_operation(netns: &TestNetns) {

@@ -1,6 +1,8 @@
 //! The counters are those of `conntrack -S`.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 
 use serde_json::Value;
 
@@ -64,18 +66,21 @@ fn the_counters_of_each_processor_are_those_of_conntrack(netns: &TestNetns) {
 
 fn the_rate_of_an_interval_is_what_was_counted_in_it(netns: &TestNetns) {
     netns.fill(1, 100);
-    let object = std::thread::scope(|scope| {
-        let watch = scope.spawn(|| stats(netns, &["--watch", "3s", "--times", "1"]));
-        // In the middle of the interval.
-        std::thread::sleep(std::time::Duration::from_millis(1500));
-        netns.fill(2, 3000);
-        watch.join().expect("an object")
-    });
+    let mut command = netns.ctnl_command(&["stats", "--json", "--watch", "3s", "--times", "2"]);
+    let mut watch = command.stdout(Stdio::piped()).spawn().expect("the program starts");
+    let mut lines = BufReader::new(watch.stdout.take().expect("a pipe")).lines();
+    let mut next =
+        || -> Value { serde_json::from_str(&lines.next().expect("a line").expect("text")).expect("an object") };
+    // An interval begins where the one before is printed.
+    let before = next();
+    netns.fill(2, 3000);
+    let object = next();
+    let inserted = |object: &Value| object["counters"]["insert"].as_f64().expect("a number");
     let per_second = object["per_second"]["insert"].as_f64().expect("a number");
     let counted = per_second * object["seconds"].as_f64().expect("a number");
     // On a slow machine some are made only after the interval.
-    let all = object["counters"]["insert"].as_f64().expect("a number");
-    assert!(counted > 0.0 && (counted - (all - 100.0)).abs() < 1.0, "{object}");
+    assert!(counted > 0.0 && (counted - (inserted(&object) - inserted(&before))).abs() < 1.0, "{before} {object}");
+    assert_eq!(watch.wait().expect("its end").code(), Some(0));
 }
 
 fn the_counters_of_entries_are_shown_once_and_reset_by_zero(netns: &TestNetns) {

@@ -86,7 +86,7 @@ pub fn faults(hosts: &[&'static str]) -> Vec<Fault> {
 }
 
 #[rustfmt::skip]
-const OWN: [Fault; 54] = [
+const OWN: [Fault; 55] = [
     fault("centos-6", "the table was full, in the old spelling",
         &[Append("/var/log/messages", "Nov 29 01:02:03 host kernel: ip_conntrack: table full, dropping packet.\n")],
         LOG, "table full, dropping packet"),
@@ -145,6 +145,9 @@ const OWN: [Fault; 54] = [
         MODULE, "5 lines for conntrack are ignored at boot"),
     fault("centos-7", "rc.local is not executable",
         &[Append("/etc/rc.d/rc.local", "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_time_wait=30\n")],
+        SYSCTLS, "chmod +x /etc/rc.d/rc.local"),
+    fault("centos-7", "rc.local without another command is not executable",
+        &[Write("/etc/rc.d/rc.local", "#!/bin/sh\nsysctl -w net.netfilter.nf_conntrack_tcp_timeout_time_wait=30\n")],
         SYSCTLS, "chmod +x /etc/rc.d/rc.local"),
     fault("centos-7", "the old name of a timeout",
         &[Append("/etc/sysctl.conf", "net.ipv4.netfilter.ip_conntrack_tcp_timeout_time_wait = 30\n")],

@@ -89,9 +89,12 @@ fn the_first_command_of_a_finding_mends_it() {
             }
             tried.insert(command.split(' ').next().unwrap().to_owned());
             tree.run(command);
-            let title = finding["title"].to_string();
             let after = diagnose(&tree);
-            assert!(!after.has(check, &title), "{host}, {name}, {command}: {:#}", after.document);
+            // A line whose value another file puts in force is a note.
+            let is_left = |other: &&serde_json::Value| {
+                other["check"] == *check && other["title"] == finding["title"] && other["severity"] != "note"
+            };
+            assert_eq!(after.findings().iter().find(is_left), None, "{host}, {name}, {command}");
         }
     }
     let all = ["chmod", "ctnl", "echo", "ln", "mv", "printf", "sed"];

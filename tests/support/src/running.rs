@@ -2,13 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::openpty;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -33,8 +32,13 @@ struct Terminal {
 impl Running {
     /// Starts it without a terminal.
     pub fn start(netns: &TestNetns, arguments: &[&str]) -> Self {
+        Self::with_stdout(netns, arguments, Stdio::piped())
+    }
+
+    /// Starts it without a terminal, with this standard output.
+    pub fn with_stdout(netns: &TestNetns, arguments: &[&str], stdout: Stdio) -> Self {
         let mut command = netns.ctnl_command(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
         let child = Some(command.spawn().expect("the program starts"));
         Running { child, command, terminal: None }
     }
@@ -67,16 +71,6 @@ impl Running {
     #[track_caller]
     pub fn wait_for(&self, text: &str) {
         until(|| self.shown().contains(text), || format!("no '{text}' in: {}", self.shown()));
-    }
-
-    /// Waits until something is in the pipe of standard output.
-    #[track_caller]
-    pub fn wait_for_output(&self) {
-        let stdout = self.child.as_ref().and_then(|child| child.stdout.as_ref()).expect("a pipe");
-        until(
-            || poll(&mut [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1),
-            || "nothing is written".to_owned(),
-        );
     }
 
     /// Types `text`.

@@ -16,6 +16,7 @@ mod made_up_kernel;
 mod report;
 mod tune_command;
 mod when;
+mod whole_file;
 
 pub use check::Check;
 pub use checks::CHECKS;

@@ -78,6 +78,21 @@ pub struct Recommended {
     pub why_buckets: String,
 }
 
+#[cfg(test)]
+impl TableMemory {
+    /// That of a host with `total` bytes of memory, all of it available.
+    pub fn made_up(total: u64) -> Self {
+        TableMemory {
+            entry_bytes: 256,
+            source: EntrySource::Slabinfo,
+            extension_bytes: 128,
+            total: Some(total),
+            available: Some(total),
+            page: 4096,
+        }
+    }
+}
+
 impl TableMemory {
     /// Reads them from `host`.
     pub fn read(host: &Host) -> Self {
@@ -266,17 +281,6 @@ mod tests {
         fs::write(path, text).unwrap();
     }
 
-    fn memory(total: u64) -> TableMemory {
-        TableMemory {
-            entry_bytes: 256,
-            source: EntrySource::Slabinfo,
-            extension_bytes: 128,
-            total: Some(total),
-            available: Some(total),
-            page: 4096,
-        }
-    }
-
     #[test]
     fn the_size_of_an_entry_is_its_share_of_a_slab() {
         let root = tempfile::tempdir().unwrap();
@@ -303,34 +307,37 @@ mod tests {
 
     #[test]
     fn the_classic_formula_and_the_default_of_the_kernel_are_those_of_the_memory() {
-        assert_eq!(memory(4 << 30).classic_max(), Some((4 << 30) / 16_384 / u64::from(usize::BITS / 32)));
-        assert_eq!(memory(2 << 30).kernel_default(), Some(65_536));
-        assert_eq!(memory(512 << 20).kernel_default(), Some(memory(0).round_buckets((512 << 20) / 16_384 / BUCKET)));
-        assert_eq!(memory(16 << 20).kernel_default(), Some(1024));
+        assert_eq!(TableMemory::made_up(4 << 30).classic_max(), Some((4 << 30) / 16_384 / u64::from(usize::BITS / 32)));
+        assert_eq!(TableMemory::made_up(2 << 30).kernel_default(), Some(65_536));
+        assert_eq!(
+            TableMemory::made_up(512 << 20).kernel_default(),
+            Some(TableMemory::made_up(0).round_buckets((512 << 20) / 16_384 / BUCKET))
+        );
+        assert_eq!(TableMemory::made_up(16 << 20).kernel_default(), Some(1024));
     }
 
     #[test]
     fn twice_the_peak_is_recommended_unless_the_memory_is_too_small() {
-        let large = memory(16 << 30).recommend(65_536, 16_384, 60_000);
+        let large = TableMemory::made_up(16 << 30).recommend(65_536, 16_384, 60_000);
         assert_eq!((large.max, large.buckets), (262_144, 262_144));
-        let busy = memory(64 << 30).recommend(262_144, 65_536, 250_000);
+        let busy = TableMemory::made_up(64 << 30).recommend(262_144, 65_536, 250_000);
         assert_eq!((busy.max, busy.buckets), (524_288, 524_288));
         assert!(busy.why_max.contains("250000"), "{}", busy.why_max);
-        let small = memory(512 << 20).recommend(65_536, 65_536, 120_000);
+        let small = TableMemory::made_up(512 << 20).recommend(65_536, 65_536, 120_000);
         assert_eq!(small.max, (512 << 20) / 8 / (256 + 128 + BUCKET));
         assert!(small.why_max.contains("an eighth of the memory"), "{}", small.why_max);
     }
 
     #[test]
     fn a_table_that_is_large_enough_is_left_as_it_is() {
-        let kept = memory(16 << 30).recommend(1_048_576, 524_288, 300_000);
+        let kept = TableMemory::made_up(16 << 30).recommend(1_048_576, 524_288, 300_000);
         assert_eq!((kept.max, kept.buckets), (1_048_576, 524_288));
         assert!(kept.why_max.contains("at least twice the peak"), "{}", kept.why_max);
     }
 
     #[test]
     fn the_kernel_rounds_buckets_up_to_whole_pages() {
-        let memory = memory(1 << 30);
+        let memory = TableMemory::made_up(1 << 30);
         let per_page = 4096 / BUCKET;
         let rounded = [1, per_page, per_page + 1].map(|buckets| memory.round_buckets(buckets));
         assert_eq!(rounded, [per_page, per_page, 2 * per_page]);

@@ -5,7 +5,7 @@ use ctnl::model::L4;
 use nix::errno::Errno;
 
 use super::fact::{REFUSED, Value};
-use super::made_up_table::{MARK, Made};
+use super::made::{MARK, Made};
 use super::probes::Probes;
 use super::requests::{label, timeout};
 use super::row::Row;

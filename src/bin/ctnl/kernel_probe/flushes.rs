@@ -5,7 +5,7 @@ use ctnl::model::Protocol;
 use ctnl::wire::Family;
 
 use super::fact::REFUSED;
-use super::made_up_table::Made;
+use super::made::Made;
 use super::probes::{Part, Request};
 use super::requests::{by_id, by_ipv6_source, by_mark, by_status, by_udp_port, by_zone};
 use super::row::Row;

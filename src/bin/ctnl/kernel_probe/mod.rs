@@ -15,6 +15,7 @@ mod fact;
 mod features;
 mod filters;
 mod flushes;
+mod made;
 mod made_up_table;
 mod private_netns;
 mod probes;

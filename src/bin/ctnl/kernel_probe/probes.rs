@@ -7,7 +7,8 @@ use ctnl::wire::Family;
 use nix::errno::Errno;
 
 use super::fact::Value;
-use super::made_up_table::{Fill, Made, MadeUpTable, Selected};
+use super::made::Made;
+use super::made_up_table::{Fill, MadeUpTable, Selected};
 use super::private_netns::{PrivateNetns, Recorded};
 
 /// The private namespace, and the table in it.

@@ -5,7 +5,7 @@ use ctnl::model::{Labels, Protocol, Status};
 use ctnl::wire::AttributeWriter;
 use ctnl::wire::uapi::{cta, cta_filter, cta_ip, cta_proto, cta_tuple};
 
-use super::made_up_table::{MARK, PORT, V6_SOURCE, ZONE};
+use super::made::{MARK, PORT, V6_SOURCE, ZONE};
 
 pub fn by_mark(writer: &mut AttributeWriter<'_>) {
     writer.put(cta::MARK, &MARK.to_be_bytes());

@@ -138,7 +138,7 @@ impl Sampling {
             {
                 self.not_recorded = Some(error.to_string());
             }
-            self.pace.made(began, processor_time().since(used));
+            self.pace.made(began, processor_time().since(used).plus(self.sampler.entering()));
             if !self.show(frames, sampled) || !self.wait(frames) {
                 return;
             }

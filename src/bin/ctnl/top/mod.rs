@@ -37,6 +37,8 @@ pub use history::History;
 pub use live::Live;
 pub use look::Look;
 pub use model::Frame;
+#[cfg(test)]
+pub use model::FrameNetns;
 pub use order::{Column, SortOrder};
 pub use pace::{Pace, processor_time, rest};
 pub use record::{ROWS as RECORDED_ROWS, Recorder, Recording};

@@ -74,7 +74,16 @@ pub fn rest(due: Nanos, now: Nanos) -> Rest {
 
 /// The processor time of this thread, the kernel's included. While the process is stopped, it does not go on.
 pub fn processor_time() -> Nanos {
-    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID);
+    read(ClockId::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// The processor time of all threads of the process, those included that have ended.
+pub fn process_time() -> Nanos {
+    read(ClockId::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn read(clock: ClockId) -> Nanos {
+    let time = clock_gettime(clock);
     time.map_or(Nanos(0), |time| Nanos(u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX)))
 }
 

@@ -172,7 +172,7 @@ impl Running<'_> {
     /// What the screen shows; all views where they are recorded.
     fn wanted(&self, screen: &Screen) -> Wanted {
         let views = if self.wanted.views.len() > 1 { self.wanted.views.clone() } else { vec![screen.view] };
-        Wanted { views, order: screen.order, rows: self.wanted.rows }
+        Wanted { views, order: screen.order, rows: self.wanted.rows, netns: screen.netns.clone() }
     }
 }
 

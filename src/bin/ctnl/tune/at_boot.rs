@@ -3,6 +3,7 @@
 use ctnl::host::Host;
 
 use super::change::{Change, FILES, MODPROBE_CONF, MODULES_LOAD_CONF, Place, SYSCTL_CONF};
+use super::max_at_boot::MaxAtBoot;
 use super::persist::{modprobe_conf, modules_load_conf, sysctl_conf};
 use super::places::Places;
 use super::setting::Setting;
@@ -17,43 +18,58 @@ pub struct BootPlan {
     pub overridden: Vec<String>,
     /// What is unknown, or was added.
     pub notes: Vec<String>,
+    /// The maximum at boot, where the buckets are set and it is not.
+    pub max: Option<MaxAtBoot>,
 }
 
-/// The files by which the boot of `host` sets `values`. `now` is the maximum now.
+/// The files by which the boot of `host` sets the values that are `given`. `max_now` is the maximum now.
 ///
 /// # Errors
 /// A file exists and cannot be read.
 pub fn plan(
     host: &Host,
     places: &mut dyn Places,
-    values: &[(Setting, u64)],
+    given: &[(Setting, u64)],
     max_now: Option<u64>,
 ) -> Result<BootPlan, String> {
     let mut plan = BootPlan::default();
     let before = Boot::read(host);
-    let values = with_max(values, max_now, &before, &mut plan.notes);
-    let files = FILES.map(|path| (path, places.read(Place::File(path))));
     let mut existing = Vec::new();
-    for (path, read) in files {
-        existing.push((path, read.map_err(|error| format!("cannot read {path}: {error}"))?));
+    for path in FILES {
+        let text = places.read(Place::File(path)).map_err(|error| format!("cannot read {path}: {error}"))?;
+        existing.push((path, text));
     }
     let text = |path: &str| existing.iter().find(|(file, _)| *file == path).and_then(|(_, text)| text.as_deref());
-    let by_module = files_of(&values, true, text, &before);
+    let with_max = with_max(given, max_now, &before);
+    let by_module = files_of(&with_max, true, text, &before);
     let boot = Boot::read_with(host, &planned(&by_module));
     // Where modprobe.d is not read, or the module is built in, the sysctl has the same effect.
-    let buckets = values.iter().find(|(setting, _)| *setting == Setting::Buckets);
+    let buckets = given.iter().find(|(setting, _)| *setting == Setting::Buckets);
     let is_loaded_with = buckets.is_none_or(|(_, value)| boot.hashsize().and_then(|set| set.number()) == Some(*value));
-    let (files, boot) = if is_loaded_with {
-        (by_module, boot)
+    let (values, files, boot) = if is_loaded_with {
+        (with_max, by_module, boot)
     } else {
-        let by_sysctl = files_of(&values, false, text, &before);
-        let boot = Boot::read_with(host, &planned(&by_sysctl));
         plan.notes
             .push("buckets: the boot reads no hashsize= from modprobe.d here, so they are set as a sysctl".into());
-        (by_sysctl, boot)
+        // The sysctl leaves the maximum as it is; a hashsize= of somebody else does not.
+        let values = if before.hashsize_of_module().is_some() { with_max } else { given.to_vec() };
+        let by_sysctl = files_of(&values, false, text, &before);
+        let boot = Boot::read_with(host, &planned(&by_sysctl));
+        (values, by_sysctl, boot)
     };
+    let is_given = |wanted| given.iter().any(|(setting, _)| *setting == wanted);
+    if let Some((_, max)) = values.iter().find(|(setting, _)| !is_given(*setting)) {
+        plan.notes
+            .push(format!("max {max} is written, too: a module that is loaded with hashsize= sets it to 8 x hashsize"));
+    }
     for (setting, value) in &values {
         check(&boot, *setting, *value, &mut plan);
+        let key = setting.key();
+        let undone = boot.writers_of(&key).filter(|writer| writer.undoes(*value));
+        plan.notes.extend(undone.map(|writer| format!("{setting}: {}", writer.describe())));
+    }
+    if buckets.is_some() && !is_given(Setting::Max) {
+        plan.max = MaxAtBoot::of(&boot);
     }
     plan.notes.extend(boot.unreadable.iter().map(|left| format!("cannot read {}: {}", left.file, left.why)));
     plan.changes = files
@@ -64,20 +80,12 @@ pub fn plan(
     Ok(plan)
 }
 
-/// With `hashsize=` the module sets the maximum to eight times as much (`nf_conntrack_init_start` in
-/// net/netfilter/nf_conntrack_core.c), so the maximum is made to stay.
-fn with_max(
-    values: &[(Setting, u64)],
-    max_now: Option<u64>,
-    before: &Boot,
-    notes: &mut Vec<String>,
-) -> Vec<(Setting, u64)> {
+/// With `hashsize=` the module sets another maximum, so that of now is made to stay, unless the boot sets one.
+fn with_max(values: &[(Setting, u64)], max_now: Option<u64>, before: &Boot) -> Vec<(Setting, u64)> {
     let mut values = values.to_vec();
     let has = |values: &[(Setting, u64)], wanted| values.iter().any(|(setting, _)| *setting == wanted);
-    let is_set = before.sysctl(&Setting::Max.key()).is_some();
+    let is_set = before.sysctl(&Setting::Max.key()).is_some_and(|line| before.effect(&line) != Effect::Refused);
     if let Some(max) = max_now.filter(|_| has(&values, Setting::Buckets) && !has(&values, Setting::Max) && !is_set) {
-        notes
-            .push(format!("max {max} is written, too: a module that is loaded with hashsize= sets it to 8 x hashsize"));
         values.push((Setting::Max, max));
     }
     values
@@ -169,6 +177,7 @@ mod tests {
     use std::path::Path;
 
     use ctnl::clock::Clock;
+    use ctnl::model::Timer;
     use ctnl::netlink::Netns;
     use tempfile::TempDir;
 
@@ -253,6 +262,45 @@ mod tests {
         assert!(file(&plan, SYSCTL_CONF).unwrap().contains("net.netfilter.nf_conntrack_max = 65536\n"));
         let conf = ("/etc/sysctl.d/50-local.conf", "net.netfilter.nf_conntrack_max = 9999\n");
         assert_eq!(file(&plan_on(&systemd(false, &[conf]), &buckets), SYSCTL_CONF), None);
+    }
+
+    #[test]
+    fn the_maximum_at_boot_is_shown_where_buckets_alone_are_set() {
+        let buckets = [(Setting::Buckets, 131_072)];
+        let max = |root: &TempDir, now| {
+            let host = Host::at(root.path(), Clock::system());
+            let plan = plan(&host, &mut HostPlaces::new(&host, Netns::Current), &buckets, now).unwrap();
+            plan.max.map(|max| (max.value, max.why))
+        };
+        let of_file = |value: u64, file: &str| Some((Some(value), format!("{file} = {value}")));
+        // Of an image the maximum now is unknown, and the module sets it to eight times the hash size.
+        let (value, why) = max(&systemd(false, &[]), None).unwrap();
+        assert_eq!(value, Some(1_048_576));
+        assert!(why.contains("8 x hashsize") && why.contains("/etc/modprobe.d/ctnl.conf:2"), "{why}");
+        let ours = of_file(65_536, "/etc/sysctl.d/90-ctnl.conf:2: net.netfilter.nf_conntrack_max");
+        assert_eq!(max(&systemd(false, &[]), Some(65_536)), ours);
+        let conf = ("/etc/sysctl.d/50-local.conf", "net.netfilter.nf_conntrack_max = 9999\n");
+        let local = of_file(9999, "/etc/sysctl.d/50-local.conf:1: net.netfilter.nf_conntrack_max");
+        assert_eq!(max(&systemd(false, &[conf]), Some(65_536)), local);
+        // A line that the kernel refuses sets none.
+        let refused = ("/etc/sysctl.d/50-local.conf", "net.netfilter.nf_conntrack_max = 1M\n");
+        assert_eq!(max(&systemd(false, &[refused]), Some(65_536)), ours);
+        assert_eq!(plan_on(&systemd(false, &[]), &SIZES).max, None);
+    }
+
+    #[test]
+    fn buckets_that_are_a_sysctl_bring_no_maximum_with_them() {
+        let plan = plan_on(&systemd(true, &[]), &[(Setting::Buckets, 131_072)]);
+        assert!(!file(&plan, SYSCTL_CONF).unwrap().contains("nf_conntrack_max"), "{plan:?}");
+        assert_eq!((plan.max, plan.notes.len()), (None, 1));
+    }
+
+    #[test]
+    fn a_program_that_undoes_the_value_when_it_starts_is_named() {
+        let root = systemd(false, &[("/proc/77/cmdline", "/usr/bin/kube-proxy\0")]);
+        let close_wait = |seconds| plan_on(&root, &[(Setting::Timeout(Timer::TcpCloseWait), seconds)]).notes;
+        assert_eq!(close_wait(60), ["tcp.close_wait: kube-proxy raises it to 3600 (/proc/77/cmdline:1)"]);
+        assert_eq!(close_wait(7200), [] as [String; 0], "it only raises");
     }
 
     #[test]

@@ -195,17 +195,9 @@ fn judge_timeout(timer: Timer, seconds: u64, words: Words, verdict: &mut Verdict
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
-    use crate::host::table_memory::EntrySource;
 
     fn memory() -> TableMemory {
-        TableMemory {
-            entry_bytes: 256,
-            source: EntrySource::Slabinfo,
-            extension_bytes: 128,
-            total: Some(1 << 30),
-            available: Some(200 << 20),
-            page: 4096,
-        }
+        TableMemory { available: Some(200 << 20), ..TableMemory::made_up(1 << 30) }
     }
 
     fn sizes(max: u64, buckets: u64) -> Sizes {

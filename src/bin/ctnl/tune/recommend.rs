@@ -79,17 +79,9 @@ fn recommend_timeout(timer: Timer, now: u64) -> Recommendation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::table_memory::EntrySource;
 
     fn memory() -> TableMemory {
-        TableMemory {
-            entry_bytes: 256,
-            source: EntrySource::Slabinfo,
-            extension_bytes: 128,
-            total: Some(16 << 30),
-            available: None,
-            page: 4096,
-        }
+        TableMemory::made_up(16 << 30)
     }
 
     fn recommended(setting: Setting, now: u64) -> u64 {

@@ -1,5 +1,6 @@
 //! The records of the log, and the state of an operation that follows from them.
 
+use ctnl::units::Seconds;
 use serde::{Deserialize, Serialize};
 
 use super::change::Change;
@@ -21,6 +22,8 @@ pub enum Record {
     Confirmed(Step),
     /// Everything is as before, but for what `not_undone` names.
     RolledBack(Step),
+    /// The timeouts of existing entries were lowered, after all else.
+    Lowered(Step),
 }
 
 /// The begin of an operation.
@@ -82,6 +85,25 @@ pub struct Step {
     /// What could not be undone: name, and the value that was wanted.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub not_undone: Vec<(String, String)>,
+    /// Of `lowered`: what became of the entries of each timeout.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub lowered: Vec<Lowered>,
+}
+
+/// What became of the existing entries of a timeout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lowered {
+    /// The name of the timeout.
+    pub timeout: String,
+    /// The seconds to which they were lowered.
+    pub seconds: u64,
+    /// How many were lowered; `None` where that is unknown.
+    pub lowered: Option<u64>,
+    /// How many there were.
+    pub matched: Option<u64>,
+    /// What failed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
 }
 
 /// The state of an operation.
@@ -116,6 +138,8 @@ pub struct Operation {
     pub not_undone: Vec<(String, String)>,
     /// The operation that reverted it.
     pub reverted_by: Option<u64>,
+    /// What became of existing entries, as far as it is recorded.
+    pub lowered: Vec<Lowered>,
 }
 
 impl Record {
@@ -123,9 +147,11 @@ impl Record {
     pub fn op(&self) -> u64 {
         match self {
             Record::Begin(begun) => begun.op,
-            Record::Applied(step) | Record::Confirming(step) | Record::Confirmed(step) | Record::RolledBack(step) => {
-                step.op
-            }
+            Record::Applied(step)
+            | Record::Confirming(step)
+            | Record::Confirmed(step)
+            | Record::RolledBack(step)
+            | Record::Lowered(step) => step.op,
         }
     }
 }
@@ -168,7 +194,8 @@ impl State {
 impl Operation {
     /// One that has only begun.
     pub fn new(begun: Begun) -> Self {
-        Operation { begun, state: State::Unfinished, why: None, not_undone: Vec::new(), reverted_by: None }
+        let (not_undone, lowered) = (Vec::new(), Vec::new());
+        Operation { begun, state: State::Unfinished, why: None, not_undone, reverted_by: None, lowered }
     }
 
     /// Adds a step.
@@ -186,6 +213,7 @@ impl Operation {
                 self.state = if step.not_undone.is_empty() { State::RolledBack } else { State::PartlyRolledBack };
                 (self.why, self.not_undone) = (step.why, step.not_undone);
             }
+            Record::Lowered(step) => self.lowered = step.lowered,
         }
     }
 
@@ -207,10 +235,37 @@ impl Operation {
         made
     }
 
+    /// Whether it changed no setting and no file, but the timeouts of existing entries alone, which cannot be put back.
+    pub fn is_of_entries_alone(&self) -> bool {
+        self.begun.changes.is_empty() && self.begun.changes_on_confirm.is_empty() && !self.begun.existing.is_empty()
+    }
+
     /// What it changes or changed, in one line.
     pub fn describe_changes(&self) -> String {
         let all = self.begun.changes.iter().chain(&self.begun.changes_on_confirm);
-        all.map(Change::describe).collect::<Vec<_>>().join(", ")
+        all.map(Change::describe).chain(self.describe_existing()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What it does or did to existing entries: for each timeout.
+    pub fn describe_existing(&self) -> Vec<String> {
+        let describe = |(name, seconds): &(String, u64)| {
+            let to = Seconds(*seconds);
+            let recorded = self.lowered.iter().find(|lowered| lowered.timeout == *name);
+            match (recorded, self.state) {
+                (Some(Lowered { error: Some(error), .. }), _) => {
+                    format!("existing entries of {name}: not all were lowered to {to}: {error}")
+                }
+                (Some(Lowered { lowered: Some(count), matched: Some(all), .. }), _) => {
+                    format!("existing entries of {name}: {count} of {all} lowered to {to}")
+                }
+                (None, State::RolledBack | State::PartlyRolledBack) => format!("existing entries of {name}: left"),
+                (None, state) if state.is_pending() => {
+                    format!("existing entries of {name}: lowered to {to} in the end")
+                }
+                _ => format!("existing entries of {name}: lowered to {to}, how many is not recorded"),
+            }
+        };
+        self.begun.existing.iter().map(describe).collect()
     }
 }
 
@@ -263,6 +318,23 @@ mod tests {
         assert_eq!((partly.state, partly.made().len()), (State::PartlyRolledBack, 1));
         partly.add(Record::RolledBack(Step { not_undone: vec![(SYSCTL_CONF.into(), "no file".into())], ..step() }));
         assert_eq!(partly.made().len(), 2);
+    }
+
+    #[test]
+    fn the_number_of_lowered_entries_is_part_of_the_operation_and_one_that_is_not_recorded_is_not_called_none() {
+        let existing = vec![("udp.stream".to_owned(), 60)];
+        let mut lowered = Operation::new(Begun { op: 1, existing, ..Begun::default() });
+        let text = |operation: &Operation| operation.describe_changes();
+        assert_eq!(text(&lowered), "existing entries of udp.stream: lowered to 1m in the end");
+        lowered.add(Record::Applied(step()));
+        assert_eq!(text(&lowered), "existing entries of udp.stream: lowered to 1m, how many is not recorded");
+        let count =
+            Lowered { timeout: "udp.stream".into(), seconds: 60, lowered: Some(3), matched: Some(9), error: None };
+        let record = Record::Lowered(Step { lowered: vec![count], ..step() });
+        let record = serde_json::from_str(&serde_json::to_string(&record).unwrap()).unwrap();
+        lowered.add(record);
+        assert_eq!(text(&lowered), "existing entries of udp.stream: 3 of 9 lowered to 1m");
+        assert!(lowered.is_of_entries_alone() && lowered.state == State::Applied);
     }
 
     #[test]

@@ -6,10 +6,10 @@ use ctnl::host::Host;
 use super::pending::{self, Fate};
 use super::report::Outcome;
 use super::run::Env;
-use super::target::TargetArgs;
+use super::target::{Opened, TargetArgs};
 use crate::term::exit::Exit;
 use crate::term::interrupt::Interrupt;
-use crate::tune::{Log, State, boot_id};
+use crate::tune::{State, boot_id};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,9 +36,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
-    let target = args.target.target(host)?;
-    let log = Log::of(&target.host);
-    let mut console = args.target.common.console();
+    let Opened { target, log, mut console } = args.target.open(host)?;
     let operations = log.read()?.operations;
     let waiting = operations
         .iter()

@@ -12,6 +12,7 @@ use super::target::Target;
 use crate::purge::{Purged, Summary, Task};
 use crate::term::console::Console;
 use crate::term::interrupt::Interrupt;
+use crate::tune::Lowered;
 
 /// The entries whose timeout a setting is: a filter expression. `None` where the kernel sets it at the creation of an
 /// entry for its life (GRE), or a dump does not show which it was.
@@ -69,6 +70,18 @@ impl Capped {
     pub fn share(&self) -> (u64, u64) {
         let summary = self.summary.as_ref();
         summary.map_or((0, 0), |summary| (summary.updated.unwrap_or(summary.deleted), summary.seen))
+    }
+
+    /// It for the log.
+    pub fn to_record(&self) -> Lowered {
+        let summary = self.summary.as_ref();
+        Lowered {
+            timeout: self.timeout.to_owned(),
+            seconds: self.seconds,
+            lowered: summary.map(|summary| summary.updated.unwrap_or(summary.deleted)),
+            matched: summary.map(|summary| summary.matched),
+            error: self.error.clone().or_else(|| self.is_partial().then(|| self.text())),
+        }
     }
 
     /// It as JSON.

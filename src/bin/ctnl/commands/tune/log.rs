@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::pending::{self, Fate};
 use super::report::diff_text;
-use super::target::{Target, TargetArgs};
+use super::target::{Opened, Target, TargetArgs};
 use crate::term::columns::Columns;
 use crate::term::exit::{Exit, usage};
 use crate::term::stdout::print;
-use crate::tune::{Log, Operation, State, boot_id};
+use crate::tune::{Operation, State, boot_id};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,9 +38,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
-    let target = args.target.target(host)?;
-    let log = Log::of(&target.host);
-    let mut console = args.target.common.console();
+    let Opened { target, log, mut console } = args.target.open(host)?;
     let operations = pending::warn(&target, &log, &mut console, None)?;
     let chosen: Vec<_> =
         operations.iter().filter(|operation| args.op.is_none_or(|op| op == operation.begun.op)).collect();
@@ -115,8 +113,8 @@ fn details(operation: &Operation, target: &Target) -> String {
         text.push_str("when confirmed:\n");
         text.push_str(&diff_text(&begun.changes_on_confirm));
     }
-    for (name, seconds) in &begun.existing {
-        text.push_str(&format!("existing entries of {name}: lowered to {seconds} s\n"));
+    for line in operation.describe_existing() {
+        text.push_str(&format!("{line}\n"));
     }
     text
 }
@@ -128,6 +126,7 @@ fn json_of(operation: &Operation, target: &Target) -> Value {
         "why": operation.why,
         "not_undone": operation.not_undone.iter().map(|(name, wanted)| json!({"name": name, "wanted": wanted})).collect::<Vec<_>>(),
         "reverted_by": operation.reverted_by,
+        "lowered": (!operation.lowered.is_empty()).then_some(&operation.lowered),
         "pending": state_of(operation, target),
     });
     if let (Value::Object(members), Value::Object(more)) = (&mut value, more) {

@@ -12,6 +12,7 @@ mod run;
 mod set;
 mod set_args;
 mod show;
+mod show_row;
 mod target;
 mod watch;
 

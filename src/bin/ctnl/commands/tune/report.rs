@@ -9,7 +9,7 @@ use crate::term::columns::Columns;
 use crate::term::console::Console;
 use crate::term::exit::Exit;
 use crate::term::stdout::print;
-use crate::tune::{Change, End, Place, Setting, State, VERSION, diff};
+use crate::tune::{Change, End, MaxAtBoot, Place, Setting, State, VERSION, diff};
 
 /// The lines of the changes: settings first, then files with the lines that differ.
 pub fn diff_text(changes: &[Change]) -> String {
@@ -80,6 +80,8 @@ pub struct Outcome {
     pub confirm_within: Option<u64>,
     /// Timeouts of existing entries.
     pub existing: Vec<Capped>,
+    /// The maximum at boot, where the buckets are set there and it is not.
+    pub max_at_boot: Option<MaxAtBoot>,
     /// What the boot does otherwise.
     pub overridden: Vec<String>,
     /// Notes.
@@ -90,7 +92,6 @@ impl Outcome {
     fn state(&self) -> &'static str {
         match &self.end {
             _ if self.dry_run => "preview",
-            None if self.has_lowered() => State::Applied.key(),
             None => "unchanged",
             Some(End::Applied(_)) if self.confirmed => State::Confirmed.key(),
             Some(End::Applied(_)) => State::Applied.key(),
@@ -98,12 +99,6 @@ impl Outcome {
             Some(End::RolledBack { not_undone, .. }) if not_undone.is_empty() => State::RolledBack.key(),
             Some(End::RolledBack { .. }) => State::PartlyRolledBack.key(),
         }
-    }
-
-    /// Where the settings were as wanted already, and entries alone were changed: they cannot be put back, so that there is
-    /// no operation.
-    fn has_lowered(&self) -> bool {
-        !self.dry_run && self.existing.iter().any(|capped| capped.share().0 > 0)
     }
 
     /// The exit code.
@@ -134,6 +129,7 @@ impl Outcome {
             "confirm_within": self.confirm_within,
             "changes": self.changes,
             "existing": self.existing.iter().map(Capped::json).collect::<Vec<_>>(),
+            "max_at_boot": self.max_at_boot.as_ref().map(MaxAtBoot::json),
             "overridden_at_boot": self.overridden,
             "notes": self.notes,
             "error": error,
@@ -179,13 +175,14 @@ impl Outcome {
                 "{op}in force, and rolled back in {} s unless it is confirmed\n  hint: ctnl tune confirm",
                 self.confirm_within.unwrap_or(0)
             )),
+            // The lines of the entries are above.
+            Some(End::Applied(changes)) if changes.is_empty() => console.note(&format!("{op}no setting was changed")),
             Some(End::Applied(changes)) => {
                 let what = if self.confirmed { "confirmed" } else { "applied" };
                 let plural = if changes.len() == 1 { "" } else { "s" };
                 console.note(&format!("{op}{what} and verified: {} change{plural}", changes.len()));
             }
             None if self.dry_run => console.note("nothing was changed (--dry-run)"),
-            None if self.has_lowered() => {}
             None => console.note("nothing to change"),
         }
     }

@@ -8,12 +8,12 @@ use super::plan::{entries, sizes};
 use super::report::{Outcome, diff_text, show_diff};
 use super::run::{Env, Job};
 use super::set::confirm_time;
-use super::target::{self, Target, TargetArgs};
+use super::target::{self, Opened, Target, TargetArgs};
 use crate::host::table_memory::TableMemory;
 use crate::term::console::Console;
 use crate::term::exit::{Exit, usage};
 use crate::term::interrupt::Interrupt;
-use crate::tune::{Change, End, Log, Operation, Place, Setting, State, Words, boot_id, judge, reverting};
+use crate::tune::{Change, End, Log, Operation, Place, Rollback, Setting, State, Words, boot_id, judge, reverting};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,18 +58,22 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
-    let target = args.target.target(host)?;
-    let log = Log::of(&target.host);
-    let mut console = args.target.common.console();
+    let Opened { target, log, mut console } = args.target.open(host)?;
     let operations = log.read()?.operations;
     let operation = args.choose(&operations, &log, &target, &mut console)?;
     let op = operation.begun.op;
     pending::warn(&target, &log, &mut console, Some(op))?;
     let target = target.for_operation(operation)?;
     let interrupt = Interrupt::listen()?;
-    let changes = args.changes(operation, &target)?;
-    args.show(&changes, &mut console)?;
-    let outcome = Outcome { command: "revert", dry_run: args.dry_run, changes: changes.clone(), ..Outcome::default() };
+    let Rollback { changes, left } = args.changes(operation, &target)?;
+    args.show(&changes, &left, &mut console)?;
+    let outcome = Outcome {
+        command: "revert",
+        dry_run: args.dry_run,
+        changes: changes.clone(),
+        notes: left.iter().map(|left| is_left(left)).collect(),
+        ..Outcome::default()
+    };
     let nothing_to_do = changes.is_empty() && !operation.state.is_pending();
     if args.dry_run || nothing_to_do {
         return outcome.report(&mut console, args.target.json);
@@ -80,7 +84,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let common = &args.target.common;
     let mut env = Env { target: &target, log: &log, common, console: &mut console, interrupt: &interrupt };
     let outcome = if operation.state.is_pending() {
-        return end_pending(&mut env, op, outcome, args.target.json);
+        return end_pending(&mut env, op, args.force, outcome, args.target.json);
     } else {
         let (files, values): (Vec<_>, Vec<_>) =
             changes.into_iter().partition(|change| matches!(change.place(), Some(Place::File(_))));
@@ -101,9 +105,9 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
 }
 
 /// Ends an operation that waits or was not finished. That is what was asked for, so its rollback is no failure.
-fn end_pending(env: &mut Env<'_>, op: u64, mut outcome: Outcome, as_json: bool) -> Result<Exit> {
+fn end_pending(env: &mut Env<'_>, op: u64, force: bool, mut outcome: Outcome, as_json: bool) -> Result<Exit> {
     outcome.op = Some(op);
-    env.roll_back(op, "reverted", &mut outcome)?;
+    env.roll_back(op, "reverted", force, &mut outcome)?;
     if matches!(outcome.end, Some(End::Applied(_) | End::Waiting(_))) {
         bail!("operation {op} was finished or confirmed meanwhile: nothing was changed\n  hint: run it again");
     }
@@ -123,8 +127,11 @@ impl Args {
     ) -> Result<&'o Operation> {
         let Some(op) = self.op else {
             // What could not be rolled back is reverted by its number alone: it may be impossible for ever.
-            let in_force =
-                |operation: &&Operation| operation.state.is_in_force() && operation.state != State::PartlyRolledBack;
+            let in_force = |operation: &&Operation| {
+                operation.state.is_in_force()
+                    && operation.state != State::PartlyRolledBack
+                    && (operation.state.is_pending() || !operation.is_of_entries_alone())
+            };
             let mut last = operations.iter().rev().filter(in_force).peekable();
             let newest = last.peek().copied();
             // One of which everything is as before already must not hide those before it.
@@ -134,7 +141,9 @@ impl Args {
             {
                 console.note(&format!("operation {}: everything is as it was before it already", newest.begun.op));
             }
-            return found.ok_or_else(|| anyhow!("no operation is in force (log: {})", log.path().display()));
+            return found.ok_or_else(|| {
+                anyhow!("no operation is in force that can be put back (log: {})", log.path().display())
+            });
         };
         let found = operations.iter().rfind(|operation| operation.begun.op == op);
         let found = found.ok_or_else(|| usage(format!("there is no operation {op}\n  hint: ctnl tune log")))?;
@@ -145,6 +154,10 @@ impl Args {
                 )
             }
             (State::RolledBack, _) => bail!("operation {op} was rolled back: nothing of it is in force"),
+            (state, _) if !state.is_pending() && found.is_of_entries_alone() => bail!(
+                "operation {op} lowered the timeouts of existing entries alone: there is nothing to put back, since the next \
+                 packet sets the timeout of the setting"
+            ),
             _ => Ok(found),
         }
     }
@@ -156,9 +169,23 @@ impl Args {
         operation.state.is_pending() || changes.map_or(true, |changes| !changes.is_empty())
     }
 
-    fn changes(&self, operation: &Operation, target: &Target) -> Result<Vec<Change>> {
-        let changes = reverting(operation, &mut target.places(), self.force || operation.state.is_pending());
-        let changes = changes.map_err(|refused| {
+    /// What is going to be changed, and what is left.
+    fn changes(&self, operation: &Operation, target: &Target) -> Result<Rollback> {
+        let rollback = if operation.state.is_pending() {
+            Rollback::of(operation, &mut target.places(), self.force)
+        } else {
+            Rollback { changes: self.reverting(operation, target)?, left: Vec::new() }
+        };
+        if !self.force {
+            refuse_what_hurts(&rollback.changes, target)?;
+        }
+        Ok(rollback)
+    }
+
+    /// The changes that revert an operation as a whole.
+    fn reverting(&self, operation: &Operation, target: &Target) -> Result<Vec<Change>> {
+        let changes = reverting(operation, &mut target.places(), self.force);
+        changes.map_err(|refused| {
             let boot = boot_id(&target.host);
             let rebooted = boot.is_some() && operation.begun.boot_id.is_some() && boot != operation.begun.boot_id;
             let hint = if rebooted { "the host was booted since; " } else { "" };
@@ -174,17 +201,20 @@ impl Args {
                 operation.begun.op,
                 refused.join("\n  ")
             ))
-        })?;
-        if !self.force {
-            refuse_what_hurts(&changes, target)?;
-        }
-        Ok(changes)
+        })
     }
 
-    fn show(&self, changes: &[Change], console: &mut Console) -> Result<()> {
+    fn show(&self, changes: &[Change], left: &[String], console: &mut Console) -> Result<()> {
+        for left in left {
+            console.warn(&is_left(left));
+        }
         let text = diff_text(changes);
         show_diff(&text, self.dry_run, self.target.json, self.yes, console)
     }
+}
+
+fn is_left(left: &str) -> String {
+    format!("is left as it is: {left}")
 }
 
 /// What was harmless then may hurt now: the table may be fuller.

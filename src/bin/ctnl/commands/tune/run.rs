@@ -12,7 +12,7 @@ use super::{existing, pending};
 use crate::term::console::Console;
 use crate::term::interrupt::Interrupt;
 use crate::tune::{
-    Begun, Change, End, Locked, Log, NotUndone, Operation, Session, State, VERSION, boot_id, now, start,
+    Begun, Change, End, Locked, Log, NotUndone, Operation, Record, Session, State, Step, VERSION, boot_id, now, start,
 };
 
 /// This program, also where its file was replaced meanwhile.
@@ -67,7 +67,7 @@ impl Env<'_> {
             }
             End::Applied(changes) => {
                 outcome.changes.clone_from(&changes);
-                outcome.existing = self.cap(&job.existing);
+                outcome.existing = self.cap(op, &job.existing);
                 outcome.end = Some(End::Applied(changes));
             }
             end => outcome.end = Some(end),
@@ -136,10 +136,19 @@ impl Env<'_> {
         work(&mut Session { clock, log: locked, places: &mut places, interrupted: &interrupted })
     }
 
-    /// Lowers the timeouts of existing entries.
-    pub fn cap(&mut self, values: &[(String, u64)]) -> Vec<existing::Capped> {
+    /// Lowers the timeouts of existing entries for operation `op`, and records how many.
+    fn cap(&mut self, op: u64, values: &[(String, u64)]) -> Vec<existing::Capped> {
         let Env { target, common, console, interrupt, .. } = self;
-        existing::cap(values, target, common, false, interrupt, console)
+        let capped = existing::cap(values, target, common, false, interrupt, console);
+        if !capped.is_empty() {
+            let lowered = capped.iter().map(existing::Capped::to_record).collect();
+            let step = Step { v: VERSION, op, time: now(&target.host.clock), lowered, ..Step::default() };
+            let logged = self.log.lock().and_then(|locked| locked.append(&Record::Lowered(step)));
+            if let Err(error) = logged {
+                console.warn(&format!("the log has no record of how many entries were lowered: {error:#}"));
+            }
+        }
+        capped
     }
 
     fn ask_to_stay(&mut self, op: u64, seconds: u64, waiting: End, outcome: &mut Outcome) -> Result<()> {
@@ -150,8 +159,10 @@ impl Env<'_> {
                 outcome.end = Some(waiting);
                 Ok(())
             }
-            Answer::RollBack => self.roll_back(op, "not confirmed: the answer was no, or a signal came", outcome),
-            Answer::Overdue => self.roll_back(op, &not_confirmed(seconds), outcome),
+            Answer::RollBack => {
+                self.roll_back(op, "not confirmed: the answer was no, or a signal came", false, outcome)
+            }
+            Answer::Overdue => self.roll_back(op, &not_confirmed(seconds), false, outcome),
             Answer::Settled(_) => self.settled(op, outcome),
         }
     }
@@ -172,21 +183,21 @@ impl Env<'_> {
         outcome.confirmed = matches!(end, End::Applied(_));
         if let End::Applied(changes) = &end {
             outcome.changes.clone_from(changes);
-            outcome.existing = self.cap(&operation.begun.existing);
+            outcome.existing = self.cap(op, &operation.begun.existing);
         }
         outcome.end = Some(end);
         Ok(())
     }
 
-    /// Rolls an operation back that waits, or that was ended in the middle.
+    /// Rolls an operation back that waits, or that was ended in the middle; by `force` also what somebody else changed.
     ///
     /// # Errors
     /// It cannot be locked.
-    pub fn roll_back(&mut self, op: u64, why: &str, outcome: &mut Outcome) -> Result<()> {
+    pub fn roll_back(&mut self, op: u64, why: &str, force: bool, outcome: &mut Outcome) -> Result<()> {
         let locked = self.log.lock()?;
         match locked.read()?.find(op).filter(|operation| operation.state.is_pending()) {
             Some(operation) => {
-                outcome.end = Some(self.session(&locked, |session| session.roll_back(operation, why)));
+                outcome.end = Some(self.session(&locked, |session| session.roll_back(operation, why, force)));
                 Ok(())
             }
             None => {

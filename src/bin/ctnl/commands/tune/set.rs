@@ -11,11 +11,11 @@ use super::plan::{Plan, PlanOptions};
 use super::report::{Outcome, diff_text, show_diff};
 use super::run::{Env, Job};
 use super::set_args::ValueArgs;
-use super::target::TargetArgs;
+use super::target::{Opened, TargetArgs};
 use crate::term::console::{Console, percent};
 use crate::term::exit::{Exit, usage};
 use crate::term::interrupt::Interrupt;
-use crate::tune::{Log, Words};
+use crate::tune::Words;
 
 /// Where nobody is asked, existing entries are not made shorter-lived in a larger part of the table without --yes.
 const STOP_ABOVE: u64 = 90;
@@ -113,9 +113,7 @@ pub fn confirm_time(text: &str) -> Result<u64, String> {
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let values = args.values.values()?;
-    let target = args.target.target(host)?;
-    let log = Log::of(&target.host);
-    let mut console = args.target.common.console();
+    let Opened { target, log, mut console } = args.target.open(host)?;
     pending::warn(&target, &log, &mut console, None)?;
     let options = args.plan_options();
     let plan = Plan::make(&target, &values, options)?;
@@ -127,6 +125,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
         command: "set",
         dry_run: args.dry_run,
         changes: plan.changes.iter().chain(&plan.files.changes).cloned().collect(),
+        max_at_boot: plan.files.max.clone(),
         overridden: plan.files.overridden.clone(),
         notes: plan.notes.clone(),
         ..Outcome::default()
@@ -155,10 +154,6 @@ impl Args {
         self.stop_where_nobody_is_asked(preview, env.console)?;
         if !ask::may_begin(env.console, self.yes, env.interrupt)? {
             return Err(anyhow::anyhow!("nothing was changed"));
-        }
-        if is_empty {
-            let existing = env.cap(&plan.existing);
-            return Ok(Outcome { existing, ..outcome });
         }
         let (mut changes, mut on_confirm) = (plan.changes, plan.files.changes);
         if self.confirm_within.is_none() {
@@ -210,6 +205,9 @@ impl Args {
         }
         let all: Vec<_> = plan.changes.iter().chain(&plan.files.changes).cloned().collect();
         let mut text = diff_text(&all);
+        if let Some(max) = &plan.files.max {
+            text.push_str(&format!("max at boot: {}\n", max.text()));
+        }
         for capped in preview.iter().filter(|_| !self.dry_run) {
             text.push_str(&format!("{}\n", capped.text()));
         }

@@ -2,19 +2,19 @@
 
 use anyhow::Result;
 use ctnl::host::Host;
-use ctnl::model::TIMERS;
 use ctnl::units::{Bytes, parse_count};
 use serde_json::{Value, json};
 
 use super::pending;
-use super::target::{self, Target, TargetArgs};
-use crate::host::boot::{Assignment, Boot, Effect};
+use super::show_row::{Row, now, row};
+use super::target::{self, Opened, Target, TargetArgs};
+use crate::host::boot::Boot;
 use crate::host::table_memory::TableMemory;
 use crate::term::columns::Columns;
 use crate::term::console::percent;
 use crate::term::exit::Exit;
 use crate::term::stdout::print;
-use crate::tune::{HostPlaces, Log, Operation, Place, Places, Setting, Table, VERSION, deciding, recommend};
+use crate::tune::{Operation, Setting, Table, VERSION, is_denied};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,27 +43,19 @@ pub struct Args {
     target: TargetArgs,
 }
 
-/// A setting, as it is shown.
-struct Row {
-    setting: Setting,
-    now: Option<u64>,
-    boot: AtBoot,
-    recommended: Option<u64>,
-    why: String,
-    writable: bool,
-}
-
-/// What the boot sets.
-struct AtBoot {
-    line: Option<Assignment>,
-    effect: Option<Effect>,
-}
-
 /// Runs the command.
 pub fn run(args: &Args, host: &Host) -> Result<Exit> {
-    let target = args.target.target(host)?;
-    let mut console = args.target.common.console();
-    let operations = pending::warn(&target, &Log::of(&target.host), &mut console, None)?;
+    let Opened { target, log, mut console } = args.target.open(host)?;
+    let operations = match pending::warn(&target, &log, &mut console, None) {
+        // What is now and at boot is for everybody.
+        Err(error) if is_denied(&error) => {
+            console.note(&format!(
+                "{error:#}\n  hint: only root sees what is pending, and the most entries that the log has"
+            ));
+            Vec::new()
+        }
+        operations => operations?,
+    };
     let shown = Shown::read(args, &target, &operations);
     let text =
         if args.target.json { format!("{}\n", shown.json()) } else { shown.text(args.target.common.is_verbose()) };
@@ -211,83 +203,5 @@ impl Shown {
                 names.join(", ")
             )
         })
-    }
-}
-
-fn now(places: &mut HostPlaces, setting: Setting) -> Option<u64> {
-    places.read(Place::Sysctl(setting)).ok().flatten()?.parse().ok()
-}
-
-fn row(setting: Setting, places: &mut HostPlaces, boot: &Boot, table: Option<Table>, memory: &TableMemory) -> Row {
-    let value = now(places, setting);
-    let line = deciding(boot, setting);
-    let effect = line.as_ref().map(|line| boot.effect(line));
-    let found = value.map(|value| recommend(setting, value, table, memory));
-    let (recommended, why) = found.map_or((None, String::new()), |found| (Some(found.value), found.why));
-    let writable = value.is_some() && places.check_writable(setting).is_ok();
-    Row { setting, now: value, boot: AtBoot { line, effect }, recommended, why, writable }
-}
-
-impl Row {
-    /// Whether it is shown without -v: what has an option of its own, and what is not as by default.
-    fn is_notable(&self) -> bool {
-        let Setting::Timeout(timer) = self.setting else { return true };
-        let default = TIMERS.iter().find(|row| row.timer == timer).and_then(|row| row.default).map(u64::from);
-        let is_default = self.now == default && self.boot.line.is_none();
-        let has_option = matches!(
-            timer.name(),
-            "tcp.established"
-                | "tcp.close_wait"
-                | "tcp.fin_wait"
-                | "tcp.time_wait"
-                | "tcp.syn_sent"
-                | "tcp.syn_recv"
-                | "udp.unreplied"
-                | "udp.stream"
-                | "generic"
-        );
-        has_option || !is_default
-    }
-
-    fn json(&self) -> Value {
-        json!({
-            "setting": self.setting.name(),
-            "sysctl": self.setting.key(),
-            "now": self.now,
-            "writable": self.writable,
-            "global": self.setting.is_global(),
-            "at_boot": self.boot.line.as_ref().map(|line| json!({
-                "value": line.number(),
-                "text": line.value,
-                "file": line.file,
-                "line": line.line,
-                "effect": self.boot.effect.map(effect_name),
-            })),
-            "recommended": self.recommended,
-            "why": self.why,
-        })
-    }
-}
-
-fn effect_name(effect: Effect) -> &'static str {
-    match effect {
-        Effect::Applied => "applied",
-        Effect::TooEarly => "too_early",
-        Effect::Unknown => "unknown",
-        Effect::Refused => "refused",
-    }
-}
-
-impl AtBoot {
-    fn text(&self, setting: Setting) -> String {
-        let (Some(line), Some(effect)) = (&self.line, self.effect) else { return "default".to_owned() };
-        let value = line.number().map_or_else(|| line.value.clone(), |number| setting.show(number));
-        let remark = match effect {
-            Effect::Applied => "",
-            Effect::TooEarly => ", too early: the module is loaded later",
-            Effect::Unknown => ", if the module is loaded by then",
-            Effect::Refused => ", refused by the kernel",
-        };
-        format!("{value} ({}:{}{remark})", line.file, line.line)
     }
 }

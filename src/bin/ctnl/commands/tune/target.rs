@@ -11,7 +11,8 @@ use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
 use nix::unistd::{Uid, User};
 
 use super::super::args::CommonArgs;
-use crate::tune::{HostPlaces, Operation, boot_id};
+use crate::term::console::Console;
+use crate::tune::{HostPlaces, Log, Operation, boot_id};
 
 /// Where the settings and files are.
 #[derive(Debug, Clone, clap::Args)]
@@ -39,7 +40,27 @@ pub struct Target {
     pub root: Option<PathBuf>,
 }
 
+/// What every subcommand begins with.
+pub struct Opened {
+    /// Where.
+    pub target: Target,
+    /// The log of operations there.
+    pub log: Log,
+    /// Notes and questions.
+    pub console: Console,
+}
+
 impl TargetArgs {
+    /// The target with its log, of which nothing is read yet.
+    ///
+    /// # Errors
+    /// As [`TargetArgs::target`].
+    pub fn open(&self, host: &Host) -> Result<Opened> {
+        let target = self.target(host)?;
+        let log = Log::of(&target.host);
+        Ok(Opened { target, log, console: self.common.console() })
+    }
+
     /// The host and the namespace.
     ///
     /// # Errors

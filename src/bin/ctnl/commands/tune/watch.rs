@@ -85,7 +85,7 @@ fn roll_back(target: &Target, log: &Log, begun: &Begun, places: &mut HostPlaces,
         return Ok(Exit::Done);
     }
     let mut session = Session { clock: &target.host.clock, log: &locked, places, interrupted: &|| None };
-    Ok(match session.roll_back(&operation, why) {
+    Ok(match session.roll_back(&operation, why, false) {
         End::RolledBack { not_undone, .. } if not_undone.is_empty() => Exit::Done,
         _ => Exit::Partly,
     })

@@ -1,11 +1,10 @@
 //! A hash size that the next boot changes, or that is not in force.
 
-use super::boot_sysctls::WHOLE_FILE;
 use crate::doctor::check::{Check, Outcome};
-use crate::doctor::evidence::{BootEvidence, Evidence, shell_word};
+use crate::doctor::evidence::{BootEvidence, Evidence};
 use crate::doctor::finding::{Finding, Severity};
-use crate::doctor::tune_command;
-use crate::host::boot::{Assignment, BUCKETS_WRITABLE, Effect, HASHSIZE, Reason, Stage, defaults};
+use crate::doctor::{tune_command, whole_file};
+use crate::host::boot::{Assignment, BUCKETS_WRITABLE, Effect, HASHSIZE, Reason, Stage, WithoutEffect, defaults};
 
 pub const CHECK: Check = Check {
     name: "boot-hashsize",
@@ -35,7 +34,7 @@ fn run(evidence: &Evidence) -> Outcome {
     findings.extend(boot.boot.without_effect.iter().filter(|line| line.assignment.key == HASHSIZE).filter_map(
         |line| {
             let is_in_force = boot.boot.buckets().is_some_and(|other| other.number() == line.assignment.number());
-            (!is_in_force).then(|| without_effect(&line.assignment, &line.why))
+            (!is_in_force).then(|| without_effect(line))
         },
     ));
     match now {
@@ -158,7 +157,8 @@ fn read_only(boot: &BootEvidence) -> Option<Finding> {
     Some(finding)
 }
 
-fn without_effect(set: &Assignment, why: &Reason) -> Finding {
+fn without_effect(line: &WithoutEffect) -> Finding {
+    let WithoutEffect { assignment: set, why, .. } = line;
     let title = format!("{}:{} sets no hash size", set.file, set.line);
     let finding = Finding::new(Severity::Warning, title, "the hash table keeps another size after a boot")
         .evidence(set.to_string())
@@ -166,17 +166,10 @@ fn without_effect(set: &Assignment, why: &Reason) -> Finding {
         .figure("file", set.file.as_str())
         .figure("line", set.line);
     let finding = match why {
-        Reason::Suffix | Reason::NotExecutable => finding.evidence(WHOLE_FILE),
-        _ => finding,
-    };
-    let finding = match why {
-        Reason::Suffix => finding.command(format!("mv {0} {0}.conf", shell_word(&set.file))),
-        Reason::NotExecutable => finding.command(format!("chmod +x {}", shell_word(&set.file))),
         Reason::BuiltIn => finding.text(format!("on the kernel command line: nf_conntrack.hashsize={}", set.value)),
         _ => finding,
     };
-    let command = set.number().and_then(|size| tune_command::persist([(SYSCTL, size)]).0);
-    command.into_iter().fold(finding, Finding::command)
+    whole_file::mend(finding, line, SYSCTL)
 }
 
 #[cfg(test)]

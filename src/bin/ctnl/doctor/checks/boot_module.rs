@@ -1,5 +1,7 @@
 //! Settings that are applied before the module exists, so that they set nothing.
 
+use ctnl::host::Host;
+
 use crate::doctor::check::{Check, Outcome};
 use crate::doctor::evidence::Evidence;
 use crate::doctor::finding::{Finding, Severity};
@@ -31,10 +33,10 @@ fn run(evidence: &Evidence) -> Outcome {
     if ignored.is_empty() && !unknown.is_empty() {
         return Outcome::CannotRun("neither /sys/module nor /lib/modules show how nf_conntrack is loaded".to_owned());
     }
-    if ignored.is_empty() { Outcome::NOTHING } else { Outcome::Findings(vec![finding(boot, &ignored)]) }
+    if ignored.is_empty() { Outcome::NOTHING } else { Outcome::Findings(vec![finding(boot, &ignored, &evidence.host)]) }
 }
 
-fn finding(boot: &Boot, ignored: &[Assignment]) -> Finding {
+fn finding(boot: &Boot, ignored: &[Assignment], host: &Host) -> Finding {
     let title = match ignored {
         [one] => format!("{}:{} is ignored at boot", one.file, one.line),
         _ => format!("{} lines for conntrack are ignored at boot", ignored.len()),
@@ -52,19 +54,24 @@ fn finding(boot: &Boot, ignored: &[Assignment]) -> Finding {
     // A blacklisted module is loaded by rules, and not by modules-load.d.
     match boot.modprobe.blacklisted("nf_conntrack").or(boot.modprobe.disabled("nf_conntrack")) {
         Some(line) => finding.text(format!("remove {}:{} ({} nf_conntrack)", line.file, line.line, line.command)),
-        None => finding.command(load_early(boot.init)),
+        None => load_early(finding, boot.init, host),
     }
 }
 
-/// The command that makes the init system load the module first.
-fn load_early(init: Init) -> String {
+/// With what makes the init system load the module first. A file that exists keeps its lines.
+fn load_early(finding: Finding, init: Init, host: &Host) -> Finding {
     match init {
         Init::RedHatSysV => {
             let file = "/etc/sysconfig/modules/nf_conntrack.modules";
-            format!("printf '#!/bin/sh\\nmodprobe nf_conntrack\\n' | install -D -m 755 /dev/stdin {file}")
+            if host.path(file).exists() {
+                return finding
+                    .text(format!("{file}: append the line 'modprobe nf_conntrack', and make it executable"));
+            }
+            finding
+                .command(format!("printf '#!/bin/sh\\nmodprobe nf_conntrack\\n' | install -D -m 755 /dev/stdin {file}"))
         }
-        Init::Procd => "echo nf_conntrack >> /etc/modules.d/10-nf_conntrack".to_owned(),
-        _ => "echo nf_conntrack >> /etc/modules-load.d/nf_conntrack.conf".to_owned(),
+        Init::Procd => finding.command("echo nf_conntrack >> /etc/modules.d/10-nf_conntrack"),
+        _ => finding.command("echo nf_conntrack >> /etc/modules-load.d/nf_conntrack.conf"),
     }
 }
 
@@ -87,6 +94,17 @@ mod tests {
         assert_eq!(found[0].evidence[1], starts);
         let early = "echo nf_conntrack >> /etc/modules-load.d/nf_conntrack.conf";
         assert_eq!(found[0].fixes, [Fix::Command(early.to_owned())]);
+    }
+
+    #[test]
+    fn a_script_that_exists_on_centos_6_is_not_replaced() {
+        let mut host = MadeUpHost::new();
+        host.file("/etc/rc.d/rc.sysinit", "").file("/lib/modules/2.6.32/modules.builtin", "kernel/fs/ext4/ext4.ko\n");
+        host.file("/etc/sysctl.conf", "net.netfilter.nf_conntrack_max = 9\n");
+        let fix = |host: &MadeUpHost| host.findings(run)[0].fixes[0].clone();
+        assert!(matches!(fix(&host), Fix::Command(line) if line.contains("install -D -m 755")));
+        host.file("/etc/sysconfig/modules/nf_conntrack.modules", "#!/bin/sh\nmodprobe other\n");
+        assert!(matches!(fix(&host), Fix::Text(text) if text.contains("append the line")));
     }
 
     #[test]

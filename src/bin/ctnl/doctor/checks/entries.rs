@@ -139,7 +139,8 @@ fn with_flushes(finding: Finding, evidence: &Evidence, survey: &Survey) -> Findi
     let is_worth_it = |count: u64| count.saturating_mul(100) >= survey.entries.saturating_mul(WORTH_A_FLUSH);
     match freed.into_iter().rfind(|(_, count)| is_worth_it(*count)) {
         Some((older, _)) => {
-            finding.command(evidence.command(&format!("flush --state established --older {}", older.argument())))
+            let flush = evidence.command(&format!("flush --state established --older {}", older.argument()));
+            evidence.idle_copies().into_iter().fold(finding, Finding::evidence).command(flush)
         }
         None => finding,
     }
@@ -217,6 +218,18 @@ mod tests {
         assert_eq!(finding.fixes, [Fix::Command("ctnl flush --state established --older 1d".to_owned())]);
         assert_eq!(finding.figures["freed"], json!({ "1h": 300, "12h": 100, "1d": 100 }));
         assert_eq!(finding.figures["sources"]["top"][0], json!({ "key": "10.0.0.0", "entries": 201 }));
+    }
+
+    #[test]
+    fn a_flush_of_idle_connections_has_a_word_on_copies_where_conntrackd_runs() {
+        let mut kernel = MadeUpKernel::new(10_000);
+        kernel.entries(300, |number| (tcp(TcpState::Established, address(number), address(9), 443), idle(90_000)));
+        let mut evidence = MadeUpHost::new().running(&kernel).evidence();
+        let has_word = |evidence: &Evidence| format!("{:?}", run(evidence)).contains("idle on a standby one");
+        assert!(!has_word(&evidence));
+        let replicators = vec!["conntrackd (pid 7)".to_owned()];
+        evidence.failover = Ok(crate::doctor::evidence::failover::Failover { replicators, ..Default::default() });
+        assert!(has_word(&evidence));
     }
 
     #[test]

@@ -140,9 +140,8 @@ mod tests {
         let mut evidence = host("conntrackd", 2, &[OLD, None]);
         evidence.listeners = Ok(Listeners::default());
         assert_eq!(run(&evidence), Outcome::NOTHING, "nobody listens");
-        let mut evidence = host("conntrackd", 2, &[OLD, None]);
-        evidence.listeners.as_mut().unwrap().known[0].start = Some(BOOT + 30_000_000_000);
-        assert_eq!(run(&evidence), Outcome::NOTHING, "it has listened since the boot");
+        let since_boot = host_since("conntrackd", 2, BOOT + 30_000_000_000, &[OLD, None]);
+        assert_eq!(run(&since_boot), Outcome::NOTHING, "it has listened since the boot");
     }
 
     #[test]

@@ -34,7 +34,10 @@ The filter that is printed matches those entries and no other. After the flush t
 an entry by the rules of now.
 
 The check cannot run where a NAT rule could not be read. Open vSwitch and tc's ct action do NAT
-without rules: where they are loaded, findings are notes. The port of a target is not compared.",
+without rules: where they are loaded, findings are notes. So they are, without a command that deletes
+anything, where conntrackd runs in this namespace, since entries may be copies of another router's, and
+for an address in the configuration of keepalived, ucarp or Pacemaker, which this host does not have now
+and may have again. The port of a target is not compared.",
     run,
 };
 
@@ -128,8 +131,9 @@ fn target_finding(evidence: &Evidence, (address, port, protocol): &Target, stale
     let filter =
         format!("proto {name} and nat-dst {address} and not dst {address}{port_term} and not expected{filter}");
     let end = port.map_or_else(|| address.to_string(), |port| std::net::SocketAddr::from((*address, port)).to_string());
+    let copied = evidence.copied();
     let mut finding = Finding::new(
-        severity(evidence),
+        severity(evidence, copied.is_some()),
         format!("{entries} {name} entries send packets to {end}, which no DNAT rule leads to any more"),
         "These clients get no answer, and each of their packets keeps its entry alive. After the flush their next packet \
          goes where the rules of now lead it",
@@ -145,7 +149,7 @@ fn target_finding(evidence: &Evidence, (address, port, protocol): &Target, stale
     if evidence.addresses.as_ref().is_ok_and(|addresses| addresses.unanswered.contains(address)) {
         finding = finding.evidence(format!("{address} does not answer ARP: it is gone"));
     }
-    with_flush(finding, evidence, &filter)
+    with_flush(finding, evidence, &filter, copied)
         .figure("target", address.to_string())
         .figure("target_port", *port)
         .figure("protocol", name)
@@ -155,28 +159,35 @@ fn target_finding(evidence: &Evidence, (address, port, protocol): &Target, stale
 fn source_finding(evidence: &Evidence, address: IpAddr, stale: &StaleEntries) -> Finding {
     let entries = stale.without_replies;
     let filter = format!("nat-src {address} and not src {address} and not expected");
+    let failover = evidence.failover.as_ref().ok();
+    let of_another = failover.and_then(|failover| failover.moved(address).or_else(|| failover.copied()));
     let finding = Finding::new(
-        severity(evidence),
+        severity(evidence, of_another.is_some()),
         format!("{entries} entries map their source to {address}, which neither this host nor a rule has any more"),
         "Their packets leave with an address to which no reply comes, and each of them keeps its entry alive. After the \
          flush the next packet gets an address of now",
     );
-    with_flush(finding, evidence, &filter).figure("source", address.to_string()).figure("entries", entries)
+    with_flush(finding, evidence, &filter, of_another).figure("source", address.to_string()).figure("entries", entries)
 }
 
-fn severity(evidence: &Evidence) -> Severity {
+fn severity(evidence: &Evidence, may_be_of_another: bool) -> Severity {
     let has_hidden_users = evidence.hidden_users.as_ref().is_ok_and(|users| !users.is_empty());
-    if has_hidden_users { Severity::Note } else { Severity::Warning }
+    if has_hidden_users || may_be_of_another { Severity::Note } else { Severity::Warning }
 }
 
-fn with_flush(mut finding: Finding, evidence: &Evidence, filter: &str) -> Finding {
+/// With the commands. What may be an entry of another router is not deleted: there is `why`. On a standby router that would
+/// cut the connection at the next failover.
+fn with_flush(mut finding: Finding, evidence: &Evidence, filter: &str, why: Option<String>) -> Finding {
     if let Some(users) = evidence.hidden_users.as_ref().ok().filter(|users| !users.is_empty()) {
         finding = finding.evidence(format!("may be of {}, which do NAT without rules", users.join(", ")));
     }
-    finding
-        .command(evidence.command(&format!("list '{filter}'")))
-        .command(evidence.command(&format!("flush '{filter}'")))
-        .figure("filter", filter)
+    let finding = finding.command(evidence.command(&format!("list '{filter}'"))).figure("filter", filter);
+    match why {
+        Some(why) => finding
+            .evidence(why)
+            .text("nothing on a standby router, which needs them after a failover; judge them on the active one"),
+        None => finding.command(evidence.command(&format!("flush '{filter}'"))),
+    }
 }
 
 #[cfg(test)]
@@ -187,6 +198,7 @@ mod tests {
     use super::*;
     use crate::doctor::evidence::Survey;
     use crate::doctor::evidence::addresses::Addresses;
+    use crate::doctor::evidence::failover::Failover;
     use crate::doctor::evidence::rules::{NatKind, NatRule};
     use crate::doctor::evidence::survey::nat::KnownNat;
     use crate::doctor::finding::Fix;
@@ -208,7 +220,7 @@ mod tests {
         entries.iter().for_each(|entry| count(&mut survey, entry));
         let mut evidence = MadeUpHost::new().evidence();
         (evidence.survey, evidence.rules, evidence.addresses) = (Ok(survey), Ok(rules), Ok(addresses));
-        evidence.hidden_users = Ok(Vec::new());
+        (evidence.hidden_users, evidence.failover) = (Ok(Vec::new()), Ok(Failover::default()));
         evidence
     }
 
@@ -275,6 +287,33 @@ mod tests {
         );
         let flush = "ctnl flush 'nat-src 192.0.2.77 and not src 192.0.2.77 and not expected'";
         assert_eq!(found[0].fixes[1], Fix::Command(flush.to_owned()));
+    }
+
+    #[test]
+    fn entries_of_another_router_are_a_note_and_are_not_to_be_deleted() {
+        let vip = source_nat(Protocol::Udp, "10.0.0.2:4000", "198.51.100.9:53", "192.0.2.77:4000");
+        let mut evidence = host(&RULES, &[vip, to("10.0.0.7:514", 90, 0)]);
+        let judged = |evidence: &Evidence| {
+            let found = findings(run(evidence));
+            let deletes = |finding: &Finding| {
+                finding.fixes.iter().any(|fix| matches!(fix, Fix::Command(line) if line.contains("flush")))
+            };
+            found.iter().map(|finding| (finding.severity, deletes(finding))).collect::<Vec<_>>()
+        };
+        let (stale, copied) = ((Severity::Warning, true), (Severity::Note, false));
+        assert_eq!(judged(&evidence), [stale, stale]);
+        // The address of the active router; a target that is gone is gone for both.
+        let movers = vec!["keepalived (pid 9)".to_owned()];
+        let keepalived = Failover { movers, addresses: ["192.0.2.77".parse().unwrap()].into(), ..Failover::default() };
+        evidence.failover = Ok(keepalived.clone());
+        assert_eq!(judged(&evidence), [stale, copied]);
+        let why = "192.0.2.77 moves between hosts by keepalived (pid 9): another one has it now";
+        assert!(findings(run(&evidence))[1].evidence.contains(&why.to_owned()));
+        evidence.failover = Ok(Failover { addresses: ["192.0.2.78".parse().unwrap()].into(), ..keepalived });
+        assert_eq!(judged(&evidence), [stale, stale], "it moves other addresses");
+        let replicators = vec!["conntrackd (pid 7)".to_owned()];
+        evidence.failover = Ok(Failover { replicators, ..Failover::default() });
+        assert_eq!(judged(&evidence), [copied, copied]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Source;
-use crate::host::kernel_log::KernelLog;
+use crate::host::kernel_log::{Interrupted, KernelLog};
 use crate::host::namespace_owner::{NamespaceOwner, owners};
 use crate::host::namespaces::inode_of;
 
@@ -19,9 +19,9 @@ pub struct LogEvidence {
 }
 
 impl LogEvidence {
-    /// Reads it.
-    pub fn read(source: &Source) -> Self {
-        let log = KernelLog::read(&source.host, source.netns.is_some());
+    /// Reads it, up to the time at which `is_interrupted` is true.
+    pub fn read(source: &Source, is_interrupted: Interrupted<'_>) -> Self {
+        let log = KernelLog::read(&source.host, source.netns.is_some(), is_interrupted);
         let own_netns = source
             .netns
             .as_ref()

@@ -3,6 +3,7 @@
 
 pub mod addresses;
 mod boot;
+pub mod failover;
 mod identity;
 mod listeners;
 mod log;
@@ -20,6 +21,7 @@ use ctnl::netlink::{Connection, Netns};
 use ctnl::units::Seconds;
 
 use self::addresses::Addresses;
+use self::failover::Failover;
 use self::measurement::Measurement;
 use self::rules::Rules;
 use self::survey::nat::KnownNat;
@@ -74,6 +76,8 @@ pub struct Evidence {
     pub hidden_users: Reading<Vec<&'static str>>,
     /// The addresses of this host.
     pub addresses: Reading<Addresses>,
+    /// What moves between this router and another one.
+    pub failover: Reading<Failover>,
     /// Who listens to events of entries in this namespace.
     pub listeners: Reading<Listeners>,
     /// The tables of the host's namespaces.
@@ -103,18 +107,21 @@ impl Evidence {
         let sysctls = in_netns(source, || ConntrackSysctls::read(&source.host).map_err(|error| cannot_read(&error)));
         let boot = BootEvidence::read(&source.host, is_first_netns(source));
         let path = std::env::var("PATH").unwrap_or_default();
-        let rules = in_running_netns(source, "rules", || Ok(rules::read(&source.host, &path)));
+        let requested = || interrupt.requested();
+        let rules = in_running_netns(source, "rules", || Ok(rules::read(&source.host, &path, &requested)));
         let hidden_users = in_running_netns(source, "modules", || rules::hidden_users(&source.host));
         let addresses = in_running_netns(source, "addresses", || Addresses::read(&source.host));
+        let failover = in_running_netns(source, "processes", || Failover::read(&source.host));
         let listeners = in_running_netns(source, "listeners", || Listeners::read(&source.host));
         let empty = empty_survey(&rules, &addresses, &listeners);
         let Measurement { occupancy, window, series, survey, port_growth, is_interrupted } =
             measure(source, empty, console, interrupt);
         let namespaces = read_namespaces(source);
+        let kernel_log = LogEvidence::read(source, &requested);
         let (host, netns_argument) = (source.host.clone(), source.netns_argument.clone());
         Evidence {
             identity: Identity::read(source),
-            kernel_log: LogEvidence::read(source),
+            kernel_log,
             memory: TableMemory::read(&host),
             host,
             sysctls,
@@ -127,9 +134,10 @@ impl Evidence {
             rules,
             hidden_users,
             addresses,
+            failover,
             listeners,
             namespaces,
-            is_interrupted,
+            is_interrupted: is_interrupted || interrupt.requested(),
             netns_argument,
         }
     }
@@ -138,6 +146,16 @@ impl Evidence {
     /// `ctnl flush --older 12h`, with `--netns` where this program was given it.
     pub fn command(&self, rest: &str) -> String {
         command_in(self.netns_argument.as_deref(), rest)
+    }
+
+    /// Why entries may be copies of those of another router.
+    pub fn copied(&self) -> Option<String> {
+        self.failover.as_ref().ok()?.copied()
+    }
+
+    /// The same where idle entries are to be deleted: copies have no packets here, so that they are idle.
+    pub fn idle_copies(&self) -> Option<String> {
+        self.copied().map(|why| format!("{why}, which are idle on a standby one and needed after a failover"))
     }
 
     /// The command line of `ctnl tune set` with `options` of the namespace that was examined: now and at boot, but the

@@ -143,26 +143,14 @@ impl Applier {
     }
 }
 
-/// What packages and editors leave beside a file: nobody expects it to be read.
-const SAVED_COPIES: [&str; 13] = [
-    ".rpmsave",
-    ".rpmnew",
-    ".rpmorig",
-    ".dpkg-old",
-    ".dpkg-dist",
-    ".dpkg-new",
-    ".ucf-old",
-    ".ucf-dist",
-    ".bak",
-    ".orig",
-    ".old",
-    ".swp",
-    "~",
-];
+/// The names that `is_ignored_file` in the functions of Red Hat leaves out.
+const IGNORED_BY_RED_HAT: [&str; 7] = ["~", ".bak", ".old", ".orig", ".rpmnew", ".rpmorig", ".rpmsave"];
+/// What else packages and editors leave beside a file: nobody expects it to be read.
+const OTHER_SAVED_COPIES: [&str; 6] = [".dpkg-old", ".dpkg-dist", ".dpkg-new", ".ucf-old", ".ucf-dist", ".swp"];
 
 /// Whether a file is a copy that a package or an editor has saved, by its name.
 pub fn is_saved_copy(name: &str) -> bool {
-    SAVED_COPIES.iter().any(|suffix| name.ends_with(suffix))
+    IGNORED_BY_RED_HAT.iter().chain(&OTHER_SAVED_COPIES).any(|suffix| name.ends_with(suffix))
 }
 
 /// The files of drop-in folders, sorted by name over all of them. Of files with the same name, that of the strongest
@@ -189,14 +177,13 @@ fn expand(tree: &Tree<'_>, path: &str) -> Vec<AppliedFile> {
         return applied(tree, path).into_iter().collect();
     };
     let suffix = pattern.trim_start_matches('*');
-    let names = tree.names(folder).into_iter().filter(|name| name.ends_with(suffix) && !is_backup(name));
+    let names = tree.names(folder).into_iter().filter(|name| name.ends_with(suffix) && !is_left_out_by_loops(name));
     names.filter_map(|name| applied(tree, &format!("{folder}/{name}"))).collect()
 }
 
-/// The names that `is_ignored_file` in the functions of Red Hat leaves out, and hidden ones.
-fn is_backup(name: &str) -> bool {
-    name.starts_with('.')
-        || ["~", ".bak", ".old", ".orig", ".rpmnew", ".rpmorig", ".rpmsave"].iter().any(|end| name.ends_with(end))
+/// A name that the loops of scripts leave out: a hidden one, too.
+fn is_left_out_by_loops(name: &str) -> bool {
+    name.starts_with('.') || IGNORED_BY_RED_HAT.iter().any(|end| name.ends_with(end))
 }
 
 /// The paths in the order in which `apply_sysctl` or rc.sysinit applies them.

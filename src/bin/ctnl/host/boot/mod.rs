@@ -11,6 +11,7 @@ mod key;
 mod loading;
 mod modprobe;
 mod reason;
+mod rest_of_file;
 mod scripts;
 mod services;
 mod settings;
@@ -124,6 +125,15 @@ impl Boot {
         [all].into_iter().chain(overrides).find(|line| line.stage == Stage::Module)
     }
 
+    /// The maximum that follows from the hash size that the module is loaded with, and the line of that: it is in force
+    /// where nothing sets the maximum.
+    pub fn max_of_hashsize(&self) -> Option<(u64, Assignment)> {
+        let line = self.hashsize_of_module()?;
+        let buckets = line.number().filter(|buckets| *buckets > 0)?;
+        let max = defaults::maxima(defaults::round_up(buckets), true).first().copied()?;
+        Some((max, line))
+    }
+
     /// Whether an option of modprobe.d gives the setting `name`, such as `nf_conntrack_acct`, its first value.
     pub fn sets_parameter(&self, name: &str) -> bool {
         match name {
@@ -142,6 +152,11 @@ impl Boot {
             (Some(sysctl), Some(hashsize)) if hashsize.stage > sysctl.stage => Some(hashsize),
             (sysctl, hashsize) => sysctl.or(hashsize),
         }
+    }
+
+    /// The programs that write the sysctl `name`, such as `net.netfilter.nf_conntrack_max`, while the host runs.
+    pub fn writers_of<'b>(&'b self, name: &'b str) -> impl Iterator<Item = &'b Writer> {
+        self.writers.iter().filter(move |writer| writer.assignment.canonical() == name)
     }
 
     /// What a boot does with a line of [`Boot::sysctl`] or [`Boot::hashsize`].

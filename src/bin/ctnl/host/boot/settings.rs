@@ -8,6 +8,7 @@ use super::key;
 use super::loading::Loading;
 use super::modprobe::Modprobe;
 use super::reason::Reason;
+use super::rest_of_file::RestOfFile;
 use super::scripts;
 use super::sysctl_file::{self, Line};
 use super::tree::Tree;
@@ -17,6 +18,14 @@ use super::tree::Tree;
 pub struct WithoutEffect {
     pub assignment: Assignment,
     pub why: Reason,
+    /// What else its file has.
+    pub rest: RestOfFile,
+}
+
+impl WithoutEffect {
+    fn new(assignment: Assignment, why: Reason) -> Self {
+        WithoutEffect { assignment, why, rest: RestOfFile::default() }
+    }
 }
 
 /// The lines that set something, the first that is applied first.
@@ -40,11 +49,11 @@ impl Settings {
         let sizes: Vec<Assignment> = if init == Init::Procd { Vec::new() } else { modprobe.hashsizes().collect() };
         match loading {
             Loading::BuiltIn { .. } => without_effect
-                .extend(sizes.into_iter().map(|assignment| WithoutEffect { assignment, why: Reason::BuiltIn })),
+                .extend(sizes.into_iter().map(|assignment| WithoutEffect::new(assignment, Reason::BuiltIn))),
             _ => settings.lines.extend(sizes),
         }
         let ineffective = modprobe.without_effect.iter().cloned();
-        without_effect.extend(ineffective.map(|(assignment, why)| WithoutEffect { assignment, why }));
+        without_effect.extend(ineffective.map(|(assignment, why)| WithoutEffect::new(assignment, why)));
         settings.lines.extend(scripts::parameters(tree, init));
         for file in applier.files(tree) {
             settings.add_file(tree, &file.path, Stage::Sysctl, &mut without_effect);
@@ -53,7 +62,7 @@ impl Settings {
             let lines = sysctl_file::parse(&path, &tree.text(&path).unwrap_or_default(), Stage::Sysctl);
             without_effect.extend(lines.into_iter().filter_map(|line| match line {
                 Line::Set(assignment) if assignment.canonical().starts_with(key::CONNTRACK) => {
-                    Some(WithoutEffect { assignment, why: why.clone() })
+                    Some(WithoutEffect::new(assignment, why.clone()))
                 }
                 _ => None,
             }));
@@ -66,11 +75,18 @@ impl Settings {
                     applied.iter().for_each(|file| settings.add_file(tree, file, stage, &mut without_effect));
                 }
                 scripts::Later::WithoutEffect(assignment, why) => {
-                    without_effect.push(WithoutEffect { assignment, why });
+                    without_effect.push(WithoutEffect::new(assignment, why));
                 }
             }
         }
         without_effect.dedup();
+        let rest_of = |line: &WithoutEffect| {
+            let file = &line.assignment.file;
+            let same = without_effect.iter().map(|other| &other.assignment).filter(|other| other.file == *file);
+            RestOfFile::of(tree, file, &same.map(|other| other.line).collect::<Vec<_>>())
+        };
+        let rests: Vec<_> = without_effect.iter().map(rest_of).collect();
+        without_effect.iter_mut().zip(rests).for_each(|(line, rest)| line.rest = rest);
         (settings, without_effect)
     }
 
@@ -87,7 +103,7 @@ impl Settings {
     fn add(&mut self, tree: &Tree<'_>, assignment: Assignment, without_effect: &mut Vec<WithoutEffect>) {
         if key::is_old(&assignment.key) && !key::exists(tree, &assignment.key) {
             let why = Reason::OldName { current: assignment.canonical() };
-            let line = WithoutEffect { assignment, why };
+            let line = WithoutEffect::new(assignment, why);
             if !without_effect.contains(&line) {
                 without_effect.push(line);
             }

@@ -12,6 +12,7 @@ use ctnl::host::Host;
 use ctnl::units::Nanos;
 use nix::libc;
 
+use super::Interrupted;
 use super::message::number;
 use super::tally::{Entry, Notices, Tally};
 
@@ -23,16 +24,27 @@ const RECORD: usize = 8192;
 /// More than the largest buffer has (`CONFIG_LOG_BUF_SHIFT` is 25 at most): the kernel may log faster than this reads.
 const MAX_RECORDS: usize = 1 << 20;
 
-/// Reads all records.
+/// Reads all records; with what was not read.
 ///
 /// # Errors
 /// It cannot be read: why, and what it takes.
-pub fn read(host: &Host, mut tally: Tally) -> Result<Notices, Unreadable> {
+pub fn read(
+    host: &Host,
+    mut tally: Tally,
+    is_interrupted: Interrupted<'_>,
+) -> Result<(Notices, Vec<String>), Unreadable> {
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(host.path(PATH));
     let mut file = file.map_err(|error| unreadable(&error, host))?;
     let now = host.clock.now();
+    let mut gaps = Vec::new();
     let count = for_each_record(
-        |buffer| file.read(buffer),
+        |buffer| {
+            if is_interrupted() {
+                gaps.push("newer messages were not read: interrupted".to_owned());
+                return Ok(0);
+            }
+            file.read(buffer)
+        },
         |record| {
             if let Some(entry) = entry(record, now) {
                 tally.add(&entry);
@@ -40,7 +52,7 @@ pub fn read(host: &Host, mut tally: Tally) -> Result<Notices, Unreadable> {
         },
     );
     count.map_err(|error| unreadable(&error, host))?;
-    Ok(tally.finish())
+    Ok((tally.finish(), gaps))
 }
 
 /// Why a source was not read.
@@ -157,7 +169,7 @@ mod tests {
     fn a_missing_device_and_a_forbidden_one_are_told_apart() {
         let folder = tempfile::tempdir().unwrap();
         let host = Host::at(folder.path(), Clock::system());
-        assert_eq!(read(&host, Tally::new(Nanos(0), None)), Err(Unreadable::Absent));
+        assert_eq!(read(&host, Tally::new(Nanos(0), None), &|| false), Err(Unreadable::Absent));
         let denied = || io::Error::from_raw_os_error(libc::EPERM);
         let Unreadable::Failed(plain) = unreadable(&denied(), &host) else { unreachable!() };
         assert!(!plain.contains("CAP_SYSLOG"), "{plain}");

@@ -15,7 +15,7 @@ use nix::libc::O_NONBLOCK;
 use super::line::{Calendar, entry};
 use super::stream::{End, for_each_line};
 use super::tally::Tally;
-use super::{LogSource, Unreadable};
+use super::{Interrupted, LogSource, Unreadable};
 
 const FOLDER: &str = "/var/log";
 /// The files that the distributions write messages of the kernel to.
@@ -46,9 +46,18 @@ struct LogFile {
 }
 
 /// Reads them. `zone` is that of the daemon; `tally` makes an empty one.
-pub fn read(host: &Host, zone: &TimeZone, tally: impl Fn() -> Tally) -> Vec<LogSource> {
+pub fn read(
+    host: &Host,
+    zone: &TimeZone,
+    tally: impl Fn() -> Tally,
+    is_interrupted: Interrupted<'_>,
+) -> Vec<LogSource> {
     let deadline = host.clock.now().monotonic.plus(MAX_TIME);
-    let goes_on = || host.clock.now().monotonic < deadline;
+    let stopped = || match () {
+        () if is_interrupted() => Some("interrupted"),
+        () if host.clock.now().monotonic >= deadline => Some("for want of time"),
+        () => None,
+    };
     let folder = host.path(FOLDER);
     let names = match names_in(&folder) {
         Ok(names) => names,
@@ -57,7 +66,7 @@ pub fn read(host: &Host, zone: &TimeZone, tally: impl Fn() -> Tally) -> Vec<LogS
     };
     let sources = NAMES.iter().filter_map(|base| {
         let files = files_of(base, &names, &folder);
-        (!files.is_empty()).then(|| source(base, &files, zone, &tally, &goes_on))
+        (!files.is_empty()).then(|| source(base, &files, zone, &tally, &stopped))
     });
     sources.collect()
 }
@@ -102,19 +111,19 @@ fn source(
     files: &[LogFile],
     zone: &TimeZone,
     tally: &impl Fn() -> Tally,
-    goes_on: &impl Fn() -> bool,
+    stopped: &impl Fn() -> Option<&'static str>,
 ) -> LogSource {
     let mut source = LogSource::empty(format!("{FOLDER}/{base}"));
     let (mut read, mut failures) = (0, Vec::new());
     for file in files {
         let name = file.path.file_name().unwrap_or_default().to_string_lossy();
-        if !goes_on() {
-            source.gaps.push(format!("{name} and older ones: not read, for want of time"));
+        if let Some(why) = stopped() {
+            source.gaps.push(format!("{name} and older ones: not read: {why}"));
             break;
         }
         let calendar = Calendar { zone: zone.clone(), newest: file.changed };
         let mut tally = tally();
-        match read_file(file, &calendar, &mut tally, goes_on) {
+        match read_file(file, &calendar, &mut tally, stopped) {
             Ok(gap) => {
                 read += 1;
                 source.gaps.extend(gap.map(|gap| format!("{name}: {gap}")));
@@ -137,7 +146,7 @@ fn read_file(
     file: &LogFile,
     calendar: &Calendar,
     tally: &mut Tally,
-    goes_on: &impl Fn() -> bool,
+    stopped: &impl Fn() -> Option<&'static str>,
 ) -> io::Result<Option<String>> {
     // It may have been replaced by a FIFO since.
     let mut opened = File::options().read(true).custom_flags(O_NONBLOCK).open(&file.path)?;
@@ -152,12 +161,12 @@ fn read_file(
             gap = Some(format!("only the last {} were read", Bytes(MAX_BYTES)));
         }
     }
-    let end = lines(&mut *decoder(opened, file.coding)?, calendar, tally, goes_on)?;
+    let end = lines(&mut *decoder(opened, file.coding)?, calendar, tally, stopped)?;
     Ok(match end {
         End::Stream => gap,
         End::Bytes if file.coding == Coding::Plain => gap,
         End::Bytes => Some(format!("only the first {} were read", Bytes(MAX_BYTES))),
-        End::Stopped => Some("not read to its end, for want of time".to_owned()),
+        End::Stopped => Some(format!("not read to its end: {}", stopped().unwrap_or("for want of time"))),
     })
 }
 
@@ -181,17 +190,22 @@ fn lines(
     reader: &mut dyn Read,
     calendar: &Calendar,
     tally: &mut Tally,
-    goes_on: &impl Fn() -> bool,
+    stopped: &impl Fn() -> Option<&'static str>,
 ) -> io::Result<End> {
     let words = ["conntrack:", "suppressed", "repeated "].map(memmem::Finder::new);
-    for_each_line(BufReader::with_capacity(BLOCK, reader), MAX_BYTES, goes_on, |line| {
-        // Most lines are of others.
-        let is_candidate = words.iter().any(|word| word.find(line).is_some());
-        match is_candidate.then(|| entry(line, calendar)).flatten() {
-            Some(entry) => tally.add(&entry),
-            None => tally.add_other_line(),
-        }
-    })
+    for_each_line(
+        BufReader::with_capacity(BLOCK, reader),
+        MAX_BYTES,
+        || stopped().is_none(),
+        |line| {
+            // Most lines are of others.
+            let is_candidate = words.iter().any(|word| word.find(line).is_some());
+            match is_candidate.then(|| entry(line, calendar)).flatten() {
+                Some(entry) => tally.add(&entry),
+                None => tally.add_other_line(),
+            }
+        },
+    )
 }
 
 #[cfg(test)]
@@ -228,7 +242,7 @@ mod tests {
         fn read_by(&self, clock: Clock) -> Vec<LogSource> {
             let now =
                 Nanos(u64::try_from("2026-11-29T12:00:00Z".parse::<Timestamp>().unwrap().as_nanosecond()).unwrap());
-            read(&Host::at(self.0.path(), clock), &TimeZone::UTC, || Tally::new(now, Some("gate")))
+            read(&Host::at(self.0.path(), clock), &TimeZone::UTC, || Tally::new(now, Some("gate")), &|| false)
         }
 
         fn read(&self) -> Vec<LogSource> {
@@ -306,8 +320,8 @@ mod tests {
             Time { monotonic: Nanos(seconds * 2 * Nanos::PER_SECOND), realtime: Nanos(0) }
         });
         let gaps = logs.read_by(clock)[0].gaps.join("\n");
-        assert!(gaps.contains("messages: not read to its end, for want of time"), "{gaps}");
-        assert!(gaps.contains("messages.1 and older ones: not read, for want of time"), "{gaps}");
+        assert!(gaps.contains("messages: not read to its end: for want of time"), "{gaps}");
+        assert!(gaps.contains("messages.1 and older ones: not read: for want of time"), "{gaps}");
     }
 
     #[test]
@@ -318,7 +332,8 @@ mod tests {
         let sources = logs.read();
         assert_eq!(sources.iter().map(|source| &*source.name).collect::<Vec<_>>(), ["/var/log/syslog"]);
         assert!(
-            read(&Host::at("/nonexistent", Clock::system()), &TimeZone::UTC, || Tally::new(Nanos(0), None)).is_empty()
+            read(&Host::at("/nonexistent", Clock::system()), &TimeZone::UTC, || Tally::new(Nanos(0), None), &|| false)
+                .is_empty()
         );
     }
 

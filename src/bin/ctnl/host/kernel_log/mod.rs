@@ -21,6 +21,9 @@ use self::tally::Tally;
 pub use self::tally::{Notices, Occurrences};
 use super::files::local_time_zone;
 
+/// Whether a signal has requested the end.
+pub type Interrupted<'i> = &'i (dyn Fn() -> bool + Sync);
+
 /// What one source has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSource {
@@ -56,20 +59,23 @@ pub struct KernelLog {
 }
 
 impl KernelLog {
-    /// Reads the files of `host`, and where it is the running one also the buffer of the kernel and the journal.
-    pub fn read(host: &Host, is_running: bool) -> Self {
+    /// Reads the files of `host`, and where it is the running one also the buffer of the kernel and the journal; up to the
+    /// time at which `is_interrupted` is true.
+    pub fn read(host: &Host, is_running: bool, is_interrupted: Interrupted<'_>) -> Self {
         let (now, zone, name) = (host.clock.now().realtime, local_time_zone(host), name_of(host));
         let tally = || Tally::new(now, name.as_deref());
         let mut sources = Vec::new();
         if is_running {
-            match kmsg::read(host, tally()) {
-                Ok(notices) => sources.push(LogSource { notices, ..LogSource::empty(kmsg::PATH.to_owned()) }),
+            match kmsg::read(host, tally(), is_interrupted) {
+                Ok((notices, gaps)) => {
+                    sources.push(LogSource { notices, gaps, ..LogSource::empty(kmsg::PATH.to_owned()) });
+                }
                 Err(Unreadable::Absent) => {}
                 Err(why) => sources.push(LogSource::unreadable(kmsg::PATH, why)),
             }
         }
-        sources.extend(journal::read(host, is_running, tally));
-        sources.extend(log_files::read(host, &zone, tally));
+        sources.extend(journal::read(host, is_running, tally, is_interrupted));
+        sources.extend(log_files::read(host, &zone, tally, is_interrupted));
         KernelLog { sources, read_at: now, zone }
     }
 
@@ -109,9 +115,11 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        let log = KernelLog::read(&Host::at(folder.path(), Clock::system()), false);
+        let log = KernelLog::read(&Host::at(folder.path(), Clock::system()), false, &|| false);
         assert_eq!(log.sources.iter().map(|source| &*source.name).collect::<Vec<_>>(), ["/var/log/messages"]);
         assert_eq!(log.sources[0].notices.other_hosts, 1);
         assert_eq!(log.namespaces().into_iter().collect::<Vec<_>>(), [7]);
+        let log = KernelLog::read(&Host::at(folder.path(), Clock::system()), false, &|| true);
+        assert_eq!(log.sources[0].gaps, ["messages and older ones: not read: interrupted"]);
     }
 }

@@ -6,10 +6,10 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::widgets::Widget;
 
-use super::super::batch::{full, time};
+use super::super::batch::{full, missing, namespaces, time};
 use super::super::history::{Curve, Full};
 use super::super::look::Look;
-use super::super::model::Frame;
+use super::super::model::{Frame, NetnsFigures};
 use super::super::pace::PARTS;
 use super::super::screen::{Overlay, Screen, Source};
 use super::super::text::{count, cut, duration, rate};
@@ -37,19 +37,27 @@ impl Header<'_> {
         }
         let curve = u16::from(area.height >= LOW);
         let filter = u16::from(!screen.filter.is_empty());
-        let resized = u16::from(screen.frame.as_ref().is_some_and(|frame| frame.is_resized));
         let figures = if area.width < NARROW { 4 } else { 2 };
-        1 + figures + curve + filter + resized
+        1 + figures + curve + filter + Header::warnings(screen)
+    }
+
+    /// The lines of what is missing in the frame.
+    fn warnings(screen: &Screen) -> u16 {
+        let is_missing = |frame: &Frame| frame.netns.as_ref().is_some_and(|netns| !netns.missing.is_empty());
+        screen.frame.as_ref().map_or(0, |frame| u16::from(frame.is_resized) + u16::from(is_missing(frame)))
     }
 
     fn title(&self, width: u16) -> String {
         let screen = self.screen;
-        let (paused, source) = match (&screen.source, screen.is_paused) {
+        let (paused, mut source) = match (&screen.source, screen.is_paused) {
             (Source::Kernel(netns), is_paused) => (if is_paused { "PAUSED" } else { "" }, netns.trim().to_owned()),
             (Source::Recording(name), is_paused) => {
                 (if is_paused { "RECORDING PAUSED" } else { "RECORDING" }, ctnl::text::printable(name).into_owned())
             }
         };
+        if let Some((frame, netns)) = screen.frame.as_ref().and_then(|frame| Some((frame, frame.netns.as_ref()?))) {
+            source = [source, of_netns(frame, netns)].join("  ").trim().to_owned();
+        }
         let (mut at, mut interval) = (String::new(), String::new());
         if let Some(frame) = &screen.frame {
             at = time(frame, self.zone);
@@ -64,6 +72,12 @@ impl Header<'_> {
         }
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
     }
+}
+
+/// The namespaces that the frame is of.
+fn of_netns(frame: &Frame, netns: &NetnsFigures) -> String {
+    let entries = if netns.only.is_some() { String::new() } else { format!("{} entries in ", count(frame.entries)) };
+    format!("{entries}{}", namespaces(netns))
 }
 
 /// How often frames come, if that is not as asked for.
@@ -104,6 +118,12 @@ impl Widget for Header<'_> {
         if frame.is_resized {
             let text = "the hash table was resized during the dump: entries may be missing";
             put::line(buffer, area, row, &[(text, self.look.warning())]);
+            row += 1;
+        }
+        let missing = frame.netns.as_ref().map(missing).filter(|missing| !missing.is_empty());
+        if let Some(missing) = missing {
+            let text = format!("missing: {}", missing.join("; "));
+            put::line(buffer, area, row, &[(&text, self.look.warning())]);
         }
     }
 }
@@ -112,8 +132,7 @@ impl Header<'_> {
     /// The rows behind are those of filter and warning.
     fn shows_curve(area: Rect, row: u16, screen: &Screen) -> bool {
         let others = u16::from(!screen.filter.is_empty());
-        let resized = u16::from(screen.frame.as_ref().is_some_and(|frame| frame.is_resized));
-        area.height - row > others + resized
+        area.height - row > others + Header::warnings(screen)
     }
 
     /// The bar. The row behind it.
@@ -121,14 +140,17 @@ impl Header<'_> {
         let is_narrow = area.width < NARROW;
         let full_text = full(self.screen.history.full());
         let is_full = self.screen.history.full() == Full::Now;
+        let (entries, is_fullest) =
+            (frame.entries_of_fullest(), frame.netns.as_ref().filter(|netns| netns.only.is_none()));
+        let fullest = is_fullest.map_or_else(String::new, |netns| format!(" fullest {}:", cut(&netns.fullest, 20)));
         let figures = match frame.max {
-            Some(max) => format!(" {} of {max} {}", frame.entries, percent(frame.entries, max)),
-            None => format!(" {} entries, no maximum", frame.entries),
+            Some(max) => format!("{fullest} {entries} of {max} {}", percent(entries, max)),
+            None => format!("{fullest} {entries} entries, no maximum"),
         };
         let full_style = if is_full { self.look.warning() } else { Style::new() };
         let behind = figures.chars().count() + if is_narrow { 0 } else { full_text.chars().count() + 2 };
         let width = usize::from(area.width).saturating_sub(behind + 2).min(60);
-        let share = frame.max.map_or(0.0, |max| frame.entries as f64 / max as f64).min(1.0);
+        let share = frame.max.map_or(0.0, |max| entries as f64 / max as f64).min(1.0);
         let used = ((share * width as f64).ceil() as usize).min(width);
         let bar = if self.look.is_utf8 { "█" } else { "#" }.repeat(used);
         let rest = if self.look.is_utf8 { "░" } else { "." }.repeat(width - used);

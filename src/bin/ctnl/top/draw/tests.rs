@@ -7,7 +7,7 @@ use ratatui::backend::TestBackend;
 
 use super::super::keys::{HELP, Key};
 use super::super::look::Look;
-use super::super::made_up::frame;
+use super::super::made_up::{frame, frame_of_all};
 use super::super::model::Frame;
 use super::super::order::SortOrder;
 use super::super::screen::{Action, Overlay, Screen, Source};
@@ -47,6 +47,16 @@ fn assert_screen(shown: &str, expected: &str) {
 #[test]
 fn a_screen_of_24_lines_has_figures_curve_filter_rows_and_keys() {
     assert_screen(&drawn(&mut screen(), ASCII, 80, 24), include_str!("screens/80x24.txt"));
+}
+
+#[test]
+fn a_screen_of_all_namespaces_names_the_fullest_one_and_those_that_were_not_read() {
+    let mut shown = screen();
+    (shown.source, shown.has_netns, shown.view) = (Source::Kernel(String::new()), true, View::Netns);
+    shown.show(Frame { at: frame().at + 10_000, ..frame_of_all() });
+    assert_screen(&drawn(&mut shown, ASCII, 80, 24), include_str!("screens/netns.txt"));
+    press(&mut shown, "k");
+    assert_screen(&drawn(&mut shown, ASCII, 80, 16), include_str!("screens/kill.txt"));
 }
 
 #[test]

@@ -4,14 +4,15 @@
 //! number: 7 bits a byte, the lowest first, the highest bit is set in all bytes but the last
 //! text: length, bytes     rate: two bytes (`put_rate`)     idle: 0 to 3, then its bounds
 //! frame: figures in the order of `Frame`, the number of sections, sections
-//! section: view, groups, beyond, the number of rows, rows, the number of fields, fields
-//! field: its name, and for each row 0, or the length of its text + 1, and the text
+//! section: view, groups, beyond, the number of rows, rows
 //! ```
 //!
-//! The values of a field stand behind each other, since they are alike: so they are deflated better.
+//! What the first version does not have is behind the sections (`more`).
 
 use super::super::model::{Figures, Frame, IdleTime, Rate, Row, Section};
 use super::super::view::View;
+use super::bytes::{Reader, put_number, put_text};
+use super::more;
 
 /// Appends `frame` with the first `rows` rows of each section, and fewer flows, since these have fields. Terms are left out.
 pub fn encode(frame: &Frame, rows: usize, bytes: &mut Vec<u8>) {
@@ -27,11 +28,11 @@ pub fn encode(frame: &Frame, rows: usize, bytes: &mut Vec<u8>) {
     put_text(bytes, &frame.filter);
     put_number(bytes, frame.sections.len() as u64);
     frame.sections.iter().for_each(|section| put_section(bytes, section, rows));
+    more::encode(frame, rows, bytes);
 }
 
 fn put_section(bytes: &mut Vec<u8>, section: &Section, rows: usize) {
-    let most = if section.view == View::Flows { rows * 2 / 5 } else { rows };
-    let rows = section.rows.get(..most).unwrap_or(&section.rows);
+    let rows = more::recorded(section, rows);
     put_number(bytes, section.view as u64);
     put_number(bytes, section.groups);
     put_number(bytes, section.beyond);
@@ -39,62 +40,12 @@ fn put_section(bytes: &mut Vec<u8>, section: &Section, rows: usize) {
     for Row { text, figures, .. } in rows {
         put_text(bytes, text);
         put_number(bytes, figures.entries);
-        put_number(bytes, figures.missing);
         put_number(bytes, figures.evictable);
         for rate in [figures.new, figures.packets, figures.bytes] {
             put_rate(bytes, rate);
         }
         put_idle(bytes, figures.idle);
     }
-    put_fields(bytes, rows);
-}
-
-fn put_fields(bytes: &mut Vec<u8>, rows: &[Row]) {
-    let names = names(rows);
-    put_number(bytes, names.len() as u64);
-    for name in names {
-        put_text(bytes, name);
-        for row in rows {
-            match row.fields.iter().find(|(other, _)| other == name) {
-                None => bytes.push(0),
-                Some((_, text)) => {
-                    put_number(bytes, text.len() as u64 + 1);
-                    bytes.extend_from_slice(text.as_bytes());
-                }
-            }
-        }
-    }
-}
-
-/// The names of all fields, in an order that is that of each row.
-fn names(rows: &[Row]) -> Vec<&str> {
-    let mut names: Vec<&str> = Vec::new();
-    for row in rows {
-        let mut next = 0;
-        for (name, _) in &row.fields {
-            match names.iter().position(|other| other == name) {
-                Some(place) => next = place + 1,
-                None => {
-                    names.insert(next.min(names.len()), name);
-                    next += 1;
-                }
-            }
-        }
-    }
-    names
-}
-
-fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
-fn put_text(bytes: &mut Vec<u8>, text: &str) {
-    put_number(bytes, text.len() as u64);
-    bytes.extend_from_slice(text.as_bytes());
 }
 
 /// Two bytes: 0 for unknown, else twice the number, and 1 or 2 more. The number is three digits of tenths, and 1000 for each
@@ -138,10 +89,6 @@ pub fn time(bytes: &[u8]) -> Option<u64> {
     Reader { rest: bytes }.number()
 }
 
-struct Reader<'b> {
-    rest: &'b [u8],
-}
-
 impl Reader<'_> {
     fn frame(&mut self) -> Option<Frame> {
         let mut frame =
@@ -162,6 +109,9 @@ impl Reader<'_> {
             let section = self.section()?;
             frame.sections.push(section);
         }
+        while !self.rest.is_empty() {
+            more::decode(self, &mut frame)?;
+        }
         Some(frame)
     }
 
@@ -173,55 +123,16 @@ impl Reader<'_> {
             let text = self.text()?;
             let figures = Figures {
                 entries: self.number()?,
-                missing: self.number()?,
                 evictable: self.number()?,
                 new: self.rate()?,
                 packets: self.rate()?,
                 bytes: self.rate()?,
                 idle: self.idle()?,
+                ..Figures::default()
             };
             rows.push(Row { text, figures, ..Row::default() });
         }
-        self.fields(&mut rows)?;
         Some(Section { view, rows, groups, beyond })
-    }
-
-    fn fields(&mut self, rows: &mut [Row]) -> Option<()> {
-        for _ in 0..self.number()? {
-            let name = self.text()?;
-            for row in &mut *rows {
-                if let Some(length) = self.number()?.checked_sub(1) {
-                    row.fields.push((name.clone(), self.text_of(length)?));
-                }
-            }
-        }
-        Some(())
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut number = 0u64;
-        for shift in (0..u64::BITS).step_by(7) {
-            let (byte, rest) = self.rest.split_first()?;
-            self.rest = rest;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn text(&mut self) -> Option<String> {
-        let length = self.number()?;
-        self.text_of(length)
-    }
-
-    fn text_of(&mut self, length: u64) -> Option<String> {
-        let length = usize::try_from(length).ok()?;
-        let (text, rest) = self.rest.split_at_checked(length)?;
-        self.rest = rest;
-        // What is recorded is shown on a terminal, whoever wrote the file.
-        Some(ctnl::text::printable(std::str::from_utf8(text).ok()?).into_owned())
     }
 
     fn rate(&mut self) -> Option<Rate> {
@@ -252,11 +163,20 @@ impl Reader<'_> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
-    use super::super::super::made_up::frame;
+    use std::sync::Arc;
+
+    use super::super::super::made_up::{frame, frame_of_all};
+    use super::super::super::model::FrameNetns;
     use super::*;
 
     /// What is recorded of a frame.
     fn recorded(mut frame: Frame) -> Frame {
+        let by_name = |netns: &mut Option<Arc<FrameNetns>>| {
+            let name = netns.as_ref().map(|netns| netns.name.clone());
+            *netns = name.map(|name| Arc::new(FrameNetns { name, ..FrameNetns::default() }));
+        };
+        frame.netns.iter_mut().for_each(|netns| by_name(&mut netns.only));
+        frame.sections.iter_mut().flat_map(|section| &mut section.rows).for_each(|row| by_name(&mut row.netns));
         for row in frame.sections.iter_mut().flat_map(|section| &mut section.rows) {
             row.term = None;
         }
@@ -267,7 +187,12 @@ mod tests {
     fn a_frame_is_decoded_as_it_was() {
         let mut full = Frame { max: None, is_resized: true, at: u64::MAX, ..frame() };
         full.sections[0].rows[0].figures.idle = IdleTime::AtMost(7);
-        for frame in [frame(), full, Frame::default()] {
+        let mut narrowed = frame_of_all();
+        if let Some(netns) = &mut narrowed.netns {
+            netns.only = Some(Arc::new(FrameNetns { id: 7, name: "blue".to_owned(), ..FrameNetns::default() }));
+            netns.more_missing = 3;
+        }
+        for frame in [frame(), full, Frame::default(), frame_of_all(), narrowed] {
             let mut bytes = Vec::new();
             encode(&frame, 20, &mut bytes);
             assert_eq!(time(&bytes), Some(frame.at));
@@ -293,8 +218,12 @@ mod tests {
     fn bytes_that_are_cut_or_changed_are_a_frame_or_none_and_nothing_panics() {
         let mut bytes = Vec::new();
         encode(&frame(), 20, &mut bytes);
+        let of_one = bytes.len();
+        encode(&frame_of_all(), 20, &mut bytes);
+        bytes.drain(..of_one);
         for length in 0..bytes.len() {
-            assert_eq!(decode(&bytes[..length]), None);
+            let cut = decode(&bytes[..length]);
+            assert!(cut.is_none_or(|frame| frame.netns.is_none()), "{length}: without the last part");
         }
         for place in 0..bytes.len() {
             let mut changed = bytes.clone();

@@ -7,7 +7,10 @@
 //!
 //! Numbers are little-endian. Each frame stands for itself: what is damaged is skipped up to the next one, and reported.
 
+mod bytes;
 mod codec;
+mod fields;
+mod more;
 mod reader;
 mod writer;
 

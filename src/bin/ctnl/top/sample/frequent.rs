@@ -34,6 +34,11 @@ impl<M: Default> FrequentGroups<M> {
         FrequentGroups { groups: groups.at_most(most + 1), most, kept: Vec::new(), error: 0 }
     }
 
+    /// The entries that follow are of this part: see [`Groups::start_part`].
+    pub fn start_part(&mut self, part: u32) {
+        self.groups.start_part(part);
+    }
+
     /// The groups with what was counted.
     pub fn groups(&self) -> &Groups {
         &self.groups

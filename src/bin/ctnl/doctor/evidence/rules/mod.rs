@@ -24,7 +24,7 @@ pub use model::{NatKind, NatRule, Rules, Use};
 pub use users::hidden_users;
 
 use nft::{References, TableName};
-use program::{Incomplete, Program, TIME_LIMIT};
+use program::{Incomplete, Limit, Program, TIME_LIMIT};
 
 /// A family: its name in nf_tables, the table of names of ip_tables, and the programs that print the rules.
 const FAMILIES: [(&str, &str, [&str; 3]); 2] = [
@@ -32,12 +32,12 @@ const FAMILIES: [(&str, &str, [&str; 3]); 2] = [
     ("ip6", "ip6_tables_names", ["ip6tables-save", "ip6tables-nft-save", "ip6tables-legacy-save"]),
 ];
 
-/// Reads the rules of the namespace of the calling thread. `path` is `PATH`.
-pub fn read(host: &Host, path: &str) -> Rules {
+/// Reads the rules of the namespace of the calling thread, until `is_interrupted` is true. `path` is `PATH`.
+pub fn read(host: &Host, path: &str, is_interrupted: &(dyn Fn() -> bool + Sync)) -> Rules {
     let mut reader = Reader {
         host,
         path,
-        end: Instant::now() + TIME_LIMIT,
+        limit: Limit { end: Instant::now() + TIME_LIMIT, is_interrupted },
         has_nft_tables: may_have_nf_tables(host),
         covered: BTreeMap::new(),
         rules: Rules::default(),
@@ -54,7 +54,7 @@ pub fn read(host: &Host, path: &str) -> Rules {
 struct Reader<'h> {
     host: &'h Host,
     path: &'h str,
-    end: Instant,
+    limit: Limit<'h>,
     has_nft_tables: bool,
     /// The tables of nf_tables that iptables-save has printed, with the number of rules.
     covered: BTreeMap<TableName, u64>,
@@ -99,7 +99,7 @@ impl Reader<'_> {
     fn save(&mut self, family: &str, program: &Program, missing: &mut BTreeSet<String>) {
         let rules = &mut self.rules;
         let mut tables = iptables::Tables::default();
-        let result = program.run(&[], self.end, |output| {
+        let result = program.run(&[], self.limit, |output| {
             tables = iptables::read(program.name(), output, rules)?;
             Ok(())
         });
@@ -149,7 +149,7 @@ impl Reader<'_> {
     /// The rules so far and those of nft: also where it fails, as far as they were read.
     fn ruleset(&self, nft: &Program, arguments: &[&str]) -> Result<(References, Rules), (Incomplete, Rules)> {
         let (mut rules, mut references) = (self.rules.clone(), References::default());
-        let result = nft.run(arguments, self.end, |output| {
+        let result = nft.run(arguments, self.limit, |output| {
             references = nft::read(output, &self.covered, &mut rules)?;
             Ok(())
         });
@@ -163,7 +163,7 @@ impl Reader<'_> {
         for (at, family, table, name) in &references.maps {
             let Some(rule) = self.rules.nat.get_mut(*at) else { continue };
             let arguments = ["-j", "list", "map", family, table, name];
-            if let Err(Incomplete(why)) = nft.run(&arguments, self.end, |output| nft::read_map(output, rule)) {
+            if let Err(Incomplete(why)) = nft.run(&arguments, self.limit, |output| nft::read_map(output, rule)) {
                 rule.is_complete = false;
                 self.rules.add_unread(format!("map {name} of {family} {table}: {why}"));
             }
@@ -212,12 +212,12 @@ mod tests {
     #[test]
     fn a_missing_or_failing_program_is_not_taken_for_no_rules() {
         let root = tempfile::tempdir().unwrap();
-        let rules = read(&host(root.path(), &[]), "");
+        let rules = read(&host(root.path(), &[]), "", &|| false);
         assert_eq!(rules.unread, ["nft is not installed: rules of nf_tables are not read"]);
         let fails = "#!/bin/sh\necho 'Operation not permitted (you must be root)' >&2\nexit 1\n";
-        let rules = read(&host(root.path(), &[("usr/sbin/nft", fails)]), "");
+        let rules = read(&host(root.path(), &[("usr/sbin/nft", fails)]), "", &|| false);
         assert_eq!(rules.unread, ["nft failed (exit status: 1): Operation not permitted (you must be root)"]);
-        let rules = read(&host(root.path(), &[("usr/sbin/nft", NO_RULES)]), "");
+        let rules = read(&host(root.path(), &[("usr/sbin/nft", NO_RULES)]), "", &|| false);
         assert_eq!(rules, Rules::default());
     }
 
@@ -225,11 +225,11 @@ mod tests {
     fn older_tables_that_no_program_prints_are_named_and_one_that_prints_them_is_run() {
         let root = tempfile::tempdir().unwrap();
         let names = ("proc/thread-self/net/ip_tables_names", "nat\nfilter\n");
-        let rules = read(&host(root.path(), &[("sbin/nft", NO_RULES), names]), "");
+        let rules = read(&host(root.path(), &[("sbin/nft", NO_RULES), names]), "", &|| false);
         let why = "the older tables of ip_tables_names (filter, nat) are not read: is iptables-legacy-save installed?";
         assert_eq!(rules.unread, [why]);
         let save = "#!/bin/sh\necho '*nat'; echo '-A POSTROUTING -j MASQUERADE'; echo COMMIT; echo '*filter'\n";
-        let rules = read(&host(root.path(), &[("sbin/iptables-legacy-save", save)]), "");
+        let rules = read(&host(root.path(), &[("sbin/iptables-legacy-save", save)]), "", &|| false);
         assert_eq!((rules.unread.len(), rules.count), (0, 1));
         assert!(rules.uses.contains_key(&Use::Nat));
     }
@@ -245,9 +245,9 @@ mod tests {
             ("proc/sys/kernel/osrelease", "4.18.0\n"),
             ("lib/modules/4.18.0/modules.builtin", "kernel/net/netfilter/nf_conntrack.ko\n"),
         ];
-        assert_eq!(read(&host(root.path(), &files), ""), Rules::default());
+        assert_eq!(read(&host(root.path(), &files), "", &|| false), Rules::default());
         let loaded = ("proc/modules", "nf_tables 1 0 - Live 0x0\n");
-        assert_eq!(read(&host(root.path(), &[loaded]), "").unread.len(), 2);
+        assert_eq!(read(&host(root.path(), &[loaded]), "", &|| false).unread.len(), 2);
     }
 
     #[test]
@@ -256,7 +256,7 @@ mod tests {
         let save = "#!/bin/sh\necho '# Generated by iptables-save v1.8.9 (nf_tables) on x'; echo '*nat'; echo COMMIT\n";
         let nft = "#!/bin/sh\necho '{\"nftables\": [{\"rule\": {\"family\": \"ip\", \"table\": \"nat\", \
                    \"expr\": [{\"masquerade\": null}]}}]}'\n";
-        let rules = read(&host(root.path(), &[("sbin/nft", nft), ("sbin/iptables-save", save)]), "");
+        let rules = read(&host(root.path(), &[("sbin/nft", nft), ("sbin/iptables-save", save)]), "", &|| false);
         assert_eq!((rules.count, rules.nat.len(), rules.unread.len()), (1, 1, 0), "{rules:?}");
     }
 
@@ -265,7 +265,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let old = "#!/bin/sh\nif [ \"$2\" = -t ]; then echo \"nft: invalid option -- 't'\" >&2; exit 1; fi\n\
                    echo '{\"nftables\": [{\"rule\": {\"expr\": [{\"notrack\": null}]}}]}'\n";
-        let rules = read(&host(root.path(), &[("sbin/nft", old)]), "");
+        let rules = read(&host(root.path(), &[("sbin/nft", old)]), "", &|| false);
         assert_eq!((rules.unread.len(), rules.count), (0, 1), "{rules:?}");
     }
 }

@@ -20,6 +20,18 @@ pub const OUTPUT_LIMIT: u64 = 64 * 1024 * 1024;
 /// The messages that are kept of a program.
 const MESSAGE_LIMIT: usize = 400;
 
+/// Time between two looks at whether a signal came.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Up to when programs run.
+#[derive(Clone, Copy)]
+pub struct Limit<'i> {
+    /// The end of their time.
+    pub end: Instant,
+    /// Whether a signal has requested the end.
+    pub is_interrupted: &'i (dyn Fn() -> bool + Sync),
+}
+
 /// An installed program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
@@ -55,14 +67,14 @@ impl Program {
     pub fn run(
         &self,
         arguments: &[&str],
-        end: Instant,
-        read: impl FnOnce(&mut Output) -> io::Result<()>,
+        limit: Limit<'_>,
+        read: impl FnOnce(&mut Output<'_>) -> io::Result<()>,
     ) -> Result<(), Incomplete> {
         let name = self.name;
         let spawned = programs::command(&self.path).args(arguments).spawn();
         let mut child = spawned.map_err(|error| Incomplete(format!("{name}: {error}")))?;
         let failed = |error: &io::Error| Incomplete(format!("{name}: {error}"));
-        let end = Output::of(&mut child, end).and_then(|mut output| {
+        let end = Output::of(&mut child, limit).and_then(|mut output| {
             let result = read(&mut output);
             output.drain()?;
             Ok((result, output.message))
@@ -106,20 +118,19 @@ fn stop(child: &mut Child) {
 }
 
 /// The standard output of a program, with the limits.
-#[derive(Debug)]
-pub struct Output {
+pub struct Output<'i> {
     stdout: ChildStdout,
     stderr: Option<ChildStderr>,
     message: Vec<u8>,
-    end: Instant,
+    limit: Limit<'i>,
     left: u64,
 }
 
-impl Output {
-    fn of(child: &mut Child, end: Instant) -> io::Result<Self> {
+impl<'i> Output<'i> {
+    fn of(child: &mut Child, limit: Limit<'i>) -> io::Result<Self> {
         let stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let stderr = child.stderr.take();
-        Ok(Output { stdout, stderr, message: Vec::new(), end, left: OUTPUT_LIMIT })
+        Ok(Output { stdout, stderr, message: Vec::new(), limit, left: OUTPUT_LIMIT })
     }
 
     /// Reads to the end, so that the program does not wait for its reader.
@@ -135,14 +146,18 @@ impl Output {
     /// Waits until standard output can be read (`true`); reads standard error meanwhile, which would block the
     /// program otherwise.
     fn wait(&mut self, for_stdout: bool) -> io::Result<bool> {
-        let left = self.end.saturating_duration_since(Instant::now());
+        // Not `Interrupted`, after which a read is tried again.
+        if (self.limit.is_interrupted)() {
+            return Err(io::Error::other("interrupted"));
+        }
+        let left = self.limit.end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 format!("not at its end within {} s", TIME_LIMIT.as_secs()),
             ));
         }
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        let timeout = PollTimeout::try_from(left.min(INTERVAL)).unwrap_or(PollTimeout::MAX);
         let streams = [for_stdout.then(|| self.stdout.as_fd()), self.stderr.as_ref().map(AsFd::as_fd)];
         let ready = ready(&streams, timeout)?;
         if ready.contains(&1) {
@@ -177,7 +192,7 @@ fn ready(streams: &[Option<BorrowedFd<'_>>], timeout: PollTimeout) -> io::Result
     Ok(places.iter().zip(&polled).filter(|(_, polled)| is_ready(polled)).map(|((at, _), _)| *at).collect())
 }
 
-impl Read for Output {
+impl Read for Output<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while !self.wait(true)? {}
         let length = self.stdout.read(buffer)?;
@@ -208,8 +223,8 @@ mod tests {
         Program { name: "x", path }
     }
 
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(20)
+    fn soon() -> Limit<'static> {
+        Limit { end: Instant::now() + Duration::from_secs(20), is_interrupted: &|| false }
     }
 
     #[test]
@@ -217,9 +232,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let program = script(folder.path(), "echo begin; exec sleep 60");
         let (start, mut text) = (Instant::now(), String::new());
-        let end = start + Duration::from_millis(200);
-        let result = program.run(&[], end, |output| output.read_to_string(&mut text).map(drop));
+        let limit = Limit { end: start + Duration::from_millis(200), ..soon() };
+        let result = program.run(&[], limit, |output| output.read_to_string(&mut text).map(drop));
         assert_eq!((result.unwrap_err().0.as_str(), text.as_str()), ("x: not at its end within 15 s", "begin\n"));
+        assert!(start.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_program_is_killed_when_a_signal_came() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = script(folder.path(), "exec sleep 60");
+        let start = Instant::now();
+        let limit = Limit { end: start + Duration::from_secs(3600), is_interrupted: &|| true };
+        let result = program.run(&[], limit, |output| io::copy(output, &mut io::sink()).map(drop));
+        assert_eq!(result.unwrap_err().0, "x: interrupted");
         assert!(start.elapsed() < Duration::from_secs(30));
     }
 

@@ -20,6 +20,21 @@ pub struct Writer {
     pub only_raises: bool,
 }
 
+impl Writer {
+    /// Whether it undoes `value` of the setting that it writes, when it starts; `false` where it computes its own.
+    pub fn undoes(&self, value: u64) -> bool {
+        let written = self.assignment.number();
+        written.is_some_and(|written| if self.only_raises { written > value } else { written != value })
+    }
+
+    /// What it does, for messages.
+    pub fn describe(&self) -> String {
+        let Assignment { value, file, line, .. } = &self.assignment;
+        let (name, verb) = (&self.name, if self.only_raises { "raises" } else { "sets" });
+        format!("{name} {verb} it to {value} ({file}:{line})")
+    }
+}
+
 /// Folders of scripts that something runs, with the name of what runs them.
 const SCRIPT_FOLDERS: &[(&str, &str)] = &[
     ("/etc/cron.d", "cron"),

@@ -1,12 +1,14 @@
 //! Settings that the next boot changes or loses, and lines of files that do not do what they seem to.
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests;
+
 use crate::doctor::check::{Check, Outcome};
-use crate::doctor::evidence::{BootEvidence, Evidence, shell_word};
+use crate::doctor::evidence::{BootEvidence, Evidence};
 use crate::doctor::finding::{Finding, Severity};
-use crate::doctor::tune_command;
-use crate::host::boot::{
-    Assignment, CONNTRACK, Effect, HASHSIZE, Init, Reason, Stage, WithoutEffect, Writer, defaults,
-};
+use crate::doctor::{tune_command, whole_file};
+use crate::host::boot::{Assignment, CONNTRACK, Effect, HASHSIZE, Init, Reason, Stage, WithoutEffect, defaults};
 use crate::host::conntrack_sysctls::ConntrackSysctls;
 
 pub const CHECK: Check = Check {
@@ -26,8 +28,6 @@ down with `ctnl tune set … --persist`, or set the value of the file now.",
 
 /// The file that `ctnl tune set --persist` writes: files that sort behind it win.
 const TUNE_FILE: &str = "90-ctnl.conf";
-/// What commands do that make a file count.
-pub const WHOLE_FILE: &str = "mv, ln and chmod make the whole file count: review its other lines first";
 const CHOOSE_FIRST: &str = "nf_conntrack_max: choose a larger one first: the table is nearly full";
 /// These have checks of their own.
 const OTHER_CHECKS: &[&str] = &["nf_conntrack_buckets", "nf_conntrack_count"];
@@ -62,11 +62,7 @@ fn file_name(set: &Assignment) -> String {
 
 /// Whether a program gives the setting its value while the host runs.
 fn is_written(boot: &BootEvidence, canonical: &str, value: u64) -> bool {
-    writers(boot, canonical).any(|writer| writer.assignment.number().is_none_or(|written| written == value))
-}
-
-fn writers<'a>(boot: &'a BootEvidence, canonical: &'a str) -> impl Iterator<Item = &'a Writer> {
-    boot.boot.writers.iter().filter(move |writer| writer.assignment.canonical() == canonical)
+    boot.boot.writers_of(canonical).any(|writer| writer.assignment.number().is_none_or(|written| written == value))
 }
 
 /// Whether the files of the host decide on the setting `name` of the namespace that is looked at.
@@ -167,7 +163,7 @@ fn lost(evidence: &Evidence, now: &ConntrackSysctls) -> Option<Finding> {
         finding = finding
             .evidence(format!("{name} is {value}; no file sets it; the kernel's default is {default}"))
             .figure(name, *value);
-        for writer in writers(boot, &format!("net.netfilter.{name}")) {
+        for writer in boot.boot.writers_of(&format!("net.netfilter.{name}")) {
             finding = finding.evidence(format!("{} sets it: {}", writer.name, writer.assignment));
         }
     }
@@ -223,7 +219,7 @@ fn is_administrators(boot: &BootEvidence, line: &Assignment) -> bool {
 }
 
 fn without_effect(boot: &BootEvidence, line: &WithoutEffect) -> Option<Finding> {
-    let WithoutEffect { assignment: set, why } = line;
+    let WithoutEffect { assignment: set, why, .. } = line;
     let name = set.canonical();
     if set.key == HASHSIZE || !name.starts_with(CONNTRACK) || matches!(why, Reason::Masked { .. }) {
         return None;
@@ -245,28 +241,13 @@ fn without_effect(boot: &BootEvidence, line: &WithoutEffect) -> Option<Finding> 
             finding.text(format!("{}, line {}: remove it; the value is in force without it", set.file, set.line)),
         );
     }
-    Some(mended(finding, set, why))
-}
-
-fn mended(finding: Finding, set: &Assignment, why: &Reason) -> Finding {
-    let finding = match why {
-        Reason::Suffix | Reason::NotExecutable | Reason::NotRead { .. } => finding.evidence(WHOLE_FILE),
-        _ => finding,
-    };
     let finding = match why {
         Reason::OldName { current } => {
             finding.text(format!("{}, line {}: {current} = {}", set.file, set.line, set.value))
         }
-        Reason::Suffix => finding.command(format!("mv {0} {0}.conf", shell_word(&set.file))),
-        Reason::NotExecutable => finding.command(format!("chmod +x {}", shell_word(&set.file))),
-        Reason::NotRead { by: "systemd-sysctl" } if set.file == "/etc/sysctl.conf" => {
-            finding.command("ln -s ../sysctl.conf /etc/sysctl.d/99-sysctl.conf")
-        }
         _ => finding,
     };
-    let name = file_name(set);
-    let command = set.number().and_then(|value| tune_command::persist([(name.as_str(), value)]).0);
-    command.into_iter().fold(finding, Finding::command)
+    Some(whole_file::mend(finding, line, &file_name(set)))
 }
 
 fn unreadable(boot: &BootEvidence) -> Option<Finding> {
@@ -279,197 +260,4 @@ fn unreadable(boot: &BootEvidence) -> Option<Finding> {
     let finding =
         Finding::new(Severity::Note, title, "what they set at boot is unknown, so it may be more than is shown");
     Some(files.iter().take(10).fold(finding, |finding, file| finding.evidence(format!("{}: {}", file.file, file.why))))
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
-mod tests {
-    use super::*;
-    use crate::doctor::evidence::OccupancyChange;
-    use crate::doctor::finding::Fix;
-    use crate::doctor::made_up::{MadeUpHost, findings};
-
-    const FILE: &str = "/etc/sysctl.d/50-conntrack.conf";
-    const MAX: &str = "net.netfilter.nf_conntrack_max";
-
-    /// The severity and the title of each finding.
-    fn titles(host: &MadeUpHost) -> Vec<(Severity, String)> {
-        host.findings(run).into_iter().map(|finding| (finding.severity, finding.title)).collect()
-    }
-
-    fn warning(title: &str) -> Vec<(Severity, String)> {
-        vec![(Severity::Warning, title.to_owned())]
-    }
-
-    fn command(line: &str) -> Fix {
-        Fix::Command(line.to_owned())
-    }
-
-    #[test]
-    fn a_host_whose_settings_are_written_down_is_healthy() {
-        assert_eq!(titles(&MadeUpHost::systemd()), []);
-    }
-
-    #[test]
-    fn a_value_that_the_next_boot_changes_is_found_with_the_line_that_does() {
-        let mut host = MadeUpHost::systemd();
-        let found = host.sysctl("nf_conntrack_max", 1_048_576).findings(run);
-        assert_eq!(found[0].title, "nf_conntrack_max is 1048576 now and 524288 after a boot");
-        let evidence = [
-            "nf_conntrack_max is 1048576",
-            "/etc/sysctl.d/50-conntrack.conf:1: net.netfilter.nf_conntrack_max = 524288",
-        ];
-        assert_eq!(found[0].evidence, evidence);
-        let keep = command("ctnl tune set --max 1048576 --persist");
-        let other = "or, to have the value of the file now: sysctl -w net.netfilter.nf_conntrack_max=524288";
-        assert_eq!(found[0].fixes, [keep, Fix::Text(other.to_owned())]);
-        assert_eq!(found.len(), 1);
-    }
-
-    #[test]
-    fn where_the_file_of_tune_would_lose_the_line_to_edit_is_named() {
-        let mut host = MadeUpHost::systemd();
-        host.file("/etc/sysctl.d/99-z.conf", &format!("{MAX} = 65536\n"));
-        let found = host.findings(run);
-        let edit = "/etc/sysctl.d/99-z.conf, line 1: net.netfilter.nf_conntrack_max = 524288";
-        assert_eq!(found[0].fixes[0], Fix::Text(edit.to_owned()));
-        assert_eq!(found[1].title, format!("{MAX} is set to 524288 and to 65536"));
-    }
-
-    #[test]
-    fn what_was_changed_by_hand_and_is_set_nowhere_is_found_in_one_finding() {
-        let mut host = MadeUpHost::systemd();
-        host.sysctl("nf_conntrack_tcp_timeout_established", 3600).sysctl("nf_conntrack_acct", 1);
-        let found = host.findings(run);
-        assert_eq!(found[0].title, "2 settings were changed, and nothing sets them at boot");
-        assert_eq!(found[0].fixes, [command("ctnl tune set --acct on --timeout tcp.established=3600 --persist")]);
-        host.file("/etc/modprobe.d/acct.conf", "options nf_conntrack acct=1\n");
-        let title = "nf_conntrack_tcp_timeout_established is 3600 now, and nothing sets it at boot";
-        assert_eq!(titles(&host), warning(title));
-    }
-
-    #[test]
-    fn a_maximum_that_follows_from_the_hash_size_is_not_lost() {
-        let mut host = MadeUpHost::systemd();
-        host.file(FILE, "# nothing\n").sysctl("nf_conntrack_max", 8 * 131_072);
-        assert_eq!(titles(&host), []);
-        host.sysctl("nf_conntrack_max", 2_000_000);
-        assert_eq!(titles(&host), warning("nf_conntrack_max is 2000000 now, and nothing sets it at boot"));
-    }
-
-    #[test]
-    fn a_line_with_an_old_name_or_in_a_file_that_is_not_read_sets_nothing() {
-        let mut host = MadeUpHost::systemd();
-        host.file("/etc/sysctl.d/60-old.conf", "net.ipv4.ip_conntrack_max = 65536\n");
-        assert_eq!(titles(&host), warning("/etc/sysctl.d/60-old.conf:1 sets nothing"));
-        host.file("/etc/sysctl.d/60-old.conf", "net.ipv4.ip_conntrack_max = 524288\n");
-        let note = (Severity::Note, "/etc/sysctl.d/60-old.conf:1 sets nothing".to_owned());
-        assert_eq!(titles(&host), [note], "the same value is in force");
-        let mut host = MadeUpHost::systemd();
-        host.file("/etc/sysctl.d/conntrack", "net.netfilter.nf_conntrack_acct = 1\n");
-        host.file("/etc/sysctl.conf", "net.netfilter.nf_conntrack_acct = 1\nnet.core.somaxconn = 9\n");
-        let found = host.findings(run);
-        let fixes: Vec<_> = found.iter().map(|finding| finding.fixes[0].clone()).collect();
-        let link = command("ln -s ../sysctl.conf /etc/sysctl.d/99-sysctl.conf");
-        assert_eq!(fixes, [link, command("mv /etc/sysctl.d/conntrack /etc/sysctl.d/conntrack.conf")]);
-    }
-
-    #[test]
-    fn a_file_that_stands_in_for_that_of_a_package_is_no_fault() {
-        let mut host = MadeUpHost::systemd();
-        host.file("/usr/lib/sysctl.d/50-conntrack.conf", &format!("{MAX} = 65536\n"));
-        host.file("/usr/lib/sysctl.d/10-package.conf", &format!("{MAX} = 65536\n"));
-        assert_eq!(titles(&host), []);
-    }
-
-    #[test]
-    fn a_value_that_the_kernel_refuses_is_found() {
-        let mut host = MadeUpHost::systemd();
-        host.file(FILE, &format!("{MAX} = 1,048,576\n"));
-        let title = "net.netfilter.nf_conntrack_max is set to '1,048,576', which the kernel refuses";
-        assert_eq!(titles(&host), warning(title));
-    }
-
-    #[test]
-    fn two_lines_of_one_file_are_a_note_and_those_of_two_a_warning() {
-        let mut host = MadeUpHost::systemd();
-        host.file(FILE, &format!("{MAX} = 1\n{MAX} = 524288\n"));
-        let title = "net.netfilter.nf_conntrack_max is set to 1 and to 524288".to_owned();
-        assert_eq!(titles(&host), [(Severity::Note, title.clone())]);
-        host.file(FILE, &format!("{MAX} = 1\n")).file("/etc/sysctl.d/60.conf", &format!("{MAX} = 524288\n"));
-        assert_eq!(titles(&host), [(Severity::Warning, title.clone())]);
-        host.file("/etc/sysctl.d/60.conf", "").file("/etc/sysctl.d/90-ctnl.conf", &format!("{MAX} = 524288\n"));
-        assert_eq!(titles(&host), [(Severity::Note, title)], "tune was told to");
-    }
-
-    #[test]
-    fn in_another_namespace_only_what_all_share_is_compared() {
-        let mut host = MadeUpHost::systemd();
-        host.sysctl("nf_conntrack_tcp_timeout_established", 3600).sysctl("nf_conntrack_max", 1);
-        let mut evidence = host.evidence();
-        evidence.boot.is_first_netns = false;
-        let found = crate::doctor::made_up::findings(run(&evidence));
-        assert_eq!(
-            found.iter().map(|finding| &*finding.title).collect::<Vec<_>>(),
-            ["nf_conntrack_max is 1 now and 524288 after a boot"]
-        );
-    }
-
-    #[test]
-    fn a_tree_without_values_is_checked_as_far_as_its_files_go() {
-        let mut host = MadeUpHost::new();
-        host.file("/usr/lib/systemd/systemd-sysctl", "");
-        assert!(matches!(run(&host.evidence()), Outcome::CannotRun(_)));
-        host.file(FILE, &format!("{MAX} = x\n"));
-        assert_eq!(host.findings(run).len(), 1);
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_read_is_named() {
-        let mut host = MadeUpHost::systemd();
-        host.file("/etc/sysctl.d/x.conf/file", "");
-        let found = host.findings(run);
-        assert_eq!(found[0].title, "/etc/sysctl.d/x.conf cannot be read");
-        assert_eq!(found[0].evidence, ["/etc/sysctl.d/x.conf: not a regular file"]);
-    }
-
-    #[test]
-    fn a_maximum_that_is_too_small_for_the_entries_of_now_is_never_suggested() {
-        let mut host = MadeUpHost::systemd();
-        let mut evidence = host.sysctl("nf_conntrack_max", 1_048_576).evidence();
-        let after = ctnl::table::Occupancy { entries: 500_000, max: Some(1_048_576) };
-        evidence.occupancy = Ok(OccupancyChange { before: after, after, ..OccupancyChange::default() });
-        let found = findings(run(&evidence));
-        assert_eq!(found[0].fixes, [command("ctnl tune set --max 1048576 --persist")]);
-        assert_eq!(found[0].evidence.last().unwrap(), "524288 is too small for the 500000 entries of now");
-    }
-
-    #[test]
-    fn what_a_package_has_saved_beside_a_file_is_not_found() {
-        let mut host = MadeUpHost::systemd();
-        host.file("/etc/sysctl.d/50-c.conf.rpmsave", "net.netfilter.nf_conntrack_max = 65536\n");
-        assert_eq!(run(&host.evidence()), Outcome::NOTHING);
-    }
-
-    #[test]
-    fn a_maximum_that_is_nearly_reached_is_not_to_be_written_down() {
-        let mut host = MadeUpHost::systemd();
-        host.sysctl("nf_conntrack_max", 1500);
-        let suggestions = |host: &MadeUpHost, entries| {
-            let mut evidence = host.evidence();
-            let after = ctnl::table::Occupancy { entries, max: Some(1500) };
-            evidence.occupancy = Ok(OccupancyChange { before: after, after, ..OccupancyChange::default() });
-            findings(run(&evidence)).into_iter().flat_map(|finding| finding.fixes).collect::<Vec<_>>()
-        };
-        let persist = command("ctnl tune set --max 1500 --persist");
-        let choose_first = [Fix::Text(CHOOSE_FIRST.to_owned())];
-        host.file(FILE, "# none\n");
-        assert_eq!(suggestions(&host, 100), std::slice::from_ref(&persist));
-        assert_eq!(suggestions(&host, 1499), choose_first);
-        host.file(FILE, &format!("{MAX} = 1400\n"));
-        assert_eq!(suggestions(&host, 1499), choose_first);
-        host.file(FILE, &format!("{MAX} = 9000\n"));
-        assert!(suggestions(&host, 100).contains(&persist));
-        assert_eq!(suggestions(&host, 1499), [command(&format!("sysctl -w {MAX}=9000"))]);
-    }
 }

@@ -2,6 +2,10 @@
 //!
 //! What an operation is going to change is written before the first change, so that one whose process was killed is found.
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -22,6 +26,9 @@ use super::record::{Operation, Record, State};
 pub const FOLDER: &str = "/var/lib/ctnl/tune";
 const LOG: &str = "operations.jsonl";
 const LOCK: &str = "lock";
+/// Of a new log: it has whole files, which may be for root alone, and who ran which command. A mode that the administrator
+/// gives it stays.
+const MODE: u32 = 0o600;
 /// Changes take less than a second, but for a resize of a large hash table.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
@@ -69,7 +76,7 @@ impl Log {
         match open(&path, OpenOptions::new().read(true)).and_then(|mut file| file.read_to_end(&mut text)) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Contents::default()),
             read => {
-                read.with_context(|| format!("read {}", path.display()))?;
+                read.with_context(|| format!("read the log of operations, {}", path.display()))?;
                 Ok(Contents::of(&String::from_utf8_lossy(&text)))
             }
         }
@@ -119,6 +126,11 @@ impl Log {
     }
 }
 
+/// Whether an error of [`Log::read`] is that this user may not read it.
+pub fn is_denied(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+}
+
 /// Opens a regular file, over no symbolic link, and waits for no other end of a FIFO.
 fn open(path: &Path, options: &mut OpenOptions) -> std::io::Result<File> {
     let file = options.custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)?;
@@ -160,7 +172,7 @@ impl Locked<'_> {
         let mut line = serde_json::to_string(record)?;
         line.push('\n');
         let is_new = !path.exists();
-        let mut file = open(path, OpenOptions::new().create(true).read(true).append(true).mode(0o644))?;
+        let mut file = open(path, OpenOptions::new().create(true).read(true).append(true).mode(MODE))?;
         let length = file.metadata()?.len();
         if !ends_with_line_feed(&mut file)? {
             // Of a crash while a line was appended. It is no record, and this one must not be part of it.
@@ -247,112 +259,4 @@ impl Contents {
 pub fn boot_id(host: &Host) -> Option<String> {
     let text = fs::read_to_string(host.path("/proc/sys/kernel/random/boot_id")).ok()?;
     Some(text.trim().to_owned()).filter(|id| !id.is_empty())
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use ctnl::clock::Clock;
-
-    use super::super::change::Change;
-    use super::super::record::{Begun, Step};
-    use super::super::setting::Setting;
-    use super::*;
-
-    fn begun(op: u64) -> Begun {
-        Begun {
-            v: 1,
-            op,
-            time: "2026-11-29T01:00:00Z".into(),
-            user: "root".into(),
-            command: "set".into(),
-            changes: vec![Change::of_setting(Setting::Max, 1, 2)],
-            ..Begun::default()
-        }
-    }
-
-    fn step(op: u64) -> Step {
-        Step { v: 1, op, time: "2026-11-29T01:00:01Z".into(), ..Step::default() }
-    }
-
-    #[test]
-    fn what_is_appended_is_read_again() {
-        let root = tempfile::tempdir().unwrap();
-        let log = Log::of(&Host::at(root.path(), Clock::system()));
-        assert_eq!((log.read().unwrap().next_number(), root.path().join("var").exists()), (1, false));
-        let locked = log.lock().unwrap();
-        locked.append(&Record::Begin(begun(1))).unwrap();
-        locked.append(&Record::Applied(step(1))).unwrap();
-        locked.append(&Record::Begin(Begun { command: "revert".into(), reverts: Some(1), ..begun(2) })).unwrap();
-        locked.append(&Record::Applied(step(2))).unwrap();
-        let states = || log.read().unwrap().operations.iter().map(|found| found.state).collect::<Vec<_>>();
-        assert_eq!(states(), [State::Reverted, State::Applied]);
-        let read = log.read().unwrap();
-        assert_eq!((read.unreadable, read.next_number(), read.find(1).unwrap().reverted_by), (0, 3, Some(2)));
-        locked.append(&Record::Begin(Begun { command: "revert".into(), reverts: Some(2), ..begun(3) })).unwrap();
-        assert_eq!(states(), [State::Reverted, State::Applied, State::Unfinished]);
-        locked.append(&Record::Applied(step(3))).unwrap();
-        assert_eq!(states(), [State::Applied, State::Reverted, State::Applied]);
-        assert_eq!(read.find(1).unwrap().begun.changes, begun(1).changes);
-    }
-
-    #[test]
-    fn one_process_at_a_time_has_the_lock() {
-        let root = tempfile::tempdir().unwrap();
-        let log = Log::of(&Host::at(root.path(), Clock::system()));
-        let first = log.lock().unwrap();
-        let error = log.lock_within(Duration::from_millis(50)).unwrap_err().to_string();
-        assert!(error.contains("another ctnl tune is changing settings"), "{error}");
-        drop(first);
-        log.lock().unwrap();
-    }
-
-    #[test]
-    fn a_log_is_not_written_outside_of_its_root() {
-        let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        std::os::unix::fs::symlink(other.path(), root.path().join("var")).unwrap();
-        let error = format!("{:#}", Log::of(&Host::at(root.path(), Clock::system())).lock().unwrap_err());
-        assert!(error.contains("leads out of"), "{error}");
-        assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn a_log_or_a_lock_that_is_a_link_or_a_fifo_is_refused() {
-        let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let log = Log::of(&Host::at(root.path(), Clock::system()));
-        drop(log.lock().unwrap());
-        let outside = other.path().join("file");
-        fs::write(&outside, "").unwrap();
-        std::os::unix::fs::symlink(&outside, log.path()).unwrap();
-        assert!(log.read().is_err() && log.lock().unwrap().append(&Record::Begin(begun(1))).is_err());
-        assert_eq!(fs::read_to_string(&outside).unwrap(), "");
-        fs::remove_file(log.path()).unwrap();
-        nix::unistd::mkfifo(&log.path(), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(format!("{:#}", log.read().unwrap_err()).contains("no regular file"));
-        let lock = log.folder.join(LOCK);
-        fs::remove_file(&lock).unwrap();
-        std::os::unix::fs::symlink(&outside, &lock).unwrap();
-        assert!(log.lock().is_err());
-    }
-
-    #[test]
-    fn a_line_that_was_cut_off_is_counted_and_spoils_no_other() {
-        let root = tempfile::tempdir().unwrap();
-        let log = Log::of(&Host::at(root.path(), Clock::system()));
-        let locked = log.lock().unwrap();
-        locked.append(&Record::Begin(begun(1))).unwrap();
-        let mut file = OpenOptions::new().append(true).open(log.path()).unwrap();
-        file.write_all(b"{\"event\":\"app").unwrap();
-        locked.append(&Record::Applied(step(1))).unwrap();
-        let read = log.read().unwrap();
-        assert_eq!((read.unreadable, read.operations.len()), (1, 1));
-        assert_eq!(read.operations.first().unwrap().state, State::Applied);
-    }
-
-    #[test]
-    fn a_step_without_its_operation_is_unreadable() {
-        let line = serde_json::to_string(&Record::Applied(step(9))).unwrap();
-        let read = Contents::of(&line);
-        assert_eq!((read.operations.len(), read.unreadable), (0, 1));
-    }
 }

@@ -1,5 +1,9 @@
 //! Timeouts that keep entries longer than needed, and those that end connections.
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+mod tests;
+
 use ctnl::model::{TIMERS, Timer, TimerRow};
 use ctnl::units::Seconds;
 
@@ -17,8 +21,8 @@ Looks at the timeouts in /proc/sys/net/netfilter, how full the table is, and how
 Long: an entry whose end the kernel does not see (a host that crashed, a phone that left the network) stays until its
 timeout is over. For an established TCP connection the kernel's default is 5 days; 1 day is enough for most hosts, and
 what sends TCP keepalives (every 2 h by default, where an application turns them on) refreshes it anyway. The closing
-states need no more than the kernel's minutes. A longer one was set by somebody: kube-proxy sets CLOSE_WAIT to 1 h on
-purpose.
+states need no more than the kernel's minutes. A longer one was set by somebody. Where the files of the host show which program
+does so when it starts, it is named, with its own setting: kube-proxy raises CLOSE_WAIT to 1 h on purpose, and would raise it again.
 
 Short: RFC 5382 wants an established connection to be kept for 2 h 4 min, so that keepalives come in time, and RFC 4787
 a UDP stream for 2 min. A connection that is idle for longer breaks at a NAT or at a firewall that drops what it does
@@ -138,13 +142,41 @@ fn long(evidence: &Evidence, sysctls: &ConntrackSysctls, timer: &TimerRow, value
     if let Some((entries, all)) = entries_of(evidence, timer) {
         finding = finding.evidence(format!("{entries} of {all} entries have it")).figure("entries", entries);
     }
-    let setting = setting(timer, suggested);
-    finding = finding.command(evidence.tune_set(&setting));
+    finding = with_setting(finding, evidence, timer, value, suggested);
     let filter = NAMED.iter().find(|(named, ..)| *named == timer.timer).map_or("", |(_, _, filter)| filter);
     if filter.is_empty() {
         return finding;
     }
     finding.command(evidence.command(&format!("update {filter} --cap-timeout {} --dry-run", Seconds(suggested))))
+}
+
+/// With what sets the timeout: in the program that raises it, where there is one, since that does so whenever it starts.
+fn with_setting(finding: Finding, evidence: &Evidence, timer: &TimerRow, value: u64, suggested: u64) -> Finding {
+    let command = evidence.tune_set(&setting(timer, suggested));
+    let boot = &evidence.boot;
+    let sysctl = format!("net.netfilter.{}", timer.sysctl.unwrap_or_default());
+    // The programs of the host write the settings of its first namespace.
+    let writer = boot.boot.writers_of(&sysctl).find(|writer| boot.is_first_netns && writer.undoes(suggested));
+    let Some(writer) = writer else { return finding.command(command) };
+    let finding = finding.evidence(writer.describe()).figure("program", writer.name.as_str());
+    let finding = match kube_proxy_options(timer.timer).filter(|_| writer.name == "kube-proxy") {
+        Some((key, option)) => finding.text(format!(
+            "in the configuration of kube-proxy: conntrack.{key}: {suggested}s (on its command line: --{option}={suggested}s), \
+             then restart it; 0s leaves the setting to the host"
+        )),
+        None => finding.text(format!("change {}:{}", writer.assignment.file, writer.assignment.line)),
+    };
+    // What the program has set itself, it sets again.
+    if writer.assignment.number() == Some(value) { finding } else { finding.command(command) }
+}
+
+/// The settings of kube-proxy: in its configuration, and on its command line.
+fn kube_proxy_options(timer: Timer) -> Option<(&'static str, &'static str)> {
+    match timer {
+        Timer::TcpEstablished => Some(("tcpEstablishedTimeout", "conntrack-tcp-timeout-established")),
+        Timer::TcpCloseWait => Some(("tcpCloseWaitTimeout", "conntrack-tcp-timeout-close-wait")),
+        _ => None,
+    }
 }
 
 fn setting(timer: &TimerRow, value: u64) -> String {
@@ -206,118 +238,4 @@ fn at_once(evidence: &Evidence, timer: &TimerRow, value: u64) -> Finding {
     Finding::new(Severity::Warning, title, consequence)
         .evidence(named(timer, value))
         .command(evidence.tune_set(&setting(timer, default)))
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
-mod tests {
-    use ctnl::model::TcpState;
-
-    use super::*;
-    use crate::doctor::finding::Fix;
-    use crate::doctor::made_up::{MadeUpHost, findings, survey_of};
-
-    /// A host with the defaults of the kernel and an established timeout of a day.
-    fn host(entries: u64) -> MadeUpHost {
-        let mut host = MadeUpHost::new();
-        for row in &TIMERS {
-            if let (Some(sysctl), Some(default)) = (row.sysctl, row.default) {
-                host.sysctl(sysctl, default.into());
-            }
-        }
-        host.sysctl("nf_conntrack_tcp_timeout_established", DAY);
-        host.sysctl("nf_conntrack_max", 1000).sysctl("nf_conntrack_count", entries);
-        host
-    }
-
-    fn commands(finding: &Finding) -> Vec<&str> {
-        let command = |fix: &'_ Fix| match fix {
-            Fix::Command(line) => Some(line.clone().leak() as &str),
-            Fix::Text(_) => None,
-        };
-        finding.fixes.iter().filter_map(command).collect()
-    }
-
-    #[test]
-    fn the_timeouts_of_the_kernel_are_healthy_apart_from_five_days() {
-        assert_eq!(run(&host(900).evidence()), Outcome::NOTHING);
-        let found = host(100).sysctl("nf_conntrack_tcp_timeout_established", 432_000).findings(run);
-        assert_eq!((found.len(), found[0].severity), (1, Severity::Note));
-        assert_eq!(found[0].title, "the timeout tcp.established is 5d, longer than needed");
-        let expected = [
-            "ctnl tune set --established-timeout 1d --persist",
-            "ctnl update --state established --cap-timeout 1d --dry-run",
-        ];
-        assert_eq!(commands(&found[0]), expected);
-    }
-
-    #[test]
-    fn it_is_a_warning_in_a_table_that_is_half_full() {
-        let found = host(500).sysctl("nf_conntrack_tcp_timeout_established", 432_000).findings(run);
-        assert_eq!(found[0].severity, Severity::Warning);
-    }
-
-    #[test]
-    fn a_timeout_that_somebody_raised_is_found_with_the_command_that_sets_it_back() {
-        for (sysctl, value, command) in [
-            ("nf_conntrack_tcp_timeout_close_wait", 3600, "ctnl tune set --close-wait-timeout 1m --persist"),
-            ("nf_conntrack_tcp_timeout_fin_wait", 7200, "ctnl tune set --fin-wait-timeout 2m --persist"),
-            ("nf_conntrack_tcp_timeout_time_wait", 600, "ctnl tune set --time-wait-timeout 2m --persist"),
-            ("nf_conntrack_tcp_timeout_last_ack", 3600, "ctnl tune set --timeout tcp.last_ack=30s --persist"),
-            ("nf_conntrack_generic_timeout", 86_400, "ctnl tune set --generic-timeout 10m --persist"),
-            ("nf_conntrack_udp_timeout", 600, "ctnl tune set --udp-timeout 30s --persist"),
-            ("nf_conntrack_udp_timeout_stream", 3600, "ctnl tune set --udp-stream-timeout 2m --persist"),
-        ] {
-            let found = host(10).sysctl(sysctl, value).findings(run);
-            assert_eq!(found.len(), 1, "{sysctl}: {found:?}");
-            assert_eq!(commands(&found[0])[0], command);
-        }
-    }
-
-    #[test]
-    fn timeouts_that_older_kernels_have_are_not_raised_ones() {
-        for (sysctl, value) in [
-            ("nf_conntrack_sctp_timeout_established", 432_000),
-            ("nf_conntrack_udp_timeout_stream", 180),
-            ("nf_conntrack_udp_timeout_stream", 300),
-        ] {
-            assert_eq!(run(&host(900).sysctl(sysctl, value).evidence()), Outcome::NOTHING, "{sysctl} {value}");
-        }
-    }
-
-    #[test]
-    fn timeouts_that_break_idle_connections_are_notes_and_those_that_break_new_ones_are_warnings() {
-        for (sysctl, value, severity) in [
-            ("nf_conntrack_tcp_timeout_established", 3600, Severity::Note),
-            ("nf_conntrack_udp_timeout_stream", 60, Severity::Note),
-            ("nf_conntrack_tcp_timeout_established", 0, Severity::Warning),
-            ("nf_conntrack_udp_timeout", 1, Severity::Warning),
-            ("nf_conntrack_tcp_timeout_syn_sent", 0, Severity::Warning),
-        ] {
-            let found = host(10).sysctl(sysctl, value).findings(run);
-            assert_eq!(
-                found.iter().map(|finding| finding.severity).collect::<Vec<_>>(),
-                [severity],
-                "{sysctl} {value}"
-            );
-        }
-        assert_eq!(run(&host(10).sysctl("nf_conntrack_tcp_timeout_established", 7440).evidence()), Outcome::NOTHING);
-    }
-
-    #[test]
-    fn a_host_without_timeouts_is_not_called_healthy() {
-        assert!(matches!(run(&MadeUpHost::new().evidence()), Outcome::CannotRun(_)));
-        let mut host = MadeUpHost::new();
-        assert!(matches!(run(&host.sysctl("nf_conntrack_max", 1).evidence()), Outcome::CannotRun(_)));
-    }
-
-    #[test]
-    fn a_state_with_few_entries_does_not_fill_the_table() {
-        let mut evidence = host(900).sysctl("nf_conntrack_tcp_timeout_close_wait", 3600).evidence();
-        evidence.survey = Ok(survey_of(&[(TcpState::CloseWait, 5), (TcpState::Established, 95)]));
-        let found = findings(run(&evidence));
-        assert_eq!((found[0].severity, &*found[0].evidence[1]), (Severity::Note, "5 of 100 entries have it"));
-        evidence.survey = Ok(survey_of(&[(TcpState::CloseWait, 50), (TcpState::Established, 50)]));
-        assert_eq!(findings(run(&evidence))[0].severity, Severity::Warning);
-    }
 }

@@ -1,5 +1,9 @@
 //! The journal of systemd, by journalctl(1): all boots, the last message first.
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests;
+
 use std::ffi::OsString;
 use std::io::{self, BufReader, Read};
 use std::os::fd::AsFd;
@@ -8,13 +12,14 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus};
 
 use ctnl::host::Host;
 use ctnl::units::{Bytes, Nanos};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::stream::{End, for_each_line};
 use super::tally::{Entry, Tally};
-use super::{LogSource, Notices, Unreadable};
+use super::{Interrupted, LogSource, Notices, Unreadable};
 use crate::host::programs;
 
 const NAME: &str = "the journal";
@@ -23,6 +28,8 @@ const FOLDER: &str = "/var/log/journal";
 const PATTERN: &str = "table full|entries exceeded|callbacks suppressed|messages suppressed";
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 const MAX_TIME: Nanos = Nanos(5 * Nanos::PER_SECOND);
+/// Time between two looks at whether a signal came.
+const INTERVAL: Nanos = Nanos(Nanos::PER_SECOND / 10);
 /// Most bytes of its error messages.
 const MAX_ERRORS: u64 = 4096;
 /// A line of journalctl where this user may read some of the journal only.
@@ -42,7 +49,12 @@ struct Record {
 }
 
 /// Reads the journal of this host, or of the files below its root where it does not run; `None` where it has none.
-pub fn read(host: &Host, is_running: bool, tally: impl Fn() -> Tally) -> Option<LogSource> {
+pub fn read(
+    host: &Host,
+    is_running: bool,
+    tally: impl Fn() -> Tally,
+    is_interrupted: Interrupted<'_>,
+) -> Option<LogSource> {
     let folder = host.path(FOLDER);
     if !is_running && !folder.is_dir() {
         return None;
@@ -58,9 +70,10 @@ pub fn read(host: &Host, is_running: bool, tally: impl Fn() -> Tally) -> Option<
         let why = Unreadable::Failed("journalctl is not installed".to_owned());
         return (!is_running).then(|| LogSource::unreadable(NAME, why));
     };
-    match run(&program, host, &arguments, true, &tally) {
+    let run = |has_pattern| run(&program, host, &arguments, has_pattern, tally(), is_interrupted);
+    match run(true) {
         Err(Unreadable::Failed(why)) if why.contains(NO_PATTERNS) => {
-            Some(run(&program, host, &arguments, false, &tally).unwrap_or_else(|why| LogSource::unreadable(NAME, why)))
+            Some(run(false).unwrap_or_else(|why| LogSource::unreadable(NAME, why)))
         }
         Err(why) => Some(LogSource::unreadable(NAME, why)),
         Ok(source) => Some(source),
@@ -72,7 +85,8 @@ fn run(
     host: &Host,
     arguments: &[OsString],
     has_pattern: bool,
-    tally: &impl Fn() -> Tally,
+    tally: Tally,
+    is_interrupted: Interrupted<'_>,
 ) -> Result<LogSource, Unreadable> {
     let mut command = programs::command(program);
     command.env("LC_ALL", "C");
@@ -81,23 +95,28 @@ fn run(
         command.arg(format!("--grep={PATTERN}"));
     }
     command.args(arguments).arg("_TRANSPORT=kernel");
-    read_output(command, host, tally())
+    read_output(command, host, tally, is_interrupted)
 }
 
 /// Runs `command` and counts what it prints; it is killed when this ends.
-fn read_output(mut command: Command, host: &Host, mut tally: Tally) -> Result<LogSource, Unreadable> {
+fn read_output(
+    mut command: Command,
+    host: &Host,
+    mut tally: Tally,
+    is_interrupted: Interrupted<'_>,
+) -> Result<LogSource, Unreadable> {
     let spawned = command.spawn();
     let mut running = Running(spawned.map_err(|error| Unreadable::Failed(format!("run journalctl: {error}")))?);
     let deadline = host.clock.now().monotonic.plus(MAX_TIME);
     let (Some(stdout), Some(stderr)) = (running.0.stdout.take(), running.0.stderr.take()) else {
         return Err(Unreadable::Failed("run journalctl: it has no output".to_owned()));
     };
-    let output = Output { stdout, host, deadline, is_late: false };
+    let output = Output { stdout, host, deadline, is_interrupted, is_cut_off: false };
     let (end, records) =
         count(output, &mut tally).map_err(|error| Unreadable::Failed(format!("read journalctl: {error}")))?;
     let mut source = LogSource::empty(NAME.to_owned());
     source.notices = tally.finish();
-    source.gaps.extend(gap(end));
+    source.gaps.extend(gap(end, is_interrupted()));
     source.gaps.extend(records.gap());
     if end == End::Stream {
         let errors = errors_of(stderr);
@@ -112,10 +131,11 @@ fn read_output(mut command: Command, host: &Host, mut tally: Tally) -> Result<Lo
     Ok(source)
 }
 
-fn gap(end: End) -> Option<String> {
+fn gap(end: End, is_interrupted: bool) -> Option<String> {
     match end {
         End::Stream => None,
         End::Bytes => Some(format!("only the last {} of its messages were read", Bytes(MAX_BYTES))),
+        End::Stopped if is_interrupted => Some("older messages were not read: interrupted".to_owned()),
         End::Stopped => Some(format!("older messages were not read: it took over {}", MAX_TIME.seconds())),
     }
 }
@@ -166,7 +186,7 @@ fn count(mut output: Output<'_>, tally: &mut Tally) -> io::Result<(End, Records)
             }
         },
     )?;
-    Ok((if output.is_late { End::Stopped } else { end }, records))
+    Ok((if output.is_cut_off { End::Stopped } else { end }, records))
 }
 
 /// A message that is not UTF-8 is an array of bytes.
@@ -184,26 +204,32 @@ fn add(record: &Record, tally: &mut Tally) {
     tally.add(&Entry { time, host, times: 1, message: message.trim_ascii_start() });
 }
 
-/// The output of a process, up to a deadline.
+/// The output of a process, up to a deadline or a signal.
 struct Output<'a> {
     stdout: ChildStdout,
     host: &'a Host,
     deadline: Nanos,
-    is_late: bool,
+    is_interrupted: Interrupted<'a>,
+    is_cut_off: bool,
 }
 
 impl Read for &mut Output<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.deadline.since(self.host.clock.now().monotonic);
-        let timeout = PollTimeout::try_from(std::time::Duration::from(left)).unwrap_or(PollTimeout::ZERO);
-        let mut ready = [PollFd::new(self.stdout.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut ready, timeout) {
-            _ if left == Nanos(0) => self.is_late = true,
-            Ok(0) => self.is_late = true,
-            Ok(_) => return self.stdout.read(buffer),
-            Err(error) => return Err(error.into()),
+        loop {
+            let left = self.deadline.since(self.host.clock.now().monotonic);
+            if left == Nanos(0) || (self.is_interrupted)() {
+                self.is_cut_off = true;
+                return Ok(0);
+            }
+            let timeout = std::time::Duration::from(left.min(INTERVAL));
+            let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
+            let mut ready = [PollFd::new(self.stdout.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut ready, timeout) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return self.stdout.read(buffer),
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(0)
     }
 }
 
@@ -223,101 +249,5 @@ impl Drop for Running {
         // It may have ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
-mod tests {
-    use ctnl::clock::Clock;
-
-    use super::*;
-
-    fn output_of(script: &str) -> Result<LogSource, Unreadable> {
-        let mut command = programs::command(Path::new("/bin/sh"));
-        command.args(["-c", script]);
-        read_output(command, &Host::system(), Tally::new(Nanos(2_000_000_000), Some("gate")))
-    }
-
-    #[test]
-    fn messages_are_counted_also_where_they_are_arrays_of_bytes() {
-        let source = output_of(
-            r#"echo '{"MESSAGE":"nf_conntrack: nf_conntrack: table full, dropping packet","__REALTIME_TIMESTAMP":"1000000","_HOSTNAME":"gate"}'
-               echo '{"MESSAGE":[110,102,95,99,111,110,110,116,114,97,99,107,58,32,116,97,98,108,101,32,102,117,108,108,255],"__REALTIME_TIMESTAMP":"500000"}'
-               echo '{"MESSAGE":"nf_conntrack: table full, dropping packet","__REALTIME_TIMESTAMP":"1","_HOSTNAME":"other"}'
-               echo '-- No entries --'; echo '{"MESSAGE":null,"__REALTIME_TIMESTAMP":"1"}'"#,
-        )
-        .unwrap();
-        let full = &source.notices.full[&None];
-        assert_eq!((full.count, full.first, full.last), (2, Some(Nanos(500_000_000)), Some(Nanos(1_000_000_000))));
-        assert_eq!((source.notices.other_hosts, source.gaps), (1, vec![]));
-    }
-
-    #[test]
-    fn nothing_found_is_no_failure_and_a_failure_has_the_message_of_journalctl() {
-        assert_eq!(output_of("exit 1").unwrap().notices, super::super::Notices::default());
-        let failed = output_of("echo 'Failed to open files: x' >&2; exit 1").unwrap_err();
-        let why = "journalctl failed (exit status: 1): Failed to open files: x";
-        assert_eq!(failed, Unreadable::Failed(why.to_owned()));
-        let source = output_of(&format!("echo 'Hint: {NOT_ALL}.' >&2; exit 1")).unwrap();
-        assert_eq!(source.gaps, ["this user may read a part of it only"]);
-    }
-
-    #[test]
-    fn a_process_that_is_killed_or_fails_without_a_message_is_no_clean_journal() {
-        for (script, status) in [("kill -9 $$", "signal: 9 (SIGKILL)"), ("exit 2", "exit status: 2")] {
-            let why = format!("journalctl failed ({status})");
-            assert_eq!(output_of(script), Err(Unreadable::Failed(why)));
-        }
-        let record = r#"echo '{"MESSAGE":"eth0: link up","__REALTIME_TIMESTAMP":"1"}'"#;
-        assert!(output_of(&format!("{record}; exit 1")).is_err(), "it matched, and failed");
-        let full = record.replace("eth0: link up", "nf_conntrack: table full, dropping packet");
-        let source = output_of(&format!("{full}; kill -9 $$")).unwrap();
-        assert_eq!(source.notices.full[&None].count, 1);
-        assert_eq!(source.gaps, ["journalctl failed (signal: 9 (SIGKILL))"]);
-    }
-
-    #[test]
-    fn records_that_are_not_understood_are_a_gap() {
-        let script = r#"echo '{"MESSAGE":"x","__REALTIME_TIMESTAMP":"1"}'; echo '{"MESSAGE":'"#;
-        assert_eq!(output_of(script).unwrap().gaps, ["1 of its 2 records are not understood"]);
-    }
-
-    #[test]
-    fn a_process_that_does_not_end_is_killed_and_that_is_said() {
-        let started = std::time::Instant::now();
-        let calls = std::sync::atomic::AtomicU64::new(0);
-        let clock = Clock::from_fn(move || ctnl::clock::Time {
-            monotonic: Nanos(calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) * 4_900_000_000),
-            realtime: Nanos(0),
-        });
-        let mut command = programs::command(Path::new("/bin/sleep"));
-        command.arg("1000");
-        let source = read_output(command, &Host::at("/", clock), Tally::new(Nanos(0), None)).unwrap();
-        assert_eq!(source.gaps, ["older messages were not read: it took over 5s"]);
-        assert!(started.elapsed() < std::time::Duration::from_secs(100));
-        let absent = programs::command(Path::new("/nonexistent"));
-        assert!(read_output(absent, &Host::system(), Tally::new(Nanos(0), None)).is_err());
-    }
-
-    #[test]
-    fn the_installed_program_is_run_in_the_root_folder_with_a_fixed_path() {
-        let folder = tempfile::tempdir().unwrap();
-        let host = Host::at(folder.path(), Clock::system());
-        let tally = || Tally::new(Nanos(0), None);
-        assert_eq!(read(&host, true, tally), None, "that of PATH is not one of this host");
-        std::fs::create_dir(folder.path().join("bin")).unwrap();
-        let program = folder.path().join("bin/journalctl");
-        std::fs::write(&program, "#!/bin/sh\necho \"$PATH $(pwd) $HOME\" >&2\nexit 1\n").unwrap();
-        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let Some(Unreadable::Failed(why)) = read(&host, true, tally).unwrap().unreadable else { unreachable!() };
-        assert!(why.ends_with("/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin / "), "{why}");
-    }
-
-    #[test]
-    fn files_without_a_journal_are_not_read_by_journalctl() {
-        let folder = tempfile::tempdir().unwrap();
-        let host = Host::at(folder.path(), Clock::system());
-        assert_eq!(read(&host, false, || Tally::new(Nanos(0), None)), None);
     }
 }
