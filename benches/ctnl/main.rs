@@ -6,6 +6,7 @@
 //! - `saved`: the files of the cases that restore a table
 //! - `events`, `listener`: the same for event listeners
 //! - `namespaces`: the listener of many namespaces
+//! - `top`: the processor time of `ctnl top`
 //! - `report`, `print`: the results as text, and where it is printed
 //! - `limit`, `churn`: run as child processes, which this program starts of itself
 //! - `soak`: flushes under live traffic on a disturbed host (`--soak`)
@@ -31,6 +32,7 @@ mod report;
 mod rounds;
 mod saved;
 mod soak;
+mod top;
 
 use std::env;
 use std::fs;
@@ -51,6 +53,7 @@ use crate::netns::BenchNetns;
 use crate::options::Options;
 use crate::population::Table;
 use crate::rounds::{Measured, NoResult};
+use crate::top::TopResults;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -113,6 +116,7 @@ struct Results {
     churn: Vec<Churned>,
     events: Vec<EventResults>,
     namespaces: Vec<NamespaceResults>,
+    top: Vec<TopResults>,
 }
 
 /// The result of the churn check.
@@ -144,8 +148,8 @@ fn benchmark(options: &Options) -> Result<bool> {
     limit::flush(None)?;
     drop(netns);
     let results = results?;
-    let Results { cases, churn, events, namespaces, .. } = &results;
-    if cases.is_empty() && churn.is_empty() && events.is_empty() && namespaces.is_empty() {
+    let Results { cases, churn, events, namespaces, top, .. } = &results;
+    if cases.is_empty() && churn.is_empty() && events.is_empty() && namespaces.is_empty() && top.is_empty() {
         bail!("nothing was measured: no case has `{}` in its name", options.only.as_deref().unwrap_or_default());
     }
     print_results(&results);
@@ -154,7 +158,8 @@ fn benchmark(options: &Options) -> Result<bool> {
     print::result(&format!("written to {}", options.json.display()));
     let passed = results.churn.iter().all(|check| check.passed)
         && results.events.iter().all(|case| !case.has_failed())
-        && results.namespaces.iter().all(|case| case.failure.is_none());
+        && results.namespaces.iter().all(|case| case.failure.is_none())
+        && results.top.iter().all(|case| case.failure.is_none());
     Ok(passed && results.cases.iter().all(|case| !case.has_failed()))
 }
 
@@ -185,7 +190,8 @@ fn measure_all(options: &Options, netns: &BenchNetns, interrupted: &Arc<AtomicBo
     let churn = fits.then(|| churn(&commands, largest)).into_iter().collect();
     let events = events::run(&commands, largest, options.rounds(), netns, &mut table, &chosen, interrupted)?;
     let namespaces = namespaces::run(&options.ctnl, options.rounds(), &chosen, interrupted)?;
-    Ok(Results { schema: 2, machine, rounds: options.rounds(), peak_floor, cases, churn, events, namespaces })
+    let top = top::run(&options.ctnl, &options.sizes(), netns, &mut table, &chosen, interrupted)?;
+    Ok(Results { schema: 2, machine, rounds: options.rounds(), peak_floor, cases, churn, events, namespaces, top })
 }
 
 fn own_program() -> Result<String> {
@@ -229,6 +235,7 @@ fn print_results(results: &Results) {
         report::commands(&results.cases),
         report::events(&results.events),
         namespaces::report(&results.namespaces),
+        top::report(&results.top),
     ] {
         if !part.is_empty() {
             print::result(&part);

@@ -172,7 +172,7 @@ fn read(stdout: ChildStdout, opened: &AtomicBool, events: &AtomicU64) {
 }
 
 /// User and system time of a process in seconds, by /proc/PID/stat (proc_pid_stat(5)).
-fn processor_time(pid: u32) -> Result<f64> {
+pub fn processor_time(pid: u32) -> Result<f64> {
     const TICKS_PER_SECOND: f64 = 100.0;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("read the time of ctnl")?;
     let (_, rest) = stat.rsplit_once(')').context("a command in parentheses")?;

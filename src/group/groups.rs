@@ -86,8 +86,11 @@ impl Groups {
     /// # Errors
     /// A name is unknown, repeated, or of a field that is not groupable; a length is wrong.
     pub fn by(names: &str) -> Result<Self, GroupError> {
-        let by = by::parse(names)?;
-        Ok(Groups {
+        by::parse(names).map(Self::of)
+    }
+
+    fn of(by: Vec<GroupBy>) -> Self {
+        Groups {
             addresses: by.iter().position(GroupBy::has_several_values),
             by,
             table: HashTable::new(),
@@ -102,7 +105,13 @@ impl Groups {
             beyond: 0,
             is_out_of_memory: false,
             undecided: BTreeMap::new(),
-        })
+        }
+    }
+
+    /// One group for each part ([`Groups::start_part`]), whatever the values of its flows are.
+    #[must_use]
+    pub fn by_part() -> Self {
+        Self::of(Vec::new()).in_parts()
     }
 
     /// Separates the flows of several parts, such as network namespaces: equal values in two parts are two
@@ -131,7 +140,8 @@ impl Groups {
         self
     }
 
-    /// Flows of groups that were not kept, once for each such group, see [`Groups::at_most`] and [`Groups::is_out_of_memory`].
+    /// Flows of groups that were not kept, once for each such group, see [`Groups::at_most`], [`Groups::retain`] and
+    /// [`Groups::is_out_of_memory`].
     #[must_use]
     pub fn beyond(&self) -> u64 {
         self.beyond
@@ -210,6 +220,36 @@ impl Groups {
             None => self.beyond += 1,
         }
         at.map(|at| at as usize)
+    }
+
+    /// Removes the groups at the places for which `keep` is false; their flows are counted as [`beyond`](Groups::beyond).
+    /// The others keep their order, so that their places may become smaller.
+    pub fn retain(&mut self, mut keep: impl FnMut(usize) -> bool) {
+        const REMOVED: u32 = u32::MAX;
+        let (mut places, mut kept, mut kept_bytes) = (Vec::with_capacity(self.counters.len()), 0, 0);
+        for at in 0..self.counters.len() {
+            let Some(counter) = self.counters.get(at).copied() else { break };
+            if !keep(at) {
+                self.beyond += counter.totals().entries;
+                places.push(REMOVED);
+                continue;
+            }
+            let start = counter.key as usize;
+            let end = self.counters.get(at + 1).map_or(self.keys.len(), |next| next.key as usize);
+            self.keys.copy_within(start..end, kept_bytes);
+            if let Some(place) = self.counters.get_mut(kept) {
+                *place = counter;
+                place.key = kept_bytes as u64;
+            }
+            places.push(kept as u32);
+            (kept, kept_bytes) = (kept + 1, kept_bytes + (end - start));
+        }
+        self.counters.truncate(kept);
+        self.keys.truncate(kept_bytes);
+        self.table.retain(|slot| {
+            slot.at = places.get(slot.at as usize).copied().unwrap_or(REMOVED);
+            slot.at != REMOVED
+        });
     }
 
     /// The place of the group that has the same values as the one at `place` of `other`, which is grouped by the same

@@ -27,6 +27,26 @@ fn with_more_groups_than_the_limit_the_kept_ones_are_counted_exactly() {
 }
 
 #[test]
+fn groups_that_are_removed_are_counted_as_beyond_and_the_others_are_found_at_their_new_places() {
+    let mut groups = Groups::by("mark").unwrap();
+    let ages = IdleEstimator::without_timeouts(0);
+    let add = |groups: &mut Groups, mark| {
+        let flow = Flow { mark: Some(mark), ..Flow::blank() };
+        groups.add(&Subject::new(&flow, &ages))
+    };
+    for mark in [0, 7, 70_000, 7, 0, 70_000, 70_000, 9] {
+        add(&mut groups, mark);
+    }
+    groups.retain(|place| place % 2 == 1);
+    assert_eq!((groups.len(), groups.beyond(), groups.total().entries), (2, 5, 8));
+    assert_eq!([7, 9, 0, 70_000].map(|mark| add(&mut groups, mark)), [Some(0), Some(1), Some(2), Some(3)]);
+    let entries: Vec<_> = groups.top(9).iter().map(|group| group.totals.entries).collect();
+    assert_eq!(entries, [3, 2, 1, 1]);
+    groups.retain(|_| false);
+    assert_eq!((groups.len(), groups.beyond(), add(&mut groups, 7)), (0, 12, Some(0)));
+}
+
+#[test]
 fn a_group_is_found_in_other_groups_by_the_same_fields() {
     let groups = |marks: &[u32], most| {
         let mut groups = Groups::by("mark").unwrap().at_most(most);
@@ -67,6 +87,24 @@ fn equal_values_in_two_parts_are_two_groups_and_equal_counts_are_in_the_order_of
 }
 
 /// Groups by mark: of each flow its mark, and its packets where they are counted.
+#[test]
+fn groups_by_part_alone_have_the_flows_of_each_part_whatever_their_values() {
+    let by_part = |parts: &[u32]| {
+        let mut groups = Groups::by_part();
+        for (mark, part) in (0..).zip(parts) {
+            groups.start_part(*part);
+            let flow = Flow { mark: Some(mark), ..Flow::blank() };
+            groups.add(&Subject::new(&flow, &IdleEstimator::without_timeouts(0)));
+        }
+        groups
+    };
+    let (groups, other) = (by_part(&[7, 300, 7, 7]), by_part(&[1, 300]));
+    let shown: Vec<_> =
+        groups.top(9).iter().map(|group| (group.part, group.values.len(), group.totals.entries)).collect();
+    assert_eq!(shown, [(7, 0, 3), (300, 0, 1)]);
+    assert_eq!((other.place_in(&groups, 1), other.place_in(&groups, 0)), (Some(1), None));
+}
+
 fn by_mark(flows: &[(u32, Option<u64>)]) -> Groups {
     let mut groups = Groups::by("mark").unwrap();
     for (mark, packets) in flows {

@@ -33,6 +33,7 @@
 //! - `signals`: signals that come twice
 //! - `stats`: the counters of connection tracking
 //! - `top`: `ctnl top`, also on a terminal
+//! - `top_netns`: `ctnl top --all-netns`
 //! - `tuning`: `ctnl tune`: values, rollback, confirmation
 //! - `meanwhile`: what happens to the table while a flush is stopped, waits or runs
 
@@ -74,6 +75,7 @@ mod signals;
 mod stats;
 mod timeouts;
 mod top;
+mod top_netns;
 mod tuning;
 mod updating;
 mod verbs;
@@ -125,6 +127,7 @@ fn main() -> ExitCode {
         signals::TESTS,
         stats::TESTS,
         top::TESTS,
+        top_netns::TESTS,
         tuning::TESTS,
         meanwhile::TESTS,
     ];

@@ -78,10 +78,10 @@ done
 "#;
 
 /// A namespace with a process.
-struct Tenant(NetnsProcess);
+pub struct Tenant(NetnsProcess);
 
 impl Tenant {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let new = thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
             Tenant(NetnsProcess::new())
@@ -89,9 +89,14 @@ impl Tenant {
         new.join().expect("a namespace")
     }
 
-    fn create(&self, flows: &[Flow]) {
+    /// A connection to it.
+    pub fn connection(&self) -> Connection {
         let netns = Netns::Path(format!("/proc/{}/ns/net", self.0.pid()).into());
-        let (mut connection, mut outcome) = (Connection::open(&netns).expect("a connection"), Outcome::default());
+        Connection::open(&netns).expect("a connection")
+    }
+
+    pub fn create(&self, flows: &[Flow]) {
+        let (mut connection, mut outcome) = (self.connection(), Outcome::default());
         table::create(&mut connection, flows, &mut outcome).expect("create");
         assert_eq!(outcome.done, flows.len() as u64);
     }
@@ -103,11 +108,16 @@ fn udp_flows(from: u16, count: u16) -> Vec<Flow> {
 
 /// Runs the script in the namespace of the calling thread.
 fn run(tenants: [&Tenant; 2], out: &Path, script: &str) -> Run {
+    Run::of(&mut command_of(tenants, out, script))
+}
+
+/// The script, to be run in the namespace of the calling thread. It finds the program as $CTNL.
+pub fn command_of(tenants: [&Tenant; 2], out: &Path, script: &str) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", OUTSIDE]).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     command.env("A", tenants[0].0.pid().to_string()).env("B", tenants[1].0.pid().to_string());
     command.env("INSIDE", [FUNCTIONS, script].concat()).env("OUT", out).env("CTNL", env!("CARGO_BIN_EXE_ctnl"));
-    Run::of(&mut command)
+    command
 }
 
 /// The namespace and the ports of an entry.

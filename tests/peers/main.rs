@@ -1,7 +1,7 @@
 //! Comparisons with Debian's conntrack(8), nft(8), ip(8), iptables(8), jq(1) and rsyslogd(8), with real traffic.
 //!
 //! Written against conntrack 1.4.7, nftables 1.0.6, iptables 1.8.9, iproute2 6.1, rsyslog 8.2302, nats-server 2.9.10 and
-//! Chromium 156 (Debian 12);
+//! Chromium 156, tmux 3.3a (Debian 12);
 //! what differs from the installed conntrack names its version. As any user: all
 //! happens in a private user namespace, see `harness`.
 //!
@@ -26,6 +26,7 @@
 //! - `pipeline`: the program with such receivers, when either of them is killed
 //! - `nats`: lines published to three nats-servers (`cluster`) that are killed
 //! - `doctor_page`: the page of `ctnl doctor --html` in a headless Chromium (`browser`)
+//! - `top`: the screen of `ctnl top` in tmux(1)
 //! - `kept`: a nats-server that has lost what it acknowledged
 
 #![allow(
@@ -62,6 +63,7 @@ mod ssh;
 mod stats;
 mod syslog;
 mod text;
+mod top;
 
 use std::process::ExitCode;
 
@@ -89,6 +91,7 @@ fn main() -> ExitCode {
         compat::TESTS,
         doctor::TESTS,
         doctor_page::TESTS,
+        top::TESTS,
         doctor_nat::TESTS,
         doctor_iptables::TESTS,
         lines::TESTS,

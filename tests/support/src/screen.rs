@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Child, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -38,13 +38,17 @@ fn size(rows: u16, columns: u16) -> Winsize {
 impl OnScreen {
     /// Starts it on a screen of this size.
     pub fn start(netns: &TestNetns, arguments: &[&str], rows: u16, columns: u16) -> Self {
+        Self::of(netns.ctnl_command(arguments), rows, columns)
+    }
+
+    /// Starts a command on a screen of this size.
+    pub fn of(mut command: Command, rows: u16, columns: u16) -> Self {
         let pty = openpty(&size(rows, columns), None).expect("a pseudoterminal");
         // Otherwise the program keeps the terminal that is closed here.
         fcntl(&pty.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("a flag of a descriptor");
         fcntl(&pty.slave, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("a flag of a descriptor");
         let clone = || pty.slave.try_clone().expect("a descriptor");
         let before = tcgetattr(&pty.slave).expect("the modes of a terminal");
-        let mut command = netns.ctnl_command(arguments);
         command.env("TERM", "xterm").env("LC_ALL", "C").stdin(clone()).stdout(clone()).stderr(clone());
         let child = command.spawn().expect("the program starts");
         let (master, shown) = (File::from(pty.master), Arc::new(Mutex::new(String::new())));

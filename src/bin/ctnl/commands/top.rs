@@ -5,20 +5,23 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use ctnl::host::Host;
-use ctnl::netlink::Netns;
+use ctnl::netlink::{Connection, Netns};
 use ctnl::units::Seconds;
 
 use super::args::{CommonArgs, FilterArgs};
 use super::purging;
-use crate::host::files;
+use crate::host::{files, procfs};
 use crate::purge::Task;
 use crate::term::exit::{Exit, usage};
 use crate::term::interrupt::Interrupt;
+use crate::term::limits::raise_open_files;
 use crate::term::stdout::{Delivered, written};
 use crate::top::{
-    self, Column, Environment, Frame, Frames, History, Kill, Live, Look, Recorder, Recording, Replay, Sampler, Screen,
-    ShownFilter, SortOrder, Source, View, Wanted, frame_as_json, frame_as_text, next_frame,
+    self, Column, Environment, Frame, Frames, History, Kill, Live, Look, Pace, RECORDED_ROWS, Recorder, Recording,
+    Replay, Sampler, Screen, ShownFilter, SortOrder, Source, View, Wanted, frame_as_json, frame_as_text,
+    processor_time,
 };
 
 /// Rows that the screen can scroll to.
@@ -37,12 +40,15 @@ Examples:
       The five ports with most new UDP entries, every 2 s.
   ctnl top --batch --json --interval 10s
       A JSON object for each frame (docs/top.md).
+  ctnl top --all-netns
+      Sums over all network namespaces of the host; e shows the namespaces, Enter narrows to one.
   ctnl top --batch --record night.top
       Also write all views to a file, a frame every 10 s.
   ctnl top --replay night.top
       Play it, with the same keys.
 
-Exit codes: 0 done; 1 failed; 2 usage error; 3 a frame was not recorded, or cannot be read.";
+Exit codes: 0 done; 1 failed; 2 usage error; 3 a frame was not recorded, cannot be read, or lacks a
+network namespace that could not be read (--batch).";
 
 /// Show the table as it changes: who fills it, how fast, and when it is full
 ///
@@ -68,7 +74,7 @@ pub struct Args {
     json: bool,
 
     /// What the rows are
-    #[arg(long, value_name = "VIEW", default_value = "source", value_parser = view)]
+    #[arg(long, value_name = "VIEW", default_value = "source", value_parser = view())]
     by: View,
 
     /// Sort by this column: group, entries, evictable, new, packets, bytes, idle
@@ -85,13 +91,22 @@ pub struct Args {
 
     /// Append a frame with all views to FILE every 10 s (or each interval that is longer)
     ///
-    /// Of each view, the first 20 rows are written. A file that does not exist is created, for its owner alone.
+    /// Of each view, the first 50 rows are written, and 20 flows with all fields; fewer where a day would take more than 50 MB.
+    /// A file that does not exist is created, for its owner alone.
     #[arg(long, value_name = "FILE")]
     record: Option<String>,
 
     /// Play the recording FILE, a frame each interval
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "no_events", "netns"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "no_events", "netns", "all_netns"])]
     replay: Option<String>,
+
+    /// Sum over all network namespaces of the host; there is a view of them (--by netns, key e)
+    ///
+    /// Each namespace has its own count of entries: how full the table is, is shown of the fullest one. New entries are
+    /// counted by events in the 32 namespaces with most entries, elsewhere as with --no-events. A namespace that cannot be
+    /// read is named. For each namespace with entries, the kernel walks the whole hash table (docs/top.md).
+    #[arg(long, conflicts_with = "netns")]
+    all_netns: bool,
 
     /// Do not subscribe to events of new entries
     ///
@@ -115,8 +130,13 @@ pub struct Args {
     common: CommonArgs,
 }
 
-fn view(text: &str) -> Result<View, String> {
-    View::of_name(text).ok_or_else(|| format!("expected one of {}", View::ALL.map(View::name).join(", ")))
+fn view() -> impl TypedValueParser<Value = View> {
+    let value = |view: View| {
+        let more = if view == View::Netns { ", with --all-netns" } else { "" };
+        PossibleValue::new(view.name()).help(format!("key {}{more}", view.key()))
+    };
+    let values = PossibleValuesParser::new(View::ALL.map(value));
+    values.try_map(|name| View::of_name(&name).ok_or("expected a view"))
 }
 
 fn column(text: &str) -> Result<Column, String> {
@@ -138,23 +158,27 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     if let Some(name) = &args.replay {
         return replay(args, name, host);
     }
+    if args.by == View::Netns && !args.all_netns {
+        return Err(usage(
+            "--by netns: one network namespace is shown: expected --all-netns, too\n  hint: ctnl top --all-netns --by netns",
+        ));
+    }
     let filter = args.filter.filter(host)?;
     let filter = ShownFilter { text: filter.to_string(), filter };
-    let connection = args.common.connect()?;
+    let connection = if args.all_netns { None } else { Some(args.common.connect()?) };
     require_terminal(args)?;
     let interrupt = Interrupt::listen()?;
-    let rows = args.rows.unwrap_or(if args.batch { 20 } else { ROWS }).into();
-    let views = if args.record.is_some() { View::ALL.to_vec() } else { vec![args.by] };
-    let wanted = Wanted { views, order: SortOrder::of(args.sort), rows };
-    let timeouts = args.filter.timeout_options()?;
-    let mut sampler = Sampler::new(connection, host, &timeouts, wanted.clone(), !args.no_events)?;
+    let rows = if args.record.is_some() { rows(args).max(RECORDED_ROWS) } else { rows(args) };
+    let views = if args.record.is_some() { View::all(args.all_netns) } else { vec![args.by] };
+    let wanted = Wanted { views, order: SortOrder::of(args.sort), rows, netns: None };
+    let mut sampler = sampler(args, connection, host, wanted.clone())?;
     sampler.set_filter(filter.clone());
     let open = |name: &String| Recorder::open(name).with_context(|| format!("open '{name}'"));
     let mut recorder = args.record.as_ref().map(open).transpose()?;
     if args.batch {
         return print_frames(args, host, &mut sampler, &interrupt, &mut recorder);
     }
-    let within = Within { netns: sampler.netns().pin()?, interrupt: &interrupt };
+    let within = Within { netns: sampler.netns().map(Netns::pin).transpose()?, interrupt: &interrupt };
     let flush = |kill: &Kill| flush(kill, args, host, &within);
     let kill: Option<&dyn Fn(&Kill)> = if args.common.console().can_ask() { Some(&flush) } else { None };
     let netns = args.common.netns_argument().map_or_else(String::new, |name| format!("netns {name}"));
@@ -162,6 +186,24 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let source = Source::Kernel(format!("{netns}{recording}"));
     let frames = Frames::Live(Live::start(sampler, args.interval, &host.clock)?, recorder);
     show_screen(args, host, Shown { source, frames, wanted, filter: filter.text, kill }, &interrupt)
+}
+
+/// The sampler of the namespace of `connection`, or of all.
+fn sampler(args: &Args, connection: Option<Connection>, host: &Host, wanted: Wanted) -> Result<Sampler> {
+    let timeouts = args.filter.timeout_options()?;
+    if let Some(connection) = connection {
+        return Sampler::new(connection, host, &timeouts, wanted, !args.no_events);
+    }
+    procfs::require(host, "--all-netns")?;
+    if let Err(errno) = raise_open_files() {
+        args.common.console().note(&format!("cannot raise the limit of open files: {errno}"));
+    }
+    Sampler::of_all(host, &timeouts, wanted, !args.no_events)
+}
+
+/// Rows of a frame that are shown.
+fn rows(args: &Args) -> usize {
+    args.rows.unwrap_or(if args.batch { 20 } else { ROWS }).into()
 }
 
 /// Fails where a screen has no terminal.
@@ -185,6 +227,10 @@ fn replay(args: &Args, name: &str, host: &Host) -> Result<Exit> {
     if recording.len() == 0 {
         bail!("{name}: no frame");
     }
+    let is_of_one = |frame: Option<Frame>| frame.is_some_and(|frame| frame.netns.is_none());
+    if args.by == View::Netns && is_of_one(recording.frame(0)?) {
+        bail!("{name}: one network namespace was recorded\n  hint: --record it with --all-netns");
+    }
     require_terminal(args)?;
     let interrupt = Interrupt::listen()?;
     if args.batch {
@@ -192,7 +238,7 @@ fn replay(args: &Args, name: &str, host: &Host) -> Result<Exit> {
     }
     let frames = Frames::Replay(Replay::new(recording, args.interval), name.to_owned());
     let source = Source::Recording(name.to_owned());
-    let wanted = Wanted { views: vec![args.by], order: SortOrder::of(args.sort), rows: ROWS.into() };
+    let wanted = Wanted { views: vec![args.by], order: SortOrder::of(args.sort), rows: ROWS.into(), netns: None };
     show_screen(args, host, Shown { source, frames, wanted, filter: String::new(), kill: None }, &interrupt)
 }
 
@@ -208,6 +254,7 @@ struct Shown<'a> {
 fn show_screen(args: &Args, host: &Host, shown: Shown<'_>, interrupt: &Interrupt) -> Result<Exit> {
     let Shown { source, frames, wanted, filter, kill } = shown;
     let mut screen = Screen::new(source, args.by, wanted.order, filter, args.interval.0 * 1000);
+    screen.has_netns = args.all_netns;
     let look = Look::of_environment(|name| std::env::var_os(name));
     let look = Look { has_colour: look.has_colour && !args.no_color, is_utf8: look.is_utf8 && !args.ascii };
     let parse = |text: &str| {
@@ -222,8 +269,8 @@ fn show_screen(args: &Args, host: &Host, shown: Shown<'_>, interrupt: &Interrupt
 
 /// Where a delete is run.
 struct Within<'a> {
-    /// The namespace that is shown, also where its name is given to another one meanwhile.
-    netns: Netns,
+    /// The namespace that is shown, also where its name is given to another one meanwhile. `None`: that of the delete.
+    netns: Option<Netns>,
     /// Ends it.
     interrupt: &'a Interrupt,
 }
@@ -248,10 +295,11 @@ fn flush(kill: &Kill, args: &Args, host: &Host, within: &Within<'_>) {
         common: &args.common,
     };
     let mut console = args.common.console();
-    console.warn(&command_line(kill));
+    console.warn(&command_line(kill, args.common.netns_argument()));
     let run = |dry_run| {
-        let parsed = filter.parse(host)?;
-        purging::run_in(&request(dry_run), parsed, &within.netns, host, within.interrupt)
+        let netns = kill.netns.as_ref().map_or(within.netns.as_ref(), |netns| netns.netns.as_ref());
+        let netns = netns.context("the network namespace is unknown: nothing was deleted")?;
+        purging::run_in(&request(dry_run), filter.parse(host)?, netns, host, within.interrupt)
     };
     let ran = run(true).and_then(|exit| if exit == Exit::Done { run(false) } else { Ok(exit) });
     if let Err(error) = ran {
@@ -263,11 +311,23 @@ fn flush(kill: &Kill, args: &Args, host: &Host, within: &Within<'_>) {
     }
 }
 
-/// The command line that does the same.
-fn command_line(kill: &Kill) -> String {
+/// The command line that does the same. `netns` is `--netns` as it was given.
+fn command_line(kill: &Kill, netns: Option<&str>) -> String {
+    let netns = kill.netns.as_ref().map_or(netns, |netns| netns.argument.as_deref());
+    let netns = netns.map_or_else(String::new, |netns| format!(" --netns {}", shell_word(netns)));
     let soft = if kill.is_soft { format!(" --soft={SOFT}s") } else { String::new() };
     let max = if kill.max.is_empty() { String::new() } else { format!(" --max {}", kill.max) };
-    format!("ctnl flush{soft}{max} --ask-above 0 '{}'", kill.filter.replace('\'', r"'\''"))
+    format!("ctnl flush{netns}{soft}{max} --ask-above 0 {}", quoted(&kill.filter))
+}
+
+/// In quotes where a shell could change it.
+fn shell_word(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._:-@".contains(&byte);
+    if !word.is_empty() && word.bytes().all(is_plain) { word.to_owned() } else { quoted(word) }
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// Prints frames until enough were printed, a signal is received, or the reader is gone.
@@ -279,40 +339,44 @@ fn print_frames(
     recorder: &mut Option<Recorder>,
 ) -> Result<Exit> {
     let (zone, stop) = (files::time_zone(host), AtomicBool::new(false));
-    let (mut history, mut printed, mut is_recorded) = (History::default(), 0, true);
-    let now = || host.clock.now().monotonic;
+    let (mut history, mut printed, mut is_whole) = (History::default(), 0, true);
+    let (now, mut pace) = (|| host.clock.now().monotonic, Pace::of(args.interval));
     loop {
-        let began = now();
-        let Some(frame) = sampler.sample(&stop)? else { return Ok(exit(is_recorded)) };
+        let (began, used) = (now(), processor_time());
+        let Some(mut frame) = sampler.sample(&stop)? else { return Ok(exit(is_whole)) };
         history.add(&frame);
         if let Some(Err(error)) = recorder.as_mut().map(|recorder| recorder.record(&frame)) {
             args.common.console().warn(&error.to_string());
-            is_recorded = false;
+            is_whole = false;
         }
         // The first frame has no rates.
         if frame.interval > 0 {
             printed += 1;
+            is_whole &= frame.netns.as_ref().is_none_or(|netns| netns.missing.is_empty());
+            frame.sections.iter_mut().for_each(|section| section.rows.truncate(rows(args)));
             if print_frame(args, &frame, &history, &zone)? == Delivered::ReaderGone {
-                return Ok(exit(is_recorded));
+                return Ok(exit(is_whole));
             }
         }
         if args.frames.is_some_and(|frames| printed >= frames) {
-            return Ok(exit(is_recorded));
+            return Ok(exit(is_whole));
         }
-        let next = next_frame(began, now(), args.interval);
-        while now() < next {
-            let left = Duration::from(next.since(now())).min(Duration::from_millis(100));
+        pace.made(began, processor_time().since(used).plus(sampler.entering()));
+        while now() < pace.next() {
+            let left = Duration::from(pace.next().since(now())).min(Duration::from_millis(100));
             if !interrupt.sleep(left, |_| {}) {
-                return Ok(exit(is_recorded));
+                return Ok(exit(is_whole));
             }
+            let (began, used) = (now(), processor_time());
             sampler.read_events()?;
+            pace.used(began, processor_time().since(used));
         }
     }
 }
 
-/// A frame that could not be recorded is a part that was not done.
-fn exit(is_recorded: bool) -> Exit {
-    if is_recorded { Exit::Done } else { Exit::Partly }
+/// A frame that could not be recorded, or lacks a namespace, is a part that was not done.
+fn exit(is_whole: bool) -> Exit {
+    if is_whole { Exit::Done } else { Exit::Partly }
 }
 
 /// Prints the frames of a recording.
@@ -324,7 +388,7 @@ fn print_recording(args: &Args, host: &Host, recording: &mut Recording, interrup
         if printed >= most || interrupt.requested() {
             break;
         }
-        let frame = match recording.frame(place) {
+        let mut frame = match recording.frame(place) {
             Ok(Some(frame)) => frame,
             Ok(None) => break,
             Err(error) => {
@@ -334,6 +398,7 @@ fn print_recording(args: &Args, host: &Host, recording: &mut Recording, interrup
             }
         };
         history.add(&frame);
+        frame.sections.iter_mut().for_each(|section| section.rows.truncate(rows(args)));
         printed += 1;
         if print_frame(args, &frame, &history, &zone)? == Delivered::ReaderGone {
             break;
@@ -354,11 +419,27 @@ fn print_frame(args: &Args, frame: &Frame, history: &History, zone: &jiff::tz::T
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::top::FrameNetns;
 
     #[test]
     fn the_command_line_of_a_delete_can_be_copied() {
-        let kill = Kill { filter: "helper 'x'".to_owned(), entries: 3, is_soft: true, max: "7".to_owned() };
-        assert_eq!(command_line(&kill), r"ctnl flush --soft=10s --max 7 --ask-above 0 'helper '\''x'\'''");
+        let netns = |name: &str, argument: &str| {
+            let netns =
+                FrameNetns { name: name.to_owned(), argument: Some(argument.to_owned()), ..FrameNetns::default() };
+            Some(Arc::new(netns))
+        };
+        let kill =
+            Kill { filter: "helper 'x'".to_owned(), entries: 3, is_soft: true, max: "7".to_owned(), netns: None };
+        assert_eq!(command_line(&kill, None), r"ctnl flush --soft=10s --max 7 --ask-above 0 'helper '\''x'\'''");
+        let kill = Kill { filter: "tcp".to_owned(), is_soft: false, max: String::new(), ..kill };
+        assert_eq!(command_line(&kill, Some("red")), "ctnl flush --netns red --ask-above 0 'tcp'");
+        let kill = |netns| Kill { netns, ..kill.clone() };
+        let of_process = kill(netns("pid:7(x)", "7"));
+        assert_eq!(command_line(&of_process, None), "ctnl flush --netns 7 --ask-above 0 'tcp'");
+        let of_path = kill(netns("/run/a b", "/run/a b"));
+        assert_eq!(command_line(&of_path, None), "ctnl flush --netns '/run/a b' --ask-above 0 'tcp'");
     }
 }

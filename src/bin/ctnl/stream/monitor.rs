@@ -7,17 +7,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result, bail};
-use ctnl::netlink::Error;
-use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::deletion::DeletionPoller;
 use super::opener::Opener;
 use super::poll::{Poll, PollerMessage};
 use super::starts::{Start, StartReport};
 use crate::follow::{NamespaceChange, NamespaceStream};
-use crate::host::namespaces::{KeptNamespace, Namespace, Namespaces, POLL_INTERVAL};
+use crate::host::namespaces::{KeptNamespace, Namespace, Namespaces, POLL_INTERVAL, has_vanished};
 use crate::term::console::Console;
+use crate::term::limits::raise_open_files;
 
 /// File descriptors that a followed namespace needs, two of them for heartbeats.
 const DESCRIPTORS: u64 = 8;
@@ -63,12 +61,6 @@ impl Failures {
         self.0.insert(inode, (message.to_owned(), is_meant));
         is_meant && !was_reported
     }
-}
-
-/// Whether the path of the namespace does not exist any more.
-fn has_vanished(error: &anyhow::Error) -> bool {
-    let errno = error.downcast_ref::<Error>().and_then(Error::errno);
-    matches!(errno, Some(Errno::ENOENT | Errno::ESRCH))
 }
 
 impl NamespaceMonitor {
@@ -158,11 +150,9 @@ impl Drop for NamespaceMonitor {
     }
 }
 
-/// Raises the soft limit of open files to the hard one: the usual soft limit is 1024.
+/// Raises the limit of open files.
 fn raise_descriptor_limit(console: &mut Console) {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
-    match raised {
+    match raise_open_files() {
         Ok(limit) => console.detail(&format!("open files: limit {limit}, for {} namespaces", limit / DESCRIPTORS)),
         Err(errno) => console.note(&format!("cannot raise the limit of open files: {errno}")),
     }
@@ -213,6 +203,9 @@ impl NamespacePoller {
 
 #[cfg(test)]
 mod tests {
+    use ctnl::netlink::Error;
+    use nix::errno::Errno;
+
     use super::*;
 
     #[test]

@@ -2,7 +2,8 @@
 
 use anyhow::{Result, bail};
 use ctnl::units::Bytes;
-use nix::sys::resource::{Resource, getrlimit};
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Least address space. With less, an allocation may fail, at which a Rust program aborts; a debug build
 /// is larger.
@@ -25,6 +26,15 @@ fn check(limit: u64) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Raises the soft limit of open files to the hard one, which is returned: the usual soft limit is 1024.
+///
+/// # Errors
+/// An error of setrlimit(2).
+pub fn raise_open_files() -> Result<u64, Errno> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard)
 }
 
 #[cfg(test)]

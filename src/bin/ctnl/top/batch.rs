@@ -5,8 +5,8 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::history::{Full, History};
-use super::model::{Frame, IdleTime, Row, Section};
-use super::text::{duration, idle, rate};
+use super::model::{Frame, IdleTime, NetnsFigures, Row, Section};
+use super::text::{bound, duration, idle, rate};
 use super::view::View;
 use crate::term::columns::Columns;
 use crate::term::console::percent;
@@ -41,6 +41,9 @@ pub fn text(frame: &Frame, view: View, history: &History, zone: &TimeZone) -> St
         text += &format!("filter {}: {} matched", ctnl::text::printable(&frame.filter), frame.matched);
         text += &if frame.undecided > 0 { format!(", {} undecided\n", frame.undecided) } else { "\n".to_owned() };
     }
+    for why in frame.netns.iter().flat_map(missing) {
+        text += &format!("missing: {why}\n");
+    }
     if frame.is_resized {
         text += "the hash table was resized during the dump: entries may be missing\n";
     }
@@ -50,10 +53,34 @@ pub fn text(frame: &Frame, view: View, history: &History, zone: &TimeZone) -> St
     text + "\n"
 }
 
+/// What could not be read of several namespaces, and why.
+pub fn missing(netns: &NetnsFigures) -> Vec<String> {
+    let more = (netns.more_missing > 0).then(|| format!("{} more", netns.more_missing));
+    netns.missing.iter().cloned().chain(more).collect()
+}
+
+/// The namespaces of a frame, as text.
+pub fn namespaces(netns: &NetnsFigures) -> String {
+    match (&netns.only, netns.read) {
+        (Some(only), _) => format!("netns {}", only.name),
+        (None, 1) => "1 netns".to_owned(),
+        (None, read) => format!("{read} netns"),
+    }
+}
+
 fn occupancy(frame: &Frame) -> String {
-    match frame.max {
-        Some(max) => format!("entries {} of {max} ({})", frame.entries, percent(frame.entries, max)),
-        None => format!("entries {}", frame.entries),
+    let of = |what: String, entries: u64| match frame.max {
+        Some(max) => format!("{what} {entries} of {max} ({})", percent(entries, max)),
+        None => format!("{what} {entries}"),
+    };
+    match &frame.netns {
+        None => of("entries".to_owned(), frame.entries),
+        Some(netns) if netns.only.is_some() => of(format!("{}  entries", namespaces(netns)), frame.entries),
+        // Each namespace has its own count of entries, which is compared with the maximum.
+        Some(netns) => {
+            let fullest = of(format!("fullest {}:", netns.fullest), netns.fullest_entries);
+            format!("{}  entries {}  {fullest}", namespaces(netns), frame.entries)
+        }
     }
 }
 
@@ -62,9 +89,9 @@ fn table(frame: &Frame, section: &Section) -> String {
     let mut columns = Columns::new(heads.map(str::to_owned).to_vec(), heads.len() - 1);
     for Row { text, figures, .. } in &section.rows {
         columns.push(vec![
-            figures.entries.to_string(),
+            bound(figures.entries.to_string(), figures.missing),
             percent(figures.entries, frame.matched),
-            figures.evictable.to_string(),
+            bound(figures.evictable.to_string(), figures.missing),
             rate(figures.new),
             rate(figures.packets),
             rate(figures.bytes),
@@ -79,7 +106,7 @@ fn table(frame: &Frame, section: &Section) -> String {
         text += &format!("{more} more {what}\n");
     }
     if section.beyond > 0 {
-        text += &format!("{} entries of groups that are not among the {} seen first\n", section.beyond, section.groups);
+        text += &format!("{} entries of groups that are not among the {} kept\n", section.beyond, section.groups);
     }
     text
 }
@@ -92,7 +119,7 @@ pub fn json(frame: &Frame, view: View, history: &History) -> String {
         Full::NotSoon | Full::Unknown => Value::Null,
     };
     let section = frame.section(view);
-    let object = json!({
+    let mut object = json!({
         "v": VERSION,
         "time": frame.at as f64 / 1000.0,
         "interval_ms": frame.interval,
@@ -115,7 +142,20 @@ pub fn json(frame: &Frame, view: View, history: &History) -> String {
         "entries_beyond": section.map(|section| section.beyond),
         "rows": section.map_or_else(Vec::new, |section| section.rows.iter().map(row).collect()),
     });
+    if let (Some(netns), Some(members)) = (&frame.netns, object.as_object_mut()) {
+        members.insert("netns".to_owned(), netns_figures(netns));
+    }
     object.to_string()
+}
+
+fn netns_figures(netns: &NetnsFigures) -> Value {
+    json!({
+        "only": netns.only.as_ref().map(|only| &only.name),
+        "read": netns.read,
+        "missing": missing(netns),
+        "fullest": netns.fullest,
+        "fullest_entries": netns.fullest_entries,
+    })
 }
 
 fn row(row: &Row) -> Value {
@@ -126,23 +166,28 @@ fn row(row: &Row) -> Value {
         IdleTime::AtMost(at_most) => (None, Some(at_most)),
         IdleTime::Unknown => (None, None),
     };
-    json!({
+    let mut object = json!({
         "group": row.text,
         "filter": row.term,
         "entries": figures.entries,
+        "entries_missing": figures.missing,
         "evictable": figures.evictable,
         "new_per_s": figures.new,
         "packets_per_s": figures.packets,
         "bytes_per_s": figures.bytes,
         "idle_at_least": at_least,
         "idle_at_most": at_most,
-    })
+    });
+    if let (Some(netns), Some(members)) = (&row.netns, object.as_object_mut()) {
+        members.insert("netns".to_owned(), netns.name.as_str().into());
+    }
+    object
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 mod tests {
-    use super::super::made_up::frame;
+    use super::super::made_up::{frame, frame_of_all};
     use super::*;
 
     #[test]
@@ -157,10 +202,10 @@ drop 0/s  early_drop ?/s  full in 31s
 filter tcp: 150000 matched, 3 undecided
 ENTRIES    SHARE  EVICTABLE  NEW/S  PACKETS/S  BYTES/S    IDLE  SOURCE
  120000   80.0 %      50000   1100       9000     2.5M      2s  10.0.0.1
-   3000    2.0 %         12   7.0+          ?        ?  1h30m+  2001:db8::7
+  3000+    2.0 %        12+   7.0+          ?        ?  1h30m+  2001:db8::7
       1  <0.1 %          0      ?          0        0       ?  192.0.2.1
 40 more groups
-7 entries of groups that are not among the 43 seen first
+7 entries of groups that are not among the 43 kept
 
 ";
         let words = |text: &str| {
@@ -184,5 +229,22 @@ ENTRIES    SHARE  EVICTABLE  NEW/S  PACKETS/S  BYTES/S    IDLE  SOURCE
             (&json!(5400), &Value::Null)
         );
         assert_eq!((&object["by"], object["rows"].as_array().unwrap().len()), (&json!("source"), 3));
+    }
+
+    #[test]
+    fn a_frame_of_all_namespaces_has_their_sum_the_fullest_one_and_what_was_not_read() {
+        let mut history = History::default();
+        history.add(&frame_of_all());
+        let text = text(&frame_of_all(), View::Netns, &history, &TimeZone::UTC);
+        assert!(
+            text.contains("  2 netns  entries 200000  fullest blue: 180000 of 262144 (68.7 %)  evictable"),
+            "{text}"
+        );
+        assert!(text.contains("\nmissing: red: cannot enter network namespace /run/netns/red: EPERM\n"), "{text}");
+        let object: Value = serde_json::from_str(&json(&frame_of_all(), View::Netns, &history)).unwrap();
+        assert_eq!((&object["netns"]["read"], &object["netns"]["fullest"]), (&json!(2), &json!("blue")));
+        assert_eq!((&object["rows"][1]["netns"], &object["by"]), (&json!("pid:4711(nginx)"), &json!("netns")));
+        let object: Value = serde_json::from_str(&json(&frame(), View::Source, &history)).unwrap();
+        assert_eq!((object.get("netns"), object["rows"][0].get("netns")), (None, None));
     }
 }

@@ -14,10 +14,12 @@ const SHORTEST: u64 = 1_500;
 const LATEST: f64 = 7.0 * 86_400.0;
 
 /// What is kept of a frame.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 struct Point {
     at: u64,
+    /// Of the fullest namespace, if they are of several.
     entries: u64,
+    fullest: String,
     new: Option<f64>,
 }
 
@@ -26,6 +28,8 @@ struct Point {
 pub struct History {
     points: VecDeque<Point>,
     max: Option<u64>,
+    /// The namespace that the frames are narrowed to.
+    only: Option<u32>,
 }
 
 /// When the table is full.
@@ -55,19 +59,24 @@ pub struct Curve {
 }
 
 impl History {
-    /// Adds a frame. One that is older than the last, as in a recording that is played back, starts anew.
+    /// Adds a frame. One that is older than the last, as in a recording that is played back, starts anew, and so does one of
+    /// other namespaces.
     pub fn add(&mut self, frame: &Frame) {
-        if self.points.back().is_some_and(|last| frame.at < last.at) {
+        let only = frame.only_netns().map(|netns| netns.id);
+        if only != self.only || self.points.back().is_some_and(|last| frame.at < last.at) {
             self.points.clear();
         }
+        self.only = only;
         if self.points.len() == KEPT {
             self.points.pop_front();
         }
         self.max = frame.max;
-        self.points.push_back(Point { at: frame.at, entries: frame.entries, new: frame.new.at_least() });
+        let fullest = frame.netns.as_ref().map_or_else(String::new, |netns| netns.fullest.clone());
+        let entries = frame.entries_of_fullest();
+        self.points.push_back(Point { at: frame.at, entries, fullest, new: frame.new.at_least() });
     }
 
-    /// When the table is full, by the growth of the last minute.
+    /// When the table is full, by the growth of the last minute. Of several namespaces, that of the fullest.
     pub fn full(&self) -> Full {
         let (Some(last), Some(max)) = (self.points.back(), self.max) else {
             return if self.points.is_empty() { Full::Unknown } else { Full::NotSoon };
@@ -75,7 +84,8 @@ impl History {
         if last.entries >= max {
             return Full::Now;
         }
-        let first = self.points.iter().find(|point| last.at - point.at <= TREND).unwrap_or(last);
+        let is_same = |point: &&Point| point.fullest == last.fullest && last.at - point.at <= TREND;
+        let first = self.points.iter().find(is_same).unwrap_or(last);
         let span = last.at - first.at;
         if span < SHORTEST {
             return Full::Unknown;
@@ -101,7 +111,9 @@ impl History {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::Rate;
+    use std::sync::Arc;
+
+    use super::super::model::{FrameNetns, NetnsFigures, Rate};
     use super::*;
 
     fn history(entries: &[(u64, u64)], max: Option<u64>) -> History {
@@ -122,6 +134,32 @@ mod tests {
         assert_eq!(history(&[(0, 100), (10, 1000)], Some(1000)).full(), Full::Now);
         assert_eq!(history(&[(0, 100)], Some(1000)).full(), Full::Unknown);
         assert_eq!(history(&[(0, 100), (10, 200)], None).full(), Full::NotSoon);
+    }
+
+    #[test]
+    fn the_growth_is_that_of_one_namespace_also_where_another_one_was_the_fullest_before() {
+        let mut history = History::default();
+        for (second, name, fullest_entries) in [(0, "blue", 100), (10, "blue", 200), (20, "red", 500), (30, "red", 600)]
+        {
+            let netns = NetnsFigures { fullest: name.into(), fullest_entries, ..NetnsFigures::default() };
+            let frame =
+                Frame { at: second * 1000, entries: 9999, max: Some(1000), netns: Some(netns), ..Frame::default() };
+            history.add(&frame);
+            let expected = [Full::Unknown, Full::In(80), Full::Unknown, Full::In(40)];
+            assert_eq!(Some(&history.full()), expected.get(second as usize / 10));
+        }
+    }
+
+    #[test]
+    fn frames_of_one_namespace_do_not_continue_those_of_all() {
+        let mut history = History::default();
+        let all = NetnsFigures::default();
+        let only = Some(Arc::new(FrameNetns { id: 3, ..FrameNetns::default() }));
+        let one = NetnsFigures { only, ..NetnsFigures::default() };
+        for (at, netns, points) in [(1, &all, 1), (2, &all, 2), (3, &one, 1), (4, &one, 2), (5, &all, 1)] {
+            history.add(&Frame { at, netns: Some(netns.clone()), ..Frame::default() });
+            assert_eq!(history.points.len(), points);
+        }
     }
 
     #[test]

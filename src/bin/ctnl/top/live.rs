@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use ctnl::clock::Clock;
 use ctnl::units::{Nanos, Seconds};
 
 use super::model::Frame;
-use super::pace::next_frame;
+use super::pace::{Pace, processor_time};
 use super::sample::{Sampler, Wanted};
 use super::view::ShownFilter;
 
@@ -20,18 +20,23 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// What is sampled from now on.
 #[derive(Debug)]
-pub enum Request {
-    /// Other tables, or another order.
-    Wanted(Wanted),
+pub struct Request {
+    /// The tables, and their order.
+    pub wanted: Wanted,
     /// Another filter.
-    Filter(ShownFilter),
+    pub filter: Option<ShownFilter>,
 }
+
+/// No frame is waited for.
+const NONE: u64 = u64::MAX;
 
 /// The thread.
 #[derive(Debug)]
 pub struct Live {
     requests: Option<Sender<Request>>,
     frames: Receiver<Result<Frame, String>>,
+    /// When the dump begins that was requested, by the monotonic clock; [`NONE`] where it has begun, or none was.
+    due: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -44,14 +49,26 @@ impl Live {
     pub fn start(sampler: Sampler, interval: Seconds, clock: &Clock) -> io::Result<Self> {
         let ((requests, received), (sender, frames)) = (channel(), channel());
         let stop = Arc::new(AtomicBool::new(false));
-        let mut sampling =
-            Sampling { sampler, interval, clock: clock.clone(), requests: received, stop: Arc::clone(&stop) };
+        let due = Arc::new(AtomicU64::new(NONE));
+        let mut sampling = Sampling {
+            sampler,
+            pace: Pace::of(interval),
+            clock: clock.clone(),
+            requests: received,
+            due: Arc::clone(&due),
+            stop: Arc::clone(&stop),
+        };
         let run = move || sampling.run(&sender);
         let thread = Builder::new().name("sample".to_owned()).spawn(run)?;
-        Ok(Live { requests: Some(requests), frames, stop, thread: Some(thread) })
+        Ok(Live { requests: Some(requests), frames, due, stop, thread: Some(thread) })
     }
 
-    /// Samples something else from now on, at once.
+    /// When the dump begins that was requested, where the [`Pace`] does not allow it yet.
+    pub fn due(&self) -> Option<Nanos> {
+        Some(self.due.load(Ordering::Relaxed)).filter(|due| *due != NONE).map(Nanos)
+    }
+
+    /// Samples something else from now on, as soon as the [`Pace`] allows it.
     pub fn request(&self, request: Request) {
         // Where the thread has ended, the next frame is its error.
         if let Some(requests) = &self.requests {
@@ -86,32 +103,40 @@ impl Drop for Live {
 /// What the thread works with.
 struct Sampling {
     sampler: Sampler,
-    interval: Seconds,
+    pace: Pace,
     clock: Clock,
     requests: Receiver<Request>,
+    due: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
 }
 
 impl Sampling {
     fn run(&mut self, frames: &Sender<Result<Frame, String>>) {
         loop {
-            let began = self.clock.now().monotonic;
+            let (began, used) = (self.clock.now().monotonic, processor_time());
             let sampled = match self.sampler.sample(&self.stop) {
                 Ok(Some(frame)) => Ok(frame),
                 Ok(None) => return,
                 Err(error) => Err(format!("{error:#}")),
             };
-            let next = next_frame(began, self.clock.now().monotonic, self.interval);
-            if frames.send(sampled).is_err() || !self.wait(next, frames) {
+            self.pace.made(began, processor_time().since(used).plus(self.sampler.entering()));
+            if frames.send(sampled).is_err() || !self.wait(frames) {
                 return;
             }
+            self.due.store(NONE, Ordering::Relaxed);
         }
     }
 
-    /// Reads events until `next`, or until something else is requested. False at the end.
-    fn wait(&mut self, next: Nanos, frames: &Sender<Result<Frame, String>>) -> bool {
+    /// Reads events until the next frame. False at the end.
+    fn wait(&mut self, frames: &Sender<Result<Frame, String>>) -> bool {
+        let mut is_required = false;
         loop {
-            let left = Duration::from(next.since(self.clock.now().monotonic));
+            let due = if is_required { self.pace.next_required() } else { self.pace.next() };
+            self.due.store(if is_required { due.0 } else { NONE }, Ordering::Relaxed);
+            let left = Duration::from(due.since(self.clock.now().monotonic));
+            if is_required && left.is_zero() {
+                return true;
+            }
             match self.requests.recv_timeout(left.min(TICK)) {
                 Ok(request) => {
                     self.apply(request);
@@ -119,26 +144,31 @@ impl Sampling {
                     while let Ok(request) = self.requests.try_recv() {
                         self.apply(request);
                     }
-                    return true;
+                    is_required = true;
+                    continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return false,
                 Err(RecvTimeoutError::Timeout) => {}
             }
+            let (began, used) = (self.clock.now().monotonic, processor_time());
             if let Err(error) = self.sampler.read_events()
                 && frames.send(Err(format!("{error:#}"))).is_err()
             {
                 return false;
             }
+            self.pace.used(began, processor_time().since(used));
             if left.is_zero() {
                 return true;
             }
         }
     }
 
-    fn apply(&mut self, request: Request) {
-        match request {
-            Request::Wanted(wanted) => self.sampler.set_wanted(wanted),
-            Request::Filter(filter) => self.sampler.set_filter(filter),
+    fn apply(&mut self, Request { wanted, filter }: Request) {
+        let (began, used) = (self.clock.now().monotonic, processor_time());
+        self.sampler.set_wanted(wanted);
+        if let Some(filter) = filter {
+            self.sampler.set_filter(filter);
         }
+        self.pace.used(began, processor_time().since(used));
     }
 }

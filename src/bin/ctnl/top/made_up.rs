@@ -1,6 +1,8 @@
 //! A made-up frame, for tests.
 
-use super::model::{Figures, Frame, IdleTime, Rate, Row, Section};
+use std::sync::Arc;
+
+use super::model::{Figures, Frame, FrameNetns, IdleTime, NetnsFigures, Rate, Row, Section};
 use super::view::View;
 
 /// A busy host, by source and as flows.
@@ -22,6 +24,40 @@ pub fn frame() -> Frame {
         early_drop: Rate::Unknown,
         is_resized: false,
         sections: vec![sources(), flows()],
+        netns: None,
+    }
+}
+
+/// The same host, of all of whose network namespaces two can be read.
+pub fn frame_of_all() -> Frame {
+    let netns = |id, name: &str| {
+        Arc::new(FrameNetns { id, name: name.to_owned(), argument: Some(name.to_owned()), ..FrameNetns::default() })
+    };
+    let row = |netns: Arc<FrameNetns>, entries, evictable, new| Row {
+        text: netns.name.clone(),
+        figures: Figures { entries, evictable, new, idle: IdleTime::Between(2, 3), ..Figures::default() },
+        netns: Some(netns),
+        ..Row::default()
+    };
+    let rows = vec![
+        row(netns(1, "blue"), 140_000, 50_000, Rate::Known(1100.0)),
+        row(netns(7, "pid:4711(nginx)"), 10_000, 12, Rate::AtLeast(7.0)),
+    ];
+    let mut flows = flows();
+    for row in &mut flows.rows {
+        (row.text, row.netns) = (format!("blue: {}", row.text), Some(netns(1, "blue")));
+    }
+    Frame {
+        max: Some(262_144),
+        sections: vec![sources(), flows, Section { view: View::Netns, rows, groups: 2, beyond: 0 }],
+        netns: Some(NetnsFigures {
+            read: 2,
+            missing: vec!["red: cannot enter network namespace /run/netns/red: EPERM".to_owned()],
+            fullest: "blue".to_owned(),
+            fullest_entries: 180_000,
+            ..NetnsFigures::default()
+        }),
+        ..frame()
     }
 }
 
@@ -30,7 +66,7 @@ fn sources() -> Section {
         text: address.to_owned(),
         term: Some(format!("src {address}")),
         figures,
-        fields: Vec::new(),
+        ..Row::default()
     };
     let known = |new: f64, packets, bytes, idle| Figures {
         new: Rate::Known(new),
@@ -43,7 +79,7 @@ fn sources() -> Section {
     let second = Figures { new: Rate::AtLeast(7.0), idle: IdleTime::AtLeast(5400), ..Figures::default() };
     let rows = vec![
         row("10.0.0.1", Figures { entries: 120_000, evictable: 50_000, ..largest }),
-        row("2001:db8::7", Figures { entries: 3000, evictable: 12, ..second }),
+        row("2001:db8::7", Figures { entries: 3000, missing: 4, evictable: 12, ..second }),
         row("192.0.2.1", Figures { entries: 1, new: Rate::Unknown, ..known(0.0, 0.0, 0.0, IdleTime::Unknown) }),
     ];
     Section { view: View::Source, rows, groups: 43, beyond: 7 }
@@ -61,6 +97,7 @@ fn flows() -> Section {
             field("proto", "tcp"),
             field("state", "ESTABLISHED"),
         ],
+        netns: None,
     };
     Section { view: View::Flows, rows: vec![row], groups: 150_000, beyond: 0 }
 }

@@ -37,9 +37,11 @@ pub use history::History;
 pub use live::Live;
 pub use look::Look;
 pub use model::Frame;
+#[cfg(test)]
+pub use model::FrameNetns;
 pub use order::{Column, SortOrder};
-pub use pace::next_frame;
-pub use record::{Recorder, Recording};
+pub use pace::{Pace, processor_time};
+pub use record::{ROWS as RECORDED_ROWS, Recorder, Recording};
 pub use replay::Replay;
 pub use run::{Environment, Frames, run};
 pub use sample::{Sampler, Wanted};

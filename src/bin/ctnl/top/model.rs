@@ -1,5 +1,8 @@
 //! What a frame shows: plain values, whether they come from the kernel or from a recording.
 
+use std::sync::Arc;
+
+use ctnl::netlink::Netns;
 use serde::Serialize;
 
 use super::view::View;
@@ -33,8 +36,11 @@ pub enum IdleTime {
 /// The figures of some entries.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Figures {
-    /// Entries.
+    /// Entries that were counted.
     pub entries: u64,
+    /// The most entries besides: those that came before the group was kept. Where it is not 0, `entries` and `evictable` are lower
+    /// bounds.
+    pub missing: u64,
     /// Entries that are not ASSURED.
     pub evictable: u64,
     /// Entries that began, per second.
@@ -45,6 +51,36 @@ pub struct Figures {
     pub bytes: Rate,
     /// Time since the last packet of any of them.
     pub idle: IdleTime,
+}
+
+/// A network namespace, where a frame is of several.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FrameNetns {
+    /// No other namespace of the run has this number.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// What `--netns` takes for it.
+    pub argument: Option<String>,
+    /// The namespace, which stays the same one when its name is given to another; none in a recording.
+    pub netns: Option<Netns>,
+}
+
+/// The network namespaces that a frame is of, with `--all-netns`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NetnsFigures {
+    /// The only one that was read, where the frame is narrowed to it.
+    pub only: Option<Arc<FrameNetns>>,
+    /// Namespaces that were read.
+    pub read: u64,
+    /// Those that could not be read, the first ones, and why.
+    pub missing: Vec<String>,
+    /// Others that could not be read.
+    pub more_missing: u64,
+    /// The one with most entries of its maximum.
+    pub fullest: String,
+    /// Its entries.
+    pub fullest_entries: u64,
 }
 
 /// One row of the table.
@@ -58,6 +94,8 @@ pub struct Row {
     pub figures: Figures,
     /// Of a flow: its fields, by name.
     pub fields: Vec<(String, String)>,
+    /// The namespace, where the frame is of several and the row of one.
+    pub netns: Option<Arc<FrameNetns>>,
 }
 
 /// The rows of a view.
@@ -69,7 +107,7 @@ pub struct Section {
     pub rows: Vec<Row>,
     /// Groups, or flows, of which `rows` are the first.
     pub groups: u64,
-    /// Entries of groups that were not kept, for memory is bounded.
+    /// Entries of groups that were not kept, since memory is bounded.
     pub beyond: u64,
 }
 
@@ -84,9 +122,9 @@ pub struct Frame {
     pub took: u64,
     /// The filter, as text.
     pub filter: String,
-    /// Entries, by the kernel's counter.
+    /// Entries, by the kernel's counter. Of several namespaces, their sum.
     pub entries: u64,
-    /// `nf_conntrack_max`; `None` where it is unknown or there is no limit.
+    /// `nf_conntrack_max`; `None` where it is unknown or there is no limit. Of several namespaces, that of the fullest.
     pub max: Option<u64>,
     /// Entries that were dumped.
     pub seen: u64,
@@ -108,9 +146,21 @@ pub struct Frame {
     pub is_resized: bool,
     /// The tables.
     pub sections: Vec<Section>,
+    /// With `--all-netns`.
+    pub netns: Option<NetnsFigures>,
 }
 
 impl Frame {
+    /// The entries that count against the maximum: each namespace has its own count.
+    pub fn entries_of_fullest(&self) -> u64 {
+        self.netns.as_ref().map_or(self.entries, |netns| netns.fullest_entries)
+    }
+
+    /// The one namespace of several that the frame is narrowed to.
+    pub fn only_netns(&self) -> Option<&Arc<FrameNetns>> {
+        self.netns.as_ref()?.only.as_ref()
+    }
+
     /// The rows of `view`, if the frame has them.
     pub fn section(&self, view: View) -> Option<&Section> {
         self.sections.iter().find(|section| section.view == view)
@@ -123,6 +173,20 @@ impl Rate {
         match self {
             Rate::Known(rate) | Rate::AtLeast(rate) => Some(rate),
             Rate::Unknown => None,
+        }
+    }
+
+    /// The sum. What is unknown of a part makes it a lower bound.
+    pub fn sum(rates: impl IntoIterator<Item = Rate>) -> Self {
+        let (mut sum, mut is_exact) = (None, true);
+        for rate in rates {
+            is_exact &= matches!(rate, Rate::Known(_));
+            sum = rate.at_least().map(|rate| sum.unwrap_or(0.0) + rate).or(sum);
+        }
+        match sum {
+            None => Rate::Unknown,
+            Some(sum) if is_exact => Rate::Known(sum),
+            Some(sum) => Rate::AtLeast(sum),
         }
     }
 
@@ -175,6 +239,14 @@ mod tests {
     fn a_rate_of_no_time_is_unknown() {
         assert_eq!((Rate::known(5, 0), Rate::bound(5, 0)), (Rate::Unknown, Rate::Unknown));
         assert_eq!((Rate::known(5, 2000), Rate::bound(5, 2000)), (Rate::Known(2.5), Rate::AtLeast(2.5)));
+    }
+
+    #[test]
+    fn a_sum_of_which_a_part_is_unknown_is_a_lower_bound() {
+        let (known, bound) = (Rate::Known(2.0), Rate::AtLeast(3.0));
+        assert_eq!(Rate::sum([known, known]), Rate::Known(4.0));
+        assert_eq!([Rate::sum([known, bound]), Rate::sum([Rate::Unknown, bound])], [5.0, 3.0].map(Rate::AtLeast));
+        assert_eq!([Rate::sum([Rate::Unknown]), Rate::sum([])], [Rate::Unknown; 2]);
     }
 
     #[test]

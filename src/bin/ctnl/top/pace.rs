@@ -1,26 +1,150 @@
-//! How often frames are made.
+//! How often frames are made: no more than one part of [`PARTS`] of one processor is used.
+//!
+//! Time that was used is paid for by [`PARTS`] times as long a time. Frames that come by themselves wait until all is paid. A
+//! frame that a key requires may begin up to [`CREDIT`] before that, so that several keys are answered at once also where a
+//! dump takes long, and a key that is held down makes no more dumps than these.
 
 use ctnl::units::{Nanos, Seconds};
+use nix::time::{ClockId, clock_gettime};
 
-/// A frame takes one part of so many of an interval, so that no more than this part of one processor is used.
+/// The part of one processor that is used.
 pub const PARTS: u64 = 8;
 
-/// When the next frame begins, after one that took from `began` to `ended`: `interval` after it began, and later where
-/// it took long.
-pub fn next_frame(began: Nanos, ended: Nanos, interval: Seconds) -> Nanos {
-    let took = ended.since(began).0;
-    began.plus(Nanos::from(interval).max(Nanos(took.saturating_mul(PARTS))))
+/// How long before all is paid a frame may begin that a key requires: two dumps of half a second more than otherwise.
+const CREDIT: Nanos = Nanos(8 * Nanos::PER_SECOND);
+
+/// When frames begin.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    interval: Nanos,
+    /// When the last frame began.
+    began: Nanos,
+    /// When the time that was used is paid.
+    paid: Nanos,
+}
+
+impl Pace {
+    /// A frame each `interval`, or less often.
+    pub fn of(interval: Seconds) -> Self {
+        Pace { interval: interval.into(), began: Nanos(0), paid: Nanos(0) }
+    }
+
+    /// A frame began, and took so much processor time.
+    pub fn made(&mut self, began: Nanos, took: Nanos) {
+        self.began = began;
+        self.used(began, took);
+    }
+
+    /// Other work began, and took so much processor time.
+    pub fn used(&mut self, began: Nanos, took: Nanos) {
+        self.paid = self.paid.max(began).plus(Nanos(took.0.saturating_mul(PARTS)));
+    }
+
+    /// When the next frame begins by itself.
+    pub fn next(&self) -> Nanos {
+        self.began.plus(self.interval).max(self.paid)
+    }
+
+    /// When a frame may begin that a key requires.
+    pub fn next_required(&self) -> Nanos {
+        self.paid.since(CREDIT).min(self.next())
+    }
+}
+
+/// The processor time of this thread, the kernel's included. While the process is stopped, it does not go on.
+pub fn processor_time() -> Nanos {
+    read(ClockId::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// The processor time of all threads of the process, those included that have ended.
+pub fn process_time() -> Nanos {
+    read(ClockId::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn read(clock: ClockId) -> Nanos {
+    let time = clock_gettime(clock);
+    time.map_or(Nanos(0), |time| Nanos(u64::try_from(std::time::Duration::from(time).as_nanos()).unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SECOND: u64 = Nanos::PER_SECOND;
+
     #[test]
     fn a_dump_that_takes_long_makes_frames_rarer() {
-        let next = |took: u64| next_frame(Nanos(5), Nanos(5 + took), Seconds(2)).0 - 5;
-        assert_eq!((next(0), next(250_000_000)), (2_000_000_000, 2_000_000_000));
-        assert_eq!(next(1_000_000_000), 8_000_000_000);
-        assert_eq!(next_frame(Nanos(5), Nanos(u64::MAX), Seconds(2)), Nanos(u64::MAX));
+        let next = |took: u64| {
+            let mut pace = Pace::of(Seconds(2));
+            pace.made(Nanos(5), Nanos(took));
+            pace.next().0 - 5
+        };
+        assert_eq!((next(0), next(SECOND / 4)), (2 * SECOND, 2 * SECOND));
+        assert_eq!(next(SECOND), 8 * SECOND);
+        let mut pace = Pace::of(Seconds(2));
+        pace.made(Nanos(5), Nanos(u64::MAX));
+        assert_eq!(pace.next(), Nanos(u64::MAX));
+    }
+
+    #[test]
+    fn the_processor_time_goes_on_with_work_alone() {
+        let began = processor_time();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let slept = processor_time().since(began);
+        assert!(slept.0 < 40_000_000, "{slept:?}");
+        while processor_time().since(began).0 < 5_000_000 {}
+    }
+
+    #[test]
+    fn what_is_done_between_two_frames_is_paid_for_too() {
+        let mut pace = Pace::of(Seconds(2));
+        pace.made(Nanos(0), Nanos(SECOND / 4));
+        pace.used(Nanos(SECOND), Nanos(SECOND / 8));
+        assert_eq!(pace.next(), Nanos(3 * SECOND));
+    }
+
+    /// Seconds of work within `seconds`, where each dump takes `took` and a key requires one as soon as it may begin, or with
+    /// `is_held` false, none does; and when the second frame began.
+    fn work(took: u64, seconds: u64, is_held: bool) -> (f64, u64) {
+        let (mut pace, mut now, mut used, mut second) = (Pace::of(Seconds(2)), 0, 0, None);
+        while now < seconds * SECOND {
+            pace.made(Nanos(now), Nanos(took));
+            used += took;
+            let next = if is_held { pace.next_required() } else { pace.next() };
+            now = next.0.max(now + took);
+            second.get_or_insert(now);
+        }
+        (used as f64 / SECOND as f64, second.unwrap_or(0))
+    }
+
+    #[test]
+    fn a_key_that_is_held_down_makes_dumps_at_once_and_then_no_more_than_the_share_allows() {
+        for took in [SECOND / 1000, SECOND / 10, SECOND / 2, 3 * SECOND] {
+            for seconds in [60, 600, 3600] {
+                let (used, second) = work(took, seconds, true);
+                // What was given at the start, and the dump that runs at the end.
+                let most = (seconds as f64 + 8.0) / PARTS as f64 + took as f64 / SECOND as f64;
+                assert!(used <= most, "{used} of {seconds} s, at {took}");
+                assert!(took > SECOND / 2 || second <= 2 * took, "the first key is answered at once: {second}");
+            }
+        }
+        let (used, second) = work(SECOND / 2, 600, false);
+        assert!((used - 75.0).abs() <= 1.0 && second == 4 * SECOND, "{used} {second}");
+    }
+
+    #[test]
+    fn keys_that_are_pressed_after_a_while_are_answered_at_once_again() {
+        let mut pace = Pace::of(Seconds(2));
+        let took = SECOND / 2;
+        let mut now = 0;
+        // Held down for a minute.
+        while now < 60 * SECOND {
+            pace.made(Nanos(now), Nanos(took));
+            now = pace.next_required().0.max(now + took);
+        }
+        assert!(pace.next_required().0 > 60 * SECOND - took);
+        let later = pace.next();
+        pace.made(later, Nanos(took));
+        assert!(pace.next_required() <= later.plus(Nanos(took)));
     }
 }

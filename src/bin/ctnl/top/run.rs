@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use ctnl::clock::Clock;
+use ctnl::units::Nanos;
 use jiff::tz::TimeZone;
 
 use super::draw::draw;
@@ -78,7 +79,7 @@ pub fn run(screen: &mut Screen, frames: Frames, wanted: Wanted, environment: &En
 struct Running<'r> {
     terminal: Terminal,
     frames: Frames,
-    /// What was sampled first.
+    /// What is sampled.
     wanted: Wanted,
     environment: &'r Environment<'r>,
 }
@@ -89,6 +90,10 @@ impl Running<'_> {
         let mut is_changed = false;
         match &mut self.frames {
             Frames::Live(live, recorder) => {
+                let left = live.due().map(|due| due.since(self.environment.clock.now().monotonic));
+                // To whole seconds, rounded up: it is drawn when they change.
+                let waits = left.map(|left| left.0.div_ceil(Nanos::PER_SECOND)).filter(|seconds| *seconds > 0);
+                is_changed |= std::mem::replace(&mut screen.waits, waits) != waits;
                 while let Some(next) = live.next() {
                     is_changed = true;
                     match next {
@@ -114,7 +119,7 @@ impl Running<'_> {
     fn act(&mut self, screen: &mut Screen, action: Action) -> io::Result<bool> {
         match action {
             Action::Quit => {}
-            Action::Sample => self.request(Request::Wanted(self.wanted(screen))),
+            Action::Sample => self.sample(screen),
             Action::Parse(text) => self.filter(screen, &text),
             Action::Suspend => self.terminal.suspend()?,
             Action::Redraw => self.terminal.redraw()?,
@@ -129,9 +134,18 @@ impl Running<'_> {
         Ok(true)
     }
 
-    fn request(&self, request: Request) {
+    fn request(&self, wanted: Wanted, filter: Option<ShownFilter>) {
         if let Frames::Live(live, _) = &self.frames {
-            live.request(request);
+            live.request(Request { wanted, filter });
+        }
+    }
+
+    /// Samples what the screen shows, if that is anything else than what is sampled.
+    fn sample(&mut self, screen: &Screen) {
+        let wanted = self.wanted(screen);
+        if wanted != self.wanted {
+            self.wanted = wanted.clone();
+            self.request(wanted, None);
         }
     }
 
@@ -139,8 +153,8 @@ impl Running<'_> {
         match (self.environment.parse)(text) {
             Ok(filter) => {
                 screen.set_filter(filter.text.clone());
-                self.request(Request::Wanted(self.wanted(screen)));
-                self.request(Request::Filter(filter));
+                self.wanted = self.wanted(screen);
+                self.request(self.wanted.clone(), Some(filter));
             }
             Err(error) => screen.refuse_filter(error),
         }
@@ -152,14 +166,14 @@ impl Running<'_> {
             return Ok(());
         };
         self.terminal.outside_until_key(|| run(kill), self.environment.interrupt)?;
-        self.request(Request::Wanted(self.wanted(screen)));
+        self.request(self.wanted(screen), None);
         Ok(())
     }
 
     /// What the screen shows; all views where they are recorded.
     fn wanted(&self, screen: &Screen) -> Wanted {
         let views = if self.wanted.views.len() > 1 { self.wanted.views.clone() } else { vec![screen.view] };
-        Wanted { views, order: screen.order, rows: self.wanted.rows }
+        Wanted { views, order: screen.order, rows: self.wanted.rows, netns: screen.netns.clone() }
     }
 }
 

@@ -1,9 +1,11 @@
 //! The state of the screen: what each key changes, without a terminal.
 
+use std::sync::Arc;
+
 use super::history::History;
 use super::keys::Key;
 use super::line::Line;
-use super::model::{Frame, Row};
+use super::model::{Frame, FrameNetns, Row};
 use super::order::{Column, SortOrder};
 use super::view::{View, narrowed};
 
@@ -19,8 +21,8 @@ pub enum Overlay {
     /// Nothing.
     #[default]
     None,
-    /// The keys.
-    Help,
+    /// The keys, from this line on.
+    Help(usize),
     /// The filter is edited.
     Filter(Line),
     /// All fields of the selected flow, from this line on.
@@ -40,6 +42,8 @@ pub struct Kill {
     pub is_soft: bool,
     /// The digits of the most entries; empty: no maximum.
     pub max: String,
+    /// Of several network namespaces, the one that it is done in.
+    pub netns: Option<Arc<FrameNetns>>,
 }
 
 /// What the caller does.
@@ -85,11 +89,17 @@ pub struct Screen {
     pub is_paused: bool,
     /// The filter in force.
     pub filter: String,
+    /// Of several network namespaces, the only one that is shown.
+    pub netns: Option<Arc<FrameNetns>>,
+    /// Several network namespaces are sampled.
+    pub has_netns: bool,
     /// A line about what was just done, or what went wrong.
     pub message: Option<String>,
     /// The frame that is shown.
     pub frame: Option<Frame>,
     pub history: History,
+    /// Seconds until a dump may begin that a key requires, where it has to wait.
+    pub waits: Option<u64>,
     /// Milliseconds between two frames that were asked for.
     pub interval: u64,
     /// Rows of the table that fit on the screen.
@@ -104,7 +114,15 @@ pub struct Screen {
     newest: Option<Frame>,
     /// The frame that is shown is of another view or filter: the next one is shown also where the screen is paused.
     is_outdated: bool,
-    back: Vec<(View, String)>,
+    back: Vec<Earlier>,
+}
+
+/// What `Esc` goes back to.
+#[derive(Debug, Clone)]
+struct Earlier {
+    view: View,
+    filter: String,
+    netns: Option<Arc<FrameNetns>>,
 }
 
 impl Screen {
@@ -117,9 +135,12 @@ impl Screen {
             overlay: Overlay::None,
             is_paused: false,
             filter,
+            netns: None,
+            has_netns: false,
             message: None,
             frame: None,
             history: History::default(),
+            waits: None,
             interval,
             height: 1,
             first: 0,
@@ -135,15 +156,25 @@ impl Screen {
         matches!(self.source, Source::Recording(_))
     }
 
-    /// The rows that are shown, in their order.
+    /// The rows that are shown, in their order. Those of other namespaces are none.
     pub fn rows(&self) -> &[Row] {
-        self.frame.as_ref().and_then(|frame| frame.section(self.view)).map_or(&[], |section| &section.rows)
+        let frame = self.frame.as_ref().filter(|frame| self.is_of_netns(frame));
+        frame.and_then(|frame| frame.section(self.view)).map_or(&[], |section| &section.rows)
+    }
+
+    /// Whether a frame is of the namespaces that are shown.
+    pub fn is_of_netns(&self, frame: &Frame) -> bool {
+        let id = |netns: Option<&Arc<FrameNetns>>| netns.map(|netns| netns.id);
+        self.is_recording() || id(frame.only_netns()) == id(self.netns.as_ref())
     }
 
     /// Shows `frame`, unless the screen is paused. A recording is shown also then: it only moves when a key is pressed.
     pub fn show(&mut self, frame: Frame) {
         self.history.add(&frame);
-        let is_awaited = self.is_outdated && frame.filter == self.filter && frame.section(self.view).is_some();
+        let is_awaited = self.is_outdated
+            && frame.filter == self.filter
+            && self.is_of_netns(&frame)
+            && frame.section(self.view).is_some();
         if self.is_paused && !self.is_recording() && !is_awaited {
             self.newest = Some(frame);
         } else {
@@ -155,6 +186,7 @@ impl Screen {
     fn replace(&mut self, frame: Frame) {
         if self.is_recording() {
             self.filter.clone_from(&frame.filter);
+            self.has_netns = frame.netns.is_some();
         }
         self.frame = Some(frame);
         self.sort();
@@ -220,7 +252,10 @@ impl Screen {
         }
         match std::mem::take(&mut self.overlay) {
             Overlay::None => self.press_table(key),
-            Overlay::Help => None,
+            Overlay::Help(first) => {
+                self.press_help(first, key);
+                None
+            }
             Overlay::Filter(line) => self.press_filter(line, key),
             Overlay::Detail(first) => self.press_detail(first, key),
             Overlay::Kill(kill) => self.press_kill(kill, key),
@@ -230,8 +265,8 @@ impl Screen {
     fn press_table(&mut self, key: Key) -> Option<Action> {
         match key {
             Key::Char('q') => return Some(Action::Quit),
-            Key::Char('?' | 'h') => self.overlay = Overlay::Help,
-            Key::Char('/') if self.is_recording() => self.message = Some("a recording has one filter".to_owned()),
+            Key::Char('?' | 'h') => self.overlay = Overlay::Help(0),
+            Key::Char('/') if self.is_recording() => self.message = Some(self.cannot_filter()),
             Key::Char('/') => self.overlay = Overlay::Filter(Line::new(&self.filter)),
             Key::Char(' ') => self.pause(),
             Key::Char('<') => return self.sort_by(SortOrder::of(self.order.column.next(false))),
@@ -248,7 +283,10 @@ impl Screen {
             }
             Key::Char('k') => self.kill_selected(),
             Key::Char('K') => self.kill_filter(),
-            Key::Char(letter) => return View::of_key(letter).and_then(|view| self.switch_to(view)),
+            Key::Char(letter) => match View::of_key(letter)? {
+                View::Netns => return self.switch_to_netns(),
+                view => return self.switch_to(view),
+            },
             Key::Enter => return self.enter(),
             Key::Escape | Key::Backspace => return self.go_back(),
             _ => return self.moves(key),
@@ -298,37 +336,69 @@ impl Screen {
         Some(Action::Sample)
     }
 
+    /// Of one namespace there is no view of namespaces: all are shown again.
+    fn switch_to_netns(&mut self) -> Option<Action> {
+        if !self.has_netns {
+            let hint = if self.is_recording() { "was recorded" } else { "is shown: start with --all-netns" };
+            self.message = Some(format!("one network namespace {hint}"));
+            return None;
+        }
+        self.netns = None;
+        self.switch_to(View::Netns)
+    }
+
     fn enter(&mut self) -> Option<Action> {
         let row = self.rows().get(self.selected)?;
         if self.view == View::Flows {
             if row.fields.is_empty() {
-                self.message = Some("a recording has no fields of flows".to_owned());
+                self.message = Some("the fields of this flow were not recorded".to_owned());
             } else {
                 self.overlay = Overlay::Detail(0);
             }
             return None;
         }
         if self.is_recording() {
-            self.message = Some("a recording has one filter".to_owned());
+            self.message =
+                Some(format!("the flows of a group were not recorded: {} shows the first flows", View::Flows.key()));
             return None;
+        }
+        if let (View::Netns, Some(netns)) = (self.view, row.netns.clone()) {
+            self.push_back();
+            self.netns = Some(netns);
+            return self.switch_to(View::Flows);
         }
         let Some(term) = row.term.clone() else {
             self.message = Some(format!("no filter selects '{}' alone", row.text));
             return None;
         };
         let filter = narrowed(&self.filter, &term);
-        if self.back.len() == MOST_BACK {
-            self.back.remove(0);
-        }
-        self.back.push((self.view, self.filter.clone()));
+        self.push_back();
         self.switch_to(View::Flows);
         Some(Action::Parse(filter))
     }
 
+    fn push_back(&mut self) {
+        if self.back.len() == MOST_BACK {
+            self.back.remove(0);
+        }
+        self.back.push(Earlier { view: self.view, filter: self.filter.clone(), netns: self.netns.clone() });
+    }
+
     fn go_back(&mut self) -> Option<Action> {
-        let (view, filter) = self.back.pop()?;
+        let Some(Earlier { view, filter, netns }) = self.back.pop() else {
+            // A filter that was typed left what was before it.
+            return self.netns.is_some().then(|| self.switch_to_netns()).flatten();
+        };
+        self.netns = netns;
         self.switch_to(view);
         Some(Action::Parse(filter))
+    }
+
+    /// Why a recording is not filtered.
+    fn cannot_filter(&self) -> String {
+        let filter = ctnl::text::printable(&self.filter);
+        let of = if filter.is_empty() { "all entries".to_owned() } else { format!("what matches '{filter}'") };
+        format!("a recording cannot be filtered: it has the first rows of {of}, and no other entries")
     }
 
     fn press_filter(&mut self, mut line: Line, key: Key) -> Option<Action> {
@@ -352,6 +422,20 @@ impl Screen {
     fn known_values(&self) -> Vec<(&'static str, String)> {
         let Some(name) = self.view.by().filter(|by| !by.contains([',', '/'])) else { return Vec::new() };
         self.rows().iter().filter(|row| row.term.is_some()).map(|row| (name, row.text.clone())).collect()
+    }
+
+    /// Scrolls, or leaves the help. What there is to scroll is known when it is drawn.
+    fn press_help(&mut self, first: usize, key: Key) {
+        let moved = match key {
+            Key::Up => first.saturating_sub(1),
+            Key::Down => first.saturating_add(1),
+            Key::PageUp => first.saturating_sub(self.height),
+            Key::PageDown | Key::Char(' ') => first.saturating_add(self.height),
+            Key::Home => 0,
+            Key::End => usize::MAX,
+            _ => return,
+        };
+        self.overlay = Overlay::Help(moved);
     }
 
     fn press_detail(&mut self, first: usize, key: Key) -> Option<Action> {
@@ -385,9 +469,12 @@ impl Screen {
             return;
         }
         let Some(row) = self.rows().get(self.selected) else { return };
+        let (netns, entries) = (row.netns.clone(), row.figures.entries);
         match &row.term {
+            // All of a namespace that match.
+            None if self.view == View::Netns => self.kill_matching(netns, entries),
             None => self.message = Some(format!("no filter selects '{}' alone", row.text)),
-            Some(term) => self.kill(narrowed(&self.filter, term), row.figures.entries),
+            Some(term) => self.kill(narrowed(&self.filter, term), entries, netns),
         }
     }
 
@@ -395,16 +482,28 @@ impl Screen {
         if self.refuses_deletes() {
             return;
         }
-        if self.filter.trim().is_empty() {
-            self.message = Some("no filter is given: K would delete the whole table".to_owned());
-            return;
-        }
         let matched = self.frame.as_ref().map_or(0, |frame| frame.matched);
-        self.kill(self.filter.clone(), matched);
+        self.kill_matching(None, matched);
     }
 
-    fn kill(&mut self, filter: String, entries: u64) {
-        self.overlay = Overlay::Kill(Kill { filter, entries, is_soft: false, max: String::new() });
+    fn kill_matching(&mut self, netns: Option<Arc<FrameNetns>>, entries: u64) {
+        if self.filter.trim().is_empty() {
+            self.message = Some("no filter is given: this would delete the whole table".to_owned());
+            return;
+        }
+        self.kill(self.filter.clone(), entries, netns);
+    }
+
+    /// Of several namespaces, a delete is done in one: that of the row, or the only one that is shown.
+    fn kill(&mut self, filter: String, entries: u64, netns: Option<Arc<FrameNetns>>) {
+        let frame = self.frame.as_ref().filter(|frame| self.is_of_netns(frame));
+        let netns = netns.or_else(|| frame.and_then(Frame::only_netns).cloned());
+        if self.has_netns && netns.is_none() {
+            let (key, text) = (View::Netns.key(), "entries are deleted in one network namespace at a time");
+            self.message = Some(format!("{text}: {key} shows them, Enter narrows to one"));
+            return;
+        }
+        self.overlay = Overlay::Kill(Kill { filter, entries, is_soft: false, max: String::new(), netns });
     }
 
     fn press_kill(&mut self, mut kill: Kill, key: Key) -> Option<Action> {

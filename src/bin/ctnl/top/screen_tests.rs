@@ -1,8 +1,10 @@
 //! What keys do.
 
 use super::keys::Key;
-use super::made_up::frame;
-use super::model::Frame;
+use std::sync::Arc;
+
+use super::made_up::{frame, frame_of_all};
+use super::model::{Frame, FrameNetns, NetnsFigures};
 use super::order::{Column, SortOrder};
 use super::screen::{Action, Kill, Overlay, Screen, Source};
 use super::view::View;
@@ -119,8 +121,13 @@ fn a_delete_is_of_the_selected_group_within_the_filter_or_of_the_filter_and_need
     let mut screen = screen();
     screen.press(Key::Down);
     press(&mut screen, "k05s0");
-    let kill =
-        Kill { filter: "(tcp) and src 2001:db8::7".to_owned(), entries: 3000, is_soft: true, max: "50".to_owned() };
+    let kill = Kill {
+        filter: "(tcp) and src 2001:db8::7".to_owned(),
+        entries: 3000,
+        is_soft: true,
+        max: "50".to_owned(),
+        netns: None,
+    };
     assert_eq!(screen.overlay, Overlay::Kill(kill.clone()));
     // A frame that comes meanwhile changes nothing of it.
     let mut other = frame();
@@ -157,4 +164,99 @@ fn control_keys_work_everywhere_and_q_is_a_letter_in_a_filter() {
     screen.press(Key::Escape);
     assert_eq!(press(&mut screen, "?q"), None, "the first key leaves the help");
     assert_eq!(press(&mut screen, "q"), Some(Action::Quit));
+}
+
+/// Two namespaces; the frame has the rows of the view of sources, flows and namespaces.
+fn screen_of_all() -> Screen {
+    let mut screen = screen();
+    (screen.has_netns, screen.view) = (true, View::Netns);
+    screen.show(frame_of_all());
+    screen
+}
+
+/// The frame of one of them.
+fn only(netns: &Arc<FrameNetns>) -> Frame {
+    let netns = NetnsFigures { only: Some(Arc::clone(netns)), ..NetnsFigures::default() };
+    Frame { netns: Some(netns), ..frame_of_all() }
+}
+
+fn kill_netns(screen: &Screen) -> Option<(&str, &str)> {
+    match &screen.overlay {
+        Overlay::Kill(kill) => Some((&kill.filter, &kill.netns.as_ref()?.name)),
+        _ => None,
+    }
+}
+
+#[test]
+fn enter_narrows_to_a_namespace_and_shows_nothing_of_the_others_until_esc_goes_back() {
+    let mut screen = screen_of_all();
+    screen.press(Key::Down);
+    assert_eq!((screen.press(Key::Enter), screen.view), (Some(Action::Sample), View::Flows));
+    let netns = screen.netns.clone().unwrap();
+    assert_eq!(&*netns.name, "pid:4711(nginx)");
+    // A frame of all that comes late.
+    screen.show(frame_of_all());
+    assert_eq!(screen.rows().len(), 0);
+    screen.show(only(&netns));
+    assert_eq!(screen.rows().len(), 1);
+    press(&mut screen, "s");
+    assert_eq!((screen.view, screen.rows().len()), (View::Source, 3));
+    assert_eq!((screen.press(Key::Escape), screen.view), (Some(Action::Parse("tcp".to_owned())), View::Netns));
+    assert_eq!((&screen.netns, screen.rows().len()), (&None, 0));
+    screen.show(frame_of_all());
+    assert_eq!(screen.rows().len(), 2);
+    // Also after a filter was typed, which leaves what was before it.
+    screen.press(Key::Enter);
+    press(&mut screen, "/");
+    screen.press(Key::Enter);
+    screen.set_filter("tcp".to_owned());
+    assert!(screen.netns.is_some());
+    assert_eq!((screen.press(Key::Escape), &screen.netns), (Some(Action::Sample), &None));
+}
+
+#[test]
+fn a_delete_is_of_the_namespace_of_the_row_or_of_the_only_one_and_never_of_all() {
+    let mut screen = screen_of_all();
+    screen.press(Key::Down);
+    press(&mut screen, "k");
+    assert_eq!(kill_netns(&screen), Some(("tcp", "pid:4711(nginx)")));
+    screen.press(Key::Escape);
+    press(&mut screen, "f");
+    press(&mut screen, "k");
+    assert!(kill_netns(&screen).is_some_and(|(filter, netns)| filter.contains("and id 7") && netns == "blue"));
+    screen.press(Key::Escape);
+    // A source of all namespaces, and all that match the filter in them.
+    for keys in ["sk", "K"] {
+        press(&mut screen, keys);
+        assert!(screen.message.as_ref().is_some_and(|text| text.contains("one network namespace at a time")));
+        assert_eq!(screen.overlay, Overlay::None);
+    }
+    press(&mut screen, "e");
+    screen.press(Key::Enter);
+    let netns = screen.netns.clone().unwrap();
+    // As long as only the frame of all is there, nothing can be deleted.
+    press(&mut screen, "sK");
+    assert_eq!((&screen.overlay, screen.message.is_some()), (&Overlay::None, true));
+    screen.show(only(&netns));
+    press(&mut screen, "k");
+    assert_eq!(kill_netns(&screen), Some(("(tcp) and src 10.0.0.1", "blue")));
+    screen.press(Key::Escape);
+    press(&mut screen, "K");
+    assert_eq!(kill_netns(&screen), Some(("tcp", "blue")));
+}
+
+#[test]
+fn without_a_filter_a_namespace_is_not_deleted_as_a_whole() {
+    let mut screen = screen_of_all();
+    screen.set_filter(String::new());
+    press(&mut screen, "k");
+    assert!(screen.message.as_ref().is_some_and(|text| text.contains("the whole table")));
+    assert_eq!(screen.overlay, Overlay::None);
+}
+
+#[test]
+fn of_one_namespace_there_is_no_view_of_namespaces() {
+    let mut screen = screen();
+    assert_eq!((press(&mut screen, "e"), screen.view), (None, View::Source));
+    assert!(screen.message.as_ref().is_some_and(|text| text.contains("--all-netns")));
 }

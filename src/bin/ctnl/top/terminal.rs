@@ -222,3 +222,69 @@ fn wait(timeout: Duration) -> io::Result<bool> {
         Err(errno) => Err(errno.into()),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use std::fs::File;
+    use std::io::{IsTerminal, Read};
+    use std::process::Command;
+
+    use nix::pty::openpty;
+    use nix::sys::termios::{LocalFlags, tcgetattr};
+
+    use super::*;
+
+    /// Set in the process that panics, which is this test in another process.
+    const PANICS: &str = "CTNL_TEST_PANIC";
+    const NAME: &str = "top::terminal::tests::a_panic_restores_the_terminal_before_it_is_reported";
+
+    /// Draws, and panics, here or in a thread, while the terminal is in raw mode.
+    fn panic_on_screen(is_in_thread: bool) {
+        let terminal = Terminal::enter();
+        if let Ok(mut terminal) = terminal {
+            assert!(stdin().is_terminal());
+            terminal.draw(|frame| frame.render_widget("drawn", frame.area())).unwrap();
+            assert!(!tcgetattr(stdin()).unwrap().local_flags.contains(LocalFlags::ICANON), "not raw");
+            if is_in_thread {
+                let _ = std::thread::spawn(|| panic!("a panic of this test")).join();
+                // Nothing restores it but the hook.
+                std::process::exit(7);
+            }
+            panic!("a panic of this test");
+        }
+    }
+
+    #[test]
+    fn a_panic_restores_the_terminal_before_it_is_reported() {
+        if let Some(place) = std::env::var_os(PANICS) {
+            return panic_on_screen(place == "thread");
+        }
+        for (place, code) in [("here", 101), ("thread", 7)] {
+            let pty = openpty(None, None).unwrap();
+            let before = tcgetattr(&pty.slave).unwrap();
+            let end = || pty.slave.try_clone().unwrap();
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.args(["--exact", NAME, "--nocapture", "--test-threads", "1"]).env(PANICS, place);
+            let mut child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+            let mut master = File::from(pty.master);
+            let reader = std::thread::spawn(move || {
+                let (mut all, mut bytes) = (Vec::new(), [0; 4096]);
+                // The end of the terminal, when all of its other ends are closed, is an error.
+                while let Ok(length @ 1..) = master.read(&mut bytes) {
+                    all.extend_from_slice(bytes.get(..length).unwrap_or_default());
+                }
+                String::from_utf8_lossy(&all).into_owned()
+            });
+            let status = child.wait().unwrap();
+            assert!(tcgetattr(&pty.slave).unwrap() == before, "{place}: the terminal is in other modes");
+            drop(command);
+            drop(pty.slave);
+            let shown = reader.join().unwrap();
+            assert_eq!(status.code(), Some(code), "{place}: {shown:?}");
+            let at = |text: &str| shown.find(text).unwrap_or_else(|| panic!("{place}: no {text:?} in {shown:?}"));
+            let order = ["\x1b[?1049h", "drawn", "\x1b[?25h", "\x1b[?1049l", "a panic of this test"].map(at);
+            assert!(order.is_sorted(), "{place}: {shown:?}");
+        }
+    }
+}

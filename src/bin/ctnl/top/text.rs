@@ -14,6 +14,11 @@ pub fn count(number: u64) -> String {
     shortened(number as f64)
 }
 
+/// `text`, the number of entries of a group; `12+` where some may be missing.
+pub fn bound(text: String, missing: u64) -> String {
+    if missing > 0 { text + "+" } else { text }
+}
+
 fn shortened(number: f64) -> String {
     let Some((unit, factor)) = UNITS.iter().find(|(_, factor)| number >= *factor) else {
         return format!("{}", number.floor());

@@ -32,6 +32,8 @@ pub enum View {
     DestinationNetwork,
     /// Single flows.
     Flows,
+    /// Network namespaces.
+    Netns,
 }
 
 /// A view: its key, its name on the command line and in JSON, the head of its column, and the fields of
@@ -48,7 +50,7 @@ const fn row(view: View, key: char, name: &'static str, head: &'static str, by: 
     Row { view, key, name, head, by: Some(by) }
 }
 
-const ROWS: [Row; 12] = [
+const ROWS: [Row; 13] = [
     row(View::Source, 's', "source", "SOURCE", "src"),
     row(View::Destination, 'd', "destination", "DESTINATION", "dst"),
     row(View::Port, 'p', "port", "PORT", "dport"),
@@ -61,11 +63,12 @@ const ROWS: [Row; 12] = [
     row(View::SourceNetwork, 'S', "source-network", "SOURCE /24 /64", "src/24"),
     row(View::DestinationNetwork, 'D', "destination-network", "DESTINATION /24 /64", "dst/24"),
     Row { view: View::Flows, key: 'f', name: "flows", head: "FLOW", by: None },
+    Row { view: View::Netns, key: 'e', name: "netns", head: "NETNS", by: None },
 ];
 
 impl View {
-    /// All, in the order of the help.
-    pub const ALL: [View; 12] = [
+    /// All, in the order of the help. Recordings have their places.
+    pub const ALL: [View; 13] = [
         View::Source,
         View::Destination,
         View::Port,
@@ -78,7 +81,13 @@ impl View {
         View::SourceNetwork,
         View::DestinationNetwork,
         View::Flows,
+        View::Netns,
     ];
+
+    /// Those of one namespace, or of several.
+    pub fn all(of_several: bool) -> Vec<View> {
+        Self::ALL.into_iter().filter(|view| of_several || *view != View::Netns).collect()
+    }
 
     #[expect(clippy::indexing_slicing, reason = "a test checks that each variant is the place of its row")]
     fn row(self) -> &'static Row {
@@ -110,7 +119,7 @@ impl View {
         self.row().head
     }
 
-    /// The fields that are grouped by; `None` for single flows.
+    /// The fields that are grouped by; `None` for single flows and namespaces.
     pub fn by(self) -> Option<&'static str> {
         self.row().by
     }

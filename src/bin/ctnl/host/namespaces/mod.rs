@@ -21,7 +21,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use ctnl::netlink::Netns;
+use ctnl::netlink::{Error, Netns};
+use nix::errno::Errno;
 
 pub use self::deletion::{KeptNamespace, Usage};
 pub use self::mountinfo::unescape;
@@ -116,6 +117,12 @@ impl Namespace {
         }
         Ok(netns)
     }
+}
+
+/// Whether the error of [`Namespace::open`] is that its path does not exist any more.
+pub fn has_vanished(error: &anyhow::Error) -> bool {
+    let errno = error.downcast_ref::<Error>().and_then(Error::errno);
+    matches!(errno, Some(Errno::ENOENT | Errno::ESRCH))
 }
 
 /// The differences from the last scan.

@@ -18,6 +18,8 @@ pub struct Footer<'a> {
 }
 
 const PROMPT: &str = "/";
+/// The length of the first two keys.
+const MOST_IMPORTANT: usize = 16;
 /// Lines of an error: message, filter, caret, hint, and some more.
 const MOST_LINES: usize = 6;
 
@@ -31,26 +33,38 @@ impl Footer<'_> {
         u16::try_from(lines).unwrap_or(1).min(area.height / 2).max(1)
     }
 
-    fn keys(&self) -> String {
-        let more = self.more();
-        let keys = match (&self.screen.overlay, &self.screen.source) {
-            (Overlay::Help, _) => "any key: back",
-            (Overlay::Detail(_), _) => "Up Down: scroll  k: delete  Esc: back",
-            (Overlay::Kill(_), _) => "Enter: preview  Tab: soft  0-9: most  Esc: leave",
-            (_, Source::Recording(_)) => "? help  q quit  Space pause  Left Right frame  [ ] minute",
-            _ => "? help  q quit  / filter  Enter flows  k delete  < > sort  Space pause",
+    /// The keys that fit, the most important ones first.
+    fn keys(&self, width: u16) -> String {
+        let keys: &[&str] = match (&self.screen.overlay, &self.screen.source) {
+            (Overlay::Help(_), _) => &["Esc: back", "Up Down: scroll"],
+            (Overlay::Detail(_), _) => &["Esc: back", "Up Down: scroll", "k: delete"],
+            (Overlay::Kill(_), _) => &["Enter: preview", "Esc: leave", "Tab: soft", "0-9: most"],
+            (_, Source::Recording(_)) => &["? help", "q quit", "Space pause", "Left Right frame", "[ ] minute"],
+            _ => &["? help", "q quit", "/ filter", "Enter flows", "k delete", "< > sort", "Space pause"],
         };
-        format!("{keys}{more}")
+        let width = usize::from(width);
+        let waits = self.screen.waits.map(|seconds| format!("next dump in {seconds} s"));
+        let mut text = waits.unwrap_or_default();
+        // What is not in the table matters more than the keys behind the first two.
+        let more = self.more().into_iter().find(|more| text.len() + MOST_IMPORTANT + more.len() <= width);
+        let more = more.unwrap_or_default();
+        for key in keys {
+            if !text.is_empty() && text.len() + 2 + key.len() + more.len() > width {
+                break;
+            }
+            text = if text.is_empty() { (*key).to_owned() } else { format!("{text}  {key}") };
+        }
+        text + &more
     }
 
-    /// What is not in the table.
-    fn more(&self) -> String {
-        let Some(section) = self.screen.frame.as_ref().and_then(|frame| frame.section(self.screen.view)) else {
-            return String::new();
-        };
+    /// What is not in the table: all of it, and in short.
+    fn more(&self) -> Vec<String> {
+        let section = self.screen.frame.as_ref().and_then(|frame| frame.section(self.screen.view));
+        let Some(section) = section.filter(|_| self.screen.overlay == Overlay::None) else { return Vec::new() };
         let hidden = section.groups.saturating_sub(section.rows.len() as u64);
         let more = if hidden > 0 { format!("  {} more", count(hidden)) } else { String::new() };
-        if section.beyond > 0 { format!("{more}  {} entries of others", count(section.beyond)) } else { more }
+        let beyond = format!("  {} entries of others", count(section.beyond));
+        if section.beyond > 0 { vec![format!("{more}{beyond}"), more] } else { vec![more] }
     }
 }
 
@@ -99,7 +113,7 @@ impl Widget for Footer<'_> {
                     put::line(buffer, area, row, &[(text, self.look.warning())]);
                 }
             }
-            None => put::line(buffer, area, last, &[(&self.keys(), Style::new())]),
+            None => put::line(buffer, area, last, &[(&self.keys(area.width), Style::new())]),
         }
     }
 }

@@ -6,12 +6,12 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::widgets::Widget;
 
-use super::super::batch::{full, time};
+use super::super::batch::{full, missing, namespaces, time};
 use super::super::history::{Curve, Full};
 use super::super::look::Look;
-use super::super::model::Frame;
+use super::super::model::{Frame, NetnsFigures};
 use super::super::pace::PARTS;
-use super::super::screen::{Screen, Source};
+use super::super::screen::{Overlay, Screen, Source};
 use super::super::text::{count, cut, duration, rate};
 use super::put;
 use crate::term::console::percent;
@@ -31,25 +31,53 @@ const SLOWER: u64 = 500;
 impl Header<'_> {
     /// The lines that it needs.
     pub fn height(area: Rect, screen: &Screen) -> u16 {
+        let is_covered = !matches!(screen.overlay, Overlay::None | Overlay::Filter(_));
+        if is_covered && area.height < LOW {
+            return 1;
+        }
         let curve = u16::from(area.height >= LOW);
         let filter = u16::from(!screen.filter.is_empty());
-        let resized = u16::from(screen.frame.as_ref().is_some_and(|frame| frame.is_resized));
         let figures = if area.width < NARROW { 4 } else { 2 };
-        1 + figures + curve + filter + resized
+        1 + figures + curve + filter + Header::warnings(screen)
     }
 
-    fn title(&self) -> String {
-        let screen = self.screen;
-        let mut title = match &screen.source {
-            Source::Kernel(netns) => format!("ctnl top  {netns}"),
-            Source::Recording(name) => format!("ctnl top  RECORDING {name}"),
-        };
-        if let Some(frame) = &screen.frame {
-            title += &format!("  {}", time(frame, self.zone));
-            title += &pace(frame, screen);
-        }
-        title + if screen.is_paused { "  PAUSED" } else { "" }
+    /// The lines of what is missing in the frame.
+    fn warnings(screen: &Screen) -> u16 {
+        let is_missing = |frame: &Frame| frame.netns.as_ref().is_some_and(|netns| !netns.missing.is_empty());
+        screen.frame.as_ref().map_or(0, |frame| u16::from(frame.is_resized) + u16::from(is_missing(frame)))
     }
+
+    fn title(&self, width: u16) -> String {
+        let screen = self.screen;
+        let (paused, mut source) = match (&screen.source, screen.is_paused) {
+            (Source::Kernel(netns), is_paused) => (if is_paused { "PAUSED" } else { "" }, netns.trim().to_owned()),
+            (Source::Recording(name), is_paused) => {
+                (if is_paused { "RECORDING PAUSED" } else { "RECORDING" }, ctnl::text::printable(name).into_owned())
+            }
+        };
+        if let Some((frame, netns)) = screen.frame.as_ref().and_then(|frame| Some((frame, frame.netns.as_ref()?))) {
+            source = [source, of_netns(frame, netns)].join("  ").trim().to_owned();
+        }
+        let (mut at, mut interval) = (String::new(), String::new());
+        if let Some(frame) = &screen.frame {
+            at = time(frame, self.zone);
+            interval = pace(frame, screen);
+        }
+        let is_narrow = width < NARROW;
+        // The date is left out first.
+        let at = if is_narrow { at.split(' ').next_back().unwrap_or_default() } else { &at };
+        let mut parts = ["ctnl top", paused, &source, at, &interval];
+        if is_narrow {
+            parts.swap(2, 3);
+        }
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
+    }
+}
+
+/// The namespaces that the frame is of.
+fn of_netns(frame: &Frame, netns: &NetnsFigures) -> String {
+    let entries = if netns.only.is_some() { String::new() } else { format!("{} entries in ", count(frame.entries)) };
+    format!("{entries}{}", namespaces(netns))
 }
 
 /// How often frames come, if that is not as asked for.
@@ -57,9 +85,9 @@ fn pace(frame: &Frame, screen: &Screen) -> String {
     let seconds = |milliseconds: u64| format!("{:.1} s", milliseconds as f64 / 1000.0);
     let is_due_to_dumps = frame.interval > screen.interval + SLOWER && took_long(frame);
     if is_due_to_dumps && matches!(screen.source, Source::Kernel(_)) {
-        return format!("  every {}: a dump takes {}", seconds(frame.interval), seconds(frame.took));
+        return format!("every {}: a dump takes {}", seconds(frame.interval), seconds(frame.took));
     }
-    format!("  every {}", seconds(if frame.interval > 0 { frame.interval } else { screen.interval }))
+    format!("every {}", seconds(if frame.interval > 0 { frame.interval } else { screen.interval }))
 }
 
 /// A dump of this length makes the interval that long.
@@ -72,7 +100,7 @@ const NARROW: u16 = 70;
 
 impl Widget for Header<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
-        put::line(buffer, area, 0, &[(&self.title(), self.look.name())]);
+        put::line(buffer, area, 0, &[(&self.title(area.width), self.look.name())]);
         let Some(frame) = &self.screen.frame else {
             put::line(buffer, area, 1, &[("reading the table", Style::new())]);
             return;
@@ -90,6 +118,12 @@ impl Widget for Header<'_> {
         if frame.is_resized {
             let text = "the hash table was resized during the dump: entries may be missing";
             put::line(buffer, area, row, &[(text, self.look.warning())]);
+            row += 1;
+        }
+        let missing = frame.netns.as_ref().map(missing).filter(|missing| !missing.is_empty());
+        if let Some(missing) = missing {
+            let text = format!("missing: {}", missing.join("; "));
+            put::line(buffer, area, row, &[(&text, self.look.warning())]);
         }
     }
 }
@@ -98,8 +132,7 @@ impl Header<'_> {
     /// The rows behind are those of filter and warning.
     fn shows_curve(area: Rect, row: u16, screen: &Screen) -> bool {
         let others = u16::from(!screen.filter.is_empty());
-        let resized = u16::from(screen.frame.as_ref().is_some_and(|frame| frame.is_resized));
-        area.height - row > others + resized
+        area.height - row > others + Header::warnings(screen)
     }
 
     /// The bar. The row behind it.
@@ -107,14 +140,17 @@ impl Header<'_> {
         let is_narrow = area.width < NARROW;
         let full_text = full(self.screen.history.full());
         let is_full = self.screen.history.full() == Full::Now;
+        let (entries, is_fullest) =
+            (frame.entries_of_fullest(), frame.netns.as_ref().filter(|netns| netns.only.is_none()));
+        let fullest = is_fullest.map_or_else(String::new, |netns| format!(" fullest {}:", cut(&netns.fullest, 20)));
         let figures = match frame.max {
-            Some(max) => format!(" {} of {max} {}", frame.entries, percent(frame.entries, max)),
-            None => format!(" {} entries, no maximum", frame.entries),
+            Some(max) => format!("{fullest} {entries} of {max} {}", percent(entries, max)),
+            None => format!("{fullest} {entries} entries, no maximum"),
         };
         let full_style = if is_full { self.look.warning() } else { Style::new() };
         let behind = figures.chars().count() + if is_narrow { 0 } else { full_text.chars().count() + 2 };
         let width = usize::from(area.width).saturating_sub(behind + 2).min(60);
-        let share = frame.max.map_or(0.0, |max| frame.entries as f64 / max as f64).min(1.0);
+        let share = frame.max.map_or(0.0, |max| entries as f64 / max as f64).min(1.0);
         let used = ((share * width as f64).ceil() as usize).min(width);
         let bar = if self.look.is_utf8 { "█" } else { "#" }.repeat(used);
         let rest = if self.look.is_utf8 { "░" } else { "." }.repeat(width - used);

@@ -17,7 +17,7 @@ pub struct KillDialog<'a> {
 
 impl Widget for KillDialog<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
-        let Kill { filter, entries, is_soft, max } = self.kill;
+        let Kill { filter, entries, is_soft, max, netns } = self.kill;
         put::filled(buffer, area, 0, self.look.head());
         put::line(buffer, area, 0, &[("DELETE: preview first, then a question", self.look.head())]);
         let what = if *is_soft { "lower the timeout to 10 s" } else { "delete" };
@@ -31,7 +31,12 @@ impl Widget for KillDialog<'_> {
             3,
             &[(&format!("{:<10}", "shown"), self.look.name()), (&format!("{entries} entries"), Style::new())],
         );
-        let rest = Rect { y: area.y + 4, height: area.height.saturating_sub(4), ..area };
+        let mut above = 4;
+        if let Some(netns) = netns {
+            put::line(buffer, area, 4, &[(&format!("{:<10}", "netns"), self.look.name()), (&netns.name, Style::new())]);
+            above = 5;
+        }
+        let rest = Rect { y: area.y + above, height: area.height.saturating_sub(above), ..area };
         let text = format!("filter    {}", ctnl::text::printable(filter));
         Paragraph::new(text).wrap(Wrap { trim: false }).render(rest.intersection(area), buffer);
     }

@@ -51,10 +51,13 @@ pub fn draw(screen: &mut Screen, look: Look, zone: &TimeZone, frame: &mut Frame<
     let area = frame.area();
     let parts = Parts::of(area, Header::height(area, screen), Footer::height(screen, area));
     screen.set_height(usize::from(parts.table.height.saturating_sub(1)));
+    if let Overlay::Help(first) = &mut screen.overlay {
+        *first = (*first).min(Help::last_first(parts.table));
+    }
     let buffer = frame.buffer_mut();
     Header { screen, look, zone }.render(parts.header, buffer);
     match &screen.overlay {
-        Overlay::Help => Help { look }.render(parts.table, buffer),
+        Overlay::Help(first) => Help { first: *first, look }.render(parts.table, buffer),
         Overlay::Detail(first) => Detail { screen, first: *first, look }.render(parts.table, buffer),
         Overlay::Kill(kill) => KillDialog { kill, look }.render(parts.table, buffer),
         Overlay::None | Overlay::Filter(_) => Table { screen, look }.render(parts.table, buffer),

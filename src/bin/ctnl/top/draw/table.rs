@@ -6,10 +6,10 @@ use ratatui::style::Style;
 use ratatui::widgets::Widget;
 
 use super::super::look::Look;
-use super::super::model::Row;
+use super::super::model::{Frame, Row};
 use super::super::order::Column;
-use super::super::screen::Screen;
-use super::super::text::{count, cut, idle, rate};
+use super::super::screen::{Screen, Source};
+use super::super::text::{bound, count, cut, idle, rate};
 use super::super::view::View;
 use super::put;
 use crate::term::console::percent;
@@ -64,9 +64,9 @@ impl Table<'_> {
         let figures = &row.figures;
         let matched = self.screen.frame.as_ref().map_or(0, |frame| frame.matched);
         match shown {
-            ENTRIES => count(figures.entries),
+            ENTRIES => bound(count(figures.entries), figures.missing),
             SHARE => percent(figures.entries, matched),
-            EVICTABLE => count(figures.evictable),
+            EVICTABLE => bound(count(figures.evictable), figures.missing),
             NEW => rate(figures.new),
             PACKETS => rate(figures.packets),
             BYTES => rate(figures.bytes),
@@ -97,13 +97,25 @@ impl Table<'_> {
     }
 
     /// Why there is no row, if there is none.
-    fn empty(&self) -> Option<&'static str> {
+    fn empty(&self) -> Option<String> {
         let frame = self.screen.frame.as_ref()?;
         match frame.section(self.screen.view) {
-            None => Some("reading the table"),
-            Some(section) if section.rows.is_empty() && frame.seen == 0 => Some("the table is empty"),
-            Some(section) if section.rows.is_empty() => Some("nothing matches the filter"),
+            None => Some(self.awaited(frame)),
+            Some(section) if section.rows.is_empty() && frame.seen == 0 => Some("the table is empty".to_owned()),
+            Some(section) if section.rows.is_empty() => Some("nothing matches the filter".to_owned()),
             Some(_) => None,
+        }
+    }
+
+    /// When the rows come that `frame` does not have.
+    fn awaited(&self, frame: &Frame) -> String {
+        match (self.screen.waits, &self.screen.source) {
+            (_, Source::Recording(_)) => "the recording does not have this view".to_owned(),
+            (None, _) => "reading the table".to_owned(),
+            (Some(seconds), _) => {
+                let took = frame.took as f64 / 1000.0;
+                format!("the next dump begins in {seconds} s, since one takes {took:.1} s")
+            }
         }
     }
 }
@@ -114,7 +126,7 @@ impl Widget for Table<'_> {
         let columns = columns(self.screen.view, width);
         self.head(&columns, area, buffer);
         if let Some(why) = self.empty() {
-            put::line(buffer, area, 1, &[(why, Style::new())]);
+            put::line(buffer, area, 1, &[(&why, Style::new())]);
         }
         let group_width = width.saturating_sub(columns.iter().map(|shown| shown.width).sum::<usize>() + 1);
         let (rows, first) = (self.screen.rows(), self.screen.first);

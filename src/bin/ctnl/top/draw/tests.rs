@@ -1,15 +1,16 @@
 //! Screens as text, of several sizes.
 
 use jiff::tz::TimeZone;
+use proptest::prelude::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
-use super::super::keys::Key;
+use super::super::keys::{HELP, Key};
 use super::super::look::Look;
-use super::super::made_up::frame;
+use super::super::made_up::{frame, frame_of_all};
 use super::super::model::Frame;
 use super::super::order::SortOrder;
-use super::super::screen::{Screen, Source};
+use super::super::screen::{Action, Overlay, Screen, Source};
 use super::super::view::View;
 use super::draw;
 
@@ -46,6 +47,16 @@ fn assert_screen(shown: &str, expected: &str) {
 #[test]
 fn a_screen_of_24_lines_has_figures_curve_filter_rows_and_keys() {
     assert_screen(&drawn(&mut screen(), ASCII, 80, 24), include_str!("screens/80x24.txt"));
+}
+
+#[test]
+fn a_screen_of_all_namespaces_names_the_fullest_one_and_those_that_were_not_read() {
+    let mut shown = screen();
+    (shown.source, shown.has_netns, shown.view) = (Source::Kernel(String::new()), true, View::Netns);
+    shown.show(Frame { at: frame().at + 10_000, ..frame_of_all() });
+    assert_screen(&drawn(&mut shown, ASCII, 80, 24), include_str!("screens/netns.txt"));
+    press(&mut shown, "k");
+    assert_screen(&drawn(&mut shown, ASCII, 80, 16), include_str!("screens/kill.txt"));
 }
 
 #[test]
@@ -93,16 +104,144 @@ fn without_colour_and_utf_8_a_screen_has_neither() {
     assert!(cells.iter().all(|cell| cell.symbol().is_ascii() && is_plain(cell.fg) && is_plain(cell.bg)));
 }
 
-/// No size makes it fail, whatever covers the table.
-#[test]
-fn every_size_is_drawn() {
-    for keys in ["", "?", "/tcp", "k", "f", "z"] {
+/// Keys that change what is shown, one after the other, on screens of sizes that change.
+#[derive(Debug, Clone)]
+enum Step {
+    Press(Key),
+    Show(bool),
+    Draw(u16, u16),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let special = [
+        Key::Enter,
+        Key::Escape,
+        Key::Tab,
+        Key::Backspace,
+        Key::Up,
+        Key::Down,
+        Key::PageUp,
+        Key::PageDown,
+        Key::Home,
+        Key::End,
+        Key::Left,
+        Key::Right,
+    ];
+    let sizes = (prop_oneof![1..=3u16, 1..=300u16, 60..=80u16], prop_oneof![1..=3u16, 1..=100u16, 8..=16u16]);
+    prop_oneof![
+        proptest::char::range(' ', '~').prop_map(|c| Step::Press(Key::Char(c))),
+        proptest::sample::select("?/kKsdptoznNlSDf ä".chars().collect::<Vec<_>>())
+            .prop_map(|c| Step::Press(Key::Char(c))),
+        proptest::sample::select(special.to_vec()).prop_map(Step::Press),
+        any::<bool>().prop_map(Step::Show),
+        sizes.clone().prop_map(|(width, height)| Step::Draw(width, height)),
+        sizes.prop_map(|(width, height)| Step::Draw(width, height)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_panics_at_any_size_whatever_is_shown(
+        steps in proptest::collection::vec(step(), 1..30),
+        is_recording in any::<bool>(),
+        is_utf8 in any::<bool>(),
+    ) {
         let mut shown = screen();
-        press(&mut shown, keys);
-        for width in [1, 2, 19, 20, 40, 69, 70, 76, 300] {
-            for height in [1, 2, 3, 5, 8, 15, 24, 100] {
-                drawn(&mut shown, ASCII, width, height);
+        if is_recording {
+            shown.source = Source::Recording("night.top 3/7".to_owned());
+        }
+        let look = Look { has_colour: true, is_utf8 };
+        for step in steps {
+            match step {
+                Step::Press(key) => match shown.press(key) {
+                    Some(Action::Parse(text)) if text.contains('x') => shown.refuse_filter(format!("no\n{text}\n^")),
+                    Some(Action::Parse(text)) => shown.set_filter(text),
+                    _ => {}
+                },
+                Step::Show(has_rows) => {
+                    let mut next = Frame { is_resized: has_rows, max: has_rows.then_some(7), ..frame() };
+                    if !has_rows {
+                        next.sections.clear();
+                    }
+                    shown.waits = has_rows.then_some(7);
+                    shown.show(next);
+                }
+                Step::Draw(width, height) => drop(drawn(&mut shown, look, width, height)),
             }
         }
     }
+}
+
+#[test]
+fn every_small_size_is_drawn_with_everything_that_covers_the_table() {
+    for keys in ["", "?", "/tcp", "k", "K", "f", "f\r", "z"] {
+        let mut shown = screen();
+        for c in keys.chars() {
+            shown.press(if c == '\r' { Key::Enter } else { Key::Char(c) });
+        }
+        for width in 1..=24 {
+            for height in 1..=12 {
+                drawn(&mut shown, ASCII, width, height);
+            }
+        }
+        drawn(&mut shown, ASCII, 300, 100);
+    }
+}
+
+#[test]
+fn on_a_small_screen_the_help_is_scrolled_and_each_key_is_shown_whole() {
+    let mut shown = screen();
+    press(&mut shown, "?");
+    // The first line of each place that it is scrolled to, and at the end all that is left.
+    let (mut lines, mut before): (Vec<String>, _) = (Vec::new(), String::new());
+    loop {
+        let text = drawn(&mut shown, ASCII, 40, 10);
+        assert_eq!(text.lines().last(), Some("Esc: back  Up Down: scroll"), "{text}");
+        if text == before {
+            lines.extend(text.lines().skip(3).take(6).map(str::to_owned));
+            break;
+        }
+        lines.extend(text.lines().nth(2).map(str::to_owned));
+        before = text;
+        shown.press(Key::Down);
+    }
+    let all = lines.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
+    for (key, text) in HELP {
+        assert!(all.contains(&format!("{key} {text}")), "{key} {text}: {lines:#?}");
+    }
+    for view in View::ALL {
+        assert!(all.contains(&format!("{} {}", view.key(), view.head().to_lowercase())), "{view:?}: {lines:#?}");
+    }
+    // One line up from the end moves at once.
+    let end = drawn(&mut shown, ASCII, 40, 10);
+    shown.press(Key::Up);
+    assert_ne!(drawn(&mut shown, ASCII, 40, 10), end);
+    press(&mut shown, "q");
+    assert_eq!(shown.overlay, Overlay::None);
+}
+
+#[test]
+fn a_small_screen_says_that_it_is_paused_and_shows_only_whole_keys() {
+    let mut shown = screen();
+    press(&mut shown, " ");
+    let text = drawn(&mut shown, ASCII, 40, 10);
+    assert!(text.starts_with("ctnl top  PAUSED  02:00:00  netns blue"), "{text}");
+    assert_eq!(text.lines().last(), Some("? help  q quit  / filter  40 more"));
+    press(&mut shown, "k");
+    let text = drawn(&mut shown, ASCII, 40, 10);
+    assert!(text.contains("filter    (tcp) and src 10.0.0.1") && text.contains("no maximum"), "{text}");
+    assert_eq!(text.lines().last(), Some("Enter: preview  Esc: leave  Tab: soft"));
+}
+
+#[test]
+fn a_view_that_has_to_wait_for_a_dump_says_for_how_long_and_why() {
+    let mut shown = screen();
+    press(&mut shown, "p");
+    assert!(drawn(&mut shown, ASCII, 80, 24).contains("reading the table"));
+    shown.waits = Some(3);
+    let text = drawn(&mut shown, ASCII, 80, 24);
+    assert!(text.contains("the next dump begins in 3 s, since one takes 0.1 s"), "{text}");
+    assert!(text.lines().last().unwrap().starts_with("next dump in 3 s  ? help"), "{text}");
 }

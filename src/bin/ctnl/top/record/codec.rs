@@ -6,15 +6,16 @@
 //! frame: figures in the order of `Frame`, the number of sections, sections
 //! section: view, groups, beyond, the number of rows, rows
 //! ```
+//!
+//! What the first version does not have is behind the sections (`more`).
 
 use super::super::model::{Figures, Frame, IdleTime, Rate, Row, Section};
 use super::super::view::View;
+use super::bytes::{Reader, put_number, put_text};
+use super::more;
 
-/// Rows of a section that are written: the first ones.
-const MOST_ROWS: usize = 20;
-
-/// Appends `frame`. Fields of flows, and rows beyond the first, are left out.
-pub fn encode(frame: &Frame, bytes: &mut Vec<u8>) {
+/// Appends `frame` with the first `rows` rows of each section, and fewer flows, since these have fields. Terms are left out.
+pub fn encode(frame: &Frame, rows: usize, bytes: &mut Vec<u8>) {
     let Frame { at, interval, took, entries, seen, matched, undecided, evictable, .. } = *frame;
     for number in [at, interval, took, entries, seen, matched, undecided, evictable] {
         put_number(bytes, number);
@@ -26,14 +27,15 @@ pub fn encode(frame: &Frame, bytes: &mut Vec<u8>) {
     }
     put_text(bytes, &frame.filter);
     put_number(bytes, frame.sections.len() as u64);
-    frame.sections.iter().for_each(|section| put_section(bytes, section));
+    frame.sections.iter().for_each(|section| put_section(bytes, section, rows));
+    more::encode(frame, rows, bytes);
 }
 
-fn put_section(bytes: &mut Vec<u8>, section: &Section) {
+fn put_section(bytes: &mut Vec<u8>, section: &Section, rows: usize) {
+    let rows = more::recorded(section, rows);
     put_number(bytes, section.view as u64);
     put_number(bytes, section.groups);
     put_number(bytes, section.beyond);
-    let rows = section.rows.iter().take(MOST_ROWS);
     put_number(bytes, rows.len() as u64);
     for Row { text, figures, .. } in rows {
         put_text(bytes, text);
@@ -44,19 +46,6 @@ fn put_section(bytes: &mut Vec<u8>, section: &Section) {
         }
         put_idle(bytes, figures.idle);
     }
-}
-
-fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
-fn put_text(bytes: &mut Vec<u8>, text: &str) {
-    put_number(bytes, text.len() as u64);
-    bytes.extend_from_slice(text.as_bytes());
 }
 
 /// Two bytes: 0 for unknown, else twice the number, and 1 or 2 more. The number is three digits of tenths, and 1000 for each
@@ -100,10 +89,6 @@ pub fn time(bytes: &[u8]) -> Option<u64> {
     Reader { rest: bytes }.number()
 }
 
-struct Reader<'b> {
-    rest: &'b [u8],
-}
-
 impl Reader<'_> {
     fn frame(&mut self) -> Option<Frame> {
         let mut frame =
@@ -124,6 +109,9 @@ impl Reader<'_> {
             let section = self.section()?;
             frame.sections.push(section);
         }
+        while !self.rest.is_empty() {
+            more::decode(self, &mut frame)?;
+        }
         Some(frame)
     }
 
@@ -140,31 +128,11 @@ impl Reader<'_> {
                 packets: self.rate()?,
                 bytes: self.rate()?,
                 idle: self.idle()?,
+                ..Figures::default()
             };
             rows.push(Row { text, figures, ..Row::default() });
         }
         Some(Section { view, rows, groups, beyond })
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut number = 0u64;
-        for shift in (0..u64::BITS).step_by(7) {
-            let (byte, rest) = self.rest.split_first()?;
-            self.rest = rest;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn text(&mut self) -> Option<String> {
-        let length = usize::try_from(self.number()?).ok()?;
-        let (text, rest) = self.rest.split_at_checked(length)?;
-        self.rest = rest;
-        // What is recorded is shown on a terminal, whoever wrote the file.
-        Some(ctnl::text::printable(std::str::from_utf8(text).ok()?).into_owned())
     }
 
     fn rate(&mut self) -> Option<Rate> {
@@ -195,13 +163,22 @@ impl Reader<'_> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
-    use super::super::super::made_up::frame;
+    use std::sync::Arc;
+
+    use super::super::super::made_up::{frame, frame_of_all};
+    use super::super::super::model::FrameNetns;
     use super::*;
 
     /// What is recorded of a frame.
     fn recorded(mut frame: Frame) -> Frame {
+        let by_name = |netns: &mut Option<Arc<FrameNetns>>| {
+            let name = netns.as_ref().map(|netns| netns.name.clone());
+            *netns = name.map(|name| Arc::new(FrameNetns { name, ..FrameNetns::default() }));
+        };
+        frame.netns.iter_mut().for_each(|netns| by_name(&mut netns.only));
+        frame.sections.iter_mut().flat_map(|section| &mut section.rows).for_each(|row| by_name(&mut row.netns));
         for row in frame.sections.iter_mut().flat_map(|section| &mut section.rows) {
-            (row.term, row.fields) = (None, Vec::new());
+            row.term = None;
         }
         frame
     }
@@ -210,20 +187,43 @@ mod tests {
     fn a_frame_is_decoded_as_it_was() {
         let mut full = Frame { max: None, is_resized: true, at: u64::MAX, ..frame() };
         full.sections[0].rows[0].figures.idle = IdleTime::AtMost(7);
-        for frame in [frame(), full, Frame::default()] {
+        let mut narrowed = frame_of_all();
+        if let Some(netns) = &mut narrowed.netns {
+            netns.only = Some(Arc::new(FrameNetns { id: 7, name: "blue".to_owned(), ..FrameNetns::default() }));
+            netns.more_missing = 3;
+        }
+        for frame in [frame(), full, Frame::default(), frame_of_all(), narrowed] {
             let mut bytes = Vec::new();
-            encode(&frame, &mut bytes);
+            encode(&frame, 20, &mut bytes);
             assert_eq!(time(&bytes), Some(frame.at));
             assert_eq!(decode(&bytes).unwrap(), recorded(frame));
         }
     }
 
     #[test]
+    fn the_fields_of_flows_keep_their_order_also_where_only_some_have_them() {
+        let row = |names: &[&str]| Row {
+            fields: names.iter().map(|name| ((*name).to_owned(), format!("{name} of {}", names.len()))).collect(),
+            ..Row::default()
+        };
+        let rows = vec![row(&["idle", "proto", "state"]), row(&["source NAT", "idle", "mark", "proto"]), row(&[])];
+        let section = Section { view: View::Flows, rows, groups: 3, beyond: 0 };
+        let frame = Frame { sections: vec![section], ..Frame::default() };
+        let mut bytes = Vec::new();
+        encode(&frame, 20, &mut bytes);
+        assert_eq!(decode(&bytes).unwrap(), frame);
+    }
+
+    #[test]
     fn bytes_that_are_cut_or_changed_are_a_frame_or_none_and_nothing_panics() {
         let mut bytes = Vec::new();
-        encode(&frame(), &mut bytes);
+        encode(&frame(), 20, &mut bytes);
+        let of_one = bytes.len();
+        encode(&frame_of_all(), 20, &mut bytes);
+        bytes.drain(..of_one);
         for length in 0..bytes.len() {
-            assert_eq!(decode(&bytes[..length]), None);
+            let cut = decode(&bytes[..length]);
+            assert!(cut.is_none_or(|frame| frame.netns.is_none()), "{length}: without the last part");
         }
         for place in 0..bytes.len() {
             let mut changed = bytes.clone();
@@ -237,14 +237,14 @@ mod tests {
     #[test]
     fn control_characters_of_a_file_do_not_reach_the_terminal() {
         let mut bytes = Vec::new();
-        encode(&Frame { filter: "\x1b[2J".to_owned(), ..Frame::default() }, &mut bytes);
+        encode(&Frame { filter: "\x1b[2J".to_owned(), ..Frame::default() }, 20, &mut bytes);
         assert!(!decode(&bytes).unwrap().filter.contains('\x1b'));
     }
 
     #[test]
     fn a_rate_that_is_not_nothing_is_not_recorded_as_nothing() {
         let mut bytes = Vec::new();
-        encode(&Frame { new: Rate::Known(0.01), ..Frame::default() }, &mut bytes);
+        encode(&Frame { new: Rate::Known(0.01), ..Frame::default() }, 20, &mut bytes);
         assert_eq!(decode(&bytes).unwrap().new, Rate::Known(0.1));
     }
 

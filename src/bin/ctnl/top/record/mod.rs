@@ -7,12 +7,15 @@
 //!
 //! Numbers are little-endian. Each frame stands for itself: what is damaged is skipped up to the next one, and reported.
 
+mod bytes;
 mod codec;
+mod fields;
+mod more;
 mod reader;
 mod writer;
 
 pub use reader::Recording;
-pub use writer::Recorder;
+pub use writer::{ROWS, Recorder};
 
 /// The start of a file.
 const MAGIC: &[u8] = b"ctnl-top 1\n";

@@ -153,6 +153,7 @@ fn read_whole(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::super::super::made_up::frame;
+    use super::super::super::view::View;
     use super::super::writer::to_bytes;
     use super::*;
 
@@ -200,6 +201,21 @@ mod tests {
         });
         let mut recording = recording.unwrap();
         assert_eq!((times(&mut recording), recording.damaged()), (vec![0, 1, 9], 30));
+    }
+
+    /// The file was written before there were parts behind the sections.
+    #[test]
+    fn a_recording_of_the_first_version_is_played() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/recording-1.top");
+        let mut recording = Recording::open(path).unwrap();
+        assert_eq!((recording.len(), recording.damaged()), (2, 0));
+        let frame = recording.frame(1).unwrap().unwrap();
+        assert_eq!((frame.entries, frame.matched, &*frame.filter, &frame.netns), (36, 36, "proto udp", &None));
+        let views: Vec<View> = frame.sections.iter().map(|section| section.view).collect();
+        assert_eq!(views, View::all(false));
+        let ports = frame.section(View::Port).unwrap().rows.iter();
+        let ports: Vec<_> = ports.map(|row| (&*row.text, row.figures.entries, row.figures.missing)).collect();
+        assert_eq!(ports, [("53", 29, 0), ("443", 7, 0)]);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! The first flows of an order. Memory is bounded by what is shown.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use ctnl::age::{Idle, IdleEstimator};
 use ctnl::field::{FIELDS, Subject, Value};
 use ctnl::model::{Flow, L4, Nat, Tuple};
 
-use super::super::model::{Figures, Rate, Row, Section};
+use super::super::model::{Figures, FrameNetns, Rate, Row, Section};
 use super::super::order::{Column, SortOrder};
 use super::super::view::View;
 use super::groups::idle_time;
@@ -14,11 +17,21 @@ use super::groups::idle_time;
 pub struct TopFlows {
     order: SortOrder,
     most: usize,
-    kept: Vec<(Rank, Flow)>,
+    kept: Vec<(Rank, Kept)>,
+    /// The namespace of the flows that are added, of several.
+    netns: Option<Arc<FrameNetns>>,
+    /// By namespace, of those with flows that were kept.
+    ages: BTreeMap<Option<u32>, IdleEstimator>,
     /// All that were added.
     flows: u64,
     /// The rank of the last one that is certainly kept.
     last: Option<Rank>,
+}
+
+#[derive(Debug, Clone)]
+struct Kept {
+    flow: Flow,
+    netns: Option<Arc<FrameNetns>>,
 }
 
 /// The place in an order: the smallest first.
@@ -27,6 +40,7 @@ type Rank = (u64, u64);
 /// The counters of a flow that was shown.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shown {
+    netns: Option<u32>,
     orig: Tuple,
     id: Option<u32>,
     start: Option<u64>,
@@ -37,7 +51,12 @@ pub struct Shown {
 impl TopFlows {
     /// No flows yet.
     pub fn new(order: SortOrder, most: usize) -> Self {
-        TopFlows { order, most, kept: Vec::new(), flows: 0, last: None }
+        TopFlows { order, most, kept: Vec::new(), netns: None, ages: BTreeMap::new(), flows: 0, last: None }
+    }
+
+    /// The flows that follow are of this namespace, of several.
+    pub fn start_netns(&mut self, netns: Option<&Arc<FrameNetns>>) {
+        self.netns = netns.map(Arc::clone);
     }
 
     /// Adds a flow.
@@ -47,9 +66,17 @@ impl TopFlows {
         if self.last.is_some_and(|last| rank > last) {
             return;
         }
-        self.kept.push((rank, flow.clone()));
+        self.kept.push((rank, Kept { flow: flow.clone(), netns: self.netns.clone() }));
         if self.kept.len() >= 2 * self.most.max(1) {
             self.prune();
+        }
+    }
+
+    /// The flows of the namespace were added; `ages` is what their idle times are computed from.
+    pub fn end_netns(&mut self, ages: &IdleEstimator) {
+        let id = self.netns.as_ref().map(|netns| netns.id);
+        if self.kept.iter().any(|(_, kept)| kept.id() == id) {
+            self.ages.insert(id, ages.clone());
         }
     }
 
@@ -60,22 +87,25 @@ impl TopFlows {
     }
 
     /// The rows, and the counters for the rates of the next frame.
-    pub fn section(mut self, before: &[Shown], interval: u64, ages: &IdleEstimator) -> (Section, Vec<Shown>) {
+    pub fn section(mut self, before: &[Shown], interval: u64) -> (Section, Vec<Shown>) {
         self.prune();
-        let rows = self.kept.iter().map(|(_, flow)| row(flow, before, interval, ages)).collect();
-        let shown = self.kept.iter().map(|(_, flow)| Shown::of(flow)).collect();
+        let ages = |kept: &Kept| self.ages.get(&kept.id());
+        let rows = self.kept.iter().filter_map(|(_, kept)| Some(kept.row(before, interval, ages(kept)?))).collect();
+        let shown = self.kept.iter().map(|(_, kept)| Shown::of(kept)).collect();
         (Section { view: View::Flows, rows, groups: self.flows, beyond: 0 }, shown)
     }
 }
 
 impl Shown {
-    fn of(flow: &Flow) -> Self {
-        let Flow { orig, id, start, .. } = *flow;
-        Shown { orig, id, start, packets: flow.packets(), bytes: flow.bytes() }
+    fn of(kept: &Kept) -> Self {
+        let Flow { orig, id, start, .. } = kept.flow;
+        let (packets, bytes) = (kept.flow.packets(), kept.flow.bytes());
+        Shown { netns: kept.id(), orig, id, start, packets, bytes }
     }
 
-    fn is_of(&self, flow: &Flow) -> bool {
-        (self.orig, self.id, self.start) == (flow.orig, flow.id, flow.start)
+    fn is_of(&self, kept: &Kept) -> bool {
+        let flow = &kept.flow;
+        (self.netns, self.orig, self.id, self.start) == (kept.id(), flow.orig, flow.id, flow.start)
     }
 }
 
@@ -100,22 +130,39 @@ fn is_evictable(flow: &Flow) -> bool {
     !flow.status.contains(ctnl::model::Status::Assured)
 }
 
-fn row(flow: &Flow, before: &[Shown], interval: u64, ages: &IdleEstimator) -> Row {
+impl Kept {
+    fn id(&self) -> Option<u32> {
+        self.netns.as_ref().map(|netns| netns.id)
+    }
+
+    /// The namespace is in front of the flow, and the first of the fields.
+    fn row(&self, before: &[Shown], interval: u64, ages: &IdleEstimator) -> Row {
+        let earlier = before.iter().find(|shown| shown.is_of(self));
+        let mut row = row(&self.flow, earlier, interval, ages);
+        if let Some(netns) = &self.netns {
+            row.text = format!("{}: {}", netns.name, row.text);
+            row.fields.insert(0, ("netns".to_owned(), netns.name.clone()));
+        }
+        Row { netns: self.netns.clone(), ..row }
+    }
+}
+
+fn row(flow: &Flow, earlier: Option<&Shown>, interval: u64, ages: &IdleEstimator) -> Row {
     let subject = Subject::new(flow, ages);
-    let earlier = before.iter().find(|shown| shown.is_of(flow));
     let rate = |now: Option<u64>, earlier: Option<u64>| match now.zip(earlier) {
         Some((now, earlier)) => now.checked_sub(earlier).map_or(Rate::Unknown, |count| Rate::known(count, interval)),
         None => Rate::Unknown,
     };
     let figures = Figures {
         entries: 1,
+        missing: 0,
         evictable: is_evictable(flow).into(),
         new: Rate::Unknown,
         packets: rate(flow.packets(), earlier.and_then(|shown| shown.packets)),
         bytes: rate(flow.bytes(), earlier.and_then(|shown| shown.bytes)),
         idle: idle_time(subject.idle()),
     };
-    Row { text: text(&subject), term: term(flow), figures, fields: fields(&subject) }
+    Row { text: text(&subject), term: term(flow), figures, fields: fields(&subject), netns: None }
 }
 
 /// One line: protocol, addresses and ports, state, NAT.
@@ -213,7 +260,8 @@ mod tests {
         let mut top = TopFlows::new(order, most);
         flows.iter().for_each(|flow| top.add(flow, EXACT));
         assert!(top.kept.len() <= 2 * most);
-        top.section(before, 2000, &IdleEstimator::without_timeouts(0))
+        top.end_netns(&IdleEstimator::without_timeouts(0));
+        top.section(before, 2000)
     }
 
     #[test]
@@ -235,6 +283,27 @@ mod tests {
         let (section, _) = top(order, 5, &[flow(1, 3000), another], &before);
         let rates: Vec<_> = section.rows.iter().map(|row| row.figures.bytes).collect();
         assert_eq!(rates, [Rate::Known(1000.0), Rate::Unknown]);
+    }
+
+    #[test]
+    fn equal_flows_of_two_namespaces_are_two_with_their_names_and_rates_of_their_own() {
+        let netns = [(1, "blue"), (2, "red")]
+            .map(|(id, name)| Arc::new(FrameNetns { id, name: name.to_owned(), ..FrameNetns::default() }));
+        let sample = |bytes: [u64; 2], before: &[Shown]| {
+            let mut top = TopFlows::new(SortOrder::of(Column::Bytes), 5);
+            for (netns, bytes) in netns.iter().zip(bytes) {
+                top.start_netns(Some(netns));
+                top.add(&flow(1, bytes), EXACT);
+                top.end_netns(&IdleEstimator::without_timeouts(0));
+            }
+            top.section(before, 2000)
+        };
+        let (_, before) = sample([9000, 1000], &[]);
+        let (section, _) = sample([9000, 5000], &before);
+        let rows: Vec<_> = section.rows.iter().map(|row| (row.text.split(' ').next(), row.figures.bytes)).collect();
+        assert_eq!(rows, [(Some("blue:"), Rate::Known(0.0)), (Some("red:"), Rate::Known(2000.0))]);
+        assert_eq!(section.rows[1].fields[0], ("netns".to_owned(), "red".to_owned()));
+        assert_eq!(section.rows[1].netns.as_ref().map(|netns| netns.id), Some(2));
     }
 
     #[test]

@@ -1,32 +1,50 @@
-//! Groups of entries with what a frame shows of them. Memory is bounded: the first groups of a dump are kept, with exact
-//! counts, and the entries of others are counted ([`Groups::at_most`]).
+//! Groups of entries with what a frame shows of them. Memory is bounded: those with most entries are kept, and the entries of
+//! others are counted ([`FrequentGroups`]).
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use ctnl::age::Idle;
 use ctnl::field::Subject;
 use ctnl::group::{GroupError, Groups, Totals};
 
-use super::super::model::{Figures, IdleTime, Rate, Row, Section};
+use super::super::model::{Figures, FrameNetns, IdleTime, Rate, Row, Section};
 use super::super::order::{Column, SortOrder};
 use super::super::view::View;
+use super::frequent::FrequentGroups;
 
 /// The groups of one dump.
 #[derive(Debug)]
 pub struct Grouped {
     view: View,
-    groups: Groups,
-    /// By the places of the groups.
-    more: Vec<More>,
+    kept: FrequentGroups<More>,
+    /// The namespace whose entries are counted, of several.
+    current: Current,
+    /// In the view of namespaces: those that were counted.
+    netns: Vec<Arc<FrameNetns>>,
+}
+
+/// The entries that are counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Current {
+    /// New ones are counted by the kernel's events.
+    pub has_events: bool,
+    /// The dump before has none of this namespace, which may have had them for long.
+    pub is_first: bool,
 }
 
 /// What is counted of a group besides its totals.
 #[derive(Debug, Clone, Copy, Default)]
 struct More {
-    /// Entries whose start is known.
+    /// Entries of namespaces without events.
+    without_events: u32,
+    /// Those of them whose start is known.
     dated: u32,
     /// Those of them that began since the last dump.
     began: u32,
+    /// It has entries that may have had packets before the last dump, which had none of their namespace.
+    is_first: bool,
     idle: LeastIdle,
 }
 
@@ -54,8 +72,8 @@ pub struct Since<'a> {
 pub struct Began<'a> {
     /// The groups.
     pub groups: &'a Groups,
-    /// No event is missing.
-    pub is_complete: bool,
+    /// Namespaces of which events are missing.
+    pub incomplete: &'a BTreeSet<u32>,
 }
 
 impl LeastIdle {
@@ -92,14 +110,32 @@ pub fn idle_time(idle: Idle) -> IdleTime {
 }
 
 /// The groups of `view`, `most` at most; `None` for single flows.
-pub fn groups_of(view: View, most: usize) -> Result<Option<Groups>, GroupError> {
-    view.by().map(|by| Groups::by(by).map(|groups| groups.at_most(most))).transpose()
+pub fn groups_of<M: Default>(view: View, most: usize) -> Result<Option<FrequentGroups<M>>, GroupError> {
+    let groups = match view {
+        View::Netns => Some(Groups::by_part()),
+        _ => view.by().map(Groups::by).transpose()?,
+    };
+    Ok(groups.map(|groups| FrequentGroups::new(groups, most)))
 }
 
 impl Grouped {
-    /// No groups yet.
-    pub fn new(view: View, groups: Groups) -> Self {
-        Grouped { view, groups, more: Vec::new() }
+    /// No groups yet, of `most` at most; `None` for single flows.
+    pub fn new(view: View, most: usize) -> Result<Option<Self>, GroupError> {
+        let (current, netns) = (Current::default(), Vec::new());
+        Ok(groups_of(view, most)?.map(|kept| Grouped { view, kept, current, netns }))
+    }
+
+    /// The entries that follow are of this namespace, of several.
+    pub fn start_netns(&mut self, netns: Option<&Arc<FrameNetns>>, current: Current) {
+        self.current = current;
+        if let Some(netns) = netns {
+            self.kept.start_part(netns.id);
+            self.netns.extend((self.view == View::Netns).then(|| Arc::clone(netns)));
+        }
+    }
+
+    fn groups(&self) -> &Groups {
+        self.kept.groups()
     }
 
     /// What it is grouped by.
@@ -109,21 +145,22 @@ impl Grouped {
 
     /// Counts an entry. `began` is whether it began since the last dump; `None` where that is unknown.
     pub fn add(&mut self, subject: &Subject<'_>, idle: Idle, began: Option<bool>) {
-        let Some(place) = self.groups.add(subject) else { return };
-        if place >= self.more.len() {
-            self.more.resize(place + 1, More::default());
-        }
-        if let Some(more) = self.more.get_mut(place) {
-            more.dated += u32::from(began.is_some());
-            more.began += u32::from(began == Some(true));
+        let Current { has_events, is_first } = self.current;
+        self.kept.add(subject, |more| {
+            if !has_events {
+                more.without_events += 1;
+                more.dated += u32::from(began.is_some());
+                more.began += u32::from(began == Some(true));
+            }
+            more.is_first |= is_first;
             more.idle.add(idle);
-        }
+        });
     }
 
     /// The first `most` rows.
     pub fn section(&self, since: Option<Since<'_>>, order: SortOrder, most: usize) -> Section {
         let mut all: Vec<(usize, Figures)> =
-            (0..self.groups.len()).filter_map(|place| Some((place, self.figures(place, since)?))).collect();
+            (0..self.groups().len()).filter_map(|place| Some((place, self.figures(place, since)?))).collect();
         let mut rows: Vec<Row> = if order.column == Column::Group {
             all.iter().filter_map(|(place, figures)| self.row(*place, *figures)).collect()
         } else {
@@ -135,49 +172,77 @@ impl Grouped {
         };
         rows.sort_by(|a, b| order.compare(a, b).then_with(|| a.text.cmp(&b.text)));
         rows.truncate(most);
-        Section { view: self.view, rows, groups: self.groups.len() as u64, beyond: self.groups.beyond() }
+        Section { view: self.view, rows, groups: self.groups().len() as u64, beyond: self.groups().beyond() }
     }
 
     fn row(&self, place: usize, figures: Figures) -> Option<Row> {
-        let group = self.groups.group_at(place)?;
+        let group = self.groups().group_at(place)?;
+        if self.view == View::Netns {
+            let netns = self.netns.iter().find(|netns| netns.id == group.part)?;
+            return Some(Row { text: netns.name.clone(), figures, netns: Some(Arc::clone(netns)), ..Row::default() });
+        }
         let (text, term) = (self.view.text(&group.values), self.view.term(&group.values));
-        Some(Row { text, term, figures, fields: Vec::new() })
+        Some(Row { text, term, figures, ..Row::default() })
     }
 
     fn figures(&self, place: usize, since: Option<Since<'_>>) -> Option<Figures> {
-        let (totals, more) = (self.groups.totals_at(place)?, self.more.get(place).copied().unwrap_or_default());
+        let (totals, missing) = (self.groups().totals_at(place)?, self.kept.missing(place));
+        let mut more = self.kept.more(place).copied().unwrap_or_default();
+        // One that is missing may have had a packet just now.
+        more.idle.is_undecided |= missing > 0;
         let figures = Figures {
             entries: totals.entries,
+            missing,
             evictable: totals.evictable,
             idle: more.idle.time(),
             ..Figures::default()
         };
         let Some(since) = since else { return Some(figures) };
         let new = self.new_rate(place, &totals, more, since);
-        let (packets, bytes) = self.traffic(place, &totals, new, since);
+        let (packets, bytes) =
+            if more.is_first { Default::default() } else { self.traffic(place, &totals, new, since) };
         Some(Figures { new, packets, bytes, ..figures })
     }
 
+    /// New entries by their events, and those of namespaces without events by their start times: of these, the ones that
+    /// ended meanwhile are missing.
     fn new_rate(&self, place: usize, totals: &Totals, more: More, since: Since<'_>) -> Rate {
-        match since.began {
-            Some(Began { groups, is_complete }) => {
-                let at = groups.place_in(&self.groups, place);
-                let count = at.and_then(|at| groups.totals_at(at)).map_or(0, |totals| totals.entries);
-                let is_exact = is_complete && (at.is_some() || groups.beyond() == 0);
-                if is_exact { Rate::known(count, since.interval) } else { Rate::bound(count, since.interval) }
-            }
-            // Those that ended meanwhile are missing.
-            None if u64::from(more.dated) == totals.entries => Rate::bound(more.began.into(), since.interval),
-            None => Rate::Unknown,
+        let (count, is_exact) = since.began.map_or((0, false), |began| self.events_of(place, began));
+        let without_events = if since.began.is_some() { more.without_events.into() } else { totals.entries };
+        let is_dated = u64::from(more.dated) == without_events;
+        if is_exact && without_events == 0 {
+            Rate::known(count, since.interval)
+        } else if is_dated {
+            Rate::bound(count + u64::from(more.began), since.interval)
+        } else if count > 0 {
+            Rate::bound(count, since.interval)
+        } else {
+            Rate::Unknown
         }
+    }
+
+    /// The number of events of a group, and whether none is missing.
+    fn events_of(&self, place: usize, Began { groups, incomplete }: Began<'_>) -> (u64, bool) {
+        let at = groups.place_in(self.groups(), place);
+        let count = at.and_then(|at| groups.totals_at(at)).map_or(0, |totals| totals.entries);
+        let is_complete = match self.view {
+            View::Netns => self.groups().group_at(place).is_some_and(|group| !incomplete.contains(&group.part)),
+            _ => incomplete.is_empty(),
+        };
+        (count, is_complete && (at.is_some() || groups.beyond() == 0))
     }
 
     /// Packets and bytes per second. What entries had that ended is missing, so the rate is a lower bound unless none
     /// ended.
     fn traffic(&self, place: usize, totals: &Totals, new: Rate, since: Since<'_>) -> (Rate, Rate) {
-        let before = &since.before.groups;
-        let at = before.place_in(&self.groups, place);
-        if totals.counted == 0 || (at.is_none() && before.beyond() > 0) {
+        let before = since.before.groups();
+        let at = before.place_in(self.groups(), place);
+        let is_missing = |kept: &FrequentGroups<More>, place| kept.missing(place) > 0;
+        if totals.counted == 0
+            || (at.is_none() && before.beyond() > 0)
+            || is_missing(&self.kept, place)
+            || at.is_some_and(|at| is_missing(&since.before.kept, at))
+        {
             return (Rate::Unknown, Rate::Unknown);
         }
         let earlier = at.and_then(|at| before.totals_at(at)).unwrap_or_default();
@@ -222,7 +287,8 @@ mod tests {
     }
 
     fn grouped(most: usize, flows: &[(u8, Option<u64>)]) -> Grouped {
-        let mut grouped = Grouped::new(View::Source, groups_of(View::Source, most).unwrap().unwrap());
+        let mut grouped = Grouped::new(View::Source, most).unwrap().unwrap();
+        grouped.start_netns(None, Current { has_events: true, is_first: false });
         for (last, packets) in flows {
             let flow = flow(*last, *packets);
             grouped.add(&Subject::new(&flow, &IdleEstimator::without_timeouts(0)), EXACT, None);
@@ -234,9 +300,11 @@ mod tests {
     fn rates(before: &Grouped, now: &Grouped, began: Option<(&[u8], bool)>) -> Vec<(String, Rate, Rate, Rate)> {
         let began_groups = began.map(|(sources, _)| {
             let all: Vec<_> = sources.iter().map(|last| (*last, None)).collect();
-            grouped(100, &all).groups
+            grouped(100, &all).kept
         });
-        let began = began_groups.as_ref().zip(began).map(|(groups, (_, is_complete))| Began { groups, is_complete });
+        let missing = |is_complete| if is_complete { BTreeSet::new() } else { BTreeSet::from([0]) };
+        let incomplete = began.map_or_else(BTreeSet::new, |(_, is_complete)| missing(is_complete));
+        let began = began_groups.as_ref().map(|groups| Began { groups: groups.groups(), incomplete: &incomplete });
         let since = Since { before, began, interval: 2000 };
         let rows = now.section(Some(since), SortOrder::of(Column::Group), 100).rows;
         rows.into_iter().map(|row| (row.text, row.figures.new, row.figures.packets, row.figures.bytes)).collect()
@@ -280,6 +348,7 @@ mod tests {
     fn start_times_bound_the_new_entries_where_there_are_no_events_and_all_have_one() {
         let ages = IdleEstimator::without_timeouts(0);
         let mut now = grouped(100, &[]);
+        now.start_netns(None, Current::default());
         for began in [Some(true), Some(false), Some(true)] {
             now.add(&Subject::new(&flow(1, None), &ages), EXACT, began);
         }
@@ -287,6 +356,59 @@ mod tests {
         now.add(&Subject::new(&flow(2, None), &ages), EXACT, Some(true));
         let rates = rates(&grouped(100, &[]), &now, None);
         assert_eq!(rates.iter().map(|rate| rate.1).collect::<Vec<_>>(), [Rate::AtLeast(1.0), Rate::Unknown]);
+    }
+
+    /// Blue and red, with so many entries of one source each, with ten packets each; the rates are those of two seconds in
+    /// which one entry began in each.
+    fn rates_of(view: View, current: [Current; 2], incomplete: &[u32]) -> Vec<(String, Rate, Rate)> {
+        let ages = IdleEstimator::without_timeouts(0);
+        let sample = |entries: u32, packets| {
+            let mut grouped = Grouped::new(view, 100).unwrap().unwrap();
+            for ((id, name), current) in [(1, "blue"), (2, "red")].into_iter().zip(current) {
+                let netns = Arc::new(FrameNetns { id, name: name.to_owned(), ..FrameNetns::default() });
+                grouped.start_netns(Some(&netns), current);
+                for _ in 0..entries {
+                    grouped.add(&Subject::new(&flow(1, Some(packets)), &ages), EXACT, Some(false));
+                }
+            }
+            grouped
+        };
+        let (before, now, began) = (sample(1, 10), sample(2, 10), sample(1, 0));
+        let incomplete = incomplete.iter().copied().collect();
+        let began = Some(Began { groups: began.groups(), incomplete: &incomplete });
+        let since = Since { before: &before, began, interval: 2000 };
+        let rows = now.section(Some(since), SortOrder::of(Column::Group), 100).rows;
+        rows.into_iter().map(|row| (row.text, row.figures.new, row.figures.packets)).collect()
+    }
+
+    const HEARD: Current = Current { has_events: true, is_first: false };
+
+    #[test]
+    fn a_view_of_namespaces_has_a_row_for_each_and_others_have_their_sums() {
+        let row = |text: &str, new, packets| (text.to_owned(), Rate::Known(new), Rate::Known(packets));
+        assert_eq!(rates_of(View::Netns, [HEARD; 2], &[]), [row("blue", 0.5, 5.0), row("red", 0.5, 5.0)]);
+        assert_eq!(rates_of(View::Source, [HEARD; 2], &[]), [row("10.0.0.1", 1.0, 10.0)]);
+    }
+
+    #[test]
+    fn events_that_are_missing_in_one_namespace_make_its_rates_and_the_sums_lower_bounds() {
+        let new = |view| rates_of(view, [HEARD; 2], &[2]).into_iter().map(|rates| rates.1).collect::<Vec<_>>();
+        assert_eq!(new(View::Netns), [Rate::Known(0.5), Rate::AtLeast(0.5)]);
+        assert_eq!(new(View::Source), [Rate::AtLeast(1.0)]);
+        // Red has no events, and start times of which none is in the interval.
+        let new = |view| {
+            let current = [HEARD, Current::default()];
+            rates_of(view, current, &[2]).into_iter().map(|rates| rates.1).collect::<Vec<_>>()
+        };
+        assert_eq!(new(View::Source), [Rate::AtLeast(1.0)]);
+    }
+
+    #[test]
+    fn what_entries_had_before_their_namespace_was_first_dumped_is_no_traffic_of_the_interval() {
+        let current = [HEARD, Current { is_first: true, ..HEARD }];
+        let packets = |view| rates_of(view, current, &[2]).into_iter().map(|rates| rates.2).collect::<Vec<_>>();
+        assert_eq!(packets(View::Netns), [Rate::Known(5.0), Rate::Unknown]);
+        assert_eq!(packets(View::Source), [Rate::Unknown]);
     }
 
     #[test]
@@ -309,6 +431,28 @@ mod tests {
         let now = grouped(2, &[(1, None), (2, None), (2, None), (3, None)]);
         let section = now.section(None, SortOrder::default(), 1);
         assert_eq!(section.rows.iter().map(|row| &*row.text).collect::<Vec<_>>(), ["10.0.0.2"]);
-        assert_eq!((section.groups, section.beyond), (2, 1));
+        // The third one made room, and took one with it.
+        assert_eq!((section.groups, section.beyond), (1, 2));
+    }
+
+    #[test]
+    fn a_source_that_comes_last_after_200_000_others_is_the_first_row() {
+        let mut grouped = Grouped::new(View::Source, 65_536).unwrap().unwrap();
+        let (ages, mut flow) = (IdleEstimator::without_timeouts(0), flow(1, Some(1)));
+        let sources = (0..200_000).chain(std::iter::repeat_n(u32::MAX, 80_000));
+        for source in sources {
+            flow.orig.src = std::net::Ipv4Addr::from(source).into();
+            grouped.add(&Subject::new(&flow, &ages), EXACT, None);
+        }
+        let since = Since { before: &grouped, began: None, interval: 2000 };
+        let section = grouped.section(Some(since), SortOrder::default(), 20);
+        let Row { text, figures, .. } = &section.rows[0];
+        assert_eq!((&**text, figures.entries), ("255.255.255.255", 80_000));
+        // Of what came before it was kept nothing is known.
+        assert!((1..10).contains(&figures.missing), "{figures:?}");
+        assert_eq!((figures.idle, figures.bytes), (IdleTime::AtMost(6), Rate::Unknown));
+        let counted: u64 =
+            grouped.section(None, SortOrder::default(), 100_000).rows.iter().map(|row| row.figures.entries).sum();
+        assert_eq!(counted + section.beyond, 280_000);
     }
 }
