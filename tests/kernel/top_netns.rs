@@ -16,6 +16,7 @@ use crate::namespaces::{Tenant, command_of};
 tests![
     a_batch_of_all_namespaces_has_their_sums_and_each_of_them_and_a_recording_has_them_too,
     namespaces_that_appear_and_vanish_are_shown_as_long_as_they_exist_with_their_new_entries,
+    a_namespace_that_is_deleted_is_released_also_between_two_frames,
     a_namespace_that_cannot_be_entered_is_named,
     a_delete_in_one_namespace_leaves_the_same_entries_of_the_others,
     the_view_of_namespaces_needs_all_namespaces,
@@ -47,6 +48,19 @@ until_true "frame behind it" '[ "$(frames)" -gt $((seen + 1)) ]'
 kill -TERM $top
 wait $top || fail "exit code $?"
 [ ! -s "$OUT.err" ] || fail "$(cat "$OUT.err")"
+"#;
+
+/// No frame is made in the meantime.
+const RELEASE: &str = r#"
+touch /run/netns/c && unshare --net=/run/netns/c true || fail unshare
+inode=$(stat -L -c %i /run/netns/c)
+"$CTNL" top --all-netns --batch --interval 1h >"$OUT" 2>&1 & top=$!
+has_it_open() { stat -L -c %i /proc/$top/fd/* 2>/dev/null | grep -qx "$inode"; }
+until_true "open namespace" has_it_open
+umount -l /run/netns/c || fail umount
+until_true "release of the namespace" '! has_it_open'
+kill -TERM $top
+wait $top || fail "exit code $?"
 "#;
 
 /// The namespace c exists, and no path leads to it.
@@ -148,6 +162,11 @@ fn namespaces_that_appear_and_vanish_are_shown_as_long_as_they_exist_with_their_
     assert!(of_c.iter().all(|entries| *entries == 40) && !of_c.is_empty(), "{of_c:?}");
     let last = frames.last().unwrap();
     assert_eq!((rows(last), &last["netns"]["read"]), (named(&[("b", "b", 43), ("a", "a", 5)]), &json!(3)));
+}
+
+fn a_namespace_that_is_deleted_is_released_also_between_two_frames(_: &TestNetns) {
+    let folder = tempfile::tempdir().unwrap();
+    run([&Tenant::new(), &Tenant::new()], &folder.path().join("log"), RELEASE);
 }
 
 fn a_namespace_that_cannot_be_entered_is_named(_: &TestNetns) {

@@ -2,7 +2,6 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -21,7 +20,7 @@ use crate::term::stdout::{Delivered, written};
 use crate::top::{
     self, Column, Environment, Frame, Frames, History, Kill, Live, Look, Pace, RECORDED_ROWS, Recorder, Recording,
     Replay, Sampler, Screen, ShownFilter, SortOrder, Source, View, Wanted, frame_as_json, frame_as_text,
-    processor_time,
+    processor_time, rest,
 };
 
 /// Rows that the screen can scroll to.
@@ -297,9 +296,12 @@ fn flush(kill: &Kill, args: &Args, host: &Host, within: &Within<'_>) {
     let mut console = args.common.console();
     console.warn(&command_line(kill, args.common.netns_argument()));
     let run = |dry_run| {
-        let netns = kill.netns.as_ref().map_or(within.netns.as_ref(), |netns| netns.netns.as_ref());
-        let netns = netns.context("the network namespace is unknown: nothing was deleted")?;
-        purging::run_in(&request(dry_run), filter.parse(host)?, netns, host, within.interrupt)
+        let netns = match &kill.netns {
+            Some(netns) => netns.netns.upgrade().map(|netns| Netns::clone(&netns)),
+            None => within.netns.clone(),
+        };
+        let netns = netns.context("the network namespace has vanished: nothing was deleted")?;
+        purging::run_in(&request(dry_run), filter.parse(host)?, &netns, host, within.interrupt)
     };
     let ran = run(true).and_then(|exit| if exit == Exit::Done { run(false) } else { Ok(exit) });
     if let Err(error) = ran {
@@ -362,10 +364,13 @@ fn print_frames(
             return Ok(exit(is_whole));
         }
         pace.made(began, processor_time().since(used).plus(sampler.entering()));
-        while now() < pace.next() {
-            let left = Duration::from(pace.next().since(now())).min(Duration::from_millis(100));
-            if !interrupt.sleep(left, |_| {}) {
+        loop {
+            let rest = rest(pace.next(), now());
+            if !interrupt.sleep(rest.length, |_| {}) {
                 return Ok(exit(is_whole));
+            }
+            if rest.is_last {
+                break;
             }
             let (began, used) = (now(), processor_time());
             sampler.read_events()?;

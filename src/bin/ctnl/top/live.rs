@@ -5,18 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
 
 use ctnl::clock::Clock;
 use ctnl::units::{Nanos, Seconds};
 
 use super::model::Frame;
-use super::pace::{Pace, processor_time};
+use super::pace::{Pace, processor_time, rest};
 use super::sample::{Sampler, Wanted};
 use super::view::ShownFilter;
-
-/// Time between two readings of events.
-const TICK: Duration = Duration::from_millis(100);
 
 /// What is sampled from now on.
 #[derive(Debug)]
@@ -55,6 +51,7 @@ impl Live {
             pace: Pace::of(interval),
             clock: clock.clone(),
             requests: received,
+            pending: None,
             due: Arc::clone(&due),
             stop: Arc::clone(&stop),
         };
@@ -106,6 +103,8 @@ struct Sampling {
     pace: Pace,
     clock: Clock,
     requests: Receiver<Request>,
+    /// What the next frame has to show.
+    pending: Option<Request>,
     due: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
 }
@@ -114,6 +113,9 @@ impl Sampling {
     fn run(&mut self, frames: &Sender<Result<Frame, String>>) {
         loop {
             let (began, used) = (self.clock.now().monotonic, processor_time());
+            if let Some(request) = self.pending.take() {
+                self.apply(request);
+            }
             let sampled = match self.sampler.sample(&self.stop) {
                 Ok(Some(frame)) => Ok(frame),
                 Ok(None) => return,
@@ -129,25 +131,19 @@ impl Sampling {
 
     /// Reads events until the next frame. False at the end.
     fn wait(&mut self, frames: &Sender<Result<Frame, String>>) -> bool {
-        let mut is_required = false;
         loop {
+            let is_required = self.pending.is_some();
             let due = if is_required { self.pace.next_required() } else { self.pace.next() };
             self.due.store(if is_required { due.0 } else { NONE }, Ordering::Relaxed);
-            let left = Duration::from(due.since(self.clock.now().monotonic));
-            if is_required && left.is_zero() {
-                return true;
-            }
-            match self.requests.recv_timeout(left.min(TICK)) {
+            let rest = rest(due, self.clock.now().monotonic);
+            match self.requests.recv_timeout(rest.length) {
                 Ok(request) => {
-                    self.apply(request);
-                    // Keys that were pressed in the meantime make one dump.
-                    while let Ok(request) = self.requests.try_recv() {
-                        self.apply(request);
-                    }
-                    is_required = true;
+                    self.add(request);
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) if rest.length.is_zero() => return true,
+                Err(RecvTimeoutError::Timeout) if rest.is_last => continue,
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let (began, used) = (self.clock.now().monotonic, processor_time());
@@ -157,18 +153,19 @@ impl Sampling {
                 return false;
             }
             self.pace.used(began, processor_time().since(used));
-            if left.is_zero() {
-                return true;
-            }
         }
     }
 
+    /// Keys that are pressed before a dump make one.
+    fn add(&mut self, request: Request) {
+        let filter = self.pending.take().and_then(|earlier| earlier.filter);
+        self.pending = Some(Request { filter: request.filter.or(filter), ..request });
+    }
+
     fn apply(&mut self, Request { wanted, filter }: Request) {
-        let (began, used) = (self.clock.now().monotonic, processor_time());
         self.sampler.set_wanted(wanted);
         if let Some(filter) = filter {
             self.sampler.set_filter(filter);
         }
-        self.pace.used(began, processor_time().since(used));
     }
 }

@@ -40,7 +40,7 @@ pub use model::Frame;
 #[cfg(test)]
 pub use model::FrameNetns;
 pub use order::{Column, SortOrder};
-pub use pace::{Pace, processor_time};
+pub use pace::{Pace, processor_time, rest};
 pub use record::{ROWS as RECORDED_ROWS, Recorder, Recording};
 pub use replay::Replay;
 pub use run::{Environment, Frames, run};

@@ -1,6 +1,6 @@
 //! What a frame shows: plain values, whether they come from the kernel or from a recording.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use ctnl::netlink::Netns;
 use serde::Serialize;
@@ -54,7 +54,7 @@ pub struct Figures {
 }
 
 /// A network namespace, where a frame is of several.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct FrameNetns {
     /// No other namespace of the run has this number.
     pub id: u32,
@@ -62,9 +62,18 @@ pub struct FrameNetns {
     pub name: String,
     /// What `--netns` takes for it.
     pub argument: Option<String>,
-    /// The namespace, which stays the same one when its name is given to another; none in a recording.
-    pub netns: Option<Netns>,
+    /// The namespace, which stays the same one when its name is given to another; none in a recording, and none once it has
+    /// vanished. A frame does not keep it: devices and addresses of a namespace are there as long as anything does.
+    pub netns: Weak<Netns>,
 }
+
+impl PartialEq for FrameNetns {
+    fn eq(&self, other: &Self) -> bool {
+        (self.id, &self.name, &self.argument) == (other.id, &other.name, &other.argument)
+    }
+}
+
+impl Eq for FrameNetns {}
 
 /// The network namespaces that a frame is of, with `--all-netns`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -4,6 +4,8 @@
 //! frame that a key requires may begin up to [`CREDIT`] before that, so that several keys are answered at once also where a
 //! dump takes long, and a key that is held down makes no more dumps than these.
 
+use std::time::Duration;
+
 use ctnl::units::{Nanos, Seconds};
 use nix::time::{ClockId, clock_gettime};
 
@@ -12,6 +14,9 @@ pub const PARTS: u64 = 8;
 
 /// How long before all is paid a frame may begin that a key requires: two dumps of half a second more than otherwise.
 const CREDIT: Nanos = Nanos(8 * Nanos::PER_SECOND);
+
+/// The longest time between two readings of events.
+const TICK: Nanos = Nanos(Nanos::PER_SECOND / 10);
 
 /// When frames begin.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +56,22 @@ impl Pace {
     }
 }
 
+/// A part of the time until the next frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rest {
+    /// How long nothing is done.
+    pub length: Duration,
+    /// Then comes the frame, which reads what events there are. Otherwise they are read.
+    pub is_last: bool,
+}
+
+/// The next part of the time from `now` until `due`. Reading events puts off the frame, since it is paid for, too: so it is
+/// never done right before that.
+pub fn rest(due: Nanos, now: Nanos) -> Rest {
+    let left = due.since(now);
+    Rest { length: left.min(TICK).into(), is_last: left <= TICK }
+}
+
 /// The processor time of this thread, the kernel's included. While the process is stopped, it does not go on.
 pub fn processor_time() -> Nanos {
     read(ClockId::CLOCK_THREAD_CPUTIME_ID)
@@ -63,7 +84,7 @@ pub fn process_time() -> Nanos {
 
 fn read(clock: ClockId) -> Nanos {
     let time = clock_gettime(clock);
-    time.map_or(Nanos(0), |time| Nanos(u64::try_from(std::time::Duration::from(time).as_nanos()).unwrap_or(u64::MAX)))
+    time.map_or(Nanos(0), |time| Nanos(u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]
@@ -130,6 +151,25 @@ mod tests {
         }
         let (used, second) = work(SECOND / 2, 600, false);
         assert!((used - 75.0).abs() <= 1.0 && second == 4 * SECOND, "{used} {second}");
+    }
+
+    #[test]
+    fn reading_events_does_not_put_off_a_frame_again_and_again() {
+        let mut pace = Pace::of(Seconds(1));
+        pace.made(Nanos(0), Nanos(SECOND / 10));
+        let (mut now, mut readings) = (SECOND / 10, 0);
+        loop {
+            let rest = rest(pace.next(), Nanos(now));
+            now += u64::try_from(rest.length.as_nanos()).unwrap_or(u64::MAX);
+            if rest.is_last {
+                break;
+            }
+            let took = SECOND / 1000;
+            pace.used(Nanos(now), Nanos(took));
+            (now, readings) = (now + took, readings + 1);
+        }
+        assert!((8..=10).contains(&readings) && now < SECOND + SECOND / 10, "{readings} {now}");
+        assert_eq!(rest(Nanos(5), Nanos(7)), Rest { length: Duration::ZERO, is_last: true });
     }
 
     #[test]

@@ -2,14 +2,16 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use ctnl::host::Host;
+use ctnl::units::Nanos;
 
 use super::super::model::{FrameNetns, NetnsFigures};
 use super::events::{BUFFER, NewEntries};
 use super::table::{Context, Counting, Table, TableFigures};
-use crate::host::namespaces::{Namespace, Namespaces, has_vanished};
+use crate::host::namespaces::{Namespace, Namespaces, POLL_INTERVAL, has_vanished};
 
 /// Namespaces whose sockets are kept open, those with most entries: with buffers, some 10 MB.
 const MOST_KEPT: usize = 32;
@@ -27,6 +29,8 @@ pub struct AllTables {
     tables: Vec<Kept>,
     with_events: bool,
     last_id: u32,
+    /// When the namespaces were looked for last.
+    found_at: Nanos,
     /// Namespaces that had vanished when they were to be opened. A process of short life is not worth a message.
     vanished: BTreeSet<u64>,
     errors: Errors,
@@ -61,7 +65,8 @@ impl AllTables {
     /// The tables of `host`, of which none was found yet.
     pub fn new(host: &Host, with_events: bool) -> Self {
         let (namespaces, tables) = (Namespaces::new(host.proc()), Vec::new());
-        AllTables { namespaces, tables, with_events, last_id: 0, vanished: BTreeSet::new(), errors: Errors::default() }
+        let (vanished, errors) = (BTreeSet::new(), Errors::default());
+        AllTables { namespaces, tables, with_events, last_id: 0, found_at: Nanos(0), vanished, errors }
     }
 
     /// The tables.
@@ -79,8 +84,7 @@ impl AllTables {
         counting: &mut Counting<'_>,
         context: Context<'_>,
     ) -> Result<Option<(Vec<TableFigures>, NetnsFigures)>> {
-        self.errors = Errors::default();
-        self.find(counting.new)?;
+        self.find(counting.new, context)?;
         self.keep_largest(only);
         let mut figures = Vec::new();
         let is_wanted = |kept: &&mut Kept| only.is_none_or(|only| only.id == kept.table.id());
@@ -126,8 +130,18 @@ impl AllTables {
         }
     }
 
-    /// Finds the namespaces that exist now.
-    fn find(&mut self, new: &mut NewEntries) -> Result<()> {
+    /// Finds the namespaces that exist now, unless that was done a short while ago. To be called between two samples: a
+    /// namespace that was deleted is there as long as its table is.
+    ///
+    /// # Errors
+    /// The namespaces cannot be found.
+    pub fn find_again(&mut self, new: &mut NewEntries, context: Context<'_>) -> Result<()> {
+        let age = context.host.clock.now().monotonic.since(self.found_at);
+        if Duration::from(age) >= POLL_INTERVAL { self.find(new, context) } else { Ok(()) }
+    }
+
+    fn find(&mut self, new: &mut NewEntries, context: Context<'_>) -> Result<()> {
+        (self.errors, self.found_at) = (Errors::default(), context.host.clock.now().monotonic);
         let changes = self.namespaces.refresh().context("find the network namespaces")?;
         for vanished in &changes.vanished {
             // What began in it is missing.
@@ -145,10 +159,12 @@ impl AllTables {
         for namespace in &changes.appeared {
             if let Err(error) = self.add(namespace) {
                 self.namespaces.forget(namespace.inode);
-                let is_gone = has_vanished(&error) && !earlier.contains(&namespace.inode);
+                let is_gone = has_vanished(&error);
                 if is_gone {
                     self.vanished.insert(namespace.inode);
-                } else {
+                }
+                // One that the next scan finds again exists.
+                if !is_gone || earlier.contains(&namespace.inode) {
                     self.errors.add(format!("{}: {error:#}", namespace.name));
                 }
             }
@@ -229,7 +245,7 @@ fn name(table: &Table) -> &str {
 
 fn frame_netns(namespace: &Namespace, id: u32) -> FrameNetns {
     let name = ctnl::text::printable(&namespace.name.to_string()).into_owned();
-    FrameNetns { id, name, argument: namespace.argument(), netns: None }
+    FrameNetns { id, name, argument: namespace.argument(), ..FrameNetns::default() }
 }
 
 #[cfg(test)]

@@ -127,7 +127,11 @@ impl EventSocket {
     /// As [`Events::next`].
     pub fn read(&mut self, into: &mut NewEntries, judge: Judge<'_>) -> Result<(), Error> {
         let left = MOST.saturating_sub(into.groups.read);
-        self.read_up_to(left, into, judge)
+        let read = self.read_up_to(left, into, judge);
+        if read.is_err() {
+            self.lose(None, into);
+        }
+        read
     }
 
     fn read_up_to(&mut self, most: u64, into: &mut NewEntries, judge: Judge<'_>) -> Result<(), Error> {

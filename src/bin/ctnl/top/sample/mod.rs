@@ -1,9 +1,10 @@
 //! One frame from one dump of each table.
 //!
 //! `groups` counts entries by group, `frequent` keeps the largest groups, `flows` keeps the first flows of an order, `events`
-//! counts the entries that begin between two dumps, `table` samples the table of one network namespace, and `all` those of all.
+//! counts the entries that begin between two dumps, `table` samples the table of one network namespace (`dump` visits its entries), and `all` those of all.
 
 mod all;
+mod dump;
 mod events;
 mod flows;
 mod frequent;
@@ -156,6 +157,10 @@ impl Sampler {
         let Sampler { host, timeouts, filter, new_entries, wanted, tables, .. } = self;
         let context = Context { host, timeouts, filter: &filter.filter };
         let mut read = Ok(());
+        if let Tables::All(all) = tables {
+            // An error is that of the next sample, too.
+            let _ = all.find_again(new_entries, context);
+        }
         tables.each(wanted.netns.as_deref(), |table| {
             if let Err(error) = table.read_events(new_entries, context) {
                 new_entries.set_incomplete(table.id());

@@ -1,31 +1,30 @@
 //! The table of one network namespace: its dump, the kernel's counters, and the events of its new entries.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Result;
 use ctnl::clock::Time;
 use ctnl::filter::Filter;
 use ctnl::host::Host;
-use ctnl::model::{Flow, Status};
-use ctnl::netlink::{Connection, Error, Netns};
-use ctnl::table::{self, COUNTERS, Counters, CpuStats, DatagramTime, DumpRequest, DumpTotals, Occupancy};
+use ctnl::netlink::{Connection, Netns};
+use ctnl::table::{self, COUNTERS, Counters, CpuStats, DumpRequest, Occupancy};
 
 use super::super::model::{FrameNetns, Rate};
+use super::dump::{Dump, Dumped};
 use super::events::{EventSocket, Judge, NewEntries, are_sent};
 use super::flows::TopFlows;
 use super::groups::{Current, Grouped};
 use super::milliseconds;
 use crate::host::timeout_options::TimeoutOptions;
-use crate::scan::{End, Selection, Settings, Visitor, walk};
+use crate::scan::{End, Selection, Settings, walk};
 
 /// The table of a namespace.
 #[derive(Debug)]
 pub struct Table {
     /// Of several namespaces: which one.
     pub netns: Option<Arc<FrameNetns>>,
-    pinned: Netns,
+    pinned: Arc<Netns>,
     open: Option<Open>,
     before: Option<Before>,
     /// By the last count.
@@ -90,7 +89,7 @@ impl Table {
     /// # Errors
     /// The settings cannot be read, or events cannot be subscribed to.
     pub fn of_one(connection: Connection, buffer: Option<usize>, context: Context<'_>) -> Result<Self> {
-        let pinned = connection.netns().clone();
+        let pinned = Arc::new(connection.netns().clone());
         let mut table = Table { netns: None, pinned, open: None, before: None, entries: 0 };
         let mut open = Open::new(connection, buffer, 0)?;
         open.judging(context)?;
@@ -104,13 +103,14 @@ impl Table {
     /// It cannot be entered, or the kernel refuses its count.
     pub fn of_netns(netns: FrameNetns, pinned: Netns) -> Result<Self> {
         let entries = table::count(&mut Connection::open(&pinned)?)?.entries;
-        let netns = Some(Arc::new(FrameNetns { netns: Some(pinned.clone()), ..netns }));
-        Ok(Table { netns, pinned, open: None, before: None, entries })
+        let mut table = Table { netns: None, pinned: Arc::new(pinned), open: None, before: None, entries };
+        table.rename(netns);
+        Ok(table)
     }
 
     /// The namespace has another name now.
     pub fn rename(&mut self, netns: FrameNetns) {
-        self.netns = Some(Arc::new(FrameNetns { netns: Some(self.pinned.clone()), ..netns }));
+        self.netns = Some(Arc::new(FrameNetns { netns: Arc::downgrade(&self.pinned), ..netns }));
     }
 
     /// The namespace.
@@ -307,59 +307,6 @@ fn select(settings: &Settings, context: Context<'_>) -> Selection {
 
 fn judge(selection: &Selection) -> Judge<'_> {
     Judge { filter: selection.filter(), ages: selection.ages() }
-}
-
-/// What a dump has counted.
-#[derive(Debug, Clone, Copy, Default)]
-struct Dumped {
-    seen: u64,
-    matched: u64,
-    undecided: u64,
-    evictable: u64,
-    /// Entries whose start is known.
-    dated: u64,
-    /// Those of them that began since the last dump.
-    began: u64,
-}
-
-impl Dumped {
-    fn begun(&self) -> Option<u64> {
-        (self.dated == self.seen).then_some(self.began)
-    }
-}
-
-/// The visitor of a dump.
-struct Dump<'d> {
-    selection: &'d mut Selection,
-    groups: &'d mut Vec<Grouped>,
-    flows: Option<&'d mut TopFlows>,
-    /// The span of the interval, in nanoseconds since 1970.
-    span: Option<(u64, u64)>,
-    dumped: Dumped,
-    stop: &'d AtomicBool,
-    refreshed: Result<(), Error>,
-}
-
-impl Visitor for Dump<'_> {
-    fn entry(&mut self, flow: &Flow, time: &DatagramTime) {
-        let dumped = &mut self.dumped;
-        dumped.evictable += u64::from(!flow.status.contains(Status::Assured));
-        let began = self.span.zip(flow.start).map(|((from, to), start)| (from..to).contains(&start));
-        dumped.dated += u64::from(began.is_some());
-        dumped.began += u64::from(began == Some(true));
-        let Some(subject) = self.selection.judge(flow, time) else { return };
-        let idle = subject.idle();
-        self.groups.iter_mut().for_each(|groups| groups.add(&subject, idle, began));
-        if let Some(flows) = &mut self.flows {
-            flows.add(flow, idle);
-        }
-    }
-
-    fn end_datagram(&mut self, _: DumpTotals) -> ControlFlow<()> {
-        self.refreshed = self.selection.refresh_old_settings();
-        let goes_on = self.refreshed.is_ok() && !self.stop.load(Ordering::Relaxed);
-        if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    }
 }
 
 /// What was counted between two samples of all processors.
