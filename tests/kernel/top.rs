@@ -20,6 +20,7 @@ tests![
     a_soft_delete_of_the_filter_lowers_the_timeouts_up_to_the_maximum,
     a_screen_needs_a_terminal_for_input_and_output,
     a_recording_is_played_with_the_same_keys_and_deletes_nothing,
+    a_recording_goes_on_while_a_question_is_open,
     a_terminal_that_is_gone_ends_the_screen,
 ];
 
@@ -245,6 +246,28 @@ fn a_recording_is_played_with_the_same_keys_and_deletes_nothing(netns: &TestNetn
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
     netns.ctnl(&[&replay[..], &["--batch"]].concat()).exits_with(1).stderr_contains("no frame");
+}
+
+fn a_recording_goes_on_while_a_question_is_open(netns: &TestNetns) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("night");
+    let length = || std::fs::metadata(&path).unwrap().len();
+    let mut screen = screen(netns, &["--record", path.to_str().unwrap()]);
+    screen.type_in("k\r");
+    screen.wait_for("Delete 89 of 119 entries");
+    let before = length();
+    // Frames are recorded every ten seconds, so that this takes longer than anything that `until` waits for.
+    let begun = std::time::Instant::now();
+    while length() == before {
+        assert!(begun.elapsed().as_secs() < 60, "nothing is recorded");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    screen.type_in("n\r");
+    screen.wait_for("Press a key");
+    screen.type_in(" ");
+    screen.wait_for_line("? help");
+    screen.type_in("q");
+    screen.ends_with(0);
 }
 
 fn a_terminal_that_is_gone_ends_the_screen(netns: &TestNetns) {

@@ -183,7 +183,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let netns = args.common.netns_argument().map_or_else(String::new, |name| format!("netns {name}"));
     let recording = if args.record.is_some() { "  recording" } else { "" };
     let source = Source::Kernel(format!("{netns}{recording}"));
-    let frames = Frames::Live(Live::start(sampler, args.interval, &host.clock)?, recorder);
+    let frames = Frames::Live(Live::start(sampler, args.interval, &host.clock, recorder)?);
     show_screen(args, host, Shown { source, frames, wanted, filter: filter.text, kill }, &interrupt)
 }
 

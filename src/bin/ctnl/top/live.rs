@@ -3,7 +3,9 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, TrySendError, channel, sync_channel,
+};
 use std::thread::{Builder, JoinHandle};
 
 use ctnl::clock::Clock;
@@ -11,6 +13,7 @@ use ctnl::units::{Nanos, Seconds};
 
 use super::model::Frame;
 use super::pace::{Pace, processor_time, rest};
+use super::record::Recorder;
 use super::sample::{Sampler, Wanted};
 use super::view::ShownFilter;
 
@@ -22,6 +25,10 @@ pub struct Request {
     /// Another filter.
     pub filter: Option<ShownFilter>,
 }
+
+/// Frames that wait to be shown. While the screen is left for a question, or the terminal takes nothing, further ones are
+/// recorded and not shown, so that memory is bounded.
+const WAITING: usize = 2;
 
 /// No frame is waited for.
 const NONE: u64 = u64::MAX;
@@ -38,16 +45,18 @@ pub struct Live {
 }
 
 impl Live {
-    /// Starts to sample every `interval`, or less often.
+    /// Starts to sample every `interval`, or less often, and to record, also what is not shown.
     ///
     /// # Errors
     /// The system has no thread left.
-    pub fn start(sampler: Sampler, interval: Seconds, clock: &Clock) -> io::Result<Self> {
-        let ((requests, received), (sender, frames)) = (channel(), channel());
+    pub fn start(sampler: Sampler, interval: Seconds, clock: &Clock, recorder: Option<Recorder>) -> io::Result<Self> {
+        let ((requests, received), (sender, frames)) = (channel(), sync_channel(WAITING));
         let stop = Arc::new(AtomicBool::new(false));
         let due = Arc::new(AtomicU64::new(NONE));
         let mut sampling = Sampling {
             sampler,
+            recorder,
+            not_recorded: None,
             pace: Pace::of(interval),
             clock: clock.clone(),
             requests: received,
@@ -100,6 +109,9 @@ impl Drop for Live {
 /// What the thread works with.
 struct Sampling {
     sampler: Sampler,
+    recorder: Option<Recorder>,
+    /// Why recording ended, until the screen has it.
+    not_recorded: Option<String>,
     pace: Pace,
     clock: Clock,
     requests: Receiver<Request>,
@@ -110,7 +122,7 @@ struct Sampling {
 }
 
 impl Sampling {
-    fn run(&mut self, frames: &Sender<Result<Frame, String>>) {
+    fn run(&mut self, frames: &SyncSender<Result<Frame, String>>) {
         loop {
             let (began, used) = (self.clock.now().monotonic, processor_time());
             if let Some(request) = self.pending.take() {
@@ -121,16 +133,32 @@ impl Sampling {
                 Ok(None) => return,
                 Err(error) => Err(format!("{error:#}")),
             };
+            if let (Ok(frame), Some(recorder)) = (&sampled, &mut self.recorder)
+                && let Err(error) = recorder.record(frame)
+            {
+                self.not_recorded = Some(error.to_string());
+            }
             self.pace.made(began, processor_time().since(used).plus(self.sampler.entering()));
-            if frames.send(sampled).is_err() || !self.wait(frames) {
+            if !self.show(frames, sampled) || !self.wait(frames) {
                 return;
             }
             self.due.store(NONE, Ordering::Relaxed);
         }
     }
 
+    /// Passes on what is shown, unless too much of it waits. False at the end.
+    fn show(&mut self, frames: &SyncSender<Result<Frame, String>>, next: Result<Frame, String>) -> bool {
+        let sent = frames.try_send(next);
+        if let Some(error) = self.not_recorded.take()
+            && let Err(TrySendError::Full(Err(error))) = frames.try_send(Err(error))
+        {
+            self.not_recorded = Some(error);
+        }
+        !matches!(sent, Err(TrySendError::Disconnected(_)))
+    }
+
     /// Reads events until the next frame. False at the end.
-    fn wait(&mut self, frames: &Sender<Result<Frame, String>>) -> bool {
+    fn wait(&mut self, frames: &SyncSender<Result<Frame, String>>) -> bool {
         loop {
             let is_required = self.pending.is_some();
             let due = if is_required { self.pace.next_required() } else { self.pace.next() };
@@ -148,7 +176,7 @@ impl Sampling {
             }
             let (began, used) = (self.clock.now().monotonic, processor_time());
             if let Err(error) = self.sampler.read_events()
-                && frames.send(Err(format!("{error:#}"))).is_err()
+                && !self.show(frames, Err(format!("{error:#}")))
             {
                 return false;
             }

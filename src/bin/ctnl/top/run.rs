@@ -11,7 +11,6 @@ use super::draw::draw;
 use super::live::{ENDED, Live, Request};
 use super::look::Look;
 use super::model::Frame;
-use super::record::Recorder;
 use super::replay::Replay;
 use super::sample::Wanted;
 use super::screen::{Action, Kill, Screen, Source};
@@ -41,8 +40,8 @@ pub struct Environment<'a> {
 /// Where the frames come from.
 #[derive(Debug)]
 pub enum Frames {
-    /// The kernel, and they may be recorded.
-    Live(Live, Option<Recorder>),
+    /// The kernel.
+    Live(Live),
     /// The recording of this name.
     Replay(Replay, String),
 }
@@ -89,7 +88,7 @@ impl Running<'_> {
     fn take_frames(&mut self, screen: &mut Screen) -> io::Result<bool> {
         let mut is_changed = false;
         match &mut self.frames {
-            Frames::Live(live, recorder) => {
+            Frames::Live(live) => {
                 let left = live.due().map(|due| due.since(self.environment.clock.now().monotonic));
                 // To whole seconds, rounded up: it is drawn when they change.
                 let waits = left.map(|left| left.0.div_ceil(Nanos::PER_SECOND)).filter(|seconds| *seconds > 0);
@@ -97,11 +96,7 @@ impl Running<'_> {
                 while let Some(next) = live.next() {
                     is_changed = true;
                     match next {
-                        Ok(frame) => {
-                            let recorded = recorder.as_mut().map_or(Ok(()), |recorder| recorder.record(&frame));
-                            screen.show(frame);
-                            screen.message = recorded.err().map(|error| error.to_string()).or(screen.message.take());
-                        }
+                        Ok(frame) => screen.show(frame),
                         Err(error) if error == ENDED => return Err(io::Error::other(error)),
                         Err(error) => screen.message = Some(error),
                     }
@@ -135,7 +130,7 @@ impl Running<'_> {
     }
 
     fn request(&self, wanted: Wanted, filter: Option<ShownFilter>) {
-        if let Frames::Live(live, _) = &self.frames {
+        if let Frames::Live(live) = &self.frames {
             live.request(Request { wanted, filter });
         }
     }
@@ -156,7 +151,11 @@ impl Running<'_> {
                 self.wanted = self.wanted(screen);
                 self.request(self.wanted.clone(), Some(filter));
             }
-            Err(error) => screen.refuse_filter(error),
+            Err(error) => {
+                screen.refuse_filter(error);
+                // The view may be another one already.
+                self.sample(screen);
+            }
         }
     }
 
