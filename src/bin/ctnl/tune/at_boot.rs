@@ -77,6 +77,12 @@ pub fn plan(
         .map(|(path, new)| Change::of_file(path, text(path).map(str::to_owned), Some(new)))
         .filter(|change| change.from != change.to)
         .collect();
+    if let Some(old) = boot.old_initramfs.filter(|_| plan.changes.iter().any(|change| change.path == MODPROBE_CONF)) {
+        plan.notes.push(format!(
+            "the initramfs {} loads nf_conntrack ({}) with a copy of its options: then run {}",
+            old.image, old.loads, old.command
+        ));
+    }
     Ok(plan)
 }
 
@@ -301,6 +307,16 @@ mod tests {
         let close_wait = |seconds| plan_on(&root, &[(Setting::Timeout(Timer::TcpCloseWait), seconds)]).notes;
         assert_eq!(close_wait(60), ["tcp.close_wait: kube-proxy raises it to 3600 (/proc/77/cmdline:1)"]);
         assert_eq!(close_wait(7200), [] as [String; 0], "it only raises");
+    }
+
+    #[test]
+    fn an_initramfs_that_loads_the_module_is_to_be_made_anew() {
+        let files = [("/boot/initramfs-linux.img", ""), ("/etc/mkinitcpio.conf", "MODULES=(nf_conntrack)\n")];
+        let plan = plan_on(&systemd(false, &files), &SIZES);
+        assert!(matches!(&*plan.notes, [note] if note.ends_with("then run mkinitcpio -P")), "{plan:?}");
+        let [sysctl, modprobe] = [SYSCTL_CONF, MODPROBE_CONF].map(|path| (path, file(&plan, path).unwrap()));
+        let again = plan_on(&systemd(false, &[&files[..], &[sysctl, modprobe]].concat()), &SIZES);
+        assert_eq!(again.notes, [] as [String; 0], "the option does not change");
     }
 
     #[test]

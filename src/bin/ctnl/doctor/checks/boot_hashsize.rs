@@ -4,7 +4,9 @@ use crate::doctor::check::{Check, Outcome};
 use crate::doctor::evidence::{BootEvidence, Evidence};
 use crate::doctor::finding::{Finding, Severity};
 use crate::doctor::{tune_command, whole_file};
-use crate::host::boot::{Assignment, BUCKETS_WRITABLE, Effect, HASHSIZE, Reason, Stage, WithoutEffect, defaults};
+use crate::host::boot::{
+    Assignment, BUCKETS_WRITABLE, Effect, HASHSIZE, OldInitramfs, Reason, Stage, WithoutEffect, defaults,
+};
 
 pub const CHECK: Check = Check {
     name: "boot-hashsize",
@@ -15,7 +17,8 @@ Compares the buckets of the hash table with `options nf_conntrack hashsize=` in 
 
 Options of a module count when it is loaded, and never again: a size that was written while the module was loaded is not
 in force until it is unloaded, which iptables restart cannot do as long as another module uses it. A size that was
-changed by hand and written nowhere is lost at the next boot. With too few buckets every lookup walks long chains, and
+changed by hand and written nowhere is lost at the next boot. An initramfs has a copy of the options: it is not opened, but
+where its configuration names nf_conntrack and it is older than the file with the option, that is a note. With too few buckets every lookup walks long chains, and
 new entries fail (chain_toolong). `ctnl tune set --buckets N --persist` resizes the table at once and writes the option.",
     run,
 };
@@ -31,6 +34,7 @@ fn run(evidence: &Evidence) -> Outcome {
     findings.extend(boot.boot.hashsize().as_ref().and_then(|set| refused(boot, set)));
     findings.extend(boot.boot.hashsize().as_ref().and_then(contradicted));
     findings.extend(read_only(boot));
+    findings.extend(boot.boot.old_initramfs.as_ref().map(old_initramfs));
     findings.extend(boot.boot.without_effect.iter().filter(|line| line.assignment.key == HASHSIZE).filter_map(
         |line| {
             let is_in_force = boot.boot.buckets().is_some_and(|other| other.number() == line.assignment.number());
@@ -131,6 +135,14 @@ fn refused(boot: &BootEvidence, set: &Assignment) -> Option<Finding> {
     Some(finding)
 }
 
+/// An initramfs has a copy of modprobe.d.
+fn old_initramfs(old: &OldInitramfs) -> Finding {
+    let title = format!("{} is older than {}", old.image, old.newer.join(" and "));
+    let consequence = "the initramfs loads nf_conntrack with the options that it had when it was made";
+    let finding = Finding::new(Severity::Note, title, consequence).evidence(old.loads.to_string());
+    finding.command(old.command).figure("image", old.image.as_str())
+}
+
 fn contradicted(set: &Assignment) -> Option<Finding> {
     let loser = set.overrides.iter().find(|line| {
         line.number().is_some_and(|number| set.number().is_some_and(|other| other != number))
@@ -183,6 +195,38 @@ mod tests {
 
     fn titles(host: &MadeUpHost) -> Vec<String> {
         host.findings(run).into_iter().map(|finding| finding.title).collect()
+    }
+
+    #[test]
+    fn an_initramfs_that_loads_the_module_and_is_older_than_its_option_is_a_note() {
+        let age = |host: &MadeUpHost, path: &str, seconds: u64| {
+            let file = std::fs::File::open(host.host().path(path)).unwrap();
+            file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(seconds)).unwrap();
+        };
+        let (image, option) = ("/boot/initrd.img-6.1.0-9", "/etc/modprobe.d/conntrack.conf");
+        let mut host = MadeUpHost::systemd();
+        host.file("/proc/sys/kernel/osrelease", "6.1.0-9\n").file(image, "");
+        host.file("/etc/initramfs-tools/modules", "# nf_conntrack\n");
+        age(&host, image, 500);
+        assert_eq!(host.findings(run), [], "nothing shows that it has the module");
+        host.file("/etc/initramfs-tools/modules", "# first\nnf_conntrack\n");
+        let found = host.findings(run).remove(0);
+        assert_eq!((found.severity, &*found.title), (Severity::Note, &*format!("{image} is older than {option}")));
+        assert_eq!(found.evidence, ["/etc/initramfs-tools/modules:2: nf_conntrack"]);
+        assert_eq!(found.fixes, [crate::doctor::finding::Fix::Command("update-initramfs -u".to_owned())]);
+        age(&host, option, 1000);
+        assert_eq!(host.findings(run), [], "it was made since");
+        for (path, line, is_loaded) in [
+            ("/etc/dracut.conf.d/a.conf", "add_drivers+=\" nf_nat nf_conntrack \"\n", true),
+            ("/etc/dracut.conf.d/a.conf", "omit_drivers+=\" nf_conntrack \"\n", false),
+            ("/etc/mkinitcpio.conf", "MODULES=(nf_conntrack)\n", true),
+            ("/etc/mkinitcpio.conf", "MODULES=(nf_conntrack_ftp)\n", false),
+        ] {
+            let mut host = MadeUpHost::systemd();
+            host.file("/boot/initramfs-linux.img", "").file(path, line);
+            age(&host, "/boot/initramfs-linux.img", 500);
+            assert_eq!(host.findings(run).len(), usize::from(is_loaded), "{line}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod applier;
 mod assignment;
 pub mod defaults;
 mod file_line;
+mod initramfs;
 mod key;
 mod loading;
 mod modprobe;
@@ -28,6 +29,7 @@ use ctnl::host::Host;
 pub use applier::{Applier, Init};
 pub use assignment::{Assignment, HASHSIZE, Stage};
 pub use file_line::FileLine;
+pub use initramfs::OldInitramfs;
 pub use key::{CONNTRACK, canonical};
 pub use loading::Loading;
 pub use modprobe::Modprobe;
@@ -56,6 +58,8 @@ pub struct Boot {
     pub writers: Vec<Writer>,
     /// What unloads the module while the host runs, so that its settings fall back to the defaults.
     pub unloads: Vec<FileLine>,
+    /// An initramfs that loads the module by older options than those of modprobe.d.
+    pub old_initramfs: Option<OldInitramfs>,
     /// Major and minor version of the running kernel.
     pub kernel: Option<(u32, u32)>,
     /// Files that exist and could not be read: what they set is unknown.
@@ -103,8 +107,23 @@ impl Boot {
         let writers = writers::find(&tree);
         let unloads = services::unloads(&tree);
         let kernel = kernel(&tree);
+        let mut options: Vec<_> = modprobe.hashsizes().map(|line| line.file).collect();
+        options.dedup();
+        let old_initramfs = initramfs::find(&tree, &options);
         let unreadable = tree.unreadable();
-        Boot { init, applier, loading, modprobe, without_effect, writers, unloads, kernel, unreadable, settings }
+        Boot {
+            init,
+            applier,
+            loading,
+            modprobe,
+            without_effect,
+            writers,
+            unloads,
+            old_initramfs,
+            kernel,
+            unreadable,
+            settings,
+        }
     }
 
     /// The line that decides on the sysctl `name`, such as `net.netfilter.nf_conntrack_max`, in any spelling;

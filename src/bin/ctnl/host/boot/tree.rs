@@ -7,6 +7,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use ctnl::host::Host;
 use nix::libc::{ESRCH, O_NONBLOCK};
@@ -106,6 +107,11 @@ impl<'a> Tree<'a> {
         self.metadata(path).is_some_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
     }
 
+    /// When the file at `path` was changed; `None` where there is none, or it is not written yet.
+    pub fn changed(&self, path: &str) -> Option<SystemTime> {
+        self.metadata(path)?.modified().ok()
+    }
+
     /// Whether there is a folder at `path`.
     pub fn is_folder(&self, path: &str) -> bool {
         self.metadata(path).is_some_and(|metadata| metadata.is_dir())
@@ -119,7 +125,7 @@ impl<'a> Tree<'a> {
     }
 
     fn metadata(&self, path: &str) -> Option<Metadata> {
-        let path = self.resolve(path)?;
+        let path = self.resolve(path).filter(|path| self.planned(path).is_none())?;
         fs::symlink_metadata(self.host.path(&path)).ok()
     }
 
