@@ -27,8 +27,8 @@ const GUEST_CASES: &[(&str, &[Test])] = &[
     ("facts", facts::TESTS),
 ];
 
-/// The cases that are other programs, and their arguments: tests of servers, which do not depend on the
-/// kernel, are skipped.
+/// The cases that are other programs, and their arguments: tests of servers, of iptables, chromium and tmux, which do not depend on
+/// the kernel, are skipped.
 const PROGRAM_CASES: [(&str, &str, &[&str]); 2] = [
     ("kernel", "/usr/bin/kernel-tests", &[]),
     (
@@ -49,6 +49,8 @@ const PROGRAM_CASES: [(&str, &str, &[&str]); 2] = [
             "doctor_iptables::",
             "--skip",
             "doctor_page::",
+            "--skip",
+            "top::",
         ],
     ),
 ];
