@@ -104,6 +104,16 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_does_something_else_too_is_one_of_the_other_lines() {
+        let line = "sysctl -w net.netfilter.nf_conntrack_acct=1";
+        for more in ["; rm -rf /srv/tmp", " && reboot", " kernel.panic=1", " | mail root", " $(halt)"] {
+            let found = one(&with("/etc/rc.local", &format!("#!/bin/sh\n{line}{more}\n")));
+            assert_eq!(found.fixes[0], command(SET), "{more}");
+            assert!(found.evidence.contains(&format!("/etc/rc.local:2: {line}{more}")), "{found:?}");
+        }
+    }
+
+    #[test]
     fn a_file_is_not_moved_over_another_one_or_in_front_of_that_of_a_package() {
         for other in ["/etc/sysctl.d/local.conf", "/usr/lib/sysctl.d/local.conf"] {
             let mut host = with("/etc/sysctl.d/local", ACCT);

@@ -36,8 +36,8 @@ an entry by the rules of now.
 The check cannot run where a NAT rule could not be read. Open vSwitch and tc's ct action do NAT
 without rules: where they are loaded, findings are notes. So they are, without a command that deletes
 anything, where conntrackd runs in this namespace, since entries may be copies of another router's, and
-for an address in the configuration of keepalived, ucarp or Pacemaker, which this host does not have now
-and may have again. The port of a target is not compared.",
+for source addresses where keepalived, ucarp, vrrpd or Pacemaker runs, since this host may have them
+again. The port of a target is not compared.",
     run,
 };
 
@@ -310,7 +310,7 @@ mod tests {
         let why = "192.0.2.77 moves between hosts by keepalived (pid 9): another one has it now";
         assert!(findings(run(&evidence))[1].evidence.contains(&why.to_owned()));
         evidence.failover = Ok(Failover { addresses: ["192.0.2.78".parse().unwrap()].into(), ..keepalived });
-        assert_eq!(judged(&evidence), [stale, stale], "it moves other addresses");
+        assert_eq!(judged(&evidence), [stale, copied], "its configuration may be in another file");
         let replicators = vec!["conntrackd (pid 7)".to_owned()];
         evidence.failover = Ok(Failover { replicators, ..Failover::default() });
         assert_eq!(judged(&evidence), [copied, copied]);

@@ -31,7 +31,7 @@ pub struct Failover {
     pub replicators: Vec<String>,
     /// Programs of this namespace that move addresses.
     pub movers: Vec<String>,
-    /// The addresses in their configuration; those of their own hosts are among them.
+    /// The addresses in their usual configuration files; those of their own hosts are among them.
     pub addresses: BTreeSet<IpAddr>,
 }
 
@@ -82,12 +82,14 @@ impl Failover {
     }
 
     /// Why an entry with `address`, which this host does not have, may be one of another router, or of the time at which
-    /// this host was the active one.
+    /// this host was the active one. A configuration may be anywhere, so that an address which is not found may move, too.
     pub fn moved(&self, address: IpAddr) -> Option<String> {
         let programs = self.movers.join(", ");
-        self.addresses
-            .contains(&address)
-            .then(|| format!("{address} moves between hosts by {programs}: another one has it now"))
+        match self.addresses.contains(&address) {
+            _ if programs.is_empty() => None,
+            true => Some(format!("{address} moves between hosts by {programs}: another one has it now")),
+            false => Some(format!("{programs} moves addresses between hosts: {address} may be one of them")),
+        }
     }
 }
 
@@ -155,16 +157,26 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_the_configuration_moves_where_the_program_runs() {
+    fn an_address_moves_or_may_move_where_a_program_that_moves_addresses_runs() {
         let configuration = "virtual_ipaddress {\n  192.0.2.5/24 dev eth0\n  2001:db8::5\n  # 192.0.2.6\n}\n";
         let mut active = host(&[("9", "keepalived", "net:[1]"), ("10", "ucarp", "net:[1]")]);
         active.file("/etc/keepalived/conf.d/vip.conf", configuration);
         active.file("/proc/10/cmdline", "ucarp\0--addr=192.0.2.7\0");
         let failover = Failover::read(&active.host()).unwrap();
-        let is_moved = |address: &str| failover.moved(address.parse().unwrap()).is_some();
+        let is_moved =
+            |address: &str| failover.moved(address.parse().unwrap()).unwrap().contains("another one has it now");
         assert_eq!(["192.0.2.5", "2001:db8::5", "192.0.2.6", "192.0.2.7"].map(is_moved), [true, true, false, true]);
         let mut stopped = host(&[]);
         stopped.file("/etc/keepalived/conf.d/vip.conf", configuration);
-        assert_eq!(Failover::read(&stopped.host()), Ok(Failover::default()));
+        let stopped = Failover::read(&stopped.host()).unwrap();
+        assert_eq!((stopped.moved("192.0.2.5".parse().unwrap()), &stopped), (None, &Failover::default()));
+    }
+
+    #[test]
+    fn an_address_may_move_where_the_configuration_is_somewhere_else() {
+        let mut active = host(&[("9", "keepalived", "net:[1]")]);
+        active.file("/proc/9/cmdline", "keepalived\0-f\0/run/ka.conf\0");
+        let why = Failover::read(&active.host()).unwrap().moved("192.0.2.5".parse().unwrap());
+        assert_eq!(why.unwrap(), "keepalived (pid 9) moves addresses between hosts: 192.0.2.5 may be one of them");
     }
 }

@@ -22,10 +22,11 @@ pub struct RestOfFile {
 }
 
 impl RestOfFile {
-    /// That of `file` beside the lines with the numbers `known`.
+    /// That of `file` beside the lines with the numbers `known`, where these do nothing else.
     pub fn of(tree: &Tree<'_>, file: &str, known: &[usize]) -> Self {
         let text = tree.text(file).unwrap_or_default();
-        let others = text.lines().zip(1..).filter(|(text, number)| is_content(text) && !known.contains(number));
+        let is_known = |text: &str, number: usize| known.contains(&number) && does_one_thing(text);
+        let others = text.lines().zip(1..).filter(|(text, number)| is_content(text) && !is_known(text, *number));
         let mut rest = RestOfFile { hides: hidden(tree, file), ..RestOfFile::default() };
         for (text, line) in others {
             rest.count += 1;
@@ -44,6 +45,11 @@ impl RestOfFile {
 fn is_content(line: &str) -> bool {
     let line = line.trim();
     !line.is_empty() && !line.starts_with(['#', ';'])
+}
+
+/// Whether a line cannot be more than one assignment: it may be of a script, with other commands behind the first one.
+fn does_one_thing(line: &str) -> bool {
+    !line.contains([';', '&', '|', '`', '(', '{']) && line.matches('=').count() <= 1
 }
 
 /// A file of the name that the file would get, in its folder or in one for which that stands in.
