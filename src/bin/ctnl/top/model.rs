@@ -107,6 +107,52 @@ pub struct Row {
     pub netns: Option<Arc<FrameNetns>>,
 }
 
+/// The fields that do not change as long as a flow exists.
+const LASTING: [&str; 13] = [
+    "id",
+    "proto",
+    "src",
+    "dst",
+    "sport",
+    "dport",
+    "icmp-type",
+    "icmp-code",
+    "icmp-id",
+    "zone",
+    "orig-zone",
+    "reply-zone",
+    "start",
+];
+
+impl Row {
+    /// Whether it is of the same entries as a row of another frame of the same view. The text of a flow has its state, and that of
+    /// a namespace its name, which change.
+    pub fn is_same(&self, other: &Row) -> bool {
+        let netns = |row: &Row| row.netns.as_ref().map(|netns| (netns.id, netns.name.clone()));
+        let is_of_netns = match (netns(self), netns(other)) {
+            // In a recording there are names only.
+            (Some((0, name)), Some((0, other))) => name == other,
+            (netns, other) => netns.map(|netns| netns.0) == other.map(|netns| netns.0),
+        };
+        let lasting = |row: &Row| {
+            let fields = row.fields.iter().filter(|(name, _)| LASTING.contains(&name.as_str()));
+            fields.cloned().collect::<Vec<_>>()
+        };
+        let (fields, others) = (lasting(self), lasting(other));
+        is_of_netns
+            && match (&self.term, &other.term) {
+                (Some(term), Some(other)) => term == other && fields == others,
+                _ if !fields.is_empty() || !others.is_empty() => fields == others,
+                _ => self.text == other.text || (self.is_netns() && other.is_netns()),
+            }
+    }
+
+    /// Whether it is all of a namespace.
+    fn is_netns(&self) -> bool {
+        self.fields.is_empty() && self.netns.as_ref().is_some_and(|netns| netns.name == self.text)
+    }
+}
+
 /// The rows of a view.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Section {

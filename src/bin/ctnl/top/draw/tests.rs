@@ -79,6 +79,14 @@ fn the_help_the_fields_of_a_flow_and_the_dialog_of_a_delete_cover_the_table() {
     press(&mut shown, "f");
     shown.press(Key::Enter);
     assert_screen(&drawn(&mut shown, ASCII, 80, 16), include_str!("screens/detail.txt"));
+    let mut without = frame();
+    without.sections[1].rows.clear();
+    shown.show(without);
+    let text = drawn(&mut shown, ASCII, 80, 16);
+    let lines: Vec<&str> = text.lines().skip(5).take(3).collect();
+    assert!(lines[0].starts_with("tcp 10.0.0.1:4711 -> 192.0.2.1:443"), "{text}");
+    assert_eq!(lines[1], "not in this frame: it ended, or is not among the first; as it was:");
+    assert!(lines[2].starts_with("source NAT"), "{text}");
 }
 
 #[test]
