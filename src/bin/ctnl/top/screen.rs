@@ -106,6 +106,10 @@ pub struct Screen {
     pub has_netns: bool,
     /// A line about what was just done, or what went wrong.
     pub message: Option<String>,
+    /// Frames are recorded.
+    pub is_recorded: bool,
+    /// Why recording ended, if it did.
+    pub not_recorded: Option<String>,
     /// The frame that is shown.
     pub frame: Option<Frame>,
     pub history: History,
@@ -151,6 +155,8 @@ impl Screen {
             netns: None,
             has_netns: false,
             message: None,
+            is_recorded: false,
+            not_recorded: None,
             frame: None,
             history: History::default(),
             waits: None,
