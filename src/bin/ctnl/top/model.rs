@@ -75,6 +75,21 @@ impl PartialEq for FrameNetns {
 
 impl Eq for FrameNetns {}
 
+impl FrameNetns {
+    /// Whether it is the same namespace, also with another name. In a recording there are names only.
+    pub fn is_same(&self, other: &FrameNetns) -> bool {
+        self.id == other.id && (self.id != 0 || self.name == other.name)
+    }
+}
+
+/// Whether both are the same namespace, or none.
+pub fn is_same_netns(one: Option<&Arc<FrameNetns>>, other: Option<&Arc<FrameNetns>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.is_same(other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
 /// The network namespaces that a frame is of, with `--all-netns`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NetnsFigures {
@@ -128,18 +143,12 @@ impl Row {
     /// Whether it is of the same entries as a row of another frame of the same view. The text of a flow has its state, and that of
     /// a namespace its name, which change.
     pub fn is_same(&self, other: &Row) -> bool {
-        let netns = |row: &Row| row.netns.as_ref().map(|netns| (netns.id, netns.name.clone()));
-        let is_of_netns = match (netns(self), netns(other)) {
-            // In a recording there are names only.
-            (Some((0, name)), Some((0, other))) => name == other,
-            (netns, other) => netns.map(|netns| netns.0) == other.map(|netns| netns.0),
-        };
         let lasting = |row: &Row| {
             let fields = row.fields.iter().filter(|(name, _)| LASTING.contains(&name.as_str()));
             fields.cloned().collect::<Vec<_>>()
         };
         let (fields, others) = (lasting(self), lasting(other));
-        is_of_netns
+        is_same_netns(self.netns.as_ref(), other.netns.as_ref())
             && match (&self.term, &other.term) {
                 (Some(term), Some(other)) => term == other && fields == others,
                 _ if !fields.is_empty() || !others.is_empty() => fields == others,
