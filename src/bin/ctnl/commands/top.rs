@@ -18,8 +18,8 @@ use crate::term::interrupt::Interrupt;
 use crate::term::limits::raise_open_files;
 use crate::term::stdout::{Delivered, written};
 use crate::top::{
-    self, Column, Environment, Frame, Frames, History, Kill, LONGEST_RECORDED_FILTER, Live, Look, Pace, RECORDED_ROWS,
-    Recorder, Recording, Replay, Sampler, Screen, ShownFilter, SortOrder, Source, View, Wanted, frame_as_json,
+    self, Column, Environment, Frame, Frames, History, Kill, Live, Look, Pace, RECORDED_ROWS, Recorder, Recording,
+    Replay, Sampler, Screen, ShownFilter, SortOrder, Source, View, Wanted, cut_filter_note, frame_as_json,
     frame_as_text, processor_time, rest,
 };
 
@@ -174,10 +174,8 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     sampler.set_filter(filter.clone());
     let open = |name: &String| Recorder::open(name).with_context(|| format!("open '{name}'"));
     let mut recorder = args.record.as_ref().map(open).transpose()?;
-    if recorder.is_some() && filter.text.len() > LONGEST_RECORDED_FILTER {
-        let length = LONGEST_RECORDED_FILTER;
-        let text = format!("the filter is long: its first {length} bytes are recorded, and the rows of all of it");
-        args.common.console().warn(&text);
+    if let Some(note) = cut_filter_note(&filter.text).filter(|_| recorder.is_some()) {
+        args.common.console().warn(&note);
     }
     if args.batch {
         return print_frames(args, host, &mut sampler, &interrupt, &mut recorder);

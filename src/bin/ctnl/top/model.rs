@@ -143,17 +143,18 @@ impl Row {
     /// Whether it is of the same entries as a row of another frame of the same view. The text of a flow has its state, and that of
     /// a namespace its name, which change.
     pub fn is_same(&self, other: &Row) -> bool {
-        let lasting = |row: &Row| {
-            let fields = row.fields.iter().filter(|(name, _)| LASTING.contains(&name.as_str()));
-            fields.cloned().collect::<Vec<_>>()
-        };
-        let (fields, others) = (lasting(self), lasting(other));
+        let has_lasting = self.lasting().chain(other.lasting()).next().is_some();
         is_same_netns(self.netns.as_ref(), other.netns.as_ref())
+            && self.lasting().eq(other.lasting())
             && match (&self.term, &other.term) {
-                (Some(term), Some(other)) => term == other && fields == others,
-                _ if !fields.is_empty() || !others.is_empty() => fields == others,
-                _ => self.text == other.text || (self.is_netns() && other.is_netns()),
+                (Some(term), Some(other)) => term == other,
+                _ => has_lasting || self.text == other.text || (self.is_netns() && other.is_netns()),
             }
+    }
+
+    /// The fields that do not change.
+    fn lasting(&self) -> impl Iterator<Item = &(String, String)> {
+        self.fields.iter().filter(|(name, _)| LASTING.contains(&name.as_str()))
     }
 
     /// Whether it is all of a namespace.

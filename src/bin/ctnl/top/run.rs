@@ -11,6 +11,7 @@ use super::draw::draw;
 use super::live::{ENDED, Live, Request};
 use super::look::Look;
 use super::model::Frame;
+use super::record::cut_filter_note;
 use super::replay::Replay;
 use super::sample::Wanted;
 use super::screen::{Action, Kill, Screen, Source};
@@ -163,6 +164,9 @@ impl Running<'_> {
         match (self.environment.parse)(text) {
             Ok(filter) => {
                 screen.set_filter(filter.text.clone());
+                if screen.is_recorded {
+                    screen.message = cut_filter_note(&filter.text);
+                }
                 self.wanted = self.wanted(screen);
                 self.request(self.wanted.clone(), Some(filter));
             }

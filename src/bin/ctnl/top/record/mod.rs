@@ -15,7 +15,7 @@ mod reader;
 mod writer;
 
 pub use reader::Recording;
-pub use writer::{LONGEST_FILTER, ROWS, Recorder};
+pub use writer::{ROWS, Recorder, cut_filter_note};
 
 /// The start of a file.
 const MAGIC: &[u8] = b"ctnl-top 1\n";

@@ -18,7 +18,7 @@ const EVERY: u64 = 10_000;
 /// fit, fewer are written.
 const MOST_BYTES: usize = 50_000_000 / (24 * 3600 * 1000 / EVERY as usize);
 /// Bytes of a filter that is written, at most, so that rows have place.
-pub const LONGEST_FILTER: usize = 1000;
+const LONGEST_FILTER: usize = 1000;
 /// Stands for the rest of a filter that is longer.
 const CUT: &str = " …";
 /// Rows of each view that are written, at most; of flows 20.
@@ -91,6 +91,14 @@ pub(super) fn to_bytes(frame: &Frame) -> io::Result<Vec<u8>> {
         }
         rows = rows * 9 / 10;
     }
+}
+
+/// What to say of a filter that is not recorded whole.
+pub fn cut_filter_note(filter: &str) -> Option<String> {
+    let is_cut = filter.len() > LONGEST_FILTER;
+    is_cut.then(|| {
+        format!("the filter is long: its first {LONGEST_FILTER} bytes are recorded, and the rows of all of it")
+    })
 }
 
 /// What is recorded of a filter that is too long; `None` of others, which are recorded as they are. It is shown, and never
