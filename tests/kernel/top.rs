@@ -1,9 +1,11 @@
 //! `ctnl top`.
 
+use std::process::Command;
+
 use serde_json::Value;
 
 use ctnl_test_support::harness::assert_same_entries;
-use ctnl_test_support::harness::{TestNetns, entry, tests, udp};
+use ctnl_test_support::harness::{TestNetns, entry, program, tests, udp};
 use ctnl_test_support::running::{Running, until};
 use ctnl_test_support::screen::OnScreen;
 use nix::sys::signal::Signal;
@@ -21,6 +23,8 @@ tests![
     a_screen_needs_a_terminal_for_input_and_output,
     a_recording_is_played_with_the_same_keys_and_deletes_nothing,
     a_recording_goes_on_while_a_question_is_open,
+    a_recording_that_a_full_disk_ended_is_shown_as_ended_until_the_end_and_the_exit_code_says_so,
+    a_long_filter_is_recorded_in_part_with_a_warning_and_its_rows,
     a_terminal_that_is_gone_ends_the_screen,
 ];
 
@@ -268,6 +272,40 @@ fn a_recording_goes_on_while_a_question_is_open(netns: &TestNetns) {
     screen.wait_for_line("? help");
     screen.type_in("q");
     screen.ends_with(0);
+}
+
+fn a_recording_that_a_full_disk_ended_is_shown_as_ended_until_the_end_and_the_exit_code_says_so(netns: &TestNetns) {
+    of_source(netns, 1, 1..30);
+    let folder = tempfile::tempdir().unwrap();
+    let script = "mount -t tmpfs -o size=64k small \"$1\" && echo 'ctnl-top 1' >\"$1/night\" &&
+        { cat /dev/zero >>\"$1/night\" 2>/dev/null; exec \"$2\" top --interval 1 --record \"$1/night\"; }";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh", folder.path().to_str().unwrap(), program()]);
+    command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let mut screen = OnScreen::of(command, 24, 80);
+    screen.wait_for_line("ctnl top  NOT RECORDING");
+    screen.wait_for_line("No space left on device");
+    // Keys do not take it away.
+    screen.type_in("pd");
+    screen.wait_for_line("DESTINATION");
+    screen.wait_for_line("NOT RECORDING: write ");
+    screen.type_in("q");
+    screen.ends_with(3);
+}
+
+fn a_long_filter_is_recorded_in_part_with_a_warning_and_its_rows(netns: &TestNetns) {
+    of_source(netns, 1, 1..30);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("night");
+    let addresses: Vec<String> = (0..1500).map(|n| format!("10.{}.{}.{}", 1 + n % 3, n / 7 % 250, n % 251)).collect();
+    let filter = format!("src 10.1.0.1,{}", addresses.join(","));
+    let record = ["top", "--batch", "-n", "1", "--interval", "1", "--record", file.to_str().unwrap(), &filter];
+    netns.ctnl(&record).exits_with(0).stderr_contains("the filter is long");
+    let replay = ["top", "--replay", file.to_str().unwrap(), "--batch", "--json"];
+    let frame = frames(&netns.ctnl(&replay).exits_with(0).stdout()).remove(0);
+    let recorded = frame["filter"].as_str().unwrap();
+    assert!(recorded.ends_with(" …") && recorded.len() <= 1000, "{recorded}");
+    assert_eq!((&frame["rows"][0]["group"], &frame["rows"][0]["filter"]), (&"10.1.0.1".into(), &Value::Null));
 }
 
 fn a_terminal_that_is_gone_ends_the_screen(netns: &TestNetns) {

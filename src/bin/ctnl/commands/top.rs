@@ -19,8 +19,8 @@ use crate::term::limits::raise_open_files;
 use crate::term::stdout::{Delivered, written};
 use crate::top::{
     self, Column, Environment, Frame, Frames, History, Kill, Live, Look, Pace, RECORDED_ROWS, Recorder, Recording,
-    Replay, Sampler, Screen, ShownFilter, SortOrder, Source, View, Wanted, frame_as_json, frame_as_text,
-    processor_time, rest,
+    Replay, Sampler, Screen, ShownFilter, SortOrder, Source, View, Wanted, cut_filter_note, frame_as_json,
+    frame_as_text, processor_time, rest,
 };
 
 /// Rows that the screen can scroll to.
@@ -46,8 +46,8 @@ Examples:
   ctnl top --replay night.top
       Play it, with the same keys.
 
-Exit codes: 0 done; 1 failed; 2 usage error; 3 a frame was not recorded, cannot be read, or lacks a
-network namespace that could not be read (--batch).";
+Exit codes: 0 done; 1 failed; 2 usage error; 3 a frame was not recorded; with --batch, one cannot be
+read, or lacks a network namespace that could not be read.";
 
 /// Show the table as it changes: who fills it, how fast, and when it is full
 ///
@@ -174,6 +174,9 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     sampler.set_filter(filter.clone());
     let open = |name: &String| Recorder::open(name).with_context(|| format!("open '{name}'"));
     let mut recorder = args.record.as_ref().map(open).transpose()?;
+    if let Some(note) = cut_filter_note(&filter.text).filter(|_| recorder.is_some()) {
+        args.common.console().warn(&note);
+    }
     if args.batch {
         return print_frames(args, host, &mut sampler, &interrupt, &mut recorder);
     }
@@ -181,8 +184,7 @@ pub fn run(args: &Args, host: &Host) -> Result<Exit> {
     let flush = |kill: &Kill| flush(kill, args, host, &within);
     let kill: Option<&dyn Fn(&Kill)> = if args.common.console().can_ask() { Some(&flush) } else { None };
     let netns = args.common.netns_argument().map_or_else(String::new, |name| format!("netns {name}"));
-    let recording = if args.record.is_some() { "  recording" } else { "" };
-    let source = Source::Kernel(format!("{netns}{recording}"));
+    let source = Source::Kernel(netns);
     let frames = Frames::Live(Live::start(sampler, args.interval, &host.clock, recorder)?);
     show_screen(args, host, Shown { source, frames, wanted, filter: filter.text, kill }, &interrupt)
 }
@@ -253,7 +255,7 @@ struct Shown<'a> {
 fn show_screen(args: &Args, host: &Host, shown: Shown<'_>, interrupt: &Interrupt) -> Result<Exit> {
     let Shown { source, frames, wanted, filter, kill } = shown;
     let mut screen = Screen::new(source, args.by, wanted.order, filter, args.interval.0 * 1000);
-    screen.has_netns = args.all_netns;
+    (screen.has_netns, screen.is_recorded) = (args.all_netns, args.record.is_some());
     let look = Look::of_environment(|name| std::env::var_os(name));
     let look = Look { has_colour: look.has_colour && !args.no_color, is_utf8: look.is_utf8 && !args.ascii };
     let parse = |text: &str| {
@@ -262,8 +264,12 @@ fn show_screen(args: &Args, host: &Host, shown: Shown<'_>, interrupt: &Interrupt
     };
     let zone = files::time_zone(host);
     let environment = Environment { parse: &parse, kill, clock: &host.clock, interrupt, look, zone: &zone };
-    top::run(&mut screen, frames, wanted, &environment)?;
-    Ok(Exit::Done)
+    let ran = top::run(&mut screen, frames, wanted, &environment);
+    if let Some(why) = &screen.not_recorded {
+        args.common.console().warn(why);
+    }
+    ran?;
+    Ok(exit(screen.not_recorded.is_none()))
 }
 
 /// Where a delete is run.

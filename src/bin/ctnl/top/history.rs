@@ -1,8 +1,9 @@
 //! The last minutes: the sparkline, and when the table is full.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use super::model::Frame;
+use super::model::{Frame, FrameNetns, is_same_netns};
 
 /// Frames that are kept: ten minutes, two seconds apart.
 const KEPT: usize = 300;
@@ -29,7 +30,7 @@ pub struct History {
     points: VecDeque<Point>,
     max: Option<u64>,
     /// The namespace that the frames are narrowed to.
-    only: Option<u32>,
+    only: Option<Arc<FrameNetns>>,
 }
 
 /// When the table is full.
@@ -62,11 +63,11 @@ impl History {
     /// Adds a frame. One that is older than the last, as in a recording that is played back, starts anew, and so does one of
     /// other namespaces.
     pub fn add(&mut self, frame: &Frame) {
-        let only = frame.only_netns().map(|netns| netns.id);
-        if only != self.only || self.points.back().is_some_and(|last| frame.at < last.at) {
+        let only = frame.only_netns();
+        if !is_same_netns(only, self.only.as_ref()) || self.points.back().is_some_and(|last| frame.at < last.at) {
             self.points.clear();
         }
-        self.only = only;
+        self.only = only.cloned();
         if self.points.len() == KEPT {
             self.points.pop_front();
         }
@@ -111,9 +112,7 @@ impl History {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use super::super::model::{FrameNetns, NetnsFigures, Rate};
+    use super::super::model::{NetnsFigures, Rate};
     use super::*;
 
     fn history(entries: &[(u64, u64)], max: Option<u64>) -> History {
@@ -158,6 +157,17 @@ mod tests {
         let one = NetnsFigures { only, ..NetnsFigures::default() };
         for (at, netns, points) in [(1, &all, 1), (2, &all, 2), (3, &one, 1), (4, &one, 2), (5, &all, 1)] {
             history.add(&Frame { at, netns: Some(netns.clone()), ..Frame::default() });
+            assert_eq!(history.points.len(), points);
+        }
+    }
+
+    #[test]
+    fn in_a_recording_frames_of_one_namespace_do_not_continue_those_of_another() {
+        let mut history = History::default();
+        for (at, name, points) in [(1, "blue", 1), (2, "blue", 2), (3, "red", 1), (4, "red", 2)] {
+            let only = Some(Arc::new(FrameNetns { name: name.to_owned(), ..FrameNetns::default() }));
+            let netns = Some(NetnsFigures { only, ..NetnsFigures::default() });
+            history.add(&Frame { at, netns, ..Frame::default() });
             assert_eq!(history.points.len(), points);
         }
     }

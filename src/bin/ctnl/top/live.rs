@@ -1,11 +1,11 @@
 //! Frames from the kernel, made by a thread of their own, so that keys are answered during a dump.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{
     Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, TrySendError, channel, sync_channel,
 };
+use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, JoinHandle};
 
 use ctnl::clock::Clock;
@@ -42,6 +42,7 @@ pub struct Live {
     due: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+    not_recorded: Arc<OnceLock<String>>,
 }
 
 impl Live {
@@ -53,10 +54,11 @@ impl Live {
         let ((requests, received), (sender, frames)) = (channel(), sync_channel(WAITING));
         let stop = Arc::new(AtomicBool::new(false));
         let due = Arc::new(AtomicU64::new(NONE));
+        let not_recorded = Arc::new(OnceLock::new());
         let mut sampling = Sampling {
             sampler,
             recorder,
-            not_recorded: None,
+            not_recorded: Arc::clone(&not_recorded),
             pace: Pace::of(interval),
             clock: clock.clone(),
             requests: received,
@@ -66,12 +68,17 @@ impl Live {
         };
         let run = move || sampling.run(&sender);
         let thread = Builder::new().name("sample".to_owned()).spawn(run)?;
-        Ok(Live { requests: Some(requests), frames, due, stop, thread: Some(thread) })
+        Ok(Live { requests: Some(requests), frames, due, stop, thread: Some(thread), not_recorded })
     }
 
     /// When the dump begins that was requested, where the [`Pace`] does not allow it yet.
     pub fn due(&self) -> Option<Nanos> {
         Some(self.due.load(Ordering::Relaxed)).filter(|due| *due != NONE).map(Nanos)
+    }
+
+    /// Why recording ended, once it has; also after the end.
+    pub fn not_recorded(&self) -> Arc<OnceLock<String>> {
+        Arc::clone(&self.not_recorded)
     }
 
     /// Samples something else from now on, as soon as the [`Pace`] allows it.
@@ -110,8 +117,8 @@ impl Drop for Live {
 struct Sampling {
     sampler: Sampler,
     recorder: Option<Recorder>,
-    /// Why recording ended, until the screen has it.
-    not_recorded: Option<String>,
+    /// Why recording ended.
+    not_recorded: Arc<OnceLock<String>>,
     pace: Pace,
     clock: Clock,
     requests: Receiver<Request>,
@@ -136,7 +143,7 @@ impl Sampling {
             if let (Ok(frame), Some(recorder)) = (&sampled, &mut self.recorder)
                 && let Err(error) = recorder.record(frame)
             {
-                self.not_recorded = Some(error.to_string());
+                let _ = self.not_recorded.set(error.to_string());
             }
             self.pace.made(began, processor_time().since(used).plus(self.sampler.entering()));
             if !self.show(frames, sampled) || !self.wait(frames) {
@@ -147,14 +154,8 @@ impl Sampling {
     }
 
     /// Passes on what is shown, unless too much of it waits. False at the end.
-    fn show(&mut self, frames: &SyncSender<Result<Frame, String>>, next: Result<Frame, String>) -> bool {
-        let sent = frames.try_send(next);
-        if let Some(error) = self.not_recorded.take()
-            && let Err(TrySendError::Full(Err(error))) = frames.try_send(Err(error))
-        {
-            self.not_recorded = Some(error);
-        }
-        !matches!(sent, Err(TrySendError::Disconnected(_)))
+    fn show(&self, frames: &SyncSender<Result<Frame, String>>, next: Result<Frame, String>) -> bool {
+        !matches!(frames.try_send(next), Err(TrySendError::Disconnected(_)))
     }
 
     /// Reads events until the next frame. False at the end.

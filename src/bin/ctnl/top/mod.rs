@@ -41,7 +41,7 @@ pub use model::Frame;
 pub use model::FrameNetns;
 pub use order::{Column, SortOrder};
 pub use pace::{Pace, processor_time, rest};
-pub use record::{ROWS as RECORDED_ROWS, Recorder, Recording};
+pub use record::{ROWS as RECORDED_ROWS, Recorder, Recording, cut_filter_note};
 pub use replay::Replay;
 pub use run::{Environment, Frames, run};
 pub use sample::{Sampler, Wanted};

@@ -75,6 +75,21 @@ impl PartialEq for FrameNetns {
 
 impl Eq for FrameNetns {}
 
+impl FrameNetns {
+    /// Whether it is the same namespace, also with another name. In a recording there are names only.
+    pub fn is_same(&self, other: &FrameNetns) -> bool {
+        self.id == other.id && (self.id != 0 || self.name == other.name)
+    }
+}
+
+/// Whether both are the same namespace, or none.
+pub fn is_same_netns(one: Option<&Arc<FrameNetns>>, other: Option<&Arc<FrameNetns>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.is_same(other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
 /// The network namespaces that a frame is of, with `--all-netns`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NetnsFigures {
@@ -105,6 +120,47 @@ pub struct Row {
     pub fields: Vec<(String, String)>,
     /// The namespace, where the frame is of several and the row of one.
     pub netns: Option<Arc<FrameNetns>>,
+}
+
+/// The fields that do not change as long as a flow exists.
+const LASTING: [&str; 13] = [
+    "id",
+    "proto",
+    "src",
+    "dst",
+    "sport",
+    "dport",
+    "icmp-type",
+    "icmp-code",
+    "icmp-id",
+    "zone",
+    "orig-zone",
+    "reply-zone",
+    "start",
+];
+
+impl Row {
+    /// Whether it is of the same entries as a row of another frame of the same view. The text of a flow has its state, and that of
+    /// a namespace its name, which change.
+    pub fn is_same(&self, other: &Row) -> bool {
+        let has_lasting = self.lasting().chain(other.lasting()).next().is_some();
+        is_same_netns(self.netns.as_ref(), other.netns.as_ref())
+            && self.lasting().eq(other.lasting())
+            && match (&self.term, &other.term) {
+                (Some(term), Some(other)) => term == other,
+                _ => has_lasting || self.text == other.text || (self.is_netns() && other.is_netns()),
+            }
+    }
+
+    /// The fields that do not change.
+    fn lasting(&self) -> impl Iterator<Item = &(String, String)> {
+        self.fields.iter().filter(|(name, _)| LASTING.contains(&name.as_str()))
+    }
+
+    /// Whether it is all of a namespace.
+    fn is_netns(&self) -> bool {
+        self.fields.is_empty() && self.netns.as_ref().is_some_and(|netns| netns.name == self.text)
+    }
 }
 
 /// The rows of a view.

@@ -11,6 +11,7 @@ use super::draw::draw;
 use super::live::{ENDED, Live, Request};
 use super::look::Look;
 use super::model::Frame;
+use super::record::cut_filter_note;
 use super::replay::Replay;
 use super::sample::Wanted;
 use super::screen::{Action, Kill, Screen, Source};
@@ -46,11 +47,22 @@ pub enum Frames {
     Replay(Replay, String),
 }
 
-/// Runs the screen until `q` or a signal.
+/// Runs the screen until `q` or a signal. Then the screen has why recording ended, if it did before.
 ///
 /// # Errors
 /// The terminal fails, or the table cannot be read any more.
 pub fn run(screen: &mut Screen, frames: Frames, wanted: Wanted, environment: &Environment<'_>) -> io::Result<()> {
+    let not_recorded = match &frames {
+        Frames::Live(live) => Some(live.not_recorded()),
+        Frames::Replay(..) => None,
+    };
+    let ran = run_until_end(screen, frames, wanted, environment);
+    // The last frame may have been sampled meanwhile.
+    screen.not_recorded = not_recorded.and_then(|why| why.get().cloned());
+    ran
+}
+
+fn run_until_end(screen: &mut Screen, frames: Frames, wanted: Wanted, environment: &Environment<'_>) -> io::Result<()> {
     let mut running = Running { terminal: Terminal::enter()?, frames, wanted, environment };
     let mut is_changed = true;
     while !environment.interrupt.requested() {
@@ -93,6 +105,10 @@ impl Running<'_> {
                 // To whole seconds, rounded up: it is drawn when they change.
                 let waits = left.map(|left| left.0.div_ceil(Nanos::PER_SECOND)).filter(|seconds| *seconds > 0);
                 is_changed |= std::mem::replace(&mut screen.waits, waits) != waits;
+                if screen.not_recorded.is_none() {
+                    screen.not_recorded = live.not_recorded().get().cloned();
+                    is_changed |= screen.not_recorded.is_some();
+                }
                 while let Some(next) = live.next() {
                     is_changed = true;
                     match next {
@@ -148,6 +164,9 @@ impl Running<'_> {
         match (self.environment.parse)(text) {
             Ok(filter) => {
                 screen.set_filter(filter.text.clone());
+                if screen.is_recorded {
+                    screen.message = cut_filter_note(&filter.text);
+                }
                 self.wanted = self.wanted(screen);
                 self.request(self.wanted.clone(), Some(filter));
             }

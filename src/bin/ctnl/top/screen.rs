@@ -16,7 +16,7 @@ const MOST_BACK: usize = 32;
 const MINUTE: u64 = 60_000;
 
 /// What covers the table.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub enum Overlay {
     /// Nothing.
     #[default]
@@ -25,10 +25,21 @@ pub enum Overlay {
     Help(usize),
     /// The filter is edited.
     Filter(Line),
-    /// All fields of the selected flow, from this line on.
-    Detail(usize),
+    /// All fields of one flow.
+    Detail(Box<Detail>),
     /// What is deleted is chosen.
     Kill(Kill),
+}
+
+/// The flow whose fields are shown. It stays this one, whatever the rows are meanwhile.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Detail {
+    /// As it was in the last frame that had it.
+    pub row: Row,
+    /// The frame does not have it.
+    pub is_gone: bool,
+    /// The first field on the screen.
+    pub first: usize,
 }
 
 /// The dialog before a delete.
@@ -95,6 +106,10 @@ pub struct Screen {
     pub has_netns: bool,
     /// A line about what was just done, or what went wrong.
     pub message: Option<String>,
+    /// Frames are recorded.
+    pub is_recorded: bool,
+    /// Why recording ended, if it did.
+    pub not_recorded: Option<String>,
     /// The frame that is shown.
     pub frame: Option<Frame>,
     pub history: History,
@@ -106,10 +121,12 @@ pub struct Screen {
     pub height: usize,
     /// The first row on the screen.
     pub first: usize,
-    /// The place of the selected row.
+    /// The place of the selected row, or where it was: see [`Screen::selected_row`].
     pub selected: usize,
-    /// Its text: it stays selected when the rows change. `None`: the first row, whichever that is.
-    followed: Option<String>,
+    /// It stays selected when the rows change. `None`: the first row, whichever that is.
+    followed: Option<Row>,
+    /// The frame does not have the row that is followed: none is selected.
+    is_lost: bool,
     /// The newest frame, while an earlier one is shown.
     newest: Option<Frame>,
     /// The frame that is shown is of another view or filter: the next one is shown also where the screen is paused.
@@ -138,6 +155,8 @@ impl Screen {
             netns: None,
             has_netns: false,
             message: None,
+            is_recorded: false,
+            not_recorded: None,
             frame: None,
             history: History::default(),
             waits: None,
@@ -146,6 +165,7 @@ impl Screen {
             first: 0,
             selected: 0,
             followed: None,
+            is_lost: false,
             newest: None,
             is_outdated: false,
             back: Vec::new(),
@@ -203,10 +223,36 @@ impl Screen {
             }
         }
         if let Some(followed) = &self.followed {
-            let place = self.rows().iter().position(|row| row.text == *followed);
+            let place = self.rows().iter().position(|row| row.is_same(followed));
+            self.is_lost = place.is_none();
             self.selected = place.unwrap_or(self.selected);
         }
+        self.update_detail();
         self.scroll();
+    }
+
+    /// The flow whose fields are shown has those of the frame, if it is in it.
+    fn update_detail(&mut self) {
+        let Overlay::Detail(detail) = &self.overlay else { return };
+        let found = self.rows().iter().find(|row| row.is_same(&detail.row)).cloned();
+        if let Overlay::Detail(detail) = &mut self.overlay {
+            detail.is_gone = found.is_none();
+            detail.row = found.unwrap_or_else(|| std::mem::take(&mut detail.row));
+            detail.first = detail.first.min(detail.row.fields.len().saturating_sub(1));
+        }
+    }
+
+    /// The selected row. None where there are no rows, and where the frame does not have the one that was selected.
+    pub fn selected_row(&self) -> Option<&Row> {
+        self.rows().get(self.selected).filter(|_| !self.is_lost)
+    }
+
+    /// The selected row; a message where the frame does not have it any more.
+    fn require_selected(&mut self) -> Option<Row> {
+        if let Some(followed) = self.followed.as_ref().filter(|_| self.is_lost) {
+            self.message = Some(format!("not in this frame: {}", followed.text));
+        }
+        self.selected_row().cloned()
     }
 
     /// Keeps the selected row on the screen.
@@ -238,7 +284,7 @@ impl Screen {
     /// The rows are others from now on.
     fn start_over(&mut self) {
         self.is_outdated = true;
-        (self.selected, self.first, self.followed) = (0, 0, None);
+        (self.selected, self.first, self.followed, self.is_lost) = (0, 0, None, false);
     }
 
     /// What `key` does.
@@ -257,7 +303,7 @@ impl Screen {
                 None
             }
             Overlay::Filter(line) => self.press_filter(line, key),
-            Overlay::Detail(first) => self.press_detail(first, key),
+            Overlay::Detail(detail) => self.press_detail(detail, key),
             Overlay::Kill(kill) => self.press_kill(kill, key),
         }
     }
@@ -313,7 +359,8 @@ impl Screen {
     fn select(&mut self, place: usize) {
         self.selected = place;
         self.scroll();
-        self.followed = self.rows().get(self.selected).filter(|_| self.selected > 0).map(|row| row.text.clone());
+        self.is_lost = false;
+        self.followed = self.rows().get(self.selected).filter(|_| self.selected > 0).cloned();
     }
 
     fn pause(&mut self) {
@@ -348,12 +395,12 @@ impl Screen {
     }
 
     fn enter(&mut self) -> Option<Action> {
-        let row = self.rows().get(self.selected)?;
+        let row = self.require_selected()?;
         if self.view == View::Flows {
             if row.fields.is_empty() {
                 self.message = Some("the fields of this flow were not recorded".to_owned());
             } else {
-                self.overlay = Overlay::Detail(0);
+                self.overlay = Overlay::Detail(Box::new(Detail { row, is_gone: false, first: 0 }));
             }
             return None;
         }
@@ -438,8 +485,8 @@ impl Screen {
         self.overlay = Overlay::Help(moved);
     }
 
-    fn press_detail(&mut self, first: usize, key: Key) -> Option<Action> {
-        let lines = self.rows().get(self.selected).map_or(0, |row| row.fields.len());
+    fn press_detail(&mut self, mut detail: Box<Detail>, key: Key) -> Option<Action> {
+        let (first, lines) = (detail.first, detail.row.fields.len());
         let moved = match key {
             Key::Up => first.saturating_sub(1),
             Key::Down => first + 1,
@@ -447,12 +494,14 @@ impl Screen {
             Key::PageDown | Key::Char(' ') => first + self.height,
             Key::Home => 0,
             Key::Char('k') => {
-                self.kill_selected();
+                let entries = if detail.is_gone { 0 } else { detail.row.figures.entries };
+                self.kill_row(&detail.row, entries);
                 return None;
             }
             _ => return None,
         };
-        self.overlay = Overlay::Detail(moved.min(lines.saturating_sub(1)));
+        detail.first = moved.min(lines.saturating_sub(1));
+        self.overlay = Overlay::Detail(detail);
         None
     }
 
@@ -468,8 +517,16 @@ impl Screen {
         if self.refuses_deletes() {
             return;
         }
-        let Some(row) = self.rows().get(self.selected) else { return };
-        let (netns, entries) = (row.netns.clone(), row.figures.entries);
+        if let Some(row) = self.require_selected() {
+            self.kill_row(&row, row.figures.entries);
+        }
+    }
+
+    fn kill_row(&mut self, row: &Row, entries: u64) {
+        if self.refuses_deletes() {
+            return;
+        }
+        let netns = row.netns.clone();
         match &row.term {
             // All of a namespace that match.
             None if self.view == View::Netns => self.kill_matching(netns, entries),

@@ -4,9 +4,9 @@ use super::keys::Key;
 use std::sync::Arc;
 
 use super::made_up::{frame, frame_of_all};
-use super::model::{Frame, FrameNetns, NetnsFigures};
+use super::model::{Frame, FrameNetns, NetnsFigures, Row};
 use super::order::{Column, SortOrder};
-use super::screen::{Action, Kill, Overlay, Screen, Source};
+use super::screen::{Action, Detail, Kill, Overlay, Screen, Source};
 use super::view::View;
 
 fn screen() -> Screen {
@@ -23,6 +23,94 @@ fn press(screen: &mut Screen, keys: &str) -> Option<Action> {
 
 fn selected(screen: &Screen) -> &str {
     &screen.rows()[screen.selected].text
+}
+
+fn detail(screen: &Screen) -> &Detail {
+    match &screen.overlay {
+        Overlay::Detail(detail) => detail,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A frame of these flows: port, state, and the number of the namespace.
+fn flows(flows: &[(u16, &str, u32)]) -> Frame {
+    let mut frame = frame_of_all();
+    let section = frame.sections.iter_mut().find(|section| section.view == View::Flows).unwrap();
+    let first = section.rows.pop().unwrap();
+    section.rows.extend(flows.iter().map(|(port, state, id)| {
+        let field = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+        Row {
+            text: format!("ns{id}: tcp 10.0.0.1:{port} {state}"),
+            term: Some(format!("sport {port} and id {port}")),
+            fields: vec![field("proto", "tcp"), field("sport", &port.to_string()), field("state", state)],
+            netns: Some(Arc::new(FrameNetns { id: *id, name: format!("ns{id}"), ..FrameNetns::default() })),
+            ..first.clone()
+        }
+    }));
+    frame
+}
+
+fn state_of(row: &Row) -> &str {
+    &row.fields.iter().find(|(name, _)| name == "state").unwrap().1
+}
+
+#[test]
+fn the_fields_of_a_flow_stay_those_of_this_flow_and_a_delete_there_is_of_no_other() {
+    let mut screen = screen_of_all();
+    press(&mut screen, "f");
+    screen.show(flows(&[(1, "SYN_SENT", 1), (2, "SYN_SENT", 1)]));
+    screen.press(Key::Enter);
+    assert_eq!((detail(&screen).is_gone, state_of(&detail(&screen).row)), (false, "SYN_SENT"));
+    // It is another one of the rows now, and its state, which is in its text, is another one.
+    screen.show(flows(&[(1, "SYN_SENT", 2), (2, "SYN_SENT", 1), (1, "ESTABLISHED", 1)]));
+    let Detail { row, is_gone, .. } = detail(&screen).clone();
+    assert_eq!((state_of(&row), is_gone), ("ESTABLISHED", false));
+    assert_eq!(row.netns.as_ref().map(|netns| netns.id), Some(1));
+    // The same flow of another namespace is another one.
+    screen.show(flows(&[(1, "SYN_SENT", 2), (2, "SYN_SENT", 1)]));
+    let gone = detail(&screen);
+    assert_eq!((&gone.row, gone.is_gone), (&row, true));
+    press(&mut screen, "k");
+    assert_eq!(kill_netns(&screen), Some(("(tcp) and sport 1 and id 1", "ns1")));
+    assert!(matches!(&screen.overlay, Overlay::Kill(Kill { entries: 0, .. })), "the frame has none");
+}
+
+#[test]
+fn where_the_selected_row_is_gone_none_is_selected_until_an_arrow_selects_one() {
+    let mut screen = screen_of_all();
+    press(&mut screen, "f");
+    screen.show(flows(&[(1, "SYN_SENT", 1), (2, "SYN_SENT", 1), (3, "SYN_SENT", 1)]));
+    screen.press(Key::Down);
+    // It is followed with another state and at another place.
+    screen.show(flows(&[(2, "ESTABLISHED", 1), (1, "SYN_SENT", 1), (3, "SYN_SENT", 1)]));
+    assert_eq!(screen.selected_row().map(|row| &*row.text), Some("ns1: tcp 10.0.0.1:2 ESTABLISHED"));
+    screen.show(flows(&[(1, "SYN_SENT", 1), (3, "SYN_SENT", 1), (2, "SYN_SENT", 2)]));
+    assert_eq!(screen.selected_row(), None);
+    for key in [Key::Char('k'), Key::Enter] {
+        assert_eq!((screen.press(key), &screen.overlay), (None, &Overlay::None));
+        assert_eq!(screen.message.as_deref(), Some("not in this frame: ns1: tcp 10.0.0.1:2 SYN_SENT"));
+    }
+    screen.press(Key::Down);
+    press(&mut screen, "k");
+    assert_eq!(kill_netns(&screen), Some(("(tcp) and sport 3 and id 3", "ns1")));
+}
+
+#[test]
+fn a_namespace_stays_selected_with_another_name_and_in_a_recording_by_its_name() {
+    let mut screen = screen_of_all();
+    screen.press(Key::Down);
+    let mut renamed = frame_of_all();
+    let row = renamed.sections.last_mut().unwrap().rows.last_mut().unwrap();
+    (row.text, row.netns) =
+        ("web".to_owned(), Some(Arc::new(FrameNetns { id: 7, name: "web".to_owned(), ..FrameNetns::default() })));
+    let named = |name: &str| Row {
+        text: name.to_owned(),
+        netns: Some(Arc::new(FrameNetns { name: name.to_owned(), ..FrameNetns::default() })),
+        ..Row::default()
+    };
+    screen.show(renamed);
+    assert_eq!(screen.selected_row().map(|row| &*row.text), Some("web"));
+    assert!(named("blue").is_same(&named("blue")) && !named("blue").is_same(&named("red")));
 }
 
 #[test]
@@ -108,9 +196,9 @@ fn enter_shows_the_flows_of_a_group_and_esc_goes_back() {
     assert_eq!((parsed, screen.view), (Some(Action::Parse("(tcp) and src 10.0.0.1".to_owned())), View::Flows));
     screen.set_filter("tcp and src 10.0.0.1".to_owned());
     assert_eq!(screen.press(Key::Enter), None);
-    assert_eq!(screen.overlay, Overlay::Detail(0));
+    assert_eq!(detail(&screen).first, 0);
     screen.press(Key::Down);
-    assert_eq!(screen.overlay, Overlay::Detail(1));
+    assert_eq!(detail(&screen).first, 1);
     screen.press(Key::Escape);
     assert_eq!((screen.press(Key::Escape), screen.view), (Some(Action::Parse("tcp".to_owned())), View::Source));
     assert_eq!(screen.press(Key::Escape), None);

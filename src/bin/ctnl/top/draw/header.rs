@@ -44,7 +44,8 @@ impl Header<'_> {
     /// The lines of what is missing in the frame.
     fn warnings(screen: &Screen) -> u16 {
         let is_missing = |frame: &Frame| frame.netns.as_ref().is_some_and(|netns| !netns.missing.is_empty());
-        screen.frame.as_ref().map_or(0, |frame| u16::from(frame.is_resized) + u16::from(is_missing(frame)))
+        let of_frame = |frame: &Frame| u16::from(frame.is_resized) + u16::from(is_missing(frame));
+        u16::from(screen.not_recorded.is_some()) + screen.frame.as_ref().map_or(0, of_frame)
     }
 
     fn title(&self, width: u16) -> String {
@@ -66,9 +67,14 @@ impl Header<'_> {
         let is_narrow = width < NARROW;
         // The date is left out first.
         let at = if is_narrow { at.split(' ').next_back().unwrap_or_default() } else { &at };
-        let mut parts = ["ctnl top", paused, &source, at, &interval];
+        let recorded = match &screen.not_recorded {
+            Some(_) => "NOT RECORDING",
+            None if screen.is_recorded => "recording",
+            None => "",
+        };
+        let mut parts = ["ctnl top", paused, recorded, &source, at, &interval];
         if is_narrow {
-            parts.swap(2, 3);
+            parts.swap(3, 4);
         }
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
     }
@@ -113,6 +119,15 @@ impl Widget for Header<'_> {
         }
         if !self.screen.filter.is_empty() {
             put::line(buffer, area, row, &[(&self.filter(frame, area.width), Style::new())]);
+            row += 1;
+        }
+        if let Some(why) = &self.screen.not_recorded {
+            put::line(
+                buffer,
+                area,
+                row,
+                &[(&format!("NOT RECORDING: {}", ctnl::text::printable(why)), self.look.warning())],
+            );
             row += 1;
         }
         if frame.is_resized {

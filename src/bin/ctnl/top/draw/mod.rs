@@ -19,7 +19,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::widgets::Widget;
 
-use self::detail::Detail;
+use self::detail::DetailTable;
 use self::footer::Footer;
 use self::header::Header;
 use self::help::Help;
@@ -58,7 +58,7 @@ pub fn draw(screen: &mut Screen, look: Look, zone: &TimeZone, frame: &mut Frame<
     Header { screen, look, zone }.render(parts.header, buffer);
     match &screen.overlay {
         Overlay::Help(first) => Help { first: *first, look }.render(parts.table, buffer),
-        Overlay::Detail(first) => Detail { screen, first: *first, look }.render(parts.table, buffer),
+        Overlay::Detail(detail) => DetailTable { detail, look }.render(parts.table, buffer),
         Overlay::Kill(kill) => KillDialog { kill, look }.render(parts.table, buffer),
         Overlay::None | Overlay::Filter(_) => Table { screen, look }.render(parts.table, buffer),
     }

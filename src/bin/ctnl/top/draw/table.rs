@@ -130,13 +130,14 @@ impl Widget for Table<'_> {
         }
         let group_width = width.saturating_sub(columns.iter().map(|shown| shown.width).sum::<usize>() + 1);
         let (rows, first) = (self.screen.rows(), self.screen.first);
+        let selected = self.screen.selected_row().map(|_| self.screen.selected);
         for (place, row) in rows.iter().enumerate().skip(first).take(self.screen.height) {
             let mut text = String::new();
             for shown in &columns {
                 text += &format!("{:>width$}", self.value(row, *shown), width = shown.width);
             }
             text += &format!(" {}", cut(&row.text, group_width));
-            let style = if place == self.screen.selected { self.look.selected() } else { Style::new() };
+            let style = if Some(place) == selected { self.look.selected() } else { Style::new() };
             let line = u16::try_from(place - first + 1).unwrap_or(u16::MAX);
             put::filled(buffer, area, line, style);
             put::line(buffer, area, line, &[(&text, style)]);

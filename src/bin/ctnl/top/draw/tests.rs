@@ -60,6 +60,25 @@ fn a_screen_of_all_namespaces_names_the_fullest_one_and_those_that_were_not_read
 }
 
 #[test]
+fn the_end_of_a_recording_is_shown_until_the_end() {
+    let mut shown = screen();
+    shown.is_recorded = true;
+    let title = |text: String| text.lines().next().unwrap().to_owned();
+    assert!(title(drawn(&mut shown, ASCII, 80, 24)).starts_with("ctnl top  recording  netns blue"));
+    shown.not_recorded = Some("write 'x': No space left on device".to_owned());
+    press(&mut shown, "p");
+    shown.show(Frame { at: frame().at + 10_000, ..frame() });
+    for (width, height) in [(80, 24), (40, 10)] {
+        let text = drawn(&mut shown, ASCII, width, height);
+        assert!(text.lines().any(|line| line.starts_with("NOT RECORDING: write 'x': No space left")), "{text}");
+        assert!(title(text).starts_with("ctnl top  NOT RECORDING"));
+    }
+    // Where the table is covered, too.
+    press(&mut shown, "?");
+    assert!(title(drawn(&mut shown, ASCII, 40, 10)).contains("NOT RECORDING"));
+}
+
+#[test]
 fn a_small_screen_leaves_out_columns_and_the_curve() {
     assert_screen(&drawn(&mut screen(), ASCII, 40, 10), include_str!("screens/40x10.txt"));
 }
@@ -79,6 +98,14 @@ fn the_help_the_fields_of_a_flow_and_the_dialog_of_a_delete_cover_the_table() {
     press(&mut shown, "f");
     shown.press(Key::Enter);
     assert_screen(&drawn(&mut shown, ASCII, 80, 16), include_str!("screens/detail.txt"));
+    let mut without = frame();
+    without.sections[1].rows.clear();
+    shown.show(without);
+    let text = drawn(&mut shown, ASCII, 80, 16);
+    let lines: Vec<&str> = text.lines().skip(5).take(3).collect();
+    assert!(lines[0].starts_with("tcp 10.0.0.1:4711 -> 192.0.2.1:443"), "{text}");
+    assert_eq!(lines[1], "not in this frame: it ended, or is not among the first; as it was:");
+    assert!(lines[2].starts_with("source NAT"), "{text}");
 }
 
 #[test]

@@ -12,7 +12,7 @@
 use super::super::model::{Figures, Frame, IdleTime, Rate, Row, Section};
 use super::super::view::View;
 use super::bytes::{Reader, put_number, put_text};
-use super::more;
+use super::{MOST_ROWS, more};
 
 /// Appends `frame` with the first `rows` rows of each section, and fewer flows, since these have fields. Terms are left out.
 pub fn encode(frame: &Frame, rows: usize, bytes: &mut Vec<u8>) {
@@ -105,7 +105,7 @@ impl Reader<'_> {
         }
         frame.filter = self.text()?;
         // Memory is not reserved by a number that is read.
-        for _ in 0..self.number()? {
+        for _ in 0..self.count()? {
             let section = self.section()?;
             frame.sections.push(section);
         }
@@ -115,9 +115,14 @@ impl Reader<'_> {
         Some(frame)
     }
 
+    /// The number of what follows; `None` where it is more than any recording has.
+    pub fn count(&mut self) -> Option<u64> {
+        self.number().filter(|count| *count <= MOST_ROWS)
+    }
+
     fn section(&mut self) -> Option<Section> {
         let view = *View::ALL.get(usize::try_from(self.number()?).ok()?)?;
-        let (groups, beyond, count) = (self.number()?, self.number()?, self.number()?);
+        let (groups, beyond, count) = (self.number()?, self.number()?, self.count()?);
         let mut rows = Vec::new();
         for _ in 0..count {
             let text = self.text()?;

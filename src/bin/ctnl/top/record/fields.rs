@@ -4,6 +4,11 @@
 use super::super::model::Row;
 use super::bytes::{Reader, put_number, put_text};
 
+/// Fields of a flow, at most. More are damage, so that a file does not take memory without bounds: each has its name.
+const MOST_FIELDS: u64 = 128;
+/// Bytes of a name, at most.
+const LONGEST_NAME: u64 = 64;
+
 /// Appends the fields of `rows`.
 pub fn put_fields(bytes: &mut Vec<u8>, rows: &[Row]) {
     let names = names(rows);
@@ -42,8 +47,14 @@ fn names(rows: &[Row]) -> Vec<&str> {
 
 /// Reads the fields of `rows`.
 pub fn read_fields(reader: &mut Reader<'_>, rows: &mut [Row]) -> Option<()> {
-    for _ in 0..reader.number()? {
-        let name = reader.text()?;
+    let count = reader.number().filter(|count| *count <= MOST_FIELDS)?;
+    // There is one part of them.
+    if rows.iter().any(|row| !row.fields.is_empty()) {
+        return None;
+    }
+    for _ in 0..count {
+        let length = reader.number().filter(|length| *length <= LONGEST_NAME)?;
+        let name = reader.text_of(length)?;
         for row in &mut *rows {
             if let Some(length) = reader.number()?.checked_sub(1) {
                 row.fields.push((name.clone(), reader.text_of(length)?));

@@ -15,7 +15,7 @@ mod reader;
 mod writer;
 
 pub use reader::Recording;
-pub use writer::{ROWS, Recorder};
+pub use writer::{ROWS, Recorder, cut_filter_note};
 
 /// The start of a file.
 const MAGIC: &[u8] = b"ctnl-top 1\n";
@@ -25,6 +25,8 @@ const MARK: &[u8; 4] = b"\xf5top";
 const HEAD: usize = 12;
 /// Most bytes of a frame: a length that is damaged does not take more memory.
 const LONGEST: usize = 1 << 20;
+/// Rows of a section, sections, or texts of what is missing, at most: more are damage.
+const MOST_ROWS: u64 = 1000;
 
 /// The checksum of a frame.
 fn checksum(length: u32, deflated: &[u8]) -> u32 {

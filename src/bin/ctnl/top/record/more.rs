@@ -92,11 +92,11 @@ pub fn decode(reader: &mut Reader<'_>, frame: &mut Frame) -> Option<()> {
 fn read_netns(reader: &mut Reader<'_>, frame: &mut Frame) -> Option<()> {
     let mut netns = NetnsFigures { only: named(reader.text()?), read: reader.number()?, ..NetnsFigures::default() };
     netns.more_missing = reader.number()?;
-    for _ in 0..reader.number()? {
+    for _ in 0..reader.count()? {
         netns.missing.push(reader.text()?);
     }
     (netns.fullest, netns.fullest_entries) = (reader.text()?, reader.number()?);
-    let count = reader.number()?;
+    let count = reader.count()?;
     let mut names = Vec::new();
     for _ in 0..count {
         names.push(named(reader.text()?));

@@ -10,8 +10,8 @@ use super::super::model::Frame;
 use super::codec::{decode, time};
 use super::{HEAD, LONGEST, MAGIC, MARK, checksum};
 
-/// Bytes of a frame that is inflated, at most.
-const MOST_PLAIN: u64 = 16 << 20;
+/// Bytes of a frame that is inflated, at most: some 40 times what is written. More are damage.
+const MOST_PLAIN: u64 = 1 << 20;
 
 /// A recording.
 #[derive(Debug)]
@@ -84,8 +84,9 @@ impl Recording {
             return Ok(None);
         }
         let mut bytes = Vec::new();
-        let inflated = DeflateDecoder::new(&*deflated).take(MOST_PLAIN).read_to_end(&mut bytes);
-        Ok(inflated.is_ok().then_some(Plain { bytes, end: start + u64::from(length) }))
+        let inflated = DeflateDecoder::new(&*deflated).take(MOST_PLAIN + 1).read_to_end(&mut bytes);
+        let is_whole = inflated.is_ok_and(|length| length as u64 <= MOST_PLAIN);
+        Ok(is_whole.then_some(Plain { bytes, end: start + u64::from(length) }))
     }
 
     /// Where the next mark is, from `offset` on; `end` if there is none.
@@ -153,8 +154,11 @@ fn read_whole(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::super::super::made_up::frame;
+    use super::super::super::model::{Row, Section};
     use super::super::super::view::View;
-    use super::super::writer::to_bytes;
+    use super::super::bytes::{put_number, put_text};
+    use super::super::codec::encode;
+    use super::super::writer::{framed, to_bytes};
     use super::*;
 
     /// A recording of frames a second apart, and what was changed in it.
@@ -216,6 +220,47 @@ mod tests {
         let ports = frame.section(View::Port).unwrap().rows.iter();
         let ports: Vec<_> = ports.map(|row| (&*row.text, row.figures.entries, row.figures.missing)).collect();
         assert_eq!(ports, [("53", 29, 0), ("443", 7, 0)]);
+    }
+
+    /// Flows of which each has a field of the same name.
+    fn flows_with(rows: usize, fields: &[(String, String)]) -> Vec<u8> {
+        let row = Row { text: "x".to_owned(), fields: fields.to_vec(), ..Row::default() };
+        let section = Section { view: View::Flows, rows: vec![row; rows], groups: 1, beyond: 0 };
+        let mut plain = Vec::new();
+        // Of flows, two fifths are recorded.
+        encode(&Frame { sections: vec![section], ..Frame::default() }, rows * 5 / 2, &mut plain);
+        plain
+    }
+
+    #[test]
+    fn a_file_that_would_take_much_more_memory_than_it_has_bytes_is_damaged() {
+        let field = |name: String| (name, String::new());
+        let numbered = |count: usize| (0..count).map(|number| field(format!("f{number}"))).collect::<Vec<_>>();
+        let is_read = |plain: Vec<u8>| {
+            let (_folder, recording) = recording(1, |bytes| bytes.extend(framed(&plain).unwrap()));
+            let mut recording = recording.unwrap();
+            let frames = (0..recording.len()).filter(|place| recording.frame(*place).is_ok()).count();
+            assert!((1..=2).contains(&frames), "the frame before is read");
+            frames == 2
+        };
+        assert!(is_read(flows_with(1000, &[field("n".repeat(64))])) && is_read(flows_with(2, &numbered(128))));
+        assert!(!is_read(flows_with(2, &[field("n".repeat(65))])), "a long name");
+        // A few hundred bytes, deflated; with its name, each flow would take 200 kB.
+        let (mut plain, mut fields) = (flows_with(900, &[]), vec![1]);
+        put_text(&mut fields, &"n".repeat(200_000));
+        fields.extend([1; 900]);
+        [3, fields.len() as u64].into_iter().for_each(|number| put_number(&mut plain, number));
+        plain.extend(fields);
+        assert!(framed(&plain).unwrap().len() < 1000 && !is_read(plain), "a long name, many times");
+        assert!(!is_read(flows_with(2, &numbered(129))), "many fields");
+        assert!(!is_read(flows_with(1002, &[])), "many rows");
+        // Two parts of fields, of which each is within bounds.
+        let (mut plain, without) = (flows_with(2, &numbered(100)), flows_with(2, &[]).len());
+        plain.extend_from_within(without..);
+        assert!(!is_read(plain), "many parts");
+        let mut filter = Vec::new();
+        encode(&Frame { filter: "x".repeat(1 << 20), ..Frame::default() }, 1, &mut filter);
+        assert!(!is_read(filter), "many bytes");
     }
 
     #[test]

@@ -17,6 +17,10 @@ const EVERY: u64 = 10_000;
 /// Bytes of a frame, at most, so that those of a day are less than 50 MB, whatever is in the table. Where more rows do not
 /// fit, fewer are written.
 const MOST_BYTES: usize = 50_000_000 / (24 * 3600 * 1000 / EVERY as usize);
+/// Bytes of a filter that is written, at most, so that rows have place.
+const LONGEST_FILTER: usize = 1000;
+/// Stands for the rest of a filter that is longer.
+const CUT: &str = " …";
 /// Rows of each view that are written, at most; of flows 20.
 pub const ROWS: usize = 50;
 
@@ -71,6 +75,14 @@ impl Recorder {
 
 /// The bytes of a frame in the file, with as many rows as fit.
 pub(super) fn to_bytes(frame: &Frame) -> io::Result<Vec<u8>> {
+    let cut;
+    let frame = match recorded_filter(&frame.filter) {
+        Some(filter) => {
+            cut = Frame { filter, ..frame.clone() };
+            &cut
+        }
+        None => frame,
+    };
     let mut rows = ROWS;
     loop {
         let bytes = to_bytes_with(frame, rows)?;
@@ -81,11 +93,34 @@ pub(super) fn to_bytes(frame: &Frame) -> io::Result<Vec<u8>> {
     }
 }
 
+/// What to say of a filter that is not recorded whole.
+pub fn cut_filter_note(filter: &str) -> Option<String> {
+    let is_cut = filter.len() > LONGEST_FILTER;
+    is_cut.then(|| {
+        format!("the filter is long: its first {LONGEST_FILTER} bytes are recorded, and the rows of all of it")
+    })
+}
+
+/// What is recorded of a filter that is too long; `None` of others, which are recorded as they are. It is shown, and never
+/// parsed: a recording is not filtered, and nothing is deleted by it.
+fn recorded_filter(filter: &str) -> Option<String> {
+    if filter.len() <= LONGEST_FILTER {
+        return None;
+    }
+    let end = (0..=LONGEST_FILTER - CUT.len()).rev().find(|end| filter.is_char_boundary(*end))?;
+    Some(format!("{}{CUT}", filter.get(..end)?))
+}
+
 fn to_bytes_with(frame: &Frame, rows: usize) -> io::Result<Vec<u8>> {
     let mut plain = Vec::new();
     encode(frame, rows, &mut plain);
+    framed(&plain)
+}
+
+/// The bytes in the file of a frame that is encoded.
+pub(super) fn framed(plain: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(&plain)?;
+    encoder.write_all(plain)?;
     let deflated = encoder.finish()?;
     let length = u32::try_from(deflated.len()).map_err(io::Error::other)?;
     let mut bytes = Vec::with_capacity(HEAD + deflated.len());
@@ -237,19 +272,24 @@ mod tests {
         assert_eq!(decoded(&bytes).section(View::Source).unwrap().rows.len(), ROWS, "{}", bytes.len());
     }
 
+    /// Filters that cannot be deflated well.
     #[test]
-    fn a_filter_that_fills_a_frame_leaves_no_rows_and_the_frame_is_written() {
-        let mut number = 0u64;
-        let mut frame = busy(1);
-        frame.filter.extend(
-            std::iter::from_fn(|| {
-                number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                char::from_u32(0x4e00 + (number >> 50) as u32 % 20_000)
-            })
-            .take(4096),
-        );
-        let recorded = decoded(&to_bytes(&frame).unwrap());
-        assert_eq!((&recorded.filter, recorded.sections.len()), (&frame.filter, View::ALL.len()));
+    fn a_long_filter_is_cut_with_a_mark_and_leaves_place_for_rows_within_the_bound() {
+        let addresses =
+            (0..1500u32).map(|number| std::net::Ipv4Addr::from(number.wrapping_mul(2_654_435_761)).to_string());
+        let addresses = format!("src {}", addresses.collect::<Vec<_>>().join(","));
+        let letters = (0..4096u32).map(|number| char::from_u32(0x4e00 + number.wrapping_mul(2_654_435_761) % 20_000));
+        for filter in [addresses, letters.flatten().collect()] {
+            let frame = Frame { filter, ..busy(1) };
+            let bytes = to_bytes(&frame).unwrap();
+            let recorded = decoded(&bytes);
+            let kept = recorded.filter.strip_suffix(" …").unwrap();
+            assert!(frame.filter.starts_with(kept) && (900..1000).contains(&kept.len()), "{kept}");
+            assert!(bytes.len() <= MOST_BYTES, "{}", bytes.len());
+            assert!(recorded.section(View::Source).unwrap().rows.len() >= 10);
+        }
+        let short = Frame { filter: "x".repeat(LONGEST_FILTER), ..Frame::default() };
+        assert_eq!(decoded(&to_bytes(&short).unwrap()).filter, short.filter, "it is whole");
     }
 
     #[test]

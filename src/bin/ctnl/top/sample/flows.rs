@@ -17,13 +17,18 @@ use super::groups::idle_time;
 pub struct TopFlows {
     order: SortOrder,
     most: usize,
+    /// Of namespaces whose dump is whole.
     kept: Vec<(Rank, Kept)>,
+    /// Of the dump that goes on: where it fails, they take no place from others.
+    current: Vec<(Rank, Kept)>,
     /// The namespace of the flows that are added, of several.
     netns: Option<Arc<FrameNetns>>,
     /// By namespace, of those with flows that were kept.
     ages: BTreeMap<Option<u32>, IdleEstimator>,
-    /// All that were added.
+    /// All of dumps that are whole.
     flows: u64,
+    /// All of the dump that goes on.
+    current_flows: u64,
     /// The rank of the last one that is certainly kept.
     last: Option<Rank>,
 }
@@ -51,49 +56,66 @@ pub struct Shown {
 impl TopFlows {
     /// No flows yet.
     pub fn new(order: SortOrder, most: usize) -> Self {
-        TopFlows { order, most, kept: Vec::new(), netns: None, ages: BTreeMap::new(), flows: 0, last: None }
+        TopFlows {
+            order,
+            most,
+            kept: Vec::new(),
+            current: Vec::new(),
+            netns: None,
+            ages: BTreeMap::new(),
+            flows: 0,
+            current_flows: 0,
+            last: None,
+        }
     }
 
-    /// The flows that follow are of this namespace, of several.
+    /// The flows that follow are of this namespace, of several. Those of a dump that failed are left out.
     pub fn start_netns(&mut self, netns: Option<&Arc<FrameNetns>>) {
+        self.current.clear();
+        self.current_flows = 0;
+        self.last = prune(&mut self.kept, self.most);
         self.netns = netns.map(Arc::clone);
     }
 
     /// Adds a flow.
     pub fn add(&mut self, flow: &Flow, idle: Idle) {
-        self.flows += 1;
-        let rank = (rank(flow, idle, self.order), self.flows);
+        self.current_flows += 1;
+        let rank = (rank(flow, idle, self.order), self.flows + self.current_flows);
         if self.last.is_some_and(|last| rank > last) {
             return;
         }
-        self.kept.push((rank, Kept { flow: flow.clone(), netns: self.netns.clone() }));
-        if self.kept.len() >= 2 * self.most.max(1) {
-            self.prune();
+        self.current.push((rank, Kept { flow: flow.clone(), netns: self.netns.clone() }));
+        if self.current.len() >= 2 * self.most.max(1) {
+            let last = prune(&mut self.current, self.most);
+            self.last = [last, self.last].into_iter().flatten().min();
         }
     }
 
     /// The flows of the namespace were added; `ages` is what their idle times are computed from.
     pub fn end_netns(&mut self, ages: &IdleEstimator) {
+        self.kept.append(&mut self.current);
+        self.flows += std::mem::take(&mut self.current_flows);
+        self.last = prune(&mut self.kept, self.most);
         let id = self.netns.as_ref().map(|netns| netns.id);
         if self.kept.iter().any(|(_, kept)| kept.id() == id) {
             self.ages.insert(id, ages.clone());
         }
     }
 
-    fn prune(&mut self) {
-        self.kept.sort_unstable_by_key(|(rank, _)| *rank);
-        self.kept.truncate(self.most);
-        self.last = self.kept.last().map(|(rank, _)| *rank).filter(|_| self.kept.len() == self.most);
-    }
-
     /// The rows, and the counters for the rates of the next frame.
-    pub fn section(mut self, before: &[Shown], interval: u64) -> (Section, Vec<Shown>) {
-        self.prune();
+    pub fn section(self, before: &[Shown], interval: u64) -> (Section, Vec<Shown>) {
         let ages = |kept: &Kept| self.ages.get(&kept.id());
         let rows = self.kept.iter().filter_map(|(_, kept)| Some(kept.row(before, interval, ages(kept)?))).collect();
         let shown = self.kept.iter().map(|(_, kept)| Shown::of(kept)).collect();
         (Section { view: View::Flows, rows, groups: self.flows, beyond: 0 }, shown)
     }
+}
+
+/// Keeps the first `most`. The last one of them, if there are so many.
+fn prune(kept: &mut Vec<(Rank, Kept)>, most: usize) -> Option<Rank> {
+    kept.sort_unstable_by_key(|(rank, _)| *rank);
+    kept.truncate(most);
+    kept.last().map(|(rank, _)| *rank).filter(|_| kept.len() == most)
 }
 
 impl Shown {
@@ -259,7 +281,7 @@ mod tests {
     fn top(order: SortOrder, most: usize, flows: &[Flow], before: &[Shown]) -> (Section, Vec<Shown>) {
         let mut top = TopFlows::new(order, most);
         flows.iter().for_each(|flow| top.add(flow, EXACT));
-        assert!(top.kept.len() <= 2 * most);
+        assert!(top.current.len() <= 2 * most);
         top.end_netns(&IdleEstimator::without_timeouts(0));
         top.section(before, 2000)
     }
@@ -283,6 +305,25 @@ mod tests {
         let (section, _) = top(order, 5, &[flow(1, 3000), another], &before);
         let rates: Vec<_> = section.rows.iter().map(|row| row.figures.bytes).collect();
         assert_eq!(rates, [Rate::Known(1000.0), Rate::Unknown]);
+    }
+
+    #[test]
+    fn the_flows_of_a_dump_that_failed_take_no_place_from_others() {
+        let netns = [1, 2, 3].map(|id| Arc::new(FrameNetns { id, ..FrameNetns::default() }));
+        let mut top = TopFlows::new(SortOrder::of(Column::Bytes), 2);
+        for (netns, bytes) in netns.iter().zip([[1, 2, 3, 4, 5], [10, 20, 30, 40, 50], [3, 2, 4, 1, 6]]) {
+            top.start_netns(Some(netns));
+            bytes.iter().for_each(|bytes| top.add(&flow(1, *bytes), EXACT));
+            if netns.id != 2 {
+                top.end_netns(&IdleEstimator::without_timeouts(0));
+            }
+        }
+        let (section, shown) = top.section(&[], 2000);
+        assert_eq!(
+            shown.iter().map(|shown| (shown.netns, shown.bytes)).collect::<Vec<_>>(),
+            [(Some(3), Some(6)), (Some(1), Some(5))]
+        );
+        assert_eq!((section.rows.len(), section.groups), (2, 10));
     }
 
     #[test]

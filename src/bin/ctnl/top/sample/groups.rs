@@ -71,7 +71,7 @@ pub struct Since<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct Began<'a> {
     /// The groups.
-    pub groups: &'a Groups,
+    pub groups: &'a FrequentGroups<()>,
     /// Namespaces of which events are missing.
     pub incomplete: &'a BTreeSet<u32>,
 }
@@ -222,14 +222,17 @@ impl Grouped {
     }
 
     /// The number of events of a group, and whether none is missing.
-    fn events_of(&self, place: usize, Began { groups, incomplete }: Began<'_>) -> (u64, bool) {
+    fn events_of(&self, place: usize, Began { groups: kept, incomplete }: Began<'_>) -> (u64, bool) {
+        let groups = kept.groups();
         let at = groups.place_in(self.groups(), place);
         let count = at.and_then(|at| groups.totals_at(at)).map_or(0, |totals| totals.entries);
         let is_complete = match self.view {
             View::Netns => self.groups().group_at(place).is_some_and(|group| !incomplete.contains(&group.part)),
             _ => incomplete.is_empty(),
         };
-        (count, is_complete && (at.is_some() || groups.beyond() == 0))
+        // Of one that was left out and came again, the events before are missing.
+        let is_whole = at.map_or(groups.beyond() == 0, |at| kept.missing(at) == 0);
+        (count, is_complete && is_whole)
     }
 
     /// Packets and bytes per second. What entries had that ended is missing, so the rate is a lower bound unless none
@@ -296,15 +299,21 @@ mod tests {
         grouped
     }
 
+    /// Events of these sources, of which `most` are kept.
+    fn began_of(most: usize, sources: &[u8]) -> FrequentGroups<()> {
+        let mut groups = groups_of(View::Source, most).unwrap().unwrap();
+        for last in sources {
+            groups.add(&Subject::new(&flow(*last, None), &IdleEstimator::without_timeouts(0)), |()| {});
+        }
+        groups
+    }
+
     /// By source: new, packets and bytes per second, after two seconds in which `began` began.
     fn rates(before: &Grouped, now: &Grouped, began: Option<(&[u8], bool)>) -> Vec<(String, Rate, Rate, Rate)> {
-        let began_groups = began.map(|(sources, _)| {
-            let all: Vec<_> = sources.iter().map(|last| (*last, None)).collect();
-            grouped(100, &all).kept
-        });
+        let began_groups = began.map(|(sources, _)| began_of(100, sources));
         let missing = |is_complete| if is_complete { BTreeSet::new() } else { BTreeSet::from([0]) };
         let incomplete = began.map_or_else(BTreeSet::new, |(_, is_complete)| missing(is_complete));
-        let began = began_groups.as_ref().map(|groups| Began { groups: groups.groups(), incomplete: &incomplete });
+        let began = began_groups.as_ref().map(|groups| Began { groups, incomplete: &incomplete });
         let since = Since { before, began, interval: 2000 };
         let rows = now.section(Some(since), SortOrder::of(Column::Group), 100).rows;
         rows.into_iter().map(|row| (row.text, row.figures.new, row.figures.packets, row.figures.bytes)).collect()
@@ -323,6 +332,20 @@ mod tests {
                 ("10.0.0.2".into(), Rate::Known(0.0), Rate::Unknown, Rate::Unknown),
             ]
         );
+    }
+
+    #[test]
+    fn the_events_of_a_group_that_was_left_out_and_came_again_are_a_lower_bound() {
+        // Two groups are kept. The third one leaves both out; then the first one comes again.
+        let (began, none) = (began_of(2, &[1, 2, 3, 1]), BTreeSet::new());
+        let (before, now) = (grouped(100, &[]), grouped(100, &[(1, None), (1, None), (9, None)]));
+        let since = Since { before: &before, began: Some(Began { groups: &began, incomplete: &none }), interval: 1000 };
+        let rows = now.section(Some(since), SortOrder::of(Column::Group), 100).rows;
+        assert_eq!(rows[0].figures.new, Rate::AtLeast(1.0), "two began, and one of these events is counted");
+        let began = began_of(3, &[1, 2, 3, 1]);
+        let since = Since { began: Some(Began { groups: &began, incomplete: &none }), ..since };
+        let rows = now.section(Some(since), SortOrder::of(Column::Group), 100).rows;
+        assert_eq!([rows[0].figures.new, rows[1].figures.new], [2.0, 0.0].map(Rate::Known));
     }
 
     #[test]
@@ -373,9 +396,14 @@ mod tests {
             }
             grouped
         };
-        let (before, now, began) = (sample(1, 10), sample(2, 10), sample(1, 0));
+        let (before, now) = (sample(1, 10), sample(2, 10));
+        let mut began = groups_of(view, 100).unwrap().unwrap();
+        for id in [1, 2] {
+            began.start_part(id);
+            began.add(&Subject::new(&flow(1, None), &ages), |()| {});
+        }
         let incomplete = incomplete.iter().copied().collect();
-        let began = Some(Began { groups: began.groups(), incomplete: &incomplete });
+        let began = Some(Began { groups: &began, incomplete: &incomplete });
         let since = Since { before: &before, began, interval: 2000 };
         let rows = now.section(Some(since), SortOrder::of(Column::Group), 100).rows;
         rows.into_iter().map(|row| (row.text, row.figures.new, row.figures.packets)).collect()

@@ -237,7 +237,7 @@ impl Sampler {
             let is_same = |other: &&Grouped| other.view() == grouped.view();
             let before = self.before.iter().flat_map(|before| &before.groups).find(is_same);
             let groups = new.by_view.iter().find(|(view, _)| *view == grouped.view());
-            let began = groups.map(|(_, groups)| Began { groups: groups.groups(), incomplete: &new.incomplete });
+            let began = groups.map(|(_, groups)| Began { groups, incomplete: &new.incomplete });
             let since = before.map(|before| Since { before, began, interval: frame.interval });
             frame.sections.push(grouped.section(since, order, rows));
         }
