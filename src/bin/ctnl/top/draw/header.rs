@@ -120,9 +120,10 @@ impl Widget for Header<'_> {
             put::line(buffer, area, row, &[(text, self.look.warning())]);
             row += 1;
         }
-        let missing = frame.netns.as_ref().map(missing).filter(|missing| !missing.is_empty());
-        if let Some(missing) = missing {
-            let text = format!("missing: {}", missing.join("; "));
+        if let Some(netns) = frame.netns.as_ref().filter(|netns| !netns.missing.is_empty()) {
+            // The line is cut at the edge of the screen.
+            let number = netns.missing.len() as u64 + netns.more_missing;
+            let text = format!("{number} missing: {}", missing(netns).join("; "));
             put::line(buffer, area, row, &[(&text, self.look.warning())]);
         }
     }
