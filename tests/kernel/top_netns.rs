@@ -140,7 +140,8 @@ fn a_batch_of_all_namespaces_has_their_sums_and_each_of_them_and_a_recording_has
     let by_netns = one("netns");
     assert_eq!(rows(&by_netns), named(&[("a", "a", 37), ("b", "b", 20), ("host", "host", 1)]), "{by_netns}");
     assert_eq!((&by_netns["entries"], &by_netns["seen"], &by_netns["matched"]), (&json!(60), &json!(60), &json!(58)));
-    let figures = json!({ "only": null, "read": 3, "missing": [], "fullest": "a", "fullest_entries": 37 });
+    let figures =
+        json!({ "only": null, "read": 3, "missing": [], "no_events": [], "fullest": "a", "fullest_entries": 37 });
     assert_eq!(by_netns["netns"], figures);
     let new: Vec<_> = by_netns["rows"].as_array().unwrap().iter().map(|row| &row["new_per_s"]).collect();
     assert_eq!(new, [&json!(0.0); 3], "they have events: {by_netns}");

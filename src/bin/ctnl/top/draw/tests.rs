@@ -57,6 +57,7 @@ fn a_screen_of_all_namespaces_names_the_fullest_one_and_those_that_were_not_read
     let netns = of_all.netns.as_mut().unwrap();
     netns.missing.push("green: the same".to_owned());
     netns.more_missing = 2;
+    netns.no_events.push("pid:4711(nginx): ENOBUFS".to_owned());
     shown.show(of_all);
     assert_screen(&drawn(&mut shown, ASCII, 80, 24), include_str!("screens/netns.txt"));
     press(&mut shown, "k");

@@ -30,6 +30,8 @@ pub struct AllTables {
     /// Namespaces that had vanished when they were to be opened. A process of short life is not worth a message.
     vanished: BTreeSet<u64>,
     errors: Errors,
+    /// Namespaces whose events cannot be subscribed to: new entries of these are lower bounds, and nothing else is missing.
+    no_events: Errors,
 }
 
 /// A table, and the inode number of its namespace.
@@ -63,8 +65,8 @@ impl AllTables {
     /// The tables of `host`, of which none was found yet.
     pub fn new(host: &Host, with_events: bool) -> Self {
         let (namespaces, tables) = (Namespaces::new(host.proc()), Vec::new());
-        let (vanished, errors) = (BTreeSet::new(), Errors::default());
-        AllTables { namespaces, tables, with_events, last_id: 0, found_at: Nanos(0), vanished, errors }
+        let (vanished, errors, no_events) = (BTreeSet::new(), Errors::default(), Errors::default());
+        AllTables { namespaces, tables, with_events, last_id: 0, found_at: Nanos(0), vanished, errors, no_events }
     }
 
     /// The tables.
@@ -124,12 +126,14 @@ impl AllTables {
 
     fn figures(&mut self, figures: &[TableFigures], is_one: bool) -> NetnsFigures {
         let fullest = figures.iter().rev().max_by(|a, b| fullness(a).total_cmp(&fullness(b)));
-        let errors = std::mem::take(&mut self.errors);
+        let (errors, no_events) = (std::mem::take(&mut self.errors), std::mem::take(&mut self.no_events));
         NetnsFigures {
             only: fullest.and_then(|fullest| fullest.netns.clone()).filter(|_| is_one),
             read: figures.len() as u64,
             missing: errors.texts,
             more_missing: errors.more,
+            no_events: no_events.texts,
+            more_no_events: no_events.more,
             fullest: fullest.and_then(|figures| Some(figures.netns.as_ref()?.name.clone())).unwrap_or_default(),
             fullest_entries: fullest.map_or(0, |figures| figures.occupancy.entries.into()),
         }
@@ -197,6 +201,7 @@ impl AllTables {
             is_only: only.is_some_and(|only| only.id == kept.table.id()),
             was_refused: kept.was_refused,
         };
+        self.no_events = Errors::default();
         let planned = queues(&self.tables.iter().map(candidate).collect::<Vec<_>>());
         for (kept, queue) in self.tables.iter_mut().zip(planned) {
             if kept.queue() == queue {
@@ -212,7 +217,7 @@ impl AllTables {
             let opened = kept.table.keep(self.with_events.then_some(buffer));
             kept.was_refused = opened.is_err();
             if let Err(error) = opened {
-                self.errors.add(format!("{}: no events of new entries: {error:#}", name(&kept.table)));
+                self.no_events.add(format!("{}: {error:#}", name(&kept.table)));
             }
         }
     }
