@@ -303,7 +303,7 @@ fn a_delete_shows_no_command_line_that_would_delete_in_another_namespace(netns: 
         screen.type_in(" ");
         screen.wait_for_line("? help");
     };
-    const NONE: &str = "no --netns leads to this network namespace any more";
+    const NONE: &str = "no --netns leads to this network namespace";
     delete(&mut screen, "/run/netns/c", NONE, "n\r");
     screen.type_in("\x1b[B");
     delete(&mut screen, "a", "ctnl flush --netns a --ask-above 0", "n\r");

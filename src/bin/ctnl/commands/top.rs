@@ -101,9 +101,9 @@ pub struct Args {
     /// Sum over all network namespaces of the host; there is a view of them (--by netns, key e)
     ///
     /// Each namespace has its own count of entries: how full the table is, is shown of the fullest one. New entries are
-    /// counted by events in 32 namespaces, those with most entries (one that grows beyond twice the smallest of them takes its
-    /// place), elsewhere as with --no-events. A namespace that cannot be
-    /// read is named. For each namespace with entries, the kernel walks the whole hash table (docs/top.md).
+    /// counted by events in 32 namespaces, those with most entries (one that grows beyond twice the smallest of them takes
+    /// its place), elsewhere as with --no-events. A namespace that cannot be read is named. For each namespace with entries,
+    /// the kernel walks the whole hash table (docs/top.md).
     #[arg(long, conflicts_with = "netns")]
     all_netns: bool,
 
@@ -328,7 +328,7 @@ fn shown_command(kill: &Kill, given: Option<&str>, netns: &Netns, host: &Host) -
 }
 
 /// A command line without --netns would delete in the namespace of the shell.
-const NO_COMMAND_LINE: &str = "no --netns leads to this network namespace any more, so no command line does the same";
+const NO_COMMAND_LINE: &str = "no --netns leads to this network namespace, so no command line does the same";
 
 /// The command line of a delete, with the `--netns` that it needs.
 fn command_line(kill: &Kill, netns: Option<&str>) -> String {

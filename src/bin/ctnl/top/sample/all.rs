@@ -203,17 +203,19 @@ impl AllTables {
         };
         self.no_events = Errors::default();
         let planned = queues(&self.tables.iter().map(candidate).collect::<Vec<_>>());
-        for (kept, queue) in self.tables.iter_mut().zip(planned) {
-            if kept.queue() == queue {
-                continue;
+        // No more are open than planned, also in between.
+        for (kept, queue) in self.tables.iter_mut().zip(&planned) {
+            if kept.queue() != *queue {
+                kept.table.close();
             }
-            kept.table.close();
-            kept.has_large_queue = queue == Queue::Large;
+        }
+        for (kept, queue) in self.tables.iter_mut().zip(planned) {
             let buffer = match queue {
-                Queue::None => continue,
-                Queue::Small => SMALL_BUFFER,
-                Queue::Large => BUFFER,
+                Queue::Small if !kept.table.is_kept() => SMALL_BUFFER,
+                Queue::Large if !kept.table.is_kept() => BUFFER,
+                _ => continue,
             };
+            kept.has_large_queue = queue == Queue::Large;
             let opened = kept.table.keep(self.with_events.then_some(buffer));
             kept.was_refused = opened.is_err();
             if let Err(error) = opened {
