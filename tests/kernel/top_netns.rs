@@ -9,6 +9,7 @@ use ctnl::table::{self, DumpRequest};
 use serde_json::{Value, json};
 
 use ctnl_test_support::harness::{Run, TestNetns, assert_same_entries, entry, tests, udp};
+use ctnl_test_support::running::until;
 use ctnl_test_support::screen::OnScreen;
 
 use crate::namespaces::{Tenant, command_of};
@@ -19,6 +20,8 @@ tests![
     a_namespace_that_is_deleted_is_released_also_between_two_frames,
     a_namespace_that_cannot_be_entered_is_named,
     a_delete_in_one_namespace_leaves_the_same_entries_of_the_others,
+    a_delete_shows_no_command_line_that_would_delete_in_another_namespace,
+    a_signal_ends_a_batch_during_a_dump,
     the_view_of_namespaces_needs_all_namespaces,
 ];
 
@@ -70,6 +73,37 @@ touch /run/netns/c && unshare --net=/run/netns/c true && mount --bind /run/netns
 [ $? = 3 ] || fail "exit code"
 "#;
 
+/// The namespace c has a name that is no UTF-8; the name of a is given to b, while a process is in a, and then none is.
+const MOVED: &str = r#"
+c="/run/netns/$(printf 'c\377')"
+touch "$c" && unshare --net="$c" true && nsenter --net="$c" "$CTNL" add -q -t 600 --file "$OUT.list" || fail c
+nsenter --net=/run/netns/a sleep 600 & user=$!
+(
+    until_true "request to move" '[ -e "$OUT.move" ]'
+    mount --bind /run/netns/b /run/netns/a && echo $user >"$OUT.user"
+    until_true "request to end" '[ -e "$OUT.end" ]'
+    kill $user
+    until_true "end" '! readlink /proc/$user/ns/net >/dev/null 2>&1' && echo gone >"$OUT.gone"
+) </dev/null &
+exec "$CTNL" top --all-netns --interval 1 --by netns udp
+"#;
+
+/// How long a frame of all views takes, and how long the program takes to end after a signal at the beginning of the first one, five times; in ms.
+const SIGNAL: &str = r#"
+top() { exec "$CTNL" top --all-netns --batch --interval 1 --record "$OUT.top" "$@"; }
+now() { sed 's/^\([0-9]*\)\.\([0-9]*\) .*/\1\20/' /proc/uptime; }
+handles_term() { grep -q '^SigCgt:.*[4567cdef]...$' /proc/$top/status; }
+(top --json -n 1) | sed 's/.*"dump_ms":\([0-9]*\),.*/\1/'
+for attempt in 1 2 3 4 5; do
+    top >"$OUT" 2>&1 & top=$!
+    until_true handler handles_term
+    kill -TERM $top; since=$(now)
+    wait $top || fail "exit code $?"
+    [ ! -s "$OUT" ] || fail "a frame"
+    echo $(($(now) - since))
+done
+"#;
+
 fn run(tenants: [&Tenant; 2], out: &Path, script: &str) -> Run {
     Run::of(&mut command_of(tenants, out, script)).exits_with(0)
 }
@@ -106,7 +140,8 @@ fn a_batch_of_all_namespaces_has_their_sums_and_each_of_them_and_a_recording_has
     let by_netns = one("netns");
     assert_eq!(rows(&by_netns), named(&[("a", "a", 37), ("b", "b", 20), ("host", "host", 1)]), "{by_netns}");
     assert_eq!((&by_netns["entries"], &by_netns["seen"], &by_netns["matched"]), (&json!(60), &json!(60), &json!(58)));
-    let figures = json!({ "only": null, "read": 3, "missing": [], "fullest": "a", "fullest_entries": 37 });
+    let figures =
+        json!({ "only": null, "read": 3, "missing": [], "no_events": [], "fullest": "a", "fullest_entries": 37 });
     assert_eq!(by_netns["netns"], figures);
     let new: Vec<_> = by_netns["rows"].as_array().unwrap().iter().map(|row| &row["new_per_s"]).collect();
     assert_eq!(new, [&json!(0.0); 3], "they have events: {by_netns}");
@@ -238,6 +273,61 @@ fn a_delete_in_one_namespace_leaves_the_same_entries_of_the_others(netns: &TestN
     screen.wait_for_line("3 netns");
     screen.type_in("q");
     screen.ends_with(0);
+}
+
+fn a_delete_shows_no_command_line_that_would_delete_in_another_namespace(netns: &TestNetns) {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("log");
+    let file = |end: &str| format!("{}.{end}", out.display());
+    let list: String = (1..9).map(|port| format!("udp 10.7.0.1:{port} 10.9.0.1:53\n")).collect();
+    fs::write(file("list"), list).unwrap();
+    let (a, b) = (Tenant::new(), Tenant::new());
+    a.create(&udp_flows(1000..1004, 53));
+    b.create(&udp_flows(1000..1003, 53));
+    netns.create(&udp_flows(1000..1002, 53));
+    let (of_b, of_host) = (dump(&b), netns.dump());
+    let mut screen = OnScreen::of(command_of([&a, &b], &out, MOVED), 24, 100);
+    screen.wait_for_line("fullest /run/netns/c");
+    screen.wait_for_line(" a");
+    // What is shown stays.
+    screen.type_in(" ");
+    screen.wait_for_line("PAUSED");
+    let delete = |screen: &mut OnScreen, of: &str, command: &str, answer: &str| {
+        screen.type_in("k");
+        screen.wait_for_line(&format!("netns     {of}"));
+        screen.type_in("\r");
+        screen.wait_for(command);
+        screen.wait_for("[y/N]");
+        screen.type_in(answer);
+        screen.wait_for("Press a key");
+        screen.type_in(" ");
+        screen.wait_for_line("? help");
+    };
+    const NONE: &str = "no --netns leads to this network namespace";
+    delete(&mut screen, "/run/netns/c", NONE, "n\r");
+    screen.type_in("\x1b[B");
+    delete(&mut screen, "a", "ctnl flush --netns a --ask-above 0", "n\r");
+    fs::write(file("move"), "").unwrap();
+    until(|| fs::read_to_string(file("user")).is_ok_and(|user| user.ends_with('\n')), || "no move".to_owned());
+    let user = fs::read_to_string(file("user")).unwrap();
+    delete(&mut screen, "a", &format!("ctnl flush --netns {} --ask-above 0", user.trim()), "n\r");
+    fs::write(file("end"), "").unwrap();
+    until(|| Path::new(&file("gone")).exists(), || "the process has not ended".to_owned());
+    delete(&mut screen, "a", NONE, "y\r");
+    assert!(dump(&a).is_empty());
+    assert_same_entries(&dump(&b), &of_b);
+    assert_same_entries(&netns.dump(), &of_host);
+    screen.type_in("q");
+    screen.ends_with(0);
+}
+
+fn a_signal_ends_a_batch_during_a_dump(netns: &TestNetns) {
+    let folder = tempfile::tempdir().unwrap();
+    netns.fill(1, 50_000);
+    let run = run([&Tenant::new(), &Tenant::new()], &folder.path().join("log"), SIGNAL);
+    let times: Vec<u64> = run.stdout().lines().map(|line| line.parse().unwrap()).collect();
+    let fastest = times[1..].iter().min().unwrap();
+    assert!(times.len() == 6 && *fastest < times[0] / 2, "{times:?}");
 }
 
 fn the_view_of_namespaces_needs_all_namespaces(netns: &TestNetns) {

@@ -1,7 +1,6 @@
 //! `ctnl top`.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -19,7 +18,7 @@ use crate::term::limits::raise_open_files;
 use crate::term::stdout::{Delivered, written};
 use crate::top::{
     self, Column, Environment, Frame, Frames, History, Kill, Live, Look, Pace, RECORDED_ROWS, Recorder, Recording,
-    Replay, Sampler, Screen, ShownFilter, SortOrder, Source, View, Wanted, cut_filter_note, frame_as_json,
+    Replay, Sampler, Screen, ShownFilter, SortOrder, Source, View, Wanted, argument_of, cut_filter_note, frame_as_json,
     frame_as_text, processor_time, rest,
 };
 
@@ -102,8 +101,9 @@ pub struct Args {
     /// Sum over all network namespaces of the host; there is a view of them (--by netns, key e)
     ///
     /// Each namespace has its own count of entries: how full the table is, is shown of the fullest one. New entries are
-    /// counted by events in the 32 namespaces with most entries, elsewhere as with --no-events. A namespace that cannot be
-    /// read is named. For each namespace with entries, the kernel walks the whole hash table (docs/top.md).
+    /// counted by events in 32 namespaces, those with most entries (one that grows beyond twice the smallest of them takes
+    /// its place), elsewhere as with --no-events. A namespace that cannot be read is named. For each namespace with entries,
+    /// the kernel walks the whole hash table (docs/top.md).
     #[arg(long, conflicts_with = "netns")]
     all_netns: bool,
 
@@ -300,16 +300,17 @@ fn flush(kill: &Kill, args: &Args, host: &Host, within: &Within<'_>) {
         common: &args.common,
     };
     let mut console = args.common.console();
-    console.warn(&command_line(kill, args.common.netns_argument()));
-    let run = |dry_run| {
-        let netns = match &kill.netns {
-            Some(netns) => netns.netns.upgrade().map(|netns| Netns::clone(&netns)),
-            None => within.netns.clone(),
-        };
-        let netns = netns.context("the network namespace has vanished: nothing was deleted")?;
-        purging::run_in(&request(dry_run), filter.parse(host)?, &netns, host, within.interrupt)
+    let netns = match &kill.netns {
+        Some(netns) => netns.netns.upgrade().map(|netns| Netns::clone(&netns)),
+        None => within.netns.clone(),
     };
-    let ran = run(true).and_then(|exit| if exit == Exit::Done { run(false) } else { Ok(exit) });
+    let run =
+        |dry_run, netns: &Netns| purging::run_in(&request(dry_run), filter.parse(host)?, netns, host, within.interrupt);
+    let ran = netns.context("the network namespace has vanished: nothing was deleted").and_then(|netns| {
+        console.warn(&shown_command(kill, args.common.netns_argument(), &netns, host));
+        let exit = run(true, &netns)?;
+        if exit == Exit::Done { run(false, &netns) } else { Ok(exit) }
+    });
     if let Err(error) = ran {
         console.warn(&format!("{error:#}"));
     }
@@ -319,9 +320,24 @@ fn flush(kill: &Kill, args: &Args, host: &Host, within: &Within<'_>) {
     }
 }
 
-/// The command line that does the same. `netns` is `--netns` as it was given.
+/// The command line that does the same in `netns`, or why there is none. `given` is `--netns` as it was given.
+fn shown_command(kill: &Kill, given: Option<&str>, netns: &Netns, host: &Host) -> String {
+    let known = match &kill.netns {
+        Some(netns) => netns.argument.as_deref(),
+        None if given.is_none() => return command_line(kill, None),
+        None => given,
+    };
+    match argument_of(netns, known, &host.proc()) {
+        Some(argument) => command_line(kill, Some(&argument)),
+        None => NO_COMMAND_LINE.to_owned(),
+    }
+}
+
+/// A command line without --netns would delete in the namespace of the shell.
+const NO_COMMAND_LINE: &str = "no --netns leads to this network namespace, so no command line does the same";
+
+/// The command line of a delete, with the `--netns` that it needs.
 fn command_line(kill: &Kill, netns: Option<&str>) -> String {
-    let netns = kill.netns.as_ref().map_or(netns, |netns| netns.argument.as_deref());
     let netns = netns.map_or_else(String::new, |netns| format!(" --netns {}", shell_word(netns)));
     let soft = if kill.is_soft { format!(" --soft={SOFT}s") } else { String::new() };
     let max = if kill.max.is_empty() { String::new() } else { format!(" --max {}", kill.max) };
@@ -346,12 +362,12 @@ fn print_frames(
     interrupt: &Interrupt,
     recorder: &mut Option<Recorder>,
 ) -> Result<Exit> {
-    let (zone, stop) = (files::time_zone(host), AtomicBool::new(false));
+    let zone = files::time_zone(host);
     let (mut history, mut printed, mut is_whole) = (History::default(), 0, true);
     let (now, mut pace) = (|| host.clock.now().monotonic, Pace::of(args.interval));
     loop {
         let (began, used) = (now(), processor_time());
-        let Some(mut frame) = sampler.sample(&stop)? else { return Ok(exit(is_whole)) };
+        let Some(mut frame) = sampler.sample(interrupt.flag())? else { return Ok(exit(is_whole)) };
         history.add(&frame);
         if let Some(Err(error)) = recorder.as_mut().map(|recorder| recorder.record(&frame)) {
             args.common.console().warn(&error.to_string());
@@ -429,28 +445,53 @@ fn print_frame(args: &Args, frame: &Frame, history: &History, zone: &jiff::tz::T
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
     use std::sync::Arc;
+
+    use ctnl::clock::Clock;
 
     use super::*;
     use crate::top::FrameNetns;
 
+    fn kill() -> Kill {
+        Kill { filter: "tcp".to_owned(), entries: 3, is_soft: false, max: String::new(), netns: None }
+    }
+
     #[test]
     fn the_command_line_of_a_delete_can_be_copied() {
-        let netns = |name: &str, argument: &str| {
-            let netns =
-                FrameNetns { name: name.to_owned(), argument: Some(argument.to_owned()), ..FrameNetns::default() };
-            Some(Arc::new(netns))
+        let soft = Kill { filter: "helper 'x'".to_owned(), is_soft: true, max: "7".to_owned(), ..kill() };
+        assert_eq!(command_line(&soft, None), r"ctnl flush --soft=10s --max 7 --ask-above 0 'helper '\''x'\'''");
+        assert_eq!(command_line(&kill(), Some("red")), "ctnl flush --netns red --ask-above 0 'tcp'");
+        assert_eq!(command_line(&kill(), Some("/run/a b")), "ctnl flush --netns '/run/a b' --ask-above 0 'tcp'");
+    }
+
+    #[test]
+    fn the_command_line_of_a_delete_names_the_namespace_that_it_is_done_in_or_there_is_none() {
+        // A scan finds nothing.
+        let folder = tempfile::tempdir().unwrap();
+        let host = Host::at(folder.path(), Clock::system());
+        let own = format!("/proc/{}/ns/net", std::process::id());
+        let shown = |argument: Option<&str>| {
+            let netns = FrameNetns { argument: argument.map(str::to_owned), ..FrameNetns::default() };
+            shown_command(&Kill { netns: Some(Arc::new(netns)), ..kill() }, None, &Netns::Current, &host)
         };
-        let kill =
-            Kill { filter: "helper 'x'".to_owned(), entries: 3, is_soft: true, max: "7".to_owned(), netns: None };
-        assert_eq!(command_line(&kill, None), r"ctnl flush --soft=10s --max 7 --ask-above 0 'helper '\''x'\'''");
-        let kill = Kill { filter: "tcp".to_owned(), is_soft: false, max: String::new(), ..kill };
-        assert_eq!(command_line(&kill, Some("red")), "ctnl flush --netns red --ask-above 0 'tcp'");
-        let kill = |netns| Kill { netns, ..kill.clone() };
-        let of_process = kill(netns("pid:7(x)", "7"));
-        assert_eq!(command_line(&of_process, None), "ctnl flush --netns 7 --ask-above 0 'tcp'");
-        let of_path = kill(netns("/run/a b", "/run/a b"));
-        assert_eq!(command_line(&of_path, None), "ctnl flush --netns '/run/a b' --ask-above 0 'tcp'");
+        assert_eq!(shown(Some(&own)), format!("ctnl flush --netns {own} --ask-above 0 'tcp'"));
+        // The process has ended, the name has vanished, and there never was one.
+        for argument in [Some("4294967295"), Some("no such name"), None] {
+            assert_eq!(shown(argument), NO_COMMAND_LINE);
+        }
+        // What was given leads to another file now.
+        let link = folder.path().join("netns");
+        symlink(&own, &link).unwrap();
+        let given = link.to_str().unwrap();
+        let shown = || shown_command(&kill(), Some(given), &Netns::Current, &host);
+        assert_eq!(shown(), format!("ctnl flush --netns {given} --ask-above 0 'tcp'"));
+        fs::remove_file(&link).unwrap();
+        symlink("/proc/self/ns/mnt", &link).unwrap();
+        assert_eq!(shown(), NO_COMMAND_LINE);
+        assert_eq!(shown_command(&kill(), None, &Netns::Current, &host), "ctnl flush --ask-above 0 'tcp'");
     }
 }

@@ -56,6 +56,12 @@ impl Interrupt {
         self.requested.load(Ordering::Relaxed)
     }
 
+    /// Set when a signal is received.
+    #[cfg(feature = "top")]
+    pub fn flag(&self) -> &AtomicBool {
+        &self.requested
+    }
+
     /// Forgets the signal that was received: it ended a part of the run, which goes on.
     #[cfg(feature = "top")]
     pub fn clear(&self) {

@@ -44,6 +44,9 @@ pub fn text(frame: &Frame, view: View, history: &History, zone: &TimeZone) -> St
     for why in frame.netns.iter().flat_map(missing) {
         text += &format!("missing: {why}\n");
     }
+    for why in frame.netns.iter().flat_map(no_events) {
+        text += &format!("no events: {why}\n");
+    }
     if frame.is_resized {
         text += "the hash table was resized during the dump: entries may be missing\n";
     }
@@ -55,8 +58,17 @@ pub fn text(frame: &Frame, view: View, history: &History, zone: &TimeZone) -> St
 
 /// What could not be read of several namespaces, and why.
 pub fn missing(netns: &NetnsFigures) -> Vec<String> {
-    let more = (netns.more_missing > 0).then(|| format!("{} more", netns.more_missing));
-    netns.missing.iter().cloned().chain(more).collect()
+    with_more(&netns.missing, netns.more_missing)
+}
+
+/// The namespaces whose events cannot be subscribed to, and why.
+pub fn no_events(netns: &NetnsFigures) -> Vec<String> {
+    with_more(&netns.no_events, netns.more_no_events)
+}
+
+fn with_more(texts: &[String], more: u64) -> Vec<String> {
+    let more = (more > 0).then(|| format!("{more} more"));
+    texts.iter().cloned().chain(more).collect()
 }
 
 /// The namespaces of a frame, as text.
@@ -153,6 +165,7 @@ fn netns_figures(netns: &NetnsFigures) -> Value {
         "only": netns.only.as_ref().map(|only| &only.name),
         "read": netns.read,
         "missing": missing(netns),
+        "no_events": no_events(netns),
         "fullest": netns.fullest,
         "fullest_entries": netns.fullest_entries,
     })
@@ -241,10 +254,23 @@ ENTRIES    SHARE  EVICTABLE  NEW/S  PACKETS/S  BYTES/S    IDLE  SOURCE
             "{text}"
         );
         assert!(text.contains("\nmissing: red: cannot enter network namespace /run/netns/red: EPERM\n"), "{text}");
+        assert!(!text.contains("no events"), "{text}");
         let object: Value = serde_json::from_str(&json(&frame_of_all(), View::Netns, &history)).unwrap();
         assert_eq!((&object["netns"]["read"], &object["netns"]["fullest"]), (&json!(2), &json!("blue")));
         assert_eq!((&object["rows"][1]["netns"], &object["by"]), (&json!("pid:4711(nginx)"), &json!("netns")));
         let object: Value = serde_json::from_str(&json(&frame(), View::Source, &history)).unwrap();
         assert_eq!((object.get("netns"), object["rows"][0].get("netns")), (None, None));
+    }
+
+    #[test]
+    fn a_namespace_without_events_is_named_and_is_not_missing() {
+        let no_events = vec!["red: ENOBUFS".to_owned()];
+        let netns = NetnsFigures { no_events, more_no_events: 2, ..NetnsFigures::default() };
+        let frame = Frame { netns: Some(netns), ..frame_of_all() };
+        let text = text(&frame, View::Netns, &History::default(), &TimeZone::UTC);
+        assert!(text.contains("\nno events: red: ENOBUFS\nno events: 2 more\n") && !text.contains("missing"), "{text}");
+        let object: Value = serde_json::from_str(&json(&frame, View::Netns, &History::default())).unwrap();
+        assert_eq!(object["netns"]["no_events"], json!(["red: ENOBUFS", "2 more"]));
+        assert_eq!(object["netns"]["missing"], json!([]));
     }
 }

@@ -4,7 +4,7 @@
 //! `text` shortens figures. Frames: `sample` makes them from dumps and events, `live` does so on a thread, at the `pace`
 //! that the dumps allow, `batch` prints them, `record` writes them to a file, and `replay` plays that. The screen: `screen` is its state, which `keys` change (`input` reads
 //! them, `line` and `complete` edit a filter), `draw` shows it as far as the terminal can (`look`); `run` is the loop, and `terminal` the
-//! only file that touches the terminal.
+//! only file that touches the terminal. `netns_argument` is how the command line of a delete names its namespace.
 
 mod batch;
 mod complete;
@@ -18,6 +18,7 @@ mod look;
 #[cfg(test)]
 mod made_up;
 mod model;
+mod netns_argument;
 mod order;
 mod pace;
 mod record;
@@ -39,6 +40,7 @@ pub use look::Look;
 pub use model::Frame;
 #[cfg(test)]
 pub use model::FrameNetns;
+pub use netns_argument::argument_of;
 pub use order::{Column, SortOrder};
 pub use pace::{Pace, processor_time, rest};
 pub use record::{ROWS as RECORDED_ROWS, Recorder, Recording, cut_filter_note};

@@ -101,6 +101,10 @@ pub struct NetnsFigures {
     pub missing: Vec<String>,
     /// Others that could not be read.
     pub more_missing: u64,
+    /// Those that were read and whose events cannot be subscribed to, the first ones, and why. Not part of a recording.
+    pub no_events: Vec<String>,
+    /// Others of these.
+    pub more_no_events: u64,
     /// The one with most entries of its maximum.
     pub fullest: String,
     /// Its entries.

@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::widgets::Widget;
 
-use super::super::batch::{full, missing, namespaces, time};
+use super::super::batch::{full, missing, namespaces, no_events, time};
 use super::super::history::{Curve, Full};
 use super::super::look::Look;
 use super::super::model::{Frame, NetnsFigures};
@@ -43,8 +43,9 @@ impl Header<'_> {
 
     /// The lines of what is missing in the frame.
     fn warnings(screen: &Screen) -> u16 {
-        let is_missing = |frame: &Frame| frame.netns.as_ref().is_some_and(|netns| !netns.missing.is_empty());
-        let of_frame = |frame: &Frame| u16::from(frame.is_resized) + u16::from(is_missing(frame));
+        let of_netns =
+            |netns: &NetnsFigures| u16::from(!netns.missing.is_empty()) + u16::from(!netns.no_events.is_empty());
+        let of_frame = |frame: &Frame| u16::from(frame.is_resized) + frame.netns.as_ref().map_or(0, of_netns);
         u16::from(screen.not_recorded.is_some()) + screen.frame.as_ref().map_or(0, of_frame)
     }
 
@@ -135,9 +136,17 @@ impl Widget for Header<'_> {
             put::line(buffer, area, row, &[(text, self.look.warning())]);
             row += 1;
         }
-        let missing = frame.netns.as_ref().map(missing).filter(|missing| !missing.is_empty());
-        if let Some(missing) = missing {
-            let text = format!("missing: {}", missing.join("; "));
+        let Some(netns) = &frame.netns else { return };
+        // The lines are cut at the edge of the screen.
+        if !netns.missing.is_empty() {
+            let number = netns.missing.len() as u64 + netns.more_missing;
+            let text = format!("{number} missing: {}", missing(netns).join("; "));
+            put::line(buffer, area, row, &[(&text, self.look.warning())]);
+            row += 1;
+        }
+        if !netns.no_events.is_empty() {
+            let number = netns.no_events.len() as u64 + netns.more_no_events;
+            let text = format!("{number} without events: {}", no_events(netns).join("; "));
             put::line(buffer, area, row, &[(&text, self.look.warning())]);
         }
     }

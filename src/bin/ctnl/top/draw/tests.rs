@@ -53,7 +53,12 @@ fn a_screen_of_24_lines_has_figures_curve_filter_rows_and_keys() {
 fn a_screen_of_all_namespaces_names_the_fullest_one_and_those_that_were_not_read() {
     let mut shown = screen();
     (shown.source, shown.has_netns, shown.view) = (Source::Kernel(String::new()), true, View::Netns);
-    shown.show(Frame { at: frame().at + 10_000, ..frame_of_all() });
+    let mut of_all = Frame { at: frame().at + 10_000, ..frame_of_all() };
+    let netns = of_all.netns.as_mut().unwrap();
+    netns.missing.push("green: the same".to_owned());
+    netns.more_missing = 2;
+    netns.no_events.push("pid:4711(nginx): ENOBUFS".to_owned());
+    shown.show(of_all);
     assert_screen(&drawn(&mut shown, ASCII, 80, 24), include_str!("screens/netns.txt"));
     press(&mut shown, "k");
     assert_screen(&drawn(&mut shown, ASCII, 80, 16), include_str!("screens/kill.txt"));

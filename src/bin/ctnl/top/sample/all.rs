@@ -1,6 +1,5 @@
 //! The tables of all network namespaces of the host (`--all-netns`).
 
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -10,13 +9,10 @@ use ctnl::units::Nanos;
 
 use super::super::model::{FrameNetns, NetnsFigures};
 use super::events::{BUFFER, NewEntries};
+use super::queues::{Candidate, Queue, queues};
 use super::table::{Context, Counting, Table, TableFigures};
 use crate::host::namespaces::{Namespace, Namespaces, POLL_INTERVAL, has_vanished};
 
-/// Namespaces whose sockets are kept open, those with most entries: with buffers, some 10 MB.
-const MOST_KEPT: usize = 32;
-/// Of these, those with a large queue of events.
-const MOST_LARGE: usize = 4;
 /// Bytes of the queue of the others, which the kernel doubles: 409 events.
 const SMALL_BUFFER: usize = 256 << 10;
 /// Errors of a frame that are kept as text.
@@ -34,6 +30,8 @@ pub struct AllTables {
     /// Namespaces that had vanished when they were to be opened. A process of short life is not worth a message.
     vanished: BTreeSet<u64>,
     errors: Errors,
+    /// Namespaces whose events cannot be subscribed to: new entries of these are lower bounds, and nothing else is missing.
+    no_events: Errors,
 }
 
 /// A table, and the inode number of its namespace.
@@ -41,7 +39,9 @@ pub struct AllTables {
 struct Kept {
     inode: u64,
     table: Table,
-    has_large_buffer: bool,
+    has_large_queue: bool,
+    /// Its sockets could not be opened.
+    was_refused: bool,
 }
 
 /// What could not be read.
@@ -65,8 +65,8 @@ impl AllTables {
     /// The tables of `host`, of which none was found yet.
     pub fn new(host: &Host, with_events: bool) -> Self {
         let (namespaces, tables) = (Namespaces::new(host.proc()), Vec::new());
-        let (vanished, errors) = (BTreeSet::new(), Errors::default());
-        AllTables { namespaces, tables, with_events, last_id: 0, found_at: Nanos(0), vanished, errors }
+        let (vanished, errors, no_events) = (BTreeSet::new(), Errors::default(), Errors::default());
+        AllTables { namespaces, tables, with_events, last_id: 0, found_at: Nanos(0), vanished, errors, no_events }
     }
 
     /// The tables.
@@ -85,10 +85,17 @@ impl AllTables {
         context: Context<'_>,
     ) -> Result<Option<(Vec<TableFigures>, NetnsFigures)>> {
         self.find(counting.new, context)?;
+        if counting.is_stopped() {
+            return Ok(None);
+        }
         self.keep_largest(only);
         let mut figures = Vec::new();
         let is_wanted = |kept: &&mut Kept| only.is_none_or(|only| only.id == kept.table.id());
         for Kept { table, .. } in self.tables.iter_mut().filter(is_wanted) {
+            // Of an empty table there is no dump that would be ended.
+            if counting.is_stopped() {
+                return Ok(None);
+            }
             match table.sample(counting, context) {
                 Ok(Some(sampled)) => figures.push(sampled),
                 Ok(None) => return Ok(None),
@@ -119,12 +126,14 @@ impl AllTables {
 
     fn figures(&mut self, figures: &[TableFigures], is_one: bool) -> NetnsFigures {
         let fullest = figures.iter().rev().max_by(|a, b| fullness(a).total_cmp(&fullness(b)));
-        let errors = std::mem::take(&mut self.errors);
+        let (errors, no_events) = (std::mem::take(&mut self.errors), std::mem::take(&mut self.no_events));
         NetnsFigures {
             only: fullest.and_then(|fullest| fullest.netns.clone()).filter(|_| is_one),
             read: figures.len() as u64,
             missing: errors.texts,
             more_missing: errors.more,
+            no_events: no_events.texts,
+            more_no_events: no_events.more,
             fullest: fullest.and_then(|figures| Some(figures.netns.as_ref()?.name.clone())).unwrap_or_default(),
             fullest_entries: fullest.map_or(0, |figures| figures.occupancy.entries.into()),
         }
@@ -180,53 +189,49 @@ impl AllTables {
         let Some(id) = self.last_id.checked_add(1) else { bail!("too many namespaces") };
         let table = Table::of_netns(frame_netns(namespace, id), namespace.open()?)?;
         self.last_id = id;
-        self.tables.push(Kept { inode: namespace.inode, table, has_large_buffer: false });
+        self.tables.push(Kept { inode: namespace.inode, table, has_large_queue: false, was_refused: false });
         Ok(())
     }
 
     /// Keeps the sockets of the largest tables open, and those of `only`.
     fn keep_largest(&mut self, only: Option<&FrameNetns>) {
-        let open = self.tables.iter().filter(|kept| kept.table.is_kept()).count();
-        let mut left = MOST_KEPT.saturating_sub(open);
-        for (place, is_only) in self.closed(only) {
-            if left == 0 && is_only {
-                self.close_smallest();
-                left = 1;
+        let candidate = |kept: &Kept| Candidate {
+            entries: kept.table.entries,
+            queue: kept.queue(),
+            is_only: only.is_some_and(|only| only.id == kept.table.id()),
+            was_refused: kept.was_refused,
+        };
+        self.no_events = Errors::default();
+        let planned = queues(&self.tables.iter().map(candidate).collect::<Vec<_>>());
+        // No more are open than planned, also in between.
+        for (kept, queue) in self.tables.iter_mut().zip(&planned) {
+            if kept.queue() != *queue {
+                kept.table.close();
             }
-            if left == 0 {
-                return;
-            }
-            match self.keep(place) {
-                Ok(()) => left -= 1,
-                Err(error) => self.errors.add(error),
+        }
+        for (kept, queue) in self.tables.iter_mut().zip(planned) {
+            let buffer = match queue {
+                Queue::Small if !kept.table.is_kept() => SMALL_BUFFER,
+                Queue::Large if !kept.table.is_kept() => BUFFER,
+                _ => continue,
+            };
+            kept.has_large_queue = queue == Queue::Large;
+            let opened = kept.table.keep(self.with_events.then_some(buffer));
+            kept.was_refused = opened.is_err();
+            if let Err(error) = opened {
+                self.no_events.add(format!("{}: {error:#}", name(&kept.table)));
             }
         }
     }
+}
 
-    /// The places of the tables whose sockets are not open, and whether it is that of `only`: this one first, then the largest.
-    fn closed(&self, only: Option<&FrameNetns>) -> Vec<(usize, bool)> {
-        let is_only = |kept: &Kept| only.is_some_and(|only| only.id == kept.table.id());
-        let closed = self.tables.iter().enumerate().filter(|(_, kept)| !kept.table.is_kept());
-        let mut closed: Vec<_> =
-            closed.map(|(place, kept)| (!is_only(kept), Reverse(kept.table.entries), place)).collect();
-        closed.sort_unstable();
-        closed.into_iter().map(|(is_other, _, place)| (place, !is_other)).collect()
-    }
-
-    fn close_smallest(&mut self) {
-        let open = self.tables.iter_mut().filter(|kept| kept.table.is_kept());
-        if let Some(smallest) = open.min_by_key(|kept| kept.table.entries) {
-            smallest.table.close();
+impl Kept {
+    fn queue(&self) -> Queue {
+        match (self.table.is_kept(), self.has_large_queue) {
+            (false, _) => Queue::None,
+            (true, false) => Queue::Small,
+            (true, true) => Queue::Large,
         }
-    }
-
-    fn keep(&mut self, place: usize) -> Result<(), String> {
-        let large = self.tables.iter().filter(|kept| kept.table.is_kept() && kept.has_large_buffer).count();
-        let Some(kept) = self.tables.get_mut(place) else { return Ok(()) };
-        kept.has_large_buffer = large < MOST_LARGE;
-        let buffer = if kept.has_large_buffer { BUFFER } else { SMALL_BUFFER };
-        let kept_open = kept.table.keep(self.with_events.then_some(buffer));
-        kept_open.map_err(|error| format!("{}: no events of new entries: {error:#}", name(&kept.table)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! One frame from one dump of each table.
 //!
 //! `groups` counts entries by group, `frequent` keeps the largest groups, `flows` keeps the first flows of an order, `events`
-//! counts the entries that begin between two dumps, `table` samples the table of one network namespace (`dump` visits its entries), and `all` those of all.
+//! counts the entries that begin between two dumps, `table` samples the table of one network namespace (`dump` visits its entries), and `all` those of all, of which the largest have `queues` of events.
 
 mod all;
 mod dump;
@@ -9,6 +9,7 @@ mod events;
 mod flows;
 mod frequent;
 mod groups;
+mod queues;
 mod table;
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The table of one network namespace: its dump, the kernel's counters, and the events of its new entries.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use ctnl::clock::Time;
@@ -45,6 +45,13 @@ pub struct Counting<'c> {
     pub flows: Option<TopFlows>,
     pub new: &'c mut NewEntries,
     pub stop: &'c AtomicBool,
+}
+
+impl Counting<'_> {
+    /// Whether the end was requested.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
 }
 
 /// The figures of one table.
