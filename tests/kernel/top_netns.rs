@@ -21,6 +21,7 @@ tests![
     a_namespace_that_cannot_be_entered_is_named,
     a_delete_in_one_namespace_leaves_the_same_entries_of_the_others,
     a_delete_shows_no_command_line_that_would_delete_in_another_namespace,
+    a_namespace_that_grows_has_events_where_many_smaller_ones_had_them,
     a_signal_ends_a_batch_during_a_dump,
     the_view_of_namespaces_needs_all_namespaces,
 ];
@@ -86,6 +87,23 @@ nsenter --net=/run/netns/a sleep 600 & user=$!
     until_true "end" '! readlink /proc/$user/ns/net >/dev/null 2>&1' && echo gone >"$OUT.gone"
 ) </dev/null &
 exec "$CTNL" top --all-netns --interval 1 --by netns udp
+"#;
+
+/// Of 35 namespaces, a and two others have no entries, and no events: the rate of new ones is unknown until a has more.
+const GROW: &str = r#"
+# Frames of so many namespaces are minutes apart on a slow machine.
+slowly() { n=0; while ! eval "$2"; do n=$((n+1)); [ $n -lt 6000 ] || fail "no $1"; sleep 0.05; done; }
+n=0; while [ $n -lt 40 ]; do n=$((n+1)); echo "udp 10.7.0.1:$n 10.9.0.1:53"; done >"$OUT.list"
+n=0; while [ $n -lt 32 ]; do n=$((n+1))
+    touch /run/netns/n$n && unshare --net=/run/netns/n$n true || fail unshare
+    "$CTNL" add -q -t 600 --netns n$n udp 10.7.0.1:1 10.9.0.1:53 || fail "add $n"; done
+"$CTNL" top --all-netns --batch --json --interval 1 --by netns --rows 50 >"$OUT" 2>&1 & top=$!
+slowly "frame" '[ -s "$OUT" ]'
+"$CTNL" add -q -t 600 --netns a --file "$OUT.list" || fail add
+slowly "frame with a" 'tail -n 1 "$OUT" | grep -q "\"netns\":\"a\""'
+slowly "rate of a" 'tail -n 1 "$OUT" | grep -q "\"netns\":\"a\",\"new_per_s\":[0-9]"'
+kill -TERM $top
+wait $top || fail "exit code $?"
 "#;
 
 /// How long a frame of all views takes, and how long the program takes to end after a signal at the beginning of the first one, five times; in ms.
@@ -319,6 +337,17 @@ fn a_delete_shows_no_command_line_that_would_delete_in_another_namespace(netns: 
     assert_same_entries(&netns.dump(), &of_host);
     screen.type_in("q");
     screen.ends_with(0);
+}
+
+fn a_namespace_that_grows_has_events_where_many_smaller_ones_had_them(_: &TestNetns) {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("log");
+    run([&Tenant::new(), &Tenant::new()], &out, GROW);
+    // Only one of the others has lost its events.
+    let last = frames(&out).pop().unwrap();
+    let rows = last["rows"].as_array().unwrap();
+    let unknown = rows.iter().filter(|row| row["new_per_s"].is_null()).count();
+    assert_eq!((rows.len(), unknown), (33, 1), "{last}");
 }
 
 fn a_signal_ends_a_batch_during_a_dump(netns: &TestNetns) {
