@@ -19,6 +19,7 @@ use crate::scan::{End, Selection, Visitor, Watch, walk};
 use crate::term::console::{Console, percent};
 use crate::term::hint;
 use crate::term::interrupt::Interrupt;
+use crate::term::limits::START_THREAD;
 
 /// How a purge ended.
 #[derive(Debug)]
@@ -208,7 +209,7 @@ impl<'a> Purge<'a> {
         let mut deciding = Deciding {
             chooser: &mut self.chooser,
             observer: self.observer.as_mut(),
-            deleter: deleter.context("start a thread")?,
+            deleter: deleter.context(START_THREAD)?,
             undo: self.undo.take(),
             interrupt: self.watch.interrupt,
             seen: &seen,
@@ -225,7 +226,7 @@ impl<'a> Purge<'a> {
             (walked.and_then(|walked| refreshed.map(|()| walked)), deleted, undo, totals, is_interrupted)
         };
         let (walked, (deletions, deleted), undo, totals, is_interrupted) =
-            self.watch.show_during(self.options.task.progress(), &seen, work).context("start a thread")?;
+            self.watch.show_during(self.options.task.progress(), &seen, work).context(START_THREAD)?;
         let mut summary = Summary::new(&self.options, self.chooser.filter());
         summary.seen = totals.entries;
         summary.interrupted = is_interrupted && walked.as_ref().is_ok_and(|walked| walked.end == End::Stopped);

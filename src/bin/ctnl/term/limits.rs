@@ -7,7 +7,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Least address space. With less, an allocation may fail, at which a Rust program aborts; a debug build
 /// is larger.
-const LEAST: Bytes = Bytes(if cfg!(debug_assertions) { 40 << 20 } else { 20 << 20 });
+const LEAST: Bytes = Bytes(if cfg!(debug_assertions) { 48 << 20 } else { 20 << 20 });
+
+/// What is tried where a thread cannot be started, and what limits them, of which the kernel's EAGAIN shows nothing.
+pub const START_THREAD: &str = "start a thread (limited by RLIMIT_NPROC, by RLIMIT_AS, and by pids.max of the cgroup)";
 
 /// Fails where the process may not use enough address space to run (`ulimit -v`).
 ///
