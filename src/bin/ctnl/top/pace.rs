@@ -1,7 +1,7 @@
 //! How often frames are made: no more than one part of [`PARTS`] of one processor is used.
 //!
-//! Time that was used is paid for by [`PARTS`] times as long a time. Frames that come by themselves wait until all is paid. A
-//! frame that a key requires may begin up to [`CREDIT`] before that, so that several keys are answered at once also where a
+//! After work that took some processor time, the next frame waits [`PARTS`] times as long. A
+//! frame that a key requires may begin up to [`AHEAD`] before that, so that several keys are answered at once also where a
 //! dump takes long, and a key that is held down makes no more dumps than these.
 
 use std::time::Duration;
@@ -12,8 +12,8 @@ use nix::time::{ClockId, clock_gettime};
 /// The part of one processor that is used.
 pub const PARTS: u64 = 8;
 
-/// How long before all is paid a frame may begin that a key requires: two dumps of half a second more than otherwise.
-const CREDIT: Nanos = Nanos(8 * Nanos::PER_SECOND);
+/// How much earlier a frame may begin that a key requires: two dumps of half a second more than otherwise.
+const AHEAD: Nanos = Nanos(8 * Nanos::PER_SECOND);
 
 /// The longest time between two readings of events.
 const TICK: Nanos = Nanos(Nanos::PER_SECOND / 10);
@@ -24,14 +24,14 @@ pub struct Pace {
     interval: Nanos,
     /// When the last frame began.
     began: Nanos,
-    /// When the time that was used is paid.
-    paid: Nanos,
+    /// When the processor time that was used is no more than its part of the time that has passed.
+    allowed: Nanos,
 }
 
 impl Pace {
     /// A frame each `interval`, or less often.
     pub fn of(interval: Seconds) -> Self {
-        Pace { interval: interval.into(), began: Nanos(0), paid: Nanos(0) }
+        Pace { interval: interval.into(), began: Nanos(0), allowed: Nanos(0) }
     }
 
     /// A frame began, and took so much processor time.
@@ -42,17 +42,17 @@ impl Pace {
 
     /// Other work began, and took so much processor time.
     pub fn used(&mut self, began: Nanos, took: Nanos) {
-        self.paid = self.paid.max(began).plus(Nanos(took.0.saturating_mul(PARTS)));
+        self.allowed = self.allowed.max(began).plus(Nanos(took.0.saturating_mul(PARTS)));
     }
 
     /// When the next frame begins by itself.
     pub fn next(&self) -> Nanos {
-        self.began.plus(self.interval).max(self.paid)
+        self.began.plus(self.interval).max(self.allowed)
     }
 
     /// When a frame may begin that a key requires.
     pub fn next_required(&self) -> Nanos {
-        self.paid.since(CREDIT).min(self.next())
+        self.allowed.since(AHEAD).min(self.next())
     }
 }
 
@@ -65,7 +65,7 @@ pub struct Rest {
     pub is_last: bool,
 }
 
-/// The next part of the time from `now` until `due`. Reading events puts off the frame, since it is paid for, too: so it is
+/// The next part of the time from `now` until `due`. Reading events puts off the frame, since its time counts, too: so it is
 /// never done right before that.
 pub fn rest(due: Nanos, now: Nanos) -> Rest {
     let left = due.since(now);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_between_two_frames_is_paid_for_too() {
+    fn the_time_of_work_between_two_frames_counts_too() {
         let mut pace = Pace::of(Seconds(2));
         pace.made(Nanos(0), Nanos(SECOND / 4));
         pace.used(Nanos(SECOND), Nanos(SECOND / 8));

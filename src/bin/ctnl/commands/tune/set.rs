@@ -54,7 +54,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "netns")]
     persist: bool,
 
-    /// Roll back by itself unless confirmed within TIME (Enter on the terminal, or `ctnl tune confirm`)
+    /// Roll back by itself unless confirmed within TIME (`y` on the terminal, or `ctnl tune confirm`)
     ///
     /// A process of its own does it, also when the console is cut off. Files of --persist are written at the
     /// confirmation, so that a reboot before undoes everything. Without a terminal the command returns at once.
